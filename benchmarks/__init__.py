@@ -1,0 +1,1 @@
+"""Each figure that the README claims, as a command, beside what it is measured against."""

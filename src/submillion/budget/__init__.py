@@ -1,0 +1,1 @@
+"""The budget: what a configuration trains, counted from the encoder's config alone, and what fits best."""

@@ -1,0 +1,184 @@
+"""Counts by part what a configuration trains, from the encoder's config alone; refuses what is over budget.
+
+For roberta-base (D 768, F 3,072, 12 layers) and 4 classes, query and value at r 16, stock head:
+lora.query 12 x r 16 x (768 + 768) = 294,912; lora.value the same; head.projection 768 x 768 + 768 = 590,592;
+head.output 768 x 4 + 4 = 3,076; together 1,183,492.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from submillion.budget.families import Family, Inventory, family_of
+from submillion.budget.sizes import Matrix
+from submillion.errors import BadInput, OverBudget, Problem
+from submillion.recipe import HeadRecipe, LoraRecipe
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a configuration trains and what the whole model holds."""
+
+    parts: dict[str, int]
+    """Trained parameters by part: `lora.<target>`, `head.projection`, `head.norm`, `head.output`, `head.lora`
+    (the projection's adapter) and `bias` (biases beside those of a trained part); parts of 0 are left out."""
+    total: int
+    """The encoder, its head counted once, and the adapters."""
+    budget: int
+    by_layer: list[dict[str, Any]]
+    """Each layer, lowest first: its index `layer`, its `trainable` sum and its `parts`."""
+    workings: dict[str, str]
+    """The arithmetic behind each part."""
+
+    @property
+    def trainable(self) -> int:
+        """The sum of the parts."""
+        return sum(self.parts.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is within the budget."""
+        return self.trainable <= self.budget
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `trainable`, `total`, `parts`, `budget`, `fits` and `by_layer`."""
+        names = ("trainable", "total", "parts", "budget", "fits", "by_layer")
+        return {name: getattr(self, name) for name in names}
+
+
+def count(
+    config: Mapping[str, Any], num_labels: int, lora: LoraRecipe, head: HeadRecipe, budget: int
+) -> Count:
+    """Count a configuration in closed form; equal to what peft counts on the built model.
+
+    Args:
+        config: the encoder's config.json.
+        num_labels: number of classes.
+        lora: rank, targets, layers and biases; `all-linear` is every matrix of every chosen layer.
+        head: stock trains projection, norm and output; linear the output; lora the output and an adapter on
+            the projection.
+        budget: trainable parameters allowed; nothing is refused here.
+
+    Raises:
+        BadInput: the family is not supported, or rank, targets, layers or classes do not suit the encoder.
+    """
+    family = family_of(config)
+    return count_in(family, family.inventory(config, num_labels), lora, head, budget)
+
+
+def count_in(family: Family, inventory: Inventory, lora: LoraRecipe, head: HeadRecipe, budget: int) -> Count:
+    """Count as `count` does, in an inventory that was taken before; for many configurations of one encoder."""
+    _check(inventory, lora, head)
+    adapted = lora.layer_indices(len(inventory.layers))
+    matrices = {name: inventory.matrices[name] for name in family.expand(lora.targets)}
+    by_layer = _by_layer(inventory, adapted, matrices, lora)
+    layers = f"{len(adapted)} layer{'s' if len(adapted) > 1 else ''}"
+    parts = [
+        (
+            f"lora.{name}",
+            len(adapted) * lora.r * matrix.per_rank,
+            f"{layers} x r {lora.r:,} x ({matrix.inputs:,} + {matrix.outputs:,})",
+        )
+        for name, matrix in matrices.items()
+    ]
+    parts += _head_parts(inventory, head)
+    adapters = sum(size for name, size, _ in parts if "lora" in name)
+    in_layers = sum(layer["parts"].get("bias", 0) for layer in by_layer)
+    parts.append(("bias", in_layers + _other_biases(inventory, lora, head), f"biases, {lora.bias}"))
+    return Count(
+        parts={name: size for name, size, _ in parts if size},
+        total=inventory.all.total + adapters,
+        budget=budget,
+        by_layer=by_layer,
+        workings={name: working for name, size, working in parts if size},
+    )
+
+
+def gate(
+    counted: Count, config: Mapping[str, Any], num_labels: int, lora: LoraRecipe, head: HeadRecipe
+) -> None:
+    """Refuse a configuration over its budget.
+
+    Args:
+        counted: what `count` gave for the other arguments.
+
+    Raises:
+        OverBudget: with the sum by part, by how much it is over, and the nearest configurations that fit.
+    """
+    if counted.fits:
+        return
+    # The planner stands on the counter; only this refusal looks the other way.
+    from submillion.budget.planner import nearest
+    from submillion.budget.table import render_count, render_plans
+
+    plans = nearest(config, num_labels, lora, head, counted.budget)
+    over = counted.trainable - counted.budget
+    lines = [
+        f"over budget: {counted.trainable:,} trainable parameters are {over:,} more than the budget of "
+        f"{counted.budget:,}.",
+        render_count(counted),
+    ]
+    if plans:
+        lines += ["Nearest that fit:", render_plans(plans)]
+    else:
+        lines.append("Nothing fits: r 1 on one matrix of one layer, with a linear head, is too much as well.")
+    raise OverBudget("\n".join(lines))
+
+
+def _check(inventory: Inventory, lora: LoraRecipe, head: HeadRecipe) -> None:
+    """Refuse ranks that no matrix of the encoder can have, and fewer than two classes."""
+    ranks = {"lora.r": lora.r} | ({"head.r": head.r} if head.kind == "lora" else {})
+    problems = [
+        Problem(where, f"a rank from 1 to the encoder's hidden size {inventory.hidden:,}", str(r))
+        for where, r in ranks.items()
+        if not 1 <= r <= inventory.hidden
+    ]
+    if inventory.output.outputs < 2:
+        problems.append(Problem("labels", "at least 2 classes", str(inventory.output.outputs)))
+    if problems:
+        raise BadInput(problems)
+
+
+def _by_layer(
+    inventory: Inventory, adapted: list[int], matrices: Mapping[str, Matrix], lora: LoraRecipe
+) -> list[dict[str, Any]]:
+    """Count each layer's adapters and trained biases."""
+    by_layer = []
+    for index, layer in enumerate(inventory.layers):
+        carried = matrices if index in adapted else {}
+        parts = {f"lora.{name}": lora.r * matrix.per_rank for name, matrix in carried.items()}
+        of_carried = sum(matrix.tensors.biases for matrix in carried.values())
+        biases = {"none": 0, "lora_only": of_carried, "all": layer.biases}[lora.bias]
+        parts |= {"bias": biases} if biases else {}
+        by_layer.append({"layer": index, "trainable": sum(parts.values()), "parts": parts})
+    return by_layer
+
+
+def _head_parts(inventory: Inventory, head: HeadRecipe) -> list[tuple[str, int, str]]:
+    """Return name, size and arithmetic of what the head trains: its biases count where its weights do."""
+    projection, output = inventory.projection, inventory.output
+    wide, deep = f"{projection.inputs:,}", f"{projection.outputs:,}"
+    parts = []
+    if head.kind == "stock":
+        bias = f" + {deep}" if projection.bias else ""
+        parts.append(("head.projection", projection.tensors.total, f"{wide} x {deep}{bias}"))
+        parts.append(("head.norm", inventory.norm.total, f"{inventory.norm.total:,} scales and shifts"))
+    if head.kind == "lora":
+        parts.append(("head.lora", head.r * projection.per_rank, f"r {head.r:,} x ({wide} + {deep})"))
+    working = f"{output.inputs:,} x {output.outputs:,} + {output.outputs:,}"
+    return [*parts, ("head.output", output.tensors.total, working)]
+
+
+def _other_biases(inventory: Inventory, lora: LoraRecipe, head: HeadRecipe) -> int:
+    """Count trained biases outside the layers that belong to no trained part, as peft marks them.
+
+    Under `all` that is every bias, a frozen projection's and norm's too; under `lora_only` a projection's
+    with an adapter.
+    """
+    projection = inventory.projection.tensors.biases
+    if lora.bias == "all":
+        in_head = 0 if head.kind == "stock" else projection + inventory.norm.biases
+        return inventory.outside.biases + in_head
+    return projection if lora.bias == "lora_only" and head.kind == "lora" else 0

@@ -1,0 +1,214 @@
+"""The command line: each command parses, calls one function and prints; no logic lives here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from submillion import __version__, notices
+from submillion.errors import BadInput, SubmillionError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="submillion",
+    help="The best text classifier that fits in a million trainable parameters, with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 a claim or check failed, 2 bad input, 3 over budget, 130 interrupted.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No notes and no progress on standard error.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field, e.g. lora.r=8. Repeatable."),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+
+@app.callback(invoke_without_command=True)
+def _global(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def plan(
+    recipe: Annotated[
+        str | None, typer.Argument(help="Count this recipe (name or file) instead of the options.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="Catalog name, hub id or folder.")] = "roberta-base",
+    labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 4,
+    budget: Annotated[int | None, typer.Option(min=1, help="Trainable parameters allowed.")] = None,
+    r: Annotated[int | None, typer.Option("--r", help="Count this rank.")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Count these targets, e.g. query,value or all-linear.")
+    ] = None,
+    layers: Annotated[str | None, typer.Option(help="Count these layers: all, top-N or 0,1,2.")] = None,
+    head: Annotated[str | None, typer.Option(help="Count this head: stock, linear or lora.")] = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Say what fits into the budget, or count one configuration. Reads no weights; exit code 3 when over."""
+    from submillion.budget.answer import answer as answer_of
+
+    answer = answer_of(
+        recipe=recipe,
+        encoder=encoder,
+        labels=labels,
+        budget=budget,
+        options={"r": r, "targets": targets, "layers": layers, "head": head},
+        overrides=sets or [],
+    )
+    if as_json:
+        typer.echo(json.dumps(answer.to_json(), indent=2))
+    else:
+        typer.echo(answer.render())
+    if not answer.fits:
+        raise typer.Exit(3)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a yaml file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/NAME where not given.", show_default=False)
+    ] = None,
+    sets: Sets = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to wandb, tensorboard, mlflow or trackio. Repeatable."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that stands there.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train one recipe: data, budget, model, fit, assessment, figures, card, in one run directory.
+
+    `submillion fields` lists what --set can change.
+    """
+    from submillion import pipeline
+    from submillion.recipe import Recipe
+
+    notices.set_quiet(quiet)
+    overrides = list(sets or [])
+    if track:
+        overrides.append(f"track=[{','.join(track)}]")
+    resolved = Recipe.load(recipe, overrides)
+    place = out or Path("runs") / resolved.name
+    _end_of_training(pipeline.train(resolved, place, overwrite=overwrite, quiet=quiet), as_json)
+
+
+@app.command()
+def resume(run: Run, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Continue an interrupted training exactly where its last checkpoint stands."""
+    from submillion import pipeline
+
+    notices.set_quiet(quiet)
+    _end_of_training(pipeline.resume(run, quiet=quiet), as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Annotated[Path, typer.Option(help="File with labelled texts.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of this split in the run; the file's name where not given.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label column.")] = None,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="Also report the share of confidences above this. Repeatable.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a run on a new labelled file; predictions and metrics are kept in the run under the split's name."""
+    from submillion.assess.evaluate import evaluate as evaluate_file
+
+    notices.set_quiet(quiet)
+    metrics = evaluate_file(
+        run, data, name=name, text=text, label=label, thresholds=threshold or (), progress=not quiet
+    )
+    _print_metrics(metrics, as_json)
+
+
+@app.command()
+def predict(
+    run: Run,
+    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")],
+    out: Annotated[str, typer.Option(help="csv to write; - is standard output.")] = "submission.csv",
+    with_confidence: Annotated[
+        bool, typer.Option("--with-confidence", help="Add Confidence and every class's probability.")
+    ] = False,
+    text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Label texts with a trained run: csv with the header ID,Label, rows in input order."""
+    from submillion.ship.predict import predict_file
+
+    notices.set_quiet(quiet)
+    rows = predict_file(run, file, out, with_confidence=with_confidence, text=text, progress=not quiet)
+    if not quiet and out != "-":
+        typer.echo(f"{rows:,} rows -> {out}", err=True)
+
+
+@app.command()
+def report(run: Run, quiet: Quiet = False) -> None:
+    """Draw the figures and write the model card anew from what the run directory holds."""
+    from submillion import report as reporting
+
+    notices.set_quiet(quiet)
+    typer.echo(reporting.write(run))
+
+
+@app.command()
+def fields() -> None:
+    """List every field of a recipe with its help; each can be changed with --set."""
+    from submillion.recipe import field_help, field_names, recipe_names
+
+    typer.echo(f"recipes: {', '.join(recipe_names())}\n")
+    for name in field_names():
+        typer.echo(f"{name}\n    {field_help(name)}")
+
+
+def _end_of_training(outcome: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(outcome.to_json(), indent=2))
+    else:
+        typer.echo(outcome.render())
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _print_metrics(metrics: dict[str, Any], as_json: bool) -> None:
+    from submillion.assess.metrics import render
+
+    typer.echo(json.dumps(metrics, indent=2) if as_json else render(metrics))
+
+
+def main() -> None:
+    """Run the command line; a user's error is one message and an exit code, never a traceback."""
+    try:
+        app()
+    except SubmillionError as error:
+        for line in str(error).splitlines():
+            print(f"submillion: {line}" if isinstance(error, BadInput) else line, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("submillion: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

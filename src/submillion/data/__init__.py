@@ -1,0 +1,1 @@
+"""Labelled texts: read, checked, split, turned into tokens and batches."""

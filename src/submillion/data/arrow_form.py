@@ -1,0 +1,133 @@
+"""Rows of parquet and arrow files, and of pickles whose author is trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from submillion.data.table import Malformed, Table, unreadable
+from submillion.errors import BadInput, Problem
+
+ROWS = 1024  # rows decoded at a time
+BUFFER = 1 << 20  # bytes of a parquet column read at a time, where the default reads whole row groups
+
+
+def parquet(path: Path) -> Table:
+    """Open a parquet file; only the wanted columns are read, some rows at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def batches(wanted: list[str]) -> Iterator[Any]:
+        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+            yield from file.iter_batches(batch_size=ROWS, columns=wanted)
+
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, "parquet", error) from error
+    return _table(path, "parquet", schema, batches)
+
+
+def arrow(path: Path) -> Table:
+    """Open an arrow file: the file format (feather) or the stream format that `datasets` writes."""
+    import pyarrow as pa
+
+    def opened() -> Any:
+        source = pa.memory_map(str(path))
+        return source, pa.ipc.open_file(source) if _has_footer(path) else pa.ipc.open_stream(source)
+
+    def batches(wanted: list[str]) -> Iterator[Any]:
+        source, reader = opened()
+        with source:
+            parts: Iterable[Any] = reader
+            if _has_footer(path):
+                parts = (reader.get_batch(index) for index in range(reader.num_record_batches))
+            for part in parts:
+                for start in range(0, part.num_rows, ROWS):
+                    yield part.select(wanted).slice(start, ROWS)
+
+    try:
+        source, reader = opened()
+        with source:
+            schema = reader.schema
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, "arrow", error) from error
+    return _table(path, "arrow", schema, batches)
+
+
+def pickle(path: Path) -> Table:
+    """Open a pickle of a pandas DataFrame or a `datasets.Dataset`. Runs code that the file's author chose."""
+    import pandas as pd  # type: ignore[import-untyped]
+    import pyarrow as pa
+
+    try:
+        value = pd.read_pickle(path)
+        if isinstance(value, pd.DataFrame):
+            table = pa.Table.from_pandas(value.rename(columns=str), preserve_index=False)
+        elif hasattr(value, "with_format"):
+            table = value.with_format("arrow")[:]
+        else:
+            table = None
+    except Exception as error:
+        # Unpickling may raise anything at all: it runs whatever the file says.
+        raise unreadable(path, "pickle", error) from error
+    if table is None:
+        raise BadInput(
+            Problem(str(path), "a pickled DataFrame or Dataset", f"a pickled {type(value).__name__}")
+        )
+    return _table(path, "pickle", table.schema, lambda wanted: table.select(wanted).to_batches(ROWS))
+
+
+def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
+    import pyarrow as pa
+
+    def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any] | Malformed]]:
+        number = 0
+        # A column asked for twice is read once.
+        distinct = list(dict.fromkeys(wanted))
+        try:
+            for batch in batches(distinct):
+                columns = {name: _values(path, batch.column(name), number) for name in distinct}
+                for values in zip(*(columns[name] for name in wanted), strict=True):
+                    number += 1
+                    yield number, list(values)
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(path, form, error) from error
+
+    return Table(path, list(schema.names), rows, unit="row", class_names=_class_names(schema))
+
+
+def _values(path: Path, column: Any, before: int) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        for index, value in enumerate(column):
+            try:
+                value.as_py()
+            except UnicodeDecodeError:
+                raise BadInput(
+                    Problem(
+                        f"{path}, row {before + index + 1}",
+                        "text in utf-8",
+                        f"byte 0x{error.object[error.start]:02x} at position {error.start + 1} of the text",
+                    )
+                ) from error
+        raise
+
+
+def _class_names(schema: Any) -> dict[str, list[str]]:
+    """Return the class names that `datasets` keeps in a file's schema, by column."""
+    kept = (schema.metadata or {}).get(b"huggingface")
+    features = json.loads(kept)["info"]["features"] if kept else {}
+    return {
+        name: [str(label) for label in feature["names"]]
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
+
+
+def _has_footer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) == b"ARROW1"

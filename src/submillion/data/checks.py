@@ -1,0 +1,136 @@
+"""What is looked at in the data before training; findings are said, and kept in the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from submillion import notices
+from submillion.data.readers import Rows
+from submillion.data.split import squeezed
+
+
+def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[list[int], dict[str, Any]]:
+    """Find rows whose text is empty or only white space.
+
+    Args:
+        split: name for the notice.
+        rows: N rows.
+        drop: whether such rows are to go (from the training rows, for they teach nothing) or to stay (in
+            those that are scored, for leaving them out would change the score).
+
+    Returns:
+        Indices of the rows that stay, and the finding.
+    """
+    empty = [row for row, text in enumerate(rows.texts) if not text.strip()]
+    if empty:
+        done = "left out" if drop else "kept"
+        notices.say(
+            "empty_texts",
+            f"{split}: {_rows(len(empty))} without text, {done} ({'; '.join(rows.examples(empty))}).",
+            rows=len(empty),
+        )
+    gone = set(empty) if drop else set()
+    return (
+        [row for row in range(len(rows)) if row not in gone],
+        {"rows": len(empty), "examples": rows.examples(empty), "dropped": len(gone)},
+    )
+
+
+def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
+    """Find rows whose text appeared before, white space aside, and texts that appear with different labels.
+
+    Args:
+        split: name for the notice.
+        rows: N rows with their classes.
+        names: class names.
+
+    Returns:
+        `rows` (copies beyond the first), `conflicting_texts`, and `conflicts`, rows and labels of a few.
+    """
+    groups = [group for text, group in _groups(rows.texts).items() if text and len(group) > 1]
+    conflicts = [group for group in groups if len({rows.classes[row] for row in group}) > 1]
+    copies = sum(len(group) - 1 for group in groups)
+    shown = [
+        {"rows": rows.examples(group), "labels": [names[rows.classes[row]] for row in group[:5]]}
+        for group in conflicts[:5]
+    ]
+    if conflicts:
+        first = " and ".join(
+            f"'{label}' ({place})" for place, label in zip(shown[0]["rows"], shown[0]["labels"], strict=True)
+        )
+        notices.say(
+            "conflicting_labels",
+            f"{split}: texts that appear with different labels: {len(conflicts):,}, for example {first}.",
+            texts=len(conflicts),
+        )
+    if copies:
+        notices.say("duplicates", f"{split}: {_rows(copies)} with the text of an earlier one.", rows=copies)
+    return {"rows": copies, "conflicting_texts": len(conflicts), "conflicts": shown}
+
+
+def first_copies(rows: Rows) -> list[int]:
+    """Return the indices of rows whose text and label did not appear before."""
+    seen: set[tuple[str, int]] = set()
+    kept = []
+    for row, text in enumerate(rows.texts):
+        key = (squeezed(text), rows.classes[row])
+        if key not in seen:
+            kept.append(row)
+        seen.add(key)
+    return kept
+
+
+def overlap(
+    rows: Rows, split: str, other: Rows, other_split: str, drop: bool
+) -> tuple[list[int], dict[str, Any]]:
+    """Find rows whose text, white space aside, is also a text of another split.
+
+    Returns:
+        Indices of the rows that stay, and the finding.
+    """
+    others = set(map(squeezed, other.texts))
+    same = [row for row, text in enumerate(rows.texts) if squeezed(text) in others]
+    if same:
+        done = "left out" if drop else "kept: they flatter the score"
+        notices.say(
+            f"{split}_rows_in_{other_split}",
+            f"{split}: {_rows(len(same))} with the text of a {other_split} row, {done}.",
+            rows=len(same),
+        )
+    gone = set(same) if drop else set()
+    return (
+        [row for row in range(len(rows)) if row not in gone],
+        {"rows": len(same), "examples": rows.examples(same), "dropped": len(gone)},
+    )
+
+
+def balance(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
+    """Count rows per class; a class without rows is said.
+
+    Returns:
+        `rows`, `label_counts` by name, `largest_share` and `smallest_share` of a class.
+    """
+    found = Counter(rows.classes)
+    counts = {name: found[index] for index, name in enumerate(names)}
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        notices.say("absent_classes", f"{split}: no row of {', '.join(repr(name) for name in absent)}.")
+    return {
+        "rows": len(rows),
+        "label_counts": counts,
+        "largest_share": round(max(counts.values()) / len(rows), 4),
+        "smallest_share": round(min(counts.values()) / len(rows), 4),
+    }
+
+
+def _groups(texts: Sequence[str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for row, text in enumerate(texts):
+        groups.setdefault(squeezed(text), []).append(row)
+    return groups
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"

@@ -1,0 +1,135 @@
+"""Which columns of a file hold text, label and id: those asked for, or those with the usual names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from submillion import notices
+from submillion.data.table import Table
+from submillion.errors import BadInput, Problem, did_you_mean
+
+TEXT_NAMES = (
+    "text",
+    "sentence",
+    "content",
+    "document",
+    "review",
+    "comment",
+    "message",
+    "tweet",
+    "question",
+    "body",
+    "headline",
+    "title",
+    "description",
+)
+# Where a file has both, a text is its title and what follows it.
+TEXT_PAIRS = (("title", "description"), ("title", "content"), ("title", "body"))
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "category",
+    "class index",
+    "topic",
+    "target",
+    "sentiment",
+    "intent",
+)
+ID_NAME = "id"
+SHOWN = 20  # columns named in a message
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The chosen columns of one file."""
+
+    text: list[str]
+    """Columns whose values, joined with a space, are the text."""
+    label: str | None
+    """Column of the labels; None where none was asked for."""
+    id: str | None
+    """Column of the rows' own ids, if there is one."""
+
+
+def choose(
+    table: Table, text: str | Sequence[str] | None = None, label: str | None = None, labelled: bool = True
+) -> Columns:
+    """Choose a file's columns; what was not asked for by name is found by its usual name, and said.
+
+    Args:
+        table: the opened file.
+        text: text column, or several; null finds it.
+        label: label column; null finds it.
+        labelled: whether labels are wanted.
+
+    Raises:
+        BadInput: a named column is not there, or none has a usual name; the file's columns are listed.
+    """
+    if table.official:
+        # Columns of this form are known by their place: names asked for are those of the other files.
+        text, label = table.columns[1:], table.columns[0]
+    asked = [text] if isinstance(text, str) else list(text or [])
+    texts = asked or _usual_text(table)
+    found = (label or _usual(table, LABEL_NAMES)) if labelled else None
+    wrong = [
+        _wrong(table, name, kind)
+        for kind, names in (("text", texts), ("label", [found] if found else []))
+        for name in names
+        if table.columns.count(name) != 1
+    ]
+    if wrong:
+        raise BadInput(wrong)
+    if not texts or (labelled and not found):
+        kind, names = ("label", LABEL_NAMES) if texts else ("text", TEXT_NAMES)
+        raise BadInput(
+            Problem(
+                str(table.path),
+                f"a {kind} column ({', '.join(names)})",
+                _listed(table),
+                f"Name it: --set data.{kind}=COLUMN, or --{kind} COLUMN. (Is the first line a header?)",
+            )
+        )
+    if not asked and table.columns != ["text"]:
+        notices.say("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
+    row_id = _usual(table, (ID_NAME,))
+    return Columns(texts, found, None if row_id in texts else row_id)
+
+
+def _usual_text(table: Table) -> list[str]:
+    names = {name.lower(): name for name in table.columns}
+    if TEXT_NAMES[0] not in names:
+        for pair in TEXT_PAIRS:
+            if all(part in names for part in pair):
+                return [names[part] for part in pair]
+    name = _usual(table, TEXT_NAMES)
+    return [name] if name else []
+
+
+def _usual(table: Table, usual: Sequence[str]) -> str | None:
+    names = {name.lower(): name for name in table.columns}
+    return next((names[name] for name in usual if name in names), None)
+
+
+def _wrong(table: Table, name: str, kind: str) -> Problem:
+    if name in table.columns:
+        return Problem(
+            str(table.path), f"one {kind} column '{name}'", f"{table.columns.count(name)} of that name"
+        )
+    return Problem(
+        str(table.path), f"a {kind} column '{name}'", _listed(table), did_you_mean(name, table.columns)
+    )
+
+
+def _listed(table: Table) -> str:
+    if not table.columns:
+        return "no rows"
+    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in table.columns[:SHOWN]]
+    more = len(table.columns) - len(names)
+    return f"the columns {', '.join(repr(name) for name in names)}" + (f" and {more} more" if more else "")
+
+
+def _named(names: Sequence[str]) -> str:
+    quoted = " and ".join(f"'{name}'" for name in names)
+    return f"column {quoted}" if len(names) == 1 else f"columns {quoted}, joined with a space"

@@ -1,0 +1,267 @@
+"""The labelled texts of a run: fetched, read, checked, cleaned of leaks, split, accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.data import checks
+from submillion.data.labels import class_indices, first_number, label_names
+from submillion.data.readers import Rows, read_rows
+from submillion.data.split import stratified_sample, stratified_split
+from submillion.errors import BadInput, Problem
+from submillion.recipe import DataRecipe
+from submillion.sources.fetch import FetchedData, fetch_data
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """N labelled texts under one name."""
+
+    name: str
+    ids: list[str]
+    """The file's own ids, or running numbers in the order of the file before anything was left out."""
+    texts: list[str]
+    labels: list[int]
+    """Class index per text [N]."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over all texts and labels, in order."""
+        digest = hashlib.sha256()
+        for text, label in zip(self.texts, self.labels, strict=True):
+            data = text.encode()
+            digest.update(f"{label} {len(data)} ".encode() + data)
+        return digest.hexdigest()
+
+    def text_sha256(self, row: int) -> str:
+        """Return the sha256 of one text in utf-8, by which predictions are matched to texts."""
+        return hashlib.sha256(self.texts[row].encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The splits of a run and what is known of them; classes are numbered by `label_names`."""
+
+    train: Split
+    validation: Split
+    test: Split | None
+    label_names: list[str]
+    report: dict[str, Any]
+    """Everything found, as the manifest keeps it."""
+
+    @property
+    def splits(self) -> list[Split]:
+        """The splits there are: train, validation and, unless the data has none, test."""
+        return [split for split in (self.train, self.validation, self.test) if split is not None]
+
+
+def load_corpus(data: DataRecipe, seed: int, progress: bool = True) -> Corpus:
+    """Fetch, read, check and split the data that a recipe names.
+
+    Args:
+        data: the recipe's section.
+        seed: of the validation split and of `limit`.
+        progress: show downloads on standard error.
+
+    Raises:
+        BadInput: a source or a file cannot be read, labels do not fit together, or there is too little.
+    """
+    sources = _sources(data, progress)
+    splits = {name: _read(data, name, source) for name, source in sources.items()}
+    _check_classes(splits["train"])
+    names = label_names(data.labels or _source_labels(data, sources.values()), splits)
+    first = first_number(splits["train"], names)
+    for name, rows in splits.items():
+        rows.classes = class_indices(name, rows, names, first)
+    findings = _clean(data, splits, names)
+    carved = _carve(data, seed, splits)
+    if data.limit:
+        for name, rows in splits.items():
+            splits[name] = rows.take(stratified_sample(rows.classes, data.limit, seed, rows.texts).tolist())
+        notices.say("limit", f"a try with at most {data.limit:,} rows of each split (data.limit).")
+    made = {name: Split(name, rows.ids, rows.texts, rows.classes) for name, rows in splits.items()}
+    if "test" not in made:
+        notices.say("no_test", "the data has no test split: this run is scored on its validation rows only.")
+    report = {
+        **_origin(data.train, sources["train"]),
+        "labels": names,
+        "splits": {
+            name: checks.balance(name, splits[name], names) | {"fingerprint": made[name].fingerprint}
+            for name in SPLITS
+            if name in made
+        },
+        "sources": {name: _source_report(source, splits[name]) for name, source in sources.items()},
+        "checks": findings,
+        "validation": carved,
+        "limit": data.limit,
+    }
+    return Corpus(made["train"], made["validation"], made.get("test"), names, report)
+
+
+def read_labelled(
+    path: str | Path,
+    names: Sequence[str],
+    name: str,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    trust_pickle: bool = False,
+) -> Split:
+    """Read a further labelled file with the classes of a trained run.
+
+    Args:
+        path: the file.
+        names: the run's class names in order.
+        name: of the split.
+        text: text column, or several; null finds it.
+        label: label column; null finds it.
+        trust_pickle: unpickle a pickle.
+
+    Raises:
+        BadInput: the file cannot be read, or has labels that the run does not know.
+    """
+    rows = read_rows([path], text, label, trust_pickle=trust_pickle)
+    rows.classes = class_indices(name, rows, names)
+    checks.empty_texts(name, rows, drop=False)
+    checks.duplicates(name, rows, names)
+    return Split(name, rows.ids, rows.texts, rows.classes)
+
+
+def _sources(data: DataRecipe, progress: bool) -> dict[str, FetchedData]:
+    """Return where each split comes from: its own source, or the training source's split of that name."""
+    sources = {"train": fetch_data(data.train, progress)}
+    if data.validation is not None:
+        sources["validation"] = fetch_data(data.validation, progress)
+    elif "validation" in sources["train"].files:
+        notices.say(
+            "validation_unused",
+            f"{data.train} has validation rows of its own, which are not used: they are taken from "
+            f"the training rows. To use its own: --set data.validation={data.train}.",
+        )
+    if data.test is not None:
+        sources["test"] = fetch_data(data.test, progress)
+    elif "test" in sources["train"].files:
+        sources["test"] = sources["train"]
+    return sources
+
+
+def _source_labels(data: DataRecipe, sources: Iterable[FetchedData]) -> list[str] | None:
+    """Return the class names that a source knows; those of its own label column are not those of another."""
+    known = (source.labels for source in sources if data.label in (None, source.label))
+    return next(filter(None, known), None)
+
+
+def _read(data: DataRecipe, split: str, source: FetchedData) -> Rows:
+    if split in source.files:
+        files = source.files[split]
+    elif len(source.files) == 1:
+        files = next(iter(source.files.values()))
+    else:
+        raise BadInput(
+            Problem(
+                f"data.{split}",
+                f"a source with a split '{split}'",
+                f"{source.name}, which has {', '.join(sorted(source.files)) or 'none'}",
+                f"Name the file: --set data.{split}=FILE.",
+            )
+        )
+    text, label = data.text or source.text, data.label or source.label
+    return read_rows(files, text, label, source.format, data.trust_pickle)
+
+
+def _check_classes(train: Rows) -> None:
+    found = set(train.labels)
+    if len(found) < 2:
+        raise BadInput(
+            Problem(
+                " and ".join(str(path) for path, _ in train.files),
+                "training rows of at least two classes",
+                f"{len(train):,} {'row' if len(train) == 1 else 'rows'}, all of class '{found.pop()}'",
+            )
+        )
+
+
+def _clean(data: DataRecipe, splits: dict[str, Rows], names: Sequence[str]) -> dict[str, Any]:
+    """Look for flaws in every split, and take out of the training rows what must not be there."""
+    findings: dict[str, Any] = {"empty_texts": {}, "duplicates": {}}
+    for name, rows in splits.items():
+        kept, findings["empty_texts"][name] = checks.empty_texts(name, rows, drop=name == "train")
+        splits[name] = rows.take(kept)
+        findings["duplicates"][name] = checks.duplicates(name, splits[name], names)
+    if data.drop_duplicates:
+        before = len(splits["train"])
+        splits["train"] = splits["train"].take(checks.first_copies(splits["train"]))
+        findings["duplicates"]["train"]["dropped"] = before - len(splits["train"])
+    for name, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        if name in splits and other in splits:
+            drop = name == "train" and data.drop_train_rows_in_test
+            kept, found = checks.overlap(splits[name], name, splits[other], other, drop)
+            findings[f"{name}_rows_in_{other}"] = found
+            splits[name] = splits[name].take(kept)
+    return findings
+
+
+def _carve(data: DataRecipe, seed: int, splits: dict[str, Rows]) -> dict[str, Any]:
+    """Take validation rows out of the training rows unless there are some; say how for the manifest."""
+    rows = splits["train"]
+    if "validation" in splits:
+        carved: dict[str, Any] = {"from": "source", "source": data.validation}
+    else:
+        train, validation = stratified_split(rows.classes, data.validation_size, seed, rows.texts)
+        splits["train"], splits["validation"] = rows.take(train.tolist()), rows.take(validation.tolist())
+        carved = {
+            "from": "train",
+            "size": data.validation_size,
+            "seed": seed,
+            "order": "sha256 of seed and text",
+        }
+    few = [name for name in ("train", "validation") if not len(splits[name])]
+    if few or len(set(splits["train"].classes)) < 2:
+        raise BadInput(
+            Problem(
+                data.train,
+                "enough rows to train on two classes and to hold some out for validation",
+                f"{len(rows):,} rows after checks, {len(splits['train'])} to train on and "
+                f"{len(splits['validation'])} for validation",
+                "Add rows, two or more of each class, or name a file: --set data.validation=FILE.",
+            )
+        )
+    return carved
+
+
+def _origin(named: str, source: FetchedData) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "source": named,
+        "origin": source.origin,
+        "licence": source.licence,
+    }
+
+
+def _source_report(source: FetchedData, rows: Rows) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "origin": source.origin,
+        "licence": source.licence,
+        "files": [path.name for path, _ in rows.files],
+        "columns": _distinct({"text": chosen.text, "label": chosen.label} for chosen in rows.columns),
+        "sha256": source.sha256,
+    }
+
+
+def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found

@@ -1,0 +1,251 @@
+"""Texts and labels out of files: labelled ones as a whole for training, unlabelled ones as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.data.columns import Columns, choose
+from submillion.data.formats import open_table
+from submillion.data.table import Malformed, Table
+from submillion.errors import BadInput, Problem
+
+EXAMPLES = 5  # rows named in a message or a report
+
+
+@dataclass
+class Rows:
+    """N labelled texts, each with its place in the files it came from."""
+
+    ids: list[str] = field(default_factory=list)
+    """The file's own ids, or the running number from 0."""
+    texts: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    """As written in the file, or by the names that the file gives to its numbers."""
+    classes: list[int] = field(default_factory=list)
+    """Class index per row, once the class names are known."""
+    sources: list[tuple[int, int]] = field(default_factory=list)
+    """(index into `files`, place in that file from 1)."""
+    files: list[tuple[Path, str]] = field(default_factory=list)
+    """(file, what its places count: line or row)."""
+    columns: list[Columns] = field(default_factory=list)
+    """Chosen columns, file by file."""
+    official: bool = False
+    """All files are in the official form of AG News: labels are numbers from 1."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def where(self, row: int) -> str:
+        """Return a row's place, such as `train.csv, line 7`."""
+        file, place = self.sources[row]
+        path, unit = self.files[file]
+        return f"{path.name}, {unit} {place}"
+
+    def examples(self, rows: Sequence[int]) -> list[str]:
+        """Return the places of the first few of some rows."""
+        return [self.where(row) for row in rows[:EXAMPLES]]
+
+    def take(self, rows: Sequence[int]) -> Rows:
+        """Return some rows, in the order given."""
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            texts=[self.texts[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            classes=[self.classes[row] for row in rows] if self.classes else [],
+            sources=[self.sources[row] for row in rows],
+        )
+
+
+class _Problems:
+    """What is wrong with a file's rows: every kind once, with a few places and how many there are in all."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.kinds: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, place: int, expected: str, found: str) -> None:
+        self.kinds.setdefault((expected, found), []).append(place)
+
+    def raise_any(self) -> None:
+        """Raise what was found, if anything was."""
+        if self.kinds:
+            raise BadInput(
+                [
+                    Problem(f"{self.table.path}, {places_of(places, self.table.unit)}", expected, found)
+                    for (expected, found), places in self.kinds.items()
+                ]
+            )
+
+
+def places_of(places: Sequence[int], unit: str) -> str:
+    """Return such as `line 3` or `lines 3, 5, 8, 9, 11 and 4 more`."""
+    shown = ", ".join(str(place) for place in places[:EXAMPLES])
+    more = f" and {len(places) - EXAMPLES:,} more" if len(places) > EXAMPLES else ""
+    plural = {"entry": "entries"}.get(unit, f"{unit}s")
+    return f"{unit if len(places) == 1 else plural} {shown}{more}"
+
+
+def read_rows(
+    files: Sequence[str | Path],
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    form: str | None = None,
+    trust_pickle: bool = False,
+) -> Rows:
+    """Read labelled texts from one file or several, in order.
+
+    Args:
+        files: files of the formats that `formats.open_table` reads.
+        text: text column, or several to be joined with a space; null finds it by its usual names.
+        label: label column; null finds it by its usual names.
+        form: the files' format, where the source knows it.
+        trust_pickle: unpickle pickles.
+
+    Raises:
+        BadInput: a file cannot be read, or rows of it are not as they must be: all kinds of flaw of a file at
+            once, each with the places of the first few rows.
+    """
+    rows = Rows(official=True)
+    for file in files:
+        table = open_table(file, form, trust_pickle)
+        before = len(rows)
+        chosen = choose(table, text, label)
+        _read_into(rows, table, chosen)
+        if len(rows) == before:
+            raise BadInput(Problem(str(file), "rows with a text and a label", "none"))
+        rows.columns.append(chosen)
+        rows.official = rows.official and table.official
+    return rows
+
+
+def iter_texts(
+    path: str | Path,
+    text: str | Sequence[str] | None = None,
+    batch: int = 1024,
+    trust_pickle: bool = False,
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Stream texts out of a file that may be larger than memory; labels are neither needed nor read.
+
+    Args:
+        path: csv, tsv, jsonl, parquet, arrow or plain text lines (a .json list is read as a whole).
+        text: text column, or several to be joined with a space; null finds it by its usual names.
+        batch: rows per step.
+        trust_pickle: unpickle pickles.
+
+    Returns:
+        Steps of (ids, texts) in the file's order, no row left out; ids are the file's own or count from 0.
+
+    Raises:
+        BadInput: at once where the file or its columns are at fault, later where one of its rows is.
+    """
+    table = open_table(path, None, trust_pickle)
+    return _stream(table, choose(table, text, labelled=False), batch)
+
+
+def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[str], list[str]]]:
+    ids: list[str] = []
+    texts: list[str] = []
+    count = empty = 0
+    for place, row_id, text, _ in _picked(table, chosen):
+        problem = _flaw_of_text(text)
+        if problem:
+            raise BadInput(Problem(f"{table.path}, {table.unit} {place}", *problem))
+        ids.append(str(count) if row_id is None else str(row_id))
+        texts.append(text)
+        count += 1
+        empty += not text.strip()
+        if len(texts) == batch:
+            yield ids, texts
+            ids, texts = [], []
+    if texts:
+        yield ids, texts
+    if not count:
+        raise BadInput(Problem(str(table.path), "rows with a text", "none"))
+    if empty:
+        notices.say("empty_texts", f"{table.path.name}: {empty:,} of {count:,} texts are empty.", rows=empty)
+
+
+def _read_into(rows: Rows, table: Table, chosen: Columns) -> None:
+    problems = _Problems(table)
+    names = table.class_names.get(chosen.label or "")
+    rows.files.append((table.path, table.unit))
+    for place, row_id, text, value in _picked(table, chosen, problems):
+        flaw, label = _flaw_of_text(text), _label(value, names)
+        if flaw:
+            problems.add(place, *flaw)
+        if label is None:
+            wanted = f"a label among 0 to {len(names) - 1}" if names else "a label"
+            problems.add(place, f"{wanted} in column '{chosen.label}'", _shown(value))
+        if flaw or label is None:
+            continue
+        rows.ids.append(str(len(rows)) if row_id is None else str(row_id))
+        rows.texts.append(text)
+        rows.labels.append(label)
+        rows.sources.append((len(rows.files) - 1, place))
+    problems.raise_any()
+
+
+def _picked(
+    table: Table, chosen: Columns, problems: _Problems | None = None
+) -> Iterator[tuple[int, Any, str, Any]]:
+    """Give (place, own id or None, text, label's value); malformed rows are collected, or end the stream."""
+    wanted = [*chosen.text, *(name for name in (chosen.label, chosen.id) if name)]
+    texts = len(chosen.text)
+    for place, values in table.rows(wanted):
+        if isinstance(values, Malformed):
+            if problems is None:
+                raise BadInput(
+                    Problem(f"{table.path}, {table.unit} {place}", "a row like the others", values.found)
+                )
+            problems.add(place, "rows like the others", values.found)
+            continue
+        label = values[texts] if chosen.label else None
+        yield place, values[-1] if chosen.id else None, _joined(values[:texts]), label
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    """Return the text of one or more columns; what is no text is passed on to be refused."""
+    parts = ["" if value is None else value for value in values]
+    for index, value in enumerate(parts):
+        if isinstance(value, int | float):
+            parts[index] = "" if value != value else str(value)  # a missing number is NaN, unequal to itself
+        elif not isinstance(value, str):
+            return value
+    return parts[0] if len(parts) == 1 else " ".join(part for part in parts if part)
+
+
+def _flaw_of_text(text: Any) -> tuple[str, str] | None:
+    """Return (expected, found) for what no tokenizer takes."""
+    if not isinstance(text, str):
+        return "a text", _shown(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return "text in unicode", f"half a surrogate pair (\\u{ord(text[error.start]):04x})"
+    return None
+
+
+def _label(value: Any, names: list[str] | None) -> str | None:
+    """Return a label as text, by its name where the file names its numbers; None for what is no label."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else None
+    if isinstance(value, int) and names:
+        return names[value] if 0 <= value < len(names) else None
+    if isinstance(value, int | str):
+        return str(value).strip() or None
+    return None
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: short, and nothing for nothing."""
+    if value is None or value == "":
+        return "nothing"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,0 +1,107 @@
+"""Stratified, seeded splits that come out the same on every machine and for every order of the rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def stratified_split(
+    labels: Sequence[int], size: float, seed: int, texts: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows into a training and a validation part with the same share of every class.
+
+    Within a class, rows are ordered by sha256 of (seed, text), and the first ones are held out: no random
+    generator whose stream a release could change, no dependence on the order of rows or on the machine.
+    Rows whose texts are equal but for white space stay together, so that no validation text is trained on;
+    those whose labels contradict each other stay in training, for they cannot tell right from wrong.
+
+    A class's share is `size` of its rows by largest remainder; a class of two rows or more gives at least one
+    row and keeps at least one. It may give fewer where its rows are copies of few texts.
+
+    Args:
+        labels: class of each row [N].
+        size: share held out, between 0 and 1.
+        seed: the recipe's seed.
+        texts: text of each row [N]; without them each row is a text of its own, known by its number.
+
+    Returns:
+        Row indices of training and validation, each ascending, int64.
+    """
+    counts = _counts(labels)
+    total = int(size * len(labels) + 0.5)
+    quotas = {
+        label: min(max(quota, 1), counts[label] - 1)
+        for label, quota in largest_remainder(counts, total).items()
+    }
+    held_out = _draw(labels, quotas, f"validation {seed}", texts)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def stratified_sample(
+    labels: Sequence[int], rows: int, seed: int, texts: Sequence[str] | None = None
+) -> np.ndarray:
+    """Return the indices, ascending, of at most `rows` rows with the same share of every class.
+
+    Copies of a text are kept or left together, as in `stratified_split`, and ordered the same way.
+    """
+    if rows >= len(labels):
+        return np.arange(len(labels))
+    counts = _counts(labels)
+    quotas = largest_remainder(counts, rows)
+    for label in quotas:
+        # A class that would vanish takes a row from the largest, as long as there are rows for every class.
+        largest = max(quotas, key=lambda name: quotas[name])
+        if quotas[label] == 0 and quotas[largest] > 1:
+            quotas[label], quotas[largest] = 1, quotas[largest] - 1
+    return np.flatnonzero(_draw(labels, quotas, f"limit {seed}", texts))
+
+
+def largest_remainder(counts: Mapping[int, int], total: int) -> dict[int, int]:
+    """Divide `total` among classes in proportion to their counts (Hamilton's method).
+
+    Remainders are compared as whole numbers; of equal ones the larger class, then the earlier, goes first.
+    """
+    everything = sum(counts.values())
+    quotas = {label: total * count // everything for label, count in counts.items()}
+    by_remainder = sorted(counts, key=lambda label: (-(total * counts[label] % everything), -counts[label]))
+    for label in by_remainder[: total - sum(quotas.values())]:
+        quotas[label] += 1
+    return quotas
+
+
+def squeezed(text: str) -> str:
+    """Return a text with every run of white space as one space; two texts that agree in this are one text."""
+    return " ".join(text.split())
+
+
+def _draw(
+    labels: Sequence[int], quotas: Mapping[int, int], salt: str, texts: Sequence[str] | None
+) -> np.ndarray:
+    """Return a mask of the drawn rows: per class, in hash order, the groups of copies that fit its quota."""
+    groups: dict[str, list[int]] = {}
+    for row in range(len(labels)):
+        groups.setdefault(squeezed(texts[row]) if texts is not None else str(row), []).append(row)
+    left = dict(quotas)
+    drawn = np.zeros(len(labels), dtype=bool)
+    for text in sorted(groups, key=lambda text: _hash(salt, text)):
+        rows = groups[text]
+        label = labels[rows[0]]
+        if len(rows) <= left[label] and all(labels[row] == label for row in rows):
+            left[label] -= len(rows)
+            drawn[rows] = True
+    return drawn
+
+
+def _hash(salt: str, text: str) -> bytes:
+    return hashlib.sha256(f"{salt}\n{text}".encode()).digest()
+
+
+def _counts(labels: Sequence[int]) -> dict[int, int]:
+    """Return rows per class, classes in sorted order, so that ties never depend on the order of rows."""
+    counts: dict[int, int] = {}
+    for label in labels:
+        counts[label] = counts.get(label, 0) + 1
+    return {label: counts[label] for label in sorted(counts)}

@@ -1,0 +1,226 @@
+"""Texts as token ids: one flat array, made by the encoder's own fast tokenizer, cached by content."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from submillion import notices
+from submillion.data import token_cache
+from submillion.errors import BadInput, Problem
+from submillion.sources.folder import TOKENIZERS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CHUNK = 1024  # texts per call of the tokenizer: enough for its threads, few enough for a moving bar
+PATIENCE = 2.0  # seconds before a progress bar is worth its lines
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The token ids of N texts laid end to end, special tokens included; T is their total."""
+
+    ids: np.ndarray
+    """int32 [T]."""
+    offsets: np.ndarray
+    """int64 [N + 1]; text i is ids[offsets[i]:offsets[i + 1]]."""
+    full_lengths: np.ndarray
+    """int32 [N]: tokens of each text before it was cut, special tokens included."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text as the model sees it, int64 [N]."""
+        return np.diff(self.offsets)
+
+    @property
+    def truncated(self) -> int:
+        """Number of texts that were cut."""
+        return int((self.full_lengths > self.lengths).sum())
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Tokens:
+        """Return the tokens of some rows, in the order given."""
+        pieces = [self[row] for row in rows]
+        return from_rows(pieces, self.full_lengths[np.asarray(rows, dtype=np.int64)])
+
+
+def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = None) -> Tokens:
+    """Return the Tokens of texts given one by one; unless said otherwise, none of them was cut."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    ids = np.concatenate([np.empty(0, dtype=np.int32), *(np.asarray(row, dtype=np.int32) for row in rows)])
+    return Tokens(ids, offsets, np.asarray(lengths if full_lengths is None else full_lengths, dtype=np.int32))
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """Load the fast tokenizer that lies in a folder, without asking any hub.
+
+    Raises:
+        BadInput: the folder has no tokenizer files, or they cannot be read.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    folder = Path(folder)
+    # With config.json alone, transformers builds a tokenizer without a vocabulary and says nothing.
+    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
+        raise BadInput(
+            Problem(
+                str(folder),
+                f"a tokenizer: {' or '.join(' with '.join(names) for names in TOKENIZERS)}",
+                "none" if folder.is_dir() else "no such folder",
+                "Save the tokenizer there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER).",
+            )
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:
+        # The loaders raise whatever their parser raises (plain Exception included); all mean the same here.
+        found = " ".join(str(error).split())[:300]
+        raise BadInput(
+            Problem(str(folder), "a tokenizer that transformers can load", f"{type(error).__name__}: {found}")
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise BadInput(
+            Problem(
+                str(folder),
+                "a fast tokenizer",
+                f"{type(tokenizer).__name__}, which has no fast form",
+                "Save one that has a tokenizer.json.",
+            )
+        )
+    return tokenizer
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerFast | str | Path,
+    texts: Sequence[str],
+    max_length: int,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> Tokens:
+    """Turn texts into token ids, or read them from the cache if they were made before.
+
+    Args:
+        tokenizer: fast tokenizer, or the folder it lies in.
+        texts: N texts; an empty one becomes its special tokens.
+        max_length: longest text in tokens, special tokens included; longer ones are cut as it cuts.
+        cache_dir: where results are kept; null takes `tokens` in the cache of all downloads.
+        progress: show a bar on standard error if it takes long and standard error is a terminal.
+
+    Raises:
+        BadInput: the folder has no tokenizer.
+    """
+    if isinstance(tokenizer, str | Path):
+        tokenizer = load_tokenizer(tokenizer)
+    _plain(tokenizer)
+    key = token_cache.key(tokenizer, texts, max_length)
+    file = token_cache.file_of(key, cache_dir)
+    arrays = token_cache.read(file, len(texts), max_length)
+    if arrays is None:
+        tokens = encode(tokenizer, texts, max_length, progress)
+        token_cache.write(file, tokens.ids, tokens.offsets, tokens.full_lengths)
+        return tokens
+    return Tokens(*arrays)
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool = False
+) -> Tokens:
+    """Turn texts into token ids without the cache.
+
+    They are those of `tokenizer(text, truncation=True, max_length=max_length)`, but the tokenizer runs
+    without truncation, so that the length before the cut is known.
+    """
+    _plain(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
+    if room < 1:
+        raise BadInput(
+            Problem("data.max_length", "room for a token beside the special ones", str(max_length))
+        )
+    rows: list[np.ndarray] = []
+    full_lengths: list[int] = []
+    for chunk in _shown(_chunks(texts), len(texts), "tokenizing", progress):
+        for encoding in backend.encode_batch_fast(chunk, add_special_tokens=False):
+            full_lengths.append(len(encoding) + max_length - room)
+            if len(encoding) > room:
+                encoding.truncate(room, direction=tokenizer.truncation_side)
+            rows.append(np.array(backend.post_process(encoding).ids, dtype=np.int32))
+    return from_rows(rows, full_lengths)
+
+
+def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]:
+    """Return, per split, how long its texts are and what share of them was cut; say so once if any was.
+
+    Args:
+        tokens: tokens by split name.
+
+    Returns:
+        Per split `rows`, `tokens` (in all, after cutting), `mean`, `median`, `p99` and `longest` (tokens per
+        text before cutting), `truncated` (texts), `truncated_share`.
+    """
+    report: dict[str, dict[str, Any]] = {}
+    for name, split in tokens.items():
+        lengths = split.full_lengths
+        report[name] = {
+            "rows": len(split),
+            "tokens": len(split.ids),
+            "mean": round(float(lengths.mean()), 2),
+            "median": float(np.median(lengths)),
+            "p99": round(float(np.percentile(lengths, 99)), 2),
+            "longest": int(lengths.max()),
+            "truncated": split.truncated,
+            "truncated_share": round(split.truncated / len(split), 6),
+        }
+    cut = {name: part for name, part in report.items() if part["truncated"]}
+    if cut:
+        shares = ", ".join(f"{part['truncated_share']:.1%} of {name}" for name, part in cut.items())
+        limit = max(int(split.lengths.max()) for split in tokens.values())
+        notices.say("truncated_texts", f"texts longer than {limit} tokens are cut there: {shares}.")
+    return report
+
+
+def _plain(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Take off the truncation and padding that a tokenizer.json may carry (sentence encoders do)."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), CHUNK):
+        yield list(texts[start : start + CHUNK])
+
+
+def _shown(chunks: Iterator[list[str]], total: int, title: str, wanted: bool) -> Iterator[list[str]]:
+    """Pass chunks on; what takes longer than PATIENCE gets a bar on standard error, if that is a terminal."""
+    if not (wanted and sys.stderr.isatty()):
+        yield from chunks
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=total)
+    start = time.monotonic()
+    try:
+        for chunk in chunks:
+            yield chunk
+            bar.advance(task, len(chunk))
+            if not bar.live.is_started and time.monotonic() - start > PATIENCE:
+                bar.start()
+    finally:
+        bar.stop()

@@ -1,0 +1,1 @@
+"""Fitting: the training loop, its optimizer, checkpoints, early stopping, tracking and progress."""

@@ -1,0 +1,81 @@
+"""Which texts each optimizer step takes: the batches of each epoch, in steps, shared among processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from submillion.data.batches import length_grouped
+from submillion.errors import SubmillionError
+from submillion.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from submillion.data.tokens import Tokens
+    from submillion.model.prefix import PrefixCache
+
+
+@dataclass
+class Rows:
+    """Labelled texts as the loop takes them."""
+
+    tokens: Tokens
+    labels: np.ndarray
+    """Class index per text, int64 [N]."""
+    prefix: PrefixCache | None = None
+    """The output of the layers below the lowest adapter, where it is cached."""
+
+
+class Feed:
+    """The batches of a whole training, by the number of the optimizer step.
+
+    A batch is `batch_size` texts for each process; a step takes `gradient_accumulation_steps` of them, the
+    last step of an epoch what is left. All processes draw the same batches, then each takes its share, so
+    two processes train as one does with twice the batch. Everything follows from seed and step number.
+    """
+
+    def __init__(self, lengths: np.ndarray, recipe: TrainRecipe, seed: int, world: int = 1) -> None:
+        """Prepare; batches are drawn one epoch at a time.
+
+        Args:
+            lengths: tokens per text [N].
+            recipe: batch size, accumulation, grouping and epochs.
+            world: number of processes.
+        """
+        # Texts that all count as equally long are only shuffled.
+        self._lengths = lengths if recipe.group_by_length else np.ones_like(lengths)
+        self._seed = seed
+        self._batch_size = recipe.batch_size * world
+        self._per_step = recipe.gradient_accumulation_steps
+        batches = -(-len(lengths) // self._batch_size)
+        self.steps_per_epoch = -(-batches // self._per_step)
+        self.total_steps = self.steps_per_epoch * recipe.epochs
+        self._epoch: int | None = None
+        self._batches: list[np.ndarray] = []
+
+    def at(self, step: int) -> list[np.ndarray]:
+        """Return the batches (rows of all processes) of optimizer step `step`, counted from 0."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._draw(epoch)
+        return self._batches[within * self._per_step : (within + 1) * self._per_step]
+
+    def epochs(self, step: int) -> float:
+        """Return how many epochs are done after `step` steps; whole ones as int."""
+        done = step / self.steps_per_epoch
+        return int(done) if done.is_integer() else round(done, 4)
+
+    def _draw(self, epoch: int) -> list[np.ndarray]:
+        batches = length_grouped(self._lengths, self._batch_size, self._seed, epoch)
+        rows = sum(map(len, batches))
+        if rows != len(self._lengths) or -(-len(batches) // self._per_step) != self.steps_per_epoch:
+            raise SubmillionError(
+                f"epoch {epoch}: {rows} rows in {len(batches)} batches, not every text once"
+            )
+        return batches
+
+
+def share(rows: np.ndarray, rank: int, world: int) -> np.ndarray:
+    """Return one process's rows; dealt in turn, so that shares of rows sorted by length are alike."""
+    return rows[rank::world]

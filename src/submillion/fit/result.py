@@ -1,0 +1,45 @@
+"""What a training did, as the manifest keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training did; the classifier holds the adapter of `best_step`."""
+
+    best_step: int | None
+    """Optimizer step of the best evaluation; None where training was interrupted before the first one."""
+    best_epoch: float | None
+    best_accuracy: float | None
+    best_loss: float | None
+    best_macro_f1: float | None
+    epochs_run: float
+    steps: int
+    planned_steps: int
+    texts_seen: int
+    tokens_seen: int
+    """Tokens of those texts, special tokens counted, padding not."""
+    wall_seconds: float
+    """Time in `fit`, evaluations included, over all resumed parts."""
+    train_seconds: float
+    """Time in optimizer steps alone."""
+    samples_per_second: float
+    """Texts per second of `train_seconds`."""
+    tokens_per_second: float
+    peak_memory_mb: float
+    """Largest resident memory of the main process, MB of 10^6 bytes."""
+    precision: str
+    execution: str
+    """`reference`: the modules of transformers and peft."""
+    prefix_cached: bool
+    """Whether the layers below the lowest adapter ran once per text."""
+    processes: int
+    stopped_early: bool
+    interrupted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest's entry `training`."""
+        return asdict(self)

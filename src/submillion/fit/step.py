@@ -1,0 +1,119 @@
+"""One optimizer step: its texts through the model, their gradients added up, the values moved."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from submillion.data.batches import collate
+from submillion.fit import schedule
+from submillion.fit.feed import Feed, Rows, share
+from submillion.fit.interrupt import Interrupt
+from submillion.fit.optimizer import FlatAdamW
+from submillion.fit.workers import Workers
+from submillion.recipe import TrainRecipe
+
+if TYPE_CHECKING:
+    from submillion.model.classifier import Classifier
+    from submillion.model.precision import Precision
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one step did; the tensors are 0-dim, on the device, unread."""
+
+    loss: torch.Tensor
+    """Sum of the losses of the step's texts, over all processes."""
+    norm: torch.Tensor
+    """Norm of their gradient, before clipping."""
+    texts: int
+    tokens: int
+    stop: bool
+    """Whether any process was asked to stop."""
+
+
+class Stepper:
+    """Does the steps of a training; texts, rate and dropout of a step follow from its number alone."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        rows: Rows,
+        recipe: TrainRecipe,
+        seed: int,
+        precision: Precision,
+        workers: Workers,
+    ) -> None:
+        self._classifier, self._rows, self._recipe = classifier, rows, recipe
+        self._precision, self._workers = precision, workers
+        self._lengths = rows.tokens.lengths
+        self._labels = torch.from_numpy(rows.labels)
+        self.optimizer = FlatAdamW(classifier.module, recipe.weight_decay, recipe.max_grad_norm)
+        self.feed = Feed(self._lengths, recipe, seed, workers.world)
+        self._warmup = schedule.warmup_steps(self.feed.total_steps, recipe.warmup_ratio)
+        # Consecutive steps, and processes, take consecutive seeds from a start of the recipe's seed's own.
+        self._dropout_seed = int.from_bytes(hashlib.sha256(f"dropout {seed}".encode()).digest()[:4], "big")
+
+    def do(self, step: int, interrupt: Interrupt) -> Done:
+        """Do optimizer step `step`, counted from 0.
+
+        Args:
+            step: its number; the values must be those that the step before it left.
+            interrupt: whether this process was asked to stop, also while the step is under way.
+        """
+        optimizer, workers = self.optimizer, self._workers
+        batches = self.feed.at(step)
+        rows = np.concatenate(batches)
+        self._seed_dropout(self._dropout_seed + step * workers.world + workers.rank)
+        optimizer.zero_gradients()
+        for batch in batches:
+            mine = share(batch, workers.rank, workers.world)
+            if len(mine):  # the last batch of an epoch may have fewer texts than there are processes
+                loss = self.loss_of(mine)
+                # Divided by the texts of the whole step. A mean of the means of micro-batches or processes
+                # would give the texts of a small last one more weight than others have.
+                (loss / len(rows)).backward()
+                optimizer.exchange[-2] += loss.detach()
+        optimizer.exchange[-1] = float(interrupt.wished)
+        workers.add_up(optimizer.exchange)
+        norm = optimizer.step(self.learning_rate(step))
+        if workers.world == 1:
+            stop = interrupt.wished
+        else:
+            # All processes must stop at the same step, so all go by the sum of their wishes. Reading it makes
+            # an accelerator wait; there it is read only where the losses are read too.
+            may_read = workers.device.type == "cpu" or (step + 1) % self._recipe.log_every == 0
+            stop = may_read and bool(optimizer.exchange[-1].item() > 0)
+        tokens = int(self._lengths[rows].sum())
+        return Done(optimizer.exchange[-2].clone(), norm, len(rows), tokens, stop)
+
+    def loss_of(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the sum of the losses of the texts `rows`; the one place where training runs the model."""
+        device = self._workers.device
+        batch = collate(self._rows.tokens, rows, self._classifier.pad_id)
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        states = None if self._rows.prefix is None else self._rows.prefix.states(rows).to(device)
+        with self._precision.context(device.type):
+            logits = self._classifier(batch, states)
+        return functional.cross_entropy(
+            logits.float(),
+            self._labels[rows].to(device),
+            reduction="sum",
+            label_smoothing=self._recipe.label_smoothing,
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of step `step`."""
+        return self._recipe.learning_rate * schedule.linear(step, self.feed.total_steps, self._warmup)
+
+    def _seed_dropout(self, value: int) -> None:
+        """Seed what dropout draws from, so that no generator's state need be kept for a resumed run."""
+        value %= 2**32
+        torch.default_generator.manual_seed(value)  # torch.manual_seed does this too, in 200 times the time
+        if self._workers.device.type != "cpu":
+            torch.get_device_module(self._workers.device).manual_seed(value)

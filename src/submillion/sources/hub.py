@@ -1,0 +1,261 @@
+"""The Hugging Face hub by its own library, with its mirrors, cache and offline mode; encoders from there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.errors import BadInput, Problem, SubmillionError, did_you_mean
+from submillion.sources import store
+from submillion.sources.catalog import DATASETS, ENCODERS
+from submillion.sources.folder import ENCODER_PATTERNS, encoder_files, read_config
+
+
+class Unreachable(BadInput):
+    """The hub gave no answer, and the cache has none either."""
+
+
+@dataclass(frozen=True)
+class Repo:
+    """What is wanted from the hub, and under what name the user asked for it."""
+
+    id: str
+    """`organisation/name`."""
+    kind: str
+    """`model` or `dataset`, as the hub calls them."""
+    revision: str | None
+    """Branch, tag or commit; None is the main branch."""
+    asked: str
+    config: str | None = None
+    """Of a data set that has several configurations."""
+
+    @property
+    def setting(self) -> str:
+        """The recipe's setting that can name a folder instead."""
+        return "encoder.source" if self.kind == "model" else "data.train"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An encoder's repository at one commit, in the hub's cache."""
+
+    path: Path
+    commit: str
+    sha256: dict[str, str]
+    licence: str | None
+
+
+def encoder_config(repo: Repo) -> dict[str, Any]:
+    """Return the config.json of an encoder on the hub.
+
+    Raises:
+        BadInput: see `fetch_encoder`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    file = _downloaded(repo, partial(hf_hub_download, repo.id, "config.json", revision=repo.revision), False)
+    return read_config(file.parent, repo.asked)
+
+
+def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
+    """Download configuration, tokenizer and safetensors weights into the hub's own cache.
+
+    Raises:
+        BadInput: no such repository or revision, no access to it, no answer, or no encoder in it.
+    """
+    from huggingface_hub import snapshot_download
+
+    patterns = [*ENCODER_PATTERNS, "README.md"]
+    download = partial(snapshot_download, repo.id, revision=repo.revision, allow_patterns=patterns)
+    path = _downloaded(repo, download, progress)
+    weights = any(path.glob("*.safetensors"))
+    names = encoder_files(path, repo.asked, () if weights else _listing(repo, path.name))
+    sha256 = store.hashes(path, names, _receipt(repo, path.name))
+    _check_blobs(path, sha256)
+    return Snapshot(path, path.name, sha256, _licence(path / "README.md"))
+
+
+def _downloaded(repo: Repo, download: Callable[..., str], progress: bool) -> Path:
+    """Return what a function of the hub's library downloads, or without the hub finds in its cache."""
+    from huggingface_hub import HfApi
+
+    try:
+        # Asked first, because the download itself would fall back to its cache without a word.
+        with answers(repo):
+            commit = HfApi().model_info(repo.id, revision=repo.revision).sha or ""
+    except Unreachable as error:
+        try:
+            path = Path(download(local_files_only=True))
+        except OSError:
+            raise error from None
+        say_unreachable(repo, path.name if path.is_dir() else path.parent.name)
+        return path
+    with answers(repo), bars(progress and not _receipt(repo, commit).exists()):
+        return Path(download())
+
+
+def _receipt(repo: Repo, commit: str) -> Path:
+    return store.cache_root() / "hub" / repo.id.replace("/", "--") / f"{commit}.json"
+
+
+def say_unreachable(repo: Repo, commit: str) -> None:
+    """Say that the cache stands in for the hub, unless that is what the user asked for."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if not HF_HUB_OFFLINE:
+        notices.say(
+            "hub_unreachable",
+            f"{repo.asked}: the hub gave no answer; commit {commit} from the cache is used.",
+        )
+
+
+def _listing(repo: Repo, commit: str) -> list[str]:
+    """Return all file names of a repository, to say what it has instead; none if the hub does not answer."""
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().list_repo_files(repo.id, revision=commit)
+    except no_answer_errors():
+        return []
+
+
+def _check_blobs(path: Path, sha256: Mapping[str, str]) -> None:
+    """Refuse a large file whose bytes are not those that its name in the hub's cache promises."""
+    problems = []
+    for name, got in sha256.items():
+        # The cache links to files named by their sha256 (large files) or git hash (40 digits; small ones).
+        blob = (path / name).resolve()
+        if re.fullmatch(r"[0-9a-f]{64}", blob.name) and blob.name != got:
+            problems.append(
+                Problem(str(path / name), f"sha256 {blob.name}", got, f"Delete {blob} and run this again.")
+            )
+    if problems:
+        raise BadInput(problems)
+
+
+def _licence(readme: Path) -> str | None:
+    """Return the licence that a repository's card names."""
+    import yaml
+    from huggingface_hub import metadata_load
+
+    try:
+        card = metadata_load(readme) or {}
+    except (OSError, ValueError, yaml.YAMLError):
+        return None  # a card is for people: one without metadata is no error
+    return licence_text(card.get("license"))
+
+
+def licence_text(licence: Any) -> str | None:
+    """Return a card's licence entry, a name or several, as one string."""
+    return ", ".join(map(str, licence)) if isinstance(licence, list) else licence and str(licence)
+
+
+@contextlib.contextmanager
+def bars(progress: bool, library: str = "huggingface_hub") -> Iterator[None]:
+    """Show or hide the progress bars of `huggingface_hub` or `datasets`."""
+    tqdm = import_module(f"{library}.utils.tqdm")
+    if progress or tqdm.are_progress_bars_disabled():
+        yield
+        return
+    tqdm.disable_progress_bars()
+    try:
+        yield
+    finally:
+        tqdm.enable_progress_bars()
+
+
+def no_answer_errors() -> tuple[type[Exception], ...]:
+    """Return what a broken connection raises, whatever HTTP library this version of huggingface_hub uses."""
+    from huggingface_hub import errors
+
+    return (errors.HTTPError, OSError)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def answers(repo: Repo) -> Iterator[None]:
+    """Turn the errors of the hub's libraries into messages.
+
+    Raises:
+        Unreachable: no answer, and not in the hub's cache either.
+        BadInput: the hub's answer is no.
+    """
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise BadInput(
+            Problem(
+                repo.asked,
+                f"a {repo.kind} that you may read",
+                f"the gated repository {repo.id}",
+                "Accept its terms on its page, then log in: hf auth login (or set HF_TOKEN).",
+            )
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise BadInput(
+            Problem(
+                repo.asked,
+                f"a folder here, or a {repo.kind} on the hub",
+                f"no such folder, and no public repository {repo.id}",
+                _suggestion(repo) + "If it is private, log in: hf auth login (or set HF_TOKEN).",
+            )
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise BadInput(
+            Problem(
+                repo.asked, f"a branch, tag or commit of {repo.id}", f"no revision '{repo.revision}' in it"
+            )
+        ) from error
+    except errors.HFValidationError as error:
+        raise BadInput(Problem(repo.asked, "a repository's id on the hub", str(error))) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise BadInput(
+            Problem(repo.asked, "an encoder with config.json", "none in the repository")
+        ) from error
+    except no_answer_errors() as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise SubmillionError(f"the hub's cache could not be written: {error}") from error
+        raise Unreachable(no_answer(repo, _essence(error))) from error
+
+
+def _suggestion(repo: Repo) -> str:
+    catalog = ENCODERS if repo.kind == "model" else DATASETS
+    names = [name for entry in catalog.values() for name in (entry.name, entry.hub) if name]
+    known = did_you_mean(repo.id, names) or did_you_mean(repo.id.split("/")[-1], names)
+    return f"{known} " if known else ""
+
+
+def _essence(error: BaseException) -> str:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE set, and nothing complete in the cache"
+    return f"no answer ({' '.join(str(error).split())[:200]})"
+
+
+def no_answer(repo: Repo, found: str) -> Problem:
+    """Say what was wanted, what was tried, what came of it, and three ways out."""
+    from huggingface_hub import constants
+
+    if repo.kind == "model":
+        copy = f"run: hf download {repo.id}, and copy its cache folder to {constants.HF_HUB_CACHE}"
+    else:
+        call = f"from submillion.sources.fetch import fetch_data; fetch_data('{repo.asked}')"
+        copy = f'run: python -c "{call}", and copy its cache folder to {store.cache_root()}'
+    return Problem(
+        repo.asked,
+        f"the {repo.kind} {repo.id} from the hub (tried: {constants.ENDPOINT}, then the caches)",
+        found,
+        f"Three ways out: (1) name a local folder or file: --set {repo.setting}=PATH; (2) name a mirror that "
+        f"answers: HF_ENDPOINT=URL; (3) on a machine with network {copy} here (HF_HUB_OFFLINE=1 then asks "
+        "nobody).",
+    )

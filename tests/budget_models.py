@@ -1,0 +1,269 @@
+"""Models to count: plain transformers and peft on the meta device, random small configs, and configs of the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from submillion.recipe import HeadRecipe, LoraRecipe
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Module names of one family, written down here a second time so that a wrong one is noticed."""
+
+    layers: str
+    targets: dict[str, str]
+    projection: str
+    output: str
+    norm: str | None = None
+
+
+def _targets(*modules: str) -> dict[str, str]:
+    names = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
+    return dict(zip(names, modules, strict=True))
+
+
+_SELF = [f"attention.self.{name}" for name in ("query", "key", "value")]
+_REST = ["attention.output.dense", "intermediate.dense", "output.dense"]
+_HEAD = ("classifier.dense", "classifier.out_proj")
+LAYOUTS = {
+    "roberta": Layout("roberta.encoder.layer", _targets(*_SELF, *_REST), *_HEAD),
+    "xlm-roberta": Layout("roberta.encoder.layer", _targets(*_SELF, *_REST), *_HEAD),
+    "bert": Layout("bert.encoder.layer", _targets(*_SELF, *_REST), "bert.pooler.dense", "classifier"),
+    "distilbert": Layout(
+        "distilbert.transformer.layer",
+        _targets(*(f"attention.{name}_lin" for name in ("q", "k", "v", "out")), "ffn.lin1", "ffn.lin2"),
+        "pre_classifier",
+        "classifier",
+    ),
+    "mpnet": Layout(
+        "mpnet.encoder.layer",
+        _targets(*(f"attention.attn.{name}" for name in "qkvo"), *_REST[1:]),
+        *_HEAD,
+    ),
+    "electra": Layout("electra.encoder.layer", _targets(*_SELF, *_REST), *_HEAD),
+    "deberta-v2": Layout(
+        "deberta.encoder.layer",
+        _targets(*(f"{name}_proj" for name in _SELF), *_REST),
+        "pooler.dense",
+        "classifier",
+    ),
+    "modernbert": Layout(
+        "model.layers",
+        {"qkv": "attn.Wqkv", "attention_output": "attn.Wo", "ffn_up": "mlp.Wi", "ffn_down": "mlp.Wo"},
+        "head.dense",
+        "classifier",
+        "head.norm",
+    ),
+}
+
+_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+REAL = {
+    "roberta-base": _BASE
+    | {"model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1},
+    "xlm-roberta-base": _BASE
+    | {
+        "model_type": "xlm-roberta",
+        "vocab_size": 250002,
+        "max_position_embeddings": 514,
+        "type_vocab_size": 1,
+    },
+    "bert-base-uncased": _BASE
+    | {"model_type": "bert", "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
+    "all-MiniLM-L6-v2": {
+        "model_type": "bert",
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    },
+    "distilbert-base-uncased": {
+        "model_type": "distilbert",
+        "dim": 768,
+        "hidden_dim": 3072,
+        "n_layers": 6,
+        "n_heads": 12,
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+    },
+    "mpnet-base": _BASE
+    | {
+        "model_type": "mpnet",
+        "vocab_size": 30527,
+        "max_position_embeddings": 514,
+        "relative_attention_num_buckets": 32,
+    },
+    "electra-small-discriminator": {
+        "model_type": "electra",
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    },
+    "electra-base-discriminator": _BASE
+    | {
+        "model_type": "electra",
+        "embedding_size": 768,
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    },
+    "deberta-v3-base": _BASE
+    | {
+        "model_type": "deberta-v2",
+        "vocab_size": 128100,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 0,
+        "relative_attention": True,
+        "max_relative_positions": -1,
+        "position_buckets": 256,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "position_biased_input": False,
+        "pooler_hidden_size": 768,
+    },
+    "ModernBERT-base": {
+        "model_type": "modernbert",
+        "hidden_size": 768,
+        "intermediate_size": 1152,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 12,
+        "vocab_size": 50368,
+        "max_position_embeddings": 8192,
+        "attention_bias": False,
+        "classifier_bias": False,
+        "mlp_bias": False,
+        "norm_bias": False,
+    },
+}
+
+
+def meta_model(config: dict[str, Any], num_labels: int) -> Any:
+    """Return the classifier that transformers makes of a config, its parameters without values."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    with torch.device("meta"):
+        settings = AutoConfig.for_model(**config, num_labels=num_labels)
+        return AutoModelForSequenceClassification.from_config(settings)
+
+
+def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, layers: list[int]) -> Any:
+    """Wrap a model as a user of plain peft does; nothing of the project's is asked for names."""
+    from peft import LoraConfig, get_peft_model
+
+    layout = LAYOUTS[model_type]
+    targets = list(layout.targets) if lora.targets == ["all-linear"] else lora.targets
+    modules = [f"{layout.layers}.{layer}.{layout.targets[name]}" for layer in layers for name in targets]
+    trained = [layout.output]
+    if head.kind == "stock":
+        trained += [name for name in (layout.projection, layout.norm) if name]
+    in_head = [layout.projection] if head.kind == "lora" else []
+    config = LoraConfig(
+        r=lora.r,
+        target_modules=modules + in_head,
+        rank_pattern=dict.fromkeys(in_head, head.r),
+        modules_to_save=trained,
+        bias=lora.bias,
+    )
+    if model_type == "distilbert" and head.kind != "stock":
+        # peft matches the end of a name, and `pre_classifier` ends in `classifier`: train that one by hand.
+        config.modules_to_save = None
+        wrapped = get_peft_model(model, config)
+        wrapped.base_model.model.classifier.requires_grad_(True)
+        return wrapped
+    return get_peft_model(model, config)
+
+
+def trainable_and_total(model: Any) -> tuple[int, int]:
+    """Return what a peft model trains, and all it has.
+
+    Without the copy that peft keeps of a trained module as it was: it takes part in nothing, though peft counts
+    it, and under `bias="all"` even marks its bias as trained.
+    """
+    used = [value for name, value in model.named_parameters() if ".original_module." not in name]
+    return sum(value.numel() for value in used if value.requires_grad), sum(value.numel() for value in used)
+
+
+@st.composite
+def small_configs(draw: st.DrawFn, model_type: str) -> dict[str, Any]:
+    """Draw the config of a small encoder with every switch that changes its size."""
+    heads = draw(st.integers(1, 4))
+    hidden = 2 * heads * draw(st.integers(1, 8))
+    layers, inner = draw(st.integers(1, 4)), draw(st.integers(3, 40))
+    config: dict[str, Any] = {
+        "model_type": model_type,
+        "vocab_size": draw(st.integers(5, 90)),
+        "max_position_embeddings": draw(st.integers(8, 40)),
+        "pad_token_id": 0,
+    }
+    if model_type == "distilbert":
+        return config | {"dim": hidden, "hidden_dim": inner, "n_layers": layers, "n_heads": heads}
+    config |= {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": inner,
+    }
+    if model_type == "modernbert":
+        special = dict.fromkeys(("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id"), 1)
+        switches = ("norm_bias", "attention_bias", "mlp_bias", "classifier_bias")
+        return config | special | {name: draw(st.booleans()) for name in switches}
+    if model_type == "mpnet":
+        return config | {"relative_attention_num_buckets": draw(st.integers(4, 40)), "pad_token_id": 1}
+    config["type_vocab_size"] = draw(st.integers(0 if model_type == "deberta-v2" else 1, 3))
+    if model_type == "electra":
+        config["embedding_size"] = draw(st.sampled_from([hidden, hidden + 3]))
+    if model_type == "deberta-v2":
+        config |= draw(_deberta_switches(hidden))
+    return config
+
+
+@st.composite
+def _deberta_switches(draw: st.DrawFn, hidden: int) -> dict[str, Any]:
+    """Draw some of DeBERTa's switches; the ones left out are as absent as in older files of the hub."""
+    switches = {
+        "relative_attention": st.booleans(),
+        "position_biased_input": st.booleans(),
+        "share_att_key": st.booleans(),
+        "pos_att_type": st.sampled_from([None, [], ["c2p"], ["p2c", "c2p"], "p2c|c2p", " C2P | none"]),
+        "position_buckets": st.sampled_from([-1, 0, 6]),
+        "max_relative_positions": st.sampled_from([-1, 0, 9]),
+        "norm_rel_ebd": st.sampled_from(["none", "layer_norm", "none|Layer_Norm"]),
+        "conv_kernel_size": st.sampled_from([0, 3]),
+        "conv_groups": st.sampled_from([1, 2]),
+        "embedding_size": st.sampled_from([hidden, hidden + 5]),
+    }
+    chosen = draw(st.sets(st.sampled_from(sorted(switches))))
+    return {name: draw(switches[name]) for name in sorted(chosen)}
+
+
+@st.composite
+def lora_sections(draw: st.DrawFn, model_type: str, n_layers: int, hidden: int) -> LoraRecipe:
+    """Draw rank, targets, layers and biases for an encoder."""
+    indices = st.lists(st.integers(0, n_layers - 1), min_size=1, max_size=n_layers, unique=True)
+    top = st.integers(1, n_layers).map(lambda count: f"top-{count}")
+    names = st.lists(st.sampled_from(sorted(LAYOUTS[model_type].targets)), min_size=1, unique=True)
+    return LoraRecipe(
+        r=draw(st.integers(1, hidden)),
+        targets=draw(st.one_of(st.just(["all-linear"]), names)),
+        layers=draw(st.one_of(st.just("all"), top, indices)),
+        bias=draw(st.sampled_from(["none", "all", "lora_only"])),
+    )
+
+
+def head_sections(hidden: int) -> st.SearchStrategy[HeadRecipe]:
+    """Draw one of the three heads."""
+    kinds = st.sampled_from(["stock", "linear", "lora"])
+    return st.builds(HeadRecipe, kind=kinds, r=st.integers(1, hidden))

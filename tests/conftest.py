@@ -1,0 +1,41 @@
+"""Shared test set-up: the source tree on the path, no network, and a cache of its own for each test session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "agg")
+sys.path.insert(0, str(ROOT / "src"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a cache folder that no other run shares."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SUBMILLION_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture(autouse=True)
+def fresh_notices() -> None:
+    """Start every test without notices from the one before."""
+    from submillion import notices
+
+    notices.clear()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the project; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("real data folder ../shared/data is not present")
+    return SHARED_DATA

@@ -1,0 +1,281 @@
+"""From a recipe's data section to checked, leak-free, reproducible splits with a report of every finding."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submillion import notices
+from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
+from submillion.data.labels import AGNEWS
+from submillion.errors import BadInput
+from submillion.recipe import DataRecipe
+from submillion.sources.fetch import FetchedData
+
+Pairs = Iterable[tuple[str, Any]]
+
+
+def write(path: Path, rows: Pairs, header: tuple[str, ...] = ("text", "label")) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows] if header else rows)
+    return path
+
+
+def some(count: int, word: str = "text", labels: tuple[Any, ...] = ("no", "yes")) -> list[tuple[str, Any]]:
+    return [(f"{word} {row}", labels[row % len(labels)]) for row in range(count)]
+
+
+def load(train: Path, seed: int = 42, **options: Any) -> Corpus:
+    options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    return load_corpus(DataRecipe(train=str(train), **options), seed)
+
+
+def said(code: str) -> list[str]:
+    return [notice["text"] for notice in notices.taken() if notice["code"] == code]
+
+
+def test_a_file_becomes_training_and_validation(tmp_path: Path) -> None:
+    corpus = load(write(tmp_path / "train.csv", some(100)))
+    assert corpus.label_names == ["no", "yes"]
+    assert [(split.name, len(split)) for split in corpus.splits] == [("train", 90), ("validation", 10)]
+    assert corpus.test is None and said("no_test")
+    assert corpus.validation.labels.count(1) == 5
+    both = [*corpus.train.texts, *corpus.validation.texts]
+    assert sorted(both) == sorted(text for text, _ in some(100))
+    assert corpus.train.ids[:3] == [text.split()[1] for text in corpus.train.texts[:3]]
+
+
+def test_the_report_is_json_and_says_what_there_is(tmp_path: Path) -> None:
+    train, test = write(tmp_path / "train.csv", some(40)), write(tmp_path / "test.csv", some(6, "new"))
+    corpus = load(train, test=test)
+    report = json.loads(json.dumps(corpus.report, allow_nan=False))
+    assert report["labels"] == ["no", "yes"]
+    assert report["splits"]["train"] == {
+        "rows": 36,
+        "label_counts": {"no": 18, "yes": 18},
+        "largest_share": 0.5,
+        "smallest_share": 0.5,
+        "fingerprint": corpus.train.fingerprint,
+    }
+    assert list(report["splits"]) == ["train", "validation", "test"]
+    assert report["sources"]["test"]["files"] == ["test.csv"]
+    assert report["sources"]["train"]["columns"] == [{"text": ["text"], "label": "label"}]
+    assert hashlib.sha256(train.read_bytes()).hexdigest() in json.dumps(report["sources"]["train"]["sha256"])
+    assert report["source"] == str(train)
+    assert report["checks"]["train_rows_in_test"]["rows"] == 0
+    assert report["validation"] == {
+        "from": "train",
+        "size": 0.1,
+        "seed": 42,
+        "order": "sha256 of seed and text",
+    }
+
+
+def test_fingerprints_know_texts_labels_and_order() -> None:
+    split = Split("train", ["0", "1"], ["a", "b"], [0, 1])
+    others = [(["a", "b"], [1, 0]), (["b", "a"], [1, 0]), (["a", "bc"], [0, 1]), (["ab", ""], [0, 1])]
+    prints = {Split("train", ["0", "1"], texts, labels).fingerprint for texts, labels in others}
+    assert len(prints | {split.fingerprint}) == 5
+    assert Split("other name", ["7", "8"], ["a", "b"], [0, 1]).fingerprint == split.fingerprint
+    assert Split("train", ["0"], ["a1b"], [0]).fingerprint != split.fingerprint
+    assert split.text_sha256(1) == hashlib.sha256(b"b").hexdigest()
+
+
+def test_the_split_depends_on_seed_and_texts_alone(tmp_path: Path) -> None:
+    rows = some(200)
+    first = load(write(tmp_path / "a.csv", rows))
+    shuffled = load(write(tmp_path / "b.csv", rows[::-1]))
+    assert set(first.validation.texts) == set(shuffled.validation.texts)
+    assert set(first.validation.texts) != set(load(tmp_path / "a.csv", seed=43).validation.texts)
+    assert load(tmp_path / "a.csv").train.fingerprint == first.train.fingerprint
+
+
+def test_a_folder_brings_its_test_split(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "train.csv", some(40))
+    write(tmp_path / "data" / "test.csv", some(6, "new"))
+    corpus = load(tmp_path / "data")
+    assert corpus.test is not None and corpus.test.texts == [text for text, _ in some(6, "new")]
+
+
+def test_named_training_and_official_test_files_have_one_label_set(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", some(80, labels=("Sports", "World", "Sci/Tech", "Business")))
+    official = [("4", "Chips", "get smaller"), ("1", "Talks", "go on"), ("3", "Shares", "fall")]
+    test = write(tmp_path / "test.csv", official, header=())
+    corpus = load(train, test=test)
+    assert corpus.label_names == AGNEWS
+    assert corpus.test is not None
+    assert corpus.test.texts[0] == "Chips get smaller" and corpus.test.labels == [3, 0, 2]
+    assert {corpus.label_names[label] for label in corpus.train.labels} == set(AGNEWS)
+    assert said("absent_classes") == ["test: no row of 'Sports'."]
+    reversed_names = AGNEWS[::-1]
+    other = load(
+        train, test=test, labels=["Business", "World", "Sports", "Sci/Tech"], text="text", label="label"
+    )
+    assert other.label_names[0] == "Business" != reversed_names[0]
+
+
+def test_names_of_a_source_are_those_of_its_own_label_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"text {row}", row % 2, "abc"[row % 3]) for row in range(60)]
+    file = write(tmp_path / "train.csv", rows, ("text", "label", "kind"))
+    known = FetchedData("known", {"train": [file]}, {}, "hub/known", labels=["no", "yes"], label="label")
+    monkeypatch.setattr("submillion.data.corpus.fetch_data", lambda source, progress: known)
+    assert load(file).label_names == ["no", "yes"]
+    assert load(file, label="kind").label_names == ["a", "b", "c"]
+
+
+def test_given_names_are_numbered_as_given(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", some(40, labels=(0, 1, 2)))
+    corpus = load(train, labels=["low", "middle", "high"])
+    assert corpus.label_names == ["low", "middle", "high"]
+    by_text = dict(zip(corpus.train.texts, corpus.train.labels, strict=True))
+    assert all(label == int(text.split()[1]) % 3 for text, label in by_text.items())
+
+
+def test_training_rows_that_are_test_rows_go(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", [*some(40), ("new  0", "no"), (" new 1", "yes")])
+    test = write(tmp_path / "test.csv", some(6, "new"))
+    corpus = load(train, test=test)
+    kept = {" ".join(text.split()) for split in (corpus.train, corpus.validation) for text in split.texts}
+    assert not kept & {text for text, _ in some(6, "new")} and len(kept) == 40
+    found = corpus.report["checks"]["train_rows_in_test"]
+    assert found == {"rows": 2, "examples": ["train.csv, line 42", "train.csv, line 43"], "dropped": 2}
+    assert said("train_rows_in_test") == ["train: 2 rows with the text of a test row, left out."]
+
+    notices.clear()
+    kept_too = load(train, test=test, drop_train_rows_in_test=False)
+    assert sum(len(split) for split in kept_too.splits[:2]) == 42
+    assert said("train_rows_in_test") == [
+        "train: 2 rows with the text of a test row, kept: they flatter the score."
+    ]
+
+
+def test_a_validation_file_is_used_whole_and_kept_out_of_training(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", some(40))
+    validation = write(tmp_path / "dev.csv", [*some(2), *some(6, "new")])
+    corpus = load(train, validation=validation)
+    assert (len(corpus.train), len(corpus.validation)) == (38, 8)
+    assert corpus.report["checks"]["train_rows_in_validation"]["rows"] == 2
+    assert corpus.report["validation"]["from"] == "source"
+
+
+def test_no_copy_of_a_text_is_on_both_sides(tmp_path: Path) -> None:
+    corpus = load(write(tmp_path / "train.csv", [row for row in some(40) for _ in range(3)]))
+    assert not set(corpus.train.texts) & set(corpus.validation.texts)
+    assert corpus.report["checks"]["duplicates"]["train"]["rows"] == 80
+    once = load(tmp_path / "train.csv", drop_duplicates=True)
+    assert sum(len(split) for split in once.splits) == 40
+    assert once.report["checks"]["duplicates"]["train"]["dropped"] == 80
+
+
+def test_contradicting_labels_are_named_with_their_rows(tmp_path: Path) -> None:
+    corpus = load(write(tmp_path / "train.csv", [*some(40), ("text 0", "yes")]))
+    found = corpus.report["checks"]["duplicates"]["train"]
+    assert found["conflicts"] == [
+        {"rows": ["train.csv, line 2", "train.csv, line 42"], "labels": ["no", "yes"]}
+    ]
+    assert "'no' (train.csv, line 2) and 'yes' (train.csv, line 42)" in said("conflicting_labels")[0]
+
+
+def test_empty_texts_go_from_training_and_stay_in_test(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", [*some(40), ("  ", "no")])
+    test = write(tmp_path / "test.csv", [*some(6, "new"), ("", "yes")])
+    corpus = load(train, test=test)
+    assert corpus.test is not None and len(corpus.test) == 7
+    assert all(text.strip() for text in corpus.train.texts + corpus.validation.texts)
+    assert corpus.report["checks"]["empty_texts"]["train"]["examples"] == ["train.csv, line 42"]
+    assert len(said("empty_texts")) == 2
+
+
+def test_a_limit_keeps_the_shares_of_every_split(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", some(400, labels=("no", "yes", "yes", "yes")))
+    corpus = load(train, test=write(tmp_path / "test.csv", some(6, "new")), limit=20)
+    assert [len(split) for split in corpus.splits] == [20, 20, 6]
+    assert corpus.train.labels.count(0) == 5
+    assert corpus.train.texts != [text for text, _ in some(20)]  # drawn, not the first ones
+    assert set(corpus.validation.texts) <= set(load(train).validation.texts)
+
+
+def test_a_pickle_is_read_only_on_trust(tmp_path: Path) -> None:
+    import pandas as pd
+
+    train, test = write(tmp_path / "train.csv", some(20)), tmp_path / "test.pkl"
+    pd.DataFrame(some(4, "new"), columns=["text", "label"]).to_pickle(test)
+    with pytest.raises(
+        BadInput, match=r"runs code that the file's author chose\. .* --set data\.trust_pickle=true"
+    ):
+        load(train, test=test)
+    corpus = load(train, test=test, trust_pickle=True)
+    assert corpus.test is not None and len(corpus.test) == 4
+
+
+# -- bad input ----------------------------------------------------------------------------------------------
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.csv", some(20, labels=("same",)))
+    with pytest.raises(
+        BadInput, match="training rows of at least two classes, found 20 rows, all of class 'same'"
+    ):
+        load(path)
+
+
+def test_one_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="at least two classes, found 1 row, all of class 'no'"):
+        load(write(tmp_path / "train.csv", some(1)))
+
+
+def test_too_few_rows_for_a_validation_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match="2 rows after checks, 2 to train on and 0 for validation. Add rows, two or"
+    ):
+        load(write(tmp_path / "train.csv", some(2)))
+
+
+def test_a_test_file_equal_to_the_training_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.csv", some(20))
+    with pytest.raises(BadInput, match="0 rows after checks, 0 to train on"):
+        load(path, test=path)
+
+
+def test_a_test_label_without_training_rows_is_refused(tmp_path: Path) -> None:
+    train, test = write(tmp_path / "train.csv", some(20)), write(tmp_path / "test.csv", [("x", "maybe")])
+    with pytest.raises(
+        BadInput, match=r"test labels: expected one of no, yes, found 'maybe' in 1 of 1 rows: test\.csv"
+    ):
+        load(train, test=test)
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", some(20))
+    with pytest.raises(BadInput, match=r"Did you mean '[^']*train\.csv'"):
+        load(tmp_path / "trian.csv")
+
+
+def test_a_further_file_is_read_with_the_classes_of_a_run(tmp_path: Path) -> None:
+    path = write(tmp_path / "new.csv", [("4", "Chips", "shrink"), ("1", "", "Talks")], header=())
+    split = read_labelled(path, AGNEWS, "new")
+    assert (split.name, split.texts, split.labels) == ("new", ["Chips shrink", "Talks"], [3, 0])
+    with pytest.raises(BadInput, match="new labels: expected one of a, b, found '4'"):
+        read_labelled(path, ["a", "b"], "new")
+
+
+# -- real data ----------------------------------------------------------------------------------------------
+
+
+def test_agnews_files_are_read_as_they_are(shared_data: Path) -> None:
+    folder = shared_data / "agnews"
+    corpus = load(folder / "train.csv", test=folder / "test_public.csv")
+    assert corpus.label_names == AGNEWS and corpus.test is not None
+    assert len(corpus.train) + len(corpus.validation) == 18_894 and len(corpus.validation) == 1_889
+    assert len(corpus.test) == 3_774
+    assert corpus.test.labels[:3] == [3, 3, 3]
+    assert corpus.report["checks"]["train_rows_in_test"]["rows"] == 0

@@ -1,0 +1,93 @@
+"""Labels by name and by number end as the same class indices, or in a message that names their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from submillion import notices
+from submillion.data.labels import AGNEWS, class_indices, first_number, label_names
+from submillion.data.readers import Rows
+from submillion.errors import BadInput
+
+
+def rows(*labels: str, official: bool = False) -> Rows:
+    places = [(0, place) for place in range(2, len(labels) + 2)]
+    return Rows(
+        texts=["x"] * len(labels),
+        labels=list(labels),
+        sources=places,
+        files=[(Path("some.csv"), "line")],
+        official=official,
+    )
+
+
+def test_names_are_sorted_numbers_by_size() -> None:
+    assert label_names(None, {"train": rows("b", "a", "b")}) == ["a", "b"]
+    assert label_names(None, {"train": rows("10", "9", "-1", "x")}) == ["-1", "9", "10", "x"]
+    assert label_names(["z", "a"], {"train": rows("a", "z")}) == ["z", "a"]
+
+
+def test_the_official_form_brings_the_names_of_agnews() -> None:
+    named, numbered = rows("World", "Sci/Tech", "Sports", "Business"), rows("4", "1", official=True)
+    assert label_names(None, {"train": named, "test": numbered}) == AGNEWS
+    assert "classes 1 to 4 are World, Sports, Business, Sci/Tech" in notices.taken()[0]["text"]
+    assert class_indices("train", named, AGNEWS) == [0, 3, 1, 2]
+    assert class_indices("test", numbered, AGNEWS) == [3, 0]
+
+
+def test_another_data_set_in_that_form_keeps_its_numbers() -> None:
+    fourteen = rows(*(str(number) for number in range(1, 15)), official=True)
+    names = label_names(None, {"train": fourteen})
+    assert names == [str(number) for number in range(1, 15)]
+    assert class_indices("train", fourteen, names) == list(range(14))
+    topics = {"train": rows("cats", "dogs"), "test": rows("1", "2", official=True)}
+    assert label_names(None, topics) == ["cats", "dogs"]
+    assert class_indices("test", topics["test"], ["cats", "dogs"]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [(("0", "2"), [0, 2]), (("3", "1"), [2, 0]), (("c", "a", "0"), [2, 0, 0]), (("a", "b"), [0, 1])],
+)
+def test_numbers_show_where_they_start(labels: tuple[str, ...], expected: list[int]) -> None:
+    assert class_indices("test", rows(*labels), ["a", "b", "c"]) == expected
+
+
+def test_the_training_numbers_decide_for_a_split_that_does_not_show() -> None:
+    names = ["a", "b", "c"]
+    assert first_number(rows("1", "2", "3"), names) == 1
+    assert class_indices("test", rows("1", "2"), names, first=1) == [0, 1]
+    assert class_indices("test", rows("1", "2"), names, first=0) == [1, 2]
+    assert class_indices("test", rows("1", "2", official=True), names, first=0) == [0, 1]
+    with pytest.raises(
+        BadInput, match=r"show whether the 3 classes count from 0 or from 1, found the numbers 1, 2"
+    ):
+        class_indices("test", rows("1", "2"), names)
+
+
+def test_unknown_labels_are_told_with_their_rows_and_the_nearest() -> None:
+    with pytest.raises(BadInput) as caught:
+        class_indices("test", rows("Sport", "World", "Sport", "weather"), AGNEWS)
+    assert str(caught.value).splitlines() == [
+        "test labels: expected one of World, Sports, Business, Sci/Tech, found 'Sport' in 2 of 4 rows: "
+        "some.csv, line 2; some.csv, line 4. Did you mean 'Sports'?",
+        "test labels: expected one of World, Sports, Business, Sci/Tech, found 'weather' in 1 of 4 rows: "
+        "some.csv, line 5.",
+    ]
+
+
+def test_numbers_beyond_the_label_set_are_told() -> None:
+    with pytest.raises(BadInput, match=r"found '4' in 1 of 3 rows: some\.csv, line 4"):
+        class_indices("train", rows("0", "1", "4"), AGNEWS)
+    with pytest.raises(BadInput, match=r"found '5' in 1 of 2 rows"):
+        class_indices("train", rows("1", "5", official=True), AGNEWS)
+    with pytest.raises(BadInput, match=r"found '0' in 1 of 2 rows"):
+        class_indices("train", rows("0", "1", official=True), AGNEWS)
+
+
+def test_numbers_that_are_names_are_not_counted_anew() -> None:
+    assert class_indices("test", rows("2", "1"), ["1", "2"]) == [1, 0]
+    with pytest.raises(BadInput, match=r"expected one of 1, 2, found '0'"):
+        class_indices("test", rows("0", "1"), ["1", "2"])

@@ -1,0 +1,218 @@
+"""Labelled rows with their places, streamed texts, and the choice of columns."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from submillion import notices
+from submillion.data.readers import Rows, iter_texts, read_rows
+from submillion.errors import BadInput
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8", newline="")
+    return path
+
+
+def streamed(path: Path, **options: object) -> list[tuple[str, str]]:
+    return [pair for ids, texts in iter_texts(path, **options) for pair in zip(ids, texts, strict=True)]  # type: ignore[arg-type]
+
+
+def pairs(rows: Rows) -> list[tuple[str, str]]:
+    return list(zip(rows.texts, rows.labels, strict=True))
+
+
+def test_rows_know_their_places(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", 'text,label\n"two\nlines",x\nnext,y\n')
+    second = write(tmp_path / "b.jsonl", '{"label": "y", "text": "third"}\n')
+    rows = read_rows([first, second])
+    assert pairs(rows) == [("two\nlines", "x"), ("next", "y"), ("third", "y")]
+    assert rows.examples(range(3)) == ["a.csv, line 2", "a.csv, line 4", "b.jsonl, line 1"]
+    assert rows.ids == ["0", "1", "2"]
+    assert rows.take([2, 0]).examples([0, 1]) == ["b.jsonl, line 1", "a.csv, line 2"]
+
+
+@pytest.mark.parametrize(
+    ("header", "texts", "label"),
+    [
+        ("text,label", ["text"], "label"),
+        ("Label,Sentence", ["Sentence"], "Label"),
+        ("category,Title,Description", ["Title", "Description"], "category"),
+        ("title,content,class", ["title", "content"], "class"),
+        ("title,text,labels", ["text"], "labels"),
+        ("headline,topic,date", ["headline"], "topic"),
+    ],
+)
+def test_usual_columns_are_found_and_said(tmp_path: Path, header: str, texts: list[str], label: str) -> None:
+    names = header.split(",")
+    rows = read_rows(
+        [write(tmp_path / "rows.csv", f"{header}\n{','.join('<' + name + '>' for name in names)}\n")]
+    )
+    assert pairs(rows) == [(" ".join(f"<{name}>" for name in texts), f"<{label}>")]
+    assert rows.columns[0].text == texts and rows.columns[0].label == label
+    said = " ".join(notice["text"] for notice in notices.taken())
+    assert all(f"'{name}'" in said for name in texts)
+
+
+def test_columns_asked_for_are_taken_in_that_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
+    assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]
+    assert notices.taken() == []
+
+
+def test_wrong_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "text,category\nx,y\n")
+    with pytest.raises(BadInput) as caught:
+        read_rows([path], text="txt", label="categorie")
+    assert str(caught.value).splitlines() == [
+        f"{path}: expected a text column 'txt', found the columns 'text', 'category'. Did you mean 'text'?",
+        f"{path}: expected a label column 'categorie', found the columns 'text', 'category'. "
+        "Did you mean 'category'?",
+    ]
+    unusual = write(tmp_path / "unusual.csv", "words,kind\nx,y\n")
+    with pytest.raises(
+        BadInput, match=r"a text column \(text, .*found the columns 'words', 'kind'\. Name it"
+    ):
+        read_rows([unusual])
+    with pytest.raises(
+        BadInput, match=r"a label column \(label, .*found the columns 'words', 'kind'\. Name it"
+    ):
+        read_rows([unusual], text="words")
+    double = write(tmp_path / "double.csv", "text,text,label\nx,y,z\n")
+    with pytest.raises(BadInput, match="expected one text column 'text', found 2 of that name"):
+        read_rows([double], text="text")
+    with pytest.raises(BadInput, match="found 2 of that name"):
+        read_rows([double])
+
+
+def test_labels_are_names_whatever_their_type(tmp_path: Path) -> None:
+    values = ["World", " padded ", 3, 2.0, True]
+    lines = "".join(json.dumps({"text": "x", "label": value}) + "\n" for value in values)
+    rows = read_rows([write(tmp_path / "rows.jsonl", lines)])
+    assert rows.labels == ["World", "padded", "3", "2", "true"]
+
+
+def test_numbers_that_the_file_names_become_names(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    data = {"text": ["x", "y", "z"], "label": [1, 0, 1]}
+    datasets.Dataset.from_dict(data, features=features).to_parquet(tmp_path / "rows.parquet")
+    assert read_rows([tmp_path / "rows.parquet"]).labels == ["yes", "no", "yes"]
+    hidden = data | {"label": [1, -1, -1]}  # how the hub marks labels that are kept back
+    datasets.Dataset.from_dict(hidden, features=features).to_parquet(tmp_path / "hidden.parquet")
+    with pytest.raises(
+        BadInput, match="rows 2, 3: expected a label among 0 to 1 in column 'label', found -1"
+    ):
+        read_rows([tmp_path / "hidden.parquet"])
+
+
+def test_flaws_of_rows_are_told_together_with_their_places(tmp_path: Path) -> None:
+    good = '{"text": "x", "label": "a"}\n'
+    bad = (
+        '{"text": "x"}\n' * 7
+        + '{"text": ["x"], "label": "a"}\n{"text": "x", "label": null}\n'
+        + '{"text": "\\ud83d", "label": "a"}\n[1]\n'
+    )
+    path = write(tmp_path / "rows.jsonl", good + bad + good)
+    with pytest.raises(BadInput) as caught:
+        read_rows([path])
+    assert str(caught.value).splitlines() == [
+        f"{path}, lines 2, 3, 4, 5, 6 and 2 more: expected rows like the others, found no 'label'.",
+        f"{path}, line 9: expected a text, found ['x'].",
+        f"{path}, line 10: expected a label in column 'label', found nothing.",
+        f"{path}, line 11: expected text in unicode, found half a surrogate pair (\\ud83d).",
+        f"{path}, line 12: expected rows like the others, found list instead of an object.",
+    ]
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "text,label\n")
+    with pytest.raises(BadInput, match="expected rows with a text and a label, found none"):
+        read_rows([path])
+    with pytest.raises(BadInput, match="expected rows with a text, found none"):
+        list(iter_texts(path))
+    with pytest.raises(BadInput, match=r"found no rows"):
+        read_rows([write(tmp_path / "rows.json", "[]")])
+
+
+def test_the_stream_keeps_every_row_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "text\n" + "".join(f"row {row}\n" for row in range(10)) + "\nlast\n")
+    steps = list(iter_texts(path, batch=5))
+    assert [len(ids) for ids, _ in steps] == [5, 5, 2]
+    assert streamed(path, batch=5) == [
+        *((str(row), f"row {row}") for row in range(10)),
+        ("10", ""),
+        ("11", "last"),
+    ]
+    assert "rows.csv: 1 of 12 texts are empty." in [notice["text"] for notice in notices.taken()]
+
+
+@pytest.mark.parametrize("column", ["ID", "id", "Id"])
+def test_the_files_own_ids_are_kept(tmp_path: Path, column: str) -> None:
+    path = write(tmp_path / "rows.csv", f"{column},text,label\nx7,hello,a\n03,there,b\n")
+    assert streamed(path) == [("x7", "hello"), ("03", "there")]
+    assert read_rows([path]).ids == ["x7", "03"]
+
+
+def test_unlabelled_streams_of_every_form(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"id": [7, 8], "text": ["a", None]}), tmp_path / "rows.parquet")
+    assert streamed(tmp_path / "rows.parquet") == [("7", "a"), ("8", "")]
+    assert streamed(write(tmp_path / "rows.txt", "one, two\nthree")) == [("0", "one, two"), ("1", "three")]
+    assert streamed(write(tmp_path / "rows.jsonl", '{"text": "a"}\n{"text": 5}\n')) == [
+        ("0", "a"),
+        ("1", "5"),
+    ]
+    official = write(tmp_path / "rows.csv", '"3","Title","Rest"\n"1","T","R"\n')
+    assert streamed(official, text="text") == [("0", "Title Rest"), ("1", "T R")]
+
+
+def test_the_stream_names_the_row_that_ends_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "text,date\nfine,1\nbad\n")
+    steps = iter_texts(path, batch=1)
+    assert next(steps) == (["0"], ["fine"])
+    with pytest.raises(BadInput, match=r"rows\.csv, line 3: expected a row like the others, found 1 fields"):
+        next(steps)
+    with pytest.raises(BadInput, match=r"found no such file"):
+        iter_texts(tmp_path / "rows.tsv")  # said at once, before the first step is asked for
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "txt", "parquet"])
+def test_the_streams_memory_does_not_grow_with_the_file(tmp_path: Path, form: str) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / f"rows.{form}"
+    count = 20_000
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        texts = pa.table({"text": [f"some words {row} " * 10 for row in range(count)]})
+        pq.write_table(texts, path, compression="none", use_dictionary=False)  # a single row group
+        del texts
+    else:
+        line = {"csv": '"{}"\n', "jsonl": '{{"text": "{}"}}\n', "txt": "{}\n"}[form].format(
+            "some words " * 10
+        )
+        with path.open("w") as file:
+            file.write("text\n" if form == "csv" else "")
+            file.writelines(line for _ in range(count))
+    next(iter_texts(path))  # what is imported on first use is not the stream's
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    rows = arrow = 0
+    for ids, _ in iter_texts(path):
+        rows += len(ids)
+        arrow = max(arrow, pa.total_allocated_bytes() - before)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == count
+    assert peak < 1_000_000 and arrow < 2_500_000  # the texts are 2.2 MB, in parquet 3.5 MB

@@ -1,0 +1,91 @@
+"""What is shown while a run trains."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from submillion.fit import progress as progressing
+from submillion.fit.progress import Progress, clock
+from submillion.fit.stopping import Stopping
+
+RECORD = {"step": 50, "epoch": 1, "accuracy": 0.9, "macro_f1": 0.88, "loss": 0.31, "best": True}
+
+
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(progressing.time, "monotonic", lambda: self.now)
+
+
+def test_a_line_a_minute_and_one_per_evaluation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with Progress(200) as shown:
+        for step in range(1, 41):
+            clock.now += 2
+            shown.step(step)
+            if step == 20:
+                shown.trained(0.5, 12.34)
+        stopping = Stopping(2)
+        stopping.saw(50, 1, 0.9, 0.31, 0.88)
+        clock.now += 20
+        shown.evaluated(RECORD, stopping)
+    assert capsys.readouterr().err.splitlines() == [
+        "step 30/200: loss 0.5000; 12.3 samples/s; at most 0:05:40 left",
+        "step 50/200: epoch 1: validation accuracy 90.00%, macro F1 0.8800, loss 0.3100, best so far; "
+        "loss 0.5000; 12.3 samples/s; best 90.00% at step 50; at most 0:05:00 left",
+    ]
+
+
+def test_time_left_of_a_resumed_training_counts_its_own_steps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with Progress(200, done=100) as shown:
+        clock.now += 60
+        shown.step(110)
+    assert "at most 0:09:00 left" in capsys.readouterr().err
+
+
+def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock(monkeypatch)
+    with Progress(200, shown=False) as shown:
+        clock.now += 1000
+        shown.step(1)
+        shown.trained(0.5, 1)
+        stopping = Stopping(2)
+        stopping.saw(50, 1, 0.9, 0.31, 0.88)
+        shown.evaluated(RECORD, stopping)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    clock = Clock(monkeypatch)
+    with Progress(200) as shown:
+        shown.trained(0.5, 12.34)
+        clock.now += 1
+        shown.step(50)
+        stopping = Stopping(2)
+        stopping.saw(50, 1, 0.9, 0.31, 0.88)
+        shown.evaluated(RECORD, stopping)
+    drawn = screen.getvalue()
+    parts = ("50/200", "loss 0.5000", "12.3 samples/s", "best 90.00% at step 50", "accuracy 90.00%")
+    assert [part for part in parts if part not in drawn] == []
+
+
+def test_durations() -> None:
+    assert [clock(seconds) for seconds in (0, 59.6, 3725)] == ["0:00:00", "0:01:00", "1:02:05"]

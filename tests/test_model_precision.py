@@ -1,0 +1,126 @@
+"""Tests of model/precision.py: which format is chosen on which hardware, and that it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from submillion import notices
+from submillion.errors import BadInput
+from submillion.model import precision
+
+AMX = {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile"}
+PLAIN = {"sse2", "avx2", "fma"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "features", "dtype", "reason"),
+    [
+        ("auto", AMX, "bfloat16", "cpu computes it in hardware (amx_bf16)"),
+        ("auto", {"avx512_bf16"}, "bfloat16", "cpu computes it in hardware (avx512_bf16)"),
+        ("auto", {"asimd", "bf16"}, "bfloat16", "cpu computes it in hardware (bf16)"),
+        ("auto", PLAIN, "float32", "cpu has no bfloat16 arithmetic in hardware"),
+        ("auto", {"amx_tile", "amx_int8"}, "float32", "cpu has no bfloat16 arithmetic in hardware"),
+        ("float32", AMX, "float32", "asked for"),
+        (
+            "bfloat16",
+            PLAIN,
+            "bfloat16",
+            "asked for; cpu has no bfloat16 arithmetic, this is slower than float32",
+        ),
+    ],
+)
+def test_bfloat16_only_where_the_hardware_has_it(
+    wanted: str, features: set[str], dtype: str, reason: str
+) -> None:
+    chosen = precision.choose(wanted, features=features, device_type="cpu")
+    assert (chosen.dtype_name, chosen.autocast, chosen.reason) == (dtype, dtype == "bfloat16", reason)
+
+
+def test_the_choice_is_said_with_its_reason() -> None:
+    precision.choose("auto", features=PLAIN, device_type="cpu")
+    (notice,) = notices.taken()
+    assert notice["code"] == "precision"
+    assert notice["text"] == "precision float32: cpu has no bfloat16 arithmetic in hardware"
+    assert (notice["dtype"], notice["device"]) == ("float32", "cpu")
+
+
+def test_a_misspelt_precision_is_refused_with_the_nearest() -> None:
+    with pytest.raises(BadInput) as caught:
+        precision.choose("bfloat", features=PLAIN, device_type="cpu")
+    assert str(caught.value) == (
+        "train.precision: expected one of auto, float32, bfloat16, found 'bfloat'. Did you mean 'bfloat16'?"
+    )
+
+
+def test_features_are_read_from_the_kernels_words() -> None:
+    x86 = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 amx_bf16\nbugs\t\t: none\n"
+    arm = "processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n"
+    assert precision.features_in(x86 + "\n" + x86.replace("amx_bf16", "")) == {"fpu", "avx2", "amx_bf16"}
+    assert precision.features_in(arm) == {"fp", "asimd", "bf16", "i8mm"}
+    assert precision.features_in("processor : 0\n") == set()
+
+
+def test_features_come_from_torch_where_the_kernel_lists_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(precision.platform, "system", lambda: "Windows")
+    told = {"amx_bf16": True, "avx512_bf16": False, "num_sockets": 1, "cpu_name": "Some CPU"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    assert precision.cpu_features(tmp_path / "absent") == {"amx_bf16"}
+
+
+@pytest.mark.parametrize(("answer", "features"), [("1\n", {"bf16"}), ("0\n", set()), ("", set())])
+def test_macos_is_asked_by_sysctl(
+    answer: str, features: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked:
+        stdout = answer
+
+    monkeypatch.setattr(precision.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(precision.subprocess, "run", lambda *_, **__: Asked())
+    assert precision.cpu_features(tmp_path / "absent") == features
+
+
+@pytest.mark.parametrize(("supported", "features"), [(True, {"bf16"}), (False, set())])
+def test_cuda_is_asked_for_hardware_not_emulation(
+    supported: bool, features: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    asked = []
+
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        asked.append(including_emulation)
+        return supported
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    assert precision.bf16_features("cuda") == features
+    assert asked == [False]
+    assert precision.bf16_features("mps") == set()
+
+
+def test_autocast_changes_products_and_not_weights() -> None:
+    import torch
+
+    layer, x = torch.nn.Linear(4, 4), torch.ones(2, 4)
+    with precision.choose("bfloat16", features=PLAIN, device_type="cpu").context("cpu"):
+        assert layer(x).dtype == torch.bfloat16
+    with precision.choose("float32", device_type="cpu").context("cpu"):
+        assert layer(x).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
+
+
+def test_denormals_are_flushed() -> None:
+    import torch
+
+    small = torch.tensor([1e-30])
+    assert (small * 1e-10).item() > 0
+    try:
+        if precision.flush_denormals():
+            assert (small * 1e-10).item() == 0
+    finally:
+        torch.set_flush_denormal(False)

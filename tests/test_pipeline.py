@@ -1,0 +1,156 @@
+"""Every station on real configurations: the AG News recipes on a roberta-base folder, and out of a hub."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from standin_hub import standin_hub
+from submillion.recipe import Recipe
+
+SRC = Path(__file__).resolve().parents[1] / "src"
+LABELS = ["World", "Sports", "Business", "Sci/Tech"]
+SENTENCES = {
+    "World": "The minister signed a treaty at the border of the two countries",
+    "Sports": "The coach praised his team after the last goal of the season",
+    "Business": "Shares rose as the company reported a profit before the merger",
+    "Sci/Tech": "The new software found the genome of a bacterium in orbit",
+}
+
+
+@pytest.fixture(scope="module")
+def roberta(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """roberta-base as a hub would hold it: real config and tokenizer, random weights, no head."""
+    import shutil
+
+    import torch
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    folder = tmp_path_factory.mktemp("hub") / "models" / "FacebookAI" / "roberta-base"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    model = AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(shared_data / "roberta-base"))
+    model.save_pretrained(folder)
+    for file in (shared_data / "roberta-base").iterdir():
+        shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def ag_news(folder: Path, rows: int) -> Path:
+    """Write own-made rows in the official form: no header, class index from 1, title, description."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", rows), ("test", rows // 2)):
+        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.writer(handle, quoting=csv.QUOTE_ALL)
+            for row in range(count):
+                label = row % 4
+                writer.writerow([label + 1, f"{split} {row}", SENTENCES[LABELS[label]] + f" {row}."])
+    return folder
+
+
+def submillion(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "submillion.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(SRC), "TRANSFORMERS_VERBOSITY": "error"} | environment,
+    )
+
+
+@pytest.mark.parametrize(("recipe", "trainable"), [("agnews", 998_404), ("agnews-reference", 888_580)])
+def test_the_agnews_recipes_run_on_a_roberta_folder(
+    roberta: Path, tmp_path: Path, recipe: str, trainable: int
+) -> None:
+    data = ag_news(tmp_path / "data", rows=40)
+    sets = [f"encoder.source={roberta}", f"data.train={data}", "train.epochs=1", "data.max_length=24"]
+    options = [part for item in sets for part in ("--set", item)]
+    done = submillion("train", recipe, *options, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["trainable"] == trainable
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["labels"] == LABELS
+    rows = {name: split["rows"] for name, split in manifest["data"]["splits"].items()}
+    assert rows == {"train": 36, "validation": 4, "test": 20}
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert f"{trainable:,}" in card
+    done = submillion(
+        "predict", tmp_path / "run", data / "test.csv", "--out", tmp_path / "out.csv", "--with-confidence"
+    )
+    assert done.returncode == 0, done.stderr
+    header = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == "ID,Label,Confidence," + ",".join(f"p_{name}" for name in LABELS)
+
+
+def test_the_recipe_runs_out_of_a_hub(roberta: Path, tmp_path: Path) -> None:
+    """Encoder by catalog name, through huggingface_hub, from a stand-in hub; then again with the hub gone."""
+    data = ag_news(tmp_path / "data", rows=24)
+    sets = [f"data.train={data}", "train.epochs=1", "data.max_length=16", "lora.layers=top-1"]
+    options = [part for item in sets for part in ("--set", item)]
+    home = {"HF_HOME": str(tmp_path / "hf"), "SUBMILLION_CACHE": str(tmp_path / "cache")}
+    with standin_hub(roberta.parents[2]) as url:
+        done = submillion(
+            "train",
+            "agnews",
+            *options,
+            "--out",
+            tmp_path / "run",
+            HF_ENDPOINT=url,
+            HF_HUB_OFFLINE="0",
+            **home,
+        )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["encoder"]["name"] == "roberta-base"
+    done = submillion(
+        "predict",
+        tmp_path / "run",
+        data / "test.csv",
+        "--out",
+        tmp_path / "out.csv",
+        HF_HUB_OFFLINE="1",
+        **home,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_network_one_message_tells_three_ways_out(tmp_path: Path) -> None:
+    done = submillion(
+        "train",
+        "agnews",
+        "--set",
+        "data.train=fancyzhx/ag_news",
+        "--out",
+        tmp_path / "run",
+        HF_HUB_OFFLINE="1",
+        HF_HOME=str(tmp_path / "hf"),
+        SUBMILLION_CACHE=str(tmp_path / "cache"),
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+    for number in ("1", "2", "3"):
+        assert f"{number}. " in done.stderr or f"({number})" in done.stderr, done.stderr
+
+
+def test_shipped_recipes_fit_the_budget_but_the_one_as_written() -> None:
+    from submillion.budget.count import count
+    from submillion.recipe import recipe_names
+    from submillion.sources.fetch import encoder_config, known_labels
+
+    fits = {}
+    for name in recipe_names():
+        recipe = Recipe.load(name)
+        labels = recipe.data.labels or known_labels(recipe.data.train)
+        assert labels, name
+        counted = count(
+            encoder_config(recipe.encoder.source), len(labels), recipe.lora, recipe.head, recipe.budget
+        )
+        fits[name] = counted.fits
+    assert [name for name, fit in fits.items() if not fit] == ["agnews-as-written"]

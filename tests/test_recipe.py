@@ -1,0 +1,121 @@
+"""Recipes: every shipped file is read, and every problem of a bad one is told at once with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from submillion.errors import BadInput
+from submillion.recipe import RECIPES, Recipe, field_help, field_names, recipe_names
+
+MINIMAL = "encoder: {source: minilm}\ndata: {train: reuters-r8}\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_recipe_is_read_named_and_says_what_it_is(file: Path) -> None:
+    recipe = Recipe.load(file.stem)
+    assert recipe.name == file.stem
+    assert recipe.budget == 1_000_000
+    assert file.read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_survives_its_own_yaml(name: str) -> None:
+    recipe = Recipe.load(name)
+    assert Recipe.read(recipe.to_yaml(), "recipe.yaml") == recipe
+
+
+def test_the_reference_recipe_is_what_the_reference_run_ran() -> None:
+    recipe = Recipe.load("agnews-reference")
+    assert (recipe.lora.targets, recipe.lora.r, recipe.lora.alpha, recipe.lora.dropout) == (
+        ["query"],
+        16,
+        32,
+        0.1,
+    )
+    train = recipe.train
+    assert (train.learning_rate, train.batch_size, train.epochs, train.patience) == (3e-4, 32, 5, 2)
+    assert (train.weight_decay, train.warmup_ratio, recipe.seed) == (0.01, 0.1, 42)
+    assert (recipe.data.max_length, recipe.data.validation_size, recipe.head.kind) == (128, 0.1, "stock")
+
+
+def test_overrides_are_typed(tmp_path: Path) -> None:
+    recipe = Recipe.load(
+        write(tmp_path, MINIMAL),
+        [
+            "lora.r=4",
+            "lora.targets=q,v",
+            "lora.layers=[5, 4]",
+            "train.learning_rate=1e-3",
+            "data.test=C:/a: b.csv",
+        ],
+    )
+    assert recipe.lora.r == 4
+    assert recipe.lora.targets == ["query", "value"]
+    assert recipe.lora.layers == [4, 5]
+    assert recipe.train.learning_rate == 1e-3
+    assert recipe.data.test == "C:/a: b.csv"
+
+
+def test_all_problems_of_a_file_are_told_at_once_with_remedies(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "encoder: {source: minilm}\ndata: {train: a.csv, max_lenght: 64}\n"
+        "lora: {r: 0, targets: [qery]}\nhead: {kind: huge}\ntrain: {epochs: -1}\n",
+    )
+    with pytest.raises(BadInput) as caught:
+        Recipe.load(file, ["lorra.r=2"])
+    text = str(caught.value)
+    assert len(caught.value.problems) == 6
+    assert "lora.r: expected greater than or equal to 1, found 0" in text
+    assert "'max_lenght'. Did you mean 'max_length'?" in text
+    assert "found 'qery'. Did you mean 'query'?" in text
+    assert "'stock', 'linear' or 'lora', found 'huge'" in text
+    assert "train.epochs: expected greater than or equal to 1, found -1" in text
+    assert "'lorra.r'. Did you mean 'lora.r'?" in text
+
+
+@pytest.mark.parametrize("value", ["0", "-3"])
+def test_a_rank_below_one_is_refused(value: str) -> None:
+    with pytest.raises(BadInput, match="lora.r: expected greater than or equal to 1"):
+        Recipe.load("quickstart", [f"lora.r={value}"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lora: [1, 2\n", "a file that cannot be read"),
+        (b"\xff\xfe\x00", "a file that cannot be read"),
+        (b"just a sentence", "a recipe in yaml"),
+        (b"lora: {r: 4}\n", "encoder: expected a value, found none"),
+    ],
+)
+def test_an_unreadable_recipe_is_one_message(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        Recipe.load(file)
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(BadInput, match="Did you mean 'quickstart'"):
+        Recipe.load("quikstart")
+
+
+def test_layers_resolve_from_the_top() -> None:
+    lora = Recipe.load("quickstart", ["lora.layers=top-2"]).lora
+    assert lora.layer_indices(6) == [4, 5]
+    with pytest.raises(BadInput, match="the encoder's 1 "):
+        lora.layer_indices(1)
+
+
+def test_every_field_has_help() -> None:
+    without = [name for name in field_names() if len(field_help(name)) < 10 and name != "lora.r"]
+    assert without == []
