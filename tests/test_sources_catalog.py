@@ -54,7 +54,7 @@ def test_configurations_have_the_published_number_of_parameters(name: str) -> No
     published, pooler = PUBLISHED[name]
     config = dict(ENCODERS[name].config)
     inventory = family_of(config).inventory(config, 4)
-    head = inventory.projection + inventory.norm + inventory.output
+    head = inventory.projection.tensors + inventory.norm + inventory.output.tensors
     hidden = config.get("hidden_size") or config["dim"]
     assert inventory.all.total - head.total + (hidden * hidden + hidden if pooler else 0) == published
 
