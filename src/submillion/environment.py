@@ -52,6 +52,31 @@ def machine() -> dict[str, Any]:
     }
 
 
+def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Return the processor's features: from the kernel on Linux, from sysctl on macOS, else from torch."""
+    if cpuinfo.is_file():
+        return features_in(cpuinfo.read_text(encoding="utf-8", errors="replace"))
+    if platform.system() == "Darwin":
+        asked = subprocess.run(
+            ["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, check=False
+        )
+        return {"bf16"} if asked.stdout.strip() == "1" else set()
+    import torch
+
+    # Newer than the oldest torch allowed; before it nothing public named bfloat16.
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return {name for name, has in ask().items() if has is True} if ask else set()
+
+
+def features_in(cpuinfo: str) -> set[str]:
+    """Return the first processor's features in /proc/cpuinfo's text (`flags` on x86, `Features` on Arm)."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return set(value.split())
+    return set()
+
+
 def git_state(folder: Path | None = None) -> dict[str, Any] | None:
     """Return commit and dirty flag of the git checkout that holds `folder`; None outside one or without git."""
     try:

@@ -1,0 +1,377 @@
+// One post-norm layer (BERT, RoBERTa, MPNet) over one group of texts, forward and backward, without leaving the cache.
+#pragma once
+#include "activation.hpp"
+#include "attention.hpp"
+#include "lora.hpp"
+#include "memory.hpp"
+#include "norm.hpp"
+
+enum Target { QUERY, KEY, VALUE, OUT, UP, DOWN, TARGETS };
+
+struct Model {
+  int layers, hidden, inner, heads;  // hidden and inner in blocks of 32 channels
+  float epsilon;
+  double hidden_dropout, attention_dropout;
+  Heads head;
+};
+
+// The frozen weights of a layer; biases and norms in float32.
+struct Weights {
+  Packed qkv, out, up, down;
+  float *qkv_bias, *out_bias, *up_bias, *down_bias, *norm1_g, *norm1_b, *norm2_g, *norm2_b;
+};
+
+// Some whole texts laid end to end, padded to blocks; nothing outside a group touches it but the weights.
+struct Group {
+  int blocks, first_blocks;             // of all rows; of the texts' first rows alone
+  std::vector<int> texts, starts, lengths;
+  uint64_t *ids, *first_ids;            // text << 16 | position of each row
+  T *x, *other;                         // states that need not be kept, in turn
+  float* gradient;                      // of the states, float32 [blocks][hidden]
+  int rows() const { return blocks * SIDE; }
+};
+
+// What the backward pass of a layer needs of one group's forward pass. In the last layer, where only each text's
+// first row goes on, everything from q to the output has first rows only.
+struct Saved {
+  const T* x = nullptr;                 // the layer's input
+  T *first_x = nullptr, *first_q = nullptr;
+  T *qkv = nullptr, *context = nullptr, *normed1 = nullptr, *x1 = nullptr, *slope = nullptr, *act = nullptr,
+    *normed2 = nullptr;
+  T* u[TARGETS] = {};
+  float *log_sums = nullptr, *spread1 = nullptr, *spread2 = nullptr;
+  float *da[TARGETS] = {}, *db[TARGETS] = {};  // [r][inputs] and [r][outputs]
+};
+
+// Room of one thread for any group of the batch.
+struct Scratch {
+  T *qkv, *context, *x1, *act, *branch, *residual, *line, *first_x, *first_q, *u[TARGETS], *room;
+  float *wide, *sums, *low;
+  uint64_t *keys, *other_keys;
+  AttentionScratch attention;
+};
+
+enum { PIECE = 12 };  // blocks of the inner channels at a time: their activations stay in the second cache
+
+struct Layer {
+  const Model& model;
+  const Weights& w;
+  const Lora* lora;  // [TARGETS]
+  int index;
+  bool training;     // dropout
+  uint64_t seed;
+  bool first_only;   // the last layer: only each text's first row goes on
+
+  Dropout dropout(double share, int place) const {
+    return training && share > 0 ? Dropout(share, seed, index, place) : Dropout();
+  }
+  static const uint64_t* keys(const Dropout& drop, const uint64_t* ids, int blocks, uint64_t* to) {
+    for (int i = 0; i < blocks * SIDE; i++) to[i] = drop.row(ids[i]);
+    return to;
+  }
+  Extra extra(int target, const T* u, int n) const {
+    const Lora& l = lora[target];
+    if (!l.on()) return {};
+    return {{u, (long)l.blocks() * BLOCK}, {l.b.forward + (long)n * l.blocks() * BLOCK, 0}, l.blocks()};
+  }
+
+  // Rows of padding stay out of attention and must not bring what is not a number into sums over rows.
+  static void clear_padding(const Group& g, T* rows, int chunks) {
+    if (g.texts.empty()) return;
+    for (long row = g.starts.back() + g.lengths.back(); row < g.rows(); row++)
+      for (int c = 0; c < chunks; c++) memset(rows + row_at(row, chunks) + c * BLOCK, 0, SIDE * sizeof(T));
+  }
+
+  void low_rank(int target, const T* x, int blocks, const uint64_t* ids, T* u, Scratch& s) const {
+    if (lora[target].on())
+      lora_down(lora[target], x, blocks, keys(lora[target].drop, ids, blocks, s.keys), u, s.line, s.low);
+  }
+
+  // dropout(product + bias) + residual, in place of the product.
+  static void add_residual(float* sum, const float* bias, const T* residual, const Dropout& drop, const uint64_t* keys,
+                           int n, int from, int to) {
+    lanes b0 = load(bias + n * SIDE), b1 = load(bias + n * SIDE + 16);
+    for (int i = from; i < to; i++) {
+      lanes low = load(sum + i * SIDE) + b0, high = load(sum + i * SIDE + 16) + b1, r0, r1;
+      load_row(residual + i * SIDE, r0, r1);
+      if (drop.on()) {
+        uint32_t bits = drop.bits(keys[i], (uint32_t)n);
+        low = keep(low * drop.scale, bits), high = keep(high * drop.scale, bits >> 16);
+      }
+      store_row(sum + i * SIDE, low + r0, high + r1);
+    }
+  }
+
+  // x: [blocks][hidden]. to: the layer's output, or, in the last layer, features: float32 [first_blocks * 32][channels].
+  void forward(const Group& g, const T* x, T* to, float* features, Saved* saved, Scratch& s) const {
+    const int D = model.hidden;
+    T* qkv = saved ? saved->qkv : s.qkv;
+    T* context = saved && saved->context ? saved->context : s.context;
+    auto u = [&](int target) { return saved && lora[target].on() ? saved->u[target] : s.u[target]; };
+    const int blocks = first_only ? g.first_blocks : g.blocks;
+    const uint64_t* ids = first_only ? g.first_ids : g.ids;
+    const T* mine = x;
+    T* q = qkv;
+    if (first_only) {
+      T* first = saved ? saved->first_x : s.first_x;
+      take_first(g, x, first);
+      mine = first, q = saved ? saved->first_q : s.first_q;
+    }
+    low_rank(QUERY, mine, blocks, ids, u(QUERY), s);
+    low_rank(KEY, x, g.blocks, g.ids, u(KEY), s);
+    low_rank(VALUE, x, g.blocks, g.ids, u(VALUE), s);
+    auto project = [&](const T* from, int count, T* out, int chunks, int n0, int n1) {
+      products<true>({from, (long)D * BLOCK}, count, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true,
+                     w.out.forward, [&](int n) { return extra(n / D, u(n / D), n % D); },
+                     [&](int m, int n, const float* sum, int i0, int i1) {
+                       lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
+                       T* block = out + ((long)m * chunks + n) * BLOCK;
+                       for (int i = i0; i < i1; i++)
+                         store_row(block + i * SIDE, load(sum + i * SIDE) + b0, load(sum + i * SIDE + 16) + b1);
+                     });
+    };
+    if (first_only) {
+      project(mine, blocks, q, D, 0, D);
+      project(x, g.blocks, qkv, 3 * D, D, 3 * D);
+    } else {
+      project(x, g.blocks, qkv, 3 * D, 0, 3 * D);
+    }
+    Dropout drop = dropout(model.attention_dropout, ATTENTION);
+    const long stride = first_only ? g.first_blocks * SIDE : g.rows();
+    for (size_t t = 0; t < g.texts.size(); t++) {
+      long start = g.starts[t], length = g.lengths[t], row = first_only ? (long)t : start;
+      Slice mine{q, first_only ? D : 3 * D, 0, row, first_only ? 1 : length};
+      Slice k{qkv, 3 * D, D, start, length}, v{qkv, 3 * D, 2 * D, start, length};
+      attention_forward(model.head, mine, k, v, {context, D, 0, row, mine.count}, drop, (uint64_t)g.texts[t],
+                        saved ? saved->log_sums + row : nullptr, stride, s.attention);
+    }
+    if (first_only)
+      clear_first_padding(g, context, D);
+    else
+      clear_padding(g, context, D);
+    after_attention(blocks, ids, context, mine, to, features, saved, u, s);
+  }
+
+  template <class U>
+  void after_attention(int blocks, const uint64_t* ids, const T* context, const T* x, T* to, float* features,
+                       Saved* saved, U&& u, Scratch& s) const {
+    const int D = model.hidden, F = model.inner;
+    low_rank(OUT, context, blocks, ids, u(OUT), s);
+    Dropout drop = dropout(model.hidden_dropout, ATTENTION_OUT);
+    const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
+    products<true>({context, (long)D * BLOCK}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
+                   true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); },
+                   [&](int m, int n, float* sum, int i0, int i1) {
+                     add_residual(sum, w.out_bias, x + ((long)m * D + n) * BLOCK, drop, k1 + m * SIDE, n, i0, i1);
+                   });
+    T* x1 = saved && saved->x1 ? saved->x1 : s.x1;
+    for (int m = 0; m < blocks; m++) {
+      long at = (long)m * D * BLOCK;
+      norm_forward(s.wide + at, D, w.norm1_g, w.norm1_b, model.epsilon, saved ? saved->normed1 + at : nullptr, x1 + at,
+                   saved ? saved->spread1 + m * SIDE : nullptr, nullptr);
+    }
+    low_rank(UP, x1, blocks, ids, u(UP), s);
+    drop = dropout(model.hidden_dropout, FFN_OUT);
+    const uint64_t* k2 = keys(drop, ids, blocks, s.other_keys);
+    const bool all_at_once = lora[DOWN].on();  // A multiplies all inner channels before the product with B
+    T* act = saved && saved->act ? saved->act : s.act;
+    const int piece = all_at_once ? F : PIECE;
+    const int wide = all_at_once ? F : (F < PIECE ? F : +PIECE);
+    for (int c = 0; c < F; c += piece) {
+      int some = F - c < piece ? F - c : piece;
+      products<true>({x1, (long)D * BLOCK}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+                     w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); },
+                     [&](int m, int n, const float* sum, int i0, int i1) {
+                       lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
+                       T* block = act + ((long)m * wide + n - c) * BLOCK;
+                       T* slope = saved ? saved->slope + ((long)m * F + n) * BLOCK : nullptr;
+                       for (int i = i0; i < i1; i++) {
+                         lanes y0, y1, d0, d1;
+                         gelu(load(sum + i * SIDE) + b0, y0, d0);
+                         gelu(load(sum + i * SIDE + 16) + b1, y1, d1);
+                         store_row(block + i * SIDE, y0, y1);
+                         if (slope) store_row(slope + i * SIDE, d0, d1);
+                       }
+                     });
+      if (all_at_once) low_rank(DOWN, act, blocks, ids, u(DOWN), s);
+      Right down{w.down.forward + (long)c * BLOCK, (long)F * BLOCK};
+      products<true>({act, (long)wide * BLOCK}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
+                     c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); },
+                     [&](int m, int n, float* sum, int i0, int i1) {
+                       add_residual(sum, w.down_bias, x1 + ((long)m * D + n) * BLOCK, drop, k2 + m * SIDE, n, i0, i1);
+                     });
+    }
+    for (int m = 0; m < blocks; m++) {
+      long at = (long)m * D * BLOCK;
+      norm_forward(s.wide + at, D, w.norm2_g, w.norm2_b, model.epsilon, saved ? saved->normed2 + at : nullptr,
+                   to ? to + at : nullptr, saved ? saved->spread2 + m * SIDE : nullptr, features ? features + at : nullptr);
+    }
+  }
+
+  // gradient: of the layer's output, float32 [blocks][hidden] (in the last layer [first_blocks], `first_gradient`);
+  // becomes that of its input where `lower` is set; the adapters' gradients go to `saved`.
+  void backward(const Group& g, float* first_gradient, Saved& saved, bool lower, Scratch& s) const {
+    const int D = model.hidden, blocks = first_only ? g.first_blocks : g.blocks;
+    const uint64_t* ids = first_only ? g.first_ids : g.ids;
+    T *dz = s.residual, *dcontext = s.context, *dqkv = s.qkv;
+    before_attention(blocks, ids, first_only ? first_gradient : g.gradient, saved, dz, dcontext, s);
+    const bool want[3] = {lower || lora[QUERY].on(), lower || lora[KEY].on(), lower || lora[VALUE].on()};
+    Dropout drop = dropout(model.attention_dropout, ATTENTION);
+    T *q = first_only ? saved.first_q : saved.qkv, *dq = first_only ? s.first_q : dqkv;
+    const long stride = first_only ? g.first_blocks * SIDE : g.rows(), chunks = first_only ? D : 3 * D;
+    for (size_t t = 0; t < g.texts.size(); t++) {
+      long start = g.starts[t], length = g.lengths[t], row = first_only ? (long)t : start;
+      Slice mine{q, chunks, 0, row, first_only ? 1 : length};
+      Slice k{saved.qkv, 3 * D, D, start, length}, v{saved.qkv, 3 * D, 2 * D, start, length};
+      Slice to_q = mine, to_k = k, to_v = v;
+      to_q.at = want[0] ? dq : nullptr, to_k.at = want[1] ? dqkv : nullptr, to_v.at = want[2] ? dqkv : nullptr;
+      attention_backward(model.head, mine, k, v, {dcontext, D, 0, row, mine.count}, to_q, to_k, to_v, drop,
+                         (uint64_t)g.texts[t], saved.log_sums + row, stride, s.attention);
+    }
+    clear_padding(g, dqkv, 3 * D);
+    if (first_only) clear_first_padding(g, dq, D);
+    T* du[3];
+    for (int t = QUERY; t <= VALUE; t++) {
+      const Lora& l = lora[t];
+      du[t] = s.u[t];
+      if (!l.on()) continue;
+      bool first = first_only && t == QUERY;
+      Left dy = first ? Left{dq, (long)D * BLOCK} : Left{dqkv + (long)t * D * BLOCK, 3l * D * BLOCK};
+      gradients(t, first ? saved.first_x : saved.x, dy, first ? blocks : g.blocks, first ? ids : g.ids, saved, du[t], s);
+    }
+    if (!lower) return;
+    // The input's gradient: back through the three projections, their adapters, and the residual.
+    auto back = [&](const T* from, long chunks, int count, int n0, int n1, const T* residual, const uint64_t* rows, float* to) {
+      Right right{w.qkv.backward + (long)n0 * BLOCK, w.qkv.n * BLOCK};
+      products<false>({from, chunks * BLOCK}, count, right, 0, D, n1 - n0, s.wide, (long)D * BLOCK, BLOCK, true, true,
+                      w.qkv.backward, NoExtra(), [&](int m, int n, float* sum, int, int) {
+                        long at = ((long)m * D + n) * BLOCK;
+                        for (int i = 0; i < SIDE; i++) {
+                          lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
+                          if (residual) load_row(residual + at + i * SIDE, r0, r1), low += r0, high += r1;
+                          store_row(to + at + i * SIDE, low, high);
+                        }
+                      });
+      for (int t = n0 / D; t < n1 / D; t++) {
+        if (!lora[t].on()) continue;
+        const uint64_t* k = keys(lora[t].drop, rows, count, s.keys);
+        for (int m = 0; m < count; m++)
+          for (int c = 0; c < D; c++) lora_down_backward(lora[t], du[t], m, c, k, to + ((long)m * D + c) * BLOCK, s.low);
+      }
+    };
+    if (!first_only) return back(dqkv, 3 * D, g.blocks, 0, 3 * D, dz, g.ids, g.gradient);
+    back(dqkv + (long)D * BLOCK, 3 * D, g.blocks, D, 3 * D, nullptr, g.ids, g.gradient);
+    back(dq, D, blocks, 0, D, dz, ids, first_gradient);
+    for (size_t t = 0; t < g.texts.size(); t++)
+      for (int c = 0; c < D; c++) {
+        float* at = g.gradient + row_at(g.starts[t], D) + c * BLOCK;
+        const float* from = first_gradient + row_at((long)t, D) + c * BLOCK;
+        store_row(at, load(at) + load(from), load(at + 16) + load(from + 16));
+      }
+  }
+
+  // From the output's gradient to that of the context, through the second half of the layer.
+  void before_attention(int blocks, const uint64_t* ids, const float* gradient, Saved& saved, T* dz, T* dcontext,
+                        Scratch& s) const {
+    const int D = model.hidden, F = model.inner;
+    Dropout drop = dropout(model.hidden_dropout, FFN_OUT);
+    const uint64_t* k2 = keys(drop, ids, blocks, s.keys);
+    for (int m = 0; m < blocks; m++) {
+      long at = (long)m * D * BLOCK;
+      norm_backward(gradient + at, D, w.norm2_g, saved.normed2 + at, saved.spread2 + m * SIDE, drop, k2 + m * SIDE, dz + at,
+                    s.branch + at);
+    }
+    if (lora[DOWN].on()) gradients(DOWN, saved.act, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[DOWN], s);
+    const uint64_t* kd = lora[DOWN].on() ? keys(lora[DOWN].drop, ids, blocks, s.keys) : nullptr;
+    const bool whole = lora[UP].on();  // its gradients take all inner channels
+    const int piece = whole ? F : PIECE, wide = whole ? F : (F < PIECE ? F : +PIECE);
+    T* dact = s.act;
+    auto through_gelu = [&](int m, int n, int c, float* sum, int i0, int i1) {
+      const T* slope = saved.slope + ((long)m * F + n) * BLOCK;
+      T* block = dact + ((long)m * wide + n - c) * BLOCK;
+      for (int i = i0; i < i1; i++) {
+        lanes d0, d1;
+        load_row(slope + i * SIDE, d0, d1);
+        store_row(block + i * SIDE, load(sum + i * SIDE) * d0, load(sum + i * SIDE + 16) * d1);
+      }
+    };
+    for (int c = 0; c < F; c += piece) {
+      int some = F - c < piece ? F - c : piece;
+      const T* next = w.up.backward + (long)c * BLOCK;
+      if (lora[DOWN].on())
+        products<false>({s.branch, (long)D * BLOCK}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+                        next, NoExtra(), [&](int m, int n, float* sum, int, int) {
+                          lora_down_backward(lora[DOWN], s.u[DOWN], m, n, kd, sum, s.low);
+                          through_gelu(m, n, c, sum, 0, SIDE);
+                        });
+      else
+        products<true>({s.branch, (long)D * BLOCK}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+                       next, NoExtra(),
+                       [&](int m, int n, float* sum, int i0, int i1) { through_gelu(m, n, c, sum, i0, i1); });
+      Right up{w.up.backward + (long)c * BLOCK, (long)F * BLOCK};
+      products<true>({dact, (long)wide * BLOCK}, blocks, up, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
+                     c + some == F, w.down.backward, NoExtra(), [&](int m, int n, float* sum, int i0, int i1) {
+                       const T* residual = dz + ((long)m * D + n) * BLOCK;
+                       for (int i = i0; i < i1; i++) {
+                         lanes r0, r1;
+                         load_row(residual + i * SIDE, r0, r1);
+                         store_row(sum + i * SIDE, load(sum + i * SIDE) + r0, load(sum + i * SIDE + 16) + r1);
+                       }
+                     });
+    }
+    if (whole) {
+      gradients(UP, saved.x1, {dact, (long)F * BLOCK}, blocks, ids, saved, s.u[UP], s);
+      const uint64_t* k = keys(lora[UP].drop, ids, blocks, s.keys);
+      for (int m = 0; m < blocks; m++)
+        for (int c = 0; c < D; c++)
+          lora_down_backward(lora[UP], s.u[UP], m, c, k, s.wide + ((long)m * D + c) * BLOCK, s.low);
+    }
+    drop = dropout(model.hidden_dropout, ATTENTION_OUT);
+    const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
+    for (int m = 0; m < blocks; m++) {
+      long at = (long)m * D * BLOCK;
+      norm_backward(s.wide + at, D, w.norm1_g, saved.normed1 + at, saved.spread1 + m * SIDE, drop, k1 + m * SIDE, dz + at,
+                    s.branch + at);
+    }
+    const Lora& out = lora[OUT];
+    if (out.on()) gradients(OUT, saved.context, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[OUT], s);
+    const uint64_t* ko = out.on() ? keys(out.drop, ids, blocks, s.keys) : nullptr;
+    auto keep_context = [&](int m, int n, const float* sum, int i0, int i1) {
+      T* block = dcontext + ((long)m * D + n) * BLOCK;
+      for (int i = i0; i < i1; i++) store_row(block + i * SIDE, load(sum + i * SIDE), load(sum + i * SIDE + 16));
+    };
+    if (out.on())
+      products<false>({s.branch, (long)D * BLOCK}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
+                      w.qkv.backward, NoExtra(), [&](int m, int n, float* sum, int, int) {
+                        lora_down_backward(out, s.u[OUT], m, n, ko, sum, s.low);
+                        keep_context(m, n, sum, 0, SIDE);
+                      });
+    else
+      products<true>({s.branch, (long)D * BLOCK}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
+                     w.qkv.backward, NoExtra(), keep_context);
+  }
+
+  // du = dy B of an adapter, and the gradients of its A and B for this group.
+  void gradients(int target, const T* x, Left dy, int blocks, const uint64_t* ids, Saved& saved, T* du, Scratch& s) const {
+    const Lora& l = lora[target];
+    lora_up_backward(l, dy, blocks, du, s.low);
+    const uint64_t* k = keys(l.drop, ids, blocks, s.other_keys);
+    int in = (int)(l.inputs / SIDE), out = (int)(l.outputs / SIDE);
+    lora_gradient(l, du, {x, (long)in * BLOCK}, in, 0, blocks, &l.drop, k, l.drop.scale, saved.da[target], l.inputs, s.room,
+                  s.low);
+    lora_gradient(l, saved.u[target], dy, out, 0, blocks, nullptr, nullptr, l.scale, saved.db[target], l.outputs, s.room,
+                  s.low);
+  }
+
+  void take_first(const Group& g, const T* x, T* to) const {
+    const int D = model.hidden;
+    for (size_t t = 0; t < g.texts.size(); t++)
+      for (int c = 0; c < D; c++)
+        memcpy(to + row_at((long)t, D) + c * BLOCK, x + row_at(g.starts[t], D) + c * BLOCK, SIDE * sizeof(T));
+    clear_first_padding(g, to, D);
+  }
+  static void clear_first_padding(const Group& g, T* rows, int chunks) {
+    for (long row = (long)g.texts.size(); row < g.first_blocks * SIDE; row++)
+      for (int c = 0; c < chunks; c++) memset(rows + row_at(row, chunks) + c * BLOCK, 0, SIDE * sizeof(T));
+  }
+};

@@ -1,0 +1,179 @@
+// Matrix products: the one place that differs by processor, and the loop that carries token blocks through a matrix.
+#pragma once
+#include "blocks.hpp"
+
+#ifdef SM_AMX
+struct alignas(64) TileConfig {
+  uint8_t palette, start, unused[14];
+  uint16_t bytes[16];
+  uint8_t rows[16];
+};
+
+// Tiles 0 to 3 hold the 32 x 32 sum, 4 and 5 the left factor's halves, 6 and 7 the right one's.
+ALWAYS void begin_products() {
+  static thread_local TileConfig config;
+  memset(&config, 0, sizeof config);
+  config.palette = 1;
+  for (int i = 0; i < 8; i++) config.bytes[i] = 64, config.rows[i] = 16;
+  asm volatile("" ::: "memory");  // GCC 12 drops the stores above as dead without it
+  _tile_loadconfig(&config);
+}
+ALWAYS void end_products() { _tile_release(); }
+
+enum { DEPTH = 12 };  // blocks of the inner dimension at a time: 24 KB of the right factor stay in the first cache
+
+// sum[32][32] (+)= left[k] right[k] over `steps` blocks; `meanwhile(k)` runs beside step k, on the vector units.
+template <class Meanwhile>
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, const char* next, int lines,
+                    Meanwhile&& meanwhile) {
+  asm volatile("" ::: "memory");  // the tile loads do not tell the compiler that they read memory
+  if (first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, sum, 128);
+    _tile_loadd(1, sum + 16, 128);
+    _tile_loadd(2, sum + 512, 128);
+    _tile_loadd(3, sum + 528, 128);
+  }
+  for (int k = 0; k < steps; k++) {
+    _tile_loadd(6, right, 64);
+    _tile_stream_loadd(4, left, 64);  // read once by this matrix: it need not push out the right factor
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_stream_loadd(5, left + 512, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_loadd(7, right + 512, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(3, 5, 7);
+    left += BLOCK, right += BLOCK;
+    meanwhile(k);
+    for (int i = 0; i < lines; i++) _mm_prefetch(next, _MM_HINT_T1), next += 64;
+  }
+  _tile_stored(0, sum, 128);
+  _tile_stored(1, sum + 16, 128);
+  _tile_stored(2, sum + 512, 128);
+  _tile_stored(3, sum + 528, 128);
+}
+#else
+ALWAYS void begin_products() {}
+ALWAYS void end_products() {}
+
+#ifdef SM_DOT
+enum { DEPTH = 12, STEP = 2 };
+ALWAYS lanes multiply_add(lanes sum, const T* left, const T* right) {
+  int32_t pair;
+  memcpy(&pair, left, 4);
+  return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)_mm512_loadu_si512(right));
+}
+// Columns [16 half, 16 half + 16) of the pair of rows k, k + 1.
+ALWAYS const T* right_at(const T* block, int k, int half) { return block + half * 512 + k * 16; }
+#else
+enum { DEPTH = 8, STEP = 1 };
+ALWAYS lanes multiply_add(lanes sum, const T* left, const T* right) { return sum + *left * load(right); }
+ALWAYS const T* right_at(const T* block, int k, int half) { return block + k * SIDE + half * 16; }
+#endif
+
+// As many sums as the registers hold: 8 x 2 of 32, or 4 x 1 of 16 half as wide.
+#ifdef __AVX512F__
+enum { ROWS = 8, HALVES = 2 };
+#else
+enum { ROWS = 4, HALVES = 1 };
+#endif
+
+template <class Meanwhile>
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, const char*, int,
+                    Meanwhile&& meanwhile) {
+  for (int half = 0; half < 2; half += HALVES)
+    for (int row = 0; row < SIDE; row += ROWS) {
+      lanes sums[ROWS][HALVES];
+      for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < HALVES; j++) sums[i][j] = first ? lanes{} : load(sum + (row + i) * SIDE + (half + j) * 16);
+      for (int k = 0; k < steps; k++) {
+        const T *a = left + (long)k * BLOCK + row * SIDE, *b = right + (long)k * BLOCK;
+        for (int inner = 0; inner < SIDE; inner += STEP)
+#pragma GCC unroll 8
+          for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < HALVES; j++)
+              sums[i][j] = multiply_add(sums[i][j], a + i * SIDE + inner, right_at(b, inner, half + j));
+      }
+      for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < HALVES; j++) store(sum + (row + i) * SIDE + (half + j) * 16, sums[i][j]);
+    }
+  for (int k = 0; k < steps; k++) meanwhile(k);
+}
+#endif
+
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first) {
+  product(left, right, steps, sum, first, nullptr, 0, [](int) {});
+}
+
+// Token blocks: block (m, k) at `at` + m * stride + k * BLOCK.
+struct Left {
+  const T* at;
+  long stride;
+};
+// A packed matrix: panel n (32 columns), block k at `at` + n * stride + k * BLOCK.
+struct Right {
+  const T* at;
+  long stride;
+};
+// A low-rank addition: left[m] right[n] over `steps` more blocks; none where `left.at` is null.
+struct Extra {
+  Left left{};
+  Right right{};
+  int steps = 0;
+};
+struct NoExtra {
+  Extra operator()(int) const { return {}; }
+};
+
+// The sums of panels [n0, n1) for `blocks` token blocks, each handed to `then(m, n, sum, row0, row1)` when complete.
+//
+// The order n, k, m keeps DEPTH blocks of the matrix in the first cache while all token blocks pass by; the matrix
+// comes from memory once per group. `then` of one block runs beside the product of the next (BESIDE), in slices of
+// rows; where it needs the product unit itself it runs alone.
+//
+// sums: where block (m, n) is summed: sums + m * sum_m + n * sum_n. begin: whether the sums start at zero;
+// finish: whether this call completes them.
+template <bool BESIDE, class Also, class Then>
+ALWAYS void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
+                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Then&& then) {
+  int lines = (int)((BLOCK * sizeof(T) / 64 + blocks - 1) / blocks);
+  int waiting_m = -1, waiting_n = 0;
+  float* waiting = nullptr;
+  for (int n = n0; n < n1; n++) {
+    Extra extra = also(n);
+    const T* panel = right.at + n * right.stride;
+    for (int k = 0; k < steps; k += DEPTH) {
+      int some = steps - k < DEPTH ? steps - k : +DEPTH;
+      bool complete = finish && k + some == steps;
+      const T* coming = k + some < steps ? panel + (long)(k + some) * BLOCK : n + 1 < n1 ? panel + right.stride : next;
+      for (int m = 0; m < blocks; m++) {
+        float* sum = sums + m * sum_m + n * sum_n;
+        const T* a = left.at + m * left.stride + (long)k * BLOCK;
+        const char* ahead = (const char*)coming + (long)m * some * lines * 64;
+        bool first = begin && k == 0;
+        if (BESIDE && waiting) {
+          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, lines, [&](int i) {
+            then(waiting_m, waiting_n, waiting, i * SIDE / some, (i + 1) * SIDE / some);
+          });
+          waiting = nullptr;
+        } else {
+          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, lines, [](int) {});
+        }
+        if (!complete) continue;
+        if (extra.left.at)
+          product(extra.left.at + m * extra.left.stride, extra.right.at + n * extra.right.stride, extra.steps, sum, false);
+        if (BESIDE && blocks > 1) {
+          waiting = sum, waiting_m = m, waiting_n = n;
+        } else {
+          then(m, n, sum, 0, SIDE);
+        }
+      }
+    }
+  }
+  if (BESIDE && waiting) then(waiting_m, waiting_n, waiting, 0, SIDE);
+}
