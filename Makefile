@@ -7,6 +7,8 @@ VENV ?= .venv
 OUT ?= runs/quickstart
 ARGS ?=
 
+NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
+
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
@@ -51,10 +53,10 @@ $(BIN)/python:
 	echo "submillion needs Python 3.11 or newer; none was found. Name one: make quickstart PYTHON=/path/to/python3" >&2; \
 	exit 2
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	$(INSTALL) --editable ".[dev]"
 	@touch $@ $(VENV)/.installed

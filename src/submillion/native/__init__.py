@@ -12,7 +12,7 @@ from pathlib import Path
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, Problem, SubmillionError, did_you_mean
 
-FOLDER = Path(__file__).parent
+FOLDERS = tuple(map(Path, __path__))  # two in an editable install: sources and what was built lie apart
 VARIABLE = "SUBMILLION_NATIVE"
 TARGETS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
 """The adapted matrices in the kernels' order."""
@@ -35,7 +35,8 @@ class Build:
     @property
     def file(self) -> Path:
         """Where the build lies, if it was built."""
-        return FOLDER / f"libsubmillion_{self.name}.so"
+        names = [folder / f"libsubmillion_{self.name}.so" for folder in FOLDERS]
+        return next((name for name in names if name.is_file()), names[0])
 
 
 # Best first.
