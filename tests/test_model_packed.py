@@ -14,8 +14,7 @@ from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
 from submillion.environment import cpu_features
 from submillion.model.classifier import Classifier, build
-from submillion.model.packed import Packed, open_packed, unsupported
-from submillion.model.precision import Precision
+from submillion.model.packed import Packed
 from tiny import LABELS, tiny_encoder, tiny_recipe
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "mpnet")
@@ -73,8 +72,11 @@ def made(folder: Path, lora: dict[str, Any] | None = None, head: str = "stock", 
     return classifier.train()
 
 
-def reference(classifier: Classifier, tokens: Tokens, autocast: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return outcome(classifier, lambda rows: classifier(collate(tokens, rows, classifier.pad_id)), len(tokens), autocast)
+def reference(classifier: Classifier, tokens: Tokens, autocast: bool = False) -> Any:
+    def run(rows: np.ndarray) -> torch.Tensor:
+        return classifier(collate(tokens, rows, classifier.pad_id))
+
+    return outcome(classifier, run, len(tokens), autocast)
 
 
 def packed_outcome(classifier: Classifier, packed: Packed, tokens: Tokens, **more: Any) -> Any:
@@ -86,10 +88,14 @@ def outcome(classifier: Classifier, run: Any, count: int, autocast: bool) -> Any
         value.grad = None
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         logits = run(np.arange(count))
-    loss = torch.nn.functional.cross_entropy(logits.float(), torch.arange(count) % len(LABELS), reduction="sum")
+    loss = torch.nn.functional.cross_entropy(
+        logits.float(), torch.arange(count) % len(LABELS), reduction="sum"
+    )
     loss.backward()
     gradients = {
-        name: value.grad.clone() for name, value in classifier.module.named_parameters() if value.grad is not None
+        name: value.grad.clone()
+        for name, value in classifier.module.named_parameters()
+        if value.grad is not None
     }
     return logits.detach().float(), gradients
 
@@ -114,7 +120,9 @@ def opened(classifier: Classifier, path: str) -> Packed:
 @pytest.mark.parametrize("path", FLOAT)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("targets", TARGETS, ids=lambda t: t if isinstance(t, str) else "+".join(t))
-def test_float32_kernels_agree_with_the_reference(encoders: Any, path: str, family: str, targets: Any) -> None:
+def test_float32_kernels_agree_with_the_reference(
+    encoders: Any, path: str, family: str, targets: Any
+) -> None:
     classifier = made(encoders(family), {"targets": targets})
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = reference(classifier, tokens)
@@ -126,13 +134,16 @@ def test_float32_kernels_agree_with_the_reference(encoders: Any, path: str, fami
 @pytest.mark.parametrize("path", BFLOAT)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("targets", TARGETS, ids=lambda t: t if isinstance(t, str) else "+".join(t))
-def test_bfloat16_kernels_are_no_worse_than_autocast(encoders: Any, path: str, family: str, targets: Any) -> None:
+def test_bfloat16_kernels_are_no_worse_than_autocast(
+    encoders: Any, path: str, family: str, targets: Any
+) -> None:
     classifier = made(encoders(family), {"targets": targets})
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = reference(classifier, tokens)
     cast, cast_gradients = reference(classifier, tokens, autocast=True)
     found, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    everything = [torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)]
-    print(apart(found, logits), apart(cast, logits), apart(everything[0], everything[1]), apart(everything[2], everything[1]))
+    everything = [
+        torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
+    ]
     assert apart(found, logits) <= 1.25 * apart(cast, logits)
     assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])

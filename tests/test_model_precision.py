@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from submillion import notices
+from submillion import environment, notices
 from submillion.errors import BadInput
 from submillion.model import precision
 
@@ -57,9 +57,9 @@ def test_a_misspelt_precision_is_refused_with_the_nearest() -> None:
 def test_features_are_read_from_the_kernels_words() -> None:
     x86 = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 amx_bf16\nbugs\t\t: none\n"
     arm = "processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n"
-    assert precision.features_in(x86 + "\n" + x86.replace("amx_bf16", "")) == {"fpu", "avx2", "amx_bf16"}
-    assert precision.features_in(arm) == {"fp", "asimd", "bf16", "i8mm"}
-    assert precision.features_in("processor : 0\n") == set()
+    assert environment.features_in(x86 + "\n" + x86.replace("amx_bf16", "")) == {"fpu", "avx2", "amx_bf16"}
+    assert environment.features_in(arm) == {"fp", "asimd", "bf16", "i8mm"}
+    assert environment.features_in("processor : 0\n") == set()
 
 
 def test_features_come_from_torch_where_the_kernel_lists_none(
@@ -67,10 +67,10 @@ def test_features_come_from_torch_where_the_kernel_lists_none(
 ) -> None:
     import torch
 
-    monkeypatch.setattr(precision.platform, "system", lambda: "Windows")
+    monkeypatch.setattr(environment.platform, "system", lambda: "Windows")
     told = {"amx_bf16": True, "avx512_bf16": False, "num_sockets": 1, "cpu_name": "Some CPU"}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
-    assert precision.cpu_features(tmp_path / "absent") == {"amx_bf16"}
+    assert environment.cpu_features(tmp_path / "absent") == {"amx_bf16"}
 
 
 @pytest.mark.parametrize(("answer", "features"), [("1\n", {"bf16"}), ("0\n", set()), ("", set())])
@@ -80,9 +80,9 @@ def test_macos_is_asked_by_sysctl(
     class Asked:
         stdout = answer
 
-    monkeypatch.setattr(precision.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(precision.subprocess, "run", lambda *_, **__: Asked())
-    assert precision.cpu_features(tmp_path / "absent") == features
+    monkeypatch.setattr(environment.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(environment.subprocess, "run", lambda *_, **__: Asked())
+    assert environment.cpu_features(tmp_path / "absent") == features
 
 
 @pytest.mark.parametrize(("supported", "features"), [(True, {"bf16"}), (False, set())])

@@ -87,6 +87,10 @@ def train(
         list[str] | None,
         typer.Option(help="Log to wandb, tensorboard, mlflow or trackio. Repeatable."),
     ] = None,
+    execution: Annotated[
+        str | None,
+        typer.Option(help="auto, reference or packed: what runs the encoder.", show_default=False),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that stands there.")
     ] = False,
@@ -104,6 +108,8 @@ def train(
     overrides = list(sets or [])
     if track:
         overrides.append(f"track=[{','.join(track)}]")
+    if execution:
+        overrides.append(f"train.execution={execution}")
     resolved = Recipe.load(recipe, overrides)
     place = out or Path("runs") / resolved.name
     _end_of_training(pipeline.train(resolved, place, overwrite=overwrite, quiet=quiet), as_json)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from submillion.fit.loop import FitResult
     from submillion.fit.workers import Workers
     from submillion.model.classifier import Classifier
+    from submillion.model.execution import Execution
     from submillion.model.precision import Precision
     from submillion.sources.fetch import FetchedEncoder
 
@@ -170,12 +171,14 @@ def _run(work: Work, resume: bool) -> Outcome:
     from submillion.data.tokens import load_tokenizer, tokenize, truncation_report
     from submillion.fit.loop import fit
     from submillion.model.classifier import build
+    from submillion.model.execution import open_execution
     from submillion.model.precision import choose
 
     recipe, run, corpus = work.recipe, work.run, work.corpus
     precision = choose(recipe.train.precision)
     tokenizer = load_tokenizer(work.encoder.path)
-    classifier = build(work.encoder, corpus.label_names, recipe)
+    classifier = build(work.encoder, corpus.label_names, recipe).to(work.workers.device)
+    execution = open_execution(classifier, precision, recipe.train.execution)
     tokens = {
         split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not work.quiet)
         for split in corpus.splits
@@ -202,17 +205,23 @@ def _run(work: Work, resume: bool) -> Outcome:
         config=recipe.model_dump(mode="json"),
         resume=resume,
         progress=not work.quiet,
+        execution=execution,
     )
     metrics = {}
     if work.workers.is_main:
         classifier.save_adapter(run.adapter)
-        metrics = _assess(work, classifier, tokens, precision, result)
+        metrics = _assess(work, classifier, execution, tokens, precision, result)
     work.workers.wait()
     return Outcome(run, metrics, work.counted.trainable, result.interrupted)
 
 
 def _assess(
-    work: Work, classifier: Classifier, tokens: dict[str, Tokens], precision: Precision, result: FitResult
+    work: Work,
+    classifier: Classifier,
+    execution: Execution,
+    tokens: dict[str, Tokens],
+    precision: Precision,
+    result: FitResult,
 ) -> dict[str, Any]:
     """Save each split's predictions once; compute metrics, figures and card from the saved files."""
     from submillion import report
@@ -231,6 +240,7 @@ def _assess(
             work.recipe.train.eval_batch_size,
             precision,
             progress=not work.quiet,
+            execution=execution,
         )
         hashes = [split.text_sha256(row) for row in range(len(split))]
         run.save_predictions(split.name, split.ids, hashes, split.labels, probabilities, corpus.label_names)

@@ -194,6 +194,8 @@ class TrainRecipe(Section):
     """Share of the target probability spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto takes bfloat16 only where the processor computes it in hardware."""
+    execution: Literal["auto", "reference", "packed"] = "auto"
+    """auto takes the packed kernels where they can run the encoder; reference is transformers and peft."""
     group_by_length: bool = True
     """Batch texts of like length together; the longest batch comes first, once."""
     prefix_cache: bool = True

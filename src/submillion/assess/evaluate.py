@@ -58,7 +58,12 @@ def evaluate(
     recipe = run_recipe(run)
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
     probabilities = predict_probabilities(
-        opened.classifier, tokens, recipe.train.eval_batch_size, opened.precision, progress=progress
+        opened.classifier,
+        tokens,
+        recipe.train.eval_batch_size,
+        opened.precision,
+        progress=progress,
+        execution=opened.execution,
     )
     hashes = [split.text_sha256(row) for row in range(len(split))]
     run.save_predictions(split_name, split.ids, hashes, split.labels, probabilities, opened.labels)

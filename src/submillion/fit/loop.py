@@ -26,6 +26,7 @@ from submillion.fit.stopping import Stopping
 from submillion.fit.tracking import Tracking
 from submillion.fit.window import Diverged, Totals, Window
 from submillion.fit.workers import Workers
+from submillion.model.execution import Reference
 from submillion.model.infer import predict_logits
 from submillion.model.prefix import PrefixCache
 from submillion.recipe import TrainRecipe
@@ -34,6 +35,7 @@ from submillion.rundir import RunDir, atomic_dir
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
+    from submillion.model.execution import Execution
     from submillion.model.precision import Precision
 
 SAVE_S = 300.0  # the state is saved at least this often, not only at evaluations
@@ -55,6 +57,7 @@ def fit(
     config: dict[str, Any] | None = None,
     resume: bool = False,
     progress: bool = True,
+    execution: Execution | None = None,
 ) -> FitResult:
     """Train, and leave the best adapter in `classifier`.
 
@@ -70,6 +73,7 @@ def fit(
         config: the whole recipe, for the trackers.
         resume: go on from `checkpoint/latest`, to the adapter and history of a run without the pause.
         progress: show progress on stderr.
+        execution: how to run the classifier; None takes the reference execution.
 
     Raises:
         BadInput: training diverged, a tracker would not start, or what is to be resumed is another training.
@@ -79,14 +83,15 @@ def fit(
     workers = workers or Workers.start(recipe.threads)
     progress = progress and workers.is_main
     classifier.module.to(workers.device)
+    execution = execution or Reference(classifier, precision)
 
     if workers.world > 1:
         mine = share(np.arange(len(val_labels)), workers.rank, workers.world)
         val_tokens, val_labels = val_tokens.take(mine), [val_labels[row] for row in mine]
     train = Rows(train_tokens, np.asarray(train_labels, dtype=np.int64))
     validation = Rows(val_tokens, np.asarray(val_labels, dtype=np.int64))
-    stepper = Stepper(classifier, train, recipe, seed, precision, workers)
-    training = Training(stepper, classifier, validation, recipe, run, precision, workers, began)
+    stepper = Stepper(classifier, train, recipe, seed, precision, workers, execution)
+    training = Training(stepper, classifier, validation, recipe, run, precision, workers, began, execution)
     training.start(identity(stepper, train, validation, recipe, seed, workers), resume)
     if recipe.prefix_cache:
         for rows in (train, validation):
@@ -147,9 +152,11 @@ class Training:
         precision: Precision,
         workers: Workers,
         began: float,
+        execution: Execution,
     ) -> None:
         self.stepper, self.classifier, self.validation = stepper, classifier, validation
         self.recipe, self.run, self.precision, self.workers = recipe, run, precision, workers
+        self.execution = execution
         self.total = stepper.feed.total_steps
         self.stopping = Stopping(recipe.patience)
         self.window, self.totals = Window(), Totals()
@@ -239,7 +246,15 @@ class Training:
                 raise _Stopped  # the evaluation is done anew when the run is resumed
 
         rows, size = self.validation, self.recipe.eval_batch_size
-        return predict_logits(self.classifier, rows.tokens, size, self.precision, rows.prefix, stop_if_wished)
+        return predict_logits(
+            self.classifier,
+            rows.tokens,
+            size,
+            self.precision,
+            rows.prefix,
+            stop_if_wished,
+            self.execution,
+        )
 
     def log(self) -> None:
         """Write the history's line over the steps since the last one, if there were any."""
@@ -339,7 +354,7 @@ class Training:
             tokens_per_second=round(self.totals.tokens / seconds, 1),
             peak_memory_mb=round(peak_memory_mb(), 1),
             precision=self.precision.dtype_name,
-            execution="reference",
+            execution=self.execution.name,
             prefix_cached=prefix_cached,
             processes=self.workers.world,
             stopped_early=self.stopping.exhausted and self.step < self.total,

@@ -33,7 +33,7 @@ class FitResult:
     """Largest resident memory of the main process, MB of 10^6 bytes."""
     precision: str
     execution: str
-    """`reference`: the modules of transformers and peft."""
+    """`reference`: the modules of transformers and peft; `packed-amx` and the like: the native kernels."""
     prefix_cached: bool
     """Whether the layers below the lowest adapter ran once per text."""
     processes: int

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from submillion.data.batches import collate
 from submillion.fit import schedule
 from submillion.fit.feed import Feed, Rows, share
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.optimizer import FlatAdamW
 from submillion.fit.workers import Workers
+from submillion.model.execution import Reference
 from submillion.recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
+    from submillion.model.execution import Execution
     from submillion.model.precision import Precision
 
 
@@ -48,9 +49,10 @@ class Stepper:
         seed: int,
         precision: Precision,
         workers: Workers,
+        execution: Execution | None = None,
     ) -> None:
-        self._classifier, self._rows, self._recipe = classifier, rows, recipe
-        self._precision, self._workers = precision, workers
+        self._rows, self._recipe, self._workers = rows, recipe, workers
+        self._execution = execution or Reference(classifier, precision)
         self._lengths = rows.tokens.lengths
         self._labels = torch.from_numpy(rows.labels)
         self.optimizer = FlatAdamW(classifier.module, recipe.weight_decay, recipe.max_grad_norm)
@@ -69,12 +71,13 @@ class Stepper:
         optimizer, workers = self.optimizer, self._workers
         batches = self.feed.at(step)
         rows = np.concatenate(batches)
-        self._seed_dropout(self._dropout_seed + step * workers.world + workers.rank)
+        seed = self._dropout_seed + step * workers.world + workers.rank
+        self._seed_dropout(seed)
         optimizer.zero_gradients()
-        for batch in batches:
+        for number, batch in enumerate(batches):
             mine = share(batch, workers.rank, workers.world)
             if len(mine):  # the last batch of an epoch may have fewer texts than there are processes
-                loss = self.loss_of(mine)
+                loss = self.loss_of(mine, seed * len(batches) + number)
                 # Divided by the texts of the whole step. A mean of the means of micro-batches or processes
                 # would give the texts of a small last one more weight than others have.
                 (loss / len(rows)).backward()
@@ -92,17 +95,16 @@ class Stepper:
         tokens = int(self._lengths[rows].sum())
         return Done(optimizer.exchange[-2].clone(), norm, len(rows), tokens, stop)
 
-    def loss_of(self, rows: np.ndarray) -> torch.Tensor:
-        """Return the sum of the losses of the texts `rows`; the one place where training runs the model."""
-        device = self._workers.device
-        batch = collate(self._rows.tokens, rows, self._classifier.pad_id)
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        states = None if self._rows.prefix is None else self._rows.prefix.states(rows).to(device)
-        with self._precision.context(device.type):
-            logits = self._classifier(batch, states)
+    def loss_of(self, rows: np.ndarray, seed: int) -> torch.Tensor:
+        """Return the sum of the losses of the texts `rows`; the one place where training runs the model.
+
+        Args:
+            seed: what this batch's dropout is drawn from, where the execution draws it.
+        """
+        logits = self._execution.logits(self._rows.tokens, rows, seed, self._rows.prefix)
         return functional.cross_entropy(
-            logits.float(),
-            self._labels[rows].to(device),
+            logits,
+            self._labels[rows].to(self._workers.device),
             reduction="sum",
             label_smoothing=self._recipe.label_smoothing,
         )

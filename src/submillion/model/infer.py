@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from submillion.data.batches import collate, sequential
+from submillion.data.batches import sequential
 from submillion.errors import SubmillionError
+from submillion.model.execution import Reference
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
+    from submillion.model.execution import Execution
     from submillion.model.precision import Precision
     from submillion.model.prefix import PrefixCache
 
@@ -28,6 +30,7 @@ def predict_logits(
     precision: Precision,
     prefix: PrefixCache | None = None,
     progress: Progress = False,
+    execution: Execution | None = None,
 ) -> np.ndarray:
     """Return logits, float32 [N, C], rows in input order; dropout off, the training mode is put back after.
 
@@ -37,22 +40,18 @@ def predict_logits(
         precision: as `precision.choose` gave it.
         prefix: the cached hidden states of these tokens, if there are any.
         progress: True draws a bar on stderr; a callable is called with the rows done since the last call.
+        execution: how to run the classifier; None takes the reference execution.
 
     Raises:
         SubmillionError: a logit is not a finite number; the rows are named.
     """
     lengths = np.diff(tokens.offsets)
     logits = np.empty((len(lengths), len(classifier.label_names)), dtype=np.float32)
-    device = classifier.device
+    run = execution or Reference(classifier, precision)
     with evaluating(classifier), advancing(progress, len(lengths), "predicting") as advance:
         for rows in sequential(lengths, batch_size):
-            batch = {
-                name: tensor.to(device) for name, tensor in collate(tokens, rows, classifier.pad_id).items()
-            }
-            width = batch["input_ids"].shape[1]
-            states = None if prefix is None else prefix.states(rows, width).to(device)
-            with torch.inference_mode(), precision.context(device.type):
-                logits[rows] = classifier(batch, states).cpu().numpy()
+            with torch.inference_mode():
+                logits[rows] = run.logits(tokens, rows, prefix=prefix).cpu().numpy()
             advance(len(rows))
     _refuse_non_finite(logits)
     return logits
@@ -65,9 +64,11 @@ def predict_probabilities(
     precision: Precision,
     prefix: PrefixCache | None = None,
     progress: Progress = False,
+    execution: Execution | None = None,
 ) -> np.ndarray:
     """Return class probabilities, float32 [N, C]: the softmax of `predict_logits`, taken in float64."""
-    logits = predict_logits(classifier, tokens, batch_size, precision, prefix, progress).astype(np.float64)
+    logits = predict_logits(classifier, tokens, batch_size, precision, prefix, progress, execution)
+    logits = logits.astype(np.float64)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities

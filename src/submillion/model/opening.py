@@ -9,6 +9,7 @@ from submillion import notices
 from submillion.data.tokens import load_tokenizer
 from submillion.errors import BadInput, Problem
 from submillion.model.classifier import Classifier, open_adapter
+from submillion.model.execution import Execution, open_execution
 from submillion.model.precision import Precision, choose, training_device
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -35,6 +36,8 @@ class OpenedRun:
     """Longest input in tokens, special tokens counted; longer texts are cut there, as in training."""
     precision: Precision
     """The recipe's precision as this machine can execute it."""
+    execution: Execution
+    """The recipe's execution, the same way."""
 
 
 def open_run_classifier(run: RunDir) -> OpenedRun:
@@ -54,7 +57,9 @@ def open_run_classifier(run: RunDir) -> OpenedRun:
     fetched = fetch_encoder(recorded["source"], recorded.get("revision"))
     check_same_weights(run, recorded["sha256"], fetched)
     classifier = open_adapter(fetched.path, run.adapter, labels).to(training_device())
-    return OpenedRun(classifier, tokenizer, labels, recipe.data.max_length, choose(recipe.train.precision))
+    precision = choose(recipe.train.precision)
+    execution = open_execution(classifier, precision, recipe.train.execution)
+    return OpenedRun(classifier, tokenizer, labels, recipe.data.max_length, precision, execution)
 
 
 def run_recipe(run: RunDir) -> Recipe:

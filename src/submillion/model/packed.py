@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from submillion import native, notices
-from submillion.errors import SubmillionError
+from submillion.errors import BadInput, Problem, SubmillionError
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -33,29 +33,26 @@ MAX_RANK = 64
 GROUP_CHANNELS = 512 * 768
 
 
-def open_packed(
-    classifier: Classifier, precision: Precision, wanted: str = "auto"
-) -> tuple[Packed | None, str]:
-    """Return the packed execution of a classifier and why; None where it runs on the reference execution.
+def open_packed(classifier: Classifier, precision: Precision, wanted: str = "auto") -> Packed | None:
+    """Return the packed execution of a classifier, None where it runs on the reference one; a notice says why.
 
     Args:
         precision: decides between bfloat16 and float32 kernels.
         wanted: `auto`, `packed` or `reference`.
 
     Raises:
-        SubmillionError: `packed` is wanted and cannot be had.
+        BadInput: `packed` is wanted and cannot be had.
     """
-    if wanted == "reference":
-        return None, "asked for"
-    reason = unsupported(classifier)
+    reason = "asked for" if wanted == "reference" else unsupported(classifier)
     library = None
     if reason is None:
         library, reason = native.choose(precision.dtype_name)
     if library is None:
         if wanted == "packed":
-            raise SubmillionError(f"train.execution=packed cannot be had: {reason}. Leave it at auto.")
+            found = f"what runs on the reference execution only: {reason}"
+            raise BadInput(Problem("train.execution", "what the kernels can run", found, "Leave it at auto."))
         notices.say("execution", f"execution reference: {reason}", execution="reference", reason=reason)
-        return None, reason
+        return None
     notices.say(
         "execution",
         f"execution packed ({library.path.name}): {reason}",
@@ -63,7 +60,7 @@ def open_packed(
         kernels=library.path.name,
         reason=reason,
     )
-    return Packed(classifier, library), reason
+    return Packed(classifier, library)
 
 
 def unsupported(classifier: Classifier) -> str | None:
@@ -171,7 +168,10 @@ class Packed:
         batch = _PackedTexts(tokens, rows, self._padding_index)
         first, states = 0, None
         if prefix is not None:
-            first, states = self._classifier.prefix_depth, prefix.flat_states(rows).to(self.dtype).contiguous()
+            first, states = (
+                self._classifier.prefix_depth,
+                prefix.flat_states(rows).to(self.dtype).contiguous(),
+            )
         if torch.is_grad_enabled():
             features: Tensor = _Features.apply(self, batch, seed, first, states, *self.parameters)
         else:
@@ -225,7 +225,7 @@ class Packed:
             for target, found in enumerate(found_of):
                 if found is None:
                     continue
-                a, b, scale, dropout = found
+                a, _, scale, dropout = found
                 to = adapters[layer * len(native.TARGETS) + target]
                 to.a, to.b = (value.data_ptr() for value in self._held[2][at : at + 2])
                 if save:
@@ -262,9 +262,7 @@ class Packed:
     def _load(self, index: int, backward: bool) -> None:
         layer, family = self._layers[index], self._classifier.family
         tensors: dict[str, Tensor] = {}
-        for name, suffix in zip(
-            ("q", "k", "v", "out", "up", "down"), family.suffixes.values(), strict=True
-        ):
+        for name, suffix in zip(("q", "k", "v", "out", "up", "down"), family.suffixes.values(), strict=True):
             module: Any = layer.get_submodule(suffix)
             linear = getattr(module, "base_layer", module)
             tensors[name], tensors[f"{name}_bias"] = linear.weight, linear.bias
@@ -345,15 +343,21 @@ class _Features(torch.autograd.Function):
     """First-token states of a batch, differentiable in the adapters."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, packed: Packed, batch: _PackedTexts, seed: int, first: int, states: Tensor | None, *_: Tensor
+    def forward(
+        ctx: Any,
+        packed: Packed,
+        batch: _PackedTexts,
+        seed: int,
+        first: int,
+        states: Tensor | None,
+        *_: Tensor,
     ) -> Tensor:
         features = packed._forward(batch, seed, first, states, save=True)
         ctx.packed, ctx.turn = packed, packed._turn
         return features
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         if ctx.turn != ctx.packed._turn:
             raise RuntimeError("a later batch has overwritten what this backward pass needs")
         return (None, None, None, None, None, *ctx.packed._backward(gradient))

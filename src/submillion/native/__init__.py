@@ -229,5 +229,6 @@ def choose(
 
 
 NOT_BUILT = (
-    "the kernels were not built when submillion was installed; install it where a C++ compiler (g++ or clang) is found"
+    "the kernels were not built when submillion was installed; install it again where a C++ compiler "
+    "(g++ or clang) is found"
 )

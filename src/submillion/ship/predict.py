@@ -72,7 +72,12 @@ def predict_file(
         for ids, texts in chain([first], chunks):
             tokens = encode(opened.tokenizer, texts, opened.max_length)
             probabilities = predict_probabilities(
-                opened.classifier, tokens, batch_size, opened.precision, progress=advance
+                opened.classifier,
+                tokens,
+                batch_size,
+                opened.precision,
+                progress=advance,
+                execution=opened.execution,
             )
             writer.writerows(lines(ids, probabilities, opened.labels, with_confidence))
             rows += len(tokens)
