@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submillion.data.batches import collate, length_grouped, sequential
+from submillion.data.batches import collate, length_grouped, sequential, split_up, token_grouped
 from submillion.data.tokens import Tokens, from_rows
 
 lengths_and_sizes = st.tuples(st.lists(st.integers(2, 128), max_size=700), st.integers(1, 9))
@@ -73,6 +73,57 @@ def test_equal_lengths_are_plainly_shuffled() -> None:
         rows = np.concatenate(length_grouped(np.ones(1000), 10, seed=5, epoch=epoch))
         assert abs(np.corrcoef(rows, np.arange(1000))[0, 1]) < 0.1
         assert (np.diff(rows[:10]) < 0).any()  # the first batch of epoch 0 included
+
+
+budgets = st.tuples(st.lists(st.integers(2, 128), max_size=700), st.integers(1, 600), st.integers(1, 50))
+
+
+@settings(max_examples=80, deadline=None)
+@given(budgets, st.integers(0, 2**32 - 1), st.integers(0, 2), st.booleans())
+def test_batches_by_tokens_hold_every_row_once_within_the_budget(
+    drawn: tuple[list[int], int, int], seed: int, epoch: int, grouped: bool
+) -> None:
+    lengths, tokens, most = np.array(drawn[0], dtype=int), drawn[1], drawn[2]
+    batches = token_grouped(lengths, tokens, most, seed, epoch, grouped)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert 1 <= len(batch) <= most
+        assert lengths[batch].sum() <= tokens or len(batch) == 1
+    if grouped and epoch == 0 and len(lengths):
+        assert sorted(lengths[batches[0]]) == sorted(lengths)[-len(batches[0]) :]
+
+
+def test_batches_by_tokens_of_a_hand_worked_case() -> None:
+    # Longest first and one pool: 9 alone though it is too long, then 5+3, then 2+2+2, which are the most allowed.
+    lengths = [2, 3, 9, 2, 5, 2, 2]
+    batches = token_grouped(lengths, batch_tokens=8, most=3, seed=1, epoch=0)
+    assert [lengths[row] for row in batches[0]] == [9]
+    assert sorted([lengths[row] for row in batch] for batch in batches[1:]) == [[2], [2, 2, 2], [5, 3]]
+
+
+def test_batches_by_tokens_are_nearly_full_hardly_padded_and_differ() -> None:
+    lengths = np.random.default_rng(0).integers(5, 128, 8000)
+    batches = token_grouped(lengths, 1024, 256, seed=3, epoch=1)
+    assert len(batches) < 1.08 * lengths.sum() / 1024
+    assert sum(len(batch) * lengths[batch].max() for batch in batches) / lengths.sum() < 1.08
+    again = token_grouped(lengths, 1024, 256, seed=3, epoch=1)
+    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
+    drawn = [token_grouped(lengths, 1024, 256, seed, epoch) for seed, epoch in ((3, 1), (3, 2), (4, 1))]
+    assert len({tuple(np.concatenate(batches)) for batches in drawn}) == 3
+
+
+def test_batches_by_tokens_without_grouping_are_shuffled() -> None:
+    lengths = np.sort(np.random.default_rng(0).integers(5, 128, 4000))
+    rows = np.concatenate(token_grouped(lengths, 1024, 256, seed=3, epoch=0, grouped=False))
+    assert abs(np.corrcoef(rows, np.arange(4000))[0, 1]) < 0.1
+
+
+def test_splitting_halves_the_batches_with_the_most_rows() -> None:
+    batches = [np.arange(2), np.arange(2, 9), np.arange(9, 13)]
+    found = [batch.tolist() for batch in split_up(batches, 5)]
+    assert found == [[0, 1], [2, 3], [4, 5], [6, 7, 8], [9, 10, 11, 12]]
+    assert [len(batch) for batch in split_up(batches, 13)] == [1] * 13
+    assert split_up(batches, 3) == batches and split_up([], 0) == []
 
 
 def test_evaluation_takes_the_longest_first_and_every_row_once() -> None:

@@ -54,6 +54,41 @@ def test_the_longest_texts_come_first_once() -> None:
     assert sorted(LENGTHS[feed.at(0)[0]]) == sorted(LENGTHS)[-8:]
 
 
+TEXTS = np.random.default_rng(1).integers(3, 40, 2000)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_with_a_token_budget_every_epoch_has_as_many_steps_and_every_text_once(
+    accumulation: int, grouped: bool
+) -> None:
+    fields = {"batch_size": 2, "gradient_accumulation_steps": accumulation, "group_by_length": grouped}
+    feed = Feed(TEXTS, train_recipe(batch_tokens=200, epochs=6, **fields), seed=1)
+    assert len({len(feed._arranged(epoch)) for epoch in range(6)}) > 1  # or nothing would be shown
+    assert feed.total_steps == 6 * feed.steps_per_epoch
+    for epoch in range(6):
+        steps = range(epoch * feed.steps_per_epoch, (epoch + 1) * feed.steps_per_epoch)
+        batches = [batch for step in steps for batch in feed.at(step)]
+        assert all(1 <= len(feed.at(step)) <= accumulation for step in steps)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(2000))
+        assert all(1 <= len(batch) <= 16 and TEXTS[batch].sum() <= 200 for batch in batches)
+
+
+def test_a_step_by_tokens_is_the_same_whichever_was_asked_for_before() -> None:
+    forward, backward = (Feed(TEXTS, train_recipe(batch_tokens=300), 5) for _ in range(2))
+    steps = range(forward.total_steps)
+    one = {step: np.concatenate(forward.at(step)).tolist() for step in steps}
+    assert one == {step: np.concatenate(backward.at(step)).tolist() for step in reversed(steps)}
+
+
+def test_two_processes_take_twice_the_tokens() -> None:
+    one = Feed(TEXTS, train_recipe(batch_size=8, batch_tokens=400), 5, world=1)
+    two = Feed(TEXTS, train_recipe(batch_size=4, batch_tokens=200), 5, world=2)
+    assert one.total_steps == two.total_steps
+    for step in range(one.total_steps):
+        assert [batch.tolist() for batch in one.at(step)] == [batch.tolist() for batch in two.at(step)]
+
+
 def test_epochs_are_whole_where_they_are() -> None:
     feed = Feed(LENGTHS, train_recipe(batch_size=8), 5)
     assert feed.steps_per_epoch == 7

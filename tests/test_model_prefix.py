@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +14,8 @@ import torch
 from submillion import notices
 from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
+from submillion.errors import SubmillionError
+from submillion.model import prefix, prefix_file
 from submillion.model.classifier import Classifier, build
 from submillion.model.infer import predict_logits
 from submillion.model.precision import Precision
@@ -189,3 +196,277 @@ def test_states_of_another_batch_are_refused() -> None:
     batch = collate(tokens, [0, 1], classifier.pad_id)
     with pytest.raises(ValueError, match="must begin with ids.shape"):
         classifier(batch, torch.zeros(2, batch["input_ids"].shape[1] + 1, 32))
+
+
+def test_flat_states_are_the_states_without_padding() -> None:
+    classifier, tokens = made("roberta")
+    rows = np.array([4, 4, 12, 0])
+    for precision, dtype in ((FLOAT32, torch.float32), (BFLOAT16, torch.bfloat16)):
+        cache = PrefixCache.build(classifier, tokens, 5, precision)
+        assert cache is not None
+        flat, padded = cache.flat_states(rows), cache.states(rows)
+        assert flat.dtype == dtype
+        lengths = tokens.lengths[rows]
+        pieces = [padded[place, :length] for place, length in enumerate(lengths)]
+        assert torch.equal(flat.float(), torch.cat(pieces))
+    assert cache.flat_states(np.array([], dtype=np.int64)).shape == (0, 32)
+
+
+# -- the file shared between runs -----------------------------------------------------------------------------
+
+PLENTY, NOTHING = 10**9, 0  # free memory
+
+
+@pytest.fixture
+def worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the few states of these tests be worth a file, of several chunks."""
+    monkeypatch.setattr(prefix, "WORTH_A_FILE", 1)
+    monkeypatch.setattr(prefix_file, "CHUNK", 1000)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The texts of each batch that the reference model runs."""
+    seen: list[int] = []
+    real = prefix.states_entering
+
+    def counted(classifier: Classifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        seen.append(len(batch["input_ids"]))
+        return real(classifier, batch)
+
+    monkeypatch.setattr(prefix, "states_entering", counted)
+    return seen
+
+
+def files(cache: Path) -> list[Path]:
+    """Return all files of the cache's folder but locks."""
+    return sorted(path for path in (cache / "prefix").glob("*") if path.suffix != ".lock")
+
+
+def all_states(cache: PrefixCache | None, count: int = 13) -> torch.Tensor:
+    assert cache is not None
+    return cache.flat_states(np.arange(count))
+
+
+@pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("first", [PLENTY, NOTHING])
+@pytest.mark.parametrize("second", [PLENTY, NOTHING])
+def test_the_second_build_runs_nothing(
+    worth: None, runs: list[int], own_cache: Path, precision: Precision, first: int, second: int
+) -> None:
+    classifier, tokens = made("roberta")
+    one = PrefixCache.build(classifier, tokens, 4, precision, available=first)
+    assert sum(runs) == 13
+    (file,) = files(own_cache)
+    os.utime(file, (1, 1))
+    two = PrefixCache.build(*made("roberta"), 4, precision, available=second)
+    assert sum(runs) == 13
+    assert time.time() - file.stat().st_mtime < 60
+    assert torch.equal(all_states(one), all_states(two))
+    assert one is not None and two is not None
+    assert one.nbytes == two.nbytes == tokens.offsets[-1] * 32 * (4 if precision is FLOAT32 else 2)
+    where = "in memory" if second else "on disk"
+    assert notices.taken()[-1]["text"].endswith(f"their output is kept {where}")
+
+
+def test_few_states_get_no_file(own_cache: Path) -> None:
+    assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
+    assert files(own_cache) == []
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_mapped_states_give_the_logits_of_the_whole_model(worth: None, family: str) -> None:
+    classifier, tokens = made(family)
+    cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING)
+    np.testing.assert_allclose(
+        predict_logits(classifier, tokens, 3, FLOAT32, prefix=cache),
+        predict_logits(classifier, tokens, 3, FLOAT32),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+@pytest.mark.parametrize("damage", ["first", "head", "middle", "last", "shorter", "longer", "empty"])
+def test_a_damaged_file_is_said_and_made_again(
+    worth: None, runs: list[int], own_cache: Path, available: int, damage: str
+) -> None:
+    classifier, tokens = made("roberta")
+    whole = all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)).clone()
+    (file,) = files(own_cache)
+    content = bytearray(file.read_bytes())
+    places = {"first": 0, "head": 4000, "middle": len(content) // 2, "last": len(content) - 1}
+    if damage in places:
+        content[places[damage]] ^= 1
+    else:
+        content = {"shorter": content[:-1], "longer": content + b"x", "empty": bytearray()}[damage]
+    file.write_bytes(content)
+    notices.clear()
+    assert torch.equal(
+        all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)), whole
+    )
+    assert sum(runs) == 26
+    assert "are damaged (" in notices.taken()[0]["text"]
+    assert torch.equal(all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)), whole)
+    assert sum(runs) == 26
+
+
+def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Path) -> None:
+    def count() -> int:
+        return len(files(own_cache))
+
+    classifier, tokens = made("mpnet")
+    PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    assert count() == 1
+    PrefixCache.build(*made("mpnet", layers="top-1"), 4, FLOAT32)
+    assert count() == 2  # depth
+    PrefixCache.build(classifier, tokens, 4, BFLOAT16)
+    assert count() == 3
+    PrefixCache.build(classifier, tokens.take(range(12)), 4, FLOAT32)
+    assert count() == 4
+    # The same ids end to end, divided otherwise.
+    tokens.offsets[1] -= 1
+    PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    tokens.offsets[1] += 1
+    assert count() == 5
+    PrefixCache.build(classifier, tokens, 4, FLOAT32, execution="packed-amx")
+    assert count() == 6
+    PrefixCache.build(classifier, tokens, 5, FLOAT32)
+    assert count() == 7
+    with torch.no_grad():
+        for name, changes in {
+            "word_embeddings.weight": True,
+            "relative_attention_bias.weight": True,
+            "encoder.layer.1.output.dense.bias": True,
+            "encoder.layer.2.output.LayerNorm.bias": False,
+            "lora_A.default.weight": False,
+        }.items():
+            value = next(v for n, v in reversed(list(classifier.named_parameters())) if n.endswith(name))
+            value.view(-1)[3] += 1
+            before = count()
+            PrefixCache.build(classifier, tokens, 4, FLOAT32)
+            assert (count() == before + 1) == changes, name
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+def test_states_may_be_computed_elsewhere(worth: None, runs: list[int], available: int) -> None:
+    classifier, tokens = made("roberta")
+    plain = all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32))
+    runs.clear()
+
+    def compute(rows: np.ndarray) -> torch.Tensor:
+        assert not classifier.training and not torch.is_grad_enabled()
+        starts = tokens.offsets[rows]
+        return plain.index_select(0, _places(starts, tokens.lengths[rows])).double() * 2
+
+    for _ in range(2):
+        cache = PrefixCache.build(
+            classifier, tokens, 4, FLOAT32, available=available, compute=compute, execution="twice"
+        )
+        assert torch.equal(all_states(cache), 2 * plain)
+    assert runs == []
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SubmillionError])
+def test_what_breaks_off_leaves_no_file(
+    worth: None, own_cache: Path, available: int, error: type[BaseException]
+) -> None:
+    classifier, tokens = made("roberta")
+    done = []
+
+    def compute(rows: np.ndarray) -> torch.Tensor:
+        if done:
+            raise error("stop")
+        done.append(rows)
+        return torch.zeros(int(tokens.lengths[rows].sum()), 32)
+
+    with pytest.raises(error, match="stop"):
+        PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available, compute=compute)
+    assert files(own_cache) == []
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+def test_a_disk_that_refuses_costs_time_only(
+    worth: None, own_cache: Path, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    classifier, tokens = made("roberta")
+    with monkeypatch.context() as full:
+        full.setattr("submillion.rundir.os.replace", refuse)
+        cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)
+    assert (cache is None) == (available == NOTHING)
+    assert "No space left on device" in notices.taken()[0]["text"]
+    assert files(own_cache) == []
+
+
+def test_a_cache_folder_that_cannot_be_is_said(
+    worth: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SUBMILLION_CACHE", str(tmp_path / "file"))
+    assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
+    assert "is not kept for the next run" in notices.taken()[0]["text"]
+
+
+def test_no_room_in_memory_and_on_disk_is_said(
+    worth: None, runs: list[int], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, tokens = made("roberta")
+    needed = int(tokens.offsets[-1]) * 32 * 4
+    usage = type("Usage", (), {"free": 2 * needed})
+    monkeypatch.setattr(prefix_file.shutil, "disk_usage", lambda _: usage)
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
+    (notice,) = notices.taken()
+    assert "and not on disk: it is more than half of the 0.00 GB free on the disk of" in notice["text"]
+    assert runs == []
+    notices.clear()
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=PLENTY) is not None
+    assert "is not kept for the next run: it is more than half" in notices.taken()[0]["text"]
+    monkeypatch.setattr(prefix_file, "LIMIT", needed - 1)
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
+    assert "GB that the cache folder may take" in notices.taken()[-1]["text"]
+    assert files(own_cache) == []
+
+
+def test_the_files_least_recently_used_go_first(
+    worth: None, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, tokens = made("roberta")
+
+    def build(execution: str) -> Path:
+        before = set(files(own_cache))
+        assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING, execution=execution)
+        new = set(files(own_cache)) - before
+        return new.pop() if new else Path()
+
+    old, used = build("old"), build("used")
+    left = own_cache / "prefix" / f".{old.name}.left"
+    left.write_text("of a killed process")
+    for age, path in enumerate((left, old, used)):
+        os.utime(path, (age, age))
+    size = old.stat().st_size
+    monkeypatch.setattr(prefix_file, "LIMIT", 2 * size)
+    assert build("new").exists()
+    assert used.exists() and not old.exists() and not left.exists()
+    build("used")
+    assert build("newest").exists()
+    assert used.exists() and len(files(own_cache)) == 2
+
+
+def test_of_two_at_the_same_time_one_computes(worth: None, runs: list[int]) -> None:
+    pairs = [made("roberta") for _ in range(2)]
+    found: list[torch.Tensor] = []
+    threads = [
+        threading.Thread(
+            target=lambda pair: found.append(all_states(PrefixCache.build(*pair, 4, FLOAT32))), args=(pair,)
+        )
+        for pair in pairs
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(runs) == 13
+    assert torch.equal(*found)

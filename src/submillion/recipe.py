@@ -174,6 +174,9 @@ class TrainRecipe(Section):
     """Passes over the training texts at most."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Texts per forward pass and process."""
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens per forward pass and process, padding not counted, instead of a number of texts; a batch then holds
+    as many texts as fit, at least one and at most 8 times batch_size. null takes batch_size texts."""
     eval_batch_size: Annotated[int, Field(ge=1)] = 64
     """Texts per forward pass in evaluation."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
@@ -199,7 +202,7 @@ class TrainRecipe(Section):
     group_by_length: bool = True
     """Batch texts of like length together; the longest batch comes first, once."""
     prefix_cache: bool = True
-    """Run the layers below the lowest adapter once per text and keep their output, if it fits in memory."""
+    """Run the layers below the lowest adapter once per text and keep their output, in memory or on disk."""
     log_every: Annotated[int, Field(ge=1)] = 10
     """Optimizer steps between two lines of the history."""
     threads: Annotated[int, Field(ge=1)] | None = None

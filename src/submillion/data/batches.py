@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,16 +35,57 @@ def length_grouped(
         ceil(N / batch_size) int64 arrays; one of them, at any place, may be shorter than the others.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
-    order = _permutation(len(sizes), seed, epoch)
-    first: list[np.ndarray] = []
-    if epoch == 0 and len(sizes):
-        longest = _longest_first(sizes[order])
-        first = [order[longest[:batch_size]]]
-        order = order[np.sort(longest[batch_size:])]
-    pools = _cut(order, POOL_BATCHES * batch_size)
-    batches = [batch for pool in pools for batch in _cut(pool[_longest_first(sizes[pool])], batch_size)]
-    shuffled = _permutation(len(batches), seed, epoch, stream=1)
-    return first + [batches[index] for index in shuffled]
+    return _arranged(sizes, POOL_BATCHES * batch_size, lambda rows: _cut(rows, batch_size), seed, epoch)
+
+
+def token_grouped(
+    lengths: Sequence[int] | np.ndarray,
+    batch_tokens: int,
+    most: int,
+    seed: int,
+    epoch: int,
+    grouped: bool = True,
+) -> list[np.ndarray]:
+    """Return one epoch's batches of as many texts as a number of tokens holds; every row is in exactly one.
+
+    Epoch 0 begins with the longest texts, as in `length_grouped`; how many batches there are differs a little
+    from epoch to epoch.
+
+    Args:
+        lengths: tokens per text [N].
+        batch_tokens: tokens per batch at most, padding not counted; a text that is longer is alone.
+        most: rows per batch at most.
+        seed: the recipe's seed.
+        epoch: counted from 0.
+        grouped: whether texts of like length go together; otherwise they are only shuffled.
+
+    Returns:
+        int64 arrays of at least one row.
+    """
+    sizes = np.asarray(lengths, dtype=np.int64)
+    usual = min(most, max(1, batch_tokens * len(sizes) // max(1, int(sizes.sum()))))
+    return _arranged(
+        sizes if grouped else np.ones_like(sizes),
+        POOL_BATCHES * usual,
+        lambda rows: _cut_by_tokens(rows, sizes, batch_tokens, most),
+        seed,
+        epoch,
+    )
+
+
+def split_up(batches: list[np.ndarray], count: int) -> list[np.ndarray]:
+    """Return at least `count` batches, made by halving those with the most rows; no row changes its place.
+
+    Args:
+        batches: with `count` rows at least, all together.
+        count: how many are wanted.
+    """
+    batches = list(batches)
+    while len(batches) < count:
+        index = max(range(len(batches)), key=lambda place: len(batches[place]))
+        half = -(-len(batches[index]) // 2)
+        batches[index : index + 1] = [batches[index][:half], batches[index][half:]]
+    return batches
 
 
 def sequential(lengths: Sequence[int] | np.ndarray, batch_size: int) -> list[np.ndarray]:
@@ -78,6 +119,22 @@ def collate(tokens: Tokens, rows: Sequence[int] | np.ndarray, pad_id: int) -> di
     }
 
 
+def _arranged(
+    sizes: np.ndarray, pool_size: int, cut: Callable[[np.ndarray], list[np.ndarray]], seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Return shuffled batches, cut from pools of `pool_size` rows each sorted by `sizes`."""
+    order = _permutation(len(sizes), seed, epoch)
+    first: list[np.ndarray] = []
+    if epoch == 0 and len(sizes):
+        longest = _longest_first(sizes[order])
+        first = cut(order[longest])[:1]
+        order = order[np.sort(longest[len(first[0]) :])]
+    pools = _cut(order, pool_size)
+    batches = [batch for pool in pools for batch in cut(pool[_longest_first(sizes[pool])])]
+    shuffled = _permutation(len(batches), seed, epoch, stream=1)
+    return first + [batches[index] for index in shuffled]
+
+
 def _longest_first(sizes: np.ndarray) -> np.ndarray:
     """Return the order by falling length; texts of one length keep their order."""
     return np.argsort(-sizes, kind="stable")
@@ -85,6 +142,17 @@ def _longest_first(sizes: np.ndarray) -> np.ndarray:
 
 def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
     return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _cut_by_tokens(order: np.ndarray, sizes: np.ndarray, tokens: int, most: int) -> list[np.ndarray]:
+    ends = np.cumsum(sizes[order])
+    batches, start, done = [], 0, 0
+    while start < len(order):
+        fitting = int(np.searchsorted(ends, done + tokens, side="right"))
+        stop = min(max(fitting, start + 1), start + most)
+        batches.append(order[start:stop])
+        start, done = stop, int(ends[stop - 1])
+    return batches
 
 
 def _permutation(n: int, seed: int, epoch: int, stream: int = 0) -> np.ndarray:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from submillion.data.batches import length_grouped
+from submillion.data.batches import length_grouped, split_up, token_grouped
 from submillion.errors import SubmillionError
 from submillion.recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.prefix import PrefixCache
+
+MOST_TEXTS = 8  # times batch_size: what a batch of `batch_tokens` holds at most, however short its texts
 
 
 @dataclass
@@ -30,25 +32,33 @@ class Rows:
 class Feed:
     """The batches of a whole training, by the number of the optimizer step.
 
-    A batch is `batch_size` texts for each process; a step takes `gradient_accumulation_steps` of them, the
-    last step of an epoch what is left. All processes draw the same batches, then each takes its share, so
-    two processes train as one does with twice the batch. Everything follows from seed and step number.
+    A batch is `batch_size` texts, or as many as `batch_tokens` holds, for each process; a step takes
+    `gradient_accumulation_steps` of them, the last step of an epoch what is left. All processes draw the same
+    batches, then each takes its share, so two processes train as one does with twice the batch. Everything
+    follows from seed and step number.
+
+    All epochs have equally many steps. Batches by tokens come out a few more or fewer from epoch to epoch:
+    the epoch with the most decides, and the others halve a few of theirs.
     """
 
     def __init__(self, lengths: np.ndarray, recipe: TrainRecipe, seed: int, world: int = 1) -> None:
-        """Prepare; batches are drawn one epoch at a time.
+        """Prepare; batches are drawn one epoch at a time, and by tokens also counted here, epoch by epoch.
 
         Args:
             lengths: tokens per text [N].
-            recipe: batch size, accumulation, grouping and epochs.
+            recipe: batch size or tokens, accumulation, grouping and epochs.
             world: number of processes.
         """
-        # Texts that all count as equally long are only shuffled.
-        self._lengths = lengths if recipe.group_by_length else np.ones_like(lengths)
+        self._lengths = lengths
+        self._grouped = recipe.group_by_length
         self._seed = seed
         self._batch_size = recipe.batch_size * world
+        self._batch_tokens = None if recipe.batch_tokens is None else recipe.batch_tokens * world
         self._per_step = recipe.gradient_accumulation_steps
-        batches = -(-len(lengths) // self._batch_size)
+        if self._batch_tokens is None:
+            batches = -(-len(lengths) // self._batch_size)
+        else:
+            batches = max(len(self._arranged(epoch)) for epoch in range(recipe.epochs))
         self.steps_per_epoch = -(-batches // self._per_step)
         self.total_steps = self.steps_per_epoch * recipe.epochs
         self._epoch: int | None = None
@@ -67,13 +77,25 @@ class Feed:
         return int(done) if done.is_integer() else round(done, 4)
 
     def _draw(self, epoch: int) -> list[np.ndarray]:
-        batches = length_grouped(self._lengths, self._batch_size, self._seed, epoch)
+        batches = self._arranged(epoch)
+        if self._batch_tokens is not None:
+            # So many that the last step of the epoch has one at least.
+            batches = split_up(batches, (self.steps_per_epoch - 1) * self._per_step + 1)
         rows = sum(map(len, batches))
         if rows != len(self._lengths) or -(-len(batches) // self._per_step) != self.steps_per_epoch:
             raise SubmillionError(
                 f"epoch {epoch}: {rows} rows in {len(batches)} batches, not every text once"
             )
         return batches
+
+    def _arranged(self, epoch: int) -> list[np.ndarray]:
+        lengths, seed = self._lengths, self._seed
+        if self._batch_tokens is None:
+            # Texts that all count as equally long are only shuffled.
+            counted = lengths if self._grouped else np.ones_like(lengths)
+            return length_grouped(counted, self._batch_size, seed, epoch)
+        most = MOST_TEXTS * self._batch_size
+        return token_grouped(lengths, self._batch_tokens, most, seed, epoch, self._grouped)
 
 
 def share(rows: np.ndarray, rank: int, world: int) -> np.ndarray:

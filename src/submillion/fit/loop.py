@@ -97,7 +97,14 @@ def fit(
         for rows in (train, validation):
             free = psutil.virtual_memory().available // workers.world
             rows.prefix = PrefixCache.build(
-                classifier, rows.tokens, recipe.eval_batch_size, precision, progress, available=free
+                classifier,
+                rows.tokens,
+                recipe.eval_batch_size,
+                precision,
+                progress,
+                available=free,
+                compute=execution.states_of(rows.tokens),
+                execution=execution.name,
             )
     try:
         with ExitStack() as parts:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
     from submillion.model.precision import Precision
-    from submillion.model.prefix import PrefixCache
+    from submillion.model.prefix import Compute, PrefixCache
 
 
 class Execution(Protocol):
@@ -35,6 +35,10 @@ class Execution(Protocol):
             seed: what dropout is drawn from, where the execution draws it itself.
             prefix: the states entering the lowest adapted layer, where they are cached.
         """
+        ...
+
+    def states_of(self, tokens: Tokens) -> Compute | None:
+        """Return what computes the states entering the lowest adapted layer, for `PrefixCache.build`."""
         ...
 
 
@@ -58,6 +62,9 @@ class Reference:
         states = None if prefix is None else prefix.states(rows, width).to(device)
         with self._precision.context(device.type):
             return self._classifier(batch, states).float()
+
+    def states_of(self, tokens: Tokens) -> None:
+        """Return None: the cache runs the modules of transformers by itself."""
 
 
 def open_execution(classifier: Classifier, precision: Precision, wanted: str = "auto") -> Execution:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
     from submillion.model.precision import Precision
-    from submillion.model.prefix import PrefixCache
+    from submillion.model.prefix import Compute, PrefixCache
 
 # The norms of a layer: after attention, after the feed-forward part.
 NORMS = {
@@ -184,8 +184,12 @@ class Packed:
             ).logits
         return logits.float()
 
+    def states_of(self, tokens: Tokens) -> Compute:
+        """Return what computes the states entering the lowest adapted layer, for `PrefixCache.build`."""
+        return lambda rows: self.states(tokens, rows, self._classifier.prefix_depth)
+
     def states(self, tokens: Tokens, rows: np.ndarray, depth: int) -> Tensor:
-        """Return the states entering layer `depth` without dropout, texts end to end: [T, D] in the kernels' format."""
+        """Return the states entering layer `depth`, without dropout, texts end to end: [T, D] in `dtype`."""
         batch = _PackedTexts(tokens, rows, self._padding_index)
         out = torch.empty(batch.tokens, self._config.hidden_size, dtype=self.dtype)
         call = self._call(batch, 0, 0, None, training=False, save=False)

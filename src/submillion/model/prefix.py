@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import torch
 from submillion import notices
 from submillion.data.batches import collate, sequential
 from submillion.model.infer import Progress, advancing, evaluating
+from submillion.model.prefix_file import PrefixFile, Put, bytes_of
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from submillion.model.precision import Precision
 
 MEMORY_SHARE = 0.5  # of the memory available when the cache is made; the rest is for training
+WORTH_A_FILE = 10**6  # bytes of states; fewer are computed sooner than found
+
+Compute = Callable[[np.ndarray], torch.Tensor]
+"""Takes rows, returns their states end to end without padding, [tokens of the rows, D]."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,11 @@ class _Reached(Exception):
 
 
 class PrefixCache:
-    """The hidden states of N texts at one depth, laid end to end without padding: [total tokens, D]."""
+    """The hidden states of N texts at one depth, laid end to end without padding: [total tokens, D].
+
+    They are in memory where they fit, else in a mapped file; a file in the cache folder shares them between
+    runs.
+    """
 
     def __init__(self, flat: torch.Tensor, offsets: np.ndarray) -> None:
         self._flat = flat
@@ -75,17 +86,23 @@ class PrefixCache:
         precision: Precision,
         progress: Progress = False,
         available: int | None = None,
+        compute: Compute | None = None,
+        execution: str = "reference",
     ) -> PrefixCache | None:
-        """Run the layers below the lowest adapted one over all texts, without dropout.
+        """Run the layers below the lowest adapted one over all texts, without dropout, or find what did.
 
         Args:
             tokens: the texts whose states are wanted; row i of the cache is text i.
+            batch_size: texts per forward pass.
             precision: under autocast the states are kept in its format, which halves the memory.
             available: free memory in bytes; None asks the machine.
+            compute: runs the layers on a batch; None takes the modules of transformers.
+            execution: what `compute` is called; states are shared among runs of the same one only.
 
         Returns:
             The cache, or None where there is nothing to cache, the encoder cannot start at a layer of its
-            own, or the states do not fit in half of the free memory; the last two are said in a notice.
+            own, or the states fit neither in half of the free memory nor on the disk; the last two are said
+            in a notice.
         """
         depth = classifier.prefix_depth
         if depth == 0:
@@ -101,40 +118,61 @@ class PrefixCache:
         shape = (int(tokens.offsets[-1]), classifier.hidden_size)
         needed = shape[0] * shape[1] * dtype.itemsize
         free = psutil.virtual_memory().available if available is None else available
-        if needed > MEMORY_SHARE * free:
+        fits = needed <= MEMORY_SHARE * free
+        file = None
+        if needed >= WORTH_A_FILE:
+            file = PrefixFile(_key(classifier, tokens, batch_size, precision, execution), shape, dtype)
+
+        def put_all(put: Put) -> None:
+            run = compute or _reference(classifier, tokens, precision)
+            lengths = np.diff(tokens.offsets)
+            with (
+                evaluating(classifier),
+                torch.no_grad(),
+                advancing(progress, len(lengths), "running the frozen layers") as advance,
+            ):
+                for rows in sequential(lengths, batch_size):
+                    put(tokens.offsets[rows], lengths[rows], run(rows).to("cpu", dtype))
+                    advance(len(rows))
+
+        flat: torch.Tensor | str | None = None if file is None else file.read(fits)
+        if flat is None:
+            with nullcontext() if file is None else file.alone():
+                # Whoever held the lock before may have been computing just these.
+                flat = None if file is None else file.read(fits)
+                if flat is None and fits:
+                    flat = _in_memory(put_all, shape, dtype)
+                    if file is not None:
+                        file.write(flat)
+                elif flat is None:
+                    flat = "" if file is None else file.make(put_all)
+        if isinstance(flat, str):
             notices.say(
                 "prefix_cache",
                 f"no prefix cache: it takes {needed / 1e9:.2f} GB, more than half of the {free / 1e9:.2f} GB "
-                f"that are free; the lowest {depth} layers run in every step",
+                f"that are free{flat and f', and not on disk: {flat}'}; the lowest {depth} layers run in "
+                "every step",
                 bytes=needed,
                 available=free,
             )
             return None
-        flat = torch.empty(shape, dtype=dtype)
-        lengths = np.diff(tokens.offsets)
-        with (
-            evaluating(classifier),
-            advancing(progress, len(lengths), "running the frozen layers") as advance,
-        ):
-            for rows in sequential(lengths, batch_size):
-                batch = collate(tokens, rows, classifier.pad_id)
-                with torch.no_grad(), precision.context(classifier.device.type):
-                    states = states_entering(classifier, batch)
-                real = states[batch["attention_mask"].bool().to(states.device)]
-                flat.index_copy_(0, _places(tokens.offsets[rows], lengths[rows]), real.to("cpu", dtype))
-                advance(len(rows))
         notices.say(
             "prefix_cache",
             f"the lowest {depth} of {classifier.n_layers} layers have nothing to train: they run once per "
-            "text, without dropout, and their output is kept in memory",
+            f"text, without dropout, and their output is kept {'in memory' if fits else 'on disk'}",
             depth=depth,
         )
         return cls(flat, np.asarray(tokens.offsets, dtype=np.int64))
 
     @property
     def nbytes(self) -> int:
-        """Memory that the states take, in bytes."""
+        """Memory, or disk where they are mapped, that the states take, in bytes."""
         return self._flat.nbytes
+
+    def flat_states(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the states of `rows` end to end without padding, [tokens of the rows, D] in the cache's format."""
+        starts = self._offsets[rows]
+        return self._flat.index_select(0, _places(starts, self._offsets[rows + 1] - starts))
 
     def states(self, rows: np.ndarray, width: int | None = None) -> torch.Tensor:
         """Return the states of `rows`, float32 [len(rows), S, D] on the cpu, zero after the end of each text.
@@ -143,13 +181,11 @@ class PrefixCache:
             rows: row indices, in the order wanted.
             width: S; None takes the longest of the rows.
         """
-        starts = self._offsets[rows]
-        lengths = self._offsets[rows + 1] - starts
+        lengths = self._offsets[rows + 1] - self._offsets[rows]
         size = int(lengths.max(initial=0)) if width is None else width
         hidden = self._flat.shape[1]
         padded = torch.zeros(len(rows) * size, hidden)
-        found = self._flat.index_select(0, _places(starts, lengths)).float()
-        padded.index_copy_(0, _places(_steps(len(rows), size), lengths), found)
+        padded.index_copy_(0, _places(_steps(len(rows), size), lengths), self.flat_states(rows).float())
         return padded.view(len(rows), size, hidden)
 
 
@@ -178,6 +214,76 @@ def states_entering(classifier: Classifier, batch: dict[str, torch.Tensor]) -> t
     finally:
         handle.remove()
     raise RuntimeError(f"the encoder finished without entering layer {classifier.prefix_depth}")
+
+
+def _reference(classifier: Classifier, tokens: Tokens, precision: Precision) -> Compute:
+    """Return what runs the modules of transformers on padded batches."""
+
+    def compute(rows: np.ndarray) -> torch.Tensor:
+        batch = collate(tokens, rows, classifier.pad_id)
+        with precision.context(classifier.device.type):
+            states = states_entering(classifier, batch)
+        return states[batch["attention_mask"].bool().to(states.device)]
+
+    return compute
+
+
+def _in_memory(put_all: Callable[[Put], None], shape: tuple[int, int], dtype: torch.dtype) -> torch.Tensor:
+    flat = torch.empty(shape, dtype=dtype)
+
+    def put(starts: np.ndarray, lengths: np.ndarray, states: torch.Tensor) -> None:
+        flat.index_copy_(0, _places(starts, lengths), states)
+
+    put_all(put)
+    return flat
+
+
+def _key(
+    classifier: Classifier, tokens: Tokens, batch_size: int, precision: Precision, execution: str
+) -> str:
+    """Return the hash of all that decides the states, to the last bit where the number of threads is the same."""
+    import transformers
+
+    from submillion import __version__
+
+    # The batch size and the libraries only move last bits, but a run must not depend on the runs before it.
+    values = {
+        "submillion": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "config": classifier.config,
+        "depth": classifier.prefix_depth,
+        "precision": [precision.dtype_name, precision.autocast],
+        "execution": [execution, classifier.device.type, batch_size],
+        "weights": [[name, str(value.dtype), list(value.shape)] for name, value in _weights(classifier)],
+    }
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    digest.update(_digest_of(tokens.ids, tokens.offsets))
+    digest.update(_digest_of(*(bytes_of(value.detach().cpu()) for _, value in _weights(classifier))))
+    return digest.hexdigest()
+
+
+def _weights(classifier: Classifier) -> Iterator[tuple[str, torch.Tensor]]:
+    """Give each tensor that the states depend on: of the embeddings, the layers below, and what layers share."""
+    stack, seen = classifier.stack, set()
+    for number, module in enumerate((*stack.feeders, stack.owner)):
+        for name, value in (*module.named_parameters(), *module.named_buffers()):
+            path = name.split(".")
+            above = (
+                module is stack.owner and path[0] == stack.name and int(path[1]) >= classifier.prefix_depth
+            )
+            # What is trained beside the layers, as a head's own norm, no state below depends on.
+            if not above and not value.requires_grad and id(value) not in seen:
+                seen.add(id(value))
+                yield f"{number}.{name}", value
+
+
+def _digest_of(*arrays: np.ndarray) -> bytes:
+    digest = hashlib.blake2b()  # faster than sha256 without an instruction for it
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 def _steps(count: int, size: int) -> np.ndarray:

@@ -74,7 +74,7 @@ ALWAYS lanes score(const float* row, const Heads& h, const float* bias, long que
 //
 // keys: a dropout row key is mixed from the text's rows: ids of (text, head, query). log_sums: per head and query the
 // log of the softmax's denominator, [heads][stride], or null.
-ALWAYS void attention_forward(const Heads& h, Slice q, Slice k, Slice v, Slice context, const Dropout& drop,
+STAGE void attention_forward(const Heads& h, Slice q, Slice k, Slice v, Slice context, const Dropout& drop,
                               uint64_t text, float* log_sums, long stride, const AttentionScratch& s) {
   const long keys = (k.count + 31) / 32, queries = (q.count + 31) / 32;
   for (int head = 0; head < h.heads; head++) {
@@ -131,7 +131,7 @@ ALWAYS void attention_forward(const Heads& h, Slice q, Slice k, Slice v, Slice c
 //
 // With P the probabilities, M their dropout and dP = M (dC V^T): dS = P (dP - rowsum(P dP)) scale, dQ = dS K,
 // dK = dS^T Q, dV = (M P)^T dC.
-ALWAYS void attention_backward(const Heads& h, Slice q, Slice k, Slice v, Slice dcontext, Slice dq, Slice dk, Slice dv,
+STAGE void attention_backward(const Heads& h, Slice q, Slice k, Slice v, Slice dcontext, Slice dq, Slice dk, Slice dv,
                                const Dropout& drop, uint64_t text, const float* log_sums, long stride,
                                const AttentionScratch& s) {
   const long keys = (k.count + 31) / 32, queries = (q.count + 31) / 32;

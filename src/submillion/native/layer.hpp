@@ -123,6 +123,7 @@ struct Layer {
     auto project = [&](const T* from, int count, T* out, int chunks, int n0, int n1) {
       products<true>({from, (long)D * BLOCK}, count, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true,
                      w.out.forward, [&](int n) { return extra(n / D, u(n / D), n % D); },
+                     [&](int m, int n) { return out + ((long)m * chunks + n) * BLOCK; },
                      [&](int m, int n, const float* sum, int i0, int i1) {
                        lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
                        T* block = out + ((long)m * chunks + n) * BLOCK;
@@ -161,6 +162,7 @@ struct Layer {
     const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
     products<true>({context, (long)D * BLOCK}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
                    true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); },
+                   [&](int m, int n) { return x + ((long)m * D + n) * BLOCK; },
                    [&](int m, int n, float* sum, int i0, int i1) {
                      add_residual(sum, w.out_bias, x + ((long)m * D + n) * BLOCK, drop, k1 + m * SIDE, n, i0, i1);
                    });
@@ -181,6 +183,7 @@ struct Layer {
       int some = F - c < piece ? F - c : piece;
       products<true>({x1, (long)D * BLOCK}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
                      w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); },
+                     [&](int m, int n) { return saved ? saved->slope + ((long)m * F + n) * BLOCK : nullptr; },
                      [&](int m, int n, const float* sum, int i0, int i1) {
                        lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
                        T* block = act + ((long)m * wide + n - c) * BLOCK;
@@ -197,6 +200,7 @@ struct Layer {
       Right down{w.down.forward + (long)c * BLOCK, (long)F * BLOCK};
       products<true>({act, (long)wide * BLOCK}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
                      c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); },
+                     [&](int m, int n) { return x1 + ((long)m * D + n) * BLOCK; },
                      [&](int m, int n, float* sum, int i0, int i1) {
                        add_residual(sum, w.down_bias, x1 + ((long)m * D + n) * BLOCK, drop, k2 + m * SIDE, n, i0, i1);
                      });
@@ -243,15 +247,23 @@ struct Layer {
     // The input's gradient: back through the three projections, their adapters, and the residual.
     auto back = [&](const T* from, long chunks, int count, int n0, int n1, const T* residual, const uint64_t* rows, float* to) {
       Right right{w.qkv.backward + (long)n0 * BLOCK, w.qkv.n * BLOCK};
-      products<false>({from, chunks * BLOCK}, count, right, 0, D, n1 - n0, s.wide, (long)D * BLOCK, BLOCK, true, true,
-                      w.qkv.backward, NoExtra(), [&](int m, int n, float* sum, int, int) {
-                        long at = ((long)m * D + n) * BLOCK;
-                        for (int i = 0; i < SIDE; i++) {
-                          lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
-                          if (residual) load_row(residual + at + i * SIDE, r0, r1), low += r0, high += r1;
-                          store_row(to + at + i * SIDE, low, high);
-                        }
-                      });
+      // A long inner dimension goes in pieces, all panels for each: the left factor's piece stays in the second cache.
+      const int inner = n1 - n0, piece = inner > 2 * DEPTH ? +DEPTH : inner;
+      for (int c = 0; c < inner; c += piece) {
+        int some = inner - c < piece ? inner - c : piece;
+        products<false>({from + (long)c * BLOCK, chunks * BLOCK}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
+                        some, s.wide, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
+                        right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(),
+                        [&](int m, int n) { return to + ((long)m * D + n) * BLOCK; },
+                        [&](int m, int n, float* sum, int, int) {
+                          long at = ((long)m * D + n) * BLOCK;
+                          for (int i = 0; i < SIDE; i++) {
+                            lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
+                            if (residual) load_row(residual + at + i * SIDE, r0, r1), low += r0, high += r1;
+                            store_row(to + at + i * SIDE, low, high);
+                          }
+                        });
+      }
       for (int t = n0 / D; t < n1 / D; t++) {
         if (!lora[t].on()) continue;
         const uint64_t* k = keys(lora[t].drop, rows, count, s.keys);
@@ -286,6 +298,7 @@ struct Layer {
     const bool whole = lora[UP].on();  // its gradients take all inner channels
     const int piece = whole ? F : PIECE, wide = whole ? F : (F < PIECE ? F : +PIECE);
     T* dact = s.act;
+    auto slope_at = [&](int m, int n) { return saved.slope + ((long)m * F + n) * BLOCK; };
     auto through_gelu = [&](int m, int n, int c, float* sum, int i0, int i1) {
       const T* slope = saved.slope + ((long)m * F + n) * BLOCK;
       T* block = dact + ((long)m * wide + n - c) * BLOCK;
@@ -300,17 +313,18 @@ struct Layer {
       const T* next = w.up.backward + (long)c * BLOCK;
       if (lora[DOWN].on())
         products<false>({s.branch, (long)D * BLOCK}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
-                        next, NoExtra(), [&](int m, int n, float* sum, int, int) {
+                        next, NoExtra(), slope_at, [&](int m, int n, float* sum, int, int) {
                           lora_down_backward(lora[DOWN], s.u[DOWN], m, n, kd, sum, s.low);
                           through_gelu(m, n, c, sum, 0, SIDE);
                         });
       else
         products<true>({s.branch, (long)D * BLOCK}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
-                       next, NoExtra(),
+                       next, NoExtra(), slope_at,
                        [&](int m, int n, float* sum, int i0, int i1) { through_gelu(m, n, c, sum, i0, i1); });
       Right up{w.up.backward + (long)c * BLOCK, (long)F * BLOCK};
       products<true>({dact, (long)wide * BLOCK}, blocks, up, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
-                     c + some == F, w.down.backward, NoExtra(), [&](int m, int n, float* sum, int i0, int i1) {
+                     c + some == F, w.down.backward, NoExtra(),
+                     [&](int m, int n) { return dz + ((long)m * D + n) * BLOCK; }, [&](int m, int n, float* sum, int i0, int i1) {
                        const T* residual = dz + ((long)m * D + n) * BLOCK;
                        for (int i = i0; i < i1; i++) {
                          lanes r0, r1;
@@ -336,19 +350,20 @@ struct Layer {
     const Lora& out = lora[OUT];
     if (out.on()) gradients(OUT, saved.context, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[OUT], s);
     const uint64_t* ko = out.on() ? keys(out.drop, ids, blocks, s.keys) : nullptr;
+    auto context_at = [&](int m, int n) { return dcontext + ((long)m * D + n) * BLOCK; };
     auto keep_context = [&](int m, int n, const float* sum, int i0, int i1) {
       T* block = dcontext + ((long)m * D + n) * BLOCK;
       for (int i = i0; i < i1; i++) store_row(block + i * SIDE, load(sum + i * SIDE), load(sum + i * SIDE + 16));
     };
     if (out.on())
       products<false>({s.branch, (long)D * BLOCK}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
-                      w.qkv.backward, NoExtra(), [&](int m, int n, float* sum, int, int) {
+                      w.qkv.backward, NoExtra(), context_at, [&](int m, int n, float* sum, int, int) {
                         lora_down_backward(out, s.u[OUT], m, n, ko, sum, s.low);
                         keep_context(m, n, sum, 0, SIDE);
                       });
     else
       products<true>({s.branch, (long)D * BLOCK}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
-                     w.qkv.backward, NoExtra(), keep_context);
+                     w.qkv.backward, NoExtra(), context_at, keep_context);
   }
 
   // du = dy B of an adapter, and the gradients of its A and B for this group.

@@ -24,7 +24,7 @@ struct Lora {
 // u = A dropout(x) of each token block: [blocks][rank blocks].
 //
 // keys: dropout keys of the rows; line: room for DEPTH blocks; sums: for the rank blocks of one token block.
-ALWAYS void lora_down(const Lora& lora, const T* x, int blocks, const uint64_t* keys, T* u, T* line, float* sums) {
+STAGE void lora_down(const Lora& lora, const T* x, int blocks, const uint64_t* keys, T* u, T* line, float* sums) {
   const int chunks = (int)(lora.inputs / SIDE), wide = lora.blocks();
   for (int m = 0; m < blocks; m++) {
     for (int c = 0; c < chunks; c += DEPTH) {
@@ -47,7 +47,7 @@ ALWAYS void lora_down(const Lora& lora, const T* x, int blocks, const uint64_t* 
 }
 
 // du = dy B: [blocks][rank blocks]; dy lies at `stride` elements from token block to token block.
-ALWAYS void lora_up_backward(const Lora& lora, Left dy, int blocks, T* du, float* sums) {
+STAGE void lora_up_backward(const Lora& lora, Left dy, int blocks, T* du, float* sums) {
   const int chunks = (int)(lora.outputs / SIDE), wide = lora.blocks();
   for (int m = 0; m < blocks; m++)
     for (int n = 0; n < wide; n++) {
@@ -74,7 +74,7 @@ ALWAYS void lora_down_backward(const Lora& lora, const T* du, int m, int c, cons
 //
 // drop: dropout on `right`, or null. columns: the width of `to`; right's chunk c goes to columns [32 (first + c), ...).
 // room: [blocks] for right factors and [rank blocks][blocks] for the transposed left one.
-ALWAYS void lora_gradient(const Lora& lora, const T* left, Left right, int chunks, int first, int blocks,
+STAGE void lora_gradient(const Lora& lora, const T* left, Left right, int chunks, int first, int blocks,
                           const Dropout* drop, const uint64_t* keys, float scale, float* to, long columns, T* room,
                           float* sums) {
   const int wide = lora.blocks();

@@ -6,7 +6,7 @@
 //
 // x: float32 [chunks][32][32]; normed, y: the same in T; spread: rs per row; any of the three may be null.
 // rows: y in float32, row-major [32][chunks * 32], may be null.
-ALWAYS void norm_forward(const float* x, int chunks, const float* g, const float* b, float epsilon, T* normed, T* y,
+STAGE void norm_forward(const float* x, int chunks, const float* g, const float* b, float epsilon, T* normed, T* y,
                          float* spread, float* rows) {
   alignas(64) lanes sums[SIDE], squares[SIDE];
   float mean[SIDE], rs[SIDE];
@@ -40,7 +40,7 @@ ALWAYS void norm_forward(const float* x, int chunks, const float* g, const float
 
 // With d = dy g: dx = rs (d - mean(d) - normed mean(d normed)). dx goes on to the residual; the branch gets it
 // through its dropout: branch = dx where kept, times the scale.
-ALWAYS void norm_backward(const float* dy, int chunks, const float* g, const T* normed, const float* spread,
+STAGE void norm_backward(const float* dy, int chunks, const float* g, const T* normed, const float* spread,
                           const Dropout& drop, const uint64_t* keys, T* dx, T* branch) {
   alignas(64) lanes sums[SIDE], products[SIDE];
   float mean[SIDE], along[SIDE];

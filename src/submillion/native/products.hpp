@@ -2,6 +2,14 @@
 #pragma once
 #include "blocks.hpp"
 
+// What the next products will read, fetched into the caches while this one runs.
+struct Ahead {
+  const char* right = nullptr;  // `lines` lines per step go to the second cache
+  int lines = 0;
+  const char* sum = nullptr;    // goes to the first cache
+  const char* block = nullptr;  // a block of T that `then` will read or write
+};
+
 #ifdef SM_AMX
 struct alignas(64) TileConfig {
   uint8_t palette, start, unused[14];
@@ -24,8 +32,7 @@ enum { DEPTH = 12 };  // blocks of the inner dimension at a time: 24 KB of the r
 
 // sum[32][32] (+)= left[k] right[k] over `steps` blocks; `meanwhile(k)` runs beside step k, on the vector units.
 template <class Meanwhile>
-ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, const char* next, int lines,
-                    Meanwhile&& meanwhile) {
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead ahead, Meanwhile&& meanwhile) {
   asm volatile("" ::: "memory");  // the tile loads do not tell the compiler that they read memory
   if (first) {
     _tile_zero(0);
@@ -49,7 +56,11 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
     _tile_dpbf16ps(3, 5, 7);
     left += BLOCK, right += BLOCK;
     meanwhile(k);
-    for (int i = 0; i < lines; i++) _mm_prefetch(next, _MM_HINT_T1), next += 64;
+    for (int i = 0; i < ahead.lines; i++) _mm_prefetch(ahead.right, _MM_HINT_T1), ahead.right += 64;
+    if (ahead.sum)
+      for (int i = 0; i < 6; i++) _mm_prefetch(ahead.sum, _MM_HINT_T0), ahead.sum += 64;
+    if (ahead.block)
+      for (int i = 0; i < 3; i++) _m_prefetchw((void*)ahead.block), ahead.block += 64;
   }
   _tile_stored(0, sum, 128);
   _tile_stored(1, sum + 16, 128);
@@ -83,8 +94,7 @@ enum { ROWS = 4, HALVES = 1 };
 #endif
 
 template <class Meanwhile>
-ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, const char*, int,
-                    Meanwhile&& meanwhile) {
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead, Meanwhile&& meanwhile) {
   for (int half = 0; half < 2; half += HALVES)
     for (int row = 0; row < SIDE; row += ROWS) {
       lanes sums[ROWS][HALVES];
@@ -107,7 +117,7 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
 #endif
 
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first) {
-  product(left, right, steps, sum, first, nullptr, 0, [](int) {});
+  product(left, right, steps, sum, first, Ahead(), [](int) {});
 }
 
 // Token blocks: block (m, k) at `at` + m * stride + k * BLOCK.
@@ -138,9 +148,9 @@ struct NoExtra {
 //
 // sums: where block (m, n) is summed: sums + m * sum_m + n * sum_n. begin: whether the sums start at zero;
 // finish: whether this call completes them.
-template <bool BESIDE, class Also, class Then>
-ALWAYS void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
-                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Then&& then) {
+template <bool BESIDE, class Also, class Touch, class Then>
+STAGE void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
+                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Touch&& touch, Then&& then) {
   int lines = (int)((BLOCK * sizeof(T) / 64 + blocks - 1) / blocks);
   int waiting_m = -1, waiting_n = 0;
   float* waiting = nullptr;
@@ -154,15 +164,19 @@ ALWAYS void products(Left left, int blocks, Right right, int n0, int n1, int ste
       for (int m = 0; m < blocks; m++) {
         float* sum = sums + m * sum_m + n * sum_n;
         const T* a = left.at + m * left.stride + (long)k * BLOCK;
-        const char* ahead = (const char*)coming + (long)m * some * lines * 64;
         bool first = begin && k == 0;
+        const float* after = m + 1 < blocks ? (first ? nullptr : sum + sum_m)
+                             : k + some < steps ? sums + n * sum_n
+                             : begin || n + 1 == n1 ? nullptr : sums + (n + 1) * sum_n;
+        Ahead ahead{(const char*)coming + (long)m * some * lines * 64, lines, (const char*)after,
+                    complete ? (const char*)touch(m, n) : nullptr};
         if (BESIDE && waiting) {
-          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, lines, [&](int i) {
+          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, [&](int i) {
             then(waiting_m, waiting_n, waiting, i * SIDE / some, (i + 1) * SIDE / some);
           });
           waiting = nullptr;
         } else {
-          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, lines, [](int) {});
+          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, [](int) {});
         }
         if (!complete) continue;
         if (extra.left.at)
