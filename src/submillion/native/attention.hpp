@@ -32,10 +32,13 @@ ALWAYS void gather(const Slice& from, int head, int wide, T* to) {
   for (int c = 0; c < wide; c++)
     for (long i = 0; i < end; i++) {
       T* row = to + ((i >> 5) * wide + c) * BLOCK + (i & 31) * SIDE;
-      if (i < from.count)
-        memcpy(row, from.of(i, head * wide + c), SIDE * sizeof(T));
-      else
+      if (i < from.count) {
+        const T* here = from.of(i, head * wide + c);
+        memcpy(row, here, SIDE * sizeof(T));
+        _mm_prefetch((const char*)(here + wide * BLOCK), _MM_HINT_T0);  // the same row of the next head
+      } else {
         memset(row, 0, SIDE * sizeof(T));
+      }
     }
 }
 

@@ -30,8 +30,9 @@ ALWAYS void end_products() { _tile_release(); }
 
 enum { DEPTH = 12 };  // blocks of the inner dimension at a time: 24 KB of the right factor stay in the first cache
 
+// STREAM: the left factor is not read again soon and need not push the right one out of the first cache.
 // sum[32][32] (+)= left[k] right[k] over `steps` blocks; `meanwhile(k)` runs beside step k, on the vector units.
-template <class Meanwhile>
+template <bool STREAM = false, class Meanwhile>
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead ahead, Meanwhile&& meanwhile) {
   asm volatile("" ::: "memory");  // the tile loads do not tell the compiler that they read memory
   if (first) {
@@ -47,9 +48,17 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
   }
   for (int k = 0; k < steps; k++) {
     _tile_loadd(6, right, 64);
-    _tile_stream_loadd(4, left, 64);  // read once by this matrix: it need not push out the right factor
+    if (STREAM) {
+      _tile_stream_loadd(4, left, 64);
+    } else {
+      _tile_loadd(4, left, 64);
+    }
     _tile_dpbf16ps(0, 4, 6);
-    _tile_stream_loadd(5, left + 512, 64);
+    if (STREAM) {
+      _tile_stream_loadd(5, left + 512, 64);
+    } else {
+      _tile_loadd(5, left + 512, 64);
+    }
     _tile_dpbf16ps(2, 5, 6);
     _tile_loadd(7, right + 512, 64);
     _tile_dpbf16ps(1, 4, 7);
@@ -93,7 +102,7 @@ enum { ROWS = 8, HALVES = 2 };
 enum { ROWS = 4, HALVES = 1 };
 #endif
 
-template <class Meanwhile>
+template <bool STREAM = false, class Meanwhile>
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead, Meanwhile&& meanwhile) {
   for (int half = 0; half < 2; half += HALVES)
     for (int row = 0; row < SIDE; row += ROWS) {
@@ -171,12 +180,12 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
         Ahead ahead{(const char*)coming + (long)m * some * lines * 64, lines, (const char*)after,
                     complete ? (const char*)touch(m, n) : nullptr};
         if (BESIDE && waiting) {
-          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, [&](int i) {
+          product<true>(a, panel + (long)k * BLOCK, some, sum, first, ahead, [&](int i) {
             then(waiting_m, waiting_n, waiting, i * SIDE / some, (i + 1) * SIDE / some);
           });
           waiting = nullptr;
         } else {
-          product(a, panel + (long)k * BLOCK, some, sum, first, ahead, [](int) {});
+          product<true>(a, panel + (long)k * BLOCK, some, sum, first, ahead, [](int) {});
         }
         if (!complete) continue;
         if (extra.left.at)
