@@ -1,0 +1,297 @@
+"""Measures variants against each other: each lives in a process of its own, and they work in turn, round by round.
+
+A machine's speed drifts by some percent within minutes, so only what ran side by side can be compared: in every
+round each variant does its batches once while the others sleep. A process of its own gives each variant its own
+peak of memory, and settings (threads, number formats) that touch no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import pkgutil
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+BASE = "usual"
+"""The variant that the others are compared with."""
+QUIET = 0.05  # share of the processors that other programs may have before a measurement is in doubt
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all variants of a comparison share."""
+
+    data: Path
+    """Folder with AG News as csv."""
+    encoder: Path
+    """Folder with configuration, tokenizer and weights of an encoder."""
+    batch_size: int = 32
+    steps: int = 8
+    """Batches of a round."""
+    max_length: int = 128
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do the work, named so that only its own process imports it."""
+
+    opener: str
+    """`module:function`; called with the Setting and the options, returns Opened."""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A variant that is ready to work."""
+
+    do: Callable[[Sequence[int]], object]
+    """Does one batch, given as rows."""
+    batches: Sequence[Sequence[int]]
+    """Those of a round."""
+    warm_up: Sequence[Sequence[int]]
+    """Done once before anything is timed; the last one again before every round."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else the variant's row says."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of one variant took."""
+
+    samples_per_s: float
+    peak_rss_mb: float
+    """Of the process, since it was started; MB of 10^6 bytes."""
+    others: float
+    """Share of the machine's processors that other programs had meanwhile."""
+
+
+class Failed(Exception):
+    """A variant could not be opened, or broke."""
+
+
+class Child:
+    """A process that has a variant open, and sleeps unless a round is asked for."""
+
+    def __init__(self, variant: Variant, setting: Setting) -> None:
+        """Start it; returns once the variant is warm."""
+        # Forked, it would begin with this process's memory; spawned, it begins anew.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, variant, setting), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.facts: dict[str, Any] = self._answer()
+
+    def round(self) -> Round:
+        """Do all batches once."""
+        self._pipe.send(True)
+        done: Round = self._answer()
+        return done
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join()
+
+    def _answer(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise Failed(f"its process ended with {self._process.exitcode}") from None
+        if isinstance(answer, str):
+            self._process.join()
+            raise Failed(answer)
+        return answer
+
+
+def _serve(pipe: Any, variant: Variant, setting: Setting) -> None:
+    """Run in the child: open, warm up, then do a round whenever the parent asks for one."""
+    from submillion.environment import peak_memory_mb
+
+    try:
+        opened: Opened = pkgutil.resolve_name(variant.opener)(setting, **variant.options)
+        for rows in opened.warm_up:
+            opened.do(rows)
+        pipe.send(opened.facts)
+        texts = sum(map(len, opened.batches))
+        while True:
+            pipe.recv()
+            opened.do(opened.warm_up[-1])  # what slept is slow at first
+            began, own, all_of_it = time.perf_counter(), time.process_time(), _busy_seconds()
+            for rows in opened.batches:
+                opened.do(rows)
+            seconds = time.perf_counter() - began
+            taken = _busy_seconds() - all_of_it - (time.process_time() - own)
+            others = max(0.0, taken / (seconds * (os.cpu_count() or 1)))
+            pipe.send(Round(texts / seconds, peak_memory_mb(), others))
+    except (EOFError, KeyboardInterrupt):
+        pass  # the parent is done
+    except (Exception, SystemExit) as error:
+        # Whatever a peer's libraries raise, the other variants go on; the row says it.
+        pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _busy_seconds() -> float:
+    """Return the processor time that all programs have used together since the machine was started."""
+    import psutil
+
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
+
+
+def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> list[dict[str, Any]]:
+    """Return a row per variant, in their order.
+
+    Returns:
+        Per variant `name`, `ratio` (median over the rounds of its speed by that of `usual`, or of the first
+        variant where `usual` is not among them), `ratio_to` (that variant's name), `samples_per_s` (median),
+        `samples_per_s_rounds`, `peak_rss_mb`, `others` (the largest share of the processors that other
+        programs had in a round) and its own facts; or `name` and `error`.
+    """
+    children: dict[str, Child] = {}
+    errors: dict[str, str] = {}
+    done: dict[str, list[Round]] = {name: [] for name in variants}
+    with ExitStack() as open_ones:
+        for name, variant in variants.items():
+            began = time.perf_counter()
+            try:
+                children[name] = Child(variant, setting)
+            except Failed as error:
+                errors[name] = str(error)
+                say(f"{name}: {error}")
+                continue
+            open_ones.callback(children[name].close)
+            say(f"{name}: open and warm after {time.perf_counter() - began:.1f} s")
+        for number in range(rounds):
+            for name, child in children.items():
+                if name in errors:
+                    continue
+                try:
+                    last = child.round()
+                except Failed as error:
+                    errors[name] = str(error)
+                    say(f"{name}: {error}")
+                    continue
+                done[name].append(last)
+                disturbed = f", others had {last.others:.0%} of the processors" if last.others > QUIET else ""
+                say(f"round {number + 1} of {rounds}: {name} {last.samples_per_s:.1f} samples/s{disturbed}")
+    whole = [name for name in children if name not in errors]
+    speeds = {name: [last.samples_per_s for last in done[name]] for name in whole}
+    base = BASE if BASE in whole else next(iter(whole), None)
+    rows: list[dict[str, Any]] = []
+    for name in variants:
+        if base is None or name in errors:
+            rows.append({"name": name, "error": errors[name]})
+            continue
+        by_base = [mine / its for mine, its in zip(speeds[name], speeds[base], strict=True)]
+        rows.append(
+            {
+                "name": name,
+                "ratio": statistics.median(by_base),
+                "ratio_to": base,
+                "samples_per_s": statistics.median(speeds[name]),
+                "samples_per_s_rounds": speeds[name],
+                "peak_rss_mb": done[name][-1].peak_rss_mb,
+                "others": max(last.others for last in done[name]),
+                **children[name].facts,
+            }
+        )
+    return rows
+
+
+def render(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a table."""
+    base = next((row["ratio_to"] for row in rows if "ratio_to" in row), BASE)
+    width = max(len(str(row["name"])) for row in rows)
+    lines = [f"{'':{width}}  by {base:>7}   samples/s: median, min .. max    peak MB"]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"{row['name']:{width}}  {row['error'].splitlines()[0]}")
+            continue
+        speeds = row["samples_per_s_rounds"]
+        lines.append(
+            f"{row['name']:{width}}  {row['ratio']:10.2f}   {row['samples_per_s']:9.1f}, "
+            f"{min(speeds):7.1f} .. {max(speeds):7.1f}   {row['peak_rss_mb']:8,.0f}"
+        )
+    if any(row.get("others", 0) > QUIET for row in rows):
+        lines.append("Other programs ran meanwhile: measure again when they are done.")
+    return "\n".join(lines)
+
+
+def main(description: str, default: Mapping[str, Variant], further: Mapping[str, Variant]) -> int:
+    """Read the command line, compare, print; the exit code is 1 where a variant failed.
+
+    Args:
+        description: of the script.
+        default: variants that run unless --only names others.
+        further: those that run only where they are named.
+    """
+    known = {**default, **further}
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with AG News as csv")
+    parser.add_argument(
+        "--encoder", type=Path, required=True, help="folder of an encoder, with or without weights"
+    )
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--only", default=",".join(default), help=f"some of {','.join(known)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8, help="batches of a round")
+    parser.add_argument("--batch-size", type=int, default=32)
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"--only: {unknown[0]} is not among {', '.join(known)}")
+    setting = Setting(options.data, options.encoder, options.batch_size, options.steps)
+    with with_weights(setting.encoder) as encoder:
+        chosen = {name: known[name] for name in names}
+        rows = compare(chosen, replace(setting, encoder=encoder), options.rounds)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    print(render(rows))
+    return int(any("error" in row for row in rows))
+
+
+@contextmanager
+def with_weights(encoder: Path) -> Iterator[Path]:
+    """Give the encoder's folder, or where it has no weights a copy with random ones, as fast as any."""
+    if list(encoder.glob("*.safetensors")):
+        yield encoder
+        return
+    with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
+        shutil.copytree(encoder, folder, dirs_exist_ok=True)
+        # In a process of its own, as its memory would count as that of every process started after it.
+        process = multiprocessing.get_context("spawn").Process(target=_draw_weights, args=(Path(folder),))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"{encoder}: no encoder could be made from its config.json")
+        yield Path(folder)
+
+
+def _draw_weights(folder: Path) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+
+
+def say(text: str) -> None:
+    """Tell how far it is, on stderr."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""What a user does without submillion: plain transformers and peft."""

@@ -1,0 +1,45 @@
+"""The adapters of the peers: the same matrices and heads as submillion's, in peft's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
+
+from benchmarks.texts import LABELS
+
+QUERY_VALUE = ("query", "value", "q", "v", "q_lin", "v_lin")  # BERT and RoBERTa; MPNet; DistilBERT
+
+
+def classifier(encoder: Path, **options: Any) -> Any:
+    """Return an encoder of transformers with the family's own head, not adapted."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(LABELS), **options)
+
+
+def adapted(model: Any, all_linear: bool = False) -> Any:
+    """Return the model with adapters, ready to train.
+
+    Args:
+        model: as `classifier` gives it.
+        all_linear: rank 6 on every linear layer, and of the head only its output layer is trained; otherwise
+            rank 8 on query and value, and the whole head is trained.
+    """
+    linear = [
+        name for name, module in model.named_modules() if isinstance(module, nn.Linear) and ".layer." in name
+    ]
+    if all_linear:
+        # Without a task type: for a classification peft would train the whole head.
+        output = "classifier.out_proj" if hasattr(model.classifier, "out_proj") else "classifier"
+        config = LoraConfig(
+            r=6, lora_alpha=12, lora_dropout=0.1, target_modules=linear, modules_to_save=[output]
+        )
+    else:
+        targets = [name for name in linear if name.rpartition(".")[2] in QUERY_VALUE]
+        config = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.1, target_modules=targets)
+    return get_peft_model(model, config).train()

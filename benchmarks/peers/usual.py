@@ -1,0 +1,44 @@
+"""The usual script: transformers and peft as their examples have it, float32, every text padded to 128 tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.harness import Opened, Setting
+from benchmarks.peers.lora import adapted, classifier
+from benchmarks.texts import read_texts
+
+
+def open_training(setting: Setting, all_linear: bool = False) -> Opened:
+    """Train on random batches."""
+    texts = read_texts(setting)
+    model = adapted(classifier(setting.encoder), all_linear)
+    optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad], lr=3e-4)
+
+    def step(rows: Sequence[int]) -> None:
+        loss = model(**texts.padded(rows, setting.max_length)).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    # Padded to one width, all batches take equally long: a quarter of them will do.
+    batches = texts.mixed[: max(1, len(texts.mixed) // 4)]
+    return Opened(step, batches, [texts.longest, batches[0]], {"tokens_per_text": texts.tokens_per_text})
+
+
+def open_inference(setting: Setting) -> Opened:
+    """Predict texts sorted by length, the adapters merged into the weights."""
+    texts = read_texts(setting)
+    model = adapted(classifier(setting.encoder)).merge_and_unload().eval()
+
+    def step(rows: Sequence[int]) -> None:
+        batch = texts.padded(rows)
+        del batch["labels"]
+        with torch.inference_mode():
+            model(**batch)
+
+    return Opened(
+        step, texts.grouped, [texts.longest, texts.grouped[0]], {"tokens_per_text": texts.tokens_per_text}
+    )

@@ -1,0 +1,42 @@
+"""Training speed of LoRA classifiers: the usual script, the best one of transformers and peft, and submillion.
+
+    python -m benchmarks.training --data FOLDER --encoder FOLDER [--json FILE] [--only NAME,...]
+
+Rank 8 on query and value with the encoder's own head unless the name says otherwise; texts of AG News of at most
+128 tokens; every variant trains on the same texts. An encoder without weights gets random ones, which take as long.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.harness import Variant, main
+
+USUAL = "benchmarks.peers.usual:open_training"
+BEST = "benchmarks.peers.best:open_training"
+OURS = "benchmarks.library:open_training"
+
+VARIANTS = {
+    "usual": Variant(USUAL),
+    "best_peer": Variant(BEST),
+    "reference_12": Variant(OURS, {"execution": "reference"}),
+    "packed_12": Variant(OURS, {"execution": "packed"}),
+    "packed_top6_cached": Variant(OURS, {"execution": "packed", "layers": "top-6"}),
+    "usual_all_linear": Variant(USUAL, {"all_linear": True}),
+    "packed_all_linear": Variant(OURS, {"execution": "packed", "all_linear": True}),
+}
+# The best peer with one of its choices undone, or one more made.
+CHOICES = {
+    "best_peer_float32": Variant(BEST, {"autocast": False, "frozen_bf16": False, "casting": True}),
+    "best_peer_random_batches": Variant(BEST, {"grouped": False}),
+    "best_peer_frozen_float32": Variant(BEST, {"frozen_bf16": False}),
+    "best_peer_eager": Variant(BEST, {"attention": "eager"}),
+    "best_peer_unfused": Variant(BEST, {"fused": False}),
+    "best_peer_casting": Variant(BEST, {"casting": True}),
+    "best_peer_denormals": Variant(BEST, {"flush": False}),
+    "best_peer_compiled": Variant(BEST, {"compiled": True, "casting": True}),
+    "best_peer_all_linear": Variant(BEST, {"all_linear": True}),
+}
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, VARIANTS, CHOICES))
