@@ -26,6 +26,7 @@ from typing import Any
 BASE = "usual"
 """The variant that the others are compared with."""
 QUIET = 0.05  # share of the processors that other programs may have before a measurement is in doubt
+PATIENCE_S = 60.0  # that a round waits for other programs to end
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,15 @@ def _busy_seconds() -> float:
     return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
+def _wait_until_quiet() -> None:
+    """Wait while other programs work, but not for ever."""
+    import psutil
+
+    end = time.monotonic() + PATIENCE_S
+    while psutil.cpu_percent(interval=0.5) > 100 * QUIET and time.monotonic() < end:
+        pass
+
+
 def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> list[dict[str, Any]]:
     """Return a row per variant, in their order.
 
@@ -179,6 +189,7 @@ def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> l
                 if name in errors:
                     continue
                 try:
+                    _wait_until_quiet()
                     last = child.round()
                 except Failed as error:
                     errors[name] = str(error)

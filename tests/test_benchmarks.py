@@ -38,7 +38,8 @@ def test_all_variants_run_the_same_texts_and_warm_up_with_the_longest(setting):
     assert texts.padded(texts.longest)["input_ids"].shape[1] == len(texts.ids[0])
 
 
-def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(setting, capfd):
+def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(setting, capfd, monkeypatch):
+    monkeypatch.setattr(harness, "PATIENCE_S", 0)
     variants = {
         "reference_12": training.VARIANTS["reference_12"],
         "broken": Variant("benchmarks.library:open_training", {"execution": "none"}),

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from submillion import native
+from submillion import native, notices
 from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
 from submillion.environment import cpu_features
+from submillion.errors import BadInput, SubmillionError
 from submillion.model.classifier import Classifier, build
-from submillion.model.packed import Packed
-from tiny import LABELS, tiny_encoder, tiny_recipe
+from submillion.model.packed import Packed, open_packed, unsupported
+from submillion.model.precision import Precision
+from tiny import LABELS, shared_encoder, tiny_encoder, tiny_recipe
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "mpnet")
 PATHS = [
@@ -147,3 +149,254 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
     ]
     assert apart(found, logits) <= 1.25 * apart(cast, logits)
     assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+
+
+# -- dropout ------------------------------------------------------------------------------------------------
+
+
+class Replay:
+    """Puts the kernels' own dropout masks into the modules of transformers and peft."""
+
+    def __init__(
+        self, classifier: Classifier, library: native.Library, lengths: list[int], seed: int
+    ) -> None:
+        self.library, self.lengths, self.seed = library, lengths, seed
+        self.model = classifier.module.get_base_model()
+        self.model.set_attn_implementation("eager")
+        self.width, self.hidden = max(lengths), classifier.hidden_size
+        mpnet = classifier.family.name == "mpnet"
+        self._put(classifier.stack.feeders[0].dropout, -1, 0)
+        self.attention_layer = 0
+        for index, layer in enumerate(classifier.stack.layers):
+            self._put(layer.attention.dropout if mpnet else layer.attention.output.dropout, index, 2)
+            self._put(layer.output.dropout, index, 3)
+            if mpnet:
+                module = layer.attention.attn.dropout
+                module.forward = lambda value, p=module.p, at=index: value * self.attention(value, p, at)
+            for target, suffix in enumerate(classifier.family.suffixes.values()):
+                module = layer.get_submodule(suffix)
+                if hasattr(module, "lora_A"):
+                    self._put(module.lora_dropout["default"], index, native.LORA_PLACE + target)
+
+    def _put(self, module: Any, layer: int, place: int) -> None:
+        if getattr(module, "p", 0):
+            module.forward = lambda value: value * self.rows(value.shape[-1], module.p, layer, place)
+
+    def _kept(self, ids: np.ndarray, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+        ids = np.ascontiguousarray(ids, dtype=np.uint64).ravel()
+        chunks = -(-columns // 32)
+        kept = np.empty((len(ids), chunks * 32), dtype=np.uint8)
+        scale = self.library.mask(
+            share, self.seed, layer, place, ids.ctypes.data, len(ids), chunks, kept.ctypes.data
+        )
+        return torch.from_numpy(kept[:, :columns]).float() * scale
+
+    def rows(self, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+        count = len(self.lengths)
+        ids = (np.arange(count)[:, None] << 16) + np.arange(self.width)[None]
+        return self._kept(ids, columns, share, layer, place).view(count, self.width, columns)
+
+    def attention(self, value: torch.Tensor, share: float, layer: int) -> torch.Tensor:
+        texts, heads, queries, keys = value.shape
+        ids = (np.arange(texts)[:, None, None] << 24) + (np.arange(heads)[:, None] << 16) + np.arange(queries)
+        return self._kept(ids, keys, share, layer, 1).view(texts, heads, queries, keys)
+
+    def functional(self, value: torch.Tensor, p: float = 0.5, *_: Any, **__: Any) -> torch.Tensor:
+        if value.ndim != 4 or not p:
+            return value  # the head's own dropout, which is off in these tests
+        layer, self.attention_layer = self.attention_layer, self.attention_layer + 1
+        return value * self.attention(value, p, layer)
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize("family", ("roberta", "bert", "mpnet"))
+def test_its_own_dropout_replayed_through_the_reference_gives_its_gradients(
+    encoders: Any, path: str, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = {"targets": "all-linear", "dropout": 0.2}
+    classifier = made(encoders(family, dropout=0.1), lora)
+    head = classifier.module.get_base_model()
+    for name, module in head.named_modules():
+        if isinstance(module, torch.nn.Dropout) and ("classifier" in name or name == "dropout"):
+            module.p = 0.0
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    logits, gradients = packed_outcome(classifier, packed, tokens, seed=11)
+    other, _ = packed_outcome(classifier, packed, tokens, seed=12)
+    assert apart(logits, other) > 1e-3
+    replay = Replay(classifier, native.load(path), LENGTHS, 11)
+    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
+    expected, expected_gradients = reference(classifier, tokens)
+    assert apart(logits, expected) < 1e-5
+    assert worst(gradients, expected_gradients) < 1e-4
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
+    library, ids = native.load(path), np.arange(4096, dtype=np.uint64)
+    kept = np.empty((len(ids), 768), dtype=np.uint8)
+    scale = library.mask(0.1, 5, 3, 2, ids.ctypes.data, len(ids), 24, kept.ctypes.data)
+    values = kept.astype(np.float64)
+    assert abs(1 / scale - 0.9) < 1e-5
+    # Means of rows, columns and all lie within what independent draws give (5 standard deviations).
+    for mean, count in ((values.mean(), kept.size), (values.mean(0), len(ids)), (values.mean(1), 768)):
+        assert np.abs(mean - 0.9).max() < 5 * np.sqrt(0.09 / count)
+    centred = values - 0.9
+    for shifted in (
+        centred[1:] * centred[:-1],
+        centred[:, 1:] * centred[:, :-1],
+        centred[:, 16:] * centred[:, :-16],
+    ):
+        assert abs(shifted.mean()) < 5 * 0.09 / np.sqrt(shifted.size)
+    for other in ((6, 3, 2), (5, 4, 2), (5, 3, 3)):
+        again = np.empty_like(kept)
+        library.mask(0.1, *other, ids.ctypes.data, len(ids), 24, again.ctypes.data)
+        together = centred * (again - 0.9)
+        assert abs(together.mean()) < 5 * 0.09 / np.sqrt(kept.size)
+
+
+@pytest.mark.skipif(len(PATHS) < 2, reason="one path only")
+def test_masks_are_the_same_on_every_path() -> None:
+    ids, found = np.arange(64, dtype=np.uint64), []
+    for name, path in native.PATHS.items():
+        if path.needs <= cpu_features() and path.file.is_file():
+            kept = np.empty((64, 96), dtype=np.uint8)
+            native.load(name).mask(0.3, 1, 0, 4, ids.ctypes.data, 64, 3, kept.ctypes.data)
+            found.append(kept)
+    assert all(np.array_equal(kept, found[0]) for kept in found)
+
+
+# -- what must not matter, and what must be told -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_bits_do_not_depend_on_threads_or_on_what_ran_before(encoders: Any, path: str) -> None:
+    classifier = made(encoders("roberta", dropout=0.1), {"targets": "all-linear", "dropout": 0.1})
+    head = [
+        m for m in classifier.module.get_base_model().classifier.modules() if isinstance(m, torch.nn.Dropout)
+    ]
+    for module in head:
+        module.p = 0.0
+    tokens = texts_of(LENGTHS * 4, classifier)
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            packed = opened(classifier, path)
+            if len(found) == 1:
+                packed_outcome(classifier, packed, texts_of([64] * 30, classifier, seed=1), seed=1)
+            found.append(packed_outcome(classifier, packed, tokens, seed=3))
+    finally:
+        torch.set_num_threads(before)
+    for logits, gradients in found[1:]:
+        assert torch.equal(logits, found[0][0])
+        assert all(
+            torch.equal(value, found[0][1][name]) for name, value in gradients.items() if "lora_" in name
+        )
+
+
+@pytest.mark.parametrize("path", FLOAT)
+def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str) -> None:
+    classifier = made(encoders("bert")).eval()
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    with torch.inference_mode():
+        together = packed.logits(tokens, np.arange(len(LENGTHS)))
+        alone = torch.cat([packed.logits(tokens, np.array([row])) for row in range(len(LENGTHS))])
+    assert torch.allclose(together, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> None:
+    for lora, head in (
+        ({"targets": "all-linear", "r": 33, "rslora": True, "layers": [1]}, "linear"),
+        ({"targets": ["value", "ffn_down"], "r": 64, "layers": "top-2"}, "lora"),
+    ):
+        classifier = made(encoders("mpnet"), lora, head)
+        tokens = texts_of(LENGTHS, classifier)
+        logits, gradients = reference(classifier, tokens)
+        found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+        exact = native.PATHS[path].dtype_name == "float32"
+        assert apart(found, logits) < (1e-5 if exact else 0.03)
+        assert worst(own, gradients) < (1e-4 if exact else 0.08)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_states_at_a_depth_and_a_start_from_them(encoders: Any, path: str) -> None:
+    from submillion.model.prefix import PrefixCache
+
+    classifier = made(encoders("roberta"), {"layers": "top-1"}).eval()
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    precision = Precision(native.PATHS[path].dtype_name, False, "test")
+    prefix = PrefixCache.build(
+        classifier, tokens, 4, precision, compute=packed.states_of(tokens), execution=packed.name
+    )
+    assert prefix is not None and classifier.prefix_depth == 2
+    rows = np.arange(len(LENGTHS))
+    with torch.inference_mode():
+        assert torch.equal(packed.logits(tokens, rows), packed.logits(tokens, rows, prefix=prefix))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_broken_weights_show(encoders: Any, path: str) -> None:
+    classifier = made(encoders("bert")).eval()
+    with torch.no_grad():
+        classifier.stack.layers[0].output.dense.weight[3, 5] = float("nan")
+    with torch.inference_mode():
+        logits = opened(classifier, path).logits(texts_of([5, 40], classifier), np.arange(2))
+    assert torch.isnan(logits).all()
+
+
+def test_a_text_without_tokens_is_refused(encoders: Any) -> None:
+    if not PATHS or native.choose("float32")[0] is None:
+        pytest.skip("no kernels here")
+    classifier = made(encoders("bert"))
+    library = native.choose("float32")[0]
+    assert library is not None
+    with pytest.raises(SubmillionError, match="one without any"):
+        Packed(classifier, library).logits(texts_of([3, 0], classifier), np.arange(2))
+
+
+def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
+    library = native.choose("float32")[0]
+    if library is None:
+        pytest.skip("no kernels here")
+    classifier = made(encoders("bert"))
+    packed, tokens = Packed(classifier, library), texts_of([3, 4], classifier)
+    first = packed.logits(tokens, np.arange(2))
+    packed.logits(tokens, np.arange(2))
+    with pytest.raises(RuntimeError, match="later batch"):
+        first.sum().backward()
+
+
+def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> None:
+    float32 = Precision("float32", False, "test")
+    for folder, lora, reason in (
+        (shared_encoder("roberta"), {}, "not multiples of 32"),
+        (shared_encoder("distilbert"), {}, "no kernels for distilbert"),
+        (encoders("bert"), {"bias": "all"}, "is trained"),
+        (encoders("bert", hidden=128), {"r": 65}, "rank 65"),
+    ):
+        classifier = made(folder, lora)
+        assert reason in (unsupported(classifier) or "")
+        notices.clear()
+        assert open_packed(classifier, float32) is None
+        assert reason in notices.taken()[-1]["text"]
+        with pytest.raises(BadInput, match=r"train\.execution"):
+            open_packed(classifier, float32, "packed")
+    assert open_packed(made(encoders("bert")), float32, "reference") is None
+
+
+def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.VARIABLE, "off")
+    assert native.choose("float32") == (None, "SUBMILLION_NATIVE is off")
+    monkeypatch.setenv(native.VARIABLE, "avx3")
+    with pytest.raises(BadInput, match="did you mean|Did you mean"):
+        native.choose("float32")
+    monkeypatch.setenv(native.VARIABLE, "amx")
+    with pytest.raises(BadInput, match="a processor with amx_bf16"):
+        native.choose("bfloat16", features={"avx2", "fma"})
+    monkeypatch.delenv(native.VARIABLE)
+    assert native.choose("bfloat16", features={"avx2", "fma", "bmi2"})[0] is None
