@@ -128,7 +128,7 @@ class Library:
                 ctypes.c_float,
             ),
             ("sm_bytes", [pointer], whole),
-            ("sm_element_size", [], whole),
+            ("sm_size_of", [whole], whole),
         ):
             function = getattr(self._lib, name)
             function.argtypes, function.restype = arguments, result
@@ -160,6 +160,10 @@ class Library:
     def bytes(self, handle: ctypes.c_void_p) -> int:
         """Return the memory that an encoder holds."""
         return int(self._lib.sm_bytes(handle))
+
+    def size_of(self, structure: type[ctypes.Structure]) -> int:
+        """Return how long the kernels take a structure of this interface to be, in bytes."""
+        return int(self._lib.sm_size_of((Shape, Layer, Embeddings, Adapter, Batch).index(structure)))
 
     def mask(
         self, share: float, seed: int, layer: int, place: int, rows: int, count: int, chunks: int, to: int

@@ -454,6 +454,10 @@ int64_t sm_bytes(void* encoder) {
   auto* e = (Encoder*)encoder;
   return (int64_t)(e->packed.bytes() + e->adapters.bytes() + e->step.bytes() + e->room.bytes());
 }
-int64_t sm_element_size() { return sizeof(T); }
+// The size of structure `index` of this interface, in the order above: what a caller's must be.
+int64_t sm_size_of(int64_t index) {
+  const size_t sizes[] = {sizeof(SmShape), sizeof(SmLayer), sizeof(SmEmbeddings), sizeof(SmAdapter), sizeof(SmBatch)};
+  return (int64_t)sizes[index];
+}
 }
 #pragma GCC visibility pop

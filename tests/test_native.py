@@ -1,0 +1,104 @@
+"""Tests of native/: the kernels under the address and undefined behaviour sanitizers, and one interface for all."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from submillion import native
+from submillion.environment import cpu_features
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).parent
+
+# Every family, target and place of a short and a long text, forward and backward, with dropout.
+EXERCISE = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from submillion import native
+native.FOLDERS = (Path(sys.argv[1]),)
+from test_model_packed import made, opened, packed_outcome, texts_of
+from tiny import tiny_encoder
+for family in ("roberta", "bert", "mpnet"):
+    folder = tiny_encoder(Path(sys.argv[2]) / family, family, layers=2, hidden=64, dropout=0.1)
+    for lora in ({"targets": "all-linear", "dropout": 0.1, "r": 33}, {"targets": ["value"], "layers": [1]}):
+        classifier = made(folder, lora)
+        for lengths in ([64, 1, 33, 32], [5] * 40, [2]):
+            tokens = texts_of(lengths, classifier)
+            packed = opened(classifier, sys.argv[3])
+            packed_outcome(classifier, packed, tokens, seed=1)
+            packed.states(tokens, np.arange(len(lengths)), 1)
+print("done")
+"""
+
+
+def sanitizer(name: str) -> str | None:
+    """The runtime that must come before everything else in the process."""
+    compiler = shutil.which("g++")
+    if compiler is None or shutil.which("cmake") is None:
+        return None
+    found = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    return found.stdout.strip() if "/" in found.stdout else None
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if sanitizer("libasan.so") is None:
+        pytest.skip("needs g++ with the address sanitizer, and cmake")
+    folder = tmp_path_factory.mktemp("sanitized")
+    for command in (
+        ["cmake", "-S", str(ROOT), "-B", str(folder), "-DSANITIZE=ON"],
+        ["cmake", "--build", str(folder), "--parallel", "2"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", native.PATHS)
+def test_no_access_is_out_of_bounds_and_no_behaviour_undefined(
+    sanitized: Path, name: str, tmp_path: Path
+) -> None:
+    path = native.PATHS[name]
+    if not path.needs <= cpu_features() or not (sanitized / path.file.name).is_file():
+        pytest.skip(f"this processor or compiler has no {name}")
+    environment = os.environ | {
+        "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libstdc++.so')}",
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own allocations live until the process ends
+        "PYTHONPATH": str(TESTS),
+        "OMP_NUM_THREADS": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", EXERCISE, str(sanitized), str(tmp_path), name],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=TESTS,
+    )
+    assert done.returncode == 0 and done.stdout.strip() == "done", done.stderr[-4000:]
+
+
+def test_the_structures_are_as_long_as_the_kernels_take_them() -> None:
+    library, _ = native.choose("float32")
+    if library is None:
+        pytest.skip("no kernels here")
+    for structure in (native.Shape, native.Layer, native.Embeddings, native.Adapter, native.Batch):
+        assert library.size_of(structure) == ctypes.sizeof(structure), structure.__name__
+
+
+def test_an_install_without_kernels_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
+    library, reason = native.choose("float32", features=native.PATHS["avx2"].needs)
+    assert library is None and "C++ compiler" in reason
+    (tmp_path / "libsubmillion_avx2.so").write_bytes(b"not a library")
+    native.load.cache_clear()
+    library, reason = native.choose("float32", features=native.PATHS["avx2"].needs)
+    assert library is None and "could not be loaded" in reason
+    native.load.cache_clear()
