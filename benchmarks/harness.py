@@ -96,7 +96,11 @@ class Child:
 
     def round(self) -> Round:
         """Do all batches once."""
-        self._pipe.send(True)
+        try:
+            self._pipe.send(True)
+        except BrokenPipeError:
+            self._process.join()
+            raise Failed(f"its process ended with {self._process.exitcode}") from None
         done: Round = self._answer()
         return done
 

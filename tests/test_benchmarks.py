@@ -42,7 +42,7 @@ def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(settin
     monkeypatch.setattr(harness, "PATIENCE_S", 0)
     variants = {
         "reference_12": training.VARIANTS["reference_12"],
-        "broken": Variant("benchmarks.library:open_training", {"execution": "none"}),
+        "broken": Variant("benchmarks.absent:open_training"),
         "usual": training.VARIANTS["usual"],
     }
     reference, broken, usual = compare(variants, setting, rounds=2)
@@ -53,10 +53,10 @@ def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(settin
     speeds = reference["samples_per_s_rounds"]
     assert len(speeds) == 2 and min(speeds) <= reference["samples_per_s"] <= max(speeds)
     assert 50 < usual["peak_rss_mb"] < 5000
-    assert set(broken) == {"name", "error"} and "execution" in broken["error"]
+    assert set(broken) == {"name", "error"} and "benchmarks.absent" in broken["error"]
     lines = render([reference, broken, usual]).splitlines()
     assert [line.split()[0] for line in lines[1:4]] == list(variants)
-    assert "broken: ValidationError" in capfd.readouterr().err
+    assert "broken: ModuleNotFoundError" in capfd.readouterr().err
 
 
 def test_the_command_line_chooses_variants_and_writes_rows(setting, tmp_path, monkeypatch, capsys):

@@ -180,7 +180,7 @@ def test_memory_does_not_grow_with_the_file(
 
     tokenizer = load_tokenizer(run.tokenizer)
     opened = SimpleNamespace(
-        tokenizer=tokenizer, labels=NAMES, max_length=16, classifier=None, precision=None
+        tokenizer=tokenizer, labels=NAMES, max_length=16, classifier=None, precision=None, execution=None
     )
     monkeypatch.setattr(predict, "open_run_classifier", lambda run: opened)
     monkeypatch.setattr(
