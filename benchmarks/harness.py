@@ -8,11 +8,13 @@ peak of memory, and settings (threads, number formats) that touch no other.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import os
 import pkgutil
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -105,8 +107,9 @@ class Child:
         return done
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also in the middle of a round."""
         self._pipe.close()
+        self._process.terminate()
         self._process.join()
 
     def _answer(self) -> Any:
@@ -129,6 +132,7 @@ def _serve(pipe: Any, variant: Variant, setting: Setting) -> None:
         opened: Opened = pkgutil.resolve_name(variant.opener)(setting, **variant.options)
         for rows in opened.warm_up:
             opened.do(rows)
+        _give_back()
         pipe.send(opened.facts)
         texts = sum(map(len, opened.batches))
         while True:
@@ -139,6 +143,7 @@ def _serve(pipe: Any, variant: Variant, setting: Setting) -> None:
                 opened.do(rows)
             seconds = time.perf_counter() - began
             taken = _busy_seconds() - all_of_it - (time.process_time() - own)
+            _give_back()
             others = max(0.0, taken / (seconds * (os.cpu_count() or 1)))
             pipe.send(Round(texts / seconds, peak_memory_mb(), others))
     except (EOFError, KeyboardInterrupt):
@@ -146,6 +151,12 @@ def _serve(pipe: Any, variant: Variant, setting: Setting) -> None:
     except (Exception, SystemExit) as error:
         # Whatever a peer's libraries raise, the other variants go on; the row says it.
         pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _give_back() -> None:
+    """Give freed memory back to the system: all variants are open at once, the peak of each counts all the same."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # of glibc
+        libc.malloc_trim(0)
 
 
 def _busy_seconds() -> float:
@@ -270,6 +281,8 @@ def main(description: str, default: Mapping[str, Variant], further: Mapping[str,
     names = options.only.split(",")
     if unknown := [name for name in names if name not in known]:
         parser.error(f"--only: {unknown[0]} is not among {', '.join(known)}")
+    # As at Ctrl-C: the children are ended, and the folder with random weights is removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     setting = Setting(options.data, options.encoder, options.batch_size, options.steps)
     with with_weights(setting.encoder) as encoder:
         chosen = {name: known[name] for name in names}
