@@ -147,11 +147,6 @@ class Packed:
         """How the run is told about it, e.g. `packed-amx`."""
         return f"packed-{self.library.path.name}"
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that the kernels hold."""
-        return self.library.bytes(self._handle)
-
     def logits(
         self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: PrefixCache | None = None
     ) -> Tensor:
@@ -258,7 +253,7 @@ class Packed:
             # Backward layouts are for layers that a gradient goes through; an evaluation alone needs none.
             backward = bool(call.save) and index >= self._classifier.prefix_depth
             if index not in self._loaded or (backward and not self._loaded[index]):
-                self._load(index, index >= self._classifier.prefix_depth)
+                self._load(index, backward)
         self.library.call("sm_forward", self._handle, ctypes.byref(call))
 
     # -- laying out the frozen weights --------------------------------------------------------------------

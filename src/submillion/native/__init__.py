@@ -127,7 +127,6 @@ class Library:
                 [ctypes.c_double, ctypes.c_uint64, whole, whole, pointer, whole, whole, pointer],
                 ctypes.c_float,
             ),
-            ("sm_bytes", [pointer], whole),
             ("sm_size_of", [whole], whole),
         ):
             function = getattr(self._lib, name)
@@ -156,10 +155,6 @@ class Library:
     def embeddings(self, handle: ctypes.c_void_p, tables: Embeddings) -> None:
         """Set the embeddings."""
         self._lib.sm_embeddings(handle, ctypes.byref(tables))
-
-    def bytes(self, handle: ctypes.c_void_p) -> int:
-        """Return the memory that an encoder holds."""
-        return int(self._lib.sm_bytes(handle))
 
     def size_of(self, structure: type[ctypes.Structure]) -> int:
         """Return how long the kernels take a structure of this interface to be, in bytes."""

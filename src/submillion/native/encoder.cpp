@@ -450,10 +450,6 @@ float sm_mask(double share, uint64_t seed, int64_t layer, int64_t place, const u
     }
   return drop.scale;
 }
-int64_t sm_bytes(void* encoder) {
-  auto* e = (Encoder*)encoder;
-  return (int64_t)(e->packed.bytes() + e->adapters.bytes() + e->step.bytes() + e->room.bytes());
-}
 // The size of structure `index` of this interface, in the order above: what a caller's must be.
 int64_t sm_size_of(int64_t index) {
   const size_t sizes[] = {sizeof(SmShape), sizeof(SmLayer), sizeof(SmEmbeddings), sizeof(SmAdapter), sizeof(SmBatch)};

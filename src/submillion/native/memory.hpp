@@ -33,12 +33,6 @@ class Arena {
     used_ = 0;
   }
 
-  size_t bytes() const {
-    size_t total = 0;
-    for (const Piece& piece : pieces_) total += piece.bytes;
-    return total;
-  }
-
  private:
   struct Piece {
     char* at;
