@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _kept: list[dict[str, Any]] = []
@@ -38,3 +40,16 @@ def set_quiet(quiet: bool) -> None:
     """Stop (or resume) printing; notices are kept either way."""
     global _quiet
     _quiet = quiet
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Drop what is said inside: it was said, and kept, when the same thing was done before."""
+    global _quiet
+    before, quiet = list(_kept), _quiet
+    _quiet = True
+    try:
+        yield
+    finally:
+        _quiet = quiet
+        _kept[:] = before

@@ -23,6 +23,7 @@ CONTENTS = (
     "history.jsonl",
     "metrics.json",
     "predictions",
+    "analysis",
     "adapter",
     "tokenizer",
     "checkpoint",
@@ -119,6 +120,11 @@ class RunDir:
         return self.path / "predictions"
 
     @property
+    def analysis(self) -> Path:
+        """Folder of what was found out about the run: `<part>.json`, and the predictions of its rivals."""
+        return self.path / "analysis"
+
+    @property
     def adapter(self) -> Path:
         """The best adapter in PEFT's format."""
         return self.path / "adapter"
@@ -212,9 +218,23 @@ class RunDir:
             return []
         return self.history.read_text(encoding="utf-8").split("\n")[:-1]
 
-    def prediction_file(self, split: str) -> Path:
-        """Where the predictions of one named split lie."""
-        return self.predictions / f"{split}.parquet"
+    def analysis_file(self, part: str) -> Path:
+        """Where one part of the analysis lies."""
+        return self.analysis / f"{part}.json"
+
+    def write_analysis(self, part: str, found: dict[str, Any]) -> None:
+        """Keep what one part of the analysis found."""
+        self.write_json(self.analysis_file(part), found)
+
+    def read_analysis(self, part: str) -> dict[str, Any] | None:
+        """Return what one part of the analysis found, None where it has not been made."""
+        file = self.analysis_file(part)
+        return self.read_json(file) if file.is_file() else None
+
+    def prediction_file(self, split: str, rival: str | None = None) -> Path:
+        """Where the predictions of one named split lie: the run's own, or those of a rival such as `tfidf`."""
+        folder = self.predictions if rival is None else self.analysis / "rivals" / rival
+        return folder / f"{split}.parquet"
 
     def prediction_splits(self) -> list[str]:
         """Names of the splits with saved predictions: validation and test first, others by name."""
@@ -230,10 +250,12 @@ class RunDir:
         labels: Sequence[int] | None,
         probabilities: np.ndarray,
         label_names: Sequence[str],
+        rival: str | None = None,
     ) -> None:
         """Save one split's predictions: id, text_sha256, label, predicted, and p_<class> for every class.
 
         Args:
+            rival: name of another classifier whose predictions of the same rows these are.
             labels: class index per row [N], or None for unlabelled rows.
             probabilities: float32 [N, C]; stored as they are, metrics are computed from the file.
         """
@@ -251,11 +273,11 @@ class RunDir:
         }
         for index, name in enumerate(label_names):
             columns[f"p_{name}"] = pa.array(probabilities[:, index])
-        with atomic_file(self.prediction_file(split)) as temporary:
+        with atomic_file(self.prediction_file(split, rival)) as temporary:
             pq.write_table(pa.table(columns), temporary)
 
-    def load_predictions(self, split: str) -> dict[str, Any]:
-        """Return one split's predictions.
+    def load_predictions(self, split: str, rival: str | None = None) -> dict[str, Any]:
+        """Return one split's predictions: the run's own, or those of a rival.
 
         Returns:
             `ids` and `text_sha256` (lists), `labels` (int array [N] or None), `predicted` (int array [N]),
@@ -264,7 +286,7 @@ class RunDir:
         import numpy as np
         import pyarrow.parquet as pq
 
-        file = self.prediction_file(split)
+        file = self.prediction_file(split, rival)
         if not file.is_file():
             raise BadInput(
                 Problem(str(file), f"saved predictions of '{split}'", "no such file", "Was the run finished?")
