@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.sources.store import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,6 +231,53 @@ class RunDir:
         """Return what one part of the analysis found, None where it has not been made."""
         file = self.analysis_file(part)
         return self.read_json(file) if file.is_file() else None
+
+    def hashes(self, *places: Path) -> dict[str, str]:
+        """Return the sha256 of files by their path in the run, `/` between its parts, in order of the paths.
+
+        Args:
+            places: files and folders of the run; a folder stands for all files below it but hidden ones,
+                one that is absent for none. No place at all stands for everything that `seal` records.
+        """
+        found: dict[str, str] = {}
+        for place in places or self._sealed:
+            below = place.rglob("*") if place.is_dir() else [place]
+            for file in below:
+                name = file.relative_to(self.path).as_posix()
+                if file.is_file() and not any(part.startswith(".") for part in name.split("/")):
+                    found[name] = sha256_of(file)
+        return dict(sorted(found.items()))
+
+    def seal(self, *places: Path) -> None:
+        """Record in the manifest the sha256 of what was just written, for `submillion verify`.
+
+        `files` has those of recipe, history, predictions, adapter and tokenizer, `analysis_files` those below
+        `analysis`. Metrics, figures, card and page are in neither: they follow from those files. Hashes of
+        other places than the given ones stay as they are, so that what was damaged since is not sworn to anew.
+
+        Args:
+            places: as in `hashes`.
+        """
+        manifest, written = self.read_manifest(), places or self._sealed
+        now = self.hashes(*written)
+        renewed = tuple(place.relative_to(self.path).as_posix() for place in written)
+        for entry, of_analysis in (("files", False), ("analysis_files", True)):
+            kept = {
+                name: sha
+                for name, sha in manifest.get(entry, {}).items()
+                if not any(name == place or name.startswith(f"{place}/") for place in renewed)
+            }
+            new = {
+                name: sha
+                for name, sha in now.items()
+                if name.startswith(f"{self.analysis.name}/") == of_analysis
+            }
+            manifest[entry] = dict(sorted((kept | new).items()))
+        self.write_json(self.manifest, manifest)
+
+    @property
+    def _sealed(self) -> tuple[Path, ...]:
+        return (self.recipe, self.history, self.predictions, self.adapter, self.tokenizer, self.analysis)
 
     def prediction_file(self, split: str, rival: str | None = None) -> Path:
         """Where the predictions of one named split lie: the run's own, or those of a rival such as `tfidf`."""
