@@ -1,0 +1,151 @@
+"""The bootstrap: resampled counts, macro F1 of thousands of them at once, and intervals from what was drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+BLOCK = 1 << 21  # numbers held at a time, 16 MB: thousands of resamples of many rows would not fit in memory
+
+
+def tabulate(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the distinct rows of integer columns of one length.
+
+    Returns:
+        The cells that occur, int [K, len(columns)] in ascending order, and their counts, int [K].
+    """
+    import numpy as np
+
+    cells, counts = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
+    return cells, counts
+
+
+def resampled_counts(counts: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw the cell counts of row resamples, in blocks of int [b, K] whose b add up to `resamples`.
+
+    Drawing n rows with replacement from n and counting their cells is one draw from the multinomial
+    distribution with the cells' shares, so a statistic of counts needs no rows: the same bootstrap (Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6), at a cost that does not grow with n.
+    """
+    total = int(counts.sum())
+    shares = counts / total
+    block = max(BLOCK // len(counts), 1)
+    for begin in range(0, resamples, block):
+        yield rng.multinomial(total, shares, size=min(block, resamples - begin))
+
+
+def resampled_rows(rows: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw how often each row is in a resample of as many rows, in blocks of int [b, rows]."""
+    import numpy as np
+
+    block = max(BLOCK // rows, 1)
+    for begin in range(0, resamples, block):
+        size = min(block, resamples - begin)
+        drawn = rng.integers(rows, size=(size, rows)) + rows * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
+
+
+def macro_f1(counts: np.ndarray, labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return macro F1 of many tables of counts: the mean of F1 = 2 TP / (labelled + predicted) over classes.
+
+    As in `metrics_of`, over the classes that occur in the table as label or prediction.
+
+    Args:
+        counts: rows in each cell, [B, K].
+        labels: class index of each cell, int [K].
+        predicted: predicted class index of each cell, int [K].
+
+    Returns:
+        float [B].
+    """
+    import numpy as np
+
+    classes = np.arange(n_classes)
+    is_label = (labels[:, None] == classes).astype(np.float64)
+    is_predicted = (predicted[:, None] == classes).astype(np.float64)
+    exact = counts.astype(np.float64)
+    twice_right = 2 * (exact @ (is_label * is_predicted))
+    touched = exact @ (is_label + is_predicted)
+    scores = np.divide(twice_right, touched, out=np.zeros_like(touched), where=touched > 0)
+    return scores.sum(axis=1) / np.maximum((touched > 0).sum(axis=1), 1)
+
+
+def one_left_out(counts: np.ndarray) -> np.ndarray:
+    """Return the tables that lack one row of each cell in turn, int [K, K]; each stands for counts[k] rows."""
+    import numpy as np
+
+    return counts - np.eye(len(counts), dtype=counts.dtype)
+
+
+def percentile_interval(drawn: np.ndarray, level: float = LEVEL) -> list[float]:
+    """Return the middle `level` of what was drawn, [low, high] (Efron and Tibshirani 1993, 13.3)."""
+    import numpy as np
+
+    tail = (1 - level) / 2
+    return [float(limit) for limit in np.quantile(drawn, [tail, 1 - tail])]
+
+
+class Bca:
+    """Bias-corrected and accelerated limits (Efron, JASA 82 (1987) 171-185; Efron and Tibshirani 1993, 14.3).
+
+    Where classes are few or rare, macro F1 of resamples lies below that of the data, and plain percentiles
+    with it. Simulated with eight classes as unequal as those of Reuters R8 (600 samples each, 95 % asked):
+    96.7 % covered of 2,189 rows (percentiles 95.3 %), 93.8 % of 600 (92.5 %), but 86 % of 100 (86 %).
+    """
+
+    def __init__(self, value: float, drawn: np.ndarray, left_out: np.ndarray, weights: np.ndarray) -> None:
+        """Take a statistic, its resamples, and its jackknife.
+
+        Args:
+            value: the statistic of the data.
+            drawn: of each resample, [B].
+            left_out: of the data without one row, by cell, [K].
+            weights: rows in each cell, [K].
+        """
+        import numpy as np
+
+        self._drawn = drawn
+        self._normal = NormalDist()
+        self.defined = bool(drawn.max() > drawn.min())
+        """False where every resample gave the same: without a mistake the bootstrap knows of no spread."""
+        self._bias = self._quantile_of(value)
+        deviations = np.average(left_out, weights=weights) - left_out
+        spread = float((weights * deviations**2).sum())
+        skew = float((weights * deviations**3).sum())
+        self._acceleration = skew / (6 * spread**1.5) if spread > 0 else 0.0
+
+    def interval(self, level: float = LEVEL) -> list[float] | None:
+        """Return [low, high] (equation 14.10), None where it is not defined."""
+        import numpy as np
+
+        if not self.defined:
+            return None
+        shares = []
+        for tail in ((1 - level) / 2, (1 + level) / 2):
+            reach = self._bias + self._normal.inv_cdf(tail)
+            # Past this pole, met only with absurdly skewed statistics, the limit is the extreme one.
+            shares.append(self._normal.cdf(self._bias + reach / max(1 - self._acceleration * reach, 1e-6)))
+        return [float(limit) for limit in np.quantile(self._drawn, shares)]
+
+    def p_value(self) -> float:
+        """Return the two-sided level at which the interval just touches 0: equation 14.10 solved for it.
+
+        1 where it is not defined.
+        """
+        if not self.defined:
+            return 1.0
+        reach = self._quantile_of(0.0) - self._bias
+        below = self._normal.cdf(reach / max(1 + self._acceleration * reach, 1e-6) - self._bias)
+        return min(1.0, 2 * min(below, 1 - below))
+
+    def _quantile_of(self, value: float) -> float:
+        """Return the normal quantile of the share drawn below `value`; ties count half, none is never 0."""
+        below = float((self._drawn < value).sum() + 0.5 * (self._drawn == value).sum())
+        size = len(self._drawn)
+        return self._normal.inv_cdf((min(max(below, 0.5), size - 0.5)) / size)

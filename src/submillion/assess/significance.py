@@ -1,0 +1,132 @@
+"""How sure one may be of scores and of differences: intervals by split and class, paired tests, Holm's rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from submillion.assess.resample import (
+    LEVEL,
+    RESAMPLES,
+    Bca,
+    macro_f1,
+    one_left_out,
+    resampled_counts,
+    tabulate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def paired(
+    labels: Sequence[int] | np.ndarray,
+    predicted_a: Sequence[int] | np.ndarray,
+    predicted_b: Sequence[int] | np.ndarray,
+    n_classes: int,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Compare two classifiers on the same rows; differences are a minus b, as shares.
+
+    Args:
+        labels: class index per row, [N], N at least 1.
+        predicted_a: predicted class of each row by the one, [N].
+        predicted_b: by the other, [N].
+        n_classes: how many classes there are.
+        rng: where the bootstrap draws from; the same state gives the same answer.
+        resamples: of the bootstrap.
+
+    Returns:
+        `rows`, `level` (0.95), `resamples`;
+        `only_a` and `only_b`: rows that only the one got right;
+        `accuracy`: {`a`, `b`, `difference`, `interval`, `p`, `bootstrap_interval`}. The interval is that of
+        `difference_interval`, p the exact one of `mcnemar`; the paired bootstrap's interval (BCa) stands
+        beside them as a check that shares no assumption with them;
+        `macro_f1`: {`a`, `b`, `difference`, `interval`, `p`} by the paired bootstrap (BCa).
+        A bootstrap interval is None, and its p 1, where no resample differs from another.
+    """
+    import numpy as np
+
+    truth, first, second = (np.asarray(column) for column in (labels, predicted_a, predicted_b))
+    cells, counts = tabulate(truth, first, second)
+    of_label, of_first, of_second = cells.T
+    right = (of_first == of_label).astype(np.float64), (of_second == of_label).astype(np.float64)
+    only_a, only_b = (int(counts[(right[i] > right[1 - i])].sum()) for i in (0, 1))
+
+    def differences(tables: np.ndarray) -> np.ndarray:
+        """Return difference in accuracy and in macro F1 of each table, [B, 2]."""
+        accuracy = tables @ (right[0] - right[1]) / tables.sum(axis=1)
+        first_f1 = macro_f1(tables, of_label, of_first, n_classes)
+        second_f1 = macro_f1(tables, of_label, of_second, n_classes)
+        return np.stack([accuracy, first_f1 - second_f1], axis=1)
+
+    here = differences(counts[None])[0]
+    drawn = np.concatenate([differences(tables) for tables in resampled_counts(counts, resamples, rng)])
+    left_out = differences(one_left_out(counts)) if len(truth) > 1 else np.zeros((len(counts), 2))
+    by_accuracy, by_f1 = (Bca(here[i], drawn[:, i], left_out[:, i], counts) for i in (0, 1))
+    return {
+        "rows": len(truth),
+        "level": LEVEL,
+        "resamples": resamples,
+        "only_a": only_a,
+        "only_b": only_b,
+        "accuracy": {
+            "a": float(right[0] @ counts) / len(truth),
+            "b": float(right[1] @ counts) / len(truth),
+            "difference": (only_a - only_b) / len(truth),
+            "interval": list(difference_interval(only_a, only_b, len(truth))),
+            "p": mcnemar(only_a, only_b),
+            "bootstrap_interval": by_accuracy.interval(),
+        },
+        "macro_f1": {
+            "a": float(macro_f1(counts[None], of_label, of_first, n_classes)[0]),
+            "b": float(macro_f1(counts[None], of_label, of_second, n_classes)[0]),
+            "difference": float(here[1]),
+            "interval": by_f1.interval(),
+            "p": by_f1.p_value(),
+        },
+    }
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the exact two-sided p of McNemar's test: are the rows that one alone got right split evenly?
+
+    Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947) 153-157; exact: only_a is binomial with 1/2 out of only_a + only_b.
+    Recommended for two classifiers and one test set by T. G. Dietterich, Neural Computation 10 (1998) 1895.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+
+
+def difference_interval(only_a: int, only_b: int, rows: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval of the difference of two accuracies on the same rows, as shares.
+
+    A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions",
+    Statistics in Medicine 24 (2005) 729-740: the normal interval after half a row is added to each of the
+    four cells. It has a width even where both are right on the same rows, which the bootstrap has not.
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    total = rows + 2
+    centre = (only_a - only_b) / total
+    reach = z * math.sqrt(only_a + only_b + 1 - (only_a - only_b) ** 2 / total) / total
+    return max(centre - reach, -1.0), min(centre + reach, 1.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, in the order given.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
+    (1979) 65-70: the k-th smallest of m is multiplied by m - k + 1, and none may be below a smaller one's.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected
