@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from submillion.assess.metrics import wilson
 from submillion.assess.resample import (
     LEVEL,
     RESAMPLES,
@@ -19,6 +20,57 @@ from submillion.assess.resample import (
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from submillion.assess.context import RunContext
+
+SPLITS = ("validation", "test")
+
+
+def analyse(context: RunContext) -> dict[str, Any]:
+    """Say how sure one may be of the run's scores on its own labelled splits.
+
+    Returns:
+        `level` (0.95, of every interval), `resamples`, and `splits`: {split: scores}, where scores are
+        `rows`;
+        `accuracy`: {`value`, `interval`}, Wilson's;
+        `macro_f1`: {`value`, `interval`}, by the bootstrap of rows (BCa, see `resample.Bca`); None, not
+        known, where no resample differs from another, as on a split without a mistake;
+        `per_class`: {name: {`support`, `predicted`, `precision`, `recall`, `f1`}}, the last three
+        {`value`, `interval`}, both None where the class was never predicted, or has no rows, or neither.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(context.seed)
+    found = {}
+    for split, saved in labelled_splits(context).items():
+        cells, counts = tabulate(saved["labels"], saved["predicted"])
+        found[split] = _scores(cells, counts, context.labels, rng)
+    return {"level": LEVEL, "resamples": RESAMPLES, "splits": found}
+
+
+def labelled_splits(context: RunContext) -> dict[str, dict[str, Any]]:
+    """Return the saved predictions of those of the run's own splits that have labels, and rows.
+
+    Files scored later are left out: what an analysis says must not change because something else was scored.
+    """
+    present = context.run.prediction_splits()
+    saved = {split: context.predictions(split) for split in SPLITS if split in present}
+    return {name: split for name, split in saved.items() if split["labels"] is not None and split["ids"]}
+
+
+def f1_interval(right: int, touched: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval of a class's F1.
+
+    F1 = 2 J / (1 + J), where J is the share of right rows among those that have the class as label or
+    prediction; Wilson's interval of J is carried over. Unlike the bootstrap's it has a width where every row
+    is right. Lam, Gopal and Qian 2023, arXiv:2309.14621: the "Wilson indirect" method.
+
+    Args:
+        right: rows labelled and predicted as the class.
+        touched: rows labelled or predicted as the class.
+    """
+    low, high = wilson(right, touched, level)
+    return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
 def paired(
@@ -130,3 +182,46 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
         corrected[index] = highest
     return corrected
+
+
+def _scores(
+    cells: np.ndarray, counts: np.ndarray, names: Sequence[str], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return one split's scores as `analyse` documents them."""
+    import numpy as np
+
+    labels, predicted = cells.T
+    rows, right = int(counts.sum()), counts * (labels == predicted)
+
+    def macro(tables: np.ndarray) -> np.ndarray:
+        return macro_f1(tables, labels, predicted, len(names))
+
+    value = float(macro(counts[None])[0])
+    drawn = np.concatenate([macro(tables) for tables in resampled_counts(counts, RESAMPLES, rng)])
+    interval = Bca(value, drawn, macro(one_left_out(counts)), counts).interval() if rows > 1 else None
+    per_class = {}
+    for index, name in enumerate(names):
+        support, answers = int(counts[labels == index].sum()), int(counts[predicted == index].sum())
+        hits = int(right[labels == index].sum())
+        touched = support + answers - hits
+        f1 = 2 * hits / (support + answers) if touched else None
+        per_class[name] = {
+            "support": support,
+            "predicted": answers,
+            "precision": _share(hits, answers),
+            "recall": _share(hits, support),
+            "f1": {"value": f1, "interval": list(f1_interval(hits, touched)) if touched else None},
+        }
+    return {
+        "rows": rows,
+        "accuracy": _share(int(right.sum()), rows),
+        "macro_f1": {"value": value, "interval": interval},
+        "per_class": per_class,
+    }
+
+
+def _share(successes: int, trials: int) -> dict[str, Any]:
+    """Return a share and its interval; None for both where nothing was tried."""
+    if not trials:
+        return {"value": None, "interval": None}
+    return {"value": successes / trials, "interval": list(wilson(successes, trials))}
