@@ -16,8 +16,9 @@ _BEFORE_DASH = re.compile(
 )
 _AT_END = re.compile(r"\(\s*(?P<name>[^()\n:;]{2,40}?)\s*\)\W*\Z")
 # `AP - `, `washingtonpost.com - ` at the beginning of the text, of a line or of a sentence.
+_NAME_WORD = r"\w(?:[\w.&/'\u2019-]*\w)?"
 _OPENING = re.compile(
-    rf"(?:\A|[\n.!?\"'\u201d\u2019)\]]\s*)(?P<name>\w[\w.&/'\u2019-]*(?: \w[\w.&/'\u2019-]*){{0,3}})\s+{_DASH}\s"
+    rf"(?:\A|[\n.!?\"'\u201d\u2019)\]]\s*)(?P<name>{_NAME_WORD}(?: {_NAME_WORD}){{0,3}})\s+{_DASH}\s"
 )
 _ANYWHERE = re.compile(r"\(\s*(?P<name>[^()\n:;]{2,40}?)\s*\)")
 _DOMAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|info|news|tv|edu|gov|[a-z]{2})", re.IGNORECASE)

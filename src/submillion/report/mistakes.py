@@ -138,7 +138,10 @@ def deletion(curve: Sequence[Mapping[str, Any]], title: str) -> Figure:
                 ends = [100 * step[key]["low"], 100 * step[key]["high"]]
                 axes.plot([place + offset] * 2, ends, color=colour, linewidth=1.2, zorder=2)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    axes.set_xticks(places, [f"{step['words']}\n{step['texts']} texts" for step in curve])
+    axes.set_xticks(
+        places,
+        [f"{step['words']}\n{step['texts']} {'text' if step['texts'] == 1 else 'texts'}" for step in curve],
+    )
     axes.set_xlim(-0.4, len(curve) - 0.6)
     axes.set_xlabel("words deleted")
     axes.set_ylabel("fall of the answer's\nprobability (points)")
