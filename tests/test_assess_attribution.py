@@ -150,6 +150,24 @@ def test_what_was_changed_afterwards_is_not_confirmed(
     assert recheck(context, changed) != changed
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda found: found.pop("texts"),
+        lambda found: found["texts"][0].pop("score"),
+        lambda found: found["texts"][0].update(words=[["word"]]),
+        lambda found: found["texts"][0].update(words=[["word", None]]),
+        lambda found: found["texts"][0]["deletions"][0].pop("top"),
+        lambda found: found["texts"][0].update(score="high"),
+    ],
+)
+def test_a_damaged_analysis_is_refused(context: RunContext, found: dict[str, Any], damage: Any) -> None:
+    damaged = copy.deepcopy(found)
+    damage(damaged)
+    with pytest.raises(BadInput, match="attribution.json: expected texts with words"):
+        recheck(context, damaged)
+
+
 def test_texts_that_cannot_be_explained_are_passed_over(
     context: RunContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

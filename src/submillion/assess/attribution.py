@@ -98,15 +98,19 @@ def recheck(context: RunContext, found: Mapping[str, Any]) -> dict[str, Any]:
     `baseline_token`; only explaining anew could tell whether they are right.
 
     Raises:
-        BadInput: predictions without labels, or texts that are not those that were predicted.
+        BadInput: predictions without labels, texts that are not those that were predicted, or a `found` that
+            lacks what is copied.
     """
     chosen, facts = choose(context)
-    measured = {
-        text.get("row"): {key: text.get(key) for key in MEASURED}
-        | {"weights": [weight for _, weight in text.get("words", [])]}
-        for text in found.get("texts", [])
-    }
-    return _report(context, chosen, facts, measured, found.get("baseline_token"))
+    try:
+        measured = {text["row"]: _known(text) for text in found["texts"]}
+        return _report(context, chosen, facts, measured, found["baseline_token"])
+    except (KeyError, TypeError, ValueError) as error:
+        where = str(context.run.analysis_file("attribution"))
+        problem = Problem(
+            where, "texts with words, weights and deletions", f"{type(error).__name__}: {error}"
+        )
+        raise BadInput(problem) from error
 
 
 def choose(context: RunContext) -> tuple[dict[int, str], dict[str, Any]]:
@@ -165,6 +169,11 @@ def _measure(context: RunContext, explainer: Explainer, row: int) -> dict[str, A
         ],
         "weights": by_word.tolist(),
     }
+
+
+def _known(text: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was measured of a text out of what was written of it."""
+    return {key: text[key] for key in MEASURED} | {"weights": [float(weight) for _, weight in text["words"]]}
 
 
 def _without(pieces: Pieces, words: np.ndarray) -> list[int]:
