@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-RESAMPLES = 10_000
+RESAMPLES = 10_000  # of counts
+ROW_RESAMPLES = 1_000  # of whole rows, which cost more
 LEVEL = 0.95
 BLOCK = 1 << 21  # numbers held at a time, 16 MB: thousands of resamples of many rows would not fit in memory
 
@@ -84,7 +85,7 @@ def one_left_out(counts: np.ndarray) -> np.ndarray:
 
 
 def percentile_interval(drawn: np.ndarray, level: float = LEVEL) -> list[float]:
-    """Return the middle `level` of what was drawn, [low, high] (Efron and Tibshirani 1993, 13.3)."""
+    """Return the middle `level` of what was drawn, [low, high] (Efron and Tibshirani 1993, chapter 13)."""
     import numpy as np
 
     tail = (1 - level) / 2
