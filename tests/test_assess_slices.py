@@ -26,6 +26,15 @@ def test_one_stratum_is_fishers_test(wrong: int, rows: int, rest_wrong: int, res
     assert p == pytest.approx(fisher_exact(table).pvalue, rel=1e-6, abs=1e-12)
 
 
+def test_many_rows() -> None:
+    table = [[500, 3500], [1200, 9800]]
+    p = exact_p(np.array([1700]), np.array([15_000]), np.array([4000]), 500)
+    assert p == pytest.approx(fisher_exact(table).pvalue, rel=1e-6)
+    halves = np.array([9000]), np.array([18_000]), np.array([9000])
+    assert exact_p(*halves, 9000) == 0.0  # too improbable for a number
+    assert exact_p(*halves, 4500) == pytest.approx(1.0)
+
+
 def test_two_strata_by_enumeration() -> None:
     # Five rows of one class (2 wrong), four of another (1 wrong); the group has three and two of them.
     def outcomes(rows: int, wrong: int, drawn: int) -> list[int]:
