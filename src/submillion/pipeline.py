@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.fit.loop import FitResult
     from submillion.fit.workers import Workers
-    from submillion.model.classifier import Classifier
-    from submillion.model.execution import Execution
-    from submillion.model.precision import Precision
+    from submillion.model.opening import OpenedRun
     from submillion.sources.fetch import FetchedEncoder
 
 
@@ -172,6 +170,7 @@ def _run(work: Work, resume: bool) -> Outcome:
     from submillion.fit.loop import fit
     from submillion.model.classifier import build
     from submillion.model.execution import open_execution
+    from submillion.model.opening import OpenedRun
     from submillion.model.precision import choose
 
     recipe, run, corpus = work.recipe, work.run, work.corpus
@@ -210,21 +209,18 @@ def _run(work: Work, resume: bool) -> Outcome:
     metrics = {}
     if work.workers.is_main:
         classifier.save_adapter(run.adapter)
-        metrics = _assess(work, classifier, execution, tokens, precision, result)
+        opened = OpenedRun(
+            classifier, tokenizer, corpus.label_names, recipe.data.max_length, precision, execution
+        )
+        metrics = _assess(work, opened, tokens, result)
     work.workers.wait()
     return Outcome(run, metrics, work.counted.trainable, result.interrupted)
 
 
-def _assess(
-    work: Work,
-    classifier: Classifier,
-    execution: Execution,
-    tokens: dict[str, Tokens],
-    precision: Precision,
-    result: FitResult,
-) -> dict[str, Any]:
-    """Save each split's predictions once; compute metrics, figures and card from the saved files."""
-    from submillion import report
+def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: FitResult) -> dict[str, Any]:
+    """Save each split's predictions once; compute metrics, analysis and report from the saved files."""
+    from submillion import reporting
+    from submillion.assess.context import RunContext
     from submillion.assess.score import assess_run
     from submillion.model.infer import predict_probabilities
 
@@ -235,12 +231,12 @@ def _assess(
         splits.append(corpus.test)
     for split in splits:
         probabilities = predict_probabilities(
-            classifier,
+            opened.classifier,
             tokens[split.name],
             work.recipe.train.eval_batch_size,
-            precision,
+            opened.precision,
             progress=not work.quiet,
-            execution=execution,
+            execution=opened.execution,
         )
         hashes = [split.text_sha256(row) for row in range(len(split))]
         run.save_predictions(split.name, split.ids, hashes, split.labels, probabilities, corpus.label_names)
@@ -250,7 +246,7 @@ def _assess(
         training=result.to_json(),
         notices=notices.taken(),
     )
-    report.write(run.path)
+    reporting.after_training(RunContext(run, corpus, opened, progress=not work.quiet))
     return metrics
 
 

@@ -41,18 +41,11 @@ PARTS = {
         Part(
             "confidence",
             "calibration",
-            "Do its probabilities mean what they say, and when should it not answer?",
+            "Do its probabilities mean what they say, and when should it be silent?",
         ),
         Part("intervals", "significance", "How sure may one be of its scores?"),
-        Part("baseline", "baseline", "What would one have had for nothing?"),
-        Part("probe", "probe", "What does the encoder know without any adapter?", slow=True),
         Part("errors", "errors", "Where does it fail?"),
         Part("attribution", "attribution", "Which words drive its answers?", slow=True),
-        Part(
-            "duplicates", "duplicates", "Are there near twins inside the data, and do they flatter the score?"
-        ),
-        Part("noise", "noise", "Which labels look wrong?", slow=True),
-        Part("audit", "audit", "Whom may it hurt, and what does it say outside its domain?", slow=True),
     )
 }
 COST = "cost"

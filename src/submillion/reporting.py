@@ -1,0 +1,70 @@
+"""From a run's saved predictions to its report: the parts of the analysis, figures and card, and its seal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from submillion import notices, report
+from submillion.assess import parts
+from submillion.assess.context import RunContext
+from submillion.errors import SubmillionError
+from submillion.rundir import RunDir
+
+EVERY = "all"
+
+
+def after_training(context: RunContext) -> None:
+    """Make the quick parts of a finished run's analysis, seal its files, draw its figures and write its card.
+
+    A part that cannot be made is told in a notice, and the report calls it not measured: the training stands.
+    """
+    for name in parts.quick_parts():
+        try:
+            parts.analyse(context, [name])
+        except SubmillionError as error:
+            notices.say("not_analysed", f"the analysis has no part '{name}': {error}", part=name)
+    context.run.update_manifest(notices=notices.taken())
+    context.run.seal()
+    report.write(context.run.path)
+
+
+def remake(
+    path: str | Path,
+    names: Sequence[str] = (),
+    answer_at: float | None = None,
+    progress: bool = False,
+) -> Path:
+    """Make parts of a run's analysis, then draw its figures and write its card anew.
+
+    Args:
+        path: a run directory.
+        names: parts to make (`all` is every one); none of them draws and writes from what is there.
+        answer_at: the accuracy that the abstain policy is to reach; makes the part `confidence`.
+
+    Returns:
+        The card.
+
+    Raises:
+        BadInput: no run, an unknown part, or data or encoder that are not the run's any more.
+    """
+    context = RunContext.open(path, progress=progress, answer_at=answer_at)
+    wanted = list(parts.PARTS) if EVERY in names else list(dict.fromkeys(names))
+    if answer_at is not None and "confidence" not in wanted:
+        wanted.insert(0, "confidence")
+    parts.analyse(context, wanted)
+    if wanted:
+        context.run.seal(context.run.analysis)
+    return report.write(context.run.path)
+
+
+def evaluate(path: str | Path, data: str | Path, **options: Any) -> dict[str, Any]:
+    """Score a run on a further labelled file, as `assess.evaluate` does, and bring its report up to date."""
+    from submillion.assess.evaluate import evaluate as evaluate_file
+
+    metrics = evaluate_file(path, data, **options)
+    run = RunDir.open(path)
+    run.seal(run.predictions)
+    report.write(run.path)
+    return metrics

@@ -1,0 +1,6 @@
+"""Whether the claims hold: those of a run, recomputed from its files, and those of anybody, by arithmetic."""
+
+from submillion.verify.run import verify
+from submillion.verify.verdict import Check, Verdict
+
+__all__ = ["Check", "Verdict", "verify"]

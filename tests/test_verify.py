@@ -1,0 +1,174 @@
+"""What verify finds: nothing in a run as it was left, and each thing that was changed in it, by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from submillion import pipeline
+from submillion.errors import BadInput
+from submillion.recipe import Recipe
+from submillion.rundir import RunDir
+from submillion.verify import Verdict, verify
+from tiny import tiny_encoder, tiny_texts
+
+
+def write_rows(file: Path, rows: int, seed: int) -> None:
+    texts, labels = tiny_texts(rows, seed)
+    lines = [f"{text},class {label}" for text, label in zip(texts, labels, strict=True)]
+    file.write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny encoder, data and one finished run on them."""
+    home = tmp_path_factory.mktemp("house")
+    tiny_encoder(home / "encoder")
+    write_rows(home / "train.csv", 160, 0)
+    write_rows(home / "test.csv", 40, 1)
+    (home / "tiny.yaml").write_text(
+        f"encoder: {{source: {home / 'encoder'}}}\n"
+        f"data: {{train: {home / 'train.csv'}, test: {home / 'test.csv'}, max_length: 32}}\n"
+        "lora: {r: 4, alpha: 8, targets: [all-linear], layers: top-1}\n"
+        "train: {epochs: 2, batch_size: 8, learning_rate: 1e-2, patience: 0, log_every: 2}\n",
+        encoding="utf-8",
+    )
+    pipeline.train(Recipe.load(home / "tiny.yaml"), home / "run", quiet=True)
+    return home
+
+
+@pytest.fixture
+def run(house: Path, tmp_path: Path) -> RunDir:
+    """A copy of the run, to be changed."""
+    shutil.copytree(house / "run", tmp_path / "run")
+    return RunDir.open(tmp_path / "run")
+
+
+def failing(verdict: Verdict) -> set[str]:
+    return {check.name for check in verdict.failing}
+
+
+def change_json(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    value = json.loads(file.read_text(encoding="utf-8"))
+    change(value)
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def test_a_run_as_it_was_left_holds(run: RunDir) -> None:
+    verdict = verify(run.path, full=True)
+    assert verdict.holds, verdict.render()
+    looked = {check.name for check in verdict.checks}
+    assert looked >= {"layout", "hashes", "budget", "data", "rows", "metrics", "analysis", "pages", "again"}
+    assert all(check.holds is not None for check in verdict.checks), verdict.render()
+
+
+def change_prediction(run: RunDir) -> None:
+    """Turn the first wrong answer of the test rows into a right one."""
+    file = run.prediction_file("test")
+    table = pq.read_table(file)
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    probabilities = [name for name in table.column_names if name.startswith("p_")]
+    row = next(at for at, (a, b) in enumerate(zip(columns["label"], columns["predicted"])) if a != b)
+    given, true = probabilities[columns["predicted"][row]], probabilities[columns["label"][row]]
+    columns[given][row], columns[true][row] = columns[true][row], columns[given][row]
+    columns["predicted"][row] = columns["label"][row]
+    pq.write_table(pa.table(columns, schema=table.schema), file)
+
+
+def change_text(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_changed_prediction_is_found(run: RunDir) -> None:
+    change_prediction(run)
+    assert failing(verify(run.path, full=True)) >= {"hashes", "metrics", "analysis", "pages", "again"}
+
+
+def test_a_changed_prediction_is_found_when_everything_was_made_to_fit_it(run: RunDir) -> None:
+    """Hashes, metrics, analysis and card follow the forged answer; the adapter does not."""
+    from submillion import reporting
+    from submillion.assess.score import assess_run
+
+    change_prediction(run)
+    assess_run(run)
+    reporting.remake(run.path, ["confidence", "intervals", "errors"])
+    run.seal()
+    verdict = verify(run.path, full=True)
+    assert failing(verdict) == {"again"}, verdict.render()
+
+
+def test_a_changed_metric_is_found_with_its_path(run: RunDir) -> None:
+    change_json(run.metrics, lambda metrics: metrics["test"].update(accuracy=0.999))
+    verdict = verify(run.path, rows=0)
+    assert failing(verdict) == {"metrics", "pages"}, verdict.render()
+    assert "test.accuracy" in verdict.render() and "0.999" in verdict.render()
+
+
+def test_a_changed_analysis_is_found_even_with_its_hash(run: RunDir) -> None:
+    change_json(run.analysis_file("intervals"), lambda found: found.update(level=0.5))
+    run.seal()
+    verdict = verify(run.path, rows=0)
+    assert "analysis" in failing(verdict) and "level" in verdict.render()
+
+
+def test_a_changed_byte_of_the_adapter_is_found(run: RunDir) -> None:
+    file = run.adapter / "adapter_model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 0x40  # in the last number's exponent
+    file.write_bytes(data)
+    assert failing(verify(run.path, full=True)) >= {"hashes", "checkpoint", "again"}
+
+
+def test_a_changed_number_of_the_card_is_found(run: RunDir) -> None:
+    trainable = f"{run.read_manifest()['budget']['trainable']:,}"
+    change_text(run.card, f"It trains {trainable} parameters", "It trains 42 parameters")
+    verdict = verify(run.path, rows=0)
+    assert failing(verdict) == {"pages"} and "README.md: line" in verdict.render()
+
+
+def test_a_changed_recipe_is_found_even_with_its_hash(run: RunDir) -> None:
+    change_text(run.recipe, "r: 4", "r: 3")
+    run.seal()
+    assert {"adapter", "budget"} & failing(verify(run.path, rows=0))
+
+
+def test_a_changed_budget_is_found(run: RunDir) -> None:
+    change_json(run.manifest, lambda manifest: manifest["budget"].update(trainable=17))
+    assert "budget" in failing(verify(run.path, rows=0))
+
+
+def test_changed_data_are_found(house: Path, run: RunDir) -> None:
+    file = house / "test.csv"
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before.replace(b"class 0", b"class 1", 1))
+        assert failing(verify(run.path, rows=0)) & {"data", "rows"}
+    finally:
+        file.write_bytes(before)
+
+
+def test_a_part_that_is_gone_is_found(run: RunDir) -> None:
+    shutil.rmtree(run.tokenizer)
+    assert failing(verify(run.path, rows=0)) >= {"layout", "hashes"}
+
+
+def test_rows_are_drawn_anew_unless_a_seed_is_given(run: RunDir) -> None:
+    first, second = verify(run.path, rows=3), verify(run.path, rows=3)
+    assert first.seed != second.seed
+    assert verify(run.path, rows=3, seed=7).seed == 7
+    assert verify(run.path, rows=0).seed is None
+
+
+def test_a_run_that_is_still_trained_is_refused(run: RunDir) -> None:
+    run.update_manifest(status="running")
+    with pytest.raises(BadInput, match="submillion resume"):
+        verify(run.path)
