@@ -60,7 +60,7 @@ def open_training(setting: Setting, execution: str, all_linear: bool = False, la
         layers: which layers are adapted; the output of those below is computed beforehand and kept.
     """
     texts = read_texts(setting)
-    recipe = _recipe(setting, execution, all_linear, layers)
+    recipe = recipe_of(setting, execution, all_linear, layers)
     workers = Workers.start()
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe)
@@ -133,7 +133,7 @@ def _prefix(
 def open_inference(setting: Setting, execution: str) -> Opened:
     """Predict as `submillion predict` does."""
     texts = read_texts(setting)
-    recipe = _recipe(setting, execution)
+    recipe = recipe_of(setting, execution)
     Workers.start()
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
@@ -153,7 +153,8 @@ def open_inference(setting: Setting, execution: str) -> Opened:
     return Opened(predict, [everything], [texts.longest, texts.grouped[0]], facts)
 
 
-def _recipe(setting: Setting, execution: str, all_linear: bool = False, layers: str = "all") -> Recipe:
+def recipe_of(setting: Setting, execution: str, all_linear: bool = False, layers: str = "all") -> Recipe:
+    """Return the recipe of a variant."""
     shape = ALL_LINEAR if all_linear else QUERY_VALUE
     return Recipe.model_validate(
         {

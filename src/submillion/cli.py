@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from submillion import __version__, notices
-from submillion.errors import BadInput, SubmillionError
+from submillion.errors import BadInput, Problem, SubmillionError
 
 INTERRUPTED = 130
 
@@ -55,6 +55,28 @@ def plan(
     layers: Annotated[str | None, typer.Option(help="Count these layers: all, top-N or 0,1,2.")] = None,
     head: Annotated[str | None, typer.Option(help="Count this head: stock, linear or lora.")] = None,
     sets: Sets = None,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed",
+            help="Also tell texts/s and hours on this machine, measured for about two seconds. "
+            "Loads torch first, which takes some seconds more; still reads no weights.",
+        ),
+    ] = False,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --speed: training texts; the recipe's data where it is here, else AG News' 108,000.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        float | None,
+        typer.Option(min=1, help="With --speed: mean tokens per text; likewise, else AG News' 53."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="With --speed: passes over the texts; the recipe's, else 5.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what fits into the budget, or count one configuration. Reads no weights; exit code 3 when over."""
@@ -68,6 +90,12 @@ def plan(
         options={"r": r, "targets": targets, "layers": layers, "head": head},
         overrides=sets or [],
     )
+    if speed:
+        from submillion.fit.speed import with_speed
+
+        answer = with_speed(answer, rows=rows, tokens=tokens, epochs=epochs)
+    elif rows or tokens or epochs:
+        raise BadInput(Problem("plan", "--rows, --tokens and --epochs together with --speed", "no --speed"))
     if as_json:
         typer.echo(json.dumps(answer.to_json(), indent=2))
     else:
@@ -140,10 +168,10 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Score a run on a new labelled file; predictions and metrics are kept in the run under the split's name."""
-    from submillion.assess.evaluate import evaluate as evaluate_file
+    from submillion import reporting
 
     notices.set_quiet(quiet)
-    metrics = evaluate_file(
+    metrics = reporting.evaluate(
         run, data, name=name, text=text, label=label, thresholds=threshold or (), progress=not quiet
     )
     _print_metrics(metrics, as_json)
@@ -170,12 +198,51 @@ def predict(
 
 
 @app.command()
-def report(run: Run, quiet: Quiet = False) -> None:
-    """Draw the figures and write the model card anew from what the run directory holds."""
-    from submillion import report as reporting
+def report(
+    run: Run,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="PART",
+            help="Make this part of the analysis first: confidence, intervals, errors, attribution, or all. "
+            "Repeatable.",
+        ),
+    ] = None,
+    answer_at: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Accuracy that answers shall have; sets when predict --abstain is silent."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the report: model card and figures, from what the run directory holds."""
+    from submillion import reporting
 
     notices.set_quiet(quiet)
-    typer.echo(reporting.write(run))
+    typer.echo(reporting.remake(run, parts or [], answer_at=answer_at, progress=not quiet))
+
+
+@app.command()
+def verify(
+    run: Run,
+    rows: Annotated[int, typer.Option(min=0, help="Rows of each split to predict again.")] = 200,
+    full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw the rows of an earlier check again.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recompute what a run claims from its predictions, data and adapter; exit code 1 where it does not hold."""
+    from submillion import verify as verifying
+
+    notices.set_quiet(quiet)
+    verdict = verifying.verify(run, rows=rows, full=full, seed=seed, progress=not quiet)
+    typer.echo(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
+    if not verdict.holds:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from submillion.budget.count import Count, count
 from submillion.budget.planner import Plan, nearest, plan
-from submillion.budget.table import render_count, render_plans
+from submillion.budget.speed import Speed
+from submillion.budget.table import render_count, render_plans, render_speed
 from submillion.errors import BadInput, Problem
 from submillion.recipe import HeadRecipe, LoraRecipe, Recipe
 from submillion.sources.fetch import encoder_config, known_labels
@@ -24,6 +26,21 @@ class Answer:
     budget: int
     counted: Count | None
     plans: list[Plan]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The encoder's config.json."""
+    asked: LoraRecipe | None = None
+    """The adapters of the configuration that was counted."""
+    recipe: Recipe | None = None
+    """The recipe that was counted, if it was one."""
+    speeds: Sequence[Speed] = ()
+    """What each of `loras` takes on this machine, where it was measured."""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """How it was measured, and the `workload` that hours are told for."""
+
+    @property
+    def loras(self) -> list[LoraRecipe]:
+        """The adapters of all configurations: first the counted one, then those of the plans."""
+        return [*([self.asked] if self.asked else []), *(entry.lora for entry in self.plans)]
 
     @property
     def fits(self) -> bool:
@@ -31,20 +48,42 @@ class Answer:
         return self.counted is None or self.counted.fits
 
     def to_json(self) -> dict[str, Any]:
-        """Return the count's keys (`trainable`, `total`, `parts`, `budget`, `fits`) or `plans`."""
+        """Return the count's keys (`trainable`, `total`, `parts`, `budget`, `fits`) or `plans`.
+
+        Where speed was measured, each configuration has `speed`, and `measured` says how.
+        """
         head: dict[str, Any] = {"encoder": self.encoder, "labels": self.num_labels, "budget": self.budget}
+        mine, theirs = self._speeds()
         plans = [entry.to_json() for entry in self.plans]
+        for entry, speed in zip(plans, theirs, strict=False):
+            entry["speed"] = speed.to_json()
+        foot: dict[str, Any] = {"measured": dict(self.measured)} if self.speeds else {}
         if self.counted is None:
-            return head | {"plans": plans}
-        return head | self.counted.to_json() | ({} if self.fits else {"nearest": plans})
+            return head | {"plans": plans} | foot
+        if mine:
+            foot["speed"] = mine.to_json()
+        return head | self.counted.to_json() | ({} if self.fits else {"nearest": plans}) | foot
 
     def render(self) -> str:
         """Return the answer as plain text tables."""
         title = f"{self.encoder}, {self.num_labels} labels, budget {self.budget:,} trainable parameters"
-        if self.counted is None:
-            return f"{title}\n{render_plans(self.plans)}"
-        text = f"{title}\n{render_count(self.counted)}"
-        return text if self.fits else f"{text}\nNearest that fit:\n{render_plans(self.plans)}"
+        mine, theirs = self._speeds()
+        lines = [title]
+        if self.counted is not None:
+            lines.append(render_count(self.counted, mine))
+            if not self.fits:
+                lines.append("Nearest that fit:")
+        if self.plans or self.counted is None:
+            lines.append(render_plans(self.plans, theirs))
+        if self.speeds:
+            lines.append(render_speed(self.measured))
+        return "\n".join(lines)
+
+    def _speeds(self) -> tuple[Speed | None, Sequence[Speed]]:
+        """Return the speed of the counted configuration and those of the plans, as far as there are."""
+        if self.asked and self.speeds:
+            return self.speeds[0], self.speeds[1:]
+        return None, self.speeds
 
 
 def answer(
@@ -68,6 +107,7 @@ def answer(
     Raises:
         BadInput: contradictory or unknown values.
     """
+    resolved: Recipe | None = None
     given = {name: value for name, value in options.items() if value is not None}
     if recipe is not None:
         if given:
@@ -85,11 +125,11 @@ def answer(
         budget = budget or DEFAULT_BUDGET
         config = encoder_config(encoder)
         if not given:
-            return Answer(encoder, labels, budget, None, plan(config, labels, budget))
+            return Answer(encoder, labels, budget, None, plan(config, labels, budget), config)
         lora, head = _sections(given)
     counted = count(config, labels, lora, head, budget)
     plans = [] if counted.fits else nearest(config, labels, lora, head, budget)
-    return Answer(encoder, labels, budget, counted, plans)
+    return Answer(encoder, labels, budget, counted, plans, config, lora, resolved)
 
 
 def _sections(given: dict[str, Any]) -> tuple[LoraRecipe, HeadRecipe]:
