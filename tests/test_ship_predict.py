@@ -270,3 +270,56 @@ def test_outputs_that_cannot_be_are_refused(run: RunDir, tmp_path: Path) -> None
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="expected a run directory"):
         predict_file(tmp_path, write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv")
+
+
+# -- abstaining ----------------------------------------------------------------------------------------------
+
+
+def test_abstaining_leaves_unsure_rows_without_a_label(
+    run: RunDir, expected: np.ndarray, tmp_path: Path
+) -> None:
+    top = np.sort(expected.max(axis=1))
+    threshold = float(top[len(top) // 3 - 1] + top[len(top) // 3]) / 2
+    run.write_analysis("confidence", {"policy": {"target_accuracy": 0.9, "threshold": threshold}})
+    file = write(tmp_path / "in.jsonl", TEXTS)
+    predict_file(run.path, file, tmp_path / "out.csv", abstain=True)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as handle:
+        answered = [row["Label"] for row in csv.DictReader(handle)]
+    sure = expected.max(axis=1) >= threshold
+    assert answered == [
+        NAMES[best] if said else "" for best, said in zip(expected.argmax(axis=1), sure, strict=True)
+    ]
+    told = next(notice for notice in notices.taken() if notice["code"] == "abstained")
+    assert (told["abstained"], told["rows"]) == (len(TEXTS) // 3, len(TEXTS))
+
+
+@pytest.mark.parametrize("policy", [None, {"target_accuracy": 0.999, "threshold": None}])
+def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str, Any] | None) -> None:
+    run = RunDir.create(tmp_path / "run")
+    run.write_json(run.manifest, {})
+    if policy:
+        run.write_analysis("confidence", {"policy": policy})
+    with pytest.raises(BadInput, match="--answer-at"):
+        predict_file(run.path, write(tmp_path / "in.csv", TEXTS), tmp_path / "out.csv", abstain=True)
+
+
+def test_a_policy_changes_nothing_for_those_who_do_not_ask(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunDir, "read_analysis", lambda *_: {"policy": {"threshold": 1.1}})
+    file = write(tmp_path / "new.csv", TEXTS[:20])
+    predict_file(run.path, file, tmp_path / "out.csv")
+    assert all(line[1] for line in read(tmp_path / "out.csv"))
+    assert not any(notice["code"] == "abstained" for notice in notices.taken())
+    predict_file(run.path, file, tmp_path / "out.csv", with_confidence=True, abstain=True)
+    for line in read(tmp_path / "out.csv")[1:]:
+        assert line[1] == ""
+        assert float(line[2]) == max(map(float, line[3:])), "the confidence of a row without a label is told"
+
+
+def test_a_row_at_the_threshold_is_answered_and_its_float32_neighbour_below_is_not() -> None:
+    below = np.nextafter(np.float32(0.75), np.float32(0))
+    probabilities = np.array([[0.75, 0.25], [below, 0.25]], dtype=np.float32)
+    for threshold in (0.75, (float(below) + 0.75) / 2):
+        rows = predict.lines(["0", "1"], probabilities, ["a", "b"], False, threshold)
+        assert [label for _, label in rows] == ["a", ""]

@@ -39,6 +39,7 @@ def predict_file(
     batch_size: int = BATCH_SIZE,
     chunk_rows: int = CHUNK_ROWS,
     progress: bool = False,
+    abstain: bool = False,
 ) -> int:
     """Label every text of a file and write a csv with the header `ID,Label`, rows in input order.
 
@@ -51,21 +52,24 @@ def predict_file(
         batch_size: texts per forward pass.
         chunk_rows: rows held in memory at a time.
         progress: count the rows done on standard error.
+        abstain: leave the label empty where its probability is below the threshold of the run's policy;
+            `Confidence` and `p_<class>` are written all the same.
 
     Returns:
         Number of rows written.
 
     Raises:
-        BadInput: no run, no such file or column, nothing to label, or an output that cannot be.
+        BadInput: no run, no such file or column, nothing to label, an output that cannot be, or no policy.
         SubmillionError: the output could not be written.
     """
     opened_run = RunDir.open(run)
     place = _place(out, Path(file))
+    threshold = policy_threshold(opened_run) if abstain else 0.0
     chunks = chunked(iter_texts(file, text or text_columns(opened_run), READ_ROWS), chunk_rows)
     # The first rows are read before the model: what is wrong with the file is said at once, an empty one too.
     first = next(chunks)
     opened = open_run_classifier(opened_run)
-    rows = cut = 0
+    rows = cut = silent = 0
     with _output(place) as stream, _counting(progress) as advance:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header(opened.labels, with_confidence))
@@ -79,9 +83,17 @@ def predict_file(
                 progress=advance,
                 execution=opened.execution,
             )
-            writer.writerows(lines(ids, probabilities, opened.labels, with_confidence))
+            writer.writerows(lines(ids, probabilities, opened.labels, with_confidence, threshold))
+            silent += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
             rows += len(tokens)
             cut += tokens.truncated
+    if abstain:
+        notices.say(
+            "abstained",
+            f"{silent:,} of {rows:,} texts were left without a label: their confidence is below {threshold:.4f}.",
+            abstained=silent,
+            rows=rows,
+        )
     if cut:
         notices.say(
             "truncated_texts",
@@ -91,6 +103,24 @@ def predict_file(
             rows=rows,
         )
     return rows
+
+
+def policy_threshold(run: RunDir) -> float:
+    """Return the confidence below which the run's abstain policy gives no answer.
+
+    Raises:
+        BadInput: the run has no policy, or none that reaches the accuracy asked for.
+    """
+    policy = (run.read_analysis("confidence") or {}).get("policy") or {}
+    threshold = policy.get("threshold")
+    if threshold is None:
+        where = str(run.analysis_file("confidence"))
+        found = (
+            f"no threshold that reaches an accuracy of {policy['target_accuracy']:.2%}" if policy else "none"
+        )
+        remedy = f"Choose an accuracy that it can reach: submillion report {run.path} --answer-at 0.95."
+        raise BadInput(Problem(where, "an abstain policy", found, remedy))
+    return float(threshold)
 
 
 def chunked(reads: Iterable[Chunk], rows: int, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
@@ -115,15 +145,21 @@ def header(labels: Sequence[str], with_confidence: bool) -> list[str]:
 
 
 def lines(
-    ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str], with_confidence: bool
+    ids: Sequence[str],
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    with_confidence: bool,
+    threshold: float = 0.0,
 ) -> Iterator[list[str]]:
     """Give one output line per row; of equally probable classes the first is the label.
 
     Args:
         probabilities: float32 [N, C]; written with the nine digits that bring the same number back.
+        threshold: a label whose probability is below it is left empty.
     """
     for row_id, row, best in zip(ids, probabilities, probabilities.argmax(axis=1), strict=True):
-        line = [row_id, labels[best]]
+        # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
+        line = [row_id, labels[best] if float(row[best]) >= threshold else ""]
         if with_confidence:
             line += [f"{value:.9g}" for value in (row[best], *row)]
         yield line
