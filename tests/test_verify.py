@@ -75,7 +75,8 @@ def change_prediction(run: RunDir) -> None:
     table = pq.read_table(file)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     probabilities = [name for name in table.column_names if name.startswith("p_")]
-    row = next(at for at, (a, b) in enumerate(zip(columns["label"], columns["predicted"])) if a != b)
+    pairs = zip(columns["label"], columns["predicted"], strict=True)
+    row = next(at for at, (a, b) in enumerate(pairs) if a != b)
     given, true = probabilities[columns["predicted"][row]], probabilities[columns["label"][row]]
     columns[given][row], columns[true][row] = columns[true][row], columns[given][row]
     columns["predicted"][row] = columns["label"][row]

@@ -59,8 +59,8 @@ def plan(
         bool,
         typer.Option(
             "--speed",
-            help="Also tell texts/s and hours on this machine, measured for about two seconds. "
-            "Loads torch first, which takes some seconds more; still reads no weights.",
+            help="Also tell texts/s and hours on this machine, measured for some seconds with random weights; "
+            "reads none.",
         ),
     ] = False,
     rows: Annotated[
@@ -185,6 +185,13 @@ def predict(
     with_confidence: Annotated[
         bool, typer.Option("--with-confidence", help="Add Confidence and every class's probability.")
     ] = False,
+    abstain: Annotated[
+        bool,
+        typer.Option(
+            "--abstain",
+            help="No label where the confidence is below the run's threshold; see report --answer-at.",
+        ),
+    ] = False,
     text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -192,7 +199,9 @@ def predict(
     from submillion.ship.predict import predict_file
 
     notices.set_quiet(quiet)
-    rows = predict_file(run, file, out, with_confidence=with_confidence, text=text, progress=not quiet)
+    rows = predict_file(
+        run, file, out, with_confidence=with_confidence, text=text, progress=not quiet, abstain=abstain
+    )
     if not quiet and out != "-":
         typer.echo(f"{rows:,} rows -> {out}", err=True)
 

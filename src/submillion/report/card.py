@@ -62,6 +62,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "data": {"splits": {}} | parts["data"],
         "budget": {"parts": {}} | parts["budget"],
         "metadata": metadata(manifest, metrics),
+        **{part: run.read_analysis(part) for part in ("confidence", "intervals", "errors")},
         "manifest": manifest,
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
@@ -193,6 +194,7 @@ def _engine() -> jinja2.Environment:
     engine.filters |= {
         "fact": lambda value: _known(value, lambda known: f"{known:,}" if _is_count(known) else str(known)),
         "number": lambda value: _known(value, lambda known: f"{known:,.1f}"),
+        "estimate": lambda value: _known(value, _estimate),
         "decimal": lambda value: _known(value, lambda known: f"{known:.4f}"),
         "share": lambda value: _known(value, lambda known: f"{100 * known:.2f} %"),
         "duration": lambda value: _known(value, _duration),
@@ -211,6 +213,12 @@ def _known(value: Any, written: Callable[[Any], str]) -> str:
     import jinja2
 
     return NOT_MEASURED if value is None or isinstance(value, jinja2.Undefined) else written(value)
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    """Write a value of the analysis with its interval."""
+    low, high = found["interval"]
+    return f"{found['value']:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _is_count(value: Any) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.report import classes, curves
+from submillion.report import classes, curves, mistakes
 from submillion.report.style import house_style, save
 from submillion.rundir import RunDir, atomic_dir
 
@@ -45,7 +45,7 @@ def drawings(run: RunDir) -> list[Drawing]:
         found.append(Drawing("accuracy", title, lambda title: curves.accuracy(evaluated, best, title)))
     for split in run.prediction_splits():
         found += [replace(drawing, split=split) for drawing in _of_split(split, run.load_predictions(split))]
-    return found
+    return found + _of_analysis(run)
 
 
 def draw_all(run: RunDir) -> list[Path]:
@@ -53,7 +53,8 @@ def draw_all(run: RunDir) -> list[Path]:
 
     Returns:
         The files written, svg then png of each figure: `loss`, `accuracy`, and per split
-        `confusion_<split>_counts`, `_by_row`, `_by_column`, `classes_<split>` and `confidence_<split>`.
+        `confusion_<split>_counts`, `_by_row`, `_by_column`, `classes_<split>` and `confidence_<split>`;
+        of the analysis `confused_pairs`, `slices` and `deletion`, as far as it was made.
     """
     planned = drawings(run)
     written: list[Path] = []
@@ -104,3 +105,46 @@ def _of_split(split: str, saved: dict[str, Any]) -> list[Drawing]:
             lambda title: curves.confidence(top, labels == predicted, title),
         ),
     ]
+
+
+def _of_analysis(run: RunDir) -> list[Drawing]:
+    """Return the figures of those parts of the analysis that the run has and that found anything."""
+    drawn: list[Drawing] = []
+    errors, attribution = run.read_analysis("errors"), run.read_analysis("attribution")
+    if errors and errors["pairs"]:
+        rows = f"{errors['split']}, {errors['mistakes']:,} mistakes in {errors['rows']:,} rows"
+        pairs, in_all = errors["pairs"], errors["pairs_in_all"]
+        drawn.append(
+            Drawing(
+                "confused_pairs",
+                f"Confused pairs\n{rows}",
+                lambda title: mistakes.confused_pairs(pairs, title, in_all=in_all),
+                errors["split"],
+            )
+        )
+    slices = [
+        part | {"group": kind["title"]}
+        for kind in (errors or {"slices": {}})["slices"].values()
+        for part in kind["slices"]
+    ]
+    if errors and slices:
+        overall = errors["accuracy"]
+        drawn.append(
+            Drawing(
+                "slices",
+                f"Accuracy by kind of text\n{errors['split']}, {errors['rows']:,} rows; 95 % intervals",
+                lambda title: mistakes.accuracy_by_slice(slices, overall, title),
+                errors["split"],
+            )
+        )
+    curve = attribution["faithfulness"]["curve"] if attribution else []
+    if attribution and curve:
+        drawn.append(
+            Drawing(
+                "deletion",
+                f"What deleting words does to the answer\n{attribution['split']}, {len(attribution['texts'])} texts",
+                lambda title: mistakes.deletion(curve, title),
+                attribution["split"],
+            )
+        )
+    return drawn
