@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.report import classes, curves, mistakes
+from submillion.report import classes, curves, mistakes, reliability
 from submillion.report.style import house_style, save
 from submillion.rundir import RunDir, atomic_dir
 
@@ -54,7 +54,8 @@ def draw_all(run: RunDir) -> list[Path]:
     Returns:
         The files written, svg then png of each figure: `loss`, `accuracy`, and per split
         `confusion_<split>_counts`, `_by_row`, `_by_column`, `classes_<split>` and `confidence_<split>`;
-        of the analysis `confused_pairs`, `slices` and `deletion`, as far as it was made.
+        of the analysis `reliability_<split>`, `risk_coverage_<split>`,
+        `confused_pairs`, `slices` and `deletion`, as far as it was made.
     """
     planned = drawings(run)
     written: list[Path] = []
@@ -109,7 +110,7 @@ def _of_split(split: str, saved: dict[str, Any]) -> list[Drawing]:
 
 def _of_analysis(run: RunDir) -> list[Drawing]:
     """Return the figures of those parts of the analysis that the run has and that found anything."""
-    drawn: list[Drawing] = []
+    drawn = _of_confidence(run.read_analysis("confidence"))
     errors, attribution = run.read_analysis("errors"), run.read_analysis("attribution")
     if errors and errors["pairs"]:
         rows = f"{errors['split']}, {errors['mistakes']:,} mistakes in {errors['rows']:,} rows"
@@ -148,3 +149,27 @@ def _of_analysis(run: RunDir) -> list[Drawing]:
             )
         )
     return drawn
+
+
+def _of_confidence(found: dict[str, Any] | None) -> list[Drawing]:
+    return [
+        drawing for split in (found or {"splits": {}})["splits"] for drawing in _of_rated(found or {}, split)
+    ]
+
+
+def _of_rated(found: dict[str, Any], split: str) -> list[Drawing]:
+    rows = f"{split}, {found['splits'][split]['rows']:,} rows"
+    return [
+        Drawing(
+            f"reliability_{split}",
+            f"Accuracy at each confidence\n{rows}",
+            lambda title: reliability.reliability(found, split, title),
+            split,
+        ),
+        Drawing(
+            f"risk_coverage_{split}",
+            f"Wrong answers against answers given\n{rows}",
+            lambda title: reliability.risk_coverage(found, split, title),
+            split,
+        ),
+    ]
