@@ -46,6 +46,20 @@ def test_the_card_and_figures_tell_what_the_analysis_found(tmp_path: Path) -> No
     assert {"confused_pairs", "slices"} <= {drawing.name for drawing in drawings(run)}
 
 
+def test_an_estimate_without_an_interval_is_told_without_one(tmp_path: Path) -> None:
+    """Splits of a few rows have none."""
+    context = a_context(tmp_path)
+    run = context.run
+    run.update_manifest(name="made")
+    assess_run(run)
+    parts.analyse(context, ["intervals"])
+    found = run.read_analysis("intervals")
+    assert found is not None
+    found["splits"]["test"]["macro_f1"] = {"value": 0.25, "interval": None}
+    run.write_analysis("intervals", found)
+    assert "test 0.2500 (interval not measured)" in write_card(run).read_text(encoding="utf-8")
+
+
 def test_an_unknown_part_is_refused_with_the_nearest(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="Did you mean 'errors'"):

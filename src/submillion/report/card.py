@@ -216,7 +216,11 @@ def _known(value: Any, written: Callable[[Any], str]) -> str:
 
 
 def _estimate(found: Mapping[str, Any]) -> str:
-    """Write a value of the analysis with its interval."""
+    """Write a value of the analysis with its interval; too few rows give none."""
+    if found["value"] is None:
+        return NOT_MEASURED
+    if found["interval"] is None:
+        return f"{found['value']:.4f} (interval {NOT_MEASURED})"
     low, high = found["interval"]
     return f"{found['value']:.4f} ({low:.4f} to {high:.4f})"
 
