@@ -234,6 +234,26 @@ def report(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN [...]", help="Runs scored on the same rows.")
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="Split to compare on; test where all have it, else validation.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also draw it: svg and png with this name.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare runs on the same rows: exact McNemar, paired bootstrap, Holm's correction, spread over seeds."""
+    from submillion import reporting
+
+    compared = reporting.compare(runs, split=split, out=out)
+    typer.echo(json.dumps(compared.to_json(), indent=2) if as_json else compared.render())
+
+
+@app.command()
 def verify(
     run: Run,
     rows: Annotated[int, typer.Option(min=0, help="Rows of each split to predict again.")] = 200,

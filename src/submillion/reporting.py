@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from submillion import notices, report
 from submillion.assess import parts
 from submillion.assess.context import RunContext
 from submillion.errors import SubmillionError
 from submillion.rundir import RunDir
+
+if TYPE_CHECKING:
+    from submillion.assess.comparison import Comparison
 
 EVERY = "all"
 
@@ -68,3 +71,14 @@ def evaluate(path: str | Path, data: str | Path, **options: Any) -> dict[str, An
     run.seal(run.predictions)
     report.write(run.path)
     return metrics
+
+
+def compare(paths: Sequence[Path], split: str | None = None, out: Path | None = None) -> Comparison:
+    """Compare runs on the same rows, as `assess.compare` does, and draw what was found where `out` names a place."""
+    from submillion.assess.compare import compare as compare_runs
+    from submillion.report.comparison import draw
+
+    compared = compare_runs(paths, split)
+    if out is not None:
+        draw(compared.to_json(), out)
+    return compared

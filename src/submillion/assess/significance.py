@@ -44,7 +44,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
     found = {}
     for split, saved in labelled_splits(context).items():
         cells, counts = tabulate(saved["labels"], saved["predicted"])
-        found[split] = _scores(cells, counts, context.labels, rng)
+        found[split] = scores(cells, counts, context.labels, rng)
     return {"level": LEVEL, "resamples": RESAMPLES, "splits": found}
 
 
@@ -184,7 +184,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _scores(
+def scores(
     cells: np.ndarray, counts: np.ndarray, names: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return one split's scores as `analyse` documents them."""
