@@ -13,7 +13,7 @@ ALWAYS void gelu(lanes x, lanes& value, lanes& slope) {
   p = p * t - 0.5f * 0.284496736f;
   p = p * t + 0.5f * 0.254829592f;
   lanes tail = p * t * e;  // 1 - Phi(|x|)
-  lanes phi = x >= all(0.f) ? 1.f - tail : tail;
+  lanes phi = either(x >= all(0.f), 1.f - tail, tail);
   value = x * phi;
   slope = x * e * 0.39894228040143268f + phi;
 }

@@ -63,7 +63,7 @@ ALWAYS void factors_over_channels(const T* rows, long blocks, int wide, T* to) {
 // The last block of a row of scores has columns that are no keys.
 ALWAYS lanes only(lanes value, long columns, float instead) {
   const ilanes each = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return each < (int)columns ? value : all(instead);
+  return either(each < ilanes{} + (int)columns, value, all(instead));
 }
 
 // score = scale q k + bias, for 16 keys of query `query`.
@@ -99,7 +99,7 @@ STAGE void attention_forward(const Heads& h, Slice q, Slice k, Slice v, Slice co
           lanes value = score(at, h, bias, query, key);
           if (key + 16 > k.count) value = only(value, k.count - key, -INFINITY);
           store(at, value);
-          most = value > most ? value : most;
+          most = either(value > most, value, most);
         }
         float top = largest(most);
         for (long key = 0; key < keys * SIDE; key += 16) {

@@ -58,6 +58,7 @@ ALWAYS void transpose_two(const T* a, const T* b, T* at, T* bt) {
 ALWAYS void factor_from_rows(const T* block, T* factor) { memcpy(factor, block, BLOCK * sizeof(T)); }
 
 ALWAYS void factor_from_columns(const T* block, T* factor) {
+#ifdef __AVX512F__
   for (int i = 0; i < SIDE; i += 16)
     for (int j = 0; j < SIDE; j += 16) {
       ulanes r[16];
@@ -65,6 +66,10 @@ ALWAYS void factor_from_columns(const T* block, T* factor) {
       transpose16(r);
       for (int k = 0; k < 16; k++) store(factor + (j + k) * SIDE + i, (lanes)r[k]);
     }
+#else
+  for (int i = 0; i < SIDE; i += 8)
+    for (int j = 0; j < SIDE; j += 8) transpose8(block + i * SIDE + j, SIDE, factor + j * SIDE + i, SIDE);
+#endif
 }
 
 ALWAYS void transpose_two(const T* a, const T* b, T* at, T* bt) {

@@ -42,11 +42,9 @@ struct Dropout {
 #ifdef __AVX512BW__
     return _mm512_cmplt_epu16_mask((__m512i)h, _mm512_set1_epi16((short)threshold));
 #else
-    typedef uint16_t halves __attribute__((vector_size(64)));
-    halves below = (halves)((halves)h < (uint16_t)threshold);
-    const __m256i* words = (const __m256i*)&below;
-    __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(words[0], words[1]), 0xD8);
-    return (uint32_t)_mm256_movemask_epi8(bytes);
+    typedef uint16_t halves __attribute__((vector_size(32)));
+    __m256i low = (__m256i)((halves)h.low < (uint16_t)threshold), high = (__m256i)((halves)h.high < (uint16_t)threshold);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xD8));
 #endif
   }
   uint32_t bits(uint64_t row, uint32_t chunk) const { return on() ? kept(row, chunk, threshold) : ~0u; }
@@ -58,7 +56,7 @@ ALWAYS lanes keep(lanes value, uint32_t bits) {
   return (lanes)_mm512_maskz_mov_ps((__mmask16)bits, (__m512)value);
 #else
   const ulanes each = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  return (lanes)((ulanes)value & (ulanes)((bits & each) != 0u));
+  return (lanes)((ulanes)value & (ulanes)((each & bits) != ulanes{}));
 #endif
 }
 

@@ -1,10 +1,12 @@
-// Vectors of 16 floats in the compiler's own vector types, and the element type T that products read.
+// Vectors of 16 floats, and the element type T that products read.
 #pragma once
 #include <immintrin.h>
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+
+#include "pairs.hpp"
 
 #define ALWAYS static inline __attribute__((always_inline))
 // A whole pass over a group's rows: called, not inlined, so that a profile names it.
@@ -15,39 +17,50 @@
 #define SM_BF16 1
 #endif
 
-// 64 bytes whatever the machine: GCC and Clang split them into two halves where registers hold 32.
+#ifdef __AVX512F__
 typedef float lanes __attribute__((vector_size(64)));
 typedef int32_t ilanes __attribute__((vector_size(64)));
 typedef uint32_t ulanes __attribute__((vector_size(64)));
 typedef float lanes_any __attribute__((vector_size(64), aligned(4)));
-typedef int32_t ilanes_any __attribute__((vector_size(64), aligned(4)));
 
 ALWAYS lanes all(float value) { return value - lanes{}; }
 ALWAYS lanes load(const float* from) { return *(const lanes_any*)from; }
 ALWAYS void store(float* to, lanes value) { *(lanes_any*)to = value; }
+// a where the mask's lane holds, b elsewhere.
+template <class Mask>
+ALWAYS lanes either(Mask mask, lanes a, lanes b) {
+  return mask ? a : b;
+}
+ALWAYS float sum(lanes value) { return _mm512_reduce_add_ps((__m512)value); }
+ALWAYS float largest(lanes value) { return _mm512_reduce_max_ps((__m512)value); }
+#else
+typedef Pair<floats, float> lanes;
+typedef Pair<ints, int32_t> ilanes;
+typedef Pair<words, uint32_t> ulanes;
+
+ALWAYS lanes all(float value) { return value; }
+ALWAYS lanes load(const float* from) { return {(floats)_mm256_loadu_ps(from), (floats)_mm256_loadu_ps(from + 8)}; }
+ALWAYS void store(float* to, lanes value) {
+  _mm256_storeu_ps(to, (__m256)value.low);
+  _mm256_storeu_ps(to + 8, (__m256)value.high);
+}
+ALWAYS lanes either(ilanes mask, lanes a, lanes b) { return {mask.low ? a.low : b.low, mask.high ? a.high : b.high}; }
+ALWAYS float sum(lanes value) {
+  __m256 both = (__m256)(value.low + value.high);
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+ALWAYS float largest(lanes value) {
+  __m256 both = _mm256_max_ps((__m256)value.low, (__m256)value.high);
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+#endif
 
 // x < floor is false for NaN, so NaN passes through: a broken weight must show in the result.
-ALWAYS lanes at_least(lanes value, float floor) { return value < all(floor) ? all(floor) : value; }
-
-ALWAYS float sum(lanes value) {
-#ifdef __AVX512F__
-  return _mm512_reduce_add_ps((__m512)value);
-#else
-  float total = 0;
-  for (int i = 0; i < 8; i++) total += value[i] + value[i + 8];
-  return total;
-#endif
-}
-
-ALWAYS float largest(lanes value) {
-#ifdef __AVX512F__
-  return _mm512_reduce_max_ps((__m512)value);
-#else
-  float most = value[0];
-  for (int i = 1; i < 16; i++) most = value[i] > most ? value[i] : most;
-  return most;
-#endif
-}
+ALWAYS lanes at_least(lanes value, float floor) { return either(value < all(floor), all(floor), value); }
 
 #ifdef SM_BF16
 typedef uint16_t T;  // bfloat16: the upper half of a float32
@@ -119,11 +132,13 @@ ALWAYS lanes reciprocal(lanes x) {
   lanes guess = (lanes)_mm512_rcp14_ps((__m512)x);
   return guess * (2.f - x * guess);  // one Newton step: 14 bits become 27
 #else
-  return 1.f / x;
+  lanes guess = {(floats)_mm256_rcp_ps((__m256)x.low), (floats)_mm256_rcp_ps((__m256)x.high)};
+  return guess * (2.f - x * guess);  // 12 bits become 23
 #endif
 }
 #endif
 
+#ifdef __AVX512F__
 // Turns 16 rows of 16 words by their diagonal.
 ALWAYS void transpose16(ulanes* r) {
   ulanes t[16];
@@ -151,3 +166,24 @@ ALWAYS void transpose16(ulanes* r) {
       r[8 + 4 * h + j] = __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
     }
 }
+#else
+// Turns 8 rows of 8 floats by their diagonal.
+ALWAYS void transpose8(const float* from, long from_stride, float* to, long to_stride) {
+  __m256 r[8], t[8];
+  for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(from + i * from_stride);
+  for (int i = 0; i < 4; i++) {
+    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; i++)
+    for (int j = 0; j < 2; j++) {
+      __m256 a = t[4 * i + j], b = t[4 * i + 2 + j];
+      r[4 * i + 2 * j] = _mm256_shuffle_ps(a, b, 0x44);
+      r[4 * i + 2 * j + 1] = _mm256_shuffle_ps(a, b, 0xEE);
+    }
+  for (int i = 0; i < 4; i++) {
+    _mm256_storeu_ps(to + i * to_stride, _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
+    _mm256_storeu_ps(to + (4 + i) * to_stride, _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
+  }
+}
+#endif
