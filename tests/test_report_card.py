@@ -11,7 +11,8 @@ import pytest
 from made_run import NEWS, TOPICS, made_manifest, made_run
 from submillion import report
 from submillion.assess import assess_run
-from submillion.report.card import NOT_MEASURED, metadata, write_card
+from submillion.report.card import metadata, write_card
+from submillion.report.writing import NOT_MEASURED
 from submillion.rundir import RunDir
 
 

@@ -226,7 +226,7 @@ def report(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report: model card and figures, from what the run directory holds."""
+    """Write the report: page, model card and figures, from what the run directory holds."""
     from submillion import reporting
 
     notices.set_quiet(quiet)

@@ -53,7 +53,7 @@ class Outcome:
         lines.append(f"trainable parameters {self.trainable:,}")
         if self.interrupted:
             lines.append(f"interrupted; continue with: submillion resume {self.run.path}")
-        lines.append(f"report: {self.run.card}")
+        lines.append(f"report: {self.run.report}")
         return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""From a run's saved predictions to its report: the parts of the analysis, figures and card, and its seal."""
+"""From a run's saved predictions to its report: the parts of the analysis, figures, card and page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERY = "all"
 
 
 def after_training(context: RunContext) -> None:
-    """Make the quick parts of a finished run's analysis, seal its files, draw its figures and write its card.
+    """Make the quick parts of a finished run's analysis, seal its files, write its figures, card and page.
 
     A part that cannot be made is told in a notice, and the report calls it not measured: the training stands.
     """
@@ -39,7 +39,7 @@ def remake(
     answer_at: float | None = None,
     progress: bool = False,
 ) -> Path:
-    """Make parts of a run's analysis, then draw its figures and write its card anew.
+    """Make parts of a run's analysis, then draw its figures and write its card and page anew.
 
     Args:
         path: a run directory.
@@ -47,7 +47,7 @@ def remake(
         answer_at: the accuracy that the abstain policy is to reach; makes the part `confidence`.
 
     Returns:
-        The card.
+        The page.
 
     Raises:
         BadInput: no run, an unknown part, or data or encoder that are not the run's any more.
@@ -59,7 +59,8 @@ def remake(
     parts.analyse(context, wanted)
     if wanted:
         context.run.seal(context.run.analysis)
-    return report.write(context.run.path)
+    report.write(context.run.path)
+    return context.run.report
 
 
 def evaluate(path: str | Path, data: str | Path, **options: Any) -> dict[str, Any]:

@@ -1,19 +1,21 @@
-"""What a person reads of a run: figures and the model card, made from the run directory alone."""
+"""What a person reads of a run: figures, page and model card, made from the run directory alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from submillion.report.card import write_card
+from submillion.report.card import render_card, write_card
 from submillion.report.figures import draw_all
+from submillion.report.page import render_page, write_page
 from submillion.rundir import RunDir
 
 
 def write(path: str | Path) -> Path:
-    """Draw a run's figures and write its card; returns the card's path."""
+    """Draw a run's figures, write its card and its page; returns the card's path."""
     run = RunDir.open(path)
     draw_all(run)
+    write_page(run)
     return write_card(run)
 
 
-__all__ = ["draw_all", "write", "write_card"]
+__all__ = ["draw_all", "render_card", "render_page", "write", "write_card", "write_page"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from submillion.report.figures import drawings
+from submillion.report.writing import filters, flat, public
 from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
 
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
     import jinja2
     from huggingface_hub import EvalResult
 
-NOT_MEASURED = "not measured"
 TEMPLATE = "card.md.jinja"
 PARTS = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
-# An absolute path of Unix (two parts or more) or of Windows, up to a space or a mark that ends it.
-_ABSOLUTE = re.compile(r"(?<![\w.:/\\-])(?:~?(?:/[^\s/:;,'\"|]+){2,}|[A-Za-z]:(?:\\[^\s\\:;,'\"|]+)+)")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
 
@@ -35,8 +33,13 @@ def write_card(run: RunDir) -> Path:
     Returns:
         The file written.
     """
-    run.write_text(run.card, _engine().get_template(TEMPLATE).render(_facts(run)))
+    run.write_text(run.card, render_card(run))
     return run.card
+
+
+def render_card(run: RunDir) -> str:
+    """Return the run's model card; the same run directory gives the same card."""
+    return _engine().get_template(TEMPLATE).render(_facts(run))
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
@@ -106,33 +109,6 @@ def dataset_of(manifest: dict[str, Any]) -> str | None:
     return _hub_id(DATASETS, manifest.get("data", {}).get("source"))
 
 
-def flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the recipe's fields under dotted names; of a path only the last part, cards are published."""
-    fields: dict[str, Any] = {}
-    for name, value in recipe.items():
-        if isinstance(value, dict):
-            fields |= flat(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = _public(value)
-    return fields
-
-
-def _public(value: Any) -> Any:
-    """Return a value fit to be published: of an absolute path only the last part."""
-    if isinstance(value, str) and _ABSOLUTE.match(value):
-        return _last_part(value.rstrip("\\/"))
-    return value
-
-
-def _public_sentence(text: str) -> str:
-    """Return a sentence fit to be published: of each absolute path in it only the last part."""
-    return _ABSOLUTE.sub(lambda path: _last_part(path.group()), text)
-
-
-def _last_part(path: str) -> str:
-    return re.split(r"[\\/]", path)[-1]
-
-
 def _hub_id(catalog: Mapping[str, Any], source: str | None) -> str | None:
     """Return the hub id of a source in the manifest: the catalog's, the id itself, or None for a path.
 
@@ -158,7 +134,7 @@ def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[Eva
     from huggingface_hub import EvalResult
 
     data = manifest.get("data", {})
-    name = str(_public(data.get("name")) or "data of the run")
+    name = str(public(data.get("name")) or "data of the run")
     results = []
     for split, scores in metrics.items():
         for kind, key, title in (("accuracy", "accuracy", "Accuracy"), ("f1", "macro_f1", "Macro F1")):
@@ -191,61 +167,11 @@ def _engine() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # the card is Markdown, not HTML; `cell` escapes what would break it
     )
-    engine.filters |= {
-        "fact": lambda value: _known(value, lambda known: f"{known:,}" if _is_count(known) else str(known)),
-        "number": lambda value: _known(value, lambda known: f"{known:,.1f}"),
-        "estimate": lambda value: _known(value, _estimate),
-        "decimal": lambda value: _known(value, lambda known: f"{known:.4f}"),
-        "share": lambda value: _known(value, lambda known: f"{100 * known:.2f} %"),
-        "duration": lambda value: _known(value, _duration),
-        "term": lambda value: str(value) if value else "not stated by its source",
-        "public": lambda value: _known(value, lambda known: str(_public(known))),
-        "public_sentence": _public_sentence,
-        "setting": _setting,
+    engine.filters |= filters() | {
         "cell": _cell,
         "python": lambda value: repr(None if isinstance(value, jinja2.Undefined) else value),
     }
     return engine
-
-
-def _known(value: Any, written: Callable[[Any], str]) -> str:
-    """Write a value, or say that the run does not hold it."""
-    import jinja2
-
-    return NOT_MEASURED if value is None or isinstance(value, jinja2.Undefined) else written(value)
-
-
-def _estimate(found: Mapping[str, Any]) -> str:
-    """Write a value of the analysis with its interval; too few rows give none."""
-    if found["value"] is None:
-        return NOT_MEASURED
-    if found["interval"] is None:
-        return f"{found['value']:.4f} (interval {NOT_MEASURED})"
-    low, high = found["interval"]
-    return f"{found['value']:.4f} ({low:.4f} to {high:.4f})"
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _setting(value: Any) -> str:
-    """Write a value as the recipe's yaml would: null, true, a list in brackets."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).split("\n")[0]
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min {rest} s"
-        if hours
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{rest} s"
-    )
 
 
 def _cell(text: str) -> str:

@@ -26,6 +26,7 @@ def layout(case: Case) -> list[Check]:
         run.tokenizer / "tokenizer_config.json",
         *map(run.prediction_file, splits),
         run.card,
+        run.report,
     ]
     checks = [
         Check("layout", False, file.relative_to(run.path).as_posix(), "a file of every run", "no such file")
