@@ -15,6 +15,9 @@ from submillion.assess.context import RunContext
 from submillion.assess.metrics import metrics_of, wilson
 from submillion.assess.significance import analyse, difference_interval, f1_interval, holm, mcnemar, paired
 
+# Training in the same process may have switched the processor to treat subnormal numbers as zero.
+UNIT = st.floats(0, 1, allow_subnormal=False)
+
 
 def two_classifiers(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels and two predictions that are right on 90 and 80 % of the rows, mostly the same ones."""
@@ -135,7 +138,7 @@ def test_holm_by_hand() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@given(st.lists(UNIT, min_size=1, max_size=12))
 def test_holm_keeps_the_order_and_stands_between_none_and_bonferroni(p_values: list[float]) -> None:
     corrected = holm(p_values)
     for p, found in zip(p_values, corrected, strict=True):
