@@ -19,7 +19,7 @@ EVERY = "all"
 
 
 def after_training(context: RunContext) -> None:
-    """Make the quick parts of a finished run's analysis, seal its files, write its figures, card and page.
+    """Make the quick parts of a trained run's analysis, seal its files, write its figures, card and page.
 
     A part that cannot be made is told in a notice, and the report calls it not measured: the training stands.
     """

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 class Part:
     """One question about a run, answered by one module's `analyse(context)` with a JSON object.
 
-    A module whose answer rests on predictions that it saved (rivals, altered texts) also has
-    `recheck(context, found)`: the same object, computed again from those files without predicting anew.
+    A module whose answer rests on work of the model that it saved also has `recheck(context, found)`: the same
+    object, computed again from the run's files without the model.
     """
 
     name: str
     module: str
-    question: str
     slow: bool = False
     """Left out unless it is asked for."""
 
@@ -38,14 +37,14 @@ class Part:
 PARTS = {
     part.name: part
     for part in (
-        Part(
-            "confidence",
-            "calibration",
-            "Do its probabilities mean what they say, and when should it be silent?",
-        ),
-        Part("intervals", "significance", "How sure may one be of its scores?"),
-        Part("errors", "errors", "Where does it fail?"),
-        Part("attribution", "attribution", "Which words drive its answers?", slow=True),
+        # Do its probabilities mean what they say, and when should it be silent?
+        Part("confidence", "calibration"),
+        # How sure may one be of its scores?
+        Part("intervals", "significance"),
+        # Where does it fail?
+        Part("errors", "errors"),
+        # Which words drive its answers?
+        Part("attribution", "attribution", slow=True),
     )
 }
 COST = "cost"

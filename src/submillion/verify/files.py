@@ -5,8 +5,6 @@ from __future__ import annotations
 from submillion.verify.case import Case
 from submillion.verify.verdict import Check, compared
 
-SHORT = 16  # digits of a sha256 in a message
-
 
 def layout(case: Case) -> list[Check]:
     """Look for the files of a finished run.

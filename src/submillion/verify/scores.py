@@ -20,7 +20,7 @@ CLOSE = {"float32": 1e-3, "bfloat16": 0.05}
 """How far from each other two executions of one classifier may put a probability.
 
 float32 on any machine: sums in another order change a probability by about 1e-6, so 1e-3 is ample. bfloat16
-has 8 bits of precision; what 12 layers make of that is measured in docs/verify.md.
+has 8 bits of precision, and errors of its rounding grow with the layers: 0.05 is a choice, wide on purpose.
 """
 
 
@@ -118,7 +118,7 @@ def analysis(case: Case) -> list[Check]:
     """Make each part of the analysis again, from predictions and texts, and compare it figure by figure.
 
     Finds: any changed figure of a part. Cannot find: what a part itself copies when it is checked again, such
-    as seconds, and predictions of rivals or of altered texts that were changed in a consistent way.
+    as seconds and what only the model could tell anew (see each part's `recheck`).
     """
     checks: list[Check] = []
     for file in sorted(case.run.analysis.glob("*.json")):
