@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,14 @@ def _value_of(text: str) -> Any:
     except yaml.YAMLError:
         return text
     return text if isinstance(value, dict) else value
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a recipe's values under dotted names, e.g. `lora.r`."""
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return fields
 
 
 def problems_of(model: type[BaseModel], error: ValidationError, file: Path) -> list[Problem]:

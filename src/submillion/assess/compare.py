@@ -165,18 +165,12 @@ def _names(paths: Sequence[str | Path]) -> list[str]:
 def _recipe(run: RunDir) -> dict[str, Any]:
     """Return a run's recipe under dotted names; empty where the run has none."""
     from submillion.recipe import Recipe
+    from submillion.recipe_file import flat
 
     if not run.recipe.is_file():
         return {}
     recipe = Recipe.read(run.recipe.read_text(encoding="utf-8"), str(run.recipe))
-    return _flat(recipe.model_dump(mode="json"))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in values.items():
-        fields |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return fields
+    return flat(recipe.model_dump(mode="json"))
 
 
 def _differing(recipes: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -91,12 +91,9 @@ class RunContext:
         Raises:
             BadInput: it is gone, or is not what the run was trained on.
         """
-        from submillion.data.corpus import load_corpus
-
         if self._given[0] is not None:
             return self._given[0]
-        with notices.held_back():  # what the data has to say was said when the run was trained
-            corpus = load_corpus(self.recipe.data, self.recipe.seed, progress=self.progress)
+        corpus = read_again(self.recipe, self.progress)
         recorded = {name: split["fingerprint"] for name, split in self.manifest["data"]["splits"].items()}
         found = {split.name: split.fingerprint for split in corpus.splits}
         if changed := [name for name in recorded if recorded[name] != found.get(name)]:
@@ -166,3 +163,15 @@ class RunContext:
             progress=self.progress,
             execution=opened.execution,
         )
+
+
+def read_again(recipe: Recipe, progress: bool = False) -> Corpus:
+    """Read the data of a recipe that a run was trained with; whether it is what it was is for the caller.
+
+    Raises:
+        BadInput: it cannot be read any more.
+    """
+    from submillion.data.corpus import load_corpus
+
+    with notices.held_back():  # what the data has to say was said when the run was trained
+        return load_corpus(recipe.data, recipe.seed, progress=progress)

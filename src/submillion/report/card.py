@@ -11,7 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from submillion.report.figures import drawings
-from submillion.report.writing import filters, flat, public
+from submillion.report.writing import engine, public, published
 from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
 
@@ -49,10 +49,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     # The test split is what a reader came for; the others follow it.
     metrics = {split: metrics[split] for split in sorted(metrics, key=lambda split: split != "test")}
     recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) if run.recipe.is_file() else {}
-    parts = {
-        name: manifest.get(name, {})
-        for name in ("encoder", "data", "budget", "training", "machine", "versions")
-    }
+    parts = {name: manifest.get(name, {}) for name in PARTS}
     main = next(iter(metrics), None)
     figures = [
         (drawing.split in (None, main), (drawing.title, f"figures/{quote(drawing.name)}.png"))
@@ -69,7 +66,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "manifest": manifest,
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
-        "recipe": flat(recipe),
+        "recipe": published(recipe),
         "labels": manifest.get("labels", []),
         "base": base_of(manifest) or "FOLDER_OF_THE_ENCODER",
         "figures": [figure for first, figure in figures if first],
@@ -159,19 +156,12 @@ def _engine() -> jinja2.Environment:
     """Return the template engine with the card's own ways of writing a value."""
     import jinja2
 
-    engine = jinja2.Environment(
-        loader=jinja2.PackageLoader("submillion.report", "."),
-        undefined=jinja2.ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the card is Markdown, not HTML; `cell` escapes what would break it
-    )
-    engine.filters |= filters() | {
+    made = engine(autoescape=False)  # the card is Markdown, not HTML; `cell` escapes what would break it
+    made.filters |= {
         "cell": _cell,
         "python": lambda value: repr(None if isinstance(value, jinja2.Undefined) else value),
     }
-    return engine
+    return made
 
 
 def _cell(text: str) -> str:

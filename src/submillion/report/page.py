@@ -13,7 +13,7 @@ import yaml
 from submillion.report import page_views
 from submillion.report.budget_bar import budget_bar
 from submillion.report.page_figures import figures_of
-from submillion.report.writing import filters, flat
+from submillion.report.writing import engine, published
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
             for split in order
             if run.prediction_file(split).is_file()
         },
-        "recipe": flat(recipe),
+        "recipe": published(recipe),
         "logged": [record for record in history if record["kind"] == "train"],
         "evaluated": [record for record in history if record["kind"] == "eval"],
         "figures": figures_of(run, metrics, history, analysis),
@@ -98,23 +98,14 @@ def _facts(run: RunDir) -> dict[str, Any]:
 
 def _engine() -> jinja2.Environment:
     """Return the template engine: what a text, a label or a name holds is always escaped."""
-    import jinja2
-
-    engine = jinja2.Environment(
-        loader=jinja2.PackageLoader("submillion.report", "."),
-        undefined=jinja2.ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-    )
+    made = engine(autoescape=True)
     numbers = itertools.count(1)
-    engine.globals |= {
+    made.globals |= {
         "new_id": lambda: f"c{next(numbers)}",
         "views": page_views,
     }
-    engine.filters |= filters() | {"keep": _keep}
-    return engine
+    made.filters["keep"] = _keep
+    return made
 
 
 def _keep(text: str) -> str:

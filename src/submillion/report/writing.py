@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from submillion import recipe_file
 from submillion.report.style import percent
+
+if TYPE_CHECKING:
+    import jinja2
 
 NOT_MEASURED = "not measured"
 # An absolute path of Unix (two parts or more) or of Windows, up to a space or a mark that ends it.
 _ABSOLUTE = re.compile(r"(?<![\w.:/\\-])(?:~?(?:/[^\s/:;,'\"|]+){2,}|[A-Za-z]:(?:\\[^\s\\:;,'\"|]+)+)")
 
 
-def filters() -> dict[str, Callable[..., Any]]:
+def engine(autoescape: bool) -> jinja2.Environment:
+    """Return the engine that both templates are written with.
+
+    Args:
+        autoescape: escape what a text, a label or a name holds, as HTML needs.
+    """
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("submillion.report", "."),
+        undefined=jinja2.ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=autoescape,
+    )
+    made.filters |= _filters()
+    return made
+
+
+def _filters() -> dict[str, Callable[..., Any]]:
     """Return the filters that both templates write values with; an unknown value is called not measured."""
     return {
         "fact": lambda value: known(value, lambda found: f"{found:,}" if _is_count(found) else str(found)),
@@ -91,15 +115,9 @@ def setting(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).split("\n")[0]
 
 
-def flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe's fields under dotted names; of a path only the last part, reports are published."""
-    fields: dict[str, Any] = {}
-    for name, value in recipe.items():
-        if isinstance(value, dict):
-            fields |= flat(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = public(value)
-    return fields
+    return {name: public(value) for name, value in recipe_file.flat(recipe).items()}
 
 
 def public(value: Any) -> Any:

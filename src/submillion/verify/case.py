@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from submillion import notices
-from submillion.assess.context import RunContext
+from submillion.assess.context import RunContext, read_again
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -61,10 +60,7 @@ class Case:
         Raises:
             BadInput: it cannot be read any more.
         """
-        from submillion.data.corpus import load_corpus
-
-        with notices.held_back():  # what the data has to say was said when the run was trained
-            return load_corpus(self.recipe.data, self.recipe.seed, progress=self.progress)
+        return read_again(self.recipe, self.progress)
 
     @cached_property
     def splits(self) -> dict[str, Split]:
