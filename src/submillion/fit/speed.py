@@ -1,4 +1,4 @@
-"""Measures for about two seconds what layers of an encoder cost on this machine, so that a plan can tell hours.
+"""Measures for some seconds what layers of an encoder cost on this machine, so that a plan can tell hours.
 
 An encoder of three layers of the real one's shapes, with random weights, is trained through the real step: with all
 three layers adapted, with the upper two from cached states, with the last alone. What each layer costs follows by
