@@ -255,11 +255,19 @@ def compare(
 
 @app.command()
 def verify(
-    run: Run,
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Rows of each split to predict again.")] = 200,
     full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
     seed: Annotated[
         int | None, typer.Option(help="Draw the rows of an earlier check again.", show_default=False)
+    ] = None,
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            help="Check somebody's claims instead (a yaml file, or reference-readme): whether they fit together, "
+            "and, with a run, whether it bears them out.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -268,7 +276,12 @@ def verify(
     from submillion import verify as verifying
 
     notices.set_quiet(quiet)
-    verdict = verifying.verify(run, rows=rows, full=full, seed=seed, progress=not quiet)
+    if claims is not None:
+        verdict = verifying.verify_claims(claims, run)
+    elif run is not None:
+        verdict = verifying.verify(run, rows=rows, full=full, seed=seed, progress=not quiet)
+    else:
+        raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
     typer.echo(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
     if not verdict.holds:
         raise typer.Exit(1)
