@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submillion.data.batches import collate, length_grouped, sequential, split_up, token_grouped
+from submillion.data.batches import collate, length_grouped, pieces, sequential, split_up, token_grouped
 from submillion.data.tokens import Tokens, from_rows
 
 lengths_and_sizes = st.tuples(st.lists(st.integers(2, 128), max_size=700), st.integers(1, 9))
@@ -124,6 +124,23 @@ def test_splitting_halves_the_batches_with_the_most_rows() -> None:
     assert found == [[0, 1], [2, 3], [4, 5], [6, 7, 8], [9, 10, 11, 12]]
     assert [len(batch) for batch in split_up(batches, 13)] == [1] * 13
     assert split_up(batches, 3) == batches and split_up([], 0) == []
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 1000))
+def test_pieces_hold_every_row_in_its_order_and_about_as_many_tokens(lengths: list[int], most: int) -> None:
+    sizes = np.array(lengths)
+    found = pieces(np.arange(len(sizes)), sizes, most)
+    assert np.concatenate(found).tolist() == list(range(len(sizes)))
+    assert len(found) <= -(-int(sizes.sum()) // most)
+    assert all(sizes[piece].sum() <= most + sizes.max() for piece in found)
+
+
+def test_pieces_of_a_hand_worked_case() -> None:
+    # 100 tokens in pieces of 40: three of about 33
+    sizes = np.array([10, 20, 30, 30, 10])
+    assert [piece.tolist() for piece in pieces(np.arange(5), sizes, 40)] == [[0, 1], [2], [3, 4]]
+    assert [piece.tolist() for piece in pieces(np.array([4, 0]), sizes, None)] == [[4, 0]]
+    assert pieces(np.array([], dtype=np.int64), sizes, 40) == []
 
 
 def test_evaluation_takes_the_longest_first_and_every_row_once() -> None:

@@ -88,6 +88,27 @@ def split_up(batches: list[np.ndarray], count: int) -> list[np.ndarray]:
     return batches
 
 
+def pieces(rows: np.ndarray, lengths: np.ndarray, most: int | None) -> list[np.ndarray]:
+    """Return the rows of a batch in as few consecutive pieces of like many tokens as hold about `most` each.
+
+    Args:
+        rows: indices into `lengths`.
+        lengths: tokens per text [N].
+        most: tokens of a piece; a piece may be larger by what its texts cannot be cut. None leaves the batch whole.
+
+    Returns:
+        int64 arrays of at least one row; none where there are no rows.
+    """
+    ends = np.cumsum(lengths[rows])
+    if not len(rows):
+        return []
+    count = 1 if most is None else min(len(rows), -(-int(ends[-1]) // most))
+    # Row i goes to the piece in which the middle of its tokens lies.
+    middles = ends - lengths[rows] / 2
+    places = np.minimum(count * middles / max(1, int(ends[-1])), count - 1).astype(np.int64)
+    return [rows[places == place] for place in np.unique(places)]
+
+
 def sequential(lengths: Sequence[int] | np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Return batches for evaluation: every row once, the longest texts first, hardly any padding.
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from submillion.data.batches import pieces
 from submillion.fit import schedule
 from submillion.fit.feed import Feed, Rows, share
 from submillion.fit.interrupt import Interrupt
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
     from submillion.model.execution import Execution
     from submillion.model.precision import Precision
+
+PART_BITS = 16  # of a dropout seed: which part of its step
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,15 @@ class Stepper:
         seed = self._dropout_seed + step * workers.world + workers.rank
         self._seed_dropout(seed)
         optimizer.zero_gradients()
-        for number, batch in enumerate(batches):
-            mine = share(batch, workers.rank, workers.world)
-            if len(mine):  # the last batch of an epoch may have fewer texts than there are processes
-                loss = self.loss_of(mine, seed * len(batches) + number)
-                # Divided by the texts of the whole step. A mean of the means of micro-batches or processes
-                # would give the texts of a small last one more weight than others have.
-                (loss / len(rows)).backward()
-                optimizer.exchange[-2] += loss.detach()
+        # The last batch of an epoch may have fewer texts than there are processes: then some have no piece.
+        mine = [share(batch, workers.rank, workers.world) for batch in batches]
+        parts = [part for batch in mine for part in pieces(batch, self._lengths, self._execution.step_tokens)]
+        for number, part in enumerate(parts):
+            loss = self.loss_of(part, seed << PART_BITS | number)
+            # Divided by the texts of the whole step. A mean of the means of parts or processes would give the
+            # texts of a small last one more weight than others have.
+            (loss / len(rows)).backward()
+            optimizer.exchange[-2] += loss.detach()
         optimizer.exchange[-1] = float(interrupt.wished)
         workers.add_up(optimizer.exchange)
         norm = optimizer.step(self.learning_rate(step))

@@ -25,6 +25,11 @@ class Execution(Protocol):
         """How the manifest calls it."""
         ...
 
+    @property
+    def step_tokens(self) -> int | None:
+        """Tokens that one forward and backward pass shall have at most; None where any number will do."""
+        ...
+
     def logits(
         self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: PrefixCache | None = None
     ) -> Tensor:
@@ -46,6 +51,7 @@ class Reference:
     """The modules of transformers and peft on padded batches; dropout is torch's, from torch's generator."""
 
     name = "reference"
+    step_tokens = None
 
     def __init__(self, classifier: Classifier, precision: Precision) -> None:
         self._classifier, self._precision = classifier, precision

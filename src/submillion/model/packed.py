@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from submillion import native, notices
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.model.mapped import give_back
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -31,6 +32,9 @@ MAX_RANK = 64
 # Token rows that go through a layer together: their activations stay in the second cache. At D = 768 groups of
 # 352 to 512 rows ran alike, more than 576 slower.
 GROUP_CHANNELS = 512 * 768
+# Tokens of a forward and backward pass in training. What is kept for the backward pass grows with them (some 15 kB
+# per token and layer of roberta-base in bfloat16), and from a few groups on more of them are no faster.
+STEP_TOKENS = 2048
 
 
 def open_packed(classifier: Classifier, precision: Precision, wanted: str = "auto") -> Packed | None:
@@ -146,6 +150,11 @@ class Packed:
     def name(self) -> str:
         """How the run is told about it, e.g. `packed-amx`."""
         return f"packed-{self.library.path.name}"
+
+    @property
+    def step_tokens(self) -> int:
+        """See `Execution.step_tokens`."""
+        return STEP_TOKENS
 
     def logits(
         self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: PrefixCache | None = None
@@ -274,6 +283,7 @@ class Packed:
             "sm_load", self._handle, index, ctypes.byref(weights), int(backward), torch.get_num_threads()
         )
         self._loaded[index] = backward
+        give_back(value.detach() for value in tensors.values() if not value.requires_grad)
 
     def _set_embeddings(self, embeddings: Any) -> None:
         positions = embeddings.position_embeddings.weight.detach().float()

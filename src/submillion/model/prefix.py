@@ -16,6 +16,7 @@ import torch
 from submillion import notices
 from submillion.data.batches import collate, sequential
 from submillion.model.infer import Progress, advancing, evaluating
+from submillion.model.mapped import give_back
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
 
 if TYPE_CHECKING:
@@ -260,6 +261,7 @@ def _key(
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update(_digest_of(tokens.ids, tokens.offsets))
     digest.update(_digest_of(*(bytes_of(value.detach().cpu()) for _, value in _weights(classifier))))
+    give_back(value.detach() for _, value in _weights(classifier))
     return digest.hexdigest()
 
 
