@@ -398,5 +398,10 @@ def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(native.VARIABLE, "amx")
     with pytest.raises(BadInput, match="a processor with amx_bf16"):
         native.choose("bfloat16", features={"avx2", "fma"})
+    monkeypatch.setenv(native.VARIABLE, "avx2")
+    with pytest.raises(
+        BadInput, match=r"kernels in bfloat16, found avx2, which are float32.*train\.precision"
+    ):
+        native.choose("bfloat16", features=native.PATHS["avx2"].needs)
     monkeypatch.delenv(native.VARIABLE)
     assert native.choose("bfloat16", features={"avx2", "fma", "bmi2"})[0] is None

@@ -38,6 +38,19 @@ def test_bfloat16_only_where_the_hardware_has_it(
     assert (chosen.dtype_name, chosen.autocast, chosen.reason) == (dtype, dtype == "bfloat16", reason)
 
 
+@pytest.mark.parametrize(("kernels", "dtype"), [("avx2", "float32"), ("avx512_bf16", "bfloat16")])
+def test_auto_follows_the_kernels_that_are_forced(
+    monkeypatch: pytest.MonkeyPatch, kernels: str, dtype: str
+) -> None:
+    monkeypatch.setenv("SUBMILLION_NATIVE", kernels)
+    chosen = precision.choose("auto", features=AMX, device_type="cpu")
+    assert (chosen.dtype_name, chosen.autocast) == (dtype, dtype == "bfloat16")
+    assert f"asks for the {kernels} kernels" in chosen.reason
+    assert precision.choose("float32", features=AMX, device_type="cpu").dtype_name == "float32"
+    monkeypatch.setenv("SUBMILLION_NATIVE", "off")
+    assert precision.choose("auto", features=AMX, device_type="cpu").dtype_name == "bfloat16"
+
+
 def test_the_choice_is_said_with_its_reason() -> None:
     precision.choose("auto", features=PLAIN, device_type="cpu")
     (notice,) = notices.taken()

@@ -13,6 +13,7 @@ import pytest
 
 from submillion import native
 from submillion.environment import cpu_features
+from submillion.errors import SubmillionError
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = Path(__file__).parent
@@ -91,6 +92,34 @@ def test_the_structures_are_as_long_as_the_kernels_take_them() -> None:
         pytest.skip("no kernels here")
     for structure in (native.Shape, native.Layer, native.Embeddings, native.Adapter, native.Batch):
         assert library.size_of(structure) == ctypes.sizeof(structure), structure.__name__
+
+
+def test_kernels_that_the_system_refuses_give_way_to_the_next_best(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("amx", "avx512_bf16"):
+        (tmp_path / f"libsubmillion_{name}.so").write_bytes(b"stands for a build")
+    monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
+    refused = {"amx"}
+
+    class Stub:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    def load(name: str) -> Stub:
+        if name in refused:
+            raise SubmillionError(f"the {name} kernels: the system does not grant tile registers")
+        return Stub(name)
+
+    monkeypatch.setattr(native, "load", load)
+    library, reason = native.choose("bfloat16", features=native.PATHS["amx"].needs)
+    assert library is not None and library.name == "avx512_bf16"  # type: ignore[attr-defined]
+    assert (
+        reason == "the processor has avx512_bf16; the amx kernels: the system does not grant tile registers"
+    )
+    refused.add("avx512_bf16")
+    library, reason = native.choose("bfloat16", features=native.PATHS["amx"].needs)
+    assert library is None and "tile registers" in reason
 
 
 def test_an_install_without_kernels_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from submillion import notices
+from submillion import native, notices
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, Problem, did_you_mean
 
@@ -39,7 +40,8 @@ def choose(wanted: str, features: set[str] | None = None, device_type: str | Non
     """Choose the precision and say it in a notice.
 
     Args:
-        wanted: `auto`, `float32` or `bfloat16`; auto takes bfloat16 only where the hardware computes it.
+        wanted: `auto`, `float32` or `bfloat16`; auto takes bfloat16 only where the hardware computes it, and
+            the format of the kernels that SUBMILLION_NATIVE asks for, where it names some.
         features: what the hardware can do, in /proc/cpuinfo's words; None asks the machine.
         device_type: `cpu`, `cuda` or `mps`; None takes the one that training will use.
 
@@ -52,8 +54,12 @@ def choose(wanted: str, features: set[str] | None = None, device_type: str | Non
     device_type = device_type or training_device()
     features = bf16_features(device_type) if features is None else features
     hardware = next((feature for feature in BF16_FEATURES if feature in features), None)
+    forced = native.PATHS.get(os.environ.get(native.VARIABLE, ""))
     if wanted == "float32":
         chosen = Precision("float32", False, "asked for")
+    elif wanted == "auto" and forced is not None:
+        reason = f"{native.VARIABLE} asks for the {forced.name} kernels"
+        chosen = Precision(forced.dtype_name, forced.dtype_name == "bfloat16", reason)
     elif hardware:
         chosen = Precision("bfloat16", True, f"{device_type} computes it in hardware ({hardware})")
     elif wanted == "bfloat16":

@@ -110,11 +110,13 @@ class Library:
 
         Raises:
             OSError: the file cannot be loaded.
+            SubmillionError: the system does not let this process run it.
         """
         self.path = path
         self._lib = ctypes.CDLL(str(path.file))
         pointer, whole = ctypes.c_void_p, ctypes.c_int64
         for name, arguments, result in (
+            ("sm_ready", [], ctypes.c_char_p),
             ("sm_create", [pointer, pointer], ctypes.c_char_p),
             ("sm_destroy", [pointer], None),
             ("sm_load", [pointer, whole, pointer, whole, whole], ctypes.c_char_p),
@@ -131,6 +133,7 @@ class Library:
         ):
             function = getattr(self._lib, name)
             function.argtypes, function.restype = arguments, result
+        self.call("sm_ready")
 
     def call(self, name: str, *arguments: object) -> None:
         """Call a function that returns null or a message.
@@ -178,6 +181,7 @@ def load(name: str) -> Library:
 
     Raises:
         OSError: it is not there, or cannot be loaded.
+        SubmillionError: the system does not let this process run it.
     """
     return Library(PATHS[name])
 
@@ -193,7 +197,8 @@ def choose(
         forced: a build's name, or `off`; None takes the environment variable SUBMILLION_NATIVE, if it is set.
 
     Raises:
-        BadInput: the build that is forced does not exist, was not built, or this processor cannot run it.
+        BadInput: the build that is forced does not exist, was not built, is for another format, or this
+            processor cannot run it.
     """
     forced = forced or os.environ.get(VARIABLE) or None
     has = set(cpu_features() if features is None else features)
@@ -211,6 +216,10 @@ def choose(
             raise BadInput(
                 Problem(VARIABLE, f"a processor with {', '.join(missing)}", "one without", "Choose another.")
             )
+        if path.dtype_name != dtype_name:
+            found = f"{forced}, which are {path.dtype_name}"
+            remedy = f"Choose others, or --set train.precision={path.dtype_name}."
+            raise BadInput(Problem(VARIABLE, f"kernels in {dtype_name}", found, remedy))
         if not path.file.is_file():
             raise BadInput(Problem(VARIABLE, f"{path.file.name}, built", "no such file", NOT_BUILT))
         return load(forced), f"{VARIABLE} asks for it"
@@ -218,13 +227,16 @@ def choose(
     able = [path for path in fitting if path.needs <= has]
     if not able:
         return None, f"no {dtype_name} kernels for this processor"
+    passed_over: list[str] = []
     for path in able:
         if path.file.is_file():
             try:
-                return load(path.name), f"the processor has {path.name}"
+                return load(path.name), "; ".join([f"the processor has {path.name}", *passed_over])
             except OSError as error:
-                return None, f"{path.file.name} could not be loaded ({error})"
-    return None, NOT_BUILT
+                passed_over.append(f"{path.file.name} could not be loaded ({error})")
+            except SubmillionError as error:
+                passed_over.append(str(error))
+    return None, "; ".join(passed_over) or NOT_BUILT
 
 
 NOT_BUILT = (

@@ -395,12 +395,17 @@ const char* guarded(Work&& work) {
 
 #pragma GCC visibility push(default)
 extern "C" {
-const char* sm_create(const SmShape* shape, void** to) {
-  return guarded([&] {
+// Asks the system for what the processor needs to run these kernels; to be called before all others, once a process.
+const char* sm_ready() {
+  return guarded([] {
 #ifdef SM_AMX
     // Tile registers are given to a process that asks (arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
     if (syscall(SYS_arch_prctl, 0x1023, 18) != 0) throw std::runtime_error("the system does not grant tile registers");
 #endif
+  });
+}
+const char* sm_create(const SmShape* shape, void** to) {
+  return guarded([&] {
     auto* e = new Encoder();
     Model& m = e->model;
     m.layers = (int)shape->layers, m.heads = (int)shape->heads;
