@@ -11,7 +11,7 @@ import torch
 
 from submillion import native, notices
 from submillion.data.batches import collate
-from submillion.data.tokens import Tokens
+from submillion.data.tokens import Tokens, encode, load_tokenizer
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, SubmillionError
 from submillion.model.classifier import Classifier, build
@@ -149,6 +149,35 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
     ]
     assert apart(found, logits) <= 1.25 * apart(cast, logits)
     assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_longest_texts_an_encoder_takes(path: str, family: str, tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path / family, family, layers=2, hidden=64, dropout=0.0, longest=512)
+    classifier = made(folder, {"targets": "all-linear"})
+    tokens = texts_of([512, 1, 511, 300], classifier)
+    logits, gradients = reference(classifier, tokens)
+    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    if native.PATHS[path].dtype_name == "float32":
+        assert apart(found, logits) < 1e-5
+        assert worst(own, gradients) < 1e-4
+    else:
+        cast, _ = reference(classifier, tokens, autocast=True)
+        assert apart(found, logits) <= 1.25 * apart(cast, logits)
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_empty_and_tiny_texts_are_texts(encoders: Any, path: str, family: str) -> None:
+    folder = encoders(family)
+    classifier = made(folder)
+    tokens = encode(load_tokenizer(folder), ["", " ", "word1", "word1 " * 200], 64)
+    assert tokens.lengths.tolist()[:2] == [2, 2]  # what begins and ends every text
+    logits, gradients = reference(classifier, tokens)
+    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    assert apart(found, logits) < 1e-5
+    assert worst(own, gradients) < 1e-4
 
 
 # -- dropout ------------------------------------------------------------------------------------------------

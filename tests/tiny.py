@@ -48,9 +48,14 @@ FAMILY_NAMES = list(SAVED_FROM)
 
 
 def tiny_config(
-    family: str = "roberta", layers: int = 2, hidden: int = 32, vocab: int = 64, dropout: float = 0.1
+    family: str = "roberta",
+    layers: int = 2,
+    hidden: int = 32,
+    vocab: int = 64,
+    dropout: float = 0.1,
+    longest: int = 64,
 ) -> dict[str, Any]:
-    """Return the config.json of a tiny encoder; inputs up to 64 tokens.
+    """Return the config.json of a tiny encoder; inputs up to `longest` tokens.
 
     `family` is a model type, or `bert-no-pooler`, `modernbert-no-head` for those checkpoints.
     """
@@ -60,14 +65,14 @@ def tiny_config(
     common = {"model_type": model_type, "vocab_size": vocab, "initializer_range": 0.2, **ids}
     if model_type == "distilbert":
         sizes = {"dim": hidden, "n_layers": layers, "n_heads": 2, "hidden_dim": 2 * hidden}
-        rest = {"max_position_embeddings": 64, "dropout": dropout, "attention_dropout": dropout}
+        rest = {"max_position_embeddings": longest, "dropout": dropout, "attention_dropout": dropout}
         return common | sizes | rest | {"seq_classif_dropout": dropout}
     sizes = {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "intermediate_size": 2 * hidden,
-        "max_position_embeddings": 66 if model_type in ROBERTA_LIKE else 64,
+        "max_position_embeddings": longest + 2 if model_type in ROBERTA_LIKE else longest,
     }
     if model_type == "modernbert":
         # Three layers apart, one attends to all; the window of the others is shorter than the longest texts.
@@ -101,6 +106,7 @@ def tiny_encoder(
     words: Iterable[str] = (),
     seed: int = 0,
     dropout: float = 0.1,
+    longest: int = 64,
 ) -> Path:
     """Write config.json, model.safetensors (no classification head) and the tokenizer's files into `folder`.
 
@@ -110,13 +116,14 @@ def tiny_encoder(
         words: vocabulary beside the words of `tiny_texts`.
         seed: of the random weights.
         dropout: of hidden states, attention and head.
+        longest: tokens that it has positions for.
     """
     import torch
     import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     vocab = _write_tokenizer(folder, family, words)
-    values = tiny_config(family, layers, hidden, vocab, dropout)
+    values = tiny_config(family, layers, hidden, vocab, dropout, longest)
     config = transformers.AutoConfig.for_model(**values)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
