@@ -122,7 +122,7 @@ class RunDir:
 
     @property
     def analysis(self) -> Path:
-        """Folder of what was found out about the run: one `<part>.json` for each part of the analysis."""
+        """Folder of what was found out about the run: `<part>.json`, and the predictions that some parts rest on."""
         return self.path / "analysis"
 
     @property
@@ -279,9 +279,10 @@ class RunDir:
     def _sealed(self) -> tuple[Path, ...]:
         return (self.recipe, self.history, self.predictions, self.adapter, self.tokenizer, self.analysis)
 
-    def prediction_file(self, split: str) -> Path:
-        """Where the predictions of one named split lie."""
-        return self.predictions / f"{split}.parquet"
+    def prediction_file(self, split: str, rival: str | None = None) -> Path:
+        """Where the predictions of one named split lie: the run's own, or those of a rival such as `linear`."""
+        folder = self.predictions if rival is None else self.analysis / "rivals" / rival
+        return folder / f"{split}.parquet"
 
     def prediction_splits(self) -> list[str]:
         """Names of the splits with saved predictions: validation and test first, others by name."""
@@ -297,10 +298,12 @@ class RunDir:
         labels: Sequence[int] | None,
         probabilities: np.ndarray,
         label_names: Sequence[str],
+        rival: str | None = None,
     ) -> None:
         """Save one split's predictions: id, text_sha256, label, predicted, and p_<class> for every class.
 
         Args:
+            rival: name of another classifier, or of other texts, whose predictions the analysis keeps.
             labels: class index per row [N], or None for unlabelled rows.
             probabilities: float32 [N, C]; stored as they are, metrics are computed from the file.
         """
@@ -318,11 +321,11 @@ class RunDir:
         }
         for index, name in enumerate(label_names):
             columns[f"p_{name}"] = pa.array(probabilities[:, index])
-        with atomic_file(self.prediction_file(split)) as temporary:
+        with atomic_file(self.prediction_file(split, rival)) as temporary:
             pq.write_table(pa.table(columns), temporary)
 
-    def load_predictions(self, split: str) -> dict[str, Any]:
-        """Return one split's predictions.
+    def load_predictions(self, split: str, rival: str | None = None) -> dict[str, Any]:
+        """Return one split's predictions: the run's own, or those of a rival.
 
         Returns:
             `ids` and `text_sha256` (lists), `labels` (int array [N] or None), `predicted` (int array [N]),
@@ -331,7 +334,7 @@ class RunDir:
         import numpy as np
         import pyarrow.parquet as pq
 
-        file = self.prediction_file(split)
+        file = self.prediction_file(split, rival)
         if not file.is_file():
             raise BadInput(
                 Problem(str(file), f"saved predictions of '{split}'", "no such file", "Was the run finished?")
