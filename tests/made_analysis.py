@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from made_audit import made_audit
+from made_rivals import made_baseline, made_part, made_rival
 from submillion.assess import parts
 from submillion.assess.context import RunContext
 from submillion.rundir import RunDir
@@ -18,10 +20,17 @@ def made_analysis(run: RunDir, text: str = HOSTILE) -> None:
         text: stands wherever a text of the data is shown.
     """
     parts.analyse(RunContext.open(run.path), ["confidence", "intervals"])
+    from made_data_quality import made_duplicates, made_noise  # which takes slices from here
+
     names = [str(label) for label in run.read_manifest()["labels"]]
     made = {
+        "baseline": made_baseline(),
+        "probe": made_part({"probe": made_rival("linear probe")}, "probe"),
         "errors": made_errors(names, text),
         "attribution": made_attribution(names, text),
+        "audit": made_audit(names, text),
+        "duplicates": made_duplicates(names, text),
+        "noise": made_noise(names, text),
     }
     for part, found in made.items():
         run.write_analysis(part, found | {"cost": {"seconds": 1.5, "cpu_seconds": 2.5}})

@@ -186,3 +186,17 @@ def test_label_names_cannot_break_a_table(tmp_path: Path) -> None:
     assert r"| c\*d\* |" in card
     assert r"| \<e> |" in card
     assert "| f g |" in card
+
+
+def test_intended_use_is_told_from_the_scores(tmp_path: Path) -> None:
+    run, card = carded(tmp_path / "run")
+    told = card.split("## Intended use")[1].split("## Results")[0]
+    scores = run.read_json(run.metrics)["test"]
+    low, high = scores["accuracy_interval"]
+    assert f"{round(1000 * (1 - high))} to {round(1000 * (1 - low))} are answered wrong" in told
+    found = {name: score["recall"] for name, score in scores["per_class"].items()}
+    worst = min(found, key=lambda name: found[name])
+    assert f"class {worst}: {found[worst]:.2%}".replace("%", " %") in told
+    run.metrics.unlink()
+    told = write_card(run).read_text(encoding="utf-8").split("## Intended use")[1].split("## Results")[0]
+    assert "not measured; nothing should rest on them" in told

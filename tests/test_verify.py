@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from submillion import pipeline
+from submillion.assess import parts
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -101,7 +102,7 @@ def test_a_changed_prediction_is_found_when_everything_was_made_to_fit_it(run: R
 
     change_prediction(run)
     assess_run(run)
-    reporting.remake(run.path, ["confidence", "intervals", "errors"])
+    reporting.remake(run.path, parts.quick_parts())
     run.seal()
     verdict = verify(run.path, full=True)
     assert failing(verdict) == {"again"}, verdict.render()

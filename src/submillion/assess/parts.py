@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Part:
     """One question about a run, answered by one module's `analyse(context)` with a JSON object.
 
-    A module whose answer rests on work of the model that it saved also has `recheck(context, found)`: the same
-    object, computed again from the run's files without the model.
+    A module whose answer rests on work of a model that it saved (rivals, altered texts) also has
+    `recheck(context, found)`: the same object, computed again from the run's files without that model.
     """
 
     name: str
@@ -43,8 +43,16 @@ PARTS = {
         Part("intervals", "significance"),
         # Where does it fail?
         Part("errors", "errors"),
+        # What would have been had for nothing?
+        Part("baseline", "baseline"),
+        Part("probe", "probe", slow=True),
+        # Can the data be trusted?
+        Part("duplicates", "duplicates"),
+        Part("noise", "noise", slow=True),
         # Which words drive its answers?
         Part("attribution", "attribution", slow=True),
+        # Whom may it hurt, and what does it say outside its domain?
+        Part("audit", "audit", slow=True),
     )
 }
 COST = "cost"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "card.md.jinja"
 PARTS = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
+ANALYSIS = ("confidence", "intervals", "errors", "baseline", "probe", "duplicates", "noise", "audit")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
 
@@ -62,7 +63,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "data": {"splits": {}} | parts["data"],
         "budget": {"parts": {}} | parts["budget"],
         "metadata": metadata(manifest, metrics),
-        **{part: run.read_analysis(part) for part in ("confidence", "intervals", "errors")},
+        **{part: run.read_analysis(part) for part in ANALYSIS},
         "manifest": manifest,
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
@@ -159,9 +160,16 @@ def _engine() -> jinja2.Environment:
     made = engine(autoescape=False)  # the card is Markdown, not HTML; `cell` escapes what would break it
     made.filters |= {
         "cell": _cell,
+        "least_recall": _least_recall,
         "python": lambda value: repr(None if isinstance(value, jinja2.Undefined) else value),
     }
     return made
+
+
+def _least_recall(per_class: Mapping[str, Mapping[str, float]]) -> tuple[str, Mapping[str, float]] | None:
+    """Return the class with rows whose texts are found least often, and its scores."""
+    scored = [(name, score) for name, score in per_class.items() if score["support"]]
+    return min(scored, key=lambda item: item[1]["recall"], default=None)
 
 
 def _cell(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.report import classes, curves, mistakes, reliability
+from submillion.report import audit, classes, curves, mistakes, reliability
 from submillion.report.style import house_style, save
 from submillion.rundir import RunDir, atomic_dir
 
@@ -55,7 +55,7 @@ def draw_all(run: RunDir) -> list[Path]:
         The files written, svg then png of each figure: `loss`, `accuracy`, and per split
         `confusion_<split>_counts`, `_by_row`, `_by_column`, `classes_<split>` and `confidence_<split>`;
         of the analysis `reliability_<split>`, `risk_coverage_<split>`,
-        `confused_pairs`, `slices` and `deletion`, as far as it was made.
+        `confused_pairs`, `slices`, `deletion`, `swaps` and `mentions`, as far as it was made.
     """
     planned = drawings(run)
     written: list[Path] = []
@@ -146,6 +146,31 @@ def _of_analysis(run: RunDir) -> list[Drawing]:
                 f"What deleting words does to the answer\n{attribution['split']}, {len(attribution['texts'])} texts",
                 lambda title: mistakes.deletion(curve, title),
                 attribution["split"],
+            )
+        )
+    return drawn + _of_audit(run.read_analysis("audit"))
+
+
+def _of_audit(found: dict[str, Any] | None) -> list[Drawing]:
+    """Return the figures of the audit: of exchanges that were judged, and of rows that mention listed words."""
+    drawn: list[Drawing] = []
+    exchanges = [axis for axis in (found or {"swaps": []})["swaps"] if not axis["too_small"]]
+    if found and exchanges:
+        heading = f"Answers that change when a listed word is exchanged\n{found['split']}"
+        drawn.append(Drawing("swaps", heading, lambda title: audit.swaps(exchanges, title), found["split"]))
+    slices = [
+        part | {"group": kind["title"]}
+        for kind in (found or {"mentions": []})["mentions"]
+        for part in kind["slices"]
+    ]
+    if found and slices:
+        overall = found["accuracy"]
+        drawn.append(
+            Drawing(
+                "mentions",
+                f"Accuracy by the listed words that a text mentions\n{found['split']}, {found['rows']:,} rows",
+                lambda title: mistakes.accuracy_by_slice(slices, overall, title),
+                found["split"],
             )
         )
     return drawn

@@ -21,14 +21,26 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html.jinja"
 # The parts of the analysis in the order of reading; the page says of those that were not made how to make them.
-PARTS = ("intervals", "confidence", "errors", "attribution")
+PARTS = (
+    "intervals",
+    "baseline",
+    "probe",
+    "confidence",
+    "errors",
+    "attribution",
+    "audit",
+    "duplicates",
+    "noise",
+)
 SECTIONS = {
     "answer": "In short",
     "classes": "Scores by class",
     "confusion": "Confusion",
+    "rivals": "Against simpler models",
     "confidence": "Confidence",
     "errors": "Errors",
     "attribution": "Words that decide",
+    "audit": "Audit",
     "data": "Data",
     "training": "Training",
     "provenance": "Provenance",

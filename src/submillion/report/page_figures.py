@@ -80,7 +80,18 @@ def _description(
     if name.startswith("risk_coverage_"):
         curve = analysis["confidence"]["splits"][split]["risk_coverage"]
         return f"With every row answered {percent(curve['risk'][-1])} % of the answers are wrong. {BELOW}"
+    if name == "swaps":
+        return f"{_of_swaps(analysis['audit']['swaps'])} {BELOW}"
     return BELOW
+
+
+def _of_swaps(axes: Sequence[Mapping[str, Any]]) -> str:
+    overall = [(axis["title"], axis["overall"]) for axis in axes if not axis["too_small"]]
+    return " ".join(
+        f"{title}: {percent(found['flip_rate'])} % of {found['texts']:,} answers change, "
+        f"{percent(found['control_rate'])} % in the control."
+        for title, found in overall
+    )
 
 
 def _of_training(name: str, history: Sequence[Mapping[str, Any]]) -> str:
