@@ -27,10 +27,10 @@ RIGHT, WRONG = BLUE, VERMILION
 PRECISION, RECALL, F1 = NAVY, SKY, VERMILION
 SHADES = "Blues"  # one hue, light to dark: readable in grey print as well
 UNDEFINED = "#F2F2F2"
+PNG_DPI = 150
 
 SETTINGS: dict[str, Any] = {
     "figure.facecolor": "white",
-    "savefig.facecolor": "white",
     "figure.constrained_layout.w_pad": 0.08,
     "figure.constrained_layout.h_pad": 0.08,
     "font.family": ["sans-serif"],
@@ -58,7 +58,6 @@ SETTINGS: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
-    "savefig.dpi": 150,
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and set in the reader's font
     "svg.hashsalt": "submillion",
 }
@@ -87,16 +86,19 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 def save(figure: Figure, folder: Path, name: str, title: str) -> list[Path]:
     """Write `name`.svg and `name`.png into `folder`; the same figure gives the same bytes (no date)."""
-    metadata = {
-        "svg": {"Date": None, "Creator": "submillion", "Title": title},
-        "png": {"Software": None, "Title": title},
-    }
-    files = []
-    for kind, facts in metadata.items():
-        with atomic_file(folder / f"{name}.{kind}") as temporary:
-            figure.savefig(temporary, format=kind, metadata=facts)
-        figure.set_layout_engine("none")  # what the first drawing laid out stands for the second as well
-        files.append(folder / f"{name}.{kind}")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    files = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
+    # Not by savefig, which draws everything once more beforehand, to learn sizes that nobody asks for here.
+    with atomic_file(files[0]) as temporary:
+        FigureCanvasSVG(figure).print_svg(
+            temporary, metadata={"Date": None, "Creator": "submillion", "Title": title}
+        )
+    figure.set_layout_engine("none")  # what the first drawing laid out stands for the second as well
+    figure.set_dpi(PNG_DPI)
+    with atomic_file(files[1]) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None, "Title": title})
     return files
 
 
