@@ -161,7 +161,7 @@ def meta_model(config: dict[str, Any], num_labels: int) -> Any:
 
 def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, layers: list[int]) -> Any:
     """Wrap a model as a user of plain peft does; nothing of the project's is asked for names."""
-    from peft import LoraConfig, get_peft_model
+    from peft import AdaLoraConfig, LoraConfig, VeraConfig, get_peft_model
 
     layout = LAYOUTS[model_type]
     targets = list(layout.targets) if lora.targets == ["all-linear"] else lora.targets
@@ -170,30 +170,41 @@ def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, l
     if head.kind == "stock":
         trained += [name for name in (layout.projection, layout.norm) if name]
     in_head = [layout.projection] if head.kind == "lora" else []
-    config = LoraConfig(
-        r=lora.r,
-        target_modules=modules + in_head,
-        rank_pattern=dict.fromkeys(in_head, head.r),
-        modules_to_save=trained,
-        bias=lora.bias,
-    )
+    if lora.variant == "bitfit":  # peft has none: its LoRA with biases on no module, or on the head's alone
+        modules = []
+    common: dict[str, Any] = {
+        "target_modules": modules + in_head or "dummy-target-modules",
+        "modules_to_save": trained,
+        "bias": lora.bias,
+    }
     if model_type == "distilbert" and head.kind != "stock":
         # peft matches the end of a name, and `pre_classifier` ends in `classifier`: train that one by hand.
-        config.modules_to_save = None
-        wrapped = get_peft_model(model, config)
+        del common["modules_to_save"]
+    config: Any
+    if lora.variant == "vera":
+        bias = "vera_only" if lora.bias == "lora_only" else lora.bias
+        config = VeraConfig(**common | {"bias": bias}, r=lora.r)
+    elif lora.variant == "adalora":
+        config = AdaLoraConfig(**common, init_r=lora.r, total_step=9)
+    else:
+        use_dora, pattern = lora.variant == "dora", dict.fromkeys(in_head, head.r)
+        config = LoraConfig(**common, r=lora.r, rank_pattern=pattern, use_dora=use_dora)
+    wrapped = get_peft_model(model, config)
+    if "modules_to_save" not in common:
         wrapped.base_model.model.classifier.requires_grad_(True)
-        return wrapped
-    return get_peft_model(model, config)
+    return wrapped
 
 
 def trainable_and_total(model: Any) -> tuple[int, int]:
     """Return what a peft model trains, and all it has.
 
     Without the copy that peft keeps of a trained module as it was: it takes part in nothing, though peft counts
-    it, and under `bias="all"` even marks its bias as trained.
+    it, and under `bias="all"` even marks its bias as trained. And AdaLoRA's `ranknum`, the rank by which an adapter
+    divides, is no trained value: peft's own layer freezes it and its files leave it out, though peft marks it later.
     """
-    used = [value for name, value in model.named_parameters() if ".original_module." not in name]
-    return sum(value.numel() for value in used if value.requires_grad), sum(value.numel() for value in used)
+    used = {name: value for name, value in model.named_parameters() if ".original_module." not in name}
+    trained = [value for name, value in used.items() if value.requires_grad and ".ranknum." not in name]
+    return sum(value.numel() for value in trained), sum(value.numel() for value in used.values())
 
 
 @st.composite
@@ -250,16 +261,19 @@ def _deberta_switches(draw: st.DrawFn, hidden: int) -> dict[str, Any]:
 
 
 @st.composite
-def lora_sections(draw: st.DrawFn, model_type: str, n_layers: int, hidden: int) -> LoraRecipe:
+def lora_sections(
+    draw: st.DrawFn, model_type: str, n_layers: int, hidden: int, variant: str = "lora"
+) -> LoraRecipe:
     """Draw rank, targets, layers and biases for an encoder."""
     indices = st.lists(st.integers(0, n_layers - 1), min_size=1, max_size=n_layers, unique=True)
     top = st.integers(1, n_layers).map(lambda count: f"top-{count}")
     names = st.lists(st.sampled_from(sorted(LAYOUTS[model_type].targets)), min_size=1, unique=True)
     return LoraRecipe(
+        variant=variant,
         r=draw(st.integers(1, hidden)),
         targets=draw(st.one_of(st.just(["all-linear"]), names)),
         layers=draw(st.one_of(st.just("all"), top, indices)),
-        bias=draw(st.sampled_from(["none", "all", "lora_only"])),
+        bias="all" if variant == "bitfit" else draw(st.sampled_from(["none", "all", "lora_only"])),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from budget_models import (
@@ -19,8 +19,9 @@ from budget_models import (
     trainable_and_total,
     with_peft,
 )
-from submillion.budget.count import Count, count, gate
+from submillion.budget.count import ONE_RANK, Count, count, gate
 from submillion.budget.families import family_of
+from submillion.budget.planner import nearest
 from submillion.errors import BadInput, OverBudget
 from submillion.recipe import HeadRecipe, LoraRecipe
 from tiny import tiny_config
@@ -33,15 +34,19 @@ def roberta(r: int, targets: list[str], head: str = "stock", **more: Any) -> Cou
     return count(ROBERTA, 4, LoraRecipe(r=r, targets=targets, **more), HeadRecipe(kind=head), MILLION)
 
 
-@pytest.mark.parametrize("name", list(LAYOUTS))
-@settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])  # small as drawn
-@given(data=st.data())
-def test_count_equals_what_peft_trains_on_the_built_model(name: str, data: st.DataObject) -> None:
+VARIANTS = ("dora", "adalora", "vera", "bitfit")  # pissa and eva train what lora does
+
+
+def check_on_a_drawn_model(data: st.DataObject, name: str, variant: str) -> None:
     config = data.draw(small_configs(name))
     family = family_of(config)
     hidden, n_layers = family.inventory(config, 2).hidden, family.n_layers(config)
-    lora = data.draw(lora_sections(name, n_layers, hidden))
+    lora = data.draw(lora_sections(name, n_layers, hidden, variant))
     head = data.draw(head_sections(hidden))
+    if variant in ONE_RANK:
+        assume(head.kind != "lora")
+    if variant == "bitfit":
+        assume(any(layer.biases for layer in family.inventory(config, 2).layers))
     num_labels = data.draw(st.integers(2, 6))
     counted = count(config, num_labels, lora, head, MILLION)
     built = with_peft(meta_model(config, num_labels), name, lora, head, lora.layer_indices(n_layers))
@@ -49,10 +54,25 @@ def test_count_equals_what_peft_trains_on_the_built_model(name: str, data: st.Da
     check_that_layers_and_parts_agree(built, counted, name)
 
 
+@pytest.mark.parametrize("name", list(LAYOUTS))
+@settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])  # small as drawn
+@given(data=st.data())
+def test_count_equals_what_peft_trains_on_the_built_model(name: str, data: st.DataObject) -> None:
+    check_on_a_drawn_model(data, name, "lora")
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+@pytest.mark.parametrize("variant", VARIANTS)
+@settings(max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(data=st.data())
+def test_every_variant_is_counted_as_peft_trains_it(variant: str, name: str, data: st.DataObject) -> None:
+    check_on_a_drawn_model(data, name, variant)
+
+
 def check_that_layers_and_parts_agree(built: Any, counted: Count, name: str) -> None:
     """Compare each layer's sum with the built layer's, and the parts of all layers with the parts of the whole."""
     layers = built.base_model.model.get_submodule(LAYOUTS[name].layers)
-    in_layers = [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in layers]
+    in_layers = [trainable_and_total(layer)[0] for layer in layers]
     assert [layer["trainable"] for layer in counted.by_layer] == in_layers
     for part in (part for part in counted.parts if part.startswith("lora.")):
         assert counted.parts[part] == sum(layer["parts"].get(part, 0) for layer in counted.by_layer)
@@ -123,10 +143,27 @@ def test_json_has_the_promised_keys() -> None:
     assert told["by_layer"][11] == {"layer": 11, "trainable": 12_288, "parts": {"lora.query": 12_288}}
 
 
+def test_known_counts_of_the_variants() -> None:
+    # roberta-base, query and value of 12 layers, linear head 3,076; LoRA at r 8 has 24 x 8 x 1,536 = 294,912.
+    def trained(variant: str, r: int = 8) -> int:
+        return roberta(r, ["query", "value"], "linear", variant=variant).trainable - 3_076
+
+    assert trained("lora") == trained("pissa") == trained("eva") == 294_912
+    assert trained("dora") == 294_912 + 24 * 768
+    assert trained("adalora") == 294_912 + 24 * 8
+    assert trained("vera", 1_024) == 24 * (768 + 1_024)  # the paper's roberta-base: 43 thousand (table 2)
+    assert trained("bitfit") == 12 * (4 * 768 + 3_072 + 768 + 2 * 768) + 768 + 768
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "lora", "pissa", "eva"])
 @pytest.mark.parametrize("head", ["stock", "linear", "lora"])
-def test_the_arithmetic_told_gives_the_parts(head: str) -> None:
-    counted = roberta(5, ["all-linear"], head, layers="top-3")
+def test_the_arithmetic_told_gives_the_parts(head: str, variant: str) -> None:
+    if head == "lora" and variant in ONE_RANK:
+        return
+    counted = roberta(5, ["all-linear"], head, layers="top-3", variant=variant)
     for part, told in counted.workings.items():
+        if part == "bias":
+            continue
         expression = re.sub(r"layers|r (?=\d)|,", "", told).replace("x", "*")
         assert eval(expression, {"__builtins__": {}}) == counted.parts[part], told
     assert counted.workings.keys() == counted.parts.keys()
@@ -182,6 +219,14 @@ def test_the_gate_says_when_nothing_fits() -> None:
         ({}, {}, 1, "labels: expected at least 2 classes, found 1."),
         ({"targets": ["qkv"]}, {}, 4, "lora.targets: expected .* found qkv."),
         ({"layers": "top-3"}, {}, 4, "lora.layers: expected layers among the encoder's 2 .* found 'top-3'."),
+        (
+            {"variant": "pissa", "r": 9, "targets": ["ffn_down"]},
+            {},
+            4,
+            "lora.r: expected a rank from 1 to 8, the smallest side of a matrix that carries an adapter, found 9.",
+        ),
+        ({"variant": "eva", "r": 0}, {}, 4, "lora.r: expected a rank from 1 to .* 16, found 0."),
+        ({"variant": "vera"}, {"kind": "lora"}, 4, "head.kind: expected stock or linear, found lora: vera"),
         ({"layers": [2]}, {}, 4, "lora.layers: expected layers among the encoder's 2 .* found \\[2\\]."),
     ],
 )
@@ -191,7 +236,34 @@ def test_what_does_not_suit_the_encoder(
     # model_copy does not check: the counter has to stand on its own where no recipe file was read.
     sections = LoraRecipe().model_copy(update=lora), HeadRecipe().model_copy(update=head)
     with pytest.raises(BadInput, match=message):
-        count(tiny_config("roberta", layers=2, hidden=16), labels, *sections, MILLION)
+        config = tiny_config("roberta", layers=2, hidden=16) | {"intermediate_size": 8}
+        count(config, labels, *sections, MILLION)
+
+
+def test_bitfit_needs_biases_and_vera_any_rank() -> None:
+    bare = tiny_config("modernbert", layers=2, hidden=16)
+    with pytest.raises(
+        BadInput, match="lora.variant: expected one with adapters, found bitfit: the layers of"
+    ):
+        count(bare, 2, LoraRecipe(variant="bitfit"), HeadRecipe(), MILLION)
+    wide = LoraRecipe(variant="vera", r=999, targets=["query"])
+    counted = count(tiny_config("roberta", layers=2, hidden=16), 2, wide, HeadRecipe(kind="linear"), MILLION)
+    assert counted.parts["lora.query"] == 2 * (999 + 16)
+
+
+@pytest.mark.parametrize("variant", ["dora", "pissa", "eva", "adalora", "vera", "bitfit"])
+def test_a_variant_over_budget_is_refused_with_what_fits(variant: str) -> None:
+    lora = LoraRecipe(variant=variant, r=16, targets=["all-linear"])
+    counted = count(ROBERTA, 4, lora, HeadRecipe(), 500_000)
+    with pytest.raises(OverBudget, match="over budget: ") as caught:
+        gate(counted, ROBERTA, 4, lora, HeadRecipe())
+    assert "As asked, with --set " in str(caught.value)
+    assert "lora.variant" not in str(caught.value)
+    for entry in nearest(ROBERTA, 4, lora, HeadRecipe(), 500_000):
+        assert entry.lora.variant == variant
+        assert (
+            entry.count.trainable == count(ROBERTA, 4, entry.lora, entry.head, 500_000).trainable <= 500_000
+        )
 
 
 def test_a_head_rank_counts_only_where_the_head_has_one() -> None:

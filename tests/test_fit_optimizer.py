@@ -104,3 +104,46 @@ def test_refuses_other_than_float32_by_name() -> None:
         FlatAdamW(module, 0.0, 1.0)
     with pytest.raises(SubmillionError, match="found none"):
         FlatAdamW(module.requires_grad_(False), 0.0, 1.0)
+
+
+class Adapted(nn.Module):
+    """A, B and a head, named as peft names them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.head = nn.Linear(5, 3)
+        self.query = nn.ModuleDict(
+            {"lora_A": nn.Linear(7, 2, bias=False), "lora_B": nn.Linear(2, 5, bias=False)}
+        )
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(self.query["lora_B"](self.query["lora_A"](inputs)))
+
+
+def test_lora_plus_is_adamw_with_another_rate_for_b() -> None:
+    module = Adapted()
+    peer = deepcopy(module)
+    flat = FlatAdamW(module, weight_decay=0.1, max_grad_norm=100.0, b_ratio=16.0)
+    order = ["query.lora_B.weight", "head.weight", "query.lora_A.weight", "head.bias"]
+    assert [name for name, _ in flat.layout] == order
+    groups = [
+        {"params": [peer.query["lora_B"].weight], "lr": 0.16},
+        {"params": [peer.query["lora_A"].weight, peer.head.weight]},
+        {"params": [peer.head.bias], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1, foreach=False)
+    for step in range(10):
+        flat.zero_gradients()
+        loss_of(module, step).backward()
+        flat.step(0.01)
+        adamw.zero_grad()
+        loss_of(peer, step).backward()
+        adamw.step()
+    for value, other in zip(module.parameters(), peer.parameters(), strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5)
+
+
+def test_without_lora_plus_the_layout_is_what_it_was_before_there_was_one() -> None:
+    names = [name for name, _ in FlatAdamW(Adapted(), 0.1, 1.0).layout]
+    assert names == ["head.weight", "query.lora_A.weight", "query.lora_B.weight", "head.bias"]

@@ -167,6 +167,26 @@ def test_another_number_of_threads_may_go_on(tmp_path: Path) -> None:
     assert fit_stub(tmp_path, recipe=recipe, resume=True)[1].stopped_early
 
 
+@pytest.mark.parametrize(("ratio", "goes_on"), [(1.0, True), (2.0, False)])
+def test_a_state_from_before_a_field_existed_has_its_default(
+    tmp_path: Path, undisturbed: tuple, ratio: float, goes_on: bool
+) -> None:
+    _, _, run = fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
+    saved = checkpoint.load(run, {})
+    assert saved is not None
+    tensors, position = saved
+    del position["identity"]["train.lora_plus_ratio"]
+    checkpoint.save(run, tensors, position)
+    recipe = RECIPE.model_copy(update={"lora_plus_ratio": ratio})
+    if goes_on:
+        assert_same(undisturbed, fit_stub(tmp_path, recipe=recipe, resume=True))
+    else:
+        with pytest.raises(
+            BadInput, match=r"expected train\.lora_plus_ratio 1\.0, as the run was started with"
+        ):
+            fit_stub(tmp_path, recipe=recipe, resume=True)
+
+
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)

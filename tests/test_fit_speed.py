@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from submillion.budget.answer import answer
+from submillion.errors import BadInput
 from submillion.fit.speed import with_speed
 from submillion.fit.workload import workload_of
 from tiny import tiny_encoder
@@ -42,3 +43,11 @@ def test_what_is_not_asked_and_not_here_is_ag_news() -> None:
     work = workload_of(counted, rows=900)
     assert (work.rows, work.validation_rows, work.tokens, work.epochs) == (900, 100, 53.0, 5)
     assert work.source == "--rows, else AG News (108,000 training texts of 53 tokens)"
+
+
+def test_bitfit_has_no_adapters_to_measure(encoder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv}}\nlora: {{variant: bitfit}}\n")
+    asked = answer(str(file), "", 4, None, {}, [])
+    with pytest.raises(BadInput, match="plan --speed: expected a lora.variant with adapters, found bitfit"):
+        with_speed(asked)

@@ -119,3 +119,46 @@ def test_layers_resolve_from_the_top() -> None:
 def test_every_field_has_help() -> None:
     without = [name for name in field_names() if len(field_help(name)) < 10 and name != "lora.r"]
     assert without == []
+
+
+def test_bitfit_means_all_biases(tmp_path: Path) -> None:
+    recipe = Recipe.load(write(tmp_path, MINIMAL), ["lora.variant=bitfit"])
+    assert recipe.lora.bias == "all"
+    assert Recipe.read(recipe.to_yaml(), "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["lora.variant=lorra"],
+            "lora.variant: expected 'lora', 'dora', 'pissa', 'eva', 'adalora', 'vera' or",
+        ),
+        (
+            ["lora.variant=bitfit", "lora.bias=none"],
+            "lora: expected bias all where the variant is bitfit, found 'none'",
+        ),
+        (
+            ["lora.variant=vera", "lora.rslora=true"],
+            "lora: expected variant lora, dora, pissa or eva where rslora is true, found 'vera'",
+        ),
+        (
+            ["lora.variant=vera", "train.lora_plus_ratio=16"],
+            "train.lora_plus_ratio: expected 1, found 16, and no matrix B is trained with lora.variant=vera.",
+        ),
+        (
+            ["lora.variant=bitfit", "train.lora_plus_ratio=2"],
+            "and no matrix B is trained with lora.variant=bitfit.",
+        ),
+        (["train.lora_plus_ratio=0"], "train.lora_plus_ratio: expected greater than 0, found 0"),
+    ],
+)
+def test_what_a_variant_does_not_have_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        Recipe.load(write(tmp_path, MINIMAL), overrides)
+    assert message in str(caught.value)
+
+
+def test_lora_plus_goes_with_a_low_rank_head(tmp_path: Path) -> None:
+    items = ["lora.variant=bitfit", "head.kind=lora", "train.lora_plus_ratio=2"]
+    assert Recipe.load(write(tmp_path, MINIMAL), items).train.lora_plus_ratio == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem, did_you_mean
@@ -88,12 +88,17 @@ class DataRecipe(Section):
 
 
 class LoraRecipe(Section):
-    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685): W x + (alpha / r) B A x."""
+    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685): W x + (alpha / r) B A x; and its variants."""
 
+    variant: Literal["lora", "dora", "pissa", "eva", "adalora", "vera", "bitfit"] = "lora"
+    """lora; dora: magnitude and direction apart (arXiv:2402.09353); pissa: A and B begin as W's principal part
+    (arXiv:2404.02948), dropout 0 suits it; eva: A begins as the principal directions of the matrix's input
+    (arXiv:2410.07170); adalora: a third of the ranks is pruned on the way (arXiv:2303.10512); vera: random A and B
+    shared by all, two vectors a matrix are trained (arXiv:2310.11454); bitfit: biases only (arXiv:2106.10199)."""
     r: Annotated[int, Field(ge=1)] = 8
-    """Rank of the adapters."""
+    """Rank of the adapters; none with bitfit."""
     alpha: Annotated[float, Field(gt=0)] = 16
-    """Scale: the adapter's output is multiplied by alpha / r (alpha / sqrt(r) with rslora)."""
+    """Scale: the adapter's output is multiplied by alpha / r (alpha / sqrt(r) with rslora); vera has none."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on the adapter's input."""
     targets: Annotated[list[str], Field(min_length=1)] = ["query", "value"]
@@ -103,9 +108,24 @@ class LoraRecipe(Section):
     """Which layers carry adapters: all, top-N, or a list of indices from 0. Layers below the lowest one
     are run once per text, and their output is cached."""
     bias: Literal["none", "all", "lora_only"] = "none"
-    """Which biases of the encoder are trained as well."""
+    """Which biases of the encoder are trained as well; all of them with bitfit."""
     rslora: bool = False
     """Scale by alpha / sqrt(r) (Kalajdzievski 2023, arXiv:2312.03732)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bitfit_trains_biases(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("variant") == "bitfit":
+            return {"bias": "all"} | values
+        return values
+
+    @model_validator(mode="after")
+    def _variant_has_what_is_asked(self) -> LoraRecipe:
+        if self.rslora and self.variant not in ("lora", "dora", "pissa", "eva"):
+            raise ValueError(f"variant lora, dora, pissa or eva where rslora is true|{self.variant}")
+        if self.variant == "bitfit" and self.bias != "all":
+            raise ValueError(f"bias all where the variant is bitfit|{self.bias}")
+        return self
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -181,6 +201,8 @@ class TrainRecipe(Section):
     """Texts per forward pass in evaluation."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
     """Peak learning rate."""
+    lora_plus_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of the adapters' B over that of all else (LoRA+, Hayou et al. 2024, arXiv:2402.12354)."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Decoupled weight decay; biases and norms have none."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -225,6 +247,14 @@ class Recipe(Section):
     lora: LoraRecipe = LoraRecipe()
     head: HeadRecipe = HeadRecipe()
     train: TrainRecipe = TrainRecipe()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Recipe:
+        has_b = self.lora.variant not in ("vera", "bitfit") or self.head.kind == "lora"
+        if self.train.lora_plus_ratio != 1 and not has_b:
+            found = f"{self.train.lora_plus_ratio:g}, and no matrix B is trained with lora.variant={self.lora.variant}"
+            raise BadInput(Problem("train.lora_plus_ratio", "1", found))
+        return self
 
     @classmethod
     def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -57,8 +57,9 @@ def operations_in(family: Family, inventory: Inventory, lora: LoraRecipe, cached
         above = sum(cost for name, cost in once.items() if STAGE[name] > first)
         backward = (n_layers - 1 - lowest) * layer + above
     forward = (n_layers - lowest if cached else n_layers) * layer
-    # Forward, gradient of the input, gradient of the weight.
-    adapters = 3 * 2 * lora.r * len(adapted) * sum(sizes[name].per_rank for name in targets)
+    # Forward, gradient of the input, gradient of the weight, which vera's frozen A and B have none of.
+    passes = {"bitfit": 0, "vera": 2}.get(lora.variant, 3)
+    adapters = passes * 2 * lora.r * len(adapted) * sum(sizes[name].per_rank for name in targets)
     return forward + backward + adapters
 
 

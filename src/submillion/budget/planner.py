@@ -21,7 +21,7 @@ from itertools import combinations
 from typing import Any
 
 from submillion.budget.cost import operations_in, reference_lora
-from submillion.budget.count import Count, count_in
+from submillion.budget.count import ONE_RANK, Count, count_in, in_adapter
 from submillion.budget.families import Family, Inventory, family_of
 from submillion.errors import OverBudget
 from submillion.recipe import ALL_LINEAR, HeadRecipe, LoraRecipe
@@ -125,7 +125,11 @@ def nearest(
         A handful of plans; none where nothing at all fits.
     """
     case = _Case.of(config, num_labels, budget)
-    lighter = _lighter_heads(head, case.inventory.hidden)
+    lighter = [
+        other
+        for other in _lighter_heads(head, case.inventory.hidden)
+        if other.kind != "lora" or lora.variant not in ONE_RANK
+    ]
     largest, _ = case.filled(lora, head, lora.r)
     power_of_two = _at_rank(lora, 1 << (largest.r.bit_length() - 1))
     # Each kind of change is a list of ever larger changes, of which the first that fits is taken.
@@ -136,7 +140,7 @@ def nearest(
         ((lora, lower) for lower in _lower_ranks(head)),
         ((shallower, head) for shallower in _shallower(lora, len(case.inventory.layers))),
         ((fewer, head) for fewer in _fewer_targets(case, lora)),
-        [(lora.model_copy(update={"bias": "none"}), head)],
+        [(lora.model_copy(update={"bias": "none"}), head)] if lora.variant != "bitfit" else [],
     ]
     two_changes: list[Iterable[Choice]] = [[case.filled(lora, other, lora.r)] for other in lighter]
     for kinds in (one_change, two_changes):
@@ -178,9 +182,18 @@ class _Case:
         """
         limit = limit or self.inventory.hidden
         least = self.count(_at_rank(lora, 1), head)
-        # What the adapters have at r 1 is what every further unit of rank adds.
-        further = (self.budget - least.trainable) // _in_adapters(least)
+        further = (self.budget - least.trainable) // max(1, self.per_rank(lora))
         return _at_rank(lora, min(1 + max(0, further), limit)), head
+
+    def per_rank(self, lora: LoraRecipe) -> int:
+        """Return what each further unit of rank adds; 0 without adapters."""
+        if lora.variant == "bitfit":
+            return 0
+        matrices = [self.inventory.matrices[name] for name in self.family.expand(lora.targets)]
+        layers = len(lora.layer_indices(len(self.inventory.layers)))
+        return layers * sum(
+            in_adapter(lora.variant, 2, matrix) - in_adapter(lora.variant, 1, matrix) for matrix in matrices
+        )
 
     def first_fit(self, choices: Iterable[Choice]) -> tuple[LoraRecipe, HeadRecipe, Count] | None:
         """Return the first configuration that fits, if any does."""
@@ -273,6 +286,7 @@ def _settings(lora: LoraRecipe, head: HeadRecipe) -> list[str]:
     """Return a configuration as `--set` items."""
     layers = lora.layers if isinstance(lora.layers, str) else f"[{','.join(map(str, lora.layers))}]"
     items = [
+        *([f"lora.variant={lora.variant}"] if lora.variant != "lora" else []),
         f"lora.r={lora.r}",
         f"lora.alpha={lora.alpha:g}",
         f"lora.targets={','.join(lora.targets)}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from submillion.errors import BadInput, Problem
@@ -47,11 +49,14 @@ def save(run: RunDir, tensors: dict[str, Tensor], position: dict[str, Any]) -> N
         temporary.write_bytes(data)
 
 
-def load(run: RunDir, expected: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load(
+    run: RunDir, expected: dict[str, Any], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return tensors and position of the latest state; None where the run was stopped before the first one.
 
     Args:
         expected: what the position's `identity` must equal: everything that decides the steps to come.
+        defaults: what stands for entries that the identity has not: the state is from before they existed.
 
     Raises:
         BadInput: the state is unreadable, or belongs to a training that this one would not continue.
@@ -68,7 +73,7 @@ def load(run: RunDir, expected: dict[str, Any]) -> tuple[dict[str, Tensor], dict
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadInput(Problem(str(file), "the saved state of a training", f"{error}", RESTART)) from error
     # Through JSON and back, tuples and lists are the same.
-    wanted, found = json.loads(json.dumps(expected)), position["identity"]
+    wanted, found = json.loads(json.dumps(expected)), {**defaults, **position["identity"]}
     differing = [key for key in wanted if wanted[key] != found.get(key)]
     if differing:
         raise BadInput([Problem(str(file), *_told(key, found.get(key), wanted[key])) for key in differing])

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from submillion.model.precision import Precision
 
 SAVE_S = 300.0  # the state is saved at least this often, not only at evaluations
+# What a state that was saved before a field existed was trained with.
+DEFAULTS = {f"train.{name}": value for name, value in TrainRecipe().model_dump(mode="json").items()}
 
 
 def fit(
@@ -180,7 +182,7 @@ class Training:
         self.identity = identity
         if resume:
             # The first process reads for all, so that the others need not see its disk.
-            mine = checkpoint.load(self.run, identity) if self.workers.is_main else None
+            mine = checkpoint.load(self.run, identity, DEFAULTS) if self.workers.is_main else None
             loaded = self.workers.gather(mine)[0]
             if loaded is not None:
                 self.go_on_from(*loaded)
@@ -291,7 +293,7 @@ class Training:
         """Save all that is needed to go on from this step."""
         self.window.read(self.totals)
         if self.workers.is_main:
-            tensors = self.stepper.optimizer.state()
+            tensors = self.stepper.state()
             if self.best_values is not None:
                 tensors["best_values"] = self.best_values
             position = {
@@ -311,7 +313,7 @@ class Training:
         """Take over a saved state."""
         best = tensors.pop("best_values", None)
         self.best_values = None if best is None else best.to(self.workers.device)
-        self.stepper.optimizer.load(tensors)
+        self.stepper.load(tensors)
         self.step, self.evaluated = position["step"], position["evaluated"]
         self.records = position["records"]
         self.stopping = Stopping(**position["stopping"])

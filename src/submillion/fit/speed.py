@@ -23,6 +23,7 @@ from submillion.budget.families import Family, family_of
 from submillion.budget.speed import Adapted, Cost, Measured, Workload, speed_of
 from submillion.data.batches import collate
 from submillion.data.tokens import from_rows
+from submillion.errors import BadInput, Problem
 from submillion.fit.feed import Feed, Rows
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.step import Stepper
@@ -67,7 +68,12 @@ def with_speed(
         tokens: mean tokens per text; None likewise.
         epochs: None takes the recipe's, or 5.
         budget_s: about how long to measure; where the machine is slow or busy, it takes longer.
+
+    Raises:
+        BadInput: a configuration has no adapters, so that its cost does not grow with them.
     """
+    if any(lora.variant == "bitfit" for lora in answer.loras):
+        raise BadInput(Problem("plan --speed", "a lora.variant with adapters", "bitfit"))
     recipe = answer.recipe or Recipe.load("agnews")
     work = workload_of(answer, rows, tokens, epochs)
     measured = measure(answer.config, answer.num_labels, recipe, answer.loras, work, budget_s)

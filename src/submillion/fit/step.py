@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from submillion.data.batches import pieces
 from submillion.fit import schedule
+from submillion.fit.allocation import RankAllocation
 from submillion.fit.feed import Feed, Rows, share
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.optimizer import FlatAdamW
@@ -58,8 +59,11 @@ class Stepper:
         self._execution = execution or Reference(classifier, precision)
         self._lengths = rows.tokens.lengths
         self._labels = torch.from_numpy(rows.labels)
-        self.optimizer = FlatAdamW(classifier.module, recipe.weight_decay, recipe.max_grad_norm)
+        self.optimizer = FlatAdamW(
+            classifier.module, recipe.weight_decay, recipe.max_grad_norm, recipe.lora_plus_ratio
+        )
         self.feed = Feed(self._lengths, recipe, seed, workers.world)
+        self._allocation = RankAllocation.of(classifier.module, self.feed.total_steps)
         self._warmup = schedule.warmup_steps(self.feed.total_steps, recipe.warmup_ratio)
         # Consecutive steps, and processes, take consecutive seeds from a start of the recipe's seed's own.
         self._dropout_seed = int.from_bytes(hashlib.sha256(f"dropout {seed}".encode()).digest()[:4], "big")
@@ -86,9 +90,13 @@ class Stepper:
             # texts of a small last one more weight than others have.
             (loss / len(rows)).backward()
             optimizer.exchange[-2] += loss.detach()
+        if self._allocation:  # each process adds its share, so that their sum has it once
+            (self._allocation.penalty() / workers.world).backward()
         optimizer.exchange[-1] = float(interrupt.wished)
         workers.add_up(optimizer.exchange)
         norm = optimizer.step(self.learning_rate(step))
+        if self._allocation:
+            self._allocation.after(step + 1)
         if workers.world == 1:
             stop = interrupt.wished
         else:
@@ -112,6 +120,16 @@ class Stepper:
             reduction="sum",
             label_smoothing=self._recipe.label_smoothing,
         )
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what the steps to come depend on, by name; the tensors are the live ones, not copies."""
+        return self.optimizer.state() | (self._allocation.state() if self._allocation else {})
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self.optimizer.load(tensors)
+        if self._allocation:
+            self._allocation.load(tensors)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of step `step`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -19,6 +19,12 @@ from submillion.rundir import atomic_file
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what peft puts before every name of the model that it wraps
+ADDED = (
+    ".lora_",
+    ".vera_lambda_",
+    ".modules_to_save.",
+)  # what the names of trained parameters of peft's own hold
+KINDS = ("LORA", "ADALORA", "VERA")
 ANOTHER = "Was it trained with another recipe or another encoder?"
 
 
@@ -32,7 +38,10 @@ def adapter_tensors(module: PeftModel, drawn: Iterable[str]) -> dict[str, torch.
         drawn: names, in the model before peft wrapped it, of the tensors that the checkpoint lacks.
     """
     # save_embedding_layers="auto" would ask the hub for the encoder's config.
-    tensors: dict[str, torch.Tensor] = get_peft_model_state_dict(module, save_embedding_layers=False)
+    found: dict[str, torch.Tensor] = get_peft_model_state_dict(module, save_embedding_layers=False)
+    # Under bias="all" peft gives the biases of a trained module three times: as it was, as it is, and under its name.
+    twice = (".original_module.", ".modules_to_save.")
+    tensors = {name: value for name, value in found.items() if not any(part in name for part in twice)}
     state = module.state_dict()
     for name in drawn:
         owner, _, leaf = name.rpartition(".")
@@ -42,24 +51,28 @@ def adapter_tensors(module: PeftModel, drawn: Iterable[str]) -> dict[str, torch.
             place = next(place for place in places if place in state)
             tensors[place] = state[place]
     for name, value in module.named_parameters():
-        if value.requires_grad and ".lora_" not in name and ".modules_to_save." not in name:
+        if value.requires_grad and not any(part in name for part in ADDED):
             tensors.setdefault(name, value)
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
 
 
 def write_adapter(
-    folder: Path, module: PeftModel, tensors: dict[str, torch.Tensor], label_names: Sequence[str]
+    folder: Path,
+    module: PeftModel,
+    config: PeftConfig,
+    tensors: dict[str, torch.Tensor],
+    label_names: Sequence[str],
 ) -> None:
     """Write adapter_config.json and adapter_model.safetensors; no hub is asked.
 
     Args:
+        config: the adapter's, as it is to be read.
         tensors: as `adapter_tensors` gives them.
         label_names: class names by index, kept in the tensor file's metadata.
 
     Raises:
         SubmillionError: the disk refused; what stood there before still stands.
     """
-    config = module.peft_config["default"]
     base = type(module.get_base_model())
     mapping = {"base_model_class": base.__name__, "parent_library": base.__module__}
     # peft's AutoPeftModel finds the class by task type, or by this mapping where there is none.
@@ -80,11 +93,11 @@ def write_adapter(
         temporary.write_bytes(data)
 
 
-def read_config(folder: Path) -> LoraConfig:
+def read_config(folder: Path) -> PeftConfig:
     """Return the adapter's configuration, set for use in training or evaluation.
 
     Raises:
-        BadInput: the folder holds no LoRA adapter.
+        BadInput: the folder holds no adapter of the kinds that recipes know.
     """
     file = folder / CONFIG
     try:
@@ -94,9 +107,9 @@ def read_config(folder: Path) -> LoraConfig:
         raise BadInput(
             Problem(str(file), "the configuration of a LoRA adapter", f"{error}", ANOTHER)
         ) from error
-    if kind != "LORA":
+    if kind not in KINDS:
         raise BadInput(Problem(str(file), "a LoRA adapter", f"one of kind {kind}"))
-    config: LoraConfig = LoraConfig.from_pretrained(str(folder))
+    config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = False
     return config
 

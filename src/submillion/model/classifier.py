@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from peft import get_peft_model, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from submillion.budget.count import count
-from submillion.model import adapter, heads
+from submillion.errors import BadInput, Problem
+from submillion.model import adapter, heads, variants
 from submillion.model.loading import Loaded, check_length, load_encoder, quiet_libraries
 from submillion.model.prefix import Stack
 
 if TYPE_CHECKING:
     from submillion.budget.families import Family
-    from submillion.recipe import HeadRecipe, LoraRecipe, Recipe
+    from submillion.model.variants import Principal
+    from submillion.recipe import Recipe
     from submillion.sources.fetch import FetchedEncoder
 
 
 class Classifier(nn.Module):
     """Texts' token ids in, logits out. B texts, S tokens, D hidden size, C labels."""
 
-    def __init__(self, module: Any, loaded: Loaded, label_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        module: Any,
+        loaded: Loaded,
+        label_names: Sequence[str],
+        principals: Mapping[str, Principal] | None = None,
+    ) -> None:
         """Take a model that peft has wrapped.
 
         Args:
             module: the PeftModel; what it trains is final.
             loaded: the encoder as it was before.
             label_names: class names by index, C of them.
+            principals: what PiSSA took out of the encoder's matrices, where it did.
         """
         super().__init__()
         self.module = module
@@ -40,6 +48,7 @@ class Classifier(nn.Module):
         self.config: dict[str, Any] = loaded.config
         self.label_names = list(label_names)
         self._drawn = loaded.drawn
+        self._principals = principals or {}
         self.stack = _stack(module.get_base_model(), self.family, self.config)
         self.prefix_depth = self._lowest_trained_layer()
         """The lowest layer with something to train; layers below it are the same for a text in every step."""
@@ -93,7 +102,10 @@ class Classifier(nn.Module):
         Raises:
             SubmillionError: the disk refused; what stood there before still stands.
         """
-        adapter.write_adapter(folder, self.module, self._adapter_tensors(), self.label_names)
+        config = self.module.peft_config["default"]
+        if self._principals:
+            config = variants.pissa_config_as_lora(config)
+        adapter.write_adapter(folder, self.module, config, self._adapter_tensors(), self.label_names)
 
     def load_adapter(self, folder: Path) -> None:
         """Put an adapter's values in place of the present ones.
@@ -101,6 +113,10 @@ class Classifier(nn.Module):
         Raises:
             BadInput: it is not the adapter of such a classifier; no value was changed.
         """
+        if self._principals:  # a file is for the encoder as it was
+            raise BadInput(
+                Problem(str(folder), "a classifier without PiSSA", "one with", "Use open_adapter.")
+            )
         tensors, labels = adapter.read_tensors(folder)
         adapter.check_labels(folder, labels, self.label_names)
         known = self.module.state_dict()
@@ -108,7 +124,8 @@ class Classifier(nn.Module):
         set_peft_model_state_dict(self.module, tensors)
 
     def _adapter_tensors(self) -> dict[str, Tensor]:
-        return adapter.adapter_tensors(self.module, self._drawn)
+        tensors = adapter.adapter_tensors(self.module, self._drawn)
+        return variants.pissa_as_lora(tensors, self._principals)
 
     def _lowest_trained_layer(self) -> int:
         if any(_trains(feeder) for feeder in self.stack.feeders):
@@ -132,10 +149,12 @@ def build(encoder: FetchedEncoder | Path | str, label_names: Sequence[str], reci
     with seeded(recipe.seed):
         loaded = load_encoder(folder, label_names, origin, recipe.encoder)
         check_length(loaded.config, recipe.data.max_length)
+        counted = count(loaded.config, len(label_names), recipe.lora, recipe.head, recipe.budget)
         heads.settle_projection(loaded.model, loaded.family, recipe.head, loaded.drawn)
-        module = _wrapped(loaded, lora_config(loaded, recipe.lora, recipe.head))
-    classifier = Classifier(module, loaded, label_names)
-    counted = count(loaded.config, len(label_names), recipe.lora, recipe.head, recipe.budget)
+        module = _wrapped(loaded, variants.peft_config(loaded, recipe.lora, recipe.head, recipe.seed))
+        in_head = heads.adapted_modules(loaded.family, recipe.head)
+        principals = variants.start_pissa(module, in_head) if recipe.lora.variant == "pissa" else {}
+    classifier = Classifier(module, loaded, label_names, principals)
     if classifier.trainable_count() != counted.trainable:
         raise RuntimeError(
             f"the built classifier trains {classifier.trainable_count():,} parameters, "
@@ -165,24 +184,6 @@ def open_adapter(encoder: Path | str, folder: Path | str, label_names: Sequence[
     return classifier.eval()
 
 
-def lora_config(loaded: Loaded, lora: LoraRecipe, head: HeadRecipe) -> LoraConfig:
-    """Return peft's configuration: exactly the recipe's matrices, so never the output layer."""
-    in_head = heads.adapted_modules(loaded.family, head)
-    return LoraConfig(
-        task_type=heads.task_type(head),
-        base_model_name_or_path=loaded.model.name_or_path,
-        r=lora.r,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number will do
-        lora_dropout=lora.dropout,
-        use_rslora=lora.rslora,
-        bias=lora.bias,
-        target_modules="|".join([_layers_pattern(loaded, lora), *map(re.escape, in_head)]),
-        rank_pattern=dict.fromkeys(in_head, head.r),
-        alpha_pattern=dict.fromkeys(in_head, head.alpha),
-        modules_to_save=heads.trained_modules(loaded.family, head) or None,
-    )
-
-
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw from `seed` inside; the generator goes on afterwards as if nothing had been drawn."""
@@ -192,7 +193,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _wrapped(loaded: Loaded, config: LoraConfig) -> Any:
+def _wrapped(loaded: Loaded, config: Any) -> Any:
     with quiet_libraries():
         module = get_peft_model(loaded.model, config)
     mark_trained(module, loaded.family.output, config.bias)
@@ -206,22 +207,14 @@ def mark_trained(module: Any, output: str, bias: str) -> None:
 
     Args:
         output: the head's output layer, trained in every head.
-        bias: `none`, `lora_only` (those of the adapted matrices) or `all`.
+        bias: `none`, `lora_only` or `vera_only` (those of the adapted matrices), or `all`.
     """
     in_output = f"{adapter.PREFIX}{output}."
-    ending = {"none": None, "lora_only": ".base_layer.bias", "all": ".bias"}[bias]
+    ending = {"none": None, "all": ".bias"}.get(bias, ".base_layer.bias")
     for name, value in module.named_parameters():
-        added = ".lora_" in name or ".modules_to_save." in name
+        added = any(part in name for part in adapter.ADDED)
         own = name.startswith(in_output) or (ending is not None and name.endswith(ending))
         value.requires_grad_(added or (own and ".original_module." not in name))
-
-
-def _layers_pattern(loaded: Loaded, lora: LoraRecipe) -> str:
-    """Return a regular expression for the adapted matrices, as `bert[.]encoder[.]layer[.](4|5)[.](...)`."""
-    family = loaded.family
-    layers = "|".join(map(str, lora.layer_indices(family.n_layers(loaded.config))))
-    suffixes = "|".join(re.escape(family.suffixes[target]) for target in family.expand(lora.targets))
-    return rf"{re.escape(family.layers)}\.({layers})\.({suffixes})"
 
 
 def _trains(module: nn.Module) -> bool:

@@ -90,6 +90,8 @@ def unsupported(classifier: Classifier) -> str | None:
         known: set[int] = set()
         for suffix in classifier.family.suffixes.values():
             module: Any = layer.get_submodule(suffix)
+            if hasattr(module, "lora_E") or hasattr(module, "vera_lambda_b"):
+                return "an adapter is of another kind than LoRA"
             if not hasattr(module, "lora_A"):
                 continue
             if list(module.lora_A) != ["default"] or module.merged or module.use_dora.get("default"):

@@ -17,8 +17,15 @@ from submillion.recipe import HeadRecipe, LoraRecipe
 from submillion.verify.case import Case
 from submillion.verify.verdict import Check, compared
 
-# peft's names of what it adds to a module: `lora_A.weight`, with the adapter's own name in between or not.
-_ADDED = re.compile(r"\.lora_(?:A|B)(?:\.\w+)?\.weight$")
+# peft's names of what it adds to a module, by variant: `lora_A.weight`, with the adapter's own name in between or not.
+_MATRICES = r"\.lora_(?:A|B)(?:\.\w+)?\.weight$"
+_ADDED = {
+    "dora": rf"{_MATRICES}|\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?$",
+    "adalora": r"\.lora_[ABE](?:\.\w+)?$",
+    "vera": r"\.vera_lambda_[bd](?:\.\w+)?$",
+}
+# VeRA's random matrices, one pair for all modules: saved, so that nobody has to draw them again, and never trained.
+_SHARED = re.compile(r"base_model\.vera_[AB]$")
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ def count_tensors(
     """Count the trained parameters in an adapter file; what it holds beside them, frozen, does not count.
 
     A tensor that the encoder's checkpoint lacks is saved in the adapter though it may not be trained: the
-    head's projection and norm where the head is `linear` or `lora`, of which at most the bias is.
+    head's projection and norm where the head is `linear` or `lora`, of which at most the bias is. PiSSA's file is
+    for the encoder as it was: each adapter has twice its rank there, one half of it what training began with.
 
     Args:
         shapes: of the tensors by name, as peft saves them.
@@ -118,25 +126,29 @@ def count_tensors(
     }
     parts: Counter[str] = Counter()
     layers = [0] * family.n_layers(config)
+    added = re.compile(_ADDED.get(lora.variant, _MATRICES))
     plain_names = {name: name.removeprefix(PREFIX).replace(".base_layer.", ".") for name in shapes}
-    adapted = {_ADDED.sub("", plain) for plain in plain_names.values() if _ADDED.search(plain)}
+    if lora.variant == "vera":
+        plain_names = {name: plain for name, plain in plain_names.items() if not _SHARED.match(name)}
+    adapted = {added.sub("", plain) for plain in plain_names.values() if added.search(plain)}
     biased = {"none": set(), "lora_only": adapted, "all": None}[lora.bias]
     strange: list[str] = []
     for name, plain in plain_names.items():
-        module = _ADDED.sub("", plain)
+        module, size = added.sub("", plain), prod(shapes[name])
         if module == plain:
             part = _plain_part(family, plain, biased, head)
         elif module == family.projection:
             part = "head.lora"
         else:
             part = f"lora.{targets[module]}" if module in targets else None
+            size //= 2 if lora.variant == "pissa" else 1
         if part is None:
             strange.append(name)
         elif part:
-            parts[part] += prod(shapes[name])
+            parts[part] += size
             layer = re.match(rf"{re.escape(family.layers)}\.(\d+)\.", plain)
             if layer and int(layer[1]) < len(layers):
-                layers[int(layer[1])] += prod(shapes[name])
+                layers[int(layer[1])] += size
     return Counted(dict(parts), layers, sorted(adapted), strange)
 
 
