@@ -141,3 +141,13 @@ def test_a_list_needs_two_groups_on_every_level(tmp_path: Path) -> None:
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     own = "{word: {}, outside: {x: [1]}, words: {companies: {title: 3}}}"
     assert len(problems_of(tmp_path, own)) == 3
+
+
+def test_the_example_in_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "audit.md").read_text(encoding="utf-8")
+    run = RunDir.create(tmp_path / "run")
+    (run.path / "audit.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    words, own = read_words(run)
+    assert own == ["given_names", "clubs"]
+    assert "companies" not in [listed.kind for listed in words.lists]
+    assert "invoices" in words.outside

@@ -33,11 +33,13 @@ def test_the_tables_counts_are_the_recipes(name: str) -> None:
 def test_every_source_file_has_its_line() -> None:
     source = ROOT / "src" / "submillion"
     block = README.split("src/submillion/\n")[1].split("```")[0]
-    named, room = [], ""
+    named, rooms = [], {0: ""}  # the folder of what stands at each depth
     for indent, name in re.findall(r"^( +)([\w/]+(?:\.py)?) +\S", block, flags=re.MULTILINE):
-        room = (name if name.endswith("/") else "") if len(indent) == 2 else room
-        if name.endswith(".py"):
-            named.append(room + name)
+        depth = len(indent) // 2 - 1
+        if name.endswith("/"):
+            rooms[depth + 1] = rooms[depth] + name
+        elif name.endswith(".py"):
+            named.append(rooms[depth] + name)
     files = [str(file.relative_to(source).as_posix()) for file in source.rglob("*.py")]
     assert sorted(named) == sorted(name for name in files if not name.endswith("__init__.py"))
 

@@ -214,7 +214,8 @@ def report(
         typer.Option(
             "--with",
             metavar="PART",
-            help="Make this part of the analysis first: confidence, intervals, errors, attribution, or all. "
+            help="Make this part of the analysis first: confidence, intervals, errors, baseline, "
+            "duplicates; slower: probe, noise, attribution, audit; or all. "
             "Repeatable.",
         ),
     ] = None,
@@ -284,6 +285,32 @@ def verify(
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
     typer.echo(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
     if not verdict.holds:
+        raise typer.Exit(1)
+
+
+@app.command()
+def study(
+    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the study; studies/NAME where not given.", show_default=False),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Where runs are trained: local or ray.")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default=False)] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each run.", show_default=False)
+    ] = None,
+    sets: Sets = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train many variants of one recipe and judge them; killed anywhere, the same command goes on."""
+    from submillion.study.run import study as conduct
+
+    notices.set_quiet(quiet)
+    outcome = conduct(study, out, engine, workers, threads, sets or (), quiet)
+    typer.echo(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
+    if outcome.failed:
         raise typer.Exit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,11 @@ def taken() -> list[dict[str, Any]]:
 def clear() -> None:
     """Forget all notices; a new run starts with none."""
     _kept.clear()
+
+
+def recall(kept: Iterable[dict[str, Any]]) -> None:
+    """Take up the notices of a run that goes on; they were said before."""
+    _kept[:] = [dict(notice) for notice in kept]
 
 
 def set_quiet(quiet: bool) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from submillion.model.opening import OpenedRun
     from submillion.sources.fetch import FetchedEncoder
 
+HELD_BACK = "test_held_back"  # in the manifest of a trial, until it is finished
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -68,9 +70,12 @@ class Work:
     encoder: FetchedEncoder
     workers: Workers
     quiet: bool
+    trial: bool
 
 
-def train(recipe: Recipe, out: str | Path, overwrite: bool = False, quiet: bool = False) -> Outcome:
+def train(
+    recipe: Recipe, out: str | Path, overwrite: bool = False, quiet: bool = False, trial: bool = False
+) -> Outcome:
     """Train a recipe into a new run directory.
 
     Everything that can be refused is refused before anything is written or any weight is read.
@@ -80,16 +85,17 @@ def train(recipe: Recipe, out: str | Path, overwrite: bool = False, quiet: bool 
         out: the run directory to make.
         overwrite: replace a run that stands there.
         quiet: no progress on standard error.
+        trial: look at validation rows alone, and make no report; `finish` does the rest for a run that is worth it.
 
     Raises:
         OverBudget: the configuration trains more parameters than the budget allows.
         BadInput: the data, the encoder or the place cannot be used as asked.
     """
     notices.clear()
-    recipe = _rooted(recipe)
+    recipe = rooted(recipe)
     check_budget(recipe)
     workers = _start(recipe)
-    work = _read(recipe, RunDir(out), workers, quiet)
+    work = _read(recipe, RunDir(out), workers, quiet, trial)
     if workers.is_main:
         run = RunDir.create(out, overwrite=overwrite)
         run.write_text(run.recipe, recipe.to_yaml())
@@ -98,8 +104,11 @@ def train(recipe: Recipe, out: str | Path, overwrite: bool = False, quiet: bool 
     return _run(work, resume=False)
 
 
-def resume(path: str | Path, quiet: bool = False) -> Outcome:
+def resume(path: str | Path, quiet: bool = False, trial: bool = False) -> Outcome:
     """Continue an interrupted run where its last checkpoint stands; the recipe is the run's own.
+
+    Args:
+        trial: as in `train`.
 
     Raises:
         BadInput: no run stands there, it is complete, or its data or encoder are not what they were.
@@ -113,19 +122,51 @@ def resume(path: str | Path, quiet: bool = False) -> Outcome:
         )
     recipe = Recipe.read(run.recipe.read_text(encoding="utf-8"), str(run.recipe))
     workers = _start(recipe)
-    work = _read(recipe, run, workers, quiet)
+    work = _read(recipe, run, workers, quiet, trial)
     _same_as_before(manifest, work)
     return _run(work, resume=True)
 
 
-def _rooted(recipe: Recipe) -> Recipe:
+def finish(path: str | Path, quiet: bool = False) -> dict[str, Any]:
+    """Score the test rows of a run that was trained as a trial, then make its analysis and its report.
+
+    Returns:
+        The run's metrics; those of a run that was scored on test before are only read.
+
+    Raises:
+        BadInput: no run, one that is not trained to its end, or data or encoder that are not the run's any more.
+    """
+    from submillion import reporting
+    from submillion.assess.context import RunContext
+    from submillion.assess.score import assess_run
+
+    run = RunDir.open(path)
+    manifest = run.read_manifest()
+    notices.recall(manifest["notices"])
+    if manifest["status"] != "complete":
+        raise BadInput(Problem(str(path), "a run trained to its end", f"one that is {manifest['status']}"))
+    if not manifest.get(HELD_BACK):
+        return run.read_json(run.metrics)
+    context = RunContext(run, progress=not quiet)
+    test = context.corpus.test
+    if test is not None:
+        probabilities = context.probabilities(test.texts)
+        hashes = [test.text_sha256(row) for row in range(len(test))]
+        run.save_predictions(test.name, test.ids, hashes, test.labels, probabilities, context.labels)
+    metrics = assess_run(run)
+    reporting.after_training(RunContext(run, context.corpus, context.opened, progress=not quiet))
+    run.update_manifest(**{HELD_BACK: False})  # at the very end: killed before, all of this is done again
+    return metrics
+
+
+def rooted(recipe: Recipe) -> Recipe:
     """Make paths absolute: a run is resumed and used from other folders than the one it was started in."""
 
-    def rooted(source: str | None) -> str | None:
+    def absolute(source: str | None) -> str | None:
         return str(Path(source).resolve()) if source and Path(source).exists() else source
 
-    encoder = recipe.encoder.model_copy(update={"source": rooted(recipe.encoder.source)})
-    places = {name: rooted(getattr(recipe.data, name)) for name in ("train", "validation", "test")}
+    encoder = recipe.encoder.model_copy(update={"source": absolute(recipe.encoder.source)})
+    places = {name: absolute(getattr(recipe.data, name)) for name in ("train", "validation", "test")}
     return recipe.model_copy(update={"encoder": encoder, "data": recipe.data.model_copy(update=places)})
 
 
@@ -154,20 +195,21 @@ def _gated(recipe: Recipe, num_labels: int) -> Count:
     return counted
 
 
-def _read(recipe: Recipe, run: RunDir, workers: Workers, quiet: bool) -> Work:
+def _read(recipe: Recipe, run: RunDir, workers: Workers, quiet: bool, trial: bool) -> Work:
     """Read and check the data, count the budget with its classes, then fetch the encoder."""
     from submillion.data.corpus import load_corpus
 
     corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet)
     counted = _gated(recipe, len(corpus.label_names))
     encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision, progress=not quiet)
-    return Work(recipe, run, corpus, counted, encoder, workers, quiet)
+    return Work(recipe, run, corpus, counted, encoder, workers, quiet, trial)
 
 
 def _run(work: Work, resume: bool) -> Outcome:
     """Tokens, model, fit, adapter, predictions: the part that train and resume share."""
     from submillion.data.tokens import load_tokenizer, tokenize, truncation_report
     from submillion.fit.loop import fit
+    from submillion.model import eva
     from submillion.model.classifier import build
     from submillion.model.execution import open_execution
     from submillion.model.opening import OpenedRun
@@ -182,6 +224,8 @@ def _run(work: Work, resume: bool) -> Outcome:
         split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not work.quiet)
         for split in corpus.splits
     }
+    if recipe.lora.variant == "eva":  # a resumed run too: its state may not have been saved yet
+        eva.start(classifier, tokens["train"], recipe.seed)
     if work.workers.is_main:
         atomic_dir(run.tokenizer, tokenizer.save_pretrained)
         run.update_manifest(
@@ -227,7 +271,7 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
     corpus, run = work.corpus, work.run
     # An interrupted run is scored on validation alone: the test rows are looked at once, when it is finished.
     splits = [corpus.validation]
-    if corpus.test is not None and not result.interrupted:
+    if corpus.test is not None and not result.interrupted and not work.trial:
         splits.append(corpus.test)
     for split in splits:
         probabilities = predict_probabilities(
@@ -245,7 +289,11 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
         status="interrupted" if result.interrupted else "complete",
         training=result.to_json(),
         notices=notices.taken(),
+        **({HELD_BACK: True} if work.trial else {}),
     )
+    if work.trial:
+        run.seal()
+        return metrics
     reporting.after_training(RunContext(run, corpus, opened, progress=not work.quiet))
     return metrics
 

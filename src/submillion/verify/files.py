@@ -14,7 +14,8 @@ def layout(case: Case) -> list[Check]:
     from submillion.model.adapter import CONFIG, TENSORS
 
     run, status = case.run, case.manifest.get("status")
-    splits = ["validation"] + ["test"] * ("test" in case.manifest["data"]["splits"] and status == "complete")
+    scored = status == "complete" and not case.manifest.get("test_held_back")
+    splits = ["validation"] + ["test"] * ("test" in case.manifest["data"]["splits"] and scored)
     expected = [
         run.recipe,
         run.history,

@@ -1,0 +1,44 @@
+"""A made study: cells with runs whose scores are chosen, for the tests of what is concluded from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from submillion.rundir import RunDir
+from submillion.study.grid import Grid, read_study
+
+
+def made_grid(folder: Path, axes: dict[str, Any], **values: Any) -> Grid:
+    """Return a study of the quickstart over these axes."""
+    file = folder / "made.yaml"
+    file.write_text(yaml.safe_dump({"base": "quickstart", "axes": axes} | values), encoding="utf-8")
+    return read_study(file)
+
+
+def made_runs(
+    folder: Path,
+    grid: Grid,
+    scores: Mapping[str, Sequence[float | None]],
+    seconds: Mapping[str, float] | None = None,
+) -> dict[tuple[str, int], RunDir]:
+    """Return runs with these validation accuracies, one per seed; None leaves a run out."""
+    runs = {}
+    for cell in grid.cells:
+        for seed, score in zip(grid.study.seeds, scores[cell.name], strict=True):
+            if score is None:
+                continue
+            run = RunDir.create(folder / f"{cell.slug}-{seed}")
+            training = {
+                "tokens_seen": 1000 + seed,
+                "wall_seconds": (seconds or {}).get(cell.name, 10.0),
+                "samples_per_second": 50.0,
+                "peak_memory_mb": 900.0 + seed,
+            }
+            run.write_json(run.manifest, {"status": "complete", "training": training})
+            run.write_json(run.metrics, {"validation": {"accuracy": score, "macro_f1": score / 2}})
+            runs[cell.name, seed] = run
+    return runs
