@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # peft wraps no module under this name, which it keeps for configurations that are to have none.
 NO_MODULE = "dummy-target-modules"
-# Of the randomised decomposition (Halko et al. 2011, arXiv:0909.4061); the most that PiSSA's paper tries (table 4).
+# Of the randomised decomposition (Halko et al. 2011, arXiv:0909.4061).
 ITERATIONS = 16
-# AdaLoRA begins with 1.5 times the rank that it keeps (arXiv:2303.10512, section 4.1).
+# AdaLoRA begins with 1.5 times the rank that it keeps (arXiv:2303.10512).
 START_OVER_KEPT = 1.5
 STEPS_UNKNOWN = 10  # peft wants a number of steps before training has counted them
 
@@ -102,7 +102,7 @@ def pissa_as_lora(tensors: Mapping[str, Tensor], principals: Mapping[str, Princi
     """Return an adapter file's tensors for the encoder as it was, at twice the rank.
 
     R + s B A = W + s (B A - B0 A0) = W + s [B, -B0] [A; A0], A0 and B0 being what the adapter began as
-    (arXiv:2404.02948, appendix C).
+    (arXiv:2404.02948).
     """
     converted = dict(tensors)
     for name, start in principals.items():
