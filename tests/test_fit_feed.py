@@ -29,6 +29,22 @@ def test_every_epoch_takes_every_text_once(batch_size: int, accumulation: int, g
         assert all(len(feed.at(step)) <= accumulation for step in steps)
 
 
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize(
+    "tokens", [1, 500, int(LENGTHS.sum()), int(LENGTHS.sum()) + 1, 3 * int(LENGTHS.sum()), 10**9]
+)
+def test_a_number_of_tokens_ends_with_the_step_that_reaches_it(tokens: int, accumulation: int) -> None:
+    options = {"batch_size": 8, "gradient_accumulation_steps": accumulation, "epochs": 4}
+    whole, feed = (
+        Feed(LENGTHS, train_recipe(**options, **limit), 5) for limit in ({}, {"max_tokens": tokens})
+    )
+    sums = np.cumsum([LENGTHS[np.concatenate(whole.at(step))].sum() for step in range(whole.total_steps)])
+    expected = min(int((sums < tokens).sum()) + 1, whole.total_steps)
+    assert feed.total_steps == expected
+    for step in range(expected):  # what is trained until then is the same
+        assert np.array_equal(np.concatenate(feed.at(step)), np.concatenate(whole.at(step)))
+
+
 def test_a_step_is_the_same_whichever_was_asked_for_before() -> None:
     forward, backward = Feed(LENGTHS, train_recipe(), 5), Feed(LENGTHS, train_recipe(), 5)
     steps = range(forward.total_steps)

@@ -192,6 +192,9 @@ class TrainRecipe(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 5
     """Passes over the training texts at most."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Stop after the step that reaches this many tokens, padding not counted; the learning rate decays until then.
+    null trains all epochs."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Texts per forward pass and process."""
     batch_tokens: Annotated[int, Field(ge=1)] | None = None

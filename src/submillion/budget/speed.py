@@ -102,7 +102,7 @@ class Workload:
     validation_rows: int
     tokens: float
     """Mean tokens per text, special ones included, after cutting."""
-    epochs: int
+    epochs: float
     batch_size: int
     eval_batch_size: int
     source: str

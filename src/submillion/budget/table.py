@@ -86,7 +86,7 @@ def render_plans(plans: Sequence[Plan], speeds: Sequence[Speed] = ()) -> str:
 def render_speed(measured: Mapping[str, Any]) -> str:
     """Return how the speeds were measured, and for which texts the hours are."""
     work = measured["workload"]
-    epochs = f"{work['epochs']} epoch{'s' if work['epochs'] > 1 else ''}"
+    epochs = f"{work['epochs']:.3g} epoch{'s' if work['epochs'] > 1 else ''}"
     return (
         f"speed: measured for {measured['seconds']:.1f} s on this machine with {measured['threads']} threads "
         f"({measured['device']}, {measured['execution']}, {measured['precision']}); hours are for {epochs} of "

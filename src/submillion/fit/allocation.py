@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-# Of the steps: the first tenth trains all ranks, the last half only those that stay; at most so many allocations between.
+# Of the steps: the first tenth trains all ranks, the last half only those that stay; between are at most so many
+# allocations.
 WARMUP, FINAL, ALLOCATIONS = 10, 2, 500
 PENALTY = 0.1  # gamma
 

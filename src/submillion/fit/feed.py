@@ -55,14 +55,21 @@ class Feed:
         self._batch_size = recipe.batch_size * world
         self._batch_tokens = None if recipe.batch_tokens is None else recipe.batch_tokens * world
         self._per_step = recipe.gradient_accumulation_steps
+        epochs = recipe.epochs
+        if recipe.max_tokens is not None:
+            epochs = min(epochs, -(-recipe.max_tokens // int(lengths.sum())))
         if self._batch_tokens is None:
             batches = -(-len(lengths) // self._batch_size)
         else:
-            batches = max(len(self._arranged(epoch)) for epoch in range(recipe.epochs))
+            batches = max(len(self._arranged(epoch)) for epoch in range(epochs))
         self.steps_per_epoch = -(-batches // self._per_step)
-        self.total_steps = self.steps_per_epoch * recipe.epochs
+        self.total_steps = self.steps_per_epoch * epochs
         self._epoch: int | None = None
         self._batches: list[np.ndarray] = []
+        if recipe.max_tokens is not None:
+            self.total_steps = self._steps_of(
+                recipe.max_tokens - (epochs - 1) * int(lengths.sum()), epochs - 1
+            )
 
     def at(self, step: int) -> list[np.ndarray]:
         """Return the batches (rows of all processes) of optimizer step `step`, counted from 0."""
@@ -75,6 +82,16 @@ class Feed:
         """Return how many epochs are done after `step` steps; whole ones as int."""
         done = step / self.steps_per_epoch
         return int(done) if done.is_integer() else round(done, 4)
+
+    def _steps_of(self, tokens: int, epoch: int) -> int:
+        """Return the step, counted from 1, in which this epoch, the last one, reaches a number of its tokens."""
+        first = epoch * self.steps_per_epoch
+        sums = [
+            int(self._lengths[np.concatenate(self.at(first + step))].sum())
+            for step in range(self.steps_per_epoch)
+        ]
+        reached = int(np.searchsorted(np.cumsum(sums), tokens)) + 1
+        return first + min(reached, self.steps_per_epoch)
 
     def _draw(self, epoch: int) -> list[np.ndarray]:
         batches = self._arranged(epoch)

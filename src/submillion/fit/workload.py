@@ -38,6 +38,9 @@ def workload_of(
     )
     if rows:
         texts, validation = rows, round(rows * VALIDATION_SHARE)
+    planned: float = epochs or (recipe.train.epochs if recipe else DEFAULT_EPOCHS)
+    if train.max_tokens is not None:
+        planned = min(planned, train.max_tokens / (texts * (tokens or length)))
     asked = [name for name, value in (("--rows", rows), ("--tokens", tokens)) if value]
     if asked:
         source = ", ".join(asked) + ("" if len(asked) == 2 else f", else {source}")
@@ -45,7 +48,7 @@ def workload_of(
         rows=texts,
         validation_rows=validation,
         tokens=tokens or length,
-        epochs=epochs or (recipe.train.epochs if recipe else DEFAULT_EPOCHS),
+        epochs=planned,
         batch_size=train.batch_size,
         eval_batch_size=train.eval_batch_size,
         source=source,
