@@ -14,10 +14,16 @@ from submillion.data.batches import collate
 from submillion.data.tokens import Tokens, encode, load_tokenizer
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, SubmillionError
+from submillion.fit.feed import Rows
+from submillion.fit.interrupt import Interrupt
+from submillion.fit.step import Stepper
+from submillion.fit.workers import Workers
 from submillion.model.classifier import Classifier, build
+from submillion.model.execution import Reference
 from submillion.model.packed import Packed, open_packed, unsupported
 from submillion.model.precision import Precision
-from tiny import LABELS, shared_encoder, tiny_encoder, tiny_recipe
+from submillion.recipe import TrainRecipe
+from tiny import LABELS, shared_encoder, tiny_encoder, tiny_recipe, tiny_texts
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "mpnet")
 PATHS = [
@@ -434,3 +440,36 @@ def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         native.choose("bfloat16", features=native.PATHS["avx2"].needs)
     monkeypatch.delenv(native.VARIABLE)
     assert native.choose("bfloat16", features={"avx2", "fma", "bmi2"})[0] is None
+
+
+# -- a training ---------------------------------------------------------------------------------------------
+
+
+def losses(folder: Path, path: str | None, autocast: bool = False, steps: int = 200) -> np.ndarray:
+    """Return the loss of each step of one training, without dropout; `path` None is the reference."""
+    classifier = made(folder, {"targets": "all-linear"})
+    texts, labels = tiny_texts(200, 3)
+    tokens = encode(load_tokenizer(folder), texts, 64)
+    recipe = TrainRecipe(batch_size=16, epochs=20, learning_rate=2e-3)
+    precision = Precision("bfloat16" if autocast else "float32", autocast, "")
+    execution = Reference(classifier, precision) if path is None else opened(classifier, path)
+    rows = Rows(tokens, np.array(labels, dtype=np.int64))
+    stepper = Stepper(classifier, rows, recipe, 3, precision, Workers.start(), execution)
+    found = []
+    for step in range(steps):
+        done = stepper.do(step, Interrupt())
+        found.append(done.loss.item() / done.texts)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_two_hundred_steps_follow_the_reference(encoders: Any, path: str) -> None:
+    folder = encoders("roberta")
+    expected = losses(folder, None)
+    assert expected[-20:].mean() < 0.5 * expected[:20].mean()  # it does learn
+    apart_by = np.abs(losses(folder, path) - expected)
+    if native.PATHS[path].dtype_name == "float32":
+        assert apart_by.max() < 1e-3
+    else:
+        cast = np.abs(losses(folder, None, autocast=True) - expected)
+        assert apart_by.mean() <= 1.25 * cast.mean()
