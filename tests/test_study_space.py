@@ -43,7 +43,9 @@ def at_random(rng: random.Random, asked: list[Question]) -> Any:
         if question.choices:
             return rng.choice(question.choices)
         if not question.whole:
-            return rng.uniform(question.low, question.high)
+            number = rng.uniform(question.low, question.high)
+            step = question.step or 1e-9
+            return question.low + (number - question.low) // step * step
         step = int(question.step or 1)
         return rng.randrange(int(question.low), int(question.high) + 1, step)
 
@@ -62,7 +64,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Space:
     return grid.space
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_every_recipe_drawn_is_valid_and_within_the_budget(wide: Space, seed: int) -> None:
     _, drawn = wide.draw(at_random(random.Random(seed), []))
@@ -96,7 +98,8 @@ def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
         said: list[str] = []
         patch.setattr(notices, "say", lambda code, text, **facts: said.append(text))
         space = searching(tmp_path, search, set=base | {"lora.layers": "top-1"}).space
-    assert said == ["head.kind stock is never drawn: nothing with it fits the budget."]
+    (only,) = said
+    assert only.startswith("head.kind stock is never drawn: nothing with it fits the budget")
     assert space is not None
     for seed in range(10):
         asked: list[Question] = []

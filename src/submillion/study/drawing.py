@@ -39,7 +39,7 @@ def draw(found: Mapping[str, Any], folder: Path) -> dict[str, str]:
     measure = found["objective"].replace("macro_f1", "macro F1")
     seeds = f"validation, {len(found['seeds'])} seeds"
     if "search" in found:
-        seeds = f"validation, 1 seed; base and best {len(found['seeds'])}"
+        seeds = f"validation, 1 seed, base and best {len(found['seeds'])} seeds"
     planned: list[tuple[str, str, Figure]] = []
     with house_style():
         effects = [effect for effect in found["effects"] if effect["difference"] is not None]

@@ -49,7 +49,7 @@ class StudyFile(Section):
     hold: Literal["nothing", "parameters"] = "nothing"
     """parameters: every run gets the largest rank whose trainable parameters are not more than the base's (in a
     search: than the budget), at the base's alpha / r; so that what is compared is where the parameters are, not how
-    many."""
+    many. Training tokens are held by set: {train.max_tokens: N}."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[1, 2, 3])
     """Every cell is trained once with each of them."""
     objective: Literal["accuracy", "macro_f1"] = "accuracy"

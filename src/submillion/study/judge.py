@@ -56,7 +56,8 @@ def judge(grid: Grid, runs: Mapping[tuple[str, int], RunDir]) -> dict[str, Any]:
     ]
     pairs = [
         {"a": a.name, "b": b.name} | _differing(grid, scores, [(a, b)])
-        for a, b in combinations(grid.judged, 2)
+        # Of a search the best one comes before the base: what was gained reads as a gain.
+        for a, b in combinations(grid.judged if grid.space is None else grid.judged[::-1], 2)
     ]
     for found, title in ((effects, _effect_title), (pairs, _pair_title)):
         _correct(found, title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
 from submillion.study import table
 from submillion.study.engines import ENGINES, Job, open_engine
-from submillion.study.grid import BASE, Grid, Trial, read_study
+from submillion.study.grid import BASE, Cell, Grid, Trial, read_study
 from submillion.study.jobs import finishing_job, job_of, keep_study, last_line, run_of
 from submillion.study.judge import judge
 from submillion.study.progress import Progress
@@ -105,7 +106,8 @@ def _conduct(
             told_already = len(grid.judged) if searched else 0
             progress.had(len(jobs) - len(waiting) - told_already)
             failed = _train(waiting, engine, workers, threads, progress)
-        found = judge(grid, _runs(grid, place))
+        cells = [cell for cell in grid.cells if searched is None or cell.name in searched.trained]
+        found = judge(grid, _runs(cells, grid.study.seeds, place))
         if searched is not None:
             found = searched.added_to(found)
         if not failed and found["winner"]:
@@ -174,8 +176,8 @@ def _finish(
     return {}
 
 
-def _runs(grid: Grid, place: Path) -> dict[tuple[str, int], RunDir]:
+def _runs(cells: Iterable[Cell], seeds: Iterable[int], place: Path) -> dict[tuple[str, int], RunDir]:
     """Return the runs that are trained to their end."""
-    trials = [Trial(cell, seed) for cell in grid.cells for seed in grid.study.seeds]
+    trials = [Trial(cell, seed) for cell, seed in itertools.product(cells, seeds)]
     places = {(trial.cell.name, trial.seed): run_of(place, trial) for trial in trials}
     return {key: RunDir(run) for key, run in places.items() if is_done(run)}

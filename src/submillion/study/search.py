@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from submillion.errors import BadInput, Problem
-from submillion.pipeline import HELD_BACK
 from submillion.rundir import RunDir
 from submillion.study.counting import counted
 from submillion.study.engines import Ended, Engine, Job
 from submillion.study.grid import Cell, Grid, Trial
 from submillion.study.jobs import job_of, keep_study, last_line
 from submillion.study.progress import Progress
+from submillion.study.search_storage import open_storage, sampler
 from submillion.study.space import Question, Space
 from submillion.study.trial import is_done
 
 if TYPE_CHECKING:
     import optuna
 
-STORAGE = "search.db"
-DRAWN_BLINDLY = 10  # trials before those that learn from the others, at most a third of all
-NEVER_PRUNED = 4  # trials that must be complete before one is compared with their median
+STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+}  # optuna's, and how they are called here
 BAD_INPUT = 2  # exit code of a run that will fail again: its training diverged
 
 
@@ -43,12 +42,17 @@ class Searched:
     failed: dict[str, str]
     """Run -> what its process said last; the next call begins it again."""
 
+    @property
+    def trained(self) -> set[str]:
+        """Names of the cells that count as trained: a pruned run that was quick enough to end is not among them."""
+        complete = {trial["cell"] for trial in self.told["trials"] if trial["state"] == "complete"}
+        return {self.grid.cells[0].name} | complete
+
     def added_to(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the findings of `judge` with `search`, and the `state` of cells that were not trained to the end."""
         states = {trial["cell"]: trial["state"] for trial in self.told["trials"]}
         cells = [
-            cell if cell["seeds"] else cell | {"state": states.get(cell["name"], "not trained")}
-            for cell in found["cells"]
+            cell if cell["seeds"] else cell | {"state": states.get(cell["name"])} for cell in found["cells"]
         ]
         return found | {"cells": cells, "search": self.told}
 
@@ -72,6 +76,9 @@ def search(grid: Grid, place: Path, engine: Engine, progress: Progress) -> Searc
         engine: trains the runs.
         progress: told of each that ends.
 
+    Returns:
+        The cells in the order of their trials; without a chosen one where runs failed that are to be begun again.
+
     Raises:
         BadInput: optuna is not installed, or the storage there is of another search.
     """
@@ -83,7 +90,7 @@ def search(grid: Grid, place: Path, engine: Engine, progress: Progress) -> Searc
         ) from error
     assert grid.space is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _opened(grid, place)
+    study = open_storage(grid, place)
     keep_study(place, grid.study)
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     progress.had(len(ended))
@@ -107,11 +114,15 @@ class _Search:
     def go(self) -> Searched:
         """Train the base, then every trial that has not ended."""
         base = job_of(self.place, Trial(self.grid.cells[0], self.seed))
+        code = 0
         if is_done(base.run):
             self.progress.had(1)
-        elif self.train(base, lambda: None):
-            self.failed[base.name] = last_line(base.log)
-        while not self.failed.get(base.name) and (trial := self.next()) is not None:
+        else:
+            code = self.train(base, lambda: None)
+            self.progress.ended(Ended(base, code))
+        if code:
+            self.failed[base.name] = last_line(base.log) or f"exit code {code}"
+        while not code and (trial := self.next()) is not None:
             self.conduct(trial)
         return self.outcome()
 
@@ -132,22 +143,19 @@ class _Search:
 
         self.tried.add(trial.number)
         levels, settings = self.space.draw(lambda question: self.ask(trial, question))
-        trial.set_user_attr("levels", levels)
-        trial.set_user_attr("settings", settings)
-        job = job_of(self.place, Trial(self.cell(levels, settings), self.seed))
-        watch = _Watch(trial, job, self.objective)
+        cell = self.cell(levels, settings)
+        for name, kept in (("levels", levels), ("settings", settings), ("cell", cell.name)):
+            trial.set_user_attr(name, kept)
+        job, value = job_of(self.place, Trial(cell, self.seed)), self.complete(cell)
         try:
-            watch.look()
-            code = 0 if is_done(job.run) else self.train(job, watch.look)
-            if not code:
-                watch.look()
+            code, value = (0, value) if value is not None else self.trained(trial, job)
         except _Pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
             self.progress.ended(Ended(job, 0), "pruned")
             return
+        self.progress.ended(Ended(job, code))
         if not code:
-            metrics = RunDir(job.run).read_json(RunDir(job.run).metrics)
-            self.study.tell(trial, metrics["validation"][self.objective])
+            self.study.tell(trial, value)
             return
         said = last_line(job.log) or f"exit code {code}"
         if code == BAD_INPUT:
@@ -155,6 +163,26 @@ class _Search:
             self.study.tell(trial, state=TrialState.FAIL)
         else:  # it was killed, or the machine failed: it stays under way
             self.failed[job.name] = said
+
+    def trained(self, trial: optuna.Trial, job: Job) -> tuple[int, float | None]:
+        """Train a trial; return its exit code, and its objective if that is 0.
+
+        Raises:
+            _Pruned: its process was ended, or would have been if it had not been quicker.
+        """
+        watch = _Watch(trial, job, self.objective)
+        watch.look()
+        if code := 0 if is_done(job.run) else self.train(job, watch.look):
+            return code, None
+        watch.look()
+        return 0, RunDir(job.run).read_json(RunDir(job.run).metrics)["validation"][self.objective]
+
+    def complete(self, cell: Cell) -> float | None:
+        """Return the objective of a complete trial that drew the same recipe."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state.name == "COMPLETE" and trial.user_attrs["cell"] == cell.name:
+                return trial.value
+        return None
 
     def train(self, job: Job, look: Callable[[], None]) -> int:
         """Train one job and return its exit code; what `look` raises ends it."""
@@ -164,12 +192,11 @@ class _Search:
             look()
 
         (ended,) = self.engine.run([job], tick)
-        self.progress.ended(ended)
         return ended.code
 
     def ask(self, trial: optuna.Trial, question: Question) -> Any:
         """Answer a question of the space by TPE; a question that a trial has answered is answered alike."""
-        self.study.sampler = _sampler(f"{self.seed} {trial.number} {question.name}", self.asked)
+        self.study.sampler = sampler(f"{self.seed} {trial.number} {question.name}", self.asked)
         if question.choices:
             return trial.suggest_categorical(question.name, question.choices)
         low, high, step, log = question.low, question.high, question.step, question.log
@@ -185,40 +212,37 @@ class _Search:
 
     def outcome(self) -> Searched:
         """Return the cells, the best one of which is chosen once all trials have ended."""
-        told: list[dict[str, Any]] = []
-        ranked = []
-        for trial in self.study.get_trials(deepcopy=False):
-            attributes = trial.user_attrs
-            if "settings" not in attributes:
-                continue
-            cell = self.cell(attributes["levels"], attributes["settings"])
-            state = "under way" if not trial.state.is_finished() else trial.state.name.lower()
-            if state == "complete":
-                ranked.append((trial.value, -trial.number, cell.name))
-            told.append(
-                {
-                    "number": trial.number,
-                    "cell": cell.name,
-                    "state": state,
-                    "value": trial.value,
-                    "params": trial.params,
-                    "evaluations": [value for _, value in sorted(trial.intermediate_values.items())],
-                    "said": attributes.get("said"),
-                }
-            )
-        best = max(ranked)[-1] if ranked and not self.failed else None
-        if not ranked and not self.failed:
-            self.failed["search"] = next(
-                (trial["said"] for trial in told if trial["said"]), "no trial ended well"
-            )
-        states = {
-            name: sum(trial["state"] == name for trial in told) for name in ("complete", "pruned", "fail")
-        }
-        states["failed"] = states.pop("fail")
-        summary = {"seed": self.seed, "asked": self.asked, **states, "chosen": best, "trials": told}
+        base = self.grid.cells[0]
+        # The others in the order of their trials, whichever of them were trained now.
+        self.cells = {base.recipe.to_yaml(): base}
+        told = [
+            self.told(trial) for trial in self.study.get_trials(deepcopy=False) if "cell" in trial.user_attrs
+        ]
+        complete = [trial for trial in told if trial["state"] == "complete"]
+        if not complete and not self.failed:
+            said = next((trial["said"] for trial in told if trial["said"]), "no trial ended well")
+            self.failed["search"] = said
+        best = None
+        if not self.failed:
+            best = max(complete, key=lambda trial: (trial["value"], -trial["number"]))["cell"]
+        numbers = {state: sum(trial["state"] == state for trial in told) for state in STATES.values()}
+        summary = {"seed": self.seed, "asked": self.asked, **numbers, "chosen": best, "trials": told}
         cells = list(self.cells.values())
         chosen = next((cell for cell in cells if cell.name == best), None)
         return Searched(replace(self.grid, cells=cells, chosen=chosen), summary, self.failed)
+
+    def told(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+        """Return what the findings say of a trial."""
+        attributes = trial.user_attrs
+        return {
+            "number": trial.number,
+            "cell": self.cell(attributes["levels"], attributes["settings"]).name,
+            "state": STATES.get(trial.state.name, "under way"),
+            "value": trial.value,
+            "params": trial.params,
+            "evaluations": [value for _, value in sorted(trial.intermediate_values.items())],
+            "said": attributes.get("said"),
+        }
 
 
 class _Watch:
@@ -251,60 +275,3 @@ class _Watch:
                 self.reported = number
             if record["epoch"] < self.epochs and self.trial.should_prune():
                 raise _Pruned
-
-
-def _opened(grid: Grid, place: Path) -> optuna.Study:
-    """Open the storage, or make it.
-
-    Raises:
-        BadInput: another search lies there, or trials are to be added to one whose test rows were looked at.
-    """
-    import optuna
-
-    asked, study_file = grid.study.trials or 0, grid.study
-    # sqlite's transactions survive a kill at any point; a journal's half a line would not.
-    study = optuna.create_study(
-        storage=f"sqlite:///file:{quote(str(place / STORAGE))}?uri=true",
-        study_name=study_file.name,
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=NEVER_PRUNED),
-        load_if_exists=True,
-    )
-    kept = study.user_attrs
-    what = [
-        grid.cells[0].recipe.to_yaml(),
-        study_file.search,
-        study_file.hold,
-        study_file.seeds[0],
-        study_file.objective,
-    ]
-    identity = sha256(json.dumps(what).encode()).hexdigest()
-    remedy = "Name another place with --out."
-    if kept.get("identity", identity) != identity:
-        raise BadInput(
-            Problem(str(place / STORAGE), "this study's base and space", "those of another search", remedy)
-        )
-    if kept.get("asked", asked) != asked:
-        looked_at = [run.parent.name for run in place.glob("runs/*/manifest.json") if _looked_at(run.parent)]
-        if looked_at:
-            found = f"{kept['asked']} before, and test was looked at since"
-            raise BadInput(Problem("trials", "as many as before", found, remedy))
-    study.set_user_attr("identity", identity)
-    study.set_user_attr("asked", asked)
-    return study
-
-
-def _looked_at(run: Path) -> bool:
-    return RunDir(run).read_manifest().get(HELD_BACK) is False
-
-
-def _sampler(seed: str, trials: int) -> optuna.samplers.BaseSampler:
-    """Return a sampler of its own for one question, so that a trial's draws do not hang on who asked before."""
-    import optuna
-
-    return optuna.samplers.TPESampler(
-        n_startup_trials=min(DRAWN_BLINDLY, max(1, trials // 3)),
-        multivariate=False,  # ranges differ from trial to trial
-        constant_liar=False,
-        seed=int.from_bytes(sha256(seed.encode()).digest()[:4]),
-    )

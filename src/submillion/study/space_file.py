@@ -71,9 +71,8 @@ def read_space(
     for one in dimensions:
         for called, value in one.choices.items():
             if not space.has({one.field: value}):
-                notices.say(
-                    "search_choice", f"{one.field} {called} is never drawn: nothing with it fits the budget."
-                )
+                why = "nothing with it fits the budget and goes with the rest of the space"
+                notices.say("search_choice", f"{one.field} {called} is never drawn: {why}.")
     return space
 
 

@@ -53,10 +53,13 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         return [*told, "Winner: none yet, no cell is trained with every seed."]
     best = next(cell for cell in found["cells"] if cell["name"] == winner)[found["objective"]]["mean"]
     measure = found["objective"].replace("macro_f1", "macro F1")
-    told.append(
-        f"Highest mean {measure} on validation: {winner}, {best:.2%}. It is the best of {len(found['cells'])} "
-        "cells, so it flatters."
-    )
+    if "search" in found:
+        told.append(f"Higher mean {measure} on validation, of the two: {winner}, {best:.2%}.")
+    else:
+        told.append(
+            f"Highest mean {measure} on validation: {winner}, {best:.2%}. It is the best of {len(found['cells'])} "
+            "cells, so it flatters."
+        )
     if "test" in found:
         told.append("Test was looked at for it and the base alone, once each was trained with every seed.")
     for entry in found.get("test_comparison", {}).get("between", []):
@@ -197,7 +200,7 @@ def _short(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         scores: list[str] = []
         for measure in ("accuracy", "macro_f1"):
             score = cell[measure]
-            scores.append(f"{score['mean']:.2%}" if score else cell.get("state", "not trained"))
+            scores.append(f"{score['mean']:.2%}" if score else cell.get("state") or "not trained")
             scores.append(f"{score['deviation']:.2%}" if score and score["deviation"] is not None else "-")
         body.append(
             [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from submillion.errors import BadInput, Problem
@@ -13,23 +15,25 @@ from submillion.study.engines import Ended, Job, environment
 
 TICK_S = 1.0
 THREADS = 2
+STOPPING_S = 60.0  # after which a job that was asked to end is killed
+PACKAGES = Path(__file__).parents[3]  # where workers find this package, if the driver runs from a source tree
 
 
 class RayEngine:
     """Each job is a task with declared cores; one that dies with its node is given to another.
 
-    All nodes must see the study's directory, the data and the encoder under the same paths.
+    All nodes must see this package, the study's directory, the data and the encoder under the same paths.
     """
 
     def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
-        """Connect.
+        """Connect: to the cluster that RAY_ADDRESS names or that runs on this machine, else to one started here.
 
         Args:
             workers: jobs at a time; None is as many as the cluster has cores for.
-            threads: cores of each job.
+            threads: cores of each job; None is 2, or 1 where no node has 2.
 
         Raises:
-            BadInput: ray is not installed, or no node has as many cores.
+            BadInput: ray is not installed, the cluster that was named is not there, or no node has as many cores.
         """
         try:
             import ray
@@ -39,22 +43,28 @@ class RayEngine:
             ) from error
         self._ray = ray
         if not ray.is_initialized():
-            # An address is taken from RAY_ADDRESS or a cluster on this machine; without one, one is started.
-            try:
-                ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-            except ConnectionError:
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            _connect(ray)
         most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
-        self.threads = min(threads or THREADS, most) if threads is None else threads
+        self.threads = min(THREADS, most) if threads is None else threads
         if not 0 < self.threads <= most:
-            raise BadInput(Problem("--threads", f"1 to {most}, the cores of the largest node", str(threads)))
+            raise BadInput(
+                Problem("--threads", f"1 to {most}, the cores of the largest node", str(self.threads))
+            )
         self.workers = workers
 
     def run(self, jobs: Sequence[Job], tick: Callable[[list[Job]], None]) -> Iterator[Ended]:
-        """Train all, as `Engine.run` says."""
+        """Train all, as `Engine.run` says; when it is closed early, the processes under way are ended.
+
+        What `tick` is told are the jobs that were handed to the cluster; those for which it has no core yet wait there.
+        """
         ray = self._ray
         # A task whose node or worker dies is begun again elsewhere, and goes on where its run stands.
-        remote: Any = ray.remote(num_cpus=self.threads, max_retries=-1)(_train)
+        options = {
+            "num_cpus": self.threads,
+            "max_retries": -1,
+            "runtime_env": {"env_vars": {"PYTHONPATH": _paths()}},
+        }
+        remote: Any = ray.remote(**options)(_train)
         waiting, running = list(jobs), dict[Any, Job]()
         try:
             while waiting or running:
@@ -66,8 +76,37 @@ class RayEngine:
                 for reference in ended:
                     yield Ended(running.pop(reference), int(ray.get(reference)))
         finally:
-            for reference in running:
+            self._stop(list(running))
+
+    def _stop(self, running: list[Any]) -> None:
+        """End tasks: each is interrupted and ends its process, and is killed where that takes too long."""
+        ray = self._ray
+        for reference in running:
+            ray.cancel(reference)
+        if running:
+            _, left = ray.wait(running, num_returns=len(running), timeout=STOPPING_S)
+            for reference in left:
                 ray.cancel(reference, force=True)
+
+
+def _paths() -> str:
+    """Return where Python finds modules on every node: this package, and what is set here."""
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(PACKAGES), *map(os.path.abspath, given)])
+
+
+def _connect(ray: Any) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address="auto", **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address:
+            found = " ".join(str(error).split())
+            raise BadInput(
+                Problem("RAY_ADDRESS", "the address of a cluster", f"'{address}' ({found})")
+            ) from error
+        ray.init(include_dashboard=False, **quiet)
 
 
 def _train(job: Job, threads: int) -> int:
@@ -81,6 +120,11 @@ def _train(job: Job, threads: int) -> int:
             stderr=subprocess.STDOUT,
             env=environment(threads),
         )
+    try:
         while process.poll() is None:
             time.sleep(0.2)
+    finally:
+        if process.poll() is None:  # the task was cancelled
+            process.terminate()
+            process.wait()
     return process.returncode
