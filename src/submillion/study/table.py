@@ -61,7 +61,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             "cells, so it flatters."
         )
     if "test" in found:
-        told.append("Test was looked at for it and the base alone, once each was trained with every seed.")
+        for_whom = "the base" if winner == BASE else "it and the base"
+        told.append(f"Test was looked at for {for_whom} alone, once each was trained with every seed.")
     for entry in found.get("test_comparison", {}).get("between", []):
         told.append(f"On test: {entry['sentence']}")
     if winner == BASE:
