@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from submillion import pipeline
 from submillion.assess import parts
 from submillion.errors import BadInput
+from submillion.fit import checkpoint
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.verify import Verdict, verify
@@ -174,3 +176,16 @@ def test_a_run_that_is_still_trained_is_refused(run: RunDir) -> None:
     run.update_manifest(status="running")
     with pytest.raises(BadInput, match="submillion resume"):
         verify(run.path)
+
+
+def test_a_run_from_before_a_setting_existed_did_it_by_default(run: RunDir) -> None:
+    state = checkpoint.latest(run)
+    with safe_open(state, framework="pt") as opened:
+        position = json.loads(opened.metadata()["position"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    del position["identity"]["train.max_tokens"]
+    checkpoint.save(run, tensors, position)
+    assert verify(run.path, rows=0).holds
+    other = run.recipe.read_text(encoding="utf-8").replace("max_tokens: null", "max_tokens: 5000")
+    run.recipe.write_text(other, encoding="utf-8")
+    assert "checkpoint" in failing(verify(run.path, rows=0))

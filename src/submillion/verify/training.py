@@ -103,13 +103,15 @@ def checkpoint(case: Case) -> list[Check]:
     one, to the bit. Cannot find: anything where the checkpoint was deleted, which a run may do without.
     """
     from submillion.fit.checkpoint import load
+    from submillion.fit.loop import DEFAULTS
     from submillion.model.adapter import TENSORS
 
     state = load(case.run, expected={})
     if state is None:
         return [Check("checkpoint", None, "checkpoint/latest", found="no such file; a run may do without it")]
     position = state[1]
-    identity = position["identity"]
+    # What the recipe had not yet when the state was written, the training did by default.
+    identity = DEFAULTS | position["identity"]
     fields = case.recipe.train.model_dump(mode="json", exclude={"threads"})
     claimed = {f"train.{name}": value for name, value in fields.items()} | {"seed": case.recipe.seed}
     found = {name: identity[name] for name in claimed if name in identity}

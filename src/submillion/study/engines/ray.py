@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from submillion.study.engines import Ended, Job, environment
 TICK_S = 1.0
 THREADS = 2
 STOPPING_S = 60.0  # after which a job that was asked to end is killed
+AGAIN_S = 15.0  # until a task that goes on is asked again
 PACKAGES = Path(__file__).parents[3]  # where workers find this package, if the driver runs from a source tree
 
 
@@ -81,12 +83,13 @@ class RayEngine:
     def _stop(self, running: list[Any]) -> None:
         """End tasks: each is interrupted and ends its process, and is killed where that takes too long."""
         ray = self._ray
-        for reference in running:
-            ray.cancel(reference)
-        if running:
-            _, left = ray.wait(running, num_returns=len(running), timeout=STOPPING_S)
+        left, deadline = running, time.monotonic() + STOPPING_S
+        while left and time.monotonic() < deadline:
             for reference in left:
-                ray.cancel(reference, force=True)
+                ray.cancel(reference)  # a wish: on a busy machine it may pass unheard
+            _, left = ray.wait(left, num_returns=len(left), timeout=AGAIN_S)
+        for reference in left:
+            ray.cancel(reference, force=True)
 
 
 def _paths() -> str:
@@ -126,5 +129,7 @@ def _train(job: Job, threads: int) -> int:
     finally:
         if process.poll() is None:  # the task was cancelled
             process.terminate()
-            process.wait()
+        while process.poll() is None:
+            with suppress(KeyboardInterrupt):  # it was cancelled again
+                process.wait()
     return process.returncode
