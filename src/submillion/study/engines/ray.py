@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -114,6 +115,8 @@ def _connect(ray: Any) -> None:
 
 def _train(job: Job, threads: int) -> int:
     """Train one job on the node where this runs; returns its exit code."""
+    # What was started in the background ignores SIGINT, and so would this: Ray's wish to end would pass unheard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, "ab") as log:
         process = subprocess.Popen(
