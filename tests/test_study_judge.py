@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from made_study import made_grid, made_runs
-from submillion.study.judge import judge, pareto
+from submillion.study.judge import judge, on_test, pareto
 
 DROPOUT = {"lora.dropout": [0.0, 0.1]}
 
@@ -125,3 +125,12 @@ def test_the_front_holds_what_no_cheaper_cell_beats() -> None:
         )
     ]
     assert pareto(cells, "accuracy", "cost") == ["b", "d", "a"]
+
+
+def test_winner_and_base_are_compared_on_test_within_each_seed(tmp_path: Path) -> None:
+    grid = made_grid(tmp_path, DROPOUT, seeds=[1, 2])
+    other = "lora.dropout=0.1"
+    scores = {("base", 1): 0.5, (other, 1): 0.625, ("base", 2): 0.75, (other, 2): 0.875}
+    found = on_test(grid, scores, other)
+    assert found["difference"] == pytest.approx(0.125)
+    assert found["sentence"] == f"{other} against base: +12.50 points in each of 2 seeds."

@@ -130,6 +130,17 @@ def _matched(grid: Grid, axis: str, level: str) -> list[tuple[Cell, Cell]]:
     return pairs
 
 
+def on_test(grid: Grid, scores: Mapping[tuple[str, int], float], winner: str) -> dict[str, Any]:
+    """Compare winner and base on test: the entry of `pairs` for them, with test scores by cell's name and seed.
+
+    Within a seed both were scored on the same rows; with `data.limit` each seed has rows of its own.
+    """
+    best = next(cell for cell in grid.cells if cell.name == winner)
+    entry = {"a": winner, "b": BASE} | _differing(grid, scores, [(best, grid.cells[0])])
+    _correct([entry], _pair_title)
+    return entry
+
+
 def _differing(
     grid: Grid, scores: Mapping[tuple[str, int], float], pairs: Sequence[tuple[Cell, Cell]]
 ) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from submillion.study import table
 from submillion.study.engines import ENGINES, Job, open_engine
 from submillion.study.grid import BASE, Cell, Grid, Trial, read_study
 from submillion.study.jobs import finishing_job, job_of, keep_study, last_line, run_of
-from submillion.study.judge import judge
+from submillion.study.judge import judge, on_test
 from submillion.study.progress import Progress
 from submillion.study.trial import is_done
 
@@ -162,8 +162,6 @@ def _finish(
     ]
     if failed := _train(jobs, engine, workers, threads, progress):
         return failed
-    from submillion.assess.compare import compare
-
     found["test"] = {
         trial.name: {
             measure: RunDir(run).read_json(RunDir(run).metrics)["test"][measure]
@@ -172,7 +170,10 @@ def _finish(
         for trial, run in zip(chosen, runs, strict=True)
     }
     if len(names) > 1:
-        found["test_comparison"] = compare(runs, "test").to_json()
+        scores = {
+            (trial.cell.name, trial.seed): found["test"][trial.name][grid.study.objective] for trial in chosen
+        }
+        found["test_effect"] = on_test(grid, scores, found["winner"])
     return {}
 
 

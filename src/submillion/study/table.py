@@ -63,8 +63,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     if "test" in found:
         for_whom = "the base" if winner == BASE else "it and the base"
         told.append(f"Test was looked at for {for_whom} alone, once each was trained with every seed.")
-    for entry in found.get("test_comparison", {}).get("between", []):
-        told.append(f"On test: {entry['sentence']}")
+    if "test_effect" in found:
+        told.append(f"On test: {found['test_effect']['sentence']}")
     if winner == BASE:
         told.append("No other cell has a higher mean than the base.")
     return told
