@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from submillion import recipe_file
-from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.errors import BadInput, Problem
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -293,24 +293,13 @@ class Recipe(Section):
 
 def recipe_names() -> list[str]:
     """Return the names of the shipped recipes."""
-    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
+    return recipe_file.shipped_names(RECIPES)
 
 
 def find_recipe(name_or_path: str) -> Path:
     """Return the file of a shipped recipe name or of a path; raises BadInput when there is none."""
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    if "/" not in name_or_path and (RECIPES / f"{name_or_path}.yaml").is_file():
-        return RECIPES / f"{name_or_path}.yaml"
-    raise BadInput(
-        Problem(
-            "recipe",
-            f"one of {', '.join(recipe_names())}, or a yaml file",
-            f"'{name_or_path}', which is neither",
-            did_you_mean(name_or_path, recipe_names()),
-        )
-    )
+    expected = f"one of {', '.join(recipe_names())}, or a yaml file"
+    return recipe_file.find(name_or_path, RECIPES, "recipe", expected)
 
 
 def field_help(path: str) -> str:

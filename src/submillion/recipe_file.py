@@ -41,6 +41,29 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
+def find(name_or_path: str, folder: Path, where: str, expected: str) -> Path:
+    """Return the file of a path, or of the name of a yaml file that is shipped in a folder.
+
+    Args:
+        where, expected: what a user is told who names neither.
+
+    Raises:
+        BadInput: there is no such file.
+    """
+    path, shipped = Path(name_or_path), folder / f"{name_or_path}.yaml"
+    if path.is_file():
+        return path
+    if "/" not in name_or_path and shipped.is_file():
+        return shipped
+    remedy = did_you_mean(name_or_path, shipped_names(folder))
+    raise BadInput(Problem(where, expected, f"'{name_or_path}', which is neither", remedy))
+
+
+def shipped_names(folder: Path) -> list[str]:
+    """Return the names of the yaml files that are shipped in a folder."""
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
 def override(model: type[BaseModel], values: dict[str, Any], item: str) -> Problem | None:
     """Write one `section.key=value` into `values`; return what is wrong with it, if anything."""
     key, equals, text = item.partition("=")

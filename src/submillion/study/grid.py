@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from submillion import recipe_file
 from submillion.budget.count import Count
-from submillion.errors import BadInput, OverBudget, Problem, did_you_mean
+from submillion.errors import BadInput, OverBudget, Problem
 from submillion.recipe import Recipe, Section, find_recipe
 from submillion.study.counting import class_count, counted, filled
 from submillion.study.space import Space, in_words
@@ -141,7 +141,7 @@ class Grid:
 
 def study_names() -> list[str]:
     """Return the names of the shipped studies."""
-    return sorted(file.stem for file in STUDIES.glob("*.yaml"))
+    return recipe_file.shipped_names(STUDIES)
 
 
 def read_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Grid:
@@ -311,17 +311,5 @@ def _held(recipe: Recipe, base: Recipe, settings: Mapping[str, Any], num_labels:
 
 
 def _find(name_or_path: str) -> Path:
-    path, shipped = Path(name_or_path), STUDIES / f"{name_or_path}.yaml"
-    if path.is_file():
-        return path
-    if "/" not in name_or_path and shipped.is_file():
-        return shipped
     expected = f"a yaml file, or one of {', '.join(study_names())}"
-    raise BadInput(
-        Problem(
-            "study",
-            expected,
-            f"'{name_or_path}', which is neither",
-            did_you_mean(name_or_path, study_names()),
-        )
-    )
+    return recipe_file.find(name_or_path, STUDIES, "study", expected)

@@ -52,7 +52,7 @@ class Source:
 
 def published_names() -> list[str]:
     """Return the names of the claims that are shipped."""
-    return sorted(file.stem for file in PUBLISHED.glob("*.yaml"))
+    return recipe_file.shipped_names(PUBLISHED)
 
 
 def read_claims(name_or_path: str | Path) -> list[Source]:
@@ -135,14 +135,8 @@ def _recipe(given: Any, file: Path, problems: list[Problem]) -> Recipe | None:
 
 
 def _find(name_or_path: str) -> Path:
-    path, shipped = Path(name_or_path), PUBLISHED / f"{name_or_path}.yaml"
-    if path.is_file():
-        return path
-    if "/" not in name_or_path and shipped.is_file():
-        return shipped
     expected = f"a yaml file, or one of {', '.join(published_names())}"
-    remedy = did_you_mean(name_or_path, published_names())
-    raise BadInput(Problem("--claims", expected, f"'{name_or_path}', which is neither", remedy))
+    return recipe_file.find(name_or_path, PUBLISHED, "--claims", expected)
 
 
 def _leaves(value: Mapping[str, Any], path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
