@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from submillion.fit.schedule import linear, warmup_steps
+from submillion.fit.schedule import linear, position, warmup_steps
 
 
 def test_climbs_then_falls_by_hand() -> None:
@@ -24,3 +24,11 @@ def test_warmup_is_rounded_up_and_leaves_a_step_at_the_peak() -> None:
     assert warmup_steps(101, 0.1) == 11
     assert warmup_steps(100, 0.0) == 0
     assert warmup_steps(3, 0.99) == 2
+
+
+def test_the_clock_counts_where_it_is_ahead_of_the_steps() -> None:
+    assert position(30, 100) == 30
+    assert position(30, 100, spent=20, limit=50) == 40
+    assert position(30, 100, spent=10, limit=50) == 30
+    assert position(30, 100, spent=60, limit=50) == 100
+    assert linear(position(30, 100, spent=20, limit=50), 100, 20) == pytest.approx(60 / 80)

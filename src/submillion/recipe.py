@@ -195,6 +195,10 @@ class TrainRecipe(Section):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Stop after the step that reaches this many tokens, padding not counted; the learning rate decays until then.
     null trains all epochs."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Stop after the step in which training has taken this long, evaluations included, the filling of the prefix
+    cache not; the learning rate follows the clock where that is ahead of the steps. How many steps fit depends on
+    the machine, so such a run is not the same twice. One process only. null has no limit."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Texts per forward pass and process."""
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -257,6 +261,9 @@ class Recipe(Section):
         if self.train.lora_plus_ratio != 1 and not has_b:
             found = f"{self.train.lora_plus_ratio:g}, and no matrix B is trained with lora.variant={self.lora.variant}"
             raise BadInput(Problem("train.lora_plus_ratio", "1", found))
+        if self.lora.variant == "adalora" and self.train.max_seconds is not None:
+            remedy = "AdaLoRA's schedule needs the number of steps; train.max_tokens gives one."
+            raise BadInput(Problem("train.max_seconds", "null with lora.variant=adalora", "a limit", remedy))
         return self
 
     @classmethod

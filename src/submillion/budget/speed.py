@@ -12,6 +12,7 @@ are absent. Layers above the lowest that carry no adapter count as `between`: a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -107,6 +108,8 @@ class Workload:
     eval_batch_size: int
     source: str
     """Where these figures come from, in words."""
+    max_seconds: float | None = None
+    """What steps and evaluations may take together."""
 
     def to_json(self) -> dict[str, Any]:
         """Return its fields."""
@@ -159,7 +162,7 @@ def speed_of(
     epoch += _passes(evaluation, work.validation_rows, work.eval_batch_size)
     return Speed(
         samples_per_s=work.batch_size / step.seconds(work.batch_size),
-        hours=(prefix_s + work.epochs * epoch) / 3600,
+        hours=(prefix_s + min(work.epochs * epoch, work.max_seconds or math.inf)) / 3600,
         prefix_s=prefix_s,
     )
 

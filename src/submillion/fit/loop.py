@@ -88,6 +88,9 @@ def fit(
     execution = execution or Reference(classifier, precision)
 
     if workers.world > 1:
+        if recipe.max_seconds is not None:
+            found = f"a limit with {workers.world} processes, each with a clock of its own"
+            raise BadInput(Problem("train.max_seconds", "null", found, "Use train.max_tokens."))
         mine = share(np.arange(len(val_labels)), workers.rank, workers.world)
         val_tokens, val_labels = val_tokens.take(mine), [val_labels[row] for row in mine]
     train = Rows(train_tokens, np.asarray(train_labels, dtype=np.int64))
@@ -175,6 +178,7 @@ class Training:
         self.evaluated = 0  # the step of the last evaluation
         self.records = 0  # lines of history
         self.interrupted = False
+        self.ended = False  # decided once per step: the clock goes on while it is asked for
         self.began = self.saved = began
 
     def start(self, identity: dict[str, Any], resume: bool) -> None:
@@ -197,9 +201,11 @@ class Training:
         self.window.start_clock()
         try:
             while True:
+                self.ended = self.is_at_end()
                 if self.evaluation_is_due():
                     self.evaluate()
-                if self.step == self.total or self.stopping.exhausted:
+                    self.ended = self.ended or self.is_at_end()
+                if self.ended or self.stopping.exhausted:
                     break
                 self.train_one_step()
         except _Stopped:
@@ -210,7 +216,8 @@ class Training:
 
     def train_one_step(self) -> None:
         """Do a step, and log and save as it is time to."""
-        done = self.stepper.do(self.step, self.interrupt)
+        self.window.spent_before = self.spent
+        done = self.stepper.do(self.step, self.interrupt, self.window.spent_before)
         self.step += 1
         self.window.add(self.step, done.loss, done.norm, done.texts, done.tokens)
         self.totals.texts += done.texts
@@ -228,7 +235,17 @@ class Training:
         every = self.recipe.eval_every
         if every == "epoch":
             every = self.stepper.feed.steps_per_epoch
-        return self.step > self.evaluated and (self.step % every == 0 or self.step == self.total)
+        return self.step > self.evaluated and (self.step % every == 0 or self.ended)
+
+    def is_at_end(self) -> bool:
+        """Whether the planned steps are done, or the time is up after one step at least."""
+        limit = self.recipe.max_seconds
+        return self.step == self.total or (limit is not None and self.step > 0 and self.spent >= limit)
+
+    @property
+    def spent(self) -> float:
+        """Seconds in optimizer steps and evaluations so far, earlier parts of a resumed run included."""
+        return self.totals.train_seconds + self.totals.eval_seconds + self.window.running
 
     def evaluate(self) -> None:
         """Evaluate; keep values and adapter where they are the best so far; log and save."""
@@ -241,7 +258,9 @@ class Training:
             self.best_values = self.stepper.optimizer.values.clone()
             if self.workers.is_main:
                 atomic_dir(checkpoint.best(self.run), self.classifier.save_adapter)
-        record = as_record(self.step, self.epoch, found, best, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        self.totals.eval_seconds += seconds
+        record = as_record(self.step, self.epoch, found, best, seconds)
         self.keep(record)
         self.progress.evaluated(record, self.stopping)
         self.save()
@@ -270,7 +289,10 @@ class Training:
         self.window.read(self.totals)
         if not self.window.losses:
             return
-        record = self.window.record(self.step, self.epoch, self.stepper.learning_rate(self.step - 1))
+        spent = self.window.spent_before
+        record = self.window.record(self.step, self.epoch, self.stepper.learning_rate(self.step - 1, spent))
+        if self.recipe.max_seconds is not None:
+            record["spent_before_s"] = spent  # what the rate was computed from
         self.window = Window()
         self.keep(record)
         self.progress.trained(record["loss"], record["samples_per_s"])
@@ -328,7 +350,7 @@ class Training:
 
     def as_bad_input(self, error: Diverged) -> BadInput:
         """Return what to tell the user when training diverged."""
-        rate = self.stepper.learning_rate(error.step - 1)
+        rate = self.stepper.learning_rate(error.step - 1, self.window.spent_before)
         remedy = f"Lower train.learning_rate (it peaks at {self.recipe.learning_rate:g}, here {rate:.2g})"
         if self.precision.dtype_name != "float32":
             remedy += f", or set train.precision=float32 (it was {self.precision.dtype_name})"

@@ -68,12 +68,13 @@ class Stepper:
         # Consecutive steps, and processes, take consecutive seeds from a start of the recipe's seed's own.
         self._dropout_seed = int.from_bytes(hashlib.sha256(f"dropout {seed}".encode()).digest()[:4], "big")
 
-    def do(self, step: int, interrupt: Interrupt) -> Done:
+    def do(self, step: int, interrupt: Interrupt, spent: float = 0.0) -> Done:
         """Do optimizer step `step`, counted from 0.
 
         Args:
             step: its number; the values must be those that the step before it left.
             interrupt: whether this process was asked to stop, also while the step is under way.
+            spent: seconds of training before it, where the recipe limits them.
         """
         optimizer, workers = self.optimizer, self._workers
         batches = self.feed.at(step)
@@ -94,7 +95,7 @@ class Stepper:
             (self._allocation.penalty() / workers.world).backward()
         optimizer.exchange[-1] = float(interrupt.wished)
         workers.add_up(optimizer.exchange)
-        norm = optimizer.step(self.learning_rate(step))
+        norm = optimizer.step(self.learning_rate(step, spent))
         if self._allocation:
             self._allocation.after(step + 1)
         if workers.world == 1:
@@ -131,9 +132,11 @@ class Stepper:
         if self._allocation:
             self._allocation.load(tensors)
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of step `step`."""
-        return self._recipe.learning_rate * schedule.linear(step, self.feed.total_steps, self._warmup)
+    def learning_rate(self, step: int, spent: float = 0.0) -> float:
+        """Return the learning rate of step `step`, before which training took `spent` seconds."""
+        total = self.feed.total_steps
+        position = schedule.position(step, total, spent, self._recipe.max_seconds)
+        return self._recipe.learning_rate * schedule.linear(position, total, self._warmup)
 
     def _seed_dropout(self, value: int) -> None:
         """Seed what dropout draws from, so that no generator's state need be kept for a resumed run."""

@@ -27,6 +27,8 @@ class Totals:
     """Tokens of those texts, special tokens counted, padding not."""
     train_seconds: float = 0.0
     """Time in optimizer steps; evaluation and saving are outside."""
+    eval_seconds: float = 0.0
+    """Time in evaluations."""
     wall_seconds: float = 0.0
     """Time in `fit`, up to when this was written."""
 
@@ -45,6 +47,8 @@ class Window:
     texts: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    spent_before: float = 0.0
+    """Seconds of training before the last step."""
 
     def __post_init__(self) -> None:
         self._unread: list[tuple[int, torch.Tensor, torch.Tensor]] = []
@@ -55,6 +59,11 @@ class Window:
         self._unread.append((step, loss, norm))
         self.texts += texts
         self.tokens += tokens
+
+    @property
+    def running(self) -> float:
+        """Seconds of steps that `read` has not counted yet."""
+        return time.perf_counter() - self._since if self._unread else 0.0
 
     def start_clock(self) -> None:
         """Count time from here on: what lay between the last `read` and now was no training."""

@@ -52,6 +52,7 @@ def workload_of(
         batch_size=train.batch_size,
         eval_batch_size=train.eval_batch_size,
         source=source,
+        max_seconds=train.max_seconds,
     )
 
 

@@ -44,12 +44,16 @@ class StudyFile(Section):
     follows at the base's alpha / r where it is not searched itself."""
     trials: Annotated[int, Field(ge=1)] | None = None
     """How many recipes a search draws. Each is trained with the first seed, the best one with all."""
+    pruner: Literal["median", "asha"] | None = None
+    """Which trials of a search are ended early. median (also where nothing is said): those below the median of the
+    complete ones at the same evaluation; asha: at the 1st, 3rd, 9th ... evaluation those that are not among the best
+    third of all that came so far."""
     design: Literal["one-at-a-time", "grid"] = "one-at-a-time"
     """one-at-a-time: the base, and the base with one axis at another level; grid: every combination."""
     hold: Literal["nothing", "parameters"] = "nothing"
     """parameters: every run gets the largest rank whose trainable parameters are not more than the base's (in a
     search: than the budget), at the base's alpha / r; so that what is compared is where the parameters are, not how
-    many. Training tokens are held by set: {train.max_tokens: N}."""
+    many. Training tokens are held by set: {train.max_tokens: N}, wall time by set: {train.max_seconds: N}."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[1, 2, 3])
     """Every cell is trained once with each of them."""
     objective: Literal["accuracy", "macro_f1"] = "accuracy"
@@ -200,7 +204,7 @@ def _one_of_two(study: StudyFile, file: Path) -> None:
         problems.append(Problem(place, "either axes or search", "both" if searched else "neither"))
     elif searched and study.trials is None:
         problems.append(Problem(f"{place}: trials", "how many recipes the search draws", "nothing"))
-    for name in ("design",) if searched else ("trials",):
+    for name in ("design",) if searched else ("trials", "pruner"):
         if name in asked and getattr(study, name) is not None:
             other = "axes" if searched else "search"
             problems.append(Problem(f"{place}: {name}", f"{name} beside {other} alone", "it without"))

@@ -58,7 +58,7 @@ class Searched:
 
 
 class _Pruned(Exception):
-    """A trial does worse than the median of the complete ones did at this evaluation."""
+    """A trial does worse than others did at this evaluation."""
 
 
 def search(grid: Grid, place: Path, engine: Engine, progress: Progress) -> Searched:
@@ -66,9 +66,9 @@ def search(grid: Grid, place: Path, engine: Engine, progress: Progress) -> Searc
 
     Each is drawn by TPE (Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011) from what fits the
     budget, and ended at an evaluation where it is below the median of the complete trials (Golovin et al., Google
-    Vizier, KDD 2017, 3.2.2). What is drawn follows from the study's first seed, the trial's number and the trials
-    before; so a search that was killed goes on as if it had not been. Trials under way then are begun again with
-    their parameters, and their runs go on where they stand.
+    Vizier, KDD 2017, 3.2.2), or where `Asha` says so. What is drawn follows from the study's first seed, the trial's
+    number and the trials before; so a search that was killed goes on as if it had not been. Trials under way then are
+    begun again with their parameters, and their runs go on where they stand.
 
     Args:
         grid: a study with a space; its base is trained first.
@@ -264,7 +264,7 @@ class _Watch:
         """Report what is new.
 
         Raises:
-            _Pruned: an evaluation before the last one is below the median.
+            _Pruned: an evaluation before the last one does not let it go on.
         """
         records = [record for record in self.run.read_history() if record["kind"] == "eval"]
         for number, record in enumerate(records, 1):

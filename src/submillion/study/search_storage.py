@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from submillion.errors import BadInput, Problem
@@ -30,23 +30,16 @@ def open_storage(grid: Grid, place: Path) -> optuna.Study:
     import optuna
 
     asked, study_file = grid.study.trials or 0, grid.study
+    identity = sha256(json.dumps(_identity(grid)).encode()).hexdigest()
     # sqlite's transactions survive a kill at any point; a journal's half a line would not.
     study = optuna.create_study(
         storage=_url(place / STORAGE),
         study_name=study_file.name,
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=NEVER_PRUNED),
+        pruner=_pruner(study_file.pruner),
         load_if_exists=True,
     )
     kept = study.user_attrs
-    what = [
-        grid.cells[0].recipe.to_yaml(),
-        study_file.search,
-        study_file.hold,
-        study_file.seeds[0],
-        study_file.objective,
-    ]
-    identity = sha256(json.dumps(what).encode()).hexdigest()
     remedy = "Name another place with --out."
     if kept.get("identity", identity) != identity:
         raise BadInput(
@@ -60,6 +53,25 @@ def open_storage(grid: Grid, place: Path) -> optuna.Study:
     study.set_user_attr("identity", identity)
     study.set_user_attr("asked", asked)
     return study
+
+
+def _identity(grid: Grid) -> list[Any]:
+    """Return what decides the draws and what becomes of them."""
+    study = grid.study
+    base = grid.cells[0].recipe.to_yaml()
+    asked = [] if study.pruner in (None, "median") else [study.pruner]
+    return [base, study.search, study.hold, study.seeds[0], study.objective, *asked]
+
+
+def _pruner(name: str | None) -> optuna.pruners.BasePruner:
+    """Return what ends trials early."""
+    import optuna
+
+    if name == "asha":
+        from submillion.study.asha import Asha
+
+        return Asha()
+    return optuna.pruners.MedianPruner(n_startup_trials=NEVER_PRUNED)
 
 
 def _url(file: Path) -> str:

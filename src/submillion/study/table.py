@@ -77,7 +77,7 @@ def _of_search(found: Mapping[str, Any]) -> list[str]:
     search = found["search"]
     told = [
         f"Search: {search['complete'] + search['pruned'] + search['failed']} of {search['asked']} trials with seed "
-        f"{search['seed']}: {search['complete']} trained to the end, {search['pruned']} ended below the median, "
+        f"{search['seed']}: {search['complete']} trained to the end, {search['pruned']} ended early, "
         f"{search['failed']} failed."
     ]
     if search["chosen"]:

@@ -58,7 +58,7 @@ def schedule(case: Case) -> list[Check]:
     only training again would give.
     """
     from submillion.fit.feed import Feed
-    from submillion.fit.schedule import linear, warmup_steps
+    from submillion.fit.schedule import linear, position, warmup_steps
 
     train, training = case.recipe.train, case.manifest["training"]
     lengths = case.tokens["train"].lengths
@@ -77,7 +77,12 @@ def schedule(case: Case) -> list[Check]:
     logged = [record for record in case.run.read_history() if record["kind"] == "train"]
     told = {f"step {record['step']}": record["learning_rate"] for record in logged}
     rates = {
-        f"step {record['step']}": train.learning_rate * linear(record["step"] - 1, total, warmup)
+        f"step {record['step']}": train.learning_rate
+        * linear(
+            position(record["step"] - 1, total, record.get("spent_before_s", 0.0), train.max_seconds),
+            total,
+            warmup,
+        )
         for record in logged
         if 1 <= record["step"] <= total
     }
