@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from submillion.report.intervals import PITCH, draw_intervals
 from submillion.report.style import (
     BLUE,
     INK,
     MUTED,
     VERMILION,
-    grid,
     house_style,
     label_width,
     new_figure,
@@ -20,11 +20,7 @@ from submillion.report.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PITCH = 0.3  # inches from one line to the next
-LEAST_SPAN = 2.0  # never zoom into less than two points
 
 
 def draw(found: Mapping[str, Any], out: Path) -> list[Path]:
@@ -63,7 +59,7 @@ def comparison(found: Mapping[str, Any], title: str) -> Figure:
     lines = [len(titles), len(names)]
     figure = new_figure(5.2 + label_width([*titles, *names]), 2.4 + PITCH * sum(lines), title)
     above, below = figure.subplots(2, height_ratios=[count + 1 for count in lines])
-    _draw_intervals(
+    draw_intervals(
         above,
         titles,
         [run["accuracy"]["value"] for run in runs] + [group["accuracy"]["mean"] for group in groups],
@@ -72,7 +68,7 @@ def comparison(found: Mapping[str, Any], title: str) -> Figure:
     )
     above.set_xlim(right=min(above.get_xlim()[1], 100))
     above.set_xlabel(f"accuracy (%){'; black: mean over seeds' if groups else ''}")
-    _draw_intervals(
+    draw_intervals(
         below,
         names,
         [pair["accuracy"]["difference"] for pair in pairs],
@@ -82,24 +78,3 @@ def comparison(found: Mapping[str, Any], title: str) -> Figure:
     below.axvline(0, color=INK, linewidth=0.8, zorder=1)
     below.set_xlabel("first minus second (points); orange: difference shown")
     return figure
-
-
-def _draw_intervals(
-    axes: Axes,
-    names: Sequence[str],
-    values: Sequence[float],
-    intervals: Sequence[Sequence[float]],
-    colours: Sequence[str],
-) -> None:
-    """Draw one line per name, the first on top: a value and its interval, in %."""
-    for place, (value, (low, high), colour) in enumerate(zip(values, intervals, colours, strict=True)):
-        axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.4)
-        axes.plot([100 * value], [place], color=colour, marker="o", markersize=5, clip_on=False)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    grid(axes, "x")
-    low, high = axes.get_xlim()
-    spare = max(LEAST_SPAN - (high - low), 0) / 2
-    axes.set_xlim(low - spare, high + spare)

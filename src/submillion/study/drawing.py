@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from submillion.report.intervals import PITCH, draw_intervals
 from submillion.report.style import (
     BLUE,
     INK,
@@ -23,7 +24,6 @@ from submillion.rundir import atomic_dir
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PITCH = 0.3  # inches from one line to the next
 COSTS = {"trainable": "trainable parameters", "wall_seconds": "seconds of training"}
 
 
@@ -72,18 +72,15 @@ def effects_figure(effects: Sequence[Mapping[str, Any]], title: str) -> Figure:
     )
     figure = new_figure(4.4 + label_width(names), 1.6 + PITCH * len(names), title)
     axes = figure.subplots()
-    for place, effect in enumerate(effects):
-        colour = VERMILION if effect["shown"] else MUTED
-        if effect["interval"]:
-            axes.plot([100 * end for end in effect["interval"]], [place, place], color=colour, linewidth=1.4)
-        axes.plot([100 * effect["difference"]], [place], color=colour, marker="o", markersize=5)
+    draw_intervals(
+        axes,
+        names,
+        [effect["difference"] for effect in effects],
+        [effect["interval"] for effect in effects],
+        [VERMILION if effect["shown"] else MUTED for effect in effects],
+    )
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.set_xlabel("difference to the base (points); orange: difference shown")
-    grid(axes, "x")
     return figure
 
 
