@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 from submillion import notices
@@ -49,7 +50,7 @@ def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
     Returns:
         `rows` (copies beyond the first), `conflicting_texts`, and `conflicts`, rows and labels of a few.
     """
-    groups = [group for text, group in _groups(rows.texts).items() if text and len(group) > 1]
+    groups = _alike(rows.texts)
     conflicts = [group for group in groups if len({rows.classes[row] for row in group}) > 1]
     copies = sum(len(group) - 1 for group in groups)
     shown = [
@@ -72,10 +73,10 @@ def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
 
 def first_copies(rows: Rows) -> list[int]:
     """Return the indices of rows whose text and label did not appear before."""
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[bytes, int]] = set()
     kept = []
     for row, text in enumerate(rows.texts):
-        key = (squeezed(text), rows.classes[row])
+        key = (_key(text), rows.classes[row])
         if key not in seen:
             kept.append(row)
         seen.add(key)
@@ -90,8 +91,8 @@ def overlap(
     Returns:
         Indices of the rows that stay, and the finding.
     """
-    others = set(map(squeezed, other.texts))
-    same = [row for row, text in enumerate(rows.texts) if squeezed(text) in others]
+    others = set(map(_key, other.texts))
+    same = [row for row, text in enumerate(rows.texts) if _key(text) in others]
     if same:
         done = "left out" if drop else "kept: they flatter the score"
         notices.say(
@@ -125,11 +126,21 @@ def balance(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _groups(texts: Sequence[str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
+def _alike(texts: Sequence[str]) -> list[list[int]]:
+    """Return the rows of each text that appears more than once, white space aside; the empty one does not count."""
+    first: dict[bytes, int] = {}
+    groups: dict[int, list[int]] = {}
+    empty = _key("")
     for row, text in enumerate(texts):
-        groups.setdefault(squeezed(text), []).append(row)
-    return groups
+        key = _key(text)
+        if (before := first.setdefault(key, row)) != row and key != empty:
+            groups.setdefault(before, [before]).append(row)
+    return [groups[row] for row in sorted(groups)]
+
+
+def _key(text: str) -> bytes:
+    """Return what is the same for texts that differ in white space alone; a hash, for a set of all texts is large."""
+    return blake2b(squeezed(text).encode(), digest_size=16).digest()
 
 
 def _rows(count: int) -> str:

@@ -152,15 +152,18 @@ def encode(
         raise BadInput(
             Problem("data.max_length", "room for a token beside the special ones", str(max_length))
         )
-    rows: list[np.ndarray] = []
-    full_lengths: list[int] = []
+    # One array per chunk, not per text: a million small ones would take more room than what is in them.
+    ids, lengths, full_lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
     for chunk in _shown(_chunks(texts), len(texts), "tokenizing", progress):
-        for encoding in backend.encode_batch_fast(chunk, add_special_tokens=False):
-            full_lengths.append(len(encoding) + max_length - room)
+        encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
+        full_lengths.append(np.array([len(one) + max_length - room for one in encodings], dtype=np.int32))
+        for encoding in encodings:
             if len(encoding) > room:
                 encoding.truncate(room, direction=tokenizer.truncation_side)
-            rows.append(np.array(backend.post_process(encoding).ids, dtype=np.int32))
-    return from_rows(rows, full_lengths)
+        rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
+        lengths.append(np.array([len(row) for row in rows], dtype=np.int64))
+        ids.append(np.concatenate(rows))
+    return Tokens(np.concatenate(ids), np.cumsum(np.concatenate(lengths)), np.concatenate(full_lengths))
 
 
 def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]:
