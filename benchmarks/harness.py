@@ -13,20 +13,21 @@ import json
 import multiprocessing
 import os
 import pkgutil
-import shutil
 import signal
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.apart import Failed
+from benchmarks.encoders import fetched, with_weights
+
 BASE = "usual"
-"""The variant that the others are compared with."""
+"""The variant that the others are compared with, unless they name another."""
 QUIET = 0.05  # share of the processors that other programs may have before a measurement is in doubt
 PATIENCE_S = 60.0  # that a round waits for other programs to end
 
@@ -52,6 +53,10 @@ class Variant:
     opener: str
     """`module:function`; called with the Setting and the options, returns Opened."""
     options: dict[str, Any] = field(default_factory=dict)
+    base: str = BASE
+    """The variant that it is compared with."""
+    encoder: str | None = None
+    """An encoder by its name in the catalog; None takes the setting's."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,12 @@ class Round:
     """What one round of one variant took."""
 
     samples_per_s: float
+    samples_per_cpu_s: float
+    """Texts by seconds of processor time of all threads: what other programs take counts less here."""
     peak_rss_mb: float
     """Of the process, since it was started; MB of 10^6 bytes."""
     others: float
     """Share of the machine's processors that other programs had meanwhile."""
-
-
-class Failed(Exception):
-    """A variant could not be opened, or broke."""
 
 
 class Child:
@@ -141,11 +144,11 @@ def _serve(pipe: Any, variant: Variant, setting: Setting) -> None:
             began, own, all_of_it = time.perf_counter(), time.process_time(), _busy_seconds()
             for rows in opened.batches:
                 opened.do(rows)
-            seconds = time.perf_counter() - began
-            taken = _busy_seconds() - all_of_it - (time.process_time() - own)
+            seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - own
+            taken = _busy_seconds() - all_of_it - cpu_seconds
             _give_back()
             others = max(0.0, taken / (seconds * (os.cpu_count() or 1)))
-            pipe.send(Round(texts / seconds, peak_memory_mb(), others))
+            pipe.send(Round(texts / seconds, texts / cpu_seconds, peak_memory_mb(), others))
     except (EOFError, KeyboardInterrupt):
         pass  # the parent is done
     except (Exception, SystemExit) as error:
@@ -167,23 +170,32 @@ def _busy_seconds() -> float:
     return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
-def _wait_until_quiet() -> None:
+def _wait_until_quiet(patience_s: float) -> None:
     """Wait while other programs work, but not for ever."""
     import psutil
 
-    end = time.monotonic() + PATIENCE_S
-    while psutil.cpu_percent(interval=0.5) > 100 * QUIET and time.monotonic() < end:
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end and psutil.cpu_percent(interval=0.5) > 100 * QUIET:
         pass
 
 
-def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> list[dict[str, Any]]:
+def compare(
+    variants: Mapping[str, Variant], setting: Setting, rounds: int, patience_s: float = PATIENCE_S
+) -> list[dict[str, Any]]:
     """Return a row per variant, in their order.
 
+    Args:
+        variants: what to measure.
+        setting: what they share.
+        rounds: how often each does its batches.
+        patience_s: seconds that a round waits for other programs to end.
+
     Returns:
-        Per variant `name`, `ratio` (median over the rounds of its speed by that of `usual`, or of the first
-        variant where `usual` is not among them), `ratio_to` (that variant's name), `samples_per_s` (median),
-        `samples_per_s_rounds`, `peak_rss_mb`, `others` (the largest share of the processors that other
-        programs had in a round) and its own facts; or `name` and `error`.
+        Per variant `name`, `ratio` (median over the rounds of its speed by that of its base, or of the first
+        variant where its base is not among them), `ratio_to` (that variant's name), `samples_per_s` (median),
+        `samples_per_s_rounds`, `samples_per_cpu_s` (median; a second of each thread counts), `peak_rss_mb`,
+        `others` (the largest share of the processors that other programs had in a round) and its own facts;
+        or `name` and `error`.
     """
     children: dict[str, Child] = {}
     errors: dict[str, str] = {}
@@ -192,7 +204,8 @@ def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> l
         for name, variant in variants.items():
             began = time.perf_counter()
             try:
-                children[name] = Child(variant, setting)
+                mine = replace(setting, encoder=fetched(variant.encoder)) if variant.encoder else setting
+                children[name] = Child(variant, mine)
             except Failed as error:
                 errors[name] = str(error)
                 say(f"{name}: {error}")
@@ -204,7 +217,7 @@ def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> l
                 if name in errors:
                     continue
                 try:
-                    _wait_until_quiet()
+                    _wait_until_quiet(patience_s)
                     last = child.round()
                 except Failed as error:
                     errors[name] = str(error)
@@ -215,12 +228,12 @@ def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> l
                 say(f"round {number + 1} of {rounds}: {name} {last.samples_per_s:.1f} samples/s{disturbed}")
     whole = [name for name in children if name not in errors]
     speeds = {name: [last.samples_per_s for last in done[name]] for name in whole}
-    base = BASE if BASE in whole else next(iter(whole), None)
     rows: list[dict[str, Any]] = []
-    for name in variants:
-        if base is None or name in errors:
+    for name, variant in variants.items():
+        if name in errors:
             rows.append({"name": name, "error": errors[name]})
             continue
+        base = variant.base if variant.base in whole else whole[0]
         by_base = [mine / its for mine, its in zip(speeds[name], speeds[base], strict=True)]
         rows.append(
             {
@@ -229,6 +242,7 @@ def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> l
                 "ratio_to": base,
                 "samples_per_s": statistics.median(speeds[name]),
                 "samples_per_s_rounds": speeds[name],
+                "samples_per_cpu_s": statistics.median(last.samples_per_cpu_s for last in done[name]),
                 "peak_rss_mb": done[name][-1].peak_rss_mb,
                 "others": max(last.others for last in done[name]),
                 **children[name].facts,
@@ -239,16 +253,16 @@ def compare(variants: Mapping[str, Variant], setting: Setting, rounds: int) -> l
 
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table."""
-    base = next((row["ratio_to"] for row in rows if "ratio_to" in row), BASE)
     width = max(len(str(row["name"])) for row in rows)
-    lines = [f"{'':{width}}  by {base:>7}   samples/s: median, min .. max    peak MB"]
+    wide = max(len(str(row.get("ratio_to", ""))) for row in rows)
+    lines = [f"{'':{width}}  {'ratio to':>{wide + 9}}   samples/s: median, min .. max    peak MB"]
     for row in rows:
         if "error" in row:
             lines.append(f"{row['name']:{width}}  {row['error'].splitlines()[0]}")
             continue
         speeds = row["samples_per_s_rounds"]
         lines.append(
-            f"{row['name']:{width}}  {row['ratio']:10.2f}   {row['samples_per_s']:9.1f}, "
+            f"{row['name']:{width}}  {row['ratio']:8.2f} {row['ratio_to']:{wide}}   {row['samples_per_s']:9.1f}, "
             f"{min(speeds):7.1f} .. {max(speeds):7.1f}   {row['peak_rss_mb']:8,.0f}"
         )
     if any(row.get("others", 0) > QUIET for row in rows):
@@ -277,6 +291,7 @@ def main(description: str, default: Mapping[str, Variant], further: Mapping[str,
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="batches of a round")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds a round waits for others")
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := [name for name in names if name not in known]:
@@ -286,38 +301,11 @@ def main(description: str, default: Mapping[str, Variant], further: Mapping[str,
     setting = Setting(options.data, options.encoder, options.batch_size, options.steps)
     with with_weights(setting.encoder) as encoder:
         chosen = {name: known[name] for name in names}
-        rows = compare(chosen, replace(setting, encoder=encoder), options.rounds)
+        rows = compare(chosen, replace(setting, encoder=encoder), options.rounds, options.patience)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(render(rows))
     return int(any("error" in row for row in rows))
-
-
-@contextmanager
-def with_weights(encoder: Path) -> Iterator[Path]:
-    """Give the encoder's folder, or where it has no weights a copy with random ones, as fast as any."""
-    if list(encoder.glob("*.safetensors")):
-        yield encoder
-        return
-    with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
-        shutil.copytree(encoder, folder, dirs_exist_ok=True)
-        # In a process of its own, as its memory would count as that of every process started after it.
-        process = multiprocessing.get_context("spawn").Process(target=_draw_weights, args=(Path(folder),))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"{encoder}: no encoder could be made from its config.json")
-        yield Path(folder)
-
-
-def _draw_weights(folder: Path) -> None:
-    import torch
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
 
 
 def say(text: str) -> None:

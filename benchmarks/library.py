@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -12,7 +13,8 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.harness import Opened, Setting
-from benchmarks.texts import LABELS, read_texts
+from benchmarks.texts import LABELS, Texts, exact_texts, read_texts
+from submillion import notices
 from submillion.data.tokens import from_rows
 from submillion.fit.feed import Feed, Rows
 from submillion.fit.interrupt import Interrupt
@@ -23,7 +25,7 @@ from submillion.model.execution import open_execution
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose
 from submillion.model.prefix import PrefixCache
-from submillion.recipe import Recipe
+from submillion.recipe import LoraRecipe, Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -59,9 +61,44 @@ def open_training(setting: Setting, execution: str, all_linear: bool = False, la
         all_linear: adapters on every linear layer, and of the head only the output layer is trained.
         layers: which layers are adapted; the output of those below is computed beforehand and kept.
     """
-    texts = read_texts(setting)
-    recipe = recipe_of(setting, execution, all_linear, layers)
-    workers = Workers.start()
+    return _training(setting, read_texts(setting), recipe_of(setting, execution, all_linear, layers))
+
+
+def open_growth(
+    setting: Setting,
+    length: int,
+    tokens: int,
+    rank: int = 8,
+    layers: str = "all",
+    cached: bool = True,
+    threads: int | None = None,
+    batch_size: int | None = None,
+) -> Opened:
+    """Train on texts that are all equally long.
+
+    Args:
+        setting: encoder, data and batch size.
+        length: tokens of each text, special tokens included.
+        tokens: of a round; rounded to whole batches, one at least.
+        rank: of the adapters on query and value.
+        layers: which layers are adapted.
+        cached: keep the output of the layers below instead of computing it in every step.
+        threads: processor threads; None leaves torch's own choice.
+        batch_size: texts of a batch; None takes the setting's.
+    """
+    setting = replace(setting, batch_size=batch_size or setting.batch_size, max_length=length)
+    batches = max(1, round(tokens / (length * setting.batch_size)))
+    texts = exact_texts(setting, length, batches)
+    recipe = recipe_of(setting, "auto", layers=layers, rank=rank)
+    with notices.held_back():  # some dozen processes would say the same
+        opened = _training(setting, texts, recipe, cached, threads)
+    return replace(opened, warm_up=opened.warm_up[:1])  # all batches are alike
+
+
+def _training(
+    setting: Setting, texts: Texts, recipe: Recipe, cached: bool = True, threads: int | None = None
+) -> Opened:
+    workers = Workers.start(threads)
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe)
     tokens = from_rows(texts.ids)
@@ -75,7 +112,7 @@ def open_training(setting: Setting, execution: str, all_linear: bool = False, la
         "precision": precision.dtype_name,
         "execution": runs.name,
     }
-    if classifier.prefix_depth:
+    if classifier.prefix_depth and cached:
         rows.prefix, about = _prefix(classifier, tokens, recipe, precision, runs)
         facts |= about
     classifier.train()
@@ -96,13 +133,13 @@ def _prefix(
 ) -> tuple[PrefixCache, dict[str, Any]]:
     """Build the prefix cache as a training does, and tell what it took."""
     compute = runs.states_of(tokens)
-    if compute is None:
-        raise SystemExit("the prefix is measured for the packed execution only")
-    compute(np.arange(recipe.train.batch_size))  # the weights are laid out at the first use
+    if compute is not None:
+        compute(np.arange(min(len(tokens), recipe.train.batch_size)))  # weights are laid out at the first use
     computing = 0.0
 
     def timed(rows: np.ndarray) -> torch.Tensor:
         nonlocal computing
+        assert compute is not None
         began = time.perf_counter()
         states = compute(rows)
         computing += time.perf_counter() - began
@@ -116,7 +153,7 @@ def _prefix(
             tokens,
             recipe.train.eval_batch_size,
             precision,
-            compute=timed,
+            compute=None if compute is None else timed,
             execution=runs.name,
         )
         seconds = time.perf_counter() - began
@@ -124,19 +161,30 @@ def _prefix(
         raise SystemExit("there is no prefix cache for this encoder")
     facts = {
         "prefix_seconds": seconds,  # with hashing the weights and writing the file
-        "prefix_samples_per_s": len(tokens) / computing,
+        "prefix_samples_per_s": len(tokens) / (computing or seconds),
         "prefix_bytes_per_sample": prefix.nbytes / len(tokens),
     }
     return prefix, facts
 
 
-def open_inference(setting: Setting, execution: str) -> Opened:
-    """Predict as `submillion predict` does."""
+def open_inference(setting: Setting, execution: str, merged: bool = False) -> Opened:
+    """Predict as `submillion predict` does.
+
+    Args:
+        setting: what all variants share.
+        execution: `packed` or `reference`.
+        merged: without adapters, as if they had been added to the weights.
+    """
     texts = read_texts(setting)
     recipe = recipe_of(setting, execution)
+    if merged:
+        # BitFit is the variant without a matrix beside the encoder's own.
+        recipe = recipe.model_copy(update={"lora": LoraRecipe(variant="bitfit")})
     Workers.start()
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
+    if merged:
+        classifier.module.requires_grad_(False)  # its biases are not to be trained here
     runs = open_execution(classifier, precision, execution)
     tokens = from_rows(texts.ids)
     # What it does is to sort and to batch, too: a round is one call.
@@ -153,8 +201,11 @@ def open_inference(setting: Setting, execution: str) -> Opened:
     return Opened(predict, [everything], [texts.longest, texts.grouped[0]], facts)
 
 
-def recipe_of(setting: Setting, execution: str, all_linear: bool = False, layers: str = "all") -> Recipe:
-    """Return the recipe of a variant."""
+def recipe_of(
+    setting: Setting, execution: str, all_linear: bool = False, layers: str = "all", rank: int | None = None
+) -> Recipe:
+    """Return the recipe of a variant; None takes the rank that goes with its targets."""
+    ranked = {} if rank is None else {"r": rank, "alpha": 2 * rank}
     shape = ALL_LINEAR if all_linear else QUERY_VALUE
     return Recipe.model_validate(
         {
@@ -163,7 +214,7 @@ def recipe_of(setting: Setting, execution: str, all_linear: bool = False, layers
             "data": {"train": str(setting.data), "max_length": setting.max_length},
             # So many epochs that the learning rate is not down to zero before the last round.
             "train": {"batch_size": setting.batch_size, "epochs": 1000, "execution": execution},
-            "lora": {**shape["lora"], "layers": layers},
+            "lora": {**shape["lora"], **ranked, "layers": layers},
             "head": shape["head"],
         }
     )

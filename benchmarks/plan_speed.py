@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Setting, say, with_weights
+from benchmarks.encoders import with_weights
+from benchmarks.harness import Setting, say
 from benchmarks.library import open_training, recipe_of
 from benchmarks.texts import LABELS, read_texts
 from submillion.budget.speed import Workload, speed_of

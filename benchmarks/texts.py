@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.harness import Setting
@@ -18,6 +19,7 @@ LABELS = ["World", "Sports", "Business", "Sci/Tech"]
 # Texts are sorted within a pool this many times as large as what is run, and the middle batch of every so many
 # is taken: batches as even as in a real training, spread over all lengths.
 SPREAD = 6
+CHUNK = 1024  # texts per call of the tokenizer
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,51 @@ def read_texts(setting: Setting) -> Texts:
     )
 
 
+def exact_texts(setting: Setting, length: int, batches: int) -> Texts:
+    """Cut the data's tokens, laid end to end, into texts of `length` tokens each, special tokens included.
+
+    There are `batches` batches of them, of which the first also stands for the longest.
+
+    Raises:
+        SystemExit: a special token more than `length` leaves no room for any other.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(setting.encoder), local_files_only=True)
+    room = length - tokenizer.num_special_tokens_to_add()
+    if room < 1:
+        raise SystemExit(f"texts of {length} tokens have no room beside the special ones")
+    size = setting.batch_size
+    needed = room * batches * size
+    flat: list[int] = []
+    found = _read_csv(setting)
+    while len(flat) < needed:  # few texts are taken again and again: what they say costs nothing
+        for start in range(0, len(found), CHUNK):
+            chunk = tokenizer(found[start : start + CHUNK], add_special_tokens=False, verbose=False)
+            flat += [token for ids in chunk["input_ids"] for token in ids]
+            if len(flat) >= needed:
+                break
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    ids = [[first, *flat[start : start + room], last] for start in range(0, needed, room)]
+    draw = random.Random(0)
+    grouped = [list(range(start, start + size)) for start in range(0, len(ids), size)]
+    labels = [draw.randrange(len(LABELS)) for _ in ids]
+    return Texts(ids, labels, tokenizer.pad_token_id, grouped[0], grouped, grouped)
+
+
 def _read_csv(setting: Setting) -> list[str]:
     """Return the texts of AG News, in its official form (class, title, description) or with a column `text`."""
-    files = sorted(setting.data.glob("*.csv"))
-    file = next((file for file in files if file.stem == "train"), files[0] if files else None)
-    if file is None:
-        raise SystemExit(f"{setting.data}: no csv file")
-    with file.open(encoding="utf-8", newline="") as lines:
+    with file_in(setting.data).open(encoding="utf-8", newline="") as lines:
         first, *rest = csv.reader(lines)
     if "text" in first:
         return [row[first.index("text")] for row in rest]
     return [" ".join(row[1:]) for row in [first, *rest]]
+
+
+def file_in(data: Path) -> Path:
+    """Return the training file of a folder, or its first csv."""
+    files = sorted(data.glob("*.csv"))
+    file = next((file for file in files if file.stem == "train"), files[0] if files else None)
+    if file is None:
+        raise SystemExit(f"{data}: no csv file")
+    return file

@@ -2,8 +2,13 @@
 
     python -m benchmarks.training --data FOLDER --encoder FOLDER [--json FILE] [--only NAME,...]
 
-Rank 8 on query and value with the encoder's own head unless the name says otherwise; texts of AG News of at most
-128 tokens; every variant trains on the same texts. An encoder without weights gets random ones, which take as long.
+Rank 8 on query and value with the encoder's own head; `all_linear`: rank 6 on every linear layer, and of the head
+the output layer alone, in the peer as in submillion. Texts of AG News of at most 128 tokens; every variant trains on
+the same texts. An encoder without weights gets random ones, which take as long. `minilm` and `mpnet` are fetched by
+their names in the catalog, and compared with the usual script on the same encoder:
+
+    python -m benchmarks.training --data FOLDER --encoder FOLDER \\
+        --only usual_minilm,packed_minilm,usual_mpnet,packed_mpnet
 """
 
 from __future__ import annotations
@@ -22,8 +27,15 @@ VARIANTS = {
     "reference_12": Variant(OURS, {"execution": "reference"}),
     "packed_12": Variant(OURS, {"execution": "packed"}),
     "packed_top6_cached": Variant(OURS, {"execution": "packed", "layers": "top-6"}),
-    "usual_all_linear": Variant(USUAL, {"all_linear": True}),
-    "packed_all_linear": Variant(OURS, {"execution": "packed", "all_linear": True}),
+    "usual_all_linear": Variant(USUAL, {"all_linear": True}, base="usual_all_linear"),
+    "packed_all_linear": Variant(OURS, {"execution": "packed", "all_linear": True}, base="usual_all_linear"),
+}
+# Smaller or other encoders, out of the catalog.
+ENCODERS = {
+    "usual_minilm": Variant(USUAL, base="usual_minilm", encoder="minilm"),
+    "packed_minilm": Variant(OURS, {"execution": "packed"}, base="usual_minilm", encoder="minilm"),
+    "usual_mpnet": Variant(USUAL, base="usual_mpnet", encoder="mpnet-base"),
+    "packed_mpnet": Variant(OURS, {"execution": "packed"}, base="usual_mpnet", encoder="mpnet-base"),
 }
 # The best peer with one of its choices undone, or one more made.
 CHOICES = {
@@ -35,8 +47,8 @@ CHOICES = {
     "best_peer_casting": Variant(BEST, {"casting": True}),
     "best_peer_denormals": Variant(BEST, {"flush": False}),
     "best_peer_compiled": Variant(BEST, {"compiled": True, "casting": True}),
-    "best_peer_all_linear": Variant(BEST, {"all_linear": True}),
+    "best_peer_all_linear": Variant(BEST, {"all_linear": True}, base="usual_all_linear"),
 }
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, VARIANTS, CHOICES))
+    sys.exit(main(__doc__, VARIANTS, {**ENCODERS, **CHOICES}))

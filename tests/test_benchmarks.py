@@ -3,16 +3,31 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks import harness, inference, training
-from benchmarks.harness import Setting, Variant, compare, render, with_weights
+from benchmarks import harness, inference, library, training
+from benchmarks.apart import Failed, apart
+from benchmarks.encoders import with_weights
+from benchmarks.harness import Setting, Variant, compare, render
+from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import SPREAD, read_texts
 
-from tiny import LABELS, tiny_encoder, tiny_texts
+from submillion.budget.count import count
+from submillion.model.loading import read_config
+from tiny import LABELS, shared_encoder, tiny_encoder, tiny_texts
 
-KEYS = {"name", "ratio", "ratio_to", "samples_per_s", "samples_per_s_rounds", "peak_rss_mb", "others"}
+KEYS = {
+    "name",
+    "ratio",
+    "ratio_to",
+    "samples_per_s",
+    "samples_per_s_rounds",
+    "samples_per_cpu_s",
+    "peak_rss_mb",
+    "others",
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +53,23 @@ def test_all_variants_run_the_same_texts_and_warm_up_with_the_longest(setting):
     assert texts.padded(texts.longest)["input_ids"].shape[1] == len(texts.ids[0])
 
 
-def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(setting, capfd, monkeypatch):
-    monkeypatch.setattr(harness, "PATIENCE_S", 0)
+def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(setting, capfd):
     variants = {
         "reference_12": training.VARIANTS["reference_12"],
         "broken": Variant("benchmarks.absent:open_training"),
-        "usual": training.VARIANTS["usual"],
+        "usual": replace(training.VARIANTS["usual"], base="usual_of_another_encoder"),
     }
-    reference, broken, usual = compare(variants, setting, rounds=2)
+    reference, broken, usual = compare(variants, setting, rounds=2, patience_s=0)
     assert set(usual) == {*KEYS, "tokens_per_text"}
     assert set(reference) == {*KEYS, "tokens_per_text", "precision", "execution"}
     assert [row["name"] for row in (reference, broken, usual)] == list(variants)
-    assert usual["ratio"] == 1 and reference["ratio_to"] == "usual"
+    assert reference["ratio_to"] == "usual"
+    # Where its base is not among them, a variant is compared with the first.
+    assert usual["ratio_to"] == "reference_12"
+    rounds = zip(usual["samples_per_s_rounds"], reference["samples_per_s_rounds"], strict=True)
+    by_base = [mine / its for mine, its in rounds]
+    assert usual["ratio"] == pytest.approx(sum(by_base) / 2)
+    assert usual["samples_per_cpu_s"] > 0
     speeds = reference["samples_per_s_rounds"]
     assert len(speeds) == 2 and min(speeds) <= reference["samples_per_s"] <= max(speeds)
     assert 50 < usual["peak_rss_mb"] < 5000
@@ -66,7 +86,9 @@ def test_the_command_line_chooses_variants_and_writes_rows(setting, tmp_path, mo
     monkeypatch.setattr(
         harness,
         "compare",
-        lambda variants, setting, rounds: seen.update(variants) or [{"name": "usual", "error": "x"}],
+        lambda variants, setting, rounds, patience_s: (
+            seen.update(variants) or [{"name": "usual", "error": "x"}]
+        ),
     )
     places = ["--data", str(setting.data), "--encoder", str(setting.encoder)]
     monkeypatch.setattr(sys, "argv", ["training", *places, "--json", str(tmp_path / "rows.json")])
@@ -88,3 +110,45 @@ def test_an_encoder_without_weights_gets_random_ones_in_a_folder_of_its_own(sett
     assert not made.exists() and not (tmp_path / "model.safetensors").exists()
     with with_weights(setting.encoder) as same:
         assert same == Path(setting.encoder)
+
+
+def test_each_variant_is_compared_with_the_usual_script_of_its_encoder_and_adapters():
+    variants = {**training.VARIANTS, **training.ENCODERS, **training.CHOICES}
+    for name, variant in variants.items():
+        usual = variants[variant.base]
+        assert usual.opener == training.USUAL and usual.encoder == variant.encoder, name
+        assert variant.options.get("all_linear") == usual.options.get("all_linear"), name
+
+
+@pytest.mark.parametrize("family", ["roberta", "mpnet", "bert"])
+@pytest.mark.parametrize("all_linear", [False, True])
+def test_the_peers_train_what_submillion_trains(family, all_linear):
+    encoder = shared_encoder(family)
+    setting = Setting(encoder, encoder)
+    recipe = library.recipe_of(setting, "auto", all_linear)
+    peer = adapted(classifier(encoder), all_linear)
+    ours = count(read_config(encoder), len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable
+    assert sum(value.numel() for value in peer.parameters() if value.requires_grad) == ours
+    ranks = {module.r["default"] for module in peer.modules() if hasattr(module, "lora_A")}
+    assert ranks == {recipe.lora.r} == {6 if all_linear else 8}
+
+
+def test_a_merged_classifier_has_no_adapter_left_and_gives_answers(setting, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        library, "predict_logits", lambda classifier, tokens, *_, **__: seen.append((classifier, len(tokens)))
+    )
+    for merged in (False, True):
+        opened = library.open_inference(setting, "reference", merged=merged)
+        opened.do(opened.batches[0])
+    adapters = [[name for name, _ in found.named_parameters() if "lora_" in name] for found, _ in seen]
+    assert len(adapters[0]) == 2 * 2 * 2 and not adapters[1]  # layers, targets, A and B
+    assert [number for _, number in seen] == [4, 4]
+
+
+def test_what_ran_apart_answers_or_says_why_not():
+    assert apart(max, 3, 4) == 4
+    with pytest.raises(Failed, match="ValueError: invalid literal"):
+        apart(int, "x")
+    with pytest.raises(Failed, match="ended with 7"):
+        apart(__import__("os")._exit, 7)

@@ -41,5 +41,14 @@ def adapted(model: Any, all_linear: bool = False) -> Any:
         )
     else:
         targets = [name for name in linear if name.rpartition(".")[2] in QUERY_VALUE]
-        config = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.1, target_modules=targets)
+        # The classification's own layers are saved, hence trained, by the task type; BERT's pooler is not among them.
+        pooler = [name for name, _ in model.named_modules() if name.endswith(".pooler.dense")]
+        config = LoraConfig(
+            task_type="SEQ_CLS",
+            r=8,
+            lora_alpha=16,
+            lora_dropout=0.1,
+            target_modules=targets,
+            modules_to_save=pooler or None,
+        )
     return get_peft_model(model, config).train()

@@ -1,0 +1,135 @@
+"""What a training of N texts keeps in memory: the real data, tokens, feed and steps, looked at station by station."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from benchmarks.apart import Failed, apart
+from benchmarks.harness import Setting, say
+from benchmarks.many import write_rows
+
+if TYPE_CHECKING:
+    from submillion.data.corpus import Corpus
+    from submillion.data.tokens import Tokens
+    from submillion.fit.feed import Feed
+
+STEPS = 2  # the first one has the longest texts
+
+
+def measure_rows(setting: Setting, sizes: list[int]) -> list[dict[str, Any]]:
+    """Return a row per number of texts.
+
+    Returns:
+        Per number `value` (texts), `peak_rss_mb` (of the process, MB of 10^6 bytes), `rss_mb` and `seconds` by
+        station, `held_bytes_per_text` (by what holds them) and `peak_bytes_per_text` (what each text beyond those
+        of the row before has added to the peak; None in the first row); or `value` and `error`.
+    """
+    rows: list[dict[str, Any]] = []
+    with TemporaryDirectory(prefix="growth-") as folder:
+        file = Path(folder) / "train.csv"
+        for size in sizes:
+            try:
+                apart(write_rows, setting.data, file, size)
+                found = apart(_look, setting, file)
+            except Failed as error:
+                say(f"{size:,} texts: {error}")
+                rows.append({"value": size, "error": str(error)})
+                continue
+            whole = [row for row in rows if "error" not in row]
+            slope = None
+            if whole:
+                more = found["peak_rss_mb"] - whole[-1]["peak_rss_mb"]
+                slope = 1e6 * more / (size - whole[-1]["value"])
+            rows.append({"value": size, **found, "peak_bytes_per_text": slope})
+            say(f"{size:,} texts: peak {found['peak_rss_mb']:,.0f} MB")
+    return rows
+
+
+def _look(setting: Setting, file: Path) -> dict[str, Any]:
+    """Do what `submillion train` does as far as its first steps; run in a process of its own."""
+    began = time.perf_counter()
+    import numpy as np
+    import psutil
+
+    from benchmarks.library import recipe_of
+    from submillion import environment, notices
+    from submillion.data.corpus import load_corpus
+    from submillion.data.tokens import load_tokenizer, tokenize
+    from submillion.fit.feed import Rows
+    from submillion.fit.interrupt import Interrupt
+    from submillion.fit.step import Stepper
+    from submillion.fit.workers import Workers
+    from submillion.model.classifier import build
+    from submillion.model.execution import open_execution
+    from submillion.model.precision import choose
+
+    rss: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+
+    def station(name: str) -> None:
+        nonlocal began
+        rss[name] = psutil.Process().memory_info().rss / 1e6
+        seconds[name] = time.perf_counter() - began
+        began = time.perf_counter()
+
+    recipe = recipe_of(setting, "auto")
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": str(file)})})
+    workers = Workers.start()
+    station("imports")
+    with notices.held_back():
+        corpus = load_corpus(recipe.data, recipe.seed, progress=False)
+        station("data")
+        precision = choose(recipe.train.precision)
+        classifier = build(setting.encoder, corpus.label_names, recipe)
+        execution = open_execution(classifier, precision, recipe.train.execution)
+        station("model")
+    with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
+        tokenizer = load_tokenizer(setting.encoder)
+        tokens = {
+            split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=False)
+            for split in corpus.splits
+        }
+    station("tokens")
+    train = Rows(tokens["train"], np.asarray(corpus.train.labels, dtype=np.int64))
+    stepper = Stepper(classifier, train, recipe.train, recipe.seed, precision, workers, execution)
+    stepper.feed.at(0)
+    station("feed")
+    classifier.train()
+    interrupt = Interrupt()
+    for step in range(min(STEPS, stepper.feed.steps_per_epoch)):
+        stepper.do(step, interrupt)
+    station("steps")
+    return {
+        "peak_rss_mb": environment.peak_memory_mb(),
+        "rss_mb": rss,
+        "seconds": seconds,
+        "execution": execution.name,
+        "tokens_per_text": float(tokens["train"].lengths.mean()),
+        "held_bytes_per_text": _held(corpus, tokens, stepper.feed),
+    }
+
+
+def _held(corpus: Corpus, tokens: dict[str, Tokens], feed: Feed) -> dict[str, float]:
+    """Return what each of the corpus's texts takes in memory from the first step to the last, by holder."""
+    texts = sum(len(split) for split in corpus.splits)
+    pointer = 8  # of a list, to each of its items
+    held = {
+        "texts": sum(sys.getsizeof(text) + pointer for split in corpus.splits for text in split.texts),
+        "ids": sum(sys.getsizeof(name) + pointer for split in corpus.splits for name in split.ids),
+        # Small integers are shared by all who use them.
+        "labels": sum(pointer * len(split.labels) for split in corpus.splits),
+        "token_ids": sum(found.ids.nbytes for found in tokens.values()),
+        "offsets_and_lengths": sum(
+            found.offsets.nbytes + found.full_lengths.nbytes for found in tokens.values()
+        ),
+        "batches_of_an_epoch": sum(
+            batch.nbytes for step in range(feed.steps_per_epoch) for batch in feed.at(step)
+        ),
+    }
+    return {name: size / texts for name, size in held.items()}
