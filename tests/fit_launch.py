@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from fit_stub import StubClassifier, fit_stub, train_recipe
+from submillion.fit.optimizer import FlatAdamW
 from submillion.fit.workers import Workers
 
 
@@ -29,17 +32,35 @@ class StopsIn(StubClassifier):
         return super().__call__(batch)
 
 
+@contextmanager
+def kept_gradients() -> Iterator[list[torch.Tensor]]:
+    """Keep the gradient that each optimizer step is given: over all processes, not clipped yet."""
+    kept, step = list[torch.Tensor](), FlatAdamW.step
+
+    def keeping(optimizer: FlatAdamW, learning_rate: float) -> torch.Tensor:
+        kept.append(optimizer.gradients.clone())
+        return step(optimizer, learning_rate)
+
+    FlatAdamW.step = keeping  # type: ignore[method-assign]
+    try:
+        yield kept
+    finally:
+        FlatAdamW.step = step  # type: ignore[method-assign]
+
+
 def train(folder: Path, workers: Workers, stop_after: int = 0, resume: bool = False, **fields: Any) -> None:
     """Train into `folder` with fields of the recipe, and write what each process ends with beside the run."""
     last = workers.rank == workers.world - 1
-    classifier, result, _ = fit_stub(
-        folder / "run",
-        StopsIn(stop_after if last else 0),
-        train_rows=99,
-        recipe=train_recipe(**fields),
-        workers=workers,
-        resume=resume,
-    )
+    with kept_gradients() as gradients:
+        classifier, result, _ = fit_stub(
+            folder / "run",
+            StopsIn(stop_after if last else 0),
+            train_rows=99,
+            recipe=train_recipe(**fields),
+            workers=workers,
+            resume=resume,
+        )
+    save_file({"gradients": torch.stack(gradients)}, folder / f"gradients{workers.rank}.safetensors")
     save_file(classifier.tensors(), folder / f"rank{workers.rank}.safetensors")
     (folder / f"rank{workers.rank}.json").write_text(json.dumps(result.to_json()), encoding="utf-8")
     workers.wait()

@@ -1,4 +1,4 @@
-"""Two processes under `accelerate launch` (gloo) train as one does with twice the batch."""
+"""Two processes (gloo), of one `accelerate launch` or one torchrun each, train as one does with twice the batch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from fit_launch import kept_gradients
 from fit_stub import StubClassifier, fit_stub, train_recipe, without_timings
-from submillion import notices
+from study_house import shared_house
+from submillion import notices, pipeline
 from submillion.fit.workers import Workers
+from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 
 # 99 texts in batches of 8 for both processes: one has 3, of which they get 2 and 1.
@@ -24,12 +28,19 @@ from submillion.rundir import RunDir
 FIELDS: dict[str, Any] = {"epochs": 2, "eval_every": 5}
 EVEN = FIELDS | {"batch_size": 4}
 EMPTY = FIELDS | {"batch_size": 1, "gradient_accumulation_steps": 7}
+SOURCE = str(Path(__file__).parents[1] / "src")
 
 
 def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return the environment of a process that trains on the processor."""
+    ours = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": SOURCE}
+    return os.environ | ours | variables
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +56,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--main_process_port", free_port()]
     command += [str(Path(__file__).with_name("fit_launch.py")), json.dumps(trainings)]
-    source = str(Path(__file__).parents[1] / "src")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": source}
-    subprocess.run(command, env=environment, check=True, timeout=240)
+    subprocess.run(command, env=environment(), check=True, timeout=240)
     return folders
 
 
@@ -57,9 +66,10 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_equals_one_process_with_twice_the_batch(
     launched: dict[str, Path], tmp_path: Path, name: str, alone: dict[str, Any]
 ) -> None:
-    classifier, result, run = fit_stub(
-        tmp_path, StubClassifier(dropout=0), train_rows=99, recipe=train_recipe(**alone)
-    )
+    with kept_gradients() as gradients:
+        classifier, result, run = fit_stub(
+            tmp_path, StubClassifier(dropout=0), train_rows=99, recipe=train_recipe(**alone)
+        )
     results = [json.loads((launched[name] / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert [(r["processes"], r["steps"]) for r in results] == [(2, result.steps)] * 2
     assert results[0]["texts_seen"] == result.texts_seen == 2 * 99
@@ -68,6 +78,9 @@ def test_equals_one_process_with_twice_the_batch(
         tensors = load_file(launched[name] / f"rank{rank}.safetensors")
         for key, value in classifier.tensors().items():
             torch.testing.assert_close(tensors[key], value, rtol=1e-3, atol=1e-5)
+        theirs = load_file(launched[name] / f"gradients{rank}.safetensors")["gradients"]
+        torch.testing.assert_close(theirs[0], gradients[0], rtol=1e-5, atol=1e-8)  # of the same values
+        torch.testing.assert_close(theirs, torch.stack(gradients), rtol=1e-3, atol=1e-5)
     theirs, ours = RunDir(launched[name] / "run").read_history(), run.read_history()
     assert len(theirs) == len(ours)  # and so only one of the two processes wrote
     for one, other in zip(without_timings(theirs), without_timings(ours), strict=True):
@@ -85,6 +98,45 @@ def test_ctrl_c_in_one_process_stops_both_at_the_same_step(launched: dict[str, P
     results = [json.loads((launched["stopped"] / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert [(r["interrupted"], r["steps"], r["best_step"]) for r in results] == [(True, 9, 5)] * 2
     assert (launched["stopped"] / "run" / "checkpoint" / "latest" / "state.safetensors").is_file()
+
+
+def test_two_nodes_leave_the_run_that_one_process_leaves(tmp_path: Path) -> None:
+    """One torchrun per node, each with folders of its own, as on two machines that share encoder and data alone."""
+    house = shared_house()
+    # Dropout is drawn by each process for its own texts; without it there is one outcome.
+    fields = ("encoder.dropout", "encoder.attention_dropout", "encoder.classifier_dropout", "lora.dropout")
+    sets = [*(f"{field}=0" for field in fields), f"data.validation={house / 'test.csv'}", "train.epochs=1"]
+    endpoint = f"127.0.0.1:{free_port()}"
+    nodes, places = [], [tmp_path / "node0", tmp_path / "node1"]
+    for number, place in enumerate(places):
+        place.mkdir()
+        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+        command += ["--node-rank", str(number), "--rdzv-endpoint", endpoint]
+        command += ["-m", "submillion.cli", "train", str(house / "tiny.yaml"), "--out", "run", "--quiet"]
+        for item in (*sets, "train.batch_size=4"):
+            command += ["--set", item]
+        with open(place / "log.txt", "wb") as log:
+            own = environment(SUBMILLION_CACHE=str(place / "cache"))
+            nodes.append(subprocess.Popen(command, cwd=place, env=own, stdout=log, stderr=log))
+    try:
+        codes = [node.wait(timeout=400) for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert codes == [0, 0], [(place / "log.txt").read_text(encoding="utf-8") for place in places]
+    assert not (tmp_path / "node1" / "run").exists()
+
+    alone = pipeline.train(Recipe.load(house / "tiny.yaml", sets), tmp_path / "alone", quiet=True, trial=True)
+    together = RunDir.open(tmp_path / "node0" / "run")
+    assert together.read_manifest()["training"]["processes"] == 2
+    theirs, ours = (load_file(run.adapter / "adapter_model.safetensors") for run in (together, alone.run))
+    assert theirs.keys() == ours.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-5)
+    one, other = (run.load_predictions("validation") for run in (together, alone.run))
+    assert one["text_sha256"] == other["text_sha256"] and len(one["text_sha256"]) == 40
+    assert np.abs(one["probabilities"] - other["probabilities"]).max() < 1e-4
+    assert (one["probabilities"].argmax(1) == other["probabilities"].argmax(1)).all()
 
 
 def test_one_process_is_its_own_world() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from study_house import findings, is_gone, killed, undisturbed
 from submillion.errors import BadInput
 from submillion.study.engines import Ended, Job
 from submillion.study.engines import ray as ray_engine
@@ -21,10 +22,12 @@ from test_study_engines import Script, jobs
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
 MEMORY = 80 << 20  # bytes; the least that Ray takes for its objects is 75 MB
+NODE = {"num_cpus": 1, "object_store_memory": MEMORY}
 QUICK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 2,
+    "worker_niceness": 0,  # else the trainings wait for all else that the machine does
 }
 # As `submillion.study.trial` does: it ends with the process that started it.
 WITH_PARENT = "import ctypes, os, pathlib, signal, time; ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
@@ -44,7 +47,7 @@ def cluster() -> Iterator[Any]:
     head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "_system_config": QUICK}
     made = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
-        made.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
+        made.add_node(wait=False, **NODE)
     made.wait_for_nodes()
     ray.init(address=made.address, log_to_driver=False)
     yield made
@@ -69,17 +72,16 @@ def long_at_first(folder: Path, at_first: str) -> list[Job]:
     return [Script("job", None, folder / "run", folder / "log.txt", script)]
 
 
-def is_gone(pid: int, seconds: float = 20) -> bool:
-    """Return whether a process ends within some seconds; one that nobody waits for is gone too."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    return False
+def lose_node(cluster: Any, process: psutil.Process) -> None:
+    """Kill all processes of the node on which a process is, and let another node join in its place."""
+    above = {parent.pid for parent in process.parents()}
+    (node,) = (
+        node
+        for node in cluster.worker_nodes
+        if above & {info.process.pid for info in node.all_processes["raylet"]}
+    )
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(wait=False, **NODE)
 
 
 def test_every_job_ends_with_its_own_code_and_log(cluster: Any, tmp_path: Path) -> None:
@@ -90,14 +92,22 @@ def test_every_job_ends_with_its_own_code_and_log(cluster: Any, tmp_path: Path) 
 
 @pytest.mark.parametrize("workers", [None, 1])
 def test_no_more_jobs_at_a_time_than_cores(cluster: Any, tmp_path: Path, workers: int | None) -> None:
-    script = "import time; print(time.monotonic(), flush=True); time.sleep(0.5); print(time.monotonic())"
+    cores, together = workers or 2, tmp_path / "together"
+    together.mkdir()
+    # Each waits until as many have begun as there are cores, however long their processes take to start.
+    script = (
+        "import os, pathlib, time; began = time.monotonic(); print(began, flush=True)\n"
+        f"together = pathlib.Path({str(together)!r}); (together / str(os.getpid())).touch()\n"
+        f"while len(list(together.iterdir())) < {cores}: time.sleep(0.02); assert time.monotonic() < began + 60\n"
+        "time.sleep(0.2); print(time.monotonic())"
+    )
     assert set(finished(jobs(tmp_path, [script] * 4), workers).values()) == {0}
     events = []
     for log in (tmp_path / "logs").iterdir():
         began, ended = map(float, log.read_text(encoding="utf-8").split())
         events += [(began, 1), (ended, -1)]
     running = [sum(change for _, change in sorted(events)[:at]) for at in range(1, len(events))]
-    assert max(running) == (workers or 2)
+    assert max(running) == cores
 
 
 def test_workers_find_the_package_and_their_threads(cluster: Any, tmp_path: Path) -> None:
@@ -152,18 +162,22 @@ def test_a_lost_node_costs_the_time_of_its_job_alone(cluster: Any, tmp_path: Pat
         if lost or not (begun.is_file() and begun.read_text()):
             return
         lost.append(int(begun.read_text()))
-        above = {process.pid for process in psutil.Process(lost[0]).parents()}
-        (node,) = (
-            node
-            for node in cluster.worker_nodes
-            if above & {info.process.pid for info in node.all_processes["raylet"]}
-        )
-        cluster.remove_node(node, allow_graceful=False)
+        lose_node(cluster, psutil.Process(lost[0]))
 
     (ended,) = RayEngine().run(work, lose)
     assert ended.code == 0
     assert lost and int((tmp_path / "begun").read_text()) != lost[0]
     assert is_gone(lost[0])
+
+
+def test_killed_at_random_points_a_study_ends_with_the_same_table(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    kinds = ["node", "trial", "driver", "node", "driver", "trial", "node"]
+    lose = partial(lose_node, cluster)
+    for place in killed(tmp_path, kinds, seed=4, options=["--engine", "ray"], lose_node=lose):
+        assert findings(place) == findings(undisturbed().place)
 
 
 class NoCluster:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
+from study_house import make_house
 from submillion import pipeline
 from submillion.assess import parts
 from submillion.errors import BadInput
@@ -20,30 +21,15 @@ from submillion.fit import checkpoint
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.verify import Verdict, verify
-from tiny import tiny_encoder, tiny_texts
-
-
-def write_rows(file: Path, rows: int, seed: int) -> None:
-    texts, labels = tiny_texts(rows, seed)
-    lines = [f"{text},class {label}" for text, label in zip(texts, labels, strict=True)]
-    file.write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+from submillion.verify import run as looking
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny encoder, data and one finished run on them."""
-    home = tmp_path_factory.mktemp("house")
-    tiny_encoder(home / "encoder")
-    write_rows(home / "train.csv", 160, 0)
-    write_rows(home / "test.csv", 40, 1)
-    (home / "tiny.yaml").write_text(
-        f"encoder: {{source: {home / 'encoder'}}}\n"
-        f"data: {{train: {home / 'train.csv'}, test: {home / 'test.csv'}, max_length: 32}}\n"
-        "lora: {r: 4, alpha: 8, targets: [all-linear], layers: top-1}\n"
-        "train: {epochs: 2, batch_size: 8, learning_rate: 1e-2, patience: 0, log_every: 2}\n",
-        encoding="utf-8",
-    )
-    pipeline.train(Recipe.load(home / "tiny.yaml"), home / "run", quiet=True)
+    home = make_house(tmp_path_factory.mktemp("house"))
+    recipe = Recipe.load(home / "tiny.yaml", [f"data.test={home / 'test.csv'}"])
+    pipeline.train(recipe, home / "run", quiet=True)
     return home
 
 
@@ -52,6 +38,12 @@ def run(house: Path, tmp_path: Path) -> RunDir:
     """A copy of the run, to be changed."""
     shutil.copytree(house / "run", tmp_path / "run")
     return RunDir.open(tmp_path / "run")
+
+
+@pytest.fixture
+def without_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures, which take most of the time, where they are not what is asked about."""
+    monkeypatch.setattr(looking, "LOOK", [look for look in looking.LOOK if look[0] != "pages"])
 
 
 def failing(verdict: Verdict) -> set[str]:
@@ -117,6 +109,7 @@ def test_a_changed_metric_is_found_with_its_path(run: RunDir) -> None:
     assert "test.accuracy" in verdict.render() and "0.999" in verdict.render()
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_changed_analysis_is_found_even_with_its_hash(run: RunDir) -> None:
     change_json(run.analysis_file("intervals"), lambda found: found.update(level=0.5))
     run.seal()
@@ -124,6 +117,7 @@ def test_a_changed_analysis_is_found_even_with_its_hash(run: RunDir) -> None:
     assert "analysis" in failing(verdict) and "level" in verdict.render()
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_changed_byte_of_the_adapter_is_found(run: RunDir) -> None:
     file = run.adapter / "adapter_model.safetensors"
     data = bytearray(file.read_bytes())
@@ -139,17 +133,20 @@ def test_a_changed_number_of_the_card_is_found(run: RunDir) -> None:
     assert failing(verdict) == {"pages"} and "README.md: line" in verdict.render()
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_changed_recipe_is_found_even_with_its_hash(run: RunDir) -> None:
     change_text(run.recipe, "r: 4", "r: 3")
     run.seal()
     assert {"adapter", "budget"} & failing(verify(run.path, rows=0))
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_changed_budget_is_found(run: RunDir) -> None:
     change_json(run.manifest, lambda manifest: manifest["budget"].update(trainable=17))
     assert "budget" in failing(verify(run.path, rows=0))
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_changed_data_are_found(house: Path, run: RunDir) -> None:
     file = house / "test.csv"
     before = file.read_bytes()
@@ -160,11 +157,13 @@ def test_changed_data_are_found(house: Path, run: RunDir) -> None:
         file.write_bytes(before)
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_part_that_is_gone_is_found(run: RunDir) -> None:
     shutil.rmtree(run.tokenizer)
     assert failing(verify(run.path, rows=0)) >= {"layout", "hashes"}
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_rows_are_drawn_anew_unless_a_seed_is_given(run: RunDir) -> None:
     first, second = verify(run.path, rows=3), verify(run.path, rows=3)
     assert first.seed != second.seed
@@ -178,6 +177,7 @@ def test_a_run_that_is_still_trained_is_refused(run: RunDir) -> None:
         verify(run.path)
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_run_from_before_a_setting_existed_did_it_by_default(run: RunDir) -> None:
     state = checkpoint.latest(run)
     with safe_open(state, framework="pt") as opened:

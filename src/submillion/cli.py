@@ -325,10 +325,8 @@ def fields() -> None:
 
 
 def _end_of_training(outcome: Any, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(outcome.to_json(), indent=2))
-    else:
-        typer.echo(outcome.render())
+    if outcome.metrics:  # of several processes the first one has them
+        typer.echo(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 
