@@ -172,8 +172,11 @@ struct Encoder {
     const long D = model.hidden, F = model.inner, side = longest / SIDE, head = side * model.head.wide;
     const long rows = std::max(most, first);
     bool whole = false;
-    for (int l = 0; l < model.layers; l++)
+    long ranks = 1;  // blocks of the largest rank
+    for (int l = 0; l < model.layers; l++) {
       whole |= loras[l * TARGETS + UP].on() || loras[l * TARGETS + DOWN].on();
+      for (int t = 0; t < TARGETS; t++) ranks = std::max<long>(ranks, loras[l * TARGETS + t].blocks());
+    }
     room.reset();
     scratch.resize(batch.threads);
     for (Scratch& s : scratch) {
@@ -183,9 +186,9 @@ struct Encoder {
       s.act = blocks(rows * (whole ? F : std::min<long>(F, PIECE)));
       s.branch = blocks(rows * D), s.residual = blocks(rows * D), s.line = blocks(DEPTH);
       s.first_x = blocks(first * D), s.first_q = blocks(first * D);
-      for (T*& u : s.u) u = blocks(rows * 2);
-      s.room = blocks(rows * 3);
-      s.wide = floats(rows * D), s.sums = floats(rows), s.low = floats(2);
+      for (T*& u : s.u) u = blocks(rows * ranks);
+      s.room = blocks(rows * (1 + ranks));
+      s.wide = floats(rows * D), s.sums = floats(rows), s.low = floats(ranks);
       s.keys = room.take<uint64_t>(rows * SIDE), s.other_keys = room.take<uint64_t>(rows * SIDE);
       AttentionScratch& a = s.attention;
       for (T** each : {&a.q, &a.k, &a.v, &a.out, &a.a, &a.b, &a.c}) *each = blocks(head);
