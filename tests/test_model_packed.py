@@ -347,14 +347,30 @@ def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> Non
     for lora, head in (
         ({"targets": "all-linear", "r": 33, "rslora": True, "layers": [1]}, "linear"),
         ({"targets": ["value", "ffn_down"], "r": 64, "layers": "top-2"}, "lora"),
+        ({"targets": ["query", "attention_output", "ffn_up"], "r": 97, "layers": "top-2"}, "linear"),
     ):
-        classifier = made(encoders("mpnet"), lora, head)
+        classifier = made(encoders("mpnet", hidden=128 if lora["r"] > 64 else 64), lora, head)
         tokens = texts_of(LENGTHS, classifier)
         logits, gradients = reference(classifier, tokens)
         found, own = packed_outcome(classifier, opened(classifier, path), tokens)
         exact = native.PATHS[path].dtype_name == "float32"
         assert apart(found, logits) < (1e-5 if exact else 0.03)
         assert worst(own, gradients) < (1e-4 if exact else 0.08)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: Any, path: str) -> None:
+    classifier = made(encoders("mpnet"), {"targets": "all-linear", "layers": "top-2"}).eval()
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
+    logits, _ = reference(classifier, tokens)
+    merged = Packed(classifier, opened(classifier, path).library, merged=True)
+    with torch.inference_mode():
+        exact = native.PATHS[path].dtype_name == "float32"
+        assert apart(merged.logits(tokens, rows), logits) < (1e-5 if exact else 0.03)
+    with pytest.raises(RuntimeError, match="cannot be trained"):
+        merged.logits(tokens, rows)
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -412,7 +428,6 @@ def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> No
         (shared_encoder("roberta"), {}, "not multiples of 32"),
         (shared_encoder("distilbert"), {}, "no kernels for distilbert"),
         (encoders("bert"), {"bias": "all"}, "is trained"),
-        (encoders("bert", hidden=128), {"r": 65}, "rank 65"),
     ):
         classifier = made(folder, lora)
         assert reason in (unsupported(classifier) or "")

@@ -101,6 +101,20 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
+def peak_accelerator_mb(device: Any) -> float | None:
+    """Return the most memory that tensors had on an accelerator so far, in MB (10^6 bytes).
+
+    Args:
+        device: a torch.device; None is returned for the cpu, and where torch does not count (mps).
+    """
+    import torch
+
+    if device.type == "cpu":
+        return None
+    count = getattr(torch.get_device_module(device), "max_memory_allocated", None)
+    return None if count is None else float(count(device)) / 1e6
+
+
 def _processor() -> str:
     """Return the processor's name; `platform.processor` is empty on most Linux systems."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -219,7 +219,7 @@ def _run(work: Work, resume: bool) -> Outcome:
     precision = choose(recipe.train.precision)
     tokenizer = load_tokenizer(work.encoder.path)
     classifier = build(work.encoder, corpus.label_names, recipe).to(work.workers.device)
-    execution = open_execution(classifier, precision, recipe.train.execution)
+    execution = open_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
     tokens = {
         split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not work.quiet)
         for split in corpus.splits
@@ -266,6 +266,7 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
     from submillion import reporting
     from submillion.assess.context import RunContext
     from submillion.assess.score import assess_run
+    from submillion.model.execution import cached_prefix
     from submillion.model.infer import predict_probabilities
 
     corpus, run = work.corpus, work.run
@@ -273,18 +274,28 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
     splits = [corpus.validation]
     if corpus.test is not None and not result.interrupted and not work.trial:
         splits.append(corpus.test)
+    size = work.recipe.train.eval_batch_size
     for split in splits:
+        prefix = None
+        if split is corpus.validation and result.prefix_cached and work.workers.world == 1:
+            with notices.held_back():  # it was said when its states were made
+                prefix = cached_prefix(
+                    opened.classifier, opened.execution, opened.precision, tokens[split.name], size
+                )
         probabilities = predict_probabilities(
             opened.classifier,
             tokens[split.name],
-            work.recipe.train.eval_batch_size,
+            size,
             opened.precision,
+            prefix,
             progress=not work.quiet,
             execution=opened.execution,
         )
         hashes = [split.text_sha256(row) for row in range(len(split))]
         run.save_predictions(split.name, split.ids, hashes, split.labels, probabilities, corpus.label_names)
     metrics = assess_run(run)
+    if work.trial:
+        run.seal()  # before it counts as complete: killed in between, it is done again
     run.update_manifest(
         status="interrupted" if result.interrupted else "complete",
         training=result.to_json(),
@@ -292,7 +303,6 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
         **({HELD_BACK: True} if work.trial else {}),
     )
     if work.trial:
-        run.seal()
         return metrics
     reporting.after_training(RunContext(run, corpus, opened, progress=not work.quiet))
     return metrics

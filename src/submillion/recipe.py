@@ -227,7 +227,13 @@ class TrainRecipe(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto takes bfloat16 only where the processor computes it in hardware."""
     execution: Literal["auto", "reference", "packed"] = "auto"
-    """auto takes the packed kernels where they can run the encoder; reference is transformers and peft."""
+    """auto takes the packed kernels where they can run the encoder, else the modules of transformers and peft,
+    which reference always takes. packed on a CUDA device lays tokens end to end through transformers; auto does not
+    take that."""
+    compile: bool = False
+    """Run the layers of transformers and peft through torch.compile, which takes its time before the first step.
+    auto then is reference, as the kernels have nothing to compile, and with packed it is refused. Predicting with
+    the finished run does not compile."""
     group_by_length: bool = True
     """Batch texts of like length together; the longest batch comes first, once."""
     prefix_cache: bool = True
@@ -236,6 +242,12 @@ class TrainRecipe(Section):
     """Optimizer steps between two lines of the history."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Processor threads; null leaves torch's own choice."""
+
+    @model_validator(mode="after")
+    def _compiled_is_not_packed(self) -> TrainRecipe:
+        if self.compile and self.execution == "packed":
+            raise ValueError("compile false where execution is packed|true")
+        return self
 
 
 class Recipe(Section):

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 import torch
 
-from submillion.environment import peak_memory_mb
+from submillion.environment import peak_accelerator_mb, peak_memory_mb
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
 from submillion.fit.evaluation import as_record, scores_of_all
@@ -26,9 +25,8 @@ from submillion.fit.stopping import Stopping
 from submillion.fit.tracking import Tracking
 from submillion.fit.window import Diverged, Totals, Window
 from submillion.fit.workers import Workers
-from submillion.model.execution import Reference
+from submillion.model.execution import Reference, cached_prefix
 from submillion.model.infer import predict_logits
-from submillion.model.prefix import PrefixCache
 from submillion.recipe import TrainRecipe
 from submillion.rundir import RunDir, atomic_dir
 
@@ -100,16 +98,9 @@ def fit(
     training.start(identity(stepper, train, validation, recipe, seed, workers), resume)
     if recipe.prefix_cache:
         for rows in (train, validation):
-            free = psutil.virtual_memory().available // workers.world
-            rows.prefix = PrefixCache.build(
-                classifier,
-                rows.tokens,
-                recipe.eval_batch_size,
-                precision,
-                progress,
-                available=free,
-                compute=execution.states_of(rows.tokens),
-                execution=execution.name,
+            size = recipe.eval_batch_size
+            rows.prefix = cached_prefix(
+                classifier, execution, precision, rows.tokens, size, progress, workers.world
             )
     try:
         with ExitStack() as parts:
@@ -368,6 +359,7 @@ class Training:
     def result(self, prefix_cached: bool) -> FitResult:
         """Return what was done."""
         seconds = max(self.totals.train_seconds, 1e-9)
+        on_device = peak_accelerator_mb(self.workers.device)
         return FitResult(
             best_step=self.stopping.best_step,
             best_epoch=self.stopping.best_epoch,
@@ -384,6 +376,7 @@ class Training:
             samples_per_second=round(self.totals.texts / seconds, 2),
             tokens_per_second=round(self.totals.tokens / seconds, 1),
             peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_accelerator_mb=None if on_device is None else round(on_device, 1),
             precision=self.precision.dtype_name,
             execution=self.execution.name,
             prefix_cached=prefix_cached,

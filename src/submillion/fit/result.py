@@ -31,9 +31,12 @@ class FitResult:
     tokens_per_second: float
     peak_memory_mb: float
     """Largest resident memory of the main process, MB of 10^6 bytes."""
+    peak_accelerator_mb: float | None
+    """Most memory that tensors of the main process had on the accelerator, MB; None on the cpu."""
     precision: str
     execution: str
-    """`reference`: the modules of transformers and peft; `packed-amx` and the like: the native kernels."""
+    """`reference`: the modules of transformers and peft; `compiled`: those through torch.compile; `packed-sdpa`: those
+    on packed tokens; `packed-amx` and the like: the native kernels."""
     prefix_cached: bool
     """Whether the layers below the lowest adapter ran once per text."""
     processes: int

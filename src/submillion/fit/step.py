@@ -18,6 +18,7 @@ from submillion.fit.interrupt import Interrupt
 from submillion.fit.optimizer import FlatAdamW
 from submillion.fit.workers import Workers
 from submillion.model.execution import Reference
+from submillion.model.transfer import moved
 from submillion.recipe import TrainRecipe
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Stepper:
         logits = self._execution.logits(self._rows.tokens, rows, seed, self._rows.prefix)
         return functional.cross_entropy(
             logits,
-            self._labels[rows].to(self._workers.device),
+            moved(self._labels[rows], self._workers.device),
             reduction="sum",
             label_smoothing=self._recipe.label_smoothing,
         )

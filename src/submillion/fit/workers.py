@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from submillion import notices
-from submillion.model.precision import flush_denormals
+from submillion.model.precision import cpu_wanted, flush_denormals
 
 
 class Workers:
@@ -40,8 +40,7 @@ class Workers:
         if threads is not None:
             torch.set_num_threads(threads)
         # Left to itself, accelerate takes processes without an accelerator for strangers, each the first.
-        wants_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-        state = PartialState(cpu=wants_cpu or not torch.accelerator.is_available())
+        state = PartialState(cpu=cpu_wanted() or not torch.accelerator.is_available())
         if state.num_processes > 1:
             atexit.register(state.destroy_process_group)
         elif {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys():

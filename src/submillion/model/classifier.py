@@ -57,10 +57,11 @@ class Classifier(nn.Module):
         """Return logits, float32 [B, C].
 
         Args:
-            batch: `input_ids` and `attention_mask`, int64 [B, S], padding with mask 0.
+            batch: `input_ids` and `attention_mask`, int64 [B, S], padding with mask 0. Without a mask nothing is
+                padded; a mask [B, 1, S, S] is the encoder's attention's own.
             states: hidden states [B, S, D] entering layer `prefix_depth`; layers below it are then skipped.
         """
-        ids, mask = batch["input_ids"], batch["attention_mask"]
+        ids, mask = batch["input_ids"], batch.get("attention_mask")
         if states is None:
             start: Any = nullcontext()
         else:

@@ -49,7 +49,8 @@ def start(classifier: Classifier, tokens: Tokens, seed: int) -> None:
         raise BadInput(Problem("lora.variant eva", f"more than lora.r = {most} tokens", found))
 
     def decompose(layer: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        states = inputs[0][present].float()
+        # On the cpu, whose generator `seeded` seeds: what svd_lowrank draws is then the same on every device.
+        states = inputs[0][present].float().cpu()
         wanted = layer.r["default"]
         sought = min(OVERSAMPLING * wanted, *states.shape)
         _, _, directions = torch.svd_lowrank(states - states.mean(dim=0), q=sought, niter=ITERATIONS)

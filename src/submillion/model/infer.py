@@ -48,11 +48,15 @@ def predict_logits(
     lengths = np.diff(tokens.offsets)
     logits = np.empty((len(lengths), len(classifier.label_names)), dtype=np.float32)
     run = execution or Reference(classifier, precision)
+    # Fetched at the end: an accelerator would be waited for after every batch.
+    found: list[tuple[np.ndarray, torch.Tensor]] = []
     with evaluating(classifier), advancing(progress, len(lengths), "predicting") as advance:
         for rows in sequential(lengths, batch_size):
             with torch.inference_mode():
-                logits[rows] = run.logits(tokens, rows, prefix=prefix).cpu().numpy()
+                found.append((rows, run.logits(tokens, rows, prefix=prefix)))
             advance(len(rows))
+    for rows, values in found:
+        logits[rows] = values.cpu().numpy()
     _refuse_non_finite(logits)
     return logits
 

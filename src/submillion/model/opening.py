@@ -58,7 +58,7 @@ def open_run_classifier(run: RunDir) -> OpenedRun:
     check_same_weights(run, recorded["sha256"], fetched)
     classifier = open_adapter(fetched.path, run.adapter, labels).to(training_device())
     precision = choose(recipe.train.precision)
-    execution = open_execution(classifier, precision, recipe.train.execution)
+    execution = open_execution(classifier, precision, recipe.train.execution, merged=True)
     return OpenedRun(classifier, tokenizer, labels, recipe.data.max_length, precision, execution)
 
 

@@ -27,8 +27,8 @@ NORMS = {
     "xlm-roberta": ("attention.output.LayerNorm", "output.LayerNorm"),
     "mpnet": ("attention.LayerNorm", "output.LayerNorm"),
 }
+MATRICES = ("q", "k", "v", "out", "up", "down")  # in the kernels' order
 BLOCK = 32  # channels of a block; the kernels know no smaller piece
-MAX_RANK = 64
 # Token rows that go through a layer together: their activations stay in the second cache. At D = 768 groups of
 # 352 to 512 rows ran alike, more than 576 slower.
 GROUP_CHANNELS = 512 * 768
@@ -37,12 +37,15 @@ GROUP_CHANNELS = 512 * 768
 STEP_TOKENS = 2048
 
 
-def open_packed(classifier: Classifier, precision: Precision, wanted: str = "auto") -> Packed | None:
+def open_packed(
+    classifier: Classifier, precision: Precision, wanted: str = "auto", merged: bool = False
+) -> Packed | None:
     """Return the packed execution of a classifier, None where it runs on the reference one; a notice says why.
 
     Args:
         precision: decides between bfloat16 and float32 kernels.
         wanted: `auto`, `packed` or `reference`.
+        merged: as in `Packed`.
 
     Raises:
         BadInput: `packed` is wanted and cannot be had.
@@ -64,7 +67,7 @@ def open_packed(classifier: Classifier, precision: Precision, wanted: str = "aut
         kernels=library.path.name,
         reason=reason,
     )
-    return Packed(classifier, library)
+    return Packed(classifier, library, merged)
 
 
 def unsupported(classifier: Classifier) -> str | None:
@@ -97,8 +100,6 @@ def unsupported(classifier: Classifier) -> str | None:
             if list(module.lora_A) != ["default"] or module.merged or module.use_dora.get("default"):
                 return "an adapter is of another kind than one unmerged LoRA"
             a, b = module.lora_A["default"], module.lora_B["default"]
-            if a.weight.shape[0] > MAX_RANK:
-                return f"the rank {a.weight.shape[0]} is more than {MAX_RANK}"
             if b.bias is not None:
                 return "an adapter has a bias"
             known |= {id(a.weight), id(b.weight)}
@@ -115,8 +116,13 @@ class Packed:
     state of each text.
     """
 
-    def __init__(self, classifier: Classifier, library: native.Library) -> None:
-        """Prepare; layers are packed when they are first run."""
+    def __init__(self, classifier: Classifier, library: native.Library, merged: bool = False) -> None:
+        """Prepare; layers are packed when they are first run.
+
+        Args:
+            merged: add the adapters to the frozen weights when these are laid out: nothing can be trained then, and
+                predicting has no adapters to compute. The classifier's own weights stay as they are.
+        """
         model = classifier.module.get_base_model()
         self.library = library
         self._classifier = classifier
@@ -142,7 +148,9 @@ class Packed:
         self._set_embeddings(classifier.stack.feeders[0])
         if classifier.family.name == "mpnet":
             self._set_position_bias(classifier.stack.owner)
-        self._adapters = [self._adapters_of(layer) for layer in self._layers]
+        self._merged = merged
+        none = [None] * len(native.TARGETS)
+        self._adapters = [none if merged else self._adapters_of(layer) for layer in self._layers]
         self.parameters = [
             value for adapters in self._adapters for found in adapters if found for value in found[:2]
         ]
@@ -171,7 +179,7 @@ class Packed:
             seed: what dropout is drawn from.
             prefix: the states entering the lowest adapted layer, where they are cached.
         """
-        batch = _PackedTexts(tokens, rows, self._padding_index)
+        batch = PackedTexts(tokens, rows, self._padding_index)
         first, states = 0, None
         if prefix is not None:
             first, states = (
@@ -179,6 +187,8 @@ class Packed:
                 prefix.flat_states(rows).to(self.dtype).contiguous(),
             )
         if torch.is_grad_enabled():
+            if self._merged:
+                raise RuntimeError("merged adapters cannot be trained")
             features: Tensor = _Features.apply(self, batch, seed, first, states, *self.parameters)
         else:
             features = self._forward(batch, seed, first, states, save=False)
@@ -196,7 +206,7 @@ class Packed:
 
     def states(self, tokens: Tokens, rows: np.ndarray, depth: int) -> Tensor:
         """Return the states entering layer `depth`, without dropout, texts end to end: [T, D] in `dtype`."""
-        batch = _PackedTexts(tokens, rows, self._padding_index)
+        batch = PackedTexts(tokens, rows, self._padding_index)
         out = torch.empty(batch.tokens, self._config.hidden_size, dtype=self.dtype)
         call = self._call(batch, 0, 0, None, training=False, save=False)
         call.last, call.features, call.states_out = depth, None, out.data_ptr()
@@ -204,7 +214,7 @@ class Packed:
         return out
 
     def _forward(
-        self, batch: _PackedTexts, seed: int, first: int, states: Tensor | None, save: bool
+        self, batch: PackedTexts, seed: int, first: int, states: Tensor | None, save: bool
     ) -> Tensor:
         features = torch.empty(batch.texts, self._config.hidden_size)
         call = self._call(batch, seed, first, states, self._classifier.training, save)
@@ -220,7 +230,7 @@ class Packed:
 
     def _call(
         self,
-        batch: _PackedTexts,
+        batch: PackedTexts,
         seed: int,
         first: int,
         states: Tensor | None,
@@ -272,7 +282,7 @@ class Packed:
     def _load(self, index: int, backward: bool) -> None:
         layer, family = self._layers[index], self._classifier.family
         tensors: dict[str, Tensor] = {}
-        for name, suffix in zip(("q", "k", "v", "out", "up", "down"), family.suffixes.values(), strict=True):
+        for name, suffix in zip(MATRICES, family.suffixes.values(), strict=True):
             module: Any = layer.get_submodule(suffix)
             linear = getattr(module, "base_layer", module)
             tensors[name], tensors[f"{name}_bias"] = linear.weight, linear.bias
@@ -280,12 +290,23 @@ class Packed:
             norm: Any = layer.get_submodule(suffix)
             tensors[f"norm{number}_g"], tensors[f"norm{number}_b"] = norm.weight, norm.bias
         held = {name: value.detach().float().contiguous() for name, value in tensors.items()}
+        for name, delta in self._deltas(layer).items():
+            held[name] = held[name] + delta
         weights = native.Layer(**{name: value.data_ptr() for name, value in held.items()})
         self.library.call(
             "sm_load", self._handle, index, ctypes.byref(weights), int(backward), torch.get_num_threads()
         )
         self._loaded[index] = backward
         give_back(value.detach() for value in tensors.values() if not value.requires_grad)
+
+    def _deltas(self, layer: nn.Module) -> dict[str, Tensor]:
+        """Return what merging adds to a layer's matrices, float32 [outputs, inputs] each."""
+        deltas: dict[str, Tensor] = {}
+        for name, suffix in zip(MATRICES, self._classifier.family.suffixes.values(), strict=True):
+            module: Any = layer.get_submodule(suffix)
+            if self._merged and hasattr(module, "lora_A"):
+                deltas[name] = module.get_delta_weight("default").detach().float()
+        return deltas
 
     def _set_embeddings(self, embeddings: Any) -> None:
         positions = embeddings.position_embeddings.weight.detach().float()
@@ -327,7 +348,7 @@ class Packed:
         return found
 
 
-class _PackedTexts:
+class PackedTexts:
     """Token ids and positions of some texts, end to end."""
 
     def __init__(self, tokens: Tokens, rows: np.ndarray, padding_index: int | None) -> None:
@@ -357,7 +378,7 @@ class _Features(torch.autograd.Function):
     def forward(
         ctx: Any,
         packed: Packed,
-        batch: _PackedTexts,
+        batch: PackedTexts,
         seed: int,
         first: int,
         states: Tensor | None,

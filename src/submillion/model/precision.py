@@ -54,7 +54,8 @@ def choose(wanted: str, features: set[str] | None = None, device_type: str | Non
     device_type = device_type or training_device()
     features = bf16_features(device_type) if features is None else features
     hardware = next((feature for feature in BF16_FEATURES if feature in features), None)
-    forced = native.PATHS.get(os.environ.get(native.VARIABLE, ""))
+    # The kernels run on processors, so that what they are asked for decides nothing on an accelerator.
+    forced = native.PATHS.get(os.environ.get(native.VARIABLE, "")) if device_type == "cpu" else None
     if wanted == "float32":
         chosen = Precision("float32", False, "asked for")
     elif wanted == "auto" and forced is not None:
@@ -81,8 +82,15 @@ def training_device() -> str:
     """Return the type of device that training will use: `cuda`, `mps` or `cpu`."""
     import torch
 
+    if cpu_wanted():
+        return "cpu"
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator.type if accelerator is not None else "cpu"
+
+
+def cpu_wanted() -> bool:
+    """Whether accelerate was told to leave accelerators alone (`accelerate launch --cpu`)."""
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
 
 
 def bf16_features(device_type: str) -> set[str]:

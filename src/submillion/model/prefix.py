@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from submillion.data.batches import collate, sequential
 from submillion.model.infer import Progress, advancing, evaluating
 from submillion.model.mapped import give_back
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
+from submillion.model.transfer import moved
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -47,6 +48,16 @@ class Stack:
         """The encoder's layers, lowest first."""
         layers: torch.nn.ModuleList = getattr(self.owner, self.name)
         return layers
+
+    @contextmanager
+    def replaced_by(self, layers: Sequence[torch.nn.Module]) -> Iterator[None]:
+        """Let other modules stand in for the encoder's layers; the encoder's own are put back after."""
+        whole = self.layers
+        setattr(self.owner, self.name, torch.nn.ModuleList(layers))
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, whole)
 
     @contextmanager
     def starting_at(self, depth: int, states: torch.Tensor) -> Iterator[None]:
@@ -175,18 +186,24 @@ class PrefixCache:
         starts = self._offsets[rows]
         return self._flat.index_select(0, _places(starts, self._offsets[rows + 1] - starts))
 
-    def states(self, rows: np.ndarray, width: int | None = None) -> torch.Tensor:
-        """Return the states of `rows`, float32 [len(rows), S, D] on the cpu, zero after the end of each text.
+    def states(
+        self, rows: np.ndarray, width: int | None = None, device: torch.device | None = None
+    ) -> torch.Tensor:
+        """Return the states of `rows`, float32 [len(rows), S, D], zero after the end of each text.
 
         Args:
             rows: row indices, in the order wanted.
             width: S; None takes the longest of the rows.
+            device: where they are wanted; None is the cpu. They go there in the cache's format and without
+                padding, which under autocast is half the bytes or less.
         """
+        device = device or torch.device("cpu")
         lengths = self._offsets[rows + 1] - self._offsets[rows]
         size = int(lengths.max(initial=0)) if width is None else width
         hidden = self._flat.shape[1]
-        padded = torch.zeros(len(rows) * size, hidden)
-        padded.index_copy_(0, _places(_steps(len(rows), size), lengths), self.flat_states(rows).float())
+        padded = torch.zeros(len(rows) * size, hidden, device=device)
+        places = moved(_places(_steps(len(rows), size), lengths), device)
+        padded.index_copy_(0, places, moved(self.flat_states(rows), device).float())
         return padded.view(len(rows), size, hidden)
 
 
