@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from study_house import is_gone
+from study_house import findings, is_gone, killed, undisturbed
 from submillion.errors import BadInput
 from submillion.study.engines import Ended, Job
 from submillion.study.engines import ray as ray_engine
@@ -167,6 +168,16 @@ def test_a_lost_node_costs_the_time_of_its_job_alone(cluster: Any, tmp_path: Pat
     assert ended.code == 0
     assert lost and int((tmp_path / "begun").read_text()) != lost[0]
     assert is_gone(lost[0])
+
+
+def test_killed_at_random_points_a_study_ends_with_the_same_table(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    kinds = ["node", "driver", "trial", "node"]
+    lose = partial(lose_node, cluster)
+    for place in killed(tmp_path, kinds, seed=4, options=["--engine", "ray"], lose_node=lose):
+        assert findings(place) == findings(undisturbed().place)
 
 
 class NoCluster:
