@@ -3,9 +3,9 @@
     python -m benchmarks.inference --data FOLDER --encoder FOLDER [--json FILE] [--only NAME,...]
 
 Rank 8 on query and value; texts of AG News of at most 128 tokens, the same for all, sorted by length, in batches
-padded to their longest text. `usual` is float32, `best_peer` bfloat16; `packed` does what `submillion predict` does,
-the adapters beside the weights; `packed_merged` has none left, as after merging them into the weights. In which
-format the kernels computed stands in the row.
+padded to their longest text. `usual` is float32, `best_peer` bfloat16; `packed` has the adapters beside the weights;
+`packed_merged` has none left, as `submillion predict`, whose kernels merge them into the weights. In which format the
+kernels computed stands in the row.
 """
 
 from __future__ import annotations

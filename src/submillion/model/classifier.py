@@ -73,6 +73,14 @@ class Classifier(nn.Module):
             logits: Tensor = self.module.get_base_model()(input_ids=ids, attention_mask=mask).logits
         return logits.float()
 
+    def head(self, features: Tensor) -> Tensor:
+        """Return the head's logits, float32 [B, C], for the last states of the texts' first tokens [B, D]."""
+        # Not the padding index, which some heads' pooling would look for.
+        ids = torch.full((len(features), 1), self.pad_id + 1, device=features.device)
+        with self.stack.starting_at(self.n_layers, features[:, None]):
+            logits: Tensor = self.module.get_base_model()(input_ids=ids).logits
+        return logits.float()
+
     @property
     def n_layers(self) -> int:
         """Number of layers of the encoder."""

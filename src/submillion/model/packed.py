@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from submillion import native, notices
-from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.errors import BadInput, Problem
 from submillion.model.mapped import give_back
+from submillion.model.packed_texts import PackedTexts
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -192,13 +193,7 @@ class Packed:
             features: Tensor = _Features.apply(self, batch, seed, first, states, *self.parameters)
         else:
             features = self._forward(batch, seed, first, states, save=False)
-        with self._classifier.stack.starting_at(len(self._layers), features[:, None]):
-            ones = torch.ones(len(rows), 1, dtype=torch.int64)
-            # Not the padding index, which some heads' pooling would look for.
-            logits: Tensor = self._classifier.module.get_base_model()(
-                input_ids=ones * (self._classifier.pad_id + 1), attention_mask=ones
-            ).logits
-        return logits.float()
+        return self._classifier.head(features)
 
     def states_of(self, tokens: Tokens) -> Compute:
         """Return what computes the states entering the lowest adapted layer, for `PrefixCache.build`."""
@@ -346,29 +341,6 @@ class Packed:
             a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
             found.append((a, b, float(module.scaling["default"]), float(dropout)))
         return found
-
-
-class PackedTexts:
-    """Token ids and positions of some texts, end to end."""
-
-    def __init__(self, tokens: Tokens, rows: np.ndarray, padding_index: int | None) -> None:
-        rows = np.asarray(rows, dtype=np.int64)
-        pieces = [tokens[int(row)] for row in rows]
-        lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
-        if not len(lengths) or not lengths.all():
-            raise SubmillionError("expected texts of one token at least, found one without any")
-        self.texts = len(rows)
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.tokens = int(self.offsets[-1])
-        self.ids = np.ascontiguousarray(np.concatenate(pieces), dtype=np.int32)
-        if padding_index is None:
-            positions = np.arange(self.tokens) - np.repeat(self.offsets[:-1], lengths)
-        else:
-            real = self.ids != padding_index
-            counted = np.cumsum(real)
-            before = np.concatenate([[0], counted])[self.offsets[:-1]]
-            positions = (counted - np.repeat(before, lengths)) * real + padding_index
-        self.positions = np.ascontiguousarray(positions, dtype=np.int32)
 
 
 class _Features(torch.autograd.Function):

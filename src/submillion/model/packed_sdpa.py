@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from submillion.model.packed import PackedTexts
+from submillion.model.packed_texts import PackedTexts
 from submillion.model.transfer import moved
 
 if TYPE_CHECKING:
@@ -101,11 +101,7 @@ class PackedSdpa:
                 with stack.starting_at(classifier.prefix_depth, entering):
                     states = self._model.base_model(input_ids=ids, position_ids=positions, texts=texts)
             first = states.last_hidden_state[0].index_select(0, texts.offsets[:-1])
-            with stack.starting_at(classifier.n_layers, first[:, None]):
-                ones = torch.ones(len(rows), 1, dtype=torch.int64, device=device)
-                # Not the padding index, which some heads' pooling would look for.
-                logits: Tensor = self._model(input_ids=ones * (classifier.pad_id + 1)).logits
-        return logits.float()
+            return classifier.head(first)
 
     def states_of(self, tokens: Tokens) -> None:
         """Return None: the cache runs the modules of transformers by itself, once per text."""
