@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 
+from study_stand_in import begun, search_file, searched  # noqa: E402
 from submillion.errors import BadInput  # noqa: E402
 from submillion.study.asha import Asha  # noqa: E402
 from submillion.study.grid import read_study  # noqa: E402
-from test_study_search import begun, search_file, searched  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

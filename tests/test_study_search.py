@@ -7,107 +7,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import yaml
 
+from study_stand_in import RATES, TRAINING, begun, search_file, searched, stand_in, trained_by
 from submillion.errors import BadInput
-from submillion.study import engines, table
-from submillion.study.engines import local as local_engine
 from submillion.study.run import Outcome, study
 
 pytest.importorskip("optuna", reason="optuna is not installed")
 
-# Stands in for `submillion.study.trial`: the score falls off around a learning rate of 1e-3, and grows by evaluation.
-TRAINING = """
-import json, math, pathlib, re, sys, time
-run, recipe = map(pathlib.Path, sys.argv[1:])
-text = recipe.read_text()
-number = lambda name: float(re.search(rf"^ *{name}: (.*)$", text, re.M)[1])
-rate, epochs, seed = number("learning_rate"), int(number("epochs")), number("seed")
-if rate > 0.05:
-    sys.exit(print("diverged") or 2)
-if rate > 0.02 and not (run.parent / "mended").exists():
-    sys.exit(print("out of memory") or 1)
-best = 0.9 - 0.1 * math.log10(rate / 1e-3) ** 2 + 0.001 * seed
-run.mkdir(parents=True, exist_ok=True)
-(run / "recipe.yaml").write_text(text)
-(run / "manifest.json").write_text(json.dumps({"status": "running"}))
-with open(run.parent / "begun", "a") as begun:
-    begun.write(run.name + "\\n")
-with open(run / "history.jsonl", "w") as history:
-    for epoch in range(1, epochs + 1):
-        score = best - 0.05 * (epochs - epoch)
-        record = {"kind": "eval", "step": 9 * epoch, "epoch": epoch, "accuracy": score, "macro_f1": score / 2}
-        history.write(json.dumps({"kind": "train", "epoch": epoch}) + "\\n" + json.dumps(record) + "\\n")
-        history.flush()
-        time.sleep(SLEEP)
-metrics = {"accuracy": best, "macro_f1": best / 2}
-(run / "metrics.json").write_text(json.dumps({"validation": metrics}))
-training = {"tokens_seen": 9, "wall_seconds": 1.0, "samples_per_second": 2.0, "peak_memory_mb": 3.0}
-(run / "manifest.json").write_text(json.dumps({"status": "complete", "training": training, "data": {"splits": []}}))
-"""
 # What a process with the stand-in does, so that the whole of it can be killed.
 DRIVER = """
 import sys
-from test_study_search import with_stand_in
+from study_stand_in import trained_by
 from submillion.study.run import study
-with_stand_in(sys.argv[1])
-study(sys.argv[2], sys.argv[3], quiet=True)
+with trained_by(sys.argv[1]):
+    study(sys.argv[2], sys.argv[3], quiet=True)
 """
-RATES = {"train.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
-
-
-def with_stand_in(script: str) -> None:
-    """Let jobs run a script in place of a training, in this process for good."""
-    command = property(lambda job: [sys.executable, "-S", script, str(job.run), str(job.recipe)])
-    engines.Job.command = command  # type: ignore[method-assign, assignment]
-    local_engine.TICK_S = 0.02
-
-
-def stand_in(folder: Path, sleep: float = 0.0) -> Path:
-    file = folder / "training.py"
-    file.write_text(TRAINING.replace("SLEEP", str(sleep)), encoding="utf-8")
-    return file
-
-
-@pytest.fixture(autouse=True)
-def _real_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    command, tick = engines.Job.command, local_engine.TICK_S
-    monkeypatch.setattr(table, "write", lambda found, place: None)  # figures take their time; `done` has them
-    yield
-    engines.Job.command = command  # type: ignore[method-assign]
-    local_engine.TICK_S = tick
-
-
-def search_file(folder: Path, **values: Any) -> Path:
-    file = folder / "mine.yaml"
-    whole = {"base": "quickstart", "search": RATES, "trials": 8, "seeds": [1, 2]} | values
-    whole["set"] = {"train.epochs": 3, "train.learning_rate": 1e-4} | whole.get("set", {})
-    file.write_text(yaml.safe_dump(whole), encoding="utf-8")
-    return file
-
-
-def searched(folder: Path, place: str = "out", **values: Any) -> Outcome:
-    with_stand_in(str(stand_in(folder)))
-    return study(search_file(folder, **values), folder / place, quiet=True)
-
-
-def begun(place: Path) -> list[str]:
-    return (place / "runs" / "begun").read_text(encoding="utf-8").split()
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    command, tick = engines.Job.command, local_engine.TICK_S
-    outcome = searched(tmp_path_factory.mktemp("done"))
-    engines.Job.command = command  # type: ignore[method-assign]
-    local_engine.TICK_S = tick
-    return outcome
+    return searched(tmp_path_factory.mktemp("done"), tables=True)
 
 
 def test_the_best_trial_and_the_base_are_judged_with_every_seed(done: Outcome) -> None:
@@ -161,8 +85,8 @@ def test_the_process_of_a_pruned_trial_is_ended(done: Outcome, tmp_path: Path) -
     # Left alone, they would take longer than anybody waits.
     script = TRAINING.replace("SLEEP", f"3600 if run.name in {names} else 0")
     (tmp_path / "training.py").write_text(script, encoding="utf-8")
-    with_stand_in(str(tmp_path / "training.py"))
-    assert study(search_file(tmp_path), tmp_path / "out", quiet=True).found == done.found
+    with trained_by(tmp_path / "training.py"):
+        assert study(search_file(tmp_path), tmp_path / "out", quiet=True).found == done.found
     assert set(names) <= set(begun(tmp_path / "out"))
     own = [process.cmdline() for process in psutil.process_iter() if process.ppid() == psutil.Process().pid]
     assert not any(str(tmp_path / "training.py") in command for command in own)
@@ -176,9 +100,7 @@ def test_the_same_seed_draws_the_same(done: Outcome, tmp_path: Path) -> None:
 
 def test_a_finished_search_trains_nothing_again(done: Outcome) -> None:
     before = begun(done.path)
-    file = search_file(done.path.parent)
-    with_stand_in(str(stand_in(done.path.parent)))
-    assert study(file, done.path, quiet=True).found == done.found
+    assert searched(done.path.parent).found == done.found
     assert begun(done.path) == before and len(before) == len(set(before)) == 8 + 1 + 2
 
 
@@ -209,9 +131,7 @@ def test_killed_at_any_point_it_goes_on_and_has_every_trial_once(done: Outcome, 
         driver.wait()
         for worker in workers:  # the real one dies with its driver
             worker.kill()
-    with_stand_in(str(stand_in(tmp_path)))
-    outcome = study(file, place, quiet=True)
-    assert outcome.found == done.found
+    assert searched(tmp_path).found == done.found
 
 
 class Crash(BaseException):
