@@ -44,6 +44,19 @@ def test_a_shown_difference_is_worded_with_its_direction(tmp_path: Path) -> None
     assert effect["seeds_needed"] == 2
 
 
+def test_a_difference_that_only_the_number_of_comparisons_leaves_unshown_says_so(tmp_path: Path) -> None:
+    grid = made_grid(tmp_path, {"lora.dropout": [0.0, 0.1, 0.2]})
+    scores: dict[str, list[float | None]] = {
+        "base": [0.90, 0.91, 0.92],
+        "lora.dropout=0.1": [0.93, 0.93, 0.96],
+        "lora.dropout=0.2": [0.89, 0.93, 0.92],
+    }
+    first, second = judge(grid, made_runs(tmp_path, grid, scores))["effects"]
+    assert first["p"] < 0.05 < first["p_holm"] and not first["shown"]
+    assert "no difference shown once 2 comparisons are counted (+0.52 to +5.48 points" in first["sentence"]
+    assert "no difference shown (-" in second["sentence"]
+
+
 @pytest.mark.parametrize(
     ("base", "other", "seeds", "told"),
     [

@@ -185,11 +185,11 @@ def _correct(found: list[dict[str, Any]], title: Callable[[Mapping[str, Any]], s
         entry["p_holm"] = p
     for entry in found:
         entry["shown"] = entry["p_holm"] is not None and entry["p_holm"] < 1 - LEVEL
-        entry["sentence"] = f"{title(entry)}: {_worded(entry)}"
+        entry["sentence"] = f"{title(entry)}: {_worded(entry, len(tested))}"
 
 
-def _worded(entry: Mapping[str, Any]) -> str:
-    """Say what the interval allows, in points of the objective."""
+def _worded(entry: Mapping[str, Any], comparisons: int) -> str:
+    """Say what the interval allows, in points of the objective; an interval is of one comparison, p of all."""
     if entry["difference"] is None:
         return "not trained yet."
     difference = 100 * entry["difference"]
@@ -202,7 +202,8 @@ def _worded(entry: Mapping[str, Any]) -> str:
     span = f"{low:+.2f} to {high:+.2f} points, {entry['seeds']} seeds"
     if entry["shown"]:
         return f"{'better' if difference > 0 else 'worse'} by {abs(difference):.2f} points ({span})."
-    return f"no difference shown ({span})."
+    several = f" once {comparisons} comparisons are counted" if entry["p"] < 1 - LEVEL else ""
+    return f"no difference shown{several} ({span})."
 
 
 def _effect_title(entry: Mapping[str, Any]) -> str:
