@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -116,15 +115,24 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
 
 
 def _held(corpus: Corpus, tokens: dict[str, Tokens], feed: Feed) -> dict[str, float]:
-    """Return what each of the corpus's texts takes in memory from the first step to the last, by holder."""
+    """Return what each of the corpus's texts takes from the first step to the last, by holder, in bytes.
+
+    Of a mapped file only those pages are in memory that were read lately, and the system takes them as it needs.
+    """
+    from submillion.data.text_column import TextColumn
+
     texts = sum(len(split) for split in corpus.splits)
     pointer = 8  # of a list, to each of its items
     held = {
-        "texts": sum(sys.getsizeof(text) + pointer for split in corpus.splits for text in split.texts),
-        "ids": sum(sys.getsizeof(name) + pointer for split in corpus.splits for name in split.ids),
+        "places_of_texts_and_ids": sum(
+            column.nbytes
+            for split in corpus.splits
+            for column in (split.texts, split.ids)
+            if isinstance(column, TextColumn)
+        ),
         # Small integers are shared by all who use them.
         "labels": sum(pointer * len(split.labels) for split in corpus.splits),
-        "token_ids": sum(found.ids.nbytes for found in tokens.values()),
+        "token_ids_in_a_file": sum(found.ids.nbytes for found in tokens.values()),
         "offsets_and_lengths": sum(
             found.offsets.nbytes + found.full_lengths.nbytes for found in tokens.values()
         ),

@@ -25,7 +25,7 @@ from submillion.model.execution import open_execution
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose
 from submillion.model.prefix import PrefixCache
-from submillion.recipe import LoraRecipe, Recipe
+from submillion.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -173,19 +173,14 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
     Args:
         setting: what all variants share.
         execution: `packed` or `reference`.
-        merged: without adapters, as if they had been added to the weights.
+        merged: as `submillion predict`, whose kernels take adapters and frozen weights for one.
     """
     texts = read_texts(setting)
     recipe = recipe_of(setting, execution)
-    if merged:
-        # BitFit is the variant without a matrix beside the encoder's own.
-        recipe = recipe.model_copy(update={"lora": LoraRecipe(variant="bitfit")})
     Workers.start()
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
-    if merged:
-        classifier.module.requires_grad_(False)  # its biases are not to be trained here
-    runs = open_execution(classifier, precision, execution)
+    runs = open_execution(classifier, precision, execution, merged=merged)
     tokens = from_rows(texts.ids)
     # What it does is to sort and to batch, too: a round is one call.
     everything = [row for batch in texts.mixed for row in batch]

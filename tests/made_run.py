@@ -86,6 +86,7 @@ def made_manifest(names: Sequence[str], **facts: Any) -> dict[str, Any]:
             "wall_seconds": 3723.4,
             "samples_per_second": 33.2,
             "peak_memory_mb": 2310.5,
+            "peak_accelerator_mb": None,
             "precision": "bfloat16",
             "execution": "reference",
             "stopped_early": True,

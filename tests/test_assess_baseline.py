@@ -80,7 +80,7 @@ def test_rivals_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     model = LinearSVC(C=best, random_state=42)
-    model.fit(words.fit_transform(train.texts + validation.texts), train.labels + validation.labels)
+    model.fit(words.fit_transform([*train.texts, *validation.texts]), train.labels + validation.labels)
     more = found["rivals"]["linear_more"]
     assert more["accuracy"]["value"] == model.score(words.transform(test.texts), test.labels)
     assert (more["learnt_from"], more["learnt_rows"]) == (["train", "validation"], 280)

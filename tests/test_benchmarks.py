@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks import harness, inference, library, training
 from benchmarks.apart import Failed, apart
@@ -133,17 +134,24 @@ def test_the_peers_train_what_submillion_trains(family, all_linear):
     assert ranks == {recipe.lora.r} == {6 if all_linear else 8}
 
 
-def test_a_merged_classifier_has_no_adapter_left_and_gives_answers(setting, monkeypatch):
-    seen = []
+def test_predicting_is_merged_where_it_is_told(setting, monkeypatch):
+    real, asked, answered = library.open_execution, [], []
     monkeypatch.setattr(
-        library, "predict_logits", lambda classifier, tokens, *_, **__: seen.append((classifier, len(tokens)))
+        library, "open_execution", lambda *given, **named: asked.append(named) or real(*given, **named)
+    )
+    predict = library.predict_logits
+    monkeypatch.setattr(
+        library, "predict_logits", lambda *given, **named: answered.append(predict(*given, **named))
     )
     for merged in (False, True):
-        opened = library.open_inference(setting, "reference", merged=merged)
+        opened = library.open_inference(setting, "auto", merged=merged)
         opened.do(opened.batches[0])
-    adapters = [[name for name, _ in found.named_parameters() if "lora_" in name] for found, _ in seen]
-    assert len(adapters[0]) == 2 * 2 * 2 and not adapters[1]  # layers, targets, A and B
-    assert [number for _, number in seen] == [4, 4]
+    assert asked == [{"merged": False}, {"merged": True}]
+    beside, within = answered
+    assert beside.shape == (4, len(LABELS)) and np.isfinite(beside).all()
+    assert (
+        np.abs(beside - within).max() <= 0.05 * np.abs(beside).max()
+    )  # B is zero before training: same logits
 
 
 def test_what_ran_apart_answers_or_says_why_not():

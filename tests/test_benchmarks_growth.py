@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from collections import Counter
 
 import numpy as np
@@ -99,10 +98,10 @@ def test_what_a_training_holds_is_counted_text_by_text(setting, tmp_path):
     assert found["peak_rss_mb"] >= max(found["rss_mb"].values()) * 0.99
     held = found["held_bytes_per_text"]
     texts = [text for text, _ in labelled(tmp_path / "train.csv")]
-    assert held["texts"] == pytest.approx(8 + np.mean([sys.getsizeof(text) for text in texts]))
+    assert held["places_of_texts_and_ids"] == 2 * 12
     assert held["labels"] == 8
     tokens = np.mean([len(text.split()) + 2 for text in texts])  # a word is a token, and two special ones
-    assert held["token_ids"] == pytest.approx(4 * tokens)
+    assert held["token_ids_in_a_file"] == pytest.approx(4 * tokens)
     assert held["offsets_and_lengths"] == pytest.approx((12 * 60 + 2 * 8) / 60)
     assert held["batches_of_an_epoch"] == pytest.approx(8 * 54 / 60)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 
 from submillion import notices
 from submillion.data import checks
 from submillion.data.readers import Rows
+from submillion.data.text_column import TextColumn
 
 
 def rows(*pairs: tuple[str, int]) -> Rows:
     return Rows(
-        ids=[str(row) for row in range(len(pairs))],
-        texts=[text for text, _ in pairs],
+        ids=TextColumn(str(row) for row in range(len(pairs))),
+        texts=TextColumn(text for text, _ in pairs),
         labels=[str(label) for _, label in pairs],
         classes=[label for _, label in pairs],
-        sources=[(0, row + 2) for row in range(len(pairs))],
+        file_of=array("i", [0] * len(pairs)),
+        places=array("q", range(2, len(pairs) + 2)),
         files=[(Path("some.csv"), "line")],
     )
 
@@ -27,9 +30,9 @@ def said() -> list[str]:
 def test_empty_texts_go_from_training_and_stay_in_what_is_scored() -> None:
     data = rows(("x", 0), (" \n", 1), ("", 1))
     kept, found = checks.empty_texts("train", data, drop=True)
-    assert kept == [0]
+    assert kept.tolist() == [0]
     assert found == {"rows": 2, "examples": ["some.csv, line 3", "some.csv, line 4"], "dropped": 2}
-    assert checks.empty_texts("test", data, drop=False)[0] == [0, 1, 2]
+    assert checks.empty_texts("test", data, drop=False)[0].tolist() == [0, 1, 2]
     assert said() == [
         "train: 2 rows without text, left out (some.csv, line 3; some.csv, line 4).",
         "test: 2 rows without text, kept (some.csv, line 3; some.csv, line 4).",
@@ -55,16 +58,16 @@ def test_duplicates_are_counted_and_contradictions_named() -> None:
 
 
 def test_first_copies_keep_a_text_once_for_each_label() -> None:
-    assert checks.first_copies(rows(("a b", 0), ("a  b", 0), ("a b", 1), ("c", 0))) == [0, 2, 3]
+    assert checks.first_copies(rows(("a b", 0), ("a  b", 0), ("a b", 1), ("c", 0))).tolist() == [0, 2, 3]
 
 
 def test_overlap_sees_past_white_space() -> None:
     train, test = rows(("a b", 0), ("c", 1), ("A b", 0)), rows(("a\tb ", 1), ("d", 0))
     kept, found = checks.overlap(train, "train", test, "test", drop=True)
-    assert kept == [1, 2]
+    assert kept.tolist() == [1, 2]
     assert found == {"rows": 1, "examples": ["some.csv, line 2"], "dropped": 1}
     assert said() == ["train: 1 row with the text of a test row, left out."]
-    assert checks.overlap(train, "train", test, "test", drop=False)[0] == [0, 1, 2]
+    assert checks.overlap(train, "train", test, "test", drop=False)[0].tolist() == [0, 1, 2]
 
 
 def test_balance_counts_every_class() -> None:

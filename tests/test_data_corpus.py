@@ -190,7 +190,7 @@ def test_empty_texts_go_from_training_and_stay_in_test(tmp_path: Path) -> None:
     test = write(tmp_path / "test.csv", [*some(6, "new"), ("", "yes")])
     corpus = load(train, test=test)
     assert corpus.test is not None and len(corpus.test) == 7
-    assert all(text.strip() for text in corpus.train.texts + corpus.validation.texts)
+    assert all(text.strip() for text in [*corpus.train.texts, *corpus.validation.texts])
     assert corpus.report["checks"]["empty_texts"]["train"]["examples"] == ["train.csv, line 42"]
     assert len(said("empty_texts")) == 2
 

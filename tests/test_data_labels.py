@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,16 @@ import pytest
 from submillion import notices
 from submillion.data.labels import AGNEWS, class_indices, first_number, label_names
 from submillion.data.readers import Rows
+from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput
 
 
 def rows(*labels: str, official: bool = False) -> Rows:
-    places = [(0, place) for place in range(2, len(labels) + 2)]
     return Rows(
-        texts=["x"] * len(labels),
+        texts=TextColumn(["x"] * len(labels)),
         labels=list(labels),
-        sources=places,
+        file_of=array("i", [0] * len(labels)),
+        places=array("q", range(2, len(labels) + 2)),
         files=[(Path("some.csv"), "line")],
         official=official,
     )

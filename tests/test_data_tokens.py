@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from submillion import notices
 from submillion.data import token_cache
+from submillion.data import tokens as tokens_module
 from submillion.data.tokens import Tokens, encode, from_rows, load_tokenizer, tokenize, truncation_report
 from submillion.errors import BadInput
 from tiny import tiny_encoder, tiny_texts
@@ -28,12 +30,13 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Number of texts that each real tokenization took."""
     calls: list[int] = []
+    real = tokens_module._encoded
 
-    def counting(tokenizer: Any, texts: Any, *rest: Any) -> Tokens:
+    def counting(tokenizer: Any, texts: Any, *rest: Any) -> Iterator[token_cache.Arrays]:
         calls.append(len(texts))
-        return encode(tokenizer, texts, *rest)
+        return real(tokenizer, texts, *rest)
 
-    monkeypatch.setattr("submillion.data.tokens.encode", counting)
+    monkeypatch.setattr(tokens_module, "_encoded", counting)
     return calls
 
 
@@ -136,38 +139,61 @@ def test_whatever_decides_the_ids_decides_the_cache(folder: Path, tmp_path: Path
     tokenize(tokenizer, TEXTS, 8, tmp_path)
     tokenizer.add_tokens(["word1 word2"])
     tokenize(tokenizer, TEXTS, 8, tmp_path)
-    assert len(counted) == len(list(tmp_path.glob("*.npz"))) == 7
+    assert len(counted) == len(list(tmp_path.iterdir())) == 7
 
 
-def spoil(file: Path, how: str) -> None:
-    if how == "cut":
-        file.write_bytes(file.read_bytes()[:-200])
-    elif how == "empty":
-        file.write_bytes(b"")
-    elif how == "flipped":
-        content = bytearray(file.read_bytes())
-        content[len(content) // 3] ^= 1
-        file.write_bytes(bytes(content))
+def spoil(folder: Path, how: str) -> None:
+    ids, lengths = folder / token_cache.IDS, folder / token_cache.LENGTHS
+    if how == "cut ids":
+        ids.write_bytes(ids.read_bytes()[:-4])
+    elif how == "no ids":
+        ids.write_bytes(b"")
+    elif how == "absent ids":
+        ids.unlink()
     elif how == "other ids":
-        with np.load(file) as stored:
+        ids.write_bytes(np.fromfile(ids, dtype=np.int32)[::-1].tobytes())
+    elif how == "cut lengths":
+        lengths.write_bytes(lengths.read_bytes()[:-200])
+    elif how == "other lengths":
+        with np.load(lengths) as stored:
             arrays = dict(stored)
-        np.savez(file, **(arrays | {"ids": arrays["ids"][::-1]}))
+        np.savez(lengths, **(arrays | {"lengths": arrays["lengths"][::-1]}))
     else:
         rows = from_rows([[1, 2]])
-        token_cache.write(file, rows.ids, rows.offsets, rows.full_lengths)
+        token_cache.write(folder, [(rows.ids, rows.lengths, rows.full_lengths)])
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "flipped", "other ids", "other rows"])
+SPOILT = ["cut ids", "no ids", "absent ids", "other ids", "cut lengths", "other lengths", "other rows"]
+
+
+@pytest.mark.parametrize("how", SPOILT)
 def test_a_damaged_cache_is_said_and_made_again(
     folder: Path, tmp_path: Path, counted: list[int], how: str
 ) -> None:
-    good = tokenize(folder, TEXTS, 8, tmp_path)
-    spoil(next(tmp_path.glob("*.npz")), how)
+    good = encode(load_tokenizer(folder), TEXTS, 8)
+    tokenize(folder, TEXTS, 8, tmp_path)
+    spoil(next(tmp_path.iterdir()), how)
+    before = len(counted)
     again = tokenize(folder, TEXTS, 8, tmp_path)
-    assert np.array_equal(good.ids, again.ids) and len(counted) == 2
+    assert np.array_equal(good.ids, again.ids) and len(counted) == before + 1
     assert "are damaged" in notices.taken()[0]["text"]
     tokenize(folder, TEXTS, 8, tmp_path)
-    assert len(counted) == 2
+    assert len(counted) == before + 1
+
+
+def test_cached_ids_are_pages_of_the_file(folder: Path, tmp_path: Path) -> None:
+    """A million texts have some 200 MB of ids: they are the system's to drop, and shared among processes."""
+    found = tokenize(folder, TEXTS, 8, tmp_path)
+    assert not found.ids.flags.writeable and not found.ids.flags.owndata
+    file = next(tmp_path.iterdir()) / token_cache.IDS
+    assert np.array_equal(np.fromfile(file, dtype=np.int32), found.ids)
+
+
+def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        found = tokenize(folder, [], 8, tmp_path)
+        assert len(found) == 0 and found.ids.dtype == np.int32 and found.offsets.tolist() == [0]
+    assert notices.taken() == []
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: Path) -> None:
@@ -179,7 +205,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: 
 
 def test_without_a_folder_the_users_cache_is_taken(folder: Path, own_cache: Path) -> None:
     tokenize(folder, TEXTS, 8)
-    assert len(list((own_cache / "tokens").glob("*.npz"))) == 1
+    assert len(list((own_cache / "tokens").iterdir())) == 1
 
 
 # -- loading ------------------------------------------------------------------------------------------------

@@ -122,6 +122,13 @@ def test_budget_cost_and_environment_come_from_the_manifest(tmp_path: Path) -> N
         assert line in card, line
 
 
+def test_memory_of_an_accelerator_is_told_where_there_was_one(tmp_path: Path) -> None:
+    training = made_manifest(TOPICS)["training"]
+    assert "on the accelerator" not in carded(tmp_path / "none")[1]
+    _, card = carded(tmp_path / "run", training=training | {"peak_accelerator_mb": 1831.25})
+    assert "| peak memory of tensors on the accelerator | 1,831.2 MB |" in card
+
+
 def test_a_run_that_holds_nothing_claims_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"name": "bare", "status": "running"})

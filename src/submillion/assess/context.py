@@ -44,7 +44,7 @@ class RunContext:
         self.answer_at = answer_at
         self._given = corpus, opened
         self._predictions: dict[str, dict[str, Any]] = {}
-        self._texts: dict[str, list[str]] = {}
+        self._texts: dict[str, Sequence[str]] = {}
 
     @classmethod
     def open(cls, path: str | Path, progress: bool = False, answer_at: float | None = None) -> RunContext:
@@ -112,7 +112,7 @@ class RunContext:
         """The training rows."""
         return self.corpus.train
 
-    def texts(self, split: str) -> list[str]:
+    def texts(self, split: str) -> Sequence[str]:
         """Return the texts of a split in the order of its predictions.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.credits import LEAST_TEXTS, Credits
@@ -160,7 +160,7 @@ def second_choice(saved: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def confident_mistakes(
-    saved: Mapping[str, Any], texts: list[str], names: list[str], most: int = MISTAKES
+    saved: Mapping[str, Any], texts: Sequence[str], names: list[str], most: int = MISTAKES
 ) -> list[dict[str, Any]]:
     """Return the wrong answers that were given with the highest probability, with their texts."""
     import numpy as np
@@ -198,7 +198,7 @@ def shortened(text: str, longest: int = SHOWN) -> str:
     return head.rstrip() + "…"
 
 
-def new_word_share(texts: list[str], known: set[str]) -> np.ndarray:
+def new_word_share(texts: Sequence[str], known: set[str]) -> np.ndarray:
     """Return the share of each text's words that are not known, float64 [N]; 0 for a text without words."""
     import numpy as np
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+
 from submillion import notices
 from submillion.data.readers import Rows
-from submillion.data.split import squeezed
+from submillion.data.split import alike, squeezed
 
 
-def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[list[int], dict[str, Any]]:
+def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[np.ndarray, dict[str, Any]]:
     """Find rows whose text is empty or only white space.
 
     Args:
@@ -32,11 +34,9 @@ def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[list[int], dict[str
             f"{split}: {_rows(len(empty))} without text, {done} ({'; '.join(rows.examples(empty))}).",
             rows=len(empty),
         )
-    gone = set(empty) if drop else set()
-    return (
-        [row for row in range(len(rows)) if row not in gone],
-        {"rows": len(empty), "examples": rows.examples(empty), "dropped": len(gone)},
-    )
+    gone = empty if drop else []
+    found = {"rows": len(empty), "examples": rows.examples(empty), "dropped": len(gone)}
+    return _without(len(rows), gone), found
 
 
 def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
@@ -71,28 +71,23 @@ def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
     return {"rows": copies, "conflicting_texts": len(conflicts), "conflicts": shown}
 
 
-def first_copies(rows: Rows) -> list[int]:
+def first_copies(rows: Rows) -> np.ndarray:
     """Return the indices of rows whose text and label did not appear before."""
-    seen: set[tuple[bytes, int]] = set()
-    kept = []
-    for row, text in enumerate(rows.texts):
-        key = (_key(text), rows.classes[row])
-        if key not in seen:
-            kept.append(row)
-        seen.add(key)
-    return kept
+    keys = _keys(f"{label} {squeezed(text)}" for label, text in zip(rows.classes, rows.texts, strict=True))
+    return np.sort(np.unique(keys, return_index=True)[1])
 
 
 def overlap(
     rows: Rows, split: str, other: Rows, other_split: str, drop: bool
-) -> tuple[list[int], dict[str, Any]]:
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Find rows whose text, white space aside, is also a text of another split.
 
     Returns:
         Indices of the rows that stay, and the finding.
     """
-    others = set(map(_key, other.texts))
-    same = [row for row, text in enumerate(rows.texts) if _key(text) in others]
+    same = np.flatnonzero(
+        np.isin(_keys(map(squeezed, rows.texts)), _keys(map(squeezed, other.texts)))
+    ).tolist()
     if same:
         done = "left out" if drop else "kept: they flatter the score"
         notices.say(
@@ -100,11 +95,9 @@ def overlap(
             f"{split}: {_rows(len(same))} with the text of a {other_split} row, {done}.",
             rows=len(same),
         )
-    gone = set(same) if drop else set()
-    return (
-        [row for row in range(len(rows)) if row not in gone],
-        {"rows": len(same), "examples": rows.examples(same), "dropped": len(gone)},
-    )
+    gone = same if drop else []
+    found = {"rows": len(same), "examples": rows.examples(same), "dropped": len(gone)}
+    return _without(len(rows), gone), found
 
 
 def balance(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
@@ -128,19 +121,25 @@ def balance(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
 
 def _alike(texts: Sequence[str]) -> list[list[int]]:
     """Return the rows of each text that appears more than once, white space aside; the empty one does not count."""
-    first: dict[bytes, int] = {}
-    groups: dict[int, list[int]] = {}
-    empty = _key("")
-    for row, text in enumerate(texts):
-        key = _key(text)
-        if (before := first.setdefault(key, row)) != row and key != empty:
-            groups.setdefault(before, [before]).append(row)
-    return [groups[row] for row in sorted(groups)]
+    order, begins, ends = alike(_keys(map(squeezed, texts)))
+    several = ends - begins > 1
+    groups = (order[begin:end].tolist() for begin, end in zip(begins[several], ends[several], strict=True))
+    return sorted(group for group in groups if texts[group[0]].strip())
 
 
-def _key(text: str) -> bytes:
-    """Return what is the same for texts that differ in white space alone; a hash, for a set of all texts is large."""
-    return blake2b(squeezed(text).encode(), digest_size=16).digest()
+def _keys(texts: Iterable[str]) -> np.ndarray:
+    """Return a hash of 16 bytes per text: what tells texts apart without keeping all of them in memory."""
+    keys = bytearray()
+    for text in texts:
+        keys += blake2b(text.encode(), digest_size=16).digest()
+    return np.frombuffer(keys, dtype="V16")
+
+
+def _without(count: int, gone: Sequence[int]) -> np.ndarray:
+    """Return the indices of the rows that stay, ascending."""
+    kept = np.ones(count, dtype=bool)
+    kept[list(gone)] = False
+    return np.flatnonzero(kept)
 
 
 def _rows(count: int) -> str:

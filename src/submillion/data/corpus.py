@@ -26,9 +26,9 @@ class Split:
     """N labelled texts under one name."""
 
     name: str
-    ids: list[str]
+    ids: Sequence[str]
     """The file's own ids, or running numbers in the order of the file before anything was left out."""
-    texts: list[str]
+    texts: Sequence[str]
     labels: list[int]
     """Class index per text [N]."""
 
@@ -88,7 +88,7 @@ def load_corpus(data: DataRecipe, seed: int, progress: bool = True) -> Corpus:
     carved = _carve(data, seed, splits)
     if data.limit:
         for name, rows in splits.items():
-            splits[name] = rows.take(stratified_sample(rows.classes, data.limit, seed, rows.texts).tolist())
+            splits[name] = rows.take(stratified_sample(rows.classes, data.limit, seed, rows.texts))
         notices.say("limit", f"a try with at most {data.limit:,} rows of each split (data.limit).")
     made = {name: Split(name, rows.ids, rows.texts, rows.classes) for name, rows in splits.items()}
     if "test" not in made:
@@ -218,7 +218,7 @@ def _carve(data: DataRecipe, seed: int, splits: dict[str, Rows]) -> dict[str, An
         carved: dict[str, Any] = {"from": "source", "source": data.validation}
     else:
         train, validation = stratified_split(rows.classes, data.validation_size, seed, rows.texts)
-        splits["train"], splits["validation"] = rows.take(train.tolist()), rows.take(validation.tolist())
+        splits["train"], splits["validation"] = rows.take(train), rows.take(validation)
         carved = {
             "from": "train",
             "size": data.validation_size,

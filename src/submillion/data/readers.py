@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from submillion import notices
 from submillion.data.columns import Columns, choose
 from submillion.data.formats import open_table
 from submillion.data.table import Malformed, Table
+from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput, Problem
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXAMPLES = 5  # rows named in a message or a report
 
@@ -20,15 +26,17 @@ EXAMPLES = 5  # rows named in a message or a report
 class Rows:
     """N labelled texts, each with its place in the files it came from."""
 
-    ids: list[str] = field(default_factory=list)
+    ids: TextColumn = field(default_factory=TextColumn)
     """The file's own ids, or the running number from 0."""
-    texts: list[str] = field(default_factory=list)
+    texts: TextColumn = field(default_factory=TextColumn)
     labels: list[str] = field(default_factory=list)
     """As written in the file, or by the names that the file gives to its numbers."""
     classes: list[int] = field(default_factory=list)
     """Class index per row, once the class names are known."""
-    sources: list[tuple[int, int]] = field(default_factory=list)
-    """(index into `files`, place in that file from 1)."""
+    file_of: array[int] = field(default_factory=lambda: array("i"))
+    """Index into `files` per row."""
+    places: array[int] = field(default_factory=lambda: array("q"))
+    """Place in that file per row, from 1."""
     files: list[tuple[Path, str]] = field(default_factory=list)
     """(file, what its places count: line or row)."""
     columns: list[Columns] = field(default_factory=list)
@@ -41,23 +49,23 @@ class Rows:
 
     def where(self, row: int) -> str:
         """Return a row's place, such as `train.csv, line 7`."""
-        file, place = self.sources[row]
-        path, unit = self.files[file]
-        return f"{path.name}, {unit} {place}"
+        path, unit = self.files[self.file_of[row]]
+        return f"{path.name}, {unit} {self.places[row]}"
 
     def examples(self, rows: Sequence[int]) -> list[str]:
         """Return the places of the first few of some rows."""
         return [self.where(row) for row in rows[:EXAMPLES]]
 
-    def take(self, rows: Sequence[int]) -> Rows:
+    def take(self, rows: Sequence[int] | np.ndarray) -> Rows:
         """Return some rows, in the order given."""
         return replace(
             self,
-            ids=[self.ids[row] for row in rows],
-            texts=[self.texts[row] for row in rows],
+            ids=self.ids.take(rows),
+            texts=self.texts.take(rows),
             labels=[self.labels[row] for row in rows],
             classes=[self.classes[row] for row in rows] if self.classes else [],
-            sources=[self.sources[row] for row in rows],
+            file_of=array("i", (self.file_of[row] for row in rows)),
+            places=array("q", (self.places[row] for row in rows)),
         )
 
 
@@ -185,8 +193,9 @@ def _read_into(rows: Rows, table: Table, chosen: Columns) -> None:
             continue
         rows.ids.append(str(len(rows)) if row_id is None else str(row_id))
         rows.texts.append(text)
-        rows.labels.append(label)
-        rows.sources.append((len(rows.files) - 1, place))
+        rows.labels.append(sys.intern(label))  # one string for all rows of a class
+        rows.file_of.append(len(rows.files) - 1)
+        rows.places.append(place)
     problems.raise_any()
 
 

@@ -77,17 +77,35 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
+def alike(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Group rows by their keys, in the order of the keys, and within a group in that of the rows.
+
+    Args:
+        keys: [N], of any kind that can be sorted.
+
+    Returns:
+        Row indices [N], and where in them each of the G groups begins and ends, each [G].
+    """
+    order = np.argsort(keys, kind="stable")
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = keys[order[1:]] != keys[order[:-1]]
+    begins = np.flatnonzero(first)
+    return order, begins, np.append(begins[1:], len(order))[: len(begins)]
+
+
 def _draw(
     labels: Sequence[int], quotas: Mapping[int, int], salt: str, texts: Sequence[str] | None
 ) -> np.ndarray:
     """Return a mask of the drawn rows: per class, in hash order, the groups of copies that fit its quota."""
-    groups: dict[str, list[int]] = {}
+    hashes = bytearray()  # not the texts: a large data set would fill the memory
     for row in range(len(labels)):
-        groups.setdefault(squeezed(texts[row]) if texts is not None else str(row), []).append(row)
+        hashes += _hash(salt, squeezed(texts[row]) if texts is not None else str(row))
+    keys = np.frombuffer(hashes, dtype="V32")
+    order, begins, ends = alike(keys)
     left = dict(quotas)
     drawn = np.zeros(len(labels), dtype=bool)
-    for text in sorted(groups, key=lambda text: _hash(salt, text)):
-        rows = groups[text]
+    for begin, end in zip(begins, ends, strict=True):
+        rows = order[begin:end]
         label = labels[rows[0]]
         if len(rows) <= left[label] and all(labels[row] == label for row in rows):
             left[label] -= len(rows)

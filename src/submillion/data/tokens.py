@@ -28,7 +28,7 @@ class Tokens:
     """The token ids of N texts laid end to end, special tokens included; T is their total."""
 
     ids: np.ndarray
-    """int32 [T]."""
+    """int32 [T]; those that `tokenize` makes lie in a mapped file, whose pages the system can take back."""
     offsets: np.ndarray
     """int64 [N + 1]; text i is ids[offsets[i]:offsets[i + 1]]."""
     full_lengths: np.ndarray
@@ -61,9 +61,10 @@ class Tokens:
 def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = None) -> Tokens:
     """Return the Tokens of texts given one by one; unless said otherwise, none of them was cut."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     ids = np.concatenate([np.empty(0, dtype=np.int32), *(np.asarray(row, dtype=np.int32) for row in rows)])
-    return Tokens(ids, offsets, np.asarray(lengths if full_lengths is None else full_lengths, dtype=np.int32))
+    return Tokens(
+        ids, _offsets(lengths), np.asarray(lengths if full_lengths is None else full_lengths, dtype=np.int32)
+    )
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
@@ -127,14 +128,14 @@ def tokenize(
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(tokenizer)
     _plain(tokenizer)
-    key = token_cache.key(tokenizer, texts, max_length)
-    file = token_cache.file_of(key, cache_dir)
-    arrays = token_cache.read(file, len(texts), max_length)
+    folder = token_cache.folder_of(token_cache.key(tokenizer, texts, max_length), cache_dir)
+    arrays = token_cache.read(folder, len(texts), max_length)
+    if arrays is None and token_cache.write(folder, _encoded(tokenizer, texts, max_length, progress)):
+        arrays = token_cache.read(folder, len(texts), max_length)
     if arrays is None:
-        tokens = encode(tokenizer, texts, max_length, progress)
-        token_cache.write(file, tokens.ids, tokens.offsets, tokens.full_lengths)
-        return tokens
-    return Tokens(*arrays)
+        return encode(tokenizer, texts, max_length, progress)
+    ids, lengths, full_lengths = arrays
+    return Tokens(ids, _offsets(lengths), full_lengths)
 
 
 def encode(
@@ -145,6 +146,19 @@ def encode(
     They are those of `tokenizer(text, truncation=True, max_length=max_length)`, but the tokenizer runs
     without truncation, so that the length before the cut is known.
     """
+    # One array per chunk, not per text: a million small ones would take more room than what is in them.
+    ids, lengths, full_lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    for some, kept, full in _encoded(tokenizer, texts, max_length, progress):
+        ids.append(some)
+        lengths.append(kept)
+        full_lengths.append(full)
+    return Tokens(np.concatenate(ids), _offsets(np.concatenate(lengths)), np.concatenate(full_lengths))
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool
+) -> Iterator[token_cache.Arrays]:
+    """Give the ids of CHUNK texts after CHUNK texts, end to end, how many each has, and had before it was cut."""
     _plain(tokenizer)
     backend = tokenizer.backend_tokenizer
     room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
@@ -152,18 +166,18 @@ def encode(
         raise BadInput(
             Problem("data.max_length", "room for a token beside the special ones", str(max_length))
         )
-    # One array per chunk, not per text: a million small ones would take more room than what is in them.
-    ids, lengths, full_lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
     for chunk in _shown(_chunks(texts), len(texts), "tokenizing", progress):
         encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
-        full_lengths.append(np.array([len(one) + max_length - room for one in encodings], dtype=np.int32))
+        full_lengths = np.array([len(one) + max_length - room for one in encodings], dtype=np.int32)
         for encoding in encodings:
             if len(encoding) > room:
                 encoding.truncate(room, direction=tokenizer.truncation_side)
         rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
-        lengths.append(np.array([len(row) for row in rows], dtype=np.int64))
-        ids.append(np.concatenate(rows))
-    return Tokens(np.concatenate(ids), np.cumsum(np.concatenate(lengths)), np.concatenate(full_lengths))
+        yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
 
 
 def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]:
