@@ -13,7 +13,7 @@ from submillion import notices
 from submillion.data.columns import Columns, choose
 from submillion.data.formats import open_table
 from submillion.data.table import Malformed, Table
-from submillion.data.text_column import TextColumn
+from submillion.data.text_column import TextColumn, picked
 from submillion.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Rows:
             texts=self.texts.take(rows),
             labels=[self.labels[row] for row in rows],
             classes=[self.classes[row] for row in rows] if self.classes else [],
-            file_of=array("i", (self.file_of[row] for row in rows)),
-            places=array("q", (self.places[row] for row in rows)),
+            file_of=picked(self.file_of, rows),
+            places=picked(self.places, rows),
         )
 
 

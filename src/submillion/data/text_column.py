@@ -9,6 +9,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import overload
 
+import numpy as np
+
 from submillion.errors import SubmillionError
 
 IN_MEMORY = 16 << 20  # bytes of text that do without a file
@@ -38,11 +40,10 @@ class TextColumn(Sequence[str]):
         self._places.append(self._file.append(data))
         self._sizes.append(len(data))
 
-    def take(self, rows: Iterable[int]) -> TextColumn:
+    def take(self, rows: Sequence[int] | np.ndarray) -> TextColumn:
         """Return some texts, in the order given, without copying them."""
-        taken, rows = copy.copy(self), array("q", rows)
-        taken._places = array("q", (self._places[row] for row in rows))
-        taken._sizes = array("I", (self._sizes[row] for row in rows))
+        taken = copy.copy(self)
+        taken._places, taken._sizes = picked(self._places, rows), picked(self._sizes, rows)
         return taken
 
     @property
@@ -71,6 +72,13 @@ class TextColumn(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"<{len(self):,} texts>"
+
+
+def picked(numbers: array[int], rows: Sequence[int] | np.ndarray) -> array[int]:
+    """Return the numbers of some rows, in the order given, in an array of the same kind."""
+    found = array(numbers.typecode)
+    found.frombytes(np.asarray(numbers)[np.asarray(rows, dtype=np.int64)].tobytes())
+    return found
 
 
 class _File:
