@@ -394,7 +394,7 @@ def test_a_disk_that_refuses_costs_time_only(
 
     classifier, tokens = made("roberta")
     with monkeypatch.context() as full:
-        full.setattr("submillion.rundir.os.replace", refuse)
+        full.setattr("submillion.atomic.os.replace", refuse)
         cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)
     assert (cache is None) == (available == NOTHING)
     assert "No space left on device" in notices.taken()[0]["text"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from submillion.errors import BadInput, SubmillionError
-from submillion.rundir import RunDir, atomic_dir, atomic_file
+from submillion.rundir import RunDir
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,31 +25,6 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
         run.write_json(run.metrics, {"accuracy": 0.1})
     assert run.read_json(run.metrics) == {"accuracy": 0.9}
     assert [file.name for file in run.path.iterdir()] == ["metrics.json"]
-
-
-def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "adapter"
-    atomic_dir(target, lambda folder: (folder / "a").write_text("old"))
-
-    def broken(folder: Path) -> None:
-        (folder / "a").write_text("new")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(SubmillionError, match="No space left"):
-        atomic_dir(target, broken)
-    assert (target / "a").read_text() == "old"
-    atomic_dir(target, lambda folder: (folder / "b").write_text("new"))
-    assert [file.name for file in target.iterdir()] == ["b"]
-    assert [file.name for file in tmp_path.iterdir()] == ["adapter"]
-
-
-def test_an_error_inside_the_write_keeps_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "x.json"
-    target.write_text("old")
-    with pytest.raises(KeyError), atomic_file(target) as temporary:
-        temporary.write_text("half")
-        raise KeyError
-    assert target.read_text() == "old"
 
 
 def test_create_refuses_a_taken_place_and_never_deletes_foreign_files(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from submillion import notices, rundir
+from submillion import notices
 from submillion.errors import BadInput, SubmillionError
 from submillion.rundir import RunDir
 from submillion.ship import predict
@@ -224,7 +225,7 @@ def test_a_full_disk_leaves_the_old_output(
     out = tmp_path / "out.csv"
     out.write_text("from before")
     file = write(tmp_path / "new.csv", TEXTS[:5])
-    monkeypatch.setattr(rundir.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SubmillionError, match="No space left on device"):
         predict_file(run.path, file, out)
     assert out.read_text() == "from before"

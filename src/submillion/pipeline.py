@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion import __version__, environment, notices
+from submillion.atomic import atomic_dir
 from submillion.budget.count import Count, count, gate
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.rundir import RunDir, atomic_dir
+from submillion.rundir import RunDir
 from submillion.sources.fetch import encoder_config, fetch_encoder, known_labels
 
 if TYPE_CHECKING:

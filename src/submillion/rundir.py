@@ -1,17 +1,15 @@
-"""The run directory: its layout, its manifest and atomic writes; the contract between the rooms, and with users."""
+"""The run directory: its layout, its manifest, its files; the contract between the rooms, and with users."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.atomic import atomic_file, refused
+from submillion.errors import BadInput, Problem
 from submillion.sources.store import sha256_of
 
 if TYPE_CHECKING:
@@ -201,7 +199,7 @@ class RunDir:
             with self.history.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(line)
         except OSError as error:
-            raise _refused(self.history, error) from error
+            raise refused(self.history, error) from error
 
     def read_history(self) -> list[dict[str, Any]]:
         """Return the history's records in order; a run that never logged has none.
@@ -350,86 +348,3 @@ class RunDir:
             "probabilities": np.stack([table[name].to_numpy() for name in names], axis=1),
             "label_names": [name.removeprefix("p_") for name in names],
         }
-
-
-@contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`; on success it takes the target's place, on failure it goes.
-
-    Raises:
-        SubmillionError: the disk refused the write; what stood at `target` before still stands.
-    """
-    temporary: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        _sync(temporary)
-        # mkstemp makes files that only the owner reads; a run is for sharing, like any file a user writes.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise _refused(target, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a temporary directory and let it take the place of `target`; on failure the old one stands.
-
-    Raises:
-        SubmillionError: the disk refused the write.
-    """
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        fill(temporary)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        temporary.chmod(0o777 & ~_umask())
-        _swap(temporary, target)
-    except OSError as error:
-        raise _refused(target, error) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _refused(target: Path, error: OSError) -> SubmillionError:
-    return SubmillionError(
-        f"{target}: could not be written ({error.strerror or error}). What was saved there before is "
-        "unchanged. Free some space or name another place, then try again (a training goes on with "
-        "`submillion resume`)."
-    )
-
-
-def _swap(new: Path, target: Path) -> None:
-    """Put `new` at `target`. A directory cannot replace a full one in one step, so the old one steps aside."""
-    if not target.exists():
-        os.replace(new, target)
-        return
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-    os.replace(target, aside / "old")
-    try:
-        os.replace(new, target)
-    except OSError:
-        os.replace(aside / "old", target)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb+") as handle:
-        os.fsync(handle.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from submillion import notices
+from submillion.atomic import atomic_dir
 from submillion.errors import SubmillionError
-from submillion.rundir import atomic_dir
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
-from submillion.rundir import RunDir, atomic_file
+from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     from torch import Tensor

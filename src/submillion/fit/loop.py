@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from submillion.atomic import atomic_dir
 from submillion.environment import peak_accelerator_mb, peak_memory_mb
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
@@ -28,7 +29,7 @@ from submillion.fit.workers import Workers
 from submillion.model.execution import Reference, cached_prefix
 from submillion.model.infer import predict_logits
 from submillion.recipe import TrainRecipe
-from submillion.rundir import RunDir, atomic_dir
+from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens

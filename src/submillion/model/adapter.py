@@ -13,8 +13,8 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
-from submillion.rundir import atomic_file
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"

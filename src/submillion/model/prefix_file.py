@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from submillion import notices
+from submillion.atomic import atomic_file
 from submillion.errors import SubmillionError
-from submillion.rundir import atomic_file
 from submillion.sources.store import cache_root
 
 FORMAT = "submillion prefix 1"

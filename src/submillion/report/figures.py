@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from submillion.atomic import atomic_dir
 from submillion.report import audit, classes, curves, mistakes, reliability
 from submillion.report.style import house_style, save
-from submillion.rundir import RunDir, atomic_dir
+from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

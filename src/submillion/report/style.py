@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.rundir import atomic_file
+from submillion.atomic import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

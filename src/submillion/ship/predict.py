@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from submillion import notices
+from submillion.atomic import atomic_file
 from submillion.data.readers import iter_texts
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.model.infer import predict_probabilities
 from submillion.model.opening import open_run_classifier, text_columns
-from submillion.rundir import RunDir, atomic_file
+from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from submillion.atomic import atomic_dir
 from submillion.report.intervals import PITCH, draw_intervals
 from submillion.report.style import (
     BLUE,
@@ -19,7 +20,6 @@ from submillion.report.style import (
     save,
     shorten,
 )
-from submillion.rundir import atomic_dir
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

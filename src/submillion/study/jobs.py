@@ -7,9 +7,10 @@ from pathlib import Path
 import yaml
 
 from submillion import pipeline
+from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.rundir import RunDir, atomic_file
+from submillion.rundir import RunDir
 from submillion.study.engines import Job
 from submillion.study.grid import StudyFile, Trial
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from submillion import report
+from submillion.atomic import atomic_file
 from submillion.report.inline_svg import inline
-from submillion.rundir import atomic_file
 from submillion.study import drawing
 from submillion.study.grid import BASE
 

@@ -1,0 +1,36 @@
+"""Files and folders are replaced whole, or stay what they were."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from submillion.atomic import atomic_dir, atomic_file
+from submillion.errors import SubmillionError
+
+
+def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "adapter"
+    atomic_dir(target, lambda folder: (folder / "a").write_text("old"))
+
+    def broken(folder: Path) -> None:
+        (folder / "a").write_text("new")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SubmillionError, match="No space left"):
+        atomic_dir(target, broken)
+    assert (target / "a").read_text() == "old"
+    atomic_dir(target, lambda folder: (folder / "b").write_text("new"))
+    assert [file.name for file in target.iterdir()] == ["b"]
+    assert [file.name for file in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_an_error_inside_the_write_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "x.json"
+    target.write_text("old")
+    with pytest.raises(KeyError), atomic_file(target) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert target.read_text() == "old"
