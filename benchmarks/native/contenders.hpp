@@ -7,10 +7,6 @@
 
 #include "memory.hpp"
 #include "products.hpp"
-#ifdef SM_AMX
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 enum { RANK = 8, TOKENS = 53, HEAD = 64, HEADS = 12 };
 enum { COLD_BYTES = 96 << 20 };  // of weights that pass by before the first come again
@@ -197,22 +193,4 @@ inline Contender own_attention(Attention& a) {
     }
   };
   return {"own", false, run, result};
-}
-
-// What keeps this build from running here, or null.
-inline const char* not_here() {
-  bool able = __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx2");
-#ifdef __AVX512F__
-  able = able && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#endif
-#ifdef SM_BF16
-  able = able && __builtin_cpu_supports("avx512bf16");
-#endif
-  if (!able) return "this processor cannot run it";
-#ifdef SM_AMX
-  // As the package asks for it: 0x1023 is ARCH_REQ_XCOMP_PERM, 18 the tiles' data.
-  if (syscall(SYS_arch_prctl, 0x1023, 18)) return "the system does not grant tile registers";
-#endif
-  return nullptr;
 }

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "libraries.hpp"
+#include "processor.hpp"
 
 namespace {
 
@@ -29,44 +30,6 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   size_t n = values.size();
   return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
-// Multiply-adds on registers alone, with enough independent sums to hide their latency; returns their flops.
-double on_registers() {
-#ifdef SM_AMX
-  const long count = 1000000;
-  begin_products();
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
-  for (long i = 0; i < count; i++) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 5, 6);
-    _tile_dpbf16ps(2, 4, 7);
-    _tile_dpbf16ps(3, 5, 7);
-  }
-  end_products();
-  return 4.0 * 2 * 16 * 16 * 32 * count;
-#else
-  const long count = 3000000;
-  Register sums[12] = {}, a = Register{} + 0.5f, b = Register{} + 0.25f;
-  for (long i = 0; i < count; i++)
-#pragma GCC unroll 12
-    for (int j = 0; j < 12; j++) {
-#ifdef SM_DOT
-      sums[j] = (lanes)_mm512_dpbf16_ps((__m512)sums[j], (__m512bh)(__m512)a, (__m512bh)(__m512)b);
-#else
-      sums[j] = sums[j] * a + b;
-#endif
-      asm volatile("" : "+v"(sums[j]));
-    }
-  return 12.0 * 2 * WIDTH * (sizeof(T) == 2 ? 2 : 1) * count;
-#endif
 }
 
 // Measures contenders in turn and prints a row for each.

@@ -1,0 +1,182 @@
+"""What a text costs in arithmetic and in memory traffic, and what this processor's ceilings make of it.
+
+    cmake -S benchmarks/native -B FOLDER && cmake --build FOLDER --target ceilings > ceilings.jsonl
+    python -m benchmarks.ceilings --encoder FOLDER [--length 53] [--rank 8] [--targets query,value] [--layers 12]
+        [--limits ceilings.jsonl] [--measured SAMPLES_PER_S]
+
+Counts one training text in the packed execution, part by part: multiplications and additions as the kernels do them
+(but for padding to whole blocks), and the bytes that go past the second cache: frozen weights once per group of texts
+and pass, states that wait for the backward pass written and read once. With --limits, what each alone would allow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from submillion.budget.families import family_of
+from submillion.model.loading import read_config
+from submillion.model.packed import GROUP_CHANNELS
+
+TARGETS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
+TILES, WORD = 2, 4  # bytes of a number in products of bfloat16 and of float32
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The sizes of an encoder, in channels."""
+
+    hidden: int
+    inner: int
+    layers: int
+
+    def width(self, target: str) -> tuple[int, int]:
+        """Inputs and outputs of a matrix."""
+        return (
+            self.inner if target == "ffn_down" else self.hidden,
+            self.inner if target == "ffn_up" else self.hidden,
+        )
+
+
+@dataclass(frozen=True)
+class Text:
+    """A training text, and the adapters that learn from it."""
+
+    length: int
+    """Tokens."""
+    rank: int
+    targets: tuple[str, ...]
+    adapted: int
+    """Layers with adapters, the uppermost ones; those below run once, and their output is kept."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of the work takes per text."""
+
+    name: str
+    flops: float = 0.0
+    bytes: float = 0.0
+
+
+def rows_of(encoder: Encoder, text: Text, layer: int) -> int:
+    """Rows that go on from a layer's attention: in the last layer the first token's alone."""
+    return 1 if layer == encoder.layers - 1 else text.length
+
+
+def parts(encoder: Encoder, text: Text, size: int) -> list[Part]:
+    """Count one text, forward and backward.
+
+    A product of [n, k] with [k, m] is 2nkm. Nothing below the lowest adapted layer is computed, and that layer's
+    input needs no gradient. Frozen weights have none of their own.
+
+    Args:
+        size: bytes of a number in products and in states that wait.
+    """
+    width, inner, lowest = encoder.hidden, encoder.inner, encoder.layers - text.adapted
+    weights = 4 * width**2 + 2 * width * inner
+    found = dict.fromkeys(("products forward", "products backward", "attention", "adapters"), 0.0)
+    kept = 0.0
+    for layer in range(lowest, encoder.layers):
+        rows = rows_of(encoder, text, layer)
+        after = 2 * rows * (width**2 + 2 * width * inner)  # attention's output and the feed-forward part
+        before = 2 * width**2 * (rows + 2 * text.length)  # query, key and value
+        found["products forward"] += before + after
+        found["products backward"] += after + (before if layer > lowest else 0)
+        # Scores and their sums of values; backward the scores again, the probabilities' gradient, and those of query,
+        # key and value as far as somebody needs them.
+        needed = 3 if layer > lowest else len({"query", "key", "value"} & set(text.targets))
+        found["attention"] += (2 + 2 + needed) * 2 * rows * text.length * width
+        for target in text.targets:
+            inputs, outputs = encoder.width(target)
+            own = text.length if target in ("key", "value") else rows
+            # Forward A x and B u; backward the gradients of u, A, B and, above the lowest layer's input, x.
+            passes = 2 if target in ("query", "key", "value") and layer == lowest else 3
+            found["adapters"] += 2 * own * text.rank * (passes * inputs + 3 * outputs)
+        # The layer's input, query, key, value, two normed states, the slope of GELU; and what adapters need besides.
+        numbers = text.length * (width + 2 * width) + rows * (width + 2 * width + inner)
+        numbers += rows * sum(encoder.width(name)[0] for name in text.targets if name in TARGETS[3:])
+        kept += 2 * size * numbers
+    passes = 2 * text.adapted
+    group = max(128, GROUP_CHANNELS // width)
+    return [
+        *(Part(name, flops=flops) for name, flops in found.items()),
+        Part("frozen weights", bytes=passes * weights * size * text.length / group),
+        Part("waiting states", bytes=kept),
+    ]
+
+
+def render(
+    encoder: Encoder, text: Text, size: int, limits: dict[str, float] | None, measured: float | None
+) -> str:
+    """Return the table for products of one kind."""
+    found = parts(encoder, text, size)
+    flops, moved = sum(part.flops for part in found), sum(part.bytes for part in found)
+    lines = [
+        f"{'bfloat16' if size == TILES else 'float32'}, a text of {text.length} tokens, "
+        f"{text.adapted} of {encoder.layers} layers",
+        *(
+            f"  {part.name:20} {part.flops / 1e9:8.3f} GFLOP {part.flops / flops:6.1%}"
+            for part in found
+            if part.flops
+        ),
+        f"  {'together':20} {flops / 1e9:8.3f} GFLOP, {flops / text.length / 1e6:.1f} MFLOP a token",
+        *(f"  {part.name:20} {part.bytes / 1e6:8.1f} MB" for part in found if part.bytes),
+        f"  {'together':20} {moved / 1e6:8.1f} MB, {moved / text.length / 1e3:.0f} kB a token",
+    ]
+    if limits:
+        compute, memory = limits["multiply_adds_flops"], limits["read_256mb_bytes_per_s"]
+        lines += [
+            f"  {limits['kernels']}, {limits['threads']:.0f} threads: {compute / 1e9:.0f} GFLOP/s on registers allow "
+            f"{compute / flops:.1f} texts/s,",
+            f"  {memory / 1e9:.1f} GB/s from memory {memory / moved:.0f} texts/s",
+        ]
+        if measured:
+            lines.append(f"  measured {measured:.1f} texts/s: {measured * flops / compute:.0%} of the first")
+    return "\n".join(lines)
+
+
+def encoder_of(folder: Path) -> Encoder:
+    """Return the sizes of the encoder in a folder."""
+    config = read_config(folder)
+    values = family_of(config).values(config)
+    return Encoder(values["hidden_size"], values["intermediate_size"], values["num_hidden_layers"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table: of each kind of processor that --limits tells of, or of both formats."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--encoder", type=Path, required=True, help="folder of an encoder")
+    parser.add_argument("--length", type=int, default=53, help="tokens of a text")
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--targets", default="query,value", help=f"some of {','.join(TARGETS)}")
+    parser.add_argument("--layers", type=int, help="adapted layers, the uppermost ones; all where not given")
+    parser.add_argument("--limits", type=Path, help="what benchmarks/native's ceilings printed")
+    parser.add_argument("--measured", type=float, help="texts/s, to be set beside the ceiling")
+    options = parser.parse_args(arguments)
+    targets = tuple(options.targets.split(","))
+    if unknown := [name for name in targets if name not in TARGETS]:
+        parser.error(f"--targets: {unknown[0]} is not among {', '.join(TARGETS)}")
+    encoder = encoder_of(options.encoder)
+    text = Text(options.length, options.rank, targets, options.layers or encoder.layers)
+    if not 1 <= text.adapted <= encoder.layers:
+        parser.error(f"--layers: expected 1 to {encoder.layers}, found {text.adapted}")
+    kinds: list[dict[str, float] | None] = [None, None]
+    sizes = [TILES, WORD]
+    if options.limits:
+        lines = options.limits.read_text(encoding="utf-8").splitlines()
+        kinds = [json.loads(line) for line in lines if line.startswith("{")]
+        sizes = [int(kind["bytes"]) for kind in kinds if kind]
+    for kind, size in zip(kinds, sizes, strict=True):
+        print(render(encoder, text, size, kind, options.measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
