@@ -346,6 +346,7 @@ def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str) -> None:
 def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> None:
     for lora, head in (
         ({"targets": "all-linear", "r": 33, "rslora": True, "layers": [1]}, "linear"),
+        ({"targets": "all-linear", "r": 21, "layers": [0]}, "linear"),
         ({"targets": ["value", "ffn_down"], "r": 64, "layers": "top-2"}, "lora"),
         ({"targets": ["query", "attention_output", "ffn_up"], "r": 97, "layers": "top-2"}, "linear"),
     ):

@@ -72,7 +72,7 @@ struct Layer {
   Extra extra(int target, const T* u, int n) const {
     const Lora& l = lora[target];
     if (!l.on()) return {};
-    return {{u, (long)l.blocks() * BLOCK}, {l.b.forward + (long)n * l.blocks() * BLOCK, 0}, l.blocks()};
+    return {{u, (long)l.blocks() * BLOCK}, {l.b.forward + (long)n * l.blocks() * BLOCK, 0}, l.blocks(), l.last()};
   }
 
   // Rows of padding stay out of attention and must not bring what is not a number into sums over rows.

@@ -19,6 +19,9 @@ struct Lora {
   Dropout drop;
   bool on() const { return r > 0; }
   int blocks() const { return (int)((r + 31) / 32); }
+  // How much of a block of the rank is filled.
+  int filled(int block) const { return r - block * SIDE < SIDE ? (int)(r - block * SIDE) : +SIDE; }
+  int last() const { return filled(blocks() - 1); }
 };
 
 // u = A dropout(x) of each token block: [blocks][rank blocks].
@@ -36,7 +39,8 @@ STAGE void lora_down(const Lora& lora, const T* x, int blocks, const uint64_t* k
         left = line;
       }
       for (int n = 0; n < wide; n++)
-        product(left, lora.a.forward + ((long)n * chunks + c) * BLOCK, some, sums + n * BLOCK, c == 0);
+        product(left, lora.a.forward + ((long)n * chunks + c) * BLOCK, some, sums + n * BLOCK, c == 0,
+                {SIDE, lora.filled(n), SIDE});
     }
     for (int n = 0; n < wide; n++)
       for (int i = 0; i < SIDE; i++) {
@@ -51,7 +55,8 @@ STAGE void lora_up_backward(const Lora& lora, Left dy, int blocks, T* du, float*
   const int chunks = (int)(lora.outputs / SIDE), wide = lora.blocks();
   for (int m = 0; m < blocks; m++)
     for (int n = 0; n < wide; n++) {
-      product(dy.at + m * dy.stride, lora.b.backward + (long)n * chunks * BLOCK, chunks, sums, true);
+      product(dy.at + m * dy.stride, lora.b.backward + (long)n * chunks * BLOCK, chunks, sums, true,
+              {SIDE, lora.filled(n), SIDE});
       for (int i = 0; i < SIDE; i++)
         store_row(du + ((long)m * wide + n) * BLOCK + i * SIDE, load(sums + i * SIDE), load(sums + i * SIDE + 16));
     }
@@ -60,7 +65,8 @@ STAGE void lora_up_backward(const Lora& lora, Left dy, int blocks, T* du, float*
 // dx += dropout(du A) for block (m, c); dx is float32 and in the cache.
 ALWAYS void lora_down_backward(const Lora& lora, const T* du, int m, int c, const uint64_t* keys, float* dx, float* sums) {
   const int wide = lora.blocks();
-  product(du + (long)m * wide * BLOCK, lora.a.backward + (long)c * wide * BLOCK, wide, sums, true);
+  product(du + (long)m * wide * BLOCK, lora.a.backward + (long)c * wide * BLOCK, wide, sums, true,
+          {SIDE, SIDE, lora.last()});
   for (int i = 0; i < SIDE; i++) {
     uint32_t bits = lora.drop.bits(keys[m * SIDE + i], (uint32_t)c);
     for (int half = 0; half < SIDE; half += 16) {
@@ -93,9 +99,9 @@ STAGE void lora_gradient(const Lora& lora, const T* left, Left right, int chunks
       factor_from_rows(block, factors + (long)m * BLOCK);
     }
     for (int n = 0; n < wide; n++) {
-      product(turned + (long)n * blocks * BLOCK, factors, blocks, sums, true);
-      long rows = lora.r - n * SIDE < SIDE ? lora.r - n * SIDE : +SIDE;
-      for (long i = 0; i < rows; i++) {
+      const int rows = lora.filled(n);
+      product(turned + (long)n * blocks * BLOCK, factors, blocks, sums, true, {rows, SIDE, SIDE});
+      for (int i = 0; i < rows; i++) {
         float* at = to + (n * SIDE + i) * columns + (first + c) * SIDE;
         store(at, load(sums + i * SIDE) * scale);
         store(at + 16, load(sums + i * SIDE + 16) * scale);

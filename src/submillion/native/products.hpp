@@ -11,6 +11,12 @@ struct Ahead {
   const char* block = nullptr;  // a block of T that `then` will read or write
 };
 
+// What of a product's blocks holds anything but zeros: a rank fills no whole block. Rows beyond need no sums; columns
+// beyond get zeros; inner channels count in the last block alone.
+struct Used {
+  int rows = SIDE, columns = SIDE, inner = SIDE;
+};
+
 #ifdef SM_AMX
 struct alignas(64) TileConfig {
   uint8_t palette, start, unused[14];
@@ -156,6 +162,40 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
   product(left, right, steps, sum, first, Ahead(), [](int) {});
 }
 
+#ifdef SM_AMX
+// A product of whole tiles takes as long.
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Used) {
+  product(left, right, steps, sum, first);
+}
+#else
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Used used) {
+  typedef Register Any __attribute__((aligned(4)));
+  for (int part = 0; part < PARTS; part += 2) {
+    const bool filled = part * WIDTH < used.columns;
+    if (!filled && !first) continue;
+    for (int row = 0; row < used.rows; row += ROWS) {
+      Register sums[ROWS][2];
+      auto at = [&](int i, int j) { return (Any*)(sum + (row + i) * SIDE + (part + j) * WIDTH); };
+      for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < 2; j++) sums[i][j] = first ? Register{} : (Register)*at(i, j);
+      for (int k = 0; filled && k < steps; k++) {
+        const T *a = left + (long)k * BLOCK + row * SIDE, *b = right + (long)k * BLOCK;
+        const int depth = k + 1 < steps ? +SIDE : used.inner;
+#pragma GCC unroll 4
+        for (int inner = 0; inner < depth; inner += STEP)
+#pragma GCC unroll 8
+          for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; j++)
+              sums[i][j] = multiply_add(sums[i][j], a + i * SIDE + inner, right_at(b, inner, part + j));
+      }
+      for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
+    }
+  }
+}
+#endif
+
 // Token blocks: block (m, k) at `at` + m * stride + k * BLOCK.
 struct Left {
   const T* at;
@@ -166,11 +206,12 @@ struct Right {
   const T* at;
   long stride;
 };
-// A low-rank addition: left[m] right[n] over `steps` more blocks; none where `left.at` is null.
+// A low-rank addition: left[m] right[n] over `steps` more blocks, of the last one `inner` channels; none where `left.at`
+// is null.
 struct Extra {
   Left left{};
   Right right{};
-  int steps = 0;
+  int steps = 0, inner = SIDE;
 };
 struct NoExtra {
   Extra operator()(int) const { return {}; }
@@ -217,7 +258,8 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
         }
         if (!complete) continue;
         if (extra.left.at)
-          product(extra.left.at + m * extra.left.stride, extra.right.at + n * extra.right.stride, extra.steps, sum, false);
+          product(extra.left.at + m * extra.left.stride, extra.right.at + n * extra.right.stride, extra.steps, sum, false,
+                  {SIDE, SIDE, extra.inner});
         if (BESIDE && blocks > 1) {
           waiting = sum, waiting_m = m, waiting_n = n;
         } else {
