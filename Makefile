@@ -1,11 +1,13 @@
 # Everything runs inside $(VENV), which these targets make and keep up to date.
 #   make quickstart PYTHON=/path/to/python3.12     another Python
 #   make test ARGS="-k budget -x"                  arguments for pytest
+#   make test JOBS=0                               in one process
 
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/quickstart
 ARGS ?=
+JOBS ?= 2
 
 NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
 
@@ -26,7 +28,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/submillion train quickstart --out $(OUT) --overwrite
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

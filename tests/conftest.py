@@ -15,6 +15,8 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Processes of tests share the cores: a thread that waits must not keep one busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 sys.path.insert(0, str(ROOT / "src"))
 # How long an example takes depends on what else the machine does; it says nothing about the code.
 settings.register_profile("untimed", deadline=None)
