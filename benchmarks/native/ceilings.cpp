@@ -31,6 +31,12 @@ double together(int threads, Work&& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
+// How often something is done in a round.
+template <class Work>
+long times_for(Work&& work) {
+  return std::max(1l, (long)(SECONDS / (together(1, [&](int) { work(); }) + 1e-9)));
+}
+
 // The median over rounds of what `work` does in a second; it returns how much one thread did.
 template <class Work>
 double speed(int threads, Work&& work) {
@@ -67,16 +73,18 @@ int main(int count, char** arguments) {
   }
   const int threads = count > 1 ? atoi(arguments[1]) : (int)std::thread::hardware_concurrency();
   printf("{\"kernels\": \"%s\", \"bytes\": %d, \"threads\": %d", PATH_NAME, (int)sizeof(T), threads);
-  printf(", \"multiply_adds_flops\": %.4g", speed(threads, [](int) { return on_registers(); }));
+  const long again = times_for([] { on_registers(); });
+  printf(", \"multiply_adds_flops\": %.4g", speed(threads, [&](int) {
+           double flops = 0;
+           for (long i = 0; i < again; i++) flops += on_registers();
+           return flops;
+         }));
   // Of each thread: within a first, a second and a shared cache of usual size, and beyond any.
   const std::pair<const char*, size_t> places[] = {
       {"16kb", 16 << 10}, {"192kb", 192 << 10}, {"1mb", 1 << 20}, {"256mb", 256u << 20}};
   for (auto [name, bytes] : places) {
     std::vector<std::vector<float>> values(threads, std::vector<float>(bytes / sizeof(float), 0.5f));
-    auto began = std::chrono::steady_clock::now();
-    read(values[0], 1);
-    double once = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    long times = std::max(1l, (long)(SECONDS / (once + 1e-9)));
+    const long times = times_for([&] { read(values[0], 1); });
     printf(", \"read_%s_bytes_per_s\": %.4g", name, speed(threads, [&](int i) { return read(values[i], times); }));
   }
   printf("}\n");
