@@ -25,7 +25,7 @@ class TextColumn(Sequence[str]):
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._file = _File()
-        self._places, self._sizes = array("q"), array("q")
+        self._places, self._sizes = array("q"), array("I")
         for text in texts:
             self.append(text)
 
