@@ -20,9 +20,9 @@ from pathlib import Path
 
 from submillion.budget.families import family_of
 from submillion.model.loading import read_config
-from submillion.model.packed import GROUP_CHANNELS
+from submillion.model.packed import group_rows
+from submillion.native import TARGETS
 
-TARGETS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
 TILES, WORD = 2, 4  # bytes of a number in products of bfloat16 and of float32
 
 
@@ -102,10 +102,9 @@ def parts(encoder: Encoder, text: Text, size: int) -> list[Part]:
         numbers += rows * sum(encoder.width(name)[0] for name in text.targets if name in TARGETS[3:])
         kept += 2 * size * numbers
     passes = 2 * text.adapted
-    group = max(128, GROUP_CHANNELS // width)
     return [
         *(Part(name, flops=flops) for name, flops in found.items()),
-        Part("frozen weights", bytes=passes * weights * size * text.length / group),
+        Part("frozen weights", bytes=passes * weights * size * text.length / group_rows(width)),
         Part("waiting states", bytes=kept),
     ]
 

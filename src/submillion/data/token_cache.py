@@ -68,13 +68,15 @@ def read(folder: Path, rows: int, max_length: int) -> Arrays | None:
     return ids, lengths, full_lengths
 
 
-def write(folder: Path, chunks: Iterable[Arrays]) -> bool:
-    """Keep tokens as they come, whole or not at all; returns whether they were kept.
+def write(folder: Path, chunks: Iterable[Arrays]) -> Arrays | None:
+    """Keep tokens as they come, whole or not at all; returns them as `read` does.
 
-    A cache that cannot be written is said, and costs time and memory only.
+    A cache that cannot be written is said, and costs time and memory only; None is returned.
     """
+    found: tuple[np.ndarray, np.ndarray]
 
     def fill(place: Path) -> None:
+        nonlocal found
         digest = hashlib.sha256()
         lengths, full_lengths = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int32)]
         with (place / IDS).open("wb") as file:
@@ -92,8 +94,8 @@ def write(folder: Path, chunks: Iterable[Arrays]) -> bool:
         atomic_dir(folder, fill)
     except SubmillionError as error:
         notices.say("token_cache", f"the tokens are not kept for the next run: {error.__cause__}.")
-        return False
-    return True
+        return None
+    return (_mapped(folder / IDS), *found)
 
 
 def _mapped(file: Path) -> np.ndarray:

@@ -130,8 +130,8 @@ def tokenize(
     _plain(tokenizer)
     folder = token_cache.folder_of(token_cache.key(tokenizer, texts, max_length), cache_dir)
     arrays = token_cache.read(folder, len(texts), max_length)
-    if arrays is None and token_cache.write(folder, _encoded(tokenizer, texts, max_length, progress)):
-        arrays = token_cache.read(folder, len(texts), max_length)
+    if arrays is None:
+        arrays = token_cache.write(folder, _encoded(tokenizer, texts, max_length, progress))
     if arrays is None:
         return encode(tokenizer, texts, max_length, progress)
     ids, lengths, full_lengths = arrays

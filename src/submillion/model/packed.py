@@ -38,6 +38,11 @@ GROUP_CHANNELS = 512 * 768
 STEP_TOKENS = 2048
 
 
+def group_rows(hidden: int) -> int:
+    """Return the token rows of a group, for an encoder of so many channels."""
+    return max(128, GROUP_CHANNELS // hidden)
+
+
 def open_packed(
     classifier: Classifier, precision: Precision, wanted: str = "auto", merged: bool = False
 ) -> Packed | None:
@@ -259,7 +264,7 @@ class Packed:
             training=training,
             save=save,
             threads=torch.get_num_threads(),
-            group_rows=max(128, GROUP_CHANNELS // self._config.hidden_size),
+            group_rows=group_rows(self._config.hidden_size),
             seed=seed,
             adapters=ctypes.addressof(adapters),
         )

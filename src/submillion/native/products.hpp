@@ -131,29 +131,39 @@ ALWAYS void fetch_rows(const T* rows) {
 #endif
 }
 
+// Rows [row, row + ROWS) and two registers' columns of a product; of its last step `last` inner channels count, and
+// `before(k, rows of the left factor)` is called before each.
+template <class Before>
+ALWAYS void some_sums(const T* left, const T* right, int steps, int last, float* sum, bool first, int row, int part,
+                      Before&& before) {
+  Register sums[ROWS][2];
+  typedef Register Any __attribute__((aligned(4)));
+  auto at = [&](int i, int j) { return (Any*)(sum + (row + i) * SIDE + (part + j) * WIDTH); };
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < 2; j++) sums[i][j] = first ? Register{} : (Register)*at(i, j);
+  for (int k = 0; k < steps; k++) {
+    const T *a = left + (long)k * BLOCK + row * SIDE, *b = right + (long)k * BLOCK;
+    const int depth = k + 1 < steps ? +SIDE : last;
+    before(k, a);
+#pragma GCC unroll 4
+    for (int inner = 0; inner < depth; inner += STEP)
+#pragma GCC unroll 8
+      for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++)
+          sums[i][j] = multiply_add(sums[i][j], a + i * SIDE + inner, right_at(b, inner, part + j));
+  }
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
+}
+
 template <bool STREAM = false, class Meanwhile>
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead ahead, Meanwhile&& meanwhile) {
   for (int part = 0; part < PARTS; part += 2)
-    for (int row = 0; row < SIDE; row += ROWS) {
-      Register sums[ROWS][2];
-      typedef Register Any __attribute__((aligned(4)));
-      auto at = [&](int i, int j) { return (Any*)(sum + (row + i) * SIDE + (part + j) * WIDTH); };
-      for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < 2; j++) sums[i][j] = first ? Register{} : (Register)*at(i, j);
-      for (int k = 0; k < steps; k++) {
-        const T *a = left + (long)k * BLOCK + row * SIDE, *b = right + (long)k * BLOCK;
+    for (int row = 0; row < SIDE; row += ROWS)
+      some_sums(left, right, steps, SIDE, sum, first, row, part, [&](int k, const T* a) {
         if (STREAM && part == 0) fetch_rows(row + ROWS < SIDE ? a + ROWS * SIDE : ahead.left + (long)k * BLOCK);
-#pragma GCC unroll 4
-        for (int inner = 0; inner < SIDE; inner += STEP)
-#pragma GCC unroll 8
-          for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 2
-            for (int j = 0; j < 2; j++)
-              sums[i][j] = multiply_add(sums[i][j], a + i * SIDE + inner, right_at(b, inner, part + j));
-      }
-      for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
-    }
+      });
   for (int k = 0; k < steps; k++) meanwhile(k);
 }
 #endif
@@ -169,29 +179,11 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
 }
 #else
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Used used) {
-  typedef Register Any __attribute__((aligned(4)));
   for (int part = 0; part < PARTS; part += 2) {
     const bool filled = part * WIDTH < used.columns;
     if (!filled && !first) continue;
-    for (int row = 0; row < used.rows; row += ROWS) {
-      Register sums[ROWS][2];
-      auto at = [&](int i, int j) { return (Any*)(sum + (row + i) * SIDE + (part + j) * WIDTH); };
-      for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < 2; j++) sums[i][j] = first ? Register{} : (Register)*at(i, j);
-      for (int k = 0; filled && k < steps; k++) {
-        const T *a = left + (long)k * BLOCK + row * SIDE, *b = right + (long)k * BLOCK;
-        const int depth = k + 1 < steps ? +SIDE : used.inner;
-#pragma GCC unroll 4
-        for (int inner = 0; inner < depth; inner += STEP)
-#pragma GCC unroll 8
-          for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 2
-            for (int j = 0; j < 2; j++)
-              sums[i][j] = multiply_add(sums[i][j], a + i * SIDE + inner, right_at(b, inner, part + j));
-      }
-      for (int i = 0; i < ROWS; i++)
-        for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
-    }
+    for (int row = 0; row < used.rows; row += ROWS)
+      some_sums(left, right, filled ? steps : 0, used.inner, sum, first, row, part, [](int, const T*) {});
   }
 }
 #endif
