@@ -354,9 +354,14 @@ def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> Non
         tokens = texts_of(LENGTHS, classifier)
         logits, gradients = reference(classifier, tokens)
         found, own = packed_outcome(classifier, opened(classifier, path), tokens)
-        exact = native.PATHS[path].dtype_name == "float32"
-        assert apart(found, logits) < (1e-5 if exact else 0.03)
-        assert worst(own, gradients) < (1e-4 if exact else 0.08)
+        if native.PATHS[path].dtype_name == "float32":
+            assert apart(found, logits) < 1e-5
+            assert worst(own, gradients) < 1e-4
+        else:
+            # A single encoder's logits scatter: some 1.28 times autocast's distance have been seen, and 0.55 times.
+            cast, cast_gradients = reference(classifier, tokens, autocast=True)
+            assert apart(found, logits) <= 1.5 * apart(cast, logits)
+            assert worst(own, gradients) <= 1.25 * worst(cast_gradients, gradients)
 
 
 @pytest.mark.parametrize("path", PATHS)
