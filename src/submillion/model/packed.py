@@ -35,7 +35,7 @@ BLOCK = 32  # channels of a block; the kernels know no smaller piece
 GROUP_CHANNELS = 512 * 768
 # Tokens of a forward and backward pass in training. What is kept for the backward pass grows with them (some 15 kB
 # per token and layer of roberta-base in bfloat16), and from a few groups on more of them are no faster.
-STEP_TOKENS = 2048
+STEP_TOKENS = 1536
 
 
 def group_rows(hidden: int) -> int:

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "grouping.hpp"
 #include "layer.hpp"
 #include "parallel.hpp"
 #ifdef SM_AMX
@@ -128,24 +129,25 @@ struct Encoder {
     long total = batch.offsets[batch.texts];
     long wanted = (total + batch.group_rows - 1) / batch.group_rows;
     long count = std::min<long>(batch.texts, (wanted + even - 1) / even * even);
-    std::vector<int> order(batch.texts);
-    for (int i = 0; i < batch.texts; i++) order[i] = i;
-    auto length = [&](int i) { return batch.offsets[i + 1] - batch.offsets[i]; };
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return length(a) > length(b); });
+    std::vector<long> lengths(batch.texts);
+    for (int i = 0; i < batch.texts; i++) lengths[i] = batch.offsets[i + 1] - batch.offsets[i];
+    const Grouping shared = grouped(lengths, count, SIDE / 2);
     groups.assign(count, Group());
-    std::vector<long> rows(count);
-    for (int text : order) {
-      long g = std::min_element(rows.begin(), rows.end()) - rows.begin();
-      groups[g].texts.push_back(text);
-      groups[g].starts.push_back((int)rows[g]);
-      groups[g].lengths.push_back((int)length(text));
-      rows[g] += length(text);
+    for (long g = 0; g < count; g++) {
+      groups[g].texts = shared.texts[g];
+      int row = 0;
+      for (int text : shared.texts[g]) {
+        groups[g].starts.push_back(row), groups[g].lengths.push_back((int)lengths[text]);
+        row += (int)lengths[text];
+      }
     }
     step.reset();
     const int D = model.hidden;
     for (size_t i = 0; i < groups.size(); i++) {
       Group& g = groups[i];
-      g.blocks = (int)((rows[i] + SIDE - 1) / SIDE), g.first_blocks = (int)((g.texts.size() + SIDE - 1) / SIDE);
+      g.blocks = (int)((shared.rows[i] + SIDE - 1) / SIDE), g.first_blocks = (int)((g.texts.size() + SIDE - 1) / SIDE);
+      auto half = [](long rows) { return rows % SIDE > 0 && rows % SIDE <= SIDE / 2; };
+      g.half = half(shared.rows[i]), g.first_half = half((long)g.texts.size());
       g.ids = step.take<uint64_t>(g.rows()), g.first_ids = step.take<uint64_t>(g.first_blocks * SIDE);
       std::fill(g.ids, g.ids + g.rows(), ~0ull), std::fill(g.first_ids, g.first_ids + g.first_blocks * SIDE, ~0ull);
       for (size_t t = 0; t < g.texts.size(); t++) {
@@ -188,7 +190,7 @@ struct Encoder {
       s.first_x = blocks(first * D), s.first_q = blocks(first * D);
       for (T*& u : s.u) u = blocks(rows * ranks);
       s.room = blocks(rows * (1 + ranks));
-      s.wide = floats(rows * D), s.sums = floats(rows), s.low = floats(ranks);
+      s.wide = floats(rows * D), s.sums = floats(std::max<long>(rows, 2)), s.low = floats(ranks);
       s.keys = room.take<uint64_t>(rows * SIDE), s.other_keys = room.take<uint64_t>(rows * SIDE);
       AttentionScratch& a = s.attention;
       for (T** each : {&a.q, &a.k, &a.v, &a.out, &a.a, &a.b, &a.c}) *each = blocks(head);
@@ -198,6 +200,11 @@ struct Encoder {
   }
 
   bool first_only(int layer) const { return batch.features && layer == model.layers - 1; }
+  // Whether an adapter's gradient takes the layer's input.
+  bool reads_input(int layer) const {
+    const Lora* lora = &loras[layer * TARGETS];
+    return lora[QUERY].on() || lora[KEY].on() || lora[VALUE].on();
+  }
   bool keeps(int layer) const { return batch.save && layer >= lowest; }
 
   void make_saved() {
@@ -304,16 +311,18 @@ struct Encoder {
     make_saved();
     const long D = model.hidden;
     std::vector<T*> x(groups.size());
-    for (size_t i = 0; i < groups.size(); i++) x[i] = groups[i].x;
-    // What a kept layer reads must stay: its input gets memory of its own.
+    // What the lowest kept layer reads must stay: it gets memory of its own. Those above compute their input again.
     std::vector<std::vector<T*>> outputs(groups.size());
-    for (size_t i = 0; i < groups.size(); i++)
+    for (size_t i = 0; i < groups.size(); i++) {
+      auto own = [&] { return step.take<T>((long)groups[i].blocks * D * BLOCK); };
+      x[i] = keeps((int)batch.first) ? own() : groups[i].x;
       for (int l = (int)batch.first; l < batch.last; l++) {
-        bool stays = l + 1 < batch.last && keeps(l + 1);
+        const bool stays = l + 1 < batch.last && keeps(l + 1) && !keeps(l);
         outputs[i].push_back(first_only(l) ? nullptr
-                             : stays       ? step.take<T>((long)groups[i].blocks * D * BLOCK)
+                             : stays       ? own()
                              : (l - batch.first) % 2 ? groups[i].x : groups[i].other);
       }
+    }
     float* rows = nullptr;
     if (batch.features) {
       long most = 0;
@@ -357,6 +366,7 @@ struct Encoder {
                 memcpy(first + row_at((long)n, D) + c * BLOCK, gradient + g.texts[n] * D * SIDE + c * SIDE,
                        SIDE * sizeof(float));
           }
+          if (l > lowest && l > batch.first && reads_input(l)) layer(l - 1).output(g, saved[i][l - 1], saved[i][l], s);
           layer(l).backward(g, first, saved[i][l], l > lowest, s);
         }
     });

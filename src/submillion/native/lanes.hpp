@@ -26,6 +26,7 @@ typedef float lanes_any __attribute__((vector_size(64), aligned(4)));
 ALWAYS lanes all(float value) { return value - lanes{}; }
 ALWAYS lanes load(const float* from) { return *(const lanes_any*)from; }
 ALWAYS void store(float* to, lanes value) { *(lanes_any*)to = value; }
+ALWAYS void stream(float* to, lanes value) { _mm512_stream_ps(to, (__m512)value); }
 // a where the mask's lane holds, b elsewhere.
 template <class Mask>
 ALWAYS lanes either(Mask mask, lanes a, lanes b) {
@@ -43,6 +44,10 @@ ALWAYS lanes load(const float* from) { return {(floats)_mm256_loadu_ps(from), (f
 ALWAYS void store(float* to, lanes value) {
   _mm256_storeu_ps(to, (__m256)value.low);
   _mm256_storeu_ps(to + 8, (__m256)value.high);
+}
+ALWAYS void stream(float* to, lanes value) {
+  _mm256_stream_ps(to, (__m256)value.low);
+  _mm256_stream_ps(to + 8, (__m256)value.high);
 }
 ALWAYS lanes either(ilanes mask, lanes a, lanes b) { return {mask.low ? a.low : b.low, mask.high ? a.high : b.high}; }
 ALWAYS float sum(lanes value) {
@@ -75,6 +80,10 @@ ALWAYS void store(T* to, lanes value) {
 ALWAYS void store_row(T* to, lanes low, lanes high) {
   _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
 }
+// What is read again only after much else: past the caches, whose lines it would push out.
+ALWAYS void stream_row(T* to, lanes low, lanes high) {
+  _mm512_stream_si512((__m512i*)to, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+}
 ALWAYS void load_row(const T* from, lanes& low, lanes& high) {
   __m512i row = _mm512_loadu_si512(from);
   low = (lanes)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(row)), 16);
@@ -84,6 +93,7 @@ ALWAYS void load_row(const T* from, lanes& low, lanes& high) {
 typedef float T;
 
 ALWAYS void store_row(T* to, lanes low, lanes high) { store(to, low), store(to + 16, high); }
+ALWAYS void stream_row(T* to, lanes low, lanes high) { stream(to, low), stream(to + 16, high); }
 #endif
 ALWAYS void load_row(const float* from, lanes& low, lanes& high) { low = load(from), high = load(from + 16); }
 #ifdef SM_BF16

@@ -24,6 +24,7 @@ struct Weights {
 // Some whole texts laid end to end, padded to blocks; nothing outside a group touches it but the weights.
 struct Group {
   int blocks, first_blocks;             // of all rows; of the texts' first rows alone
+  bool half, first_half;                // whether the last of them holds 16 rows at most
   std::vector<int> texts, starts, lengths;
   uint64_t *ids, *first_ids;            // text << 16 | position of each row
   T *x, *other;                         // states that need not be kept, in turn
@@ -109,6 +110,7 @@ struct Layer {
     T* context = saved && saved->context ? saved->context : s.context;
     auto u = [&](int target) { return saved && lora[target].on() ? saved->u[target] : s.u[target]; };
     const int blocks = first_only ? g.first_blocks : g.blocks;
+    const bool half = first_only ? g.first_half : g.half;
     const uint64_t* ids = first_only ? g.first_ids : g.ids;
     const T* mine = x;
     T* q = qkv;
@@ -120,8 +122,8 @@ struct Layer {
     low_rank(QUERY, mine, blocks, ids, u(QUERY), s);
     low_rank(KEY, x, g.blocks, g.ids, u(KEY), s);
     low_rank(VALUE, x, g.blocks, g.ids, u(VALUE), s);
-    auto project = [&](const T* from, int count, T* out, int chunks, int n0, int n1) {
-      products<true>({from, (long)D * BLOCK}, count, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true,
+    auto project = [&](const T* from, int count, bool half, T* out, int chunks, int n0, int n1) {
+      products<true>({from, (long)D * BLOCK, half}, count, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true,
                      w.out.forward, [&](int n) { return extra(n / D, u(n / D), n % D); },
                      [&](int m, int n) { return out + ((long)m * chunks + n) * BLOCK; },
                      [&](int m, int n, const float* sum, int i0, int i1) {
@@ -132,10 +134,10 @@ struct Layer {
                      });
     };
     if (first_only) {
-      project(mine, blocks, q, D, 0, D);
-      project(x, g.blocks, qkv, 3 * D, D, 3 * D);
+      project(mine, blocks, half, q, D, 0, D);
+      project(x, g.blocks, g.half, qkv, 3 * D, D, 3 * D);
     } else {
-      project(x, g.blocks, qkv, 3 * D, 0, 3 * D);
+      project(x, g.blocks, half, qkv, 3 * D, 0, 3 * D);
     }
     Dropout drop = dropout(model.attention_dropout, ATTENTION);
     const long stride = first_only ? g.first_blocks * SIDE : g.rows();
@@ -150,17 +152,17 @@ struct Layer {
       clear_first_padding(g, context, D);
     else
       clear_padding(g, context, D);
-    after_attention(blocks, ids, context, mine, to, features, saved, u, s);
+    after_attention(blocks, half, ids, context, mine, to, features, saved, u, s);
   }
 
   template <class U>
-  void after_attention(int blocks, const uint64_t* ids, const T* context, const T* x, T* to, float* features,
+  void after_attention(int blocks, bool half, const uint64_t* ids, const T* context, const T* x, T* to, float* features,
                        Saved* saved, U&& u, Scratch& s) const {
     const int D = model.hidden, F = model.inner;
     low_rank(OUT, context, blocks, ids, u(OUT), s);
     Dropout drop = dropout(model.hidden_dropout, ATTENTION_OUT);
     const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
-    products<true>({context, (long)D * BLOCK}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
+    products<true>({context, (long)D * BLOCK, half}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
                    true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); },
                    [&](int m, int n) { return x + ((long)m * D + n) * BLOCK; },
                    [&](int m, int n, float* sum, int i0, int i1) {
@@ -181,24 +183,24 @@ struct Layer {
     const int wide = all_at_once ? F : (F < PIECE ? F : +PIECE);
     for (int c = 0; c < F; c += piece) {
       int some = F - c < piece ? F - c : piece;
-      products<true>({x1, (long)D * BLOCK}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+      products<true>({x1, (long)D * BLOCK, half}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
                      w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); },
-                     [&](int m, int n) { return saved ? saved->slope + ((long)m * F + n) * BLOCK : nullptr; },
+                     [](int, int) { return nullptr; },
                      [&](int m, int n, const float* sum, int i0, int i1) {
                        lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
                        T* block = act + ((long)m * wide + n - c) * BLOCK;
                        T* slope = saved ? saved->slope + ((long)m * F + n) * BLOCK : nullptr;
+                       lanes y0, y1, d0, d1;
                        for (int i = i0; i < i1; i++) {
-                         lanes y0, y1, d0, d1;
                          gelu(load(sum + i * SIDE) + b0, y0, d0);
                          gelu(load(sum + i * SIDE + 16) + b1, y1, d1);
                          store_row(block + i * SIDE, y0, y1);
-                         if (slope) store_row(slope + i * SIDE, d0, d1);
+                         if (slope) stream_row(slope + i * SIDE, d0, d1);
                        }
                      });
       if (all_at_once) low_rank(DOWN, act, blocks, ids, u(DOWN), s);
       Right down{w.down.forward + (long)c * BLOCK, (long)F * BLOCK};
-      products<true>({act, (long)wide * BLOCK}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
+      products<true>({act, (long)wide * BLOCK, half}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
                      c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); },
                      [&](int m, int n) { return x1 + ((long)m * D + n) * BLOCK; },
                      [&](int m, int n, float* sum, int i0, int i1) {
@@ -212,13 +214,22 @@ struct Layer {
     }
   }
 
+  // The layer's output once more, as the next one's input: kept, it would take a tenth of what a step keeps.
+  void output(const Group& g, const Saved& saved, Saved& next, Scratch& s) const {
+    for (int m = 0; m < g.blocks; m++) {
+      const long at = (long)m * model.hidden * BLOCK;
+      norm_output(saved.normed2 + at, model.hidden, w.norm2_g, w.norm2_b, s.x1 + at);
+    }
+    next.x = s.x1;
+  }
+
   // gradient: of the layer's output, float32 [blocks][hidden] (in the last layer [first_blocks], `first_gradient`);
   // becomes that of its input where `lower` is set; the adapters' gradients go to `saved`.
   void backward(const Group& g, float* first_gradient, Saved& saved, bool lower, Scratch& s) const {
     const int D = model.hidden, blocks = first_only ? g.first_blocks : g.blocks;
     const uint64_t* ids = first_only ? g.first_ids : g.ids;
     T *dz = s.residual, *dcontext = s.context, *dqkv = s.qkv;
-    before_attention(blocks, ids, first_only ? first_gradient : g.gradient, saved, dz, dcontext, s);
+    before_attention(blocks, first_only ? g.first_half : g.half, ids, first_only ? first_gradient : g.gradient, saved, dz, dcontext, s);
     const bool want[3] = {lower || lora[QUERY].on(), lower || lora[KEY].on(), lower || lora[VALUE].on()};
     Dropout drop = dropout(model.attention_dropout, ATTENTION);
     T *q = first_only ? saved.first_q : saved.qkv, *dq = first_only ? s.first_q : dqkv;
@@ -245,13 +256,13 @@ struct Layer {
     }
     if (!lower) return;
     // The input's gradient: back through the three projections, their adapters, and the residual.
-    auto back = [&](const T* from, long chunks, int count, int n0, int n1, const T* residual, const uint64_t* rows, float* to) {
+    auto back = [&](const T* from, long chunks, int count, bool half, int n0, int n1, const T* residual, const uint64_t* rows, float* to) {
       Right right{w.qkv.backward + (long)n0 * BLOCK, w.qkv.n * BLOCK};
       // A long inner dimension goes in pieces, all panels for each: the left factor's piece stays in the second cache.
       const int inner = n1 - n0, piece = inner > 2 * DEPTH ? +DEPTH : inner;
       for (int c = 0; c < inner; c += piece) {
         int some = inner - c < piece ? inner - c : piece;
-        products<false>({from + (long)c * BLOCK, chunks * BLOCK}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
+        products<false>({from + (long)c * BLOCK, chunks * BLOCK, half}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
                         some, s.wide, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
                         right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(),
                         [&](int m, int n) { return to + ((long)m * D + n) * BLOCK; },
@@ -271,9 +282,9 @@ struct Layer {
           for (int c = 0; c < D; c++) lora_down_backward(lora[t], du[t], m, c, k, to + ((long)m * D + c) * BLOCK, s.low);
       }
     };
-    if (!first_only) return back(dqkv, 3 * D, g.blocks, 0, 3 * D, dz, g.ids, g.gradient);
-    back(dqkv + (long)D * BLOCK, 3 * D, g.blocks, D, 3 * D, nullptr, g.ids, g.gradient);
-    back(dq, D, blocks, 0, D, dz, ids, first_gradient);
+    if (!first_only) return back(dqkv, 3 * D, g.blocks, g.half, 0, 3 * D, dz, g.ids, g.gradient);
+    back(dqkv + (long)D * BLOCK, 3 * D, g.blocks, g.half, D, 3 * D, nullptr, g.ids, g.gradient);
+    back(dq, D, blocks, g.first_half, 0, D, dz, ids, first_gradient);
     for (size_t t = 0; t < g.texts.size(); t++)
       for (int c = 0; c < D; c++) {
         float* at = g.gradient + row_at(g.starts[t], D) + c * BLOCK;
@@ -283,7 +294,7 @@ struct Layer {
   }
 
   // From the output's gradient to that of the context, through the second half of the layer.
-  void before_attention(int blocks, const uint64_t* ids, const float* gradient, Saved& saved, T* dz, T* dcontext,
+  void before_attention(int blocks, bool half, const uint64_t* ids, const float* gradient, Saved& saved, T* dz, T* dcontext,
                         Scratch& s) const {
     const int D = model.hidden, F = model.inner;
     Dropout drop = dropout(model.hidden_dropout, FFN_OUT);
@@ -312,17 +323,17 @@ struct Layer {
       int some = F - c < piece ? F - c : piece;
       const T* next = w.up.backward + (long)c * BLOCK;
       if (lora[DOWN].on())
-        products<false>({s.branch, (long)D * BLOCK}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+        products<false>({s.branch, (long)D * BLOCK, half}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
                         next, NoExtra(), slope_at, [&](int m, int n, float* sum, int, int) {
                           lora_down_backward(lora[DOWN], s.u[DOWN], m, n, kd, sum, s.low);
                           through_gelu(m, n, c, sum, 0, SIDE);
                         });
       else
-        products<true>({s.branch, (long)D * BLOCK}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+        products<true>({s.branch, (long)D * BLOCK, half}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
                        next, NoExtra(), slope_at,
                        [&](int m, int n, float* sum, int i0, int i1) { through_gelu(m, n, c, sum, i0, i1); });
       Right up{w.up.backward + (long)c * BLOCK, (long)F * BLOCK};
-      products<true>({dact, (long)wide * BLOCK}, blocks, up, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
+      products<true>({dact, (long)wide * BLOCK, half}, blocks, up, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
                      c + some == F, w.down.backward, NoExtra(),
                      [&](int m, int n) { return dz + ((long)m * D + n) * BLOCK; }, [&](int m, int n, float* sum, int i0, int i1) {
                        const T* residual = dz + ((long)m * D + n) * BLOCK;
@@ -356,13 +367,13 @@ struct Layer {
       for (int i = i0; i < i1; i++) store_row(block + i * SIDE, load(sum + i * SIDE), load(sum + i * SIDE + 16));
     };
     if (out.on())
-      products<false>({s.branch, (long)D * BLOCK}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
+      products<false>({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
                       w.qkv.backward, NoExtra(), context_at, [&](int m, int n, float* sum, int, int) {
                         lora_down_backward(out, s.u[OUT], m, n, ko, sum, s.low);
                         keep_context(m, n, sum, 0, SIDE);
                       });
     else
-      products<true>({s.branch, (long)D * BLOCK}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
+      products<true>({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
                      w.qkv.backward, NoExtra(), context_at, keep_context);
   }
 

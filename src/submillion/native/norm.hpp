@@ -30,10 +30,22 @@ STAGE void norm_forward(const float* x, int chunks, const float* g, const float*
     for (int i = 0; i < SIDE; i++) {
       long at = (long)c * BLOCK + i * SIDE;
       lanes low = (load(x + at) - mean[i]) * rs[i], high = (load(x + at + 16) - mean[i]) * rs[i];
-      if (normed) store_row(normed + at, low, high);
+      if (normed) stream_row(normed + at, low, high);
       low = low * g0 + b0, high = high * g1 + b1;
       if (y) store_row(y + at, low, high);
       if (rows) store_row(rows + ((long)i * chunks + c) * SIDE, low, high);
+    }
+  }
+}
+
+// y again, from what was normed.
+STAGE void norm_output(const T* normed, int chunks, const float* g, const float* b, T* y) {
+  for (int c = 0; c < chunks; c++) {
+    lanes g0 = load(g + c * SIDE), g1 = load(g + c * SIDE + 16), b0 = load(b + c * SIDE), b1 = load(b + c * SIDE + 16);
+    for (int i = 0; i < SIDE; i++) {
+      lanes low, high;
+      load_row(normed + c * BLOCK + i * SIDE, low, high);
+      store_row(y + c * BLOCK + i * SIDE, low * g0 + b0, high * g1 + b1);
     }
   }
 }

@@ -17,6 +17,12 @@ struct Used {
   int rows = SIDE, columns = SIDE, inner = SIDE;
 };
 
+// More blocks of the inner dimension that lie elsewhere; of the last one `inner` channels count.
+struct Further {
+  const T *left = nullptr, *right = nullptr;
+  int steps = 0, inner = SIDE;
+};
+
 #ifdef SM_AMX
 struct alignas(64) TileConfig {
   uint8_t palette, start, unused[14];
@@ -35,12 +41,49 @@ ALWAYS void begin_products() {
 }
 ALWAYS void end_products() { _tile_release(); }
 
-enum { DEPTH = 12 };  // blocks of the inner dimension at a time: 24 KB of the right factor stay in the first cache
+// Blocks of the inner dimension at a time, and how many of them are to stay in the first cache: 36 of its 48 KB. The
+// right factor's other blocks come from the second cache for every product, which takes less time than to keep the sums
+// there and go twice.
+enum { DEPTH = 24, RESIDENT = 18 };
 
-// STREAM: the left factor is not read again soon and need not push the right one out of the first cache.
-// sum[32][32] (+)= left[k] right[k] over `steps` blocks; `meanwhile(k)` runs beside step k, on the vector units.
-template <bool STREAM = false, class Meanwhile>
-ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead ahead, Meanwhile&& meanwhile) {
+// One block of the inner dimension onto the sum, or onto its upper rows alone. `left_stays`, `right_stays`: whether that
+// factor is read again soon; else it need not push others out of the first cache.
+template <bool HALF>
+ALWAYS void step(const T* left, bool left_stays, const T* right, bool right_stays) {
+  if (right_stays) {
+    _tile_loadd(6, right, 64);
+  } else {
+    _tile_stream_loadd(6, right, 64);
+  }
+  if (left_stays) {
+    _tile_loadd(4, left, 64);
+  } else {
+    _tile_stream_loadd(4, left, 64);
+  }
+  _tile_dpbf16ps(0, 4, 6);
+  if (!HALF) {
+    if (left_stays) {
+      _tile_loadd(5, left + 512, 64);
+    } else {
+      _tile_stream_loadd(5, left + 512, 64);
+    }
+    _tile_dpbf16ps(2, 5, 6);
+  }
+  if (right_stays) {
+    _tile_loadd(7, right + 512, 64);
+  } else {
+    _tile_stream_loadd(7, right + 512, 64);
+  }
+  _tile_dpbf16ps(1, 4, 7);
+  if (!HALF) _tile_dpbf16ps(3, 5, 7);
+}
+
+// STREAM: the left factor is not read again soon.
+// sum[32][32] (+)= left[k] right[k] over `steps` blocks, and further ones of a low rank; `meanwhile(k)` runs beside
+// step k, on the vector units. HALF: the left factor's rows from 16 on are zero, and so are theirs of the sum.
+template <bool STREAM = false, bool HALF = false, class Meanwhile>
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Further further, Ahead ahead,
+                    Meanwhile&& meanwhile) {
   asm volatile("" ::: "memory");  // the tile loads do not tell the compiler that they read memory
   if (first) {
     _tile_zero(0);
@@ -54,30 +97,16 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
     _tile_loadd(3, sum + 528, 128);
   }
   for (int k = 0; k < steps; k++) {
-    _tile_loadd(6, right, 64);
-    if (STREAM) {
-      _tile_stream_loadd(4, left, 64);
-    } else {
-      _tile_loadd(4, left, 64);
-    }
-    _tile_dpbf16ps(0, 4, 6);
-    if (STREAM) {
-      _tile_stream_loadd(5, left + 512, 64);
-    } else {
-      _tile_loadd(5, left + 512, 64);
-    }
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_loadd(7, right + 512, 64);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(3, 5, 7);
+    step<HALF>(left, !STREAM, right, !STREAM || k < RESIDENT);
     left += BLOCK, right += BLOCK;
     meanwhile(k);
     for (int i = 0; i < ahead.lines; i++) _mm_prefetch(ahead.right, _MM_HINT_T1), ahead.right += 64;
-    if (ahead.sum)
+    if (ahead.sum && k * 6 < 64)
       for (int i = 0; i < 6; i++) _mm_prefetch(ahead.sum, _MM_HINT_T0), ahead.sum += 64;
-    if (ahead.block)
+    if (ahead.block && k * 3 < 32)
       for (int i = 0; i < 3; i++) _m_prefetchw((void*)ahead.block), ahead.block += 64;
   }
+  for (int k = 0; k < further.steps; k++) step<HALF>(further.left + k * BLOCK, true, further.right + k * BLOCK, true);
   _tile_stored(0, sum, 128);
   _tile_stored(1, sum + 16, 128);
   _tile_stored(2, sum + 512, 128);
@@ -157,27 +186,6 @@ ALWAYS void some_sums(const T* left, const T* right, int steps, int last, float*
     for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
 }
 
-template <bool STREAM = false, class Meanwhile>
-ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Ahead ahead, Meanwhile&& meanwhile) {
-  for (int part = 0; part < PARTS; part += 2)
-    for (int row = 0; row < SIDE; row += ROWS)
-      some_sums(left, right, steps, SIDE, sum, first, row, part, [&](int k, const T* a) {
-        if (STREAM && part == 0) fetch_rows(row + ROWS < SIDE ? a + ROWS * SIDE : ahead.left + (long)k * BLOCK);
-      });
-  for (int k = 0; k < steps; k++) meanwhile(k);
-}
-#endif
-
-ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first) {
-  product(left, right, steps, sum, first, Ahead(), [](int) {});
-}
-
-#ifdef SM_AMX
-// A product of whole tiles takes as long.
-ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Used) {
-  product(left, right, steps, sum, first);
-}
-#else
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Used used) {
   for (int part = 0; part < PARTS; part += 2) {
     const bool filled = part * WIDTH < used.columns;
@@ -186,12 +194,39 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
       some_sums(left, right, filled ? steps : 0, used.inner, sum, first, row, part, [](int, const T*) {});
   }
 }
+
+template <bool STREAM = false, bool HALF = false, class Meanwhile>
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Further further, Ahead ahead,
+                    Meanwhile&& meanwhile) {
+  const int rows = HALF ? SIDE / 2 : +SIDE;
+  if (HALF && first) memset(sum + rows * SIDE, 0, rows * SIDE * sizeof(float));
+  for (int part = 0; part < PARTS; part += 2)
+    for (int row = 0; row < rows; row += ROWS)
+      some_sums(left, right, steps, SIDE, sum, first, row, part, [&](int k, const T* a) {
+        if (STREAM && part == 0) fetch_rows(row + ROWS < rows ? a + ROWS * SIDE : ahead.left + (long)k * BLOCK);
+      });
+  for (int k = 0; k < steps; k++) meanwhile(k);
+  if (further.steps)
+    product(further.left, further.right, further.steps, sum, false, {rows, SIDE, further.inner});
+}
+#endif
+
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first) {
+  product(left, right, steps, sum, first, Further(), Ahead(), [](int) {});
+}
+
+#ifdef SM_AMX
+// A product of whole tiles takes as long.
+ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Used) {
+  product(left, right, steps, sum, first);
+}
 #endif
 
 // Token blocks: block (m, k) at `at` + m * stride + k * BLOCK.
 struct Left {
   const T* at;
   long stride;
+  bool half = false;  // the last block's rows from 16 on are padding
 };
 // A packed matrix: panel n (32 columns), block k at `at` + n * stride + k * BLOCK.
 struct Right {
@@ -223,35 +258,45 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
   int lines = (int)((BLOCK * sizeof(T) / 64 + blocks - 1) / blocks);
   int waiting_m = -1, waiting_n = 0;
   float* waiting = nullptr;
+  const bool ring = sum_n == 0 && begin && finish && steps <= DEPTH;
+  int turn = 0;
   for (int n = n0; n < n1; n++) {
     Extra extra = also(n);
     const T* panel = right.at + n * right.stride;
     for (int k = 0; k < steps; k += DEPTH) {
       int some = steps - k < DEPTH ? steps - k : +DEPTH;
+      const int slice = (SIDE + some - 1) / some;
       bool complete = finish && k + some == steps;
       const T* coming = k + some < steps ? panel + (long)(k + some) * BLOCK : n + 1 < n1 ? panel + right.stride : next;
       for (int m = 0; m < blocks; m++) {
-        float* sum = sums + m * sum_m + n * sum_n;
+        float* sum = ring ? sums + (turn ^= 1) * BLOCK : sums + m * sum_m + n * sum_n;
         const T* a = left.at + m * left.stride + (long)k * BLOCK;
         bool first = begin && k == 0;
-        const float* after = m + 1 < blocks ? (first ? nullptr : sum + sum_m)
+        const float* after = ring ? nullptr : m + 1 < blocks ? (first ? nullptr : sum + sum_m)
                              : k + some < steps ? sums + n * sum_n
                              : begin || n + 1 == n1 ? nullptr : sums + (n + 1) * sum_n;
         const T* a_next = m + 1 < blocks ? a + left.stride : left.at + (long)(k + some < steps ? k + some : 0) * BLOCK;
         Ahead ahead{(const char*)coming + (long)m * some * lines * 64, lines, a_next, (const char*)after,
                     complete ? (const char*)touch(m, n) : nullptr};
+        Further further;
+        if (complete && extra.left.at)
+          further = {extra.left.at + m * extra.left.stride, extra.right.at + n * extra.right.stride, extra.steps, extra.inner};
+        auto multiply = [&](auto&& meanwhile) {
+          if (left.half && m + 1 == blocks)
+            product<true, true>(a, panel + (long)k * BLOCK, some, sum, first, further, ahead, meanwhile);
+          else
+            product<true>(a, panel + (long)k * BLOCK, some, sum, first, further, ahead, meanwhile);
+        };
         if (BESIDE && waiting) {
-          product<true>(a, panel + (long)k * BLOCK, some, sum, first, ahead, [&](int i) {
-            then(waiting_m, waiting_n, waiting, i * SIDE / some, (i + 1) * SIDE / some);
+          multiply([&](int i) {
+            const int from = i * slice, to = from + slice;
+            if (from < SIDE) then(waiting_m, waiting_n, waiting, from, to < SIDE ? to : +SIDE);
           });
           waiting = nullptr;
         } else {
-          product<true>(a, panel + (long)k * BLOCK, some, sum, first, ahead, [](int) {});
+          multiply([](int) {});
         }
         if (!complete) continue;
-        if (extra.left.at)
-          product(extra.left.at + m * extra.left.stride, extra.right.at + n * extra.right.stride, extra.steps, sum, false,
-                  {SIDE, SIDE, extra.inner});
         if (BESIDE && blocks > 1) {
           waiting = sum, waiting_m = m, waiting_n = n;
         } else {
