@@ -379,6 +379,14 @@ def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: An
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
 
 
+@pytest.mark.parametrize("path", PATHS[:1])
+def test_a_step_takes_more_tokens_where_fewer_layers_are_kept(encoders: Any, path: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("submillion.model.packed.STEP_VALUES", 3 * 64 * 100)
+        for layers, kept in (("all", 3), ("top-1", 1)):
+            assert opened(made(encoders("roberta"), {"layers": layers}), path).step_tokens == 3 * 100 // kept
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_states_at_a_depth_and_a_start_from_them(encoders: Any, path: str) -> None:
     from submillion.model.prefix import PrefixCache

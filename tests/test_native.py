@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, strategies
 
 from submillion import native
 from submillion.environment import cpu_features
@@ -134,3 +136,34 @@ def test_an_install_without_kernels_says_so(monkeypatch: pytest.MonkeyPatch, tmp
     library, reason = native.choose("float32", features=native.PATHS["avx2"].needs)
     assert library is None and "could not be loaded" in reason
     native.load.cache_clear()
+
+
+@given(
+    lengths=strategies.lists(strategies.integers(1, 128), min_size=1, max_size=80),
+    wanted=strategies.integers(1, 9),
+)
+def test_texts_are_shared_among_groups_with_little_padding(lengths: list[int], wanted: int) -> None:
+    count, side = min(wanted, len(lengths)), 16
+    rows = rows_of_groups(lengths, count, side)
+    assert sum(rows) == sum(lengths)
+    assert all(rows)  # an empty group would have no blocks
+    padded = [-(-row // side) * side for row in rows]
+    longest_first = [0] * count
+    for length in sorted(lengths, reverse=True):
+        longest_first[longest_first.index(min(longest_first))] += length
+    assert sum(padded) <= sum(-(-row // side) * side for row in longest_first)
+    assert max(rows) <= sum(lengths) / count + max(lengths) + 2 * side
+
+
+def test_groups_are_exact_where_lengths_allow_it() -> None:
+    # Longest first, each to the emptiest: 60 + 10 and 50 + 20, five blocks of 16 each; 60 + 20 and 50 + 10 take nine.
+    assert sorted(rows_of_groups([60, 50, 20, 10], 2, 16)) == [60, 80]
+
+
+def rows_of_groups(lengths: list[int], count: int, side: int) -> list[int]:
+    of_text, group = np.array(lengths, dtype=np.int64), np.full(len(lengths), -1, dtype=np.int64)
+    library, _ = native.choose("float32")
+    if library is None:
+        pytest.skip("no kernels here")
+    library.group(of_text.ctypes.data, len(lengths), count, side, group.ctypes.data)
+    return [int(of_text[group == number].sum()) for number in range(count)]

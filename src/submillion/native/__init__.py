@@ -129,6 +129,7 @@ class Library:
                 [ctypes.c_double, ctypes.c_uint64, whole, whole, pointer, whole, whole, pointer],
                 ctypes.c_float,
             ),
+            ("sm_group", [pointer, whole, whole, whole, pointer], None),
             ("sm_size_of", [whole], whole),
         ):
             function = getattr(self._lib, name)
@@ -173,6 +174,17 @@ class Library:
                 text << 24 | head << 16 | position.
         """
         return float(self._lib.sm_mask(share, seed, layer, place, rows, count, chunks, to))
+
+    def group(self, lengths: int, texts: int, count: int, side: int, to: int) -> None:
+        """Write each text's group to address `to`, int64 [texts].
+
+        Args:
+            lengths: address of the texts' rows, int64 [texts].
+            texts: how many there are, `count` at least.
+            count: of groups; each gets a text.
+            side: the groups' rows are padded to multiples of it.
+        """
+        self._lib.sm_group(lengths, texts, count, side, to)
 
 
 @cache

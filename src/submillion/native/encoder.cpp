@@ -468,6 +468,12 @@ float sm_mask(double share, uint64_t seed, int64_t layer, int64_t place, const u
     }
   return drop.scale;
 }
+// Each text's group, when texts of these lengths are shared among `count` groups of rows in multiples of `side`.
+void sm_group(const int64_t* lengths, int64_t texts, int64_t count, int64_t side, int64_t* group) {
+  const Grouping g = grouped({lengths, lengths + texts}, count, side);
+  for (size_t i = 0; i < g.texts.size(); i++)
+    for (int text : g.texts[i]) group[text] = (int64_t)i;
+}
 // The size of structure `index` of this interface, in the order above: what a caller's must be.
 int64_t sm_size_of(int64_t index) {
   const size_t sizes[] = {sizeof(SmShape), sizeof(SmLayer), sizeof(SmEmbeddings), sizeof(SmAdapter), sizeof(SmBatch)};

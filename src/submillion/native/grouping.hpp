@@ -67,15 +67,14 @@ inline bool exchange(Grouping& g, const std::vector<long>& lengths, const std::v
 inline Grouping grouped(const std::vector<long>& lengths, long count, long side) {
   if (count == 0) return {};
   const long total = std::accumulate(lengths.begin(), lengths.end(), 0l);
-  auto rooms = [&](long blocks) {
+  const Grouping plain = spread(lengths, std::vector<long>(count, total));
+  long most = 0;
+  for (long rows : plain.rows) most += (rows + side - 1) / side;
+  for (long blocks = std::max(count, (total + side - 1) / side); blocks < most; blocks++) {
     std::vector<long> room(count);
     for (long i = 0; i < count; i++) room[i] = (blocks / count + (i < blocks % count)) * side;
-    return room;
-  };
-  for (long blocks = (total + side - 1) / side; blocks < total / side + count; blocks++) {
-    const std::vector<long> room = rooms(blocks);
     Grouping g = spread(lengths, room);
     if (exchange(g, lengths, room)) return g;
   }
-  return spread(lengths, std::vector<long>(count, total));
+  return plain;
 }
