@@ -97,8 +97,10 @@ def parts(encoder: Encoder, text: Text, size: int) -> list[Part]:
             # Forward A x and B u; backward the gradients of u, A, B and, above the lowest layer's input, x.
             passes = 2 if target in ("query", "key", "value") and layer == lowest else 3
             found["adapters"] += 2 * own * text.rank * (passes * inputs + 3 * outputs)
-        # The layer's input, query, key, value, two normed states, the slope of GELU; and what adapters need besides.
-        numbers = text.length * (width + 2 * width) + rows * (width + 2 * width + inner)
+        # Query, key, value, two normed states, the slope of GELU, and of the lowest layer the input, which the others
+        # compute again; and what adapters need besides.
+        numbers = text.length * 2 * width + rows * (width + 2 * width + inner)
+        numbers += text.length * width if layer == lowest else 0
         numbers += rows * sum(encoder.width(name)[0] for name in text.targets if name in TARGETS[3:])
         kept += 2 * size * numbers
     passes = 2 * text.adapted

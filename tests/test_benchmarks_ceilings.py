@@ -65,8 +65,9 @@ def test_of_the_last_layer_only_the_first_token_goes_on():
     wide = {part.name: part for part in parts(encoder, text, 4)}
     assert wide["waiting states"].bytes == 2 * found["waiting states"].bytes
     assert found["frozen weights"].bytes == pytest.approx(12 * 2 * 12 * 768**2 * 2 * 53 / 512)
-    # Ten hidden sizes a token and layer, written and read; of the last one most are the first token's alone.
-    assert found["waiting states"].bytes == 2 * 2 * 768 * (11 * 53 * 10 + 53 * 3 + 7)
+    # Nine hidden sizes a token and layer, and the lowest one's input, written and read; of the last layer most are the
+    # first token's alone.
+    assert found["waiting states"].bytes == 2 * 2 * 768 * (11 * 53 * 9 + 53 + 53 * 2 + 7)
 
 
 def test_the_table_sets_limits_and_speed_beside_the_count(folder, tmp_path, capsys):
