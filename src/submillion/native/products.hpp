@@ -78,9 +78,10 @@ ALWAYS void step(const T* left, bool left_stays, const T* right, bool right_stay
   if (!HALF) _tile_dpbf16ps(3, 5, 7);
 }
 
-// STREAM: the left factor is not read again soon.
-// sum[32][32] (+)= left[k] right[k] over `steps` blocks, and further ones of a low rank; `meanwhile(k)` runs beside
-// step k, on the vector units. HALF: the left factor's rows from 16 on are zero, and so are theirs of the sum.
+// sum[32][32] (+)= left[k] right[k] over `steps` blocks, and over the further ones of a low rank; `meanwhile(k)` runs
+// beside step k, on the vector units.
+//
+// STREAM: the left factor is not read again soon. HALF: its rows from 16 on are padding, of which the sum has zeros.
 template <bool STREAM = false, bool HALF = false, class Meanwhile>
 ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool first, Further further, Ahead ahead,
                     Meanwhile&& meanwhile) {
@@ -251,7 +252,8 @@ struct NoExtra {
 // rows; where it needs the product unit itself it runs alone.
 //
 // sums: where block (m, n) is summed: sums + m * sum_m + n * sum_n. begin: whether the sums start at zero;
-// finish: whether this call completes them.
+// finish: whether this call completes them. Sums that nobody asks for later (sum_n = 0) and that one go completes take
+// turns in two blocks, which stay in the first cache.
 template <bool BESIDE, class Also, class Touch, class Then>
 STAGE void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
                      long sum_n, bool begin, bool finish, const T* next, Also&& also, Touch&& touch, Then&& then) {
