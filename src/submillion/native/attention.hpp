@@ -73,17 +73,18 @@ ALWAYS lanes score(const float* row, const Heads& h, const float* bias, long que
   return value;
 }
 
-// context = dropout(softmax(scores)) V (Vaswani et al. 2017, arXiv:1706.03762, eq. 1) for one text.
+// context = dropout(softmax(scores)) V (Vaswani et al. 2017, arXiv:1706.03762, eq. 1) for heads [first, first + heads)
+// of one text; q, k and v begin with the first of these, context with that of all.
 //
 // keys: a dropout row key is mixed from the text's rows: ids of (text, head, query). log_sums: per head and query the
 // log of the softmax's denominator, [heads][stride], or null.
-STAGE void attention_forward(const Heads& h, Slice q, Slice k, Slice v, Slice context, const Dropout& drop,
-                              uint64_t text, float* log_sums, long stride, const AttentionScratch& s) {
+STAGE void attention_forward(const Heads& h, int first, int heads, Slice q, Slice k, Slice v, Slice context,
+                              const Dropout& drop, uint64_t text, float* log_sums, long stride, const AttentionScratch& s) {
   const long keys = (k.count + 31) / 32, queries = (q.count + 31) / 32;
-  for (int head = 0; head < h.heads; head++) {
-    gather(q, head, h.wide, s.q);
-    gather(k, head, h.wide, s.k);
-    gather(v, head, h.wide, s.v);
+  for (int head = first; head < first + heads; head++) {
+    gather(q, head - first, h.wide, s.q);
+    gather(k, head - first, h.wide, s.k);
+    gather(v, head - first, h.wide, s.v);
     factors_over_channels(s.k, keys, h.wide, s.a);
     factors_over_rows(s.v, keys, h.wide, s.b);
     const float* bias = h.bias ? h.bias + head * (2 * h.reach - 1) : nullptr;

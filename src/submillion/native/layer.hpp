@@ -1,5 +1,7 @@
 // One post-norm layer (BERT, RoBERTa, MPNet) over one group of texts, forward and backward, without leaving the cache.
 #pragma once
+#include <algorithm>
+
 #include "activation.hpp"
 #include "attention.hpp"
 #include "lora.hpp"
@@ -53,6 +55,7 @@ struct Scratch {
 };
 
 enum { PIECE = 12 };  // blocks of the inner channels at a time: their activations stay in the second cache
+enum { HEADS_WIDE = 4 };  // blocks of channels of the heads that attention takes at a time, for the same reason
 
 struct Layer {
   const Model& model;
@@ -103,55 +106,80 @@ struct Layer {
     }
   }
 
+  // Panels [n0, n1) of the projections to queries, keys and values: panel n of block m goes to `to` + m * chunks + n - at,
+  // in blocks, and to its place in `kept`, unless that is null.
+  struct Projected {
+    T* to;
+    long chunks, at;
+    T* kept;
+  };
+  template <class U>
+  void project(const T* x, int blocks, bool half, int n0, int n1, Projected out, const T* next, U&& u, Scratch& s) const {
+    const int D = model.hidden;
+    products<true>({x, (long)D * BLOCK, half}, blocks, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true, next,
+                   [&](int n) { return extra(n / D, u(n / D), n % D); }, [](int, int) { return nullptr; },
+                   [&](int m, int n, const float* sum, int i0, int i1) {
+                     lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
+                     T* block = out.to + (m * out.chunks + n - out.at) * BLOCK;
+                     T* kept = out.kept ? out.kept + ((long)m * 3 * D + n) * BLOCK : nullptr;
+                     for (int i = i0; i < i1; i++) {
+                       lanes low = load(sum + i * SIDE) + b0, high = load(sum + i * SIDE + 16) + b1;
+                       store_row(block + i * SIDE, low, high);
+                       if (kept) stream_row(kept + i * SIDE, low, high);
+                     }
+                   });
+  }
+
   // x: [blocks][hidden]. to: the layer's output, or, in the last layer, features: float32 [first_blocks * 32][channels].
   void forward(const Group& g, const T* x, T* to, float* features, Saved* saved, Scratch& s) const {
     const int D = model.hidden;
-    T* qkv = saved ? saved->qkv : s.qkv;
     T* context = saved && saved->context ? saved->context : s.context;
     auto u = [&](int target) { return saved && lora[target].on() ? saved->u[target] : s.u[target]; };
     const int blocks = first_only ? g.first_blocks : g.blocks;
     const bool half = first_only ? g.first_half : g.half;
     const uint64_t* ids = first_only ? g.first_ids : g.ids;
     const T* mine = x;
-    T* q = qkv;
     if (first_only) {
       T* first = saved ? saved->first_x : s.first_x;
       take_first(g, x, first);
-      mine = first, q = saved ? saved->first_q : s.first_q;
+      mine = first;
     }
     low_rank(QUERY, mine, blocks, ids, u(QUERY), s);
     low_rank(KEY, x, g.blocks, g.ids, u(KEY), s);
     low_rank(VALUE, x, g.blocks, g.ids, u(VALUE), s);
-    auto project = [&](const T* from, int count, bool half, T* out, int chunks, int n0, int n1) {
-      products<true>({from, (long)D * BLOCK, half}, count, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true,
-                     w.out.forward, [&](int n) { return extra(n / D, u(n / D), n % D); },
-                     [&](int m, int n) { return out + ((long)m * chunks + n) * BLOCK; },
-                     [&](int m, int n, const float* sum, int i0, int i1) {
-                       lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
-                       T* block = out + ((long)m * chunks + n) * BLOCK;
-                       for (int i = i0; i < i1; i++)
-                         store_row(block + i * SIDE, load(sum + i * SIDE) + b0, load(sum + i * SIDE + 16) + b1);
-                     });
+    const Dropout drop = dropout(model.attention_dropout, ATTENTION);
+    auto attend = [&](size_t t, int head, int heads, Slice q, Slice k, Slice v) {
+      attention_forward(model.head, head, heads, q, k, v, {context, D, 0, q.row, q.count}, drop, (uint64_t)g.texts[t],
+                        saved ? saved->log_sums + q.row : nullptr, (long)blocks * SIDE, s.attention);
     };
     if (first_only) {
-      project(mine, blocks, half, q, D, 0, D);
-      project(x, g.blocks, g.half, qkv, 3 * D, D, 3 * D);
-    } else {
-      project(x, g.blocks, half, qkv, 3 * D, 0, 3 * D);
-    }
-    Dropout drop = dropout(model.attention_dropout, ATTENTION);
-    const long stride = first_only ? g.first_blocks * SIDE : g.rows();
-    for (size_t t = 0; t < g.texts.size(); t++) {
-      long start = g.starts[t], length = g.lengths[t], row = first_only ? (long)t : start;
-      Slice mine{q, first_only ? D : 3 * D, 0, row, first_only ? 1 : length};
-      Slice k{qkv, 3 * D, D, start, length}, v{qkv, 3 * D, 2 * D, start, length};
-      attention_forward(model.head, mine, k, v, {context, D, 0, row, mine.count}, drop, (uint64_t)g.texts[t],
-                        saved ? saved->log_sums + row : nullptr, stride, s.attention);
-    }
-    if (first_only)
+      T *q = saved ? saved->first_q : s.first_q, *qkv = saved ? saved->qkv : s.qkv;
+      project(mine, blocks, half, 0, D, {q, D, 0, nullptr}, w.qkv.forward + (long)D * D * BLOCK, u, s);
+      project(x, g.blocks, g.half, D, 3 * D, {qkv, 3 * D, 0, nullptr}, w.out.forward, u, s);
+      for (size_t t = 0; t < g.texts.size(); t++) {
+        Slice k{qkv, 3 * D, D, g.starts[t], g.lengths[t]}, v = k;
+        v.chunk = 2 * D;
+        attend(t, 0, model.heads, {q, D, 0, (long)t, 1}, k, v);
+      }
       clear_first_padding(g, context, D);
-    else
+    } else {
+      // Some heads at a time: what they project is still in the second cache when attention reads it.
+      const int wide = model.head.wide, together = wide < HEADS_WIDE ? HEADS_WIDE / wide : 1;
+      for (int head = 0; head < model.heads; head += together) {
+        const int heads = std::min(together, model.heads - head), c = heads * wide;
+        for (int t = QUERY; t <= VALUE; t++) {
+          const int n0 = t * D + head * wide, n1 = n0 + c, after = t < VALUE ? n0 + D : head * wide + c;
+          const T* next = n1 < 3 * D ? w.qkv.forward + (long)after * D * BLOCK : w.out.forward;
+          project(x, blocks, half, n0, n1, {s.qkv, 3 * c, n0 - t * c, saved ? saved->qkv : nullptr}, next, u, s);
+        }
+        for (size_t t = 0; t < g.texts.size(); t++) {
+          Slice q{s.qkv, 3 * c, 0, g.starts[t], g.lengths[t]}, k = q, v = q;
+          k.chunk = c, v.chunk = 2 * c;
+          attend(t, head, heads, q, k, v);
+        }
+      }
       clear_padding(g, context, D);
+    }
     after_attention(blocks, half, ids, context, mine, to, features, saved, u, s);
   }
 
@@ -189,7 +217,7 @@ struct Layer {
                      [&](int m, int n, const float* sum, int i0, int i1) {
                        lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
                        T* block = act + ((long)m * wide + n - c) * BLOCK;
-                       T* slope = saved ? saved->slope + ((long)m * F + n) * BLOCK : nullptr;
+                       T* slope = saved ? saved->slope + ((long)n * blocks + m) * BLOCK : nullptr;
                        lanes y0, y1, d0, d1;
                        for (int i = i0; i < i1; i++) {
                          gelu(load(sum + i * SIDE) + b0, y0, d0);
@@ -309,9 +337,9 @@ struct Layer {
     const bool whole = lora[UP].on();  // its gradients take all inner channels
     const int piece = whole ? F : PIECE, wide = whole ? F : (F < PIECE ? F : +PIECE);
     T* dact = s.act;
-    auto slope_at = [&](int m, int n) { return saved.slope + ((long)m * F + n) * BLOCK; };
+    auto slope_at = [&](int m, int n) { return saved.slope + ((long)n * blocks + m) * BLOCK; };
     auto through_gelu = [&](int m, int n, int c, float* sum, int i0, int i1) {
-      const T* slope = saved.slope + ((long)m * F + n) * BLOCK;
+      const T* slope = saved.slope + ((long)n * blocks + m) * BLOCK;
       T* block = dact + ((long)m * wide + n - c) * BLOCK;
       for (int i = i0; i < i1; i++) {
         lanes d0, d1;

@@ -4,8 +4,7 @@
 
 // What the next products will read, fetched into the caches while this one runs.
 struct Ahead {
-  const char* right = nullptr;  // `lines` lines per step go to the second cache
-  int lines = 0;
+  const char *right = nullptr, *right_end = nullptr;  // goes to the second cache
   const T* left = nullptr;      // the next product's left factor; where it comes from beyond the second cache
   const char* sum = nullptr;    // goes to the first cache
   const char* block = nullptr;  // a block of T that `then` will read or write
@@ -97,11 +96,13 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
     _tile_loadd(2, sum + 512, 128);
     _tile_loadd(3, sum + 528, 128);
   }
+  const int lines = (int)(((ahead.right_end - ahead.right) / 64 + steps - 1) / steps);
   for (int k = 0; k < steps; k++) {
     step<HALF>(left, !STREAM, right, !STREAM || k < RESIDENT);
     left += BLOCK, right += BLOCK;
     meanwhile(k);
-    for (int i = 0; i < ahead.lines; i++) _mm_prefetch(ahead.right, _MM_HINT_T1), ahead.right += 64;
+    for (int i = 0; i < lines && ahead.right < ahead.right_end; i++)
+      _mm_prefetch(ahead.right, _MM_HINT_T1), ahead.right += 64;
     if (ahead.sum && k * 6 < 64)
       for (int i = 0; i < 6; i++) _mm_prefetch(ahead.sum, _MM_HINT_T0), ahead.sum += 64;
     if (ahead.block && k * 3 < 32)
@@ -257,7 +258,6 @@ struct NoExtra {
 template <bool BESIDE, class Also, class Touch, class Then>
 STAGE void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
                      long sum_n, bool begin, bool finish, const T* next, Also&& also, Touch&& touch, Then&& then) {
-  int lines = (int)((BLOCK * sizeof(T) / 64 + blocks - 1) / blocks);
   int waiting_m = -1, waiting_n = 0;
   float* waiting = nullptr;
   const bool ring = sum_n == 0 && begin && finish && steps <= DEPTH;
@@ -269,7 +269,10 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
       int some = steps - k < DEPTH ? steps - k : +DEPTH;
       const int slice = (SIDE + some - 1) / some;
       bool complete = finish && k + some == steps;
-      const T* coming = k + some < steps ? panel + (long)(k + some) * BLOCK : n + 1 < n1 ? panel + right.stride : next;
+      // Each product fetches its share of the blocks of the right factor that follow.
+      const int left_over = steps - k - some, following = left_over == 0 ? some : left_over < DEPTH ? left_over : +DEPTH;
+      const char* coming = (const char*)(left_over ? panel + (long)(k + some) * BLOCK : n + 1 < n1 ? panel + right.stride : next);
+      const long lines = following * (long)(BLOCK * sizeof(T) / 64);
       for (int m = 0; m < blocks; m++) {
         float* sum = ring ? sums + (turn ^= 1) * BLOCK : sums + m * sum_m + n * sum_n;
         const T* a = left.at + m * left.stride + (long)k * BLOCK;
@@ -277,8 +280,8 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
         const float* after = ring ? nullptr : m + 1 < blocks ? (first ? nullptr : sum + sum_m)
                              : k + some < steps ? sums + n * sum_n
                              : begin || n + 1 == n1 ? nullptr : sums + (n + 1) * sum_n;
-        const T* a_next = m + 1 < blocks ? a + left.stride : left.at + (long)(k + some < steps ? k + some : 0) * BLOCK;
-        Ahead ahead{(const char*)coming + (long)m * some * lines * 64, lines, a_next, (const char*)after,
+        const T* a_next = m + 1 < blocks ? a + left.stride : left.at + (long)(left_over ? k + some : 0) * BLOCK;
+        Ahead ahead{coming + lines * m / blocks * 64, coming + lines * (m + 1) / blocks * 64, a_next, (const char*)after,
                     complete ? (const char*)touch(m, n) : nullptr};
         Further further;
         if (complete && extra.left.at)
