@@ -155,6 +155,7 @@ def _prefix(
             precision,
             compute=None if compute is None else timed,
             execution=runs.name,
+            pass_tokens=runs.pass_tokens,
         )
         seconds = time.perf_counter() - began
     if prefix is None:

@@ -64,7 +64,7 @@ def test_of_the_last_layer_only_the_first_token_goes_on():
     assert found["products forward"].flops == 11 * full + last
     wide = {part.name: part for part in parts(encoder, text, 4)}
     assert wide["waiting states"].bytes == 2 * found["waiting states"].bytes
-    assert found["frozen weights"].bytes == pytest.approx(12 * 2 * 12 * 768**2 * 2 * 53 / 512)
+    assert found["frozen weights"].bytes == pytest.approx(12 * 2 * 12 * 768**2 * 2 * 53 / 640)
     # Nine hidden sizes a token and layer, and the lowest one's input, written and read; of the last layer most are the
     # first token's alone.
     assert found["waiting states"].bytes == 2 * 2 * 768 * (11 * 53 * 9 + 53 + 53 * 2 + 7)

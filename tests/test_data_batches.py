@@ -150,6 +150,16 @@ def test_evaluation_takes_the_longest_first_and_every_row_once() -> None:
     assert sequential([], 2) == []
 
 
+def test_batches_of_an_evaluation_are_joined_up_to_so_many_tokens() -> None:
+    def joined(tokens: int | None) -> list[list[int]]:
+        return [batch.tolist() for batch in sequential([3, 9, 5, 9, 2], 2, tokens)]
+
+    assert joined(25) == [[1, 3], [2, 0, 4]]  # 18 and 8 tokens are too many, 8 and 2 are not
+    assert joined(28) == [[1, 3, 2, 0, 4]]
+    assert joined(1) == joined(None) == [[1, 3], [2, 0], [4]]
+    assert sequential([], 2, 10) == []
+
+
 def test_collate_pads_on_the_right_to_the_longest_of_the_batch() -> None:
     batch = collate(row_tokens([2, 1, 4, 3]), [3, 1], pad_id=99)
     assert batch["input_ids"].tolist() == [[3, 3, 3], [1, 99, 99]]

@@ -28,8 +28,13 @@ def open_training(setting: Setting, all_linear: bool = False) -> Opened:
     return Opened(step, batches, [texts.longest, batches[0]], {"tokens_per_text": texts.tokens_per_text})
 
 
-def open_inference(setting: Setting) -> Opened:
-    """Predict texts sorted by length, the adapters merged into the weights."""
+def open_inference(setting: Setting, by_length: bool = False) -> Opened:
+    """Predict with the adapters merged into the weights, each batch padded to its longest text.
+
+    Args:
+        setting: what all variants share.
+        by_length: batches of like length, which few scripts make, instead of the texts as they come.
+    """
     texts = read_texts(setting)
     model = adapted(classifier(setting.encoder)).merge_and_unload().eval()
 
@@ -39,6 +44,5 @@ def open_inference(setting: Setting) -> Opened:
         with torch.inference_mode():
             model(**batch)
 
-    return Opened(
-        step, texts.grouped, [texts.longest, texts.grouped[0]], {"tokens_per_text": texts.tokens_per_text}
-    )
+    batches = texts.grouped if by_length else texts.mixed
+    return Opened(step, batches, [texts.longest, batches[0]], {"tokens_per_text": texts.tokens_per_text})

@@ -205,7 +205,7 @@ class TrainRecipe(Section):
     """Tokens per forward pass and process, padding not counted, instead of a number of texts; a batch then holds
     as many texts as fit, at least one and at most 8 times batch_size. null takes batch_size texts."""
     eval_batch_size: Annotated[int, Field(ge=1)] = 64
-    """Texts per forward pass in evaluation."""
+    """Texts per forward pass in evaluation, at least: the packed execution, which pads nothing, joins batches."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
     """Peak learning rate."""
     lora_plus_ratio: Annotated[float, Field(gt=0)] = 1.0

@@ -109,14 +109,31 @@ def pieces(rows: np.ndarray, lengths: np.ndarray, most: int | None) -> list[np.n
     return [rows[places == place] for place in np.unique(places)]
 
 
-def sequential(lengths: Sequence[int] | np.ndarray, batch_size: int) -> list[np.ndarray]:
+def sequential(
+    lengths: Sequence[int] | np.ndarray, batch_size: int, tokens: int | None = None
+) -> list[np.ndarray]:
     """Return batches for evaluation: every row once, the longest texts first, hardly any padding.
 
     Args:
         lengths: tokens per text [N].
         batch_size: rows per batch.
+        tokens: consecutive batches are joined as long as they hold no more of them together; None joins none.
     """
-    return _cut(_longest_first(np.asarray(lengths, dtype=np.int64)), batch_size)
+    sizes = np.asarray(lengths, dtype=np.int64)
+    batches = _cut(_longest_first(sizes), batch_size)
+    if tokens is None:
+        return batches
+    joined: list[list[np.ndarray]] = []
+    held = 0
+    for batch in batches:
+        mine = int(sizes[batch].sum())
+        if joined and held + mine <= tokens:
+            joined[-1].append(batch)
+            held += mine
+        else:
+            joined.append([batch])
+            held = mine
+    return [np.concatenate(some) for some in joined]
 
 
 def collate(tokens: Tokens, rows: Sequence[int] | np.ndarray, pad_id: int) -> dict[str, torch.Tensor]:

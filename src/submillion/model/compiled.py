@@ -37,6 +37,7 @@ class Compiled:
 
     name = "compiled"
     step_tokens = None
+    pass_tokens = None
 
     def __init__(
         self, classifier: Classifier, reference: Reference, backend: str | Callable[..., Any] = "inductor"

@@ -38,6 +38,11 @@ class Execution(Protocol):
         """Tokens that one forward and backward pass shall have at most; None where any number will do."""
         ...
 
+    @property
+    def pass_tokens(self) -> int | None:
+        """Tokens up to which batches are joined where nothing is trained; None where that gains nothing."""
+        ...
+
     def logits(
         self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: PrefixCache | None = None
     ) -> Tensor:
@@ -60,6 +65,7 @@ class Reference:
 
     name = "reference"
     step_tokens = None
+    pass_tokens = None
 
     def __init__(self, classifier: Classifier, precision: Precision, compiled: bool = False) -> None:
         """Take a classifier that is on its device; `compiled` makes masks as compiled layers want them."""
@@ -155,6 +161,7 @@ def cached_prefix(
         available=psutil.virtual_memory().available // processes,
         compute=execution.states_of(tokens),
         execution=execution.name,
+        pass_tokens=execution.pass_tokens,
     )
 
 

@@ -36,7 +36,7 @@ def predict_logits(
 
     Args:
         tokens: N tokenized texts.
-        batch_size: texts per forward pass; batches hold texts of like length.
+        batch_size: texts per forward pass, or more where the execution joins batches; they are of like length.
         precision: as `precision.choose` gave it.
         prefix: the cached hidden states of these tokens, if there are any.
         progress: True draws a bar on stderr; a callable is called with the rows done since the last call.
@@ -51,7 +51,7 @@ def predict_logits(
     # Fetched at the end: an accelerator would be waited for after every batch.
     found: list[tuple[np.ndarray, torch.Tensor]] = []
     with evaluating(classifier), advancing(progress, len(lengths), "predicting") as advance:
-        for rows in sequential(lengths, batch_size):
+        for rows in sequential(lengths, batch_size, run.pass_tokens):
             with torch.inference_mode():
                 found.append((rows, run.logits(tokens, rows, prefix=prefix)))
             advance(len(rows))

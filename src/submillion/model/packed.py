@@ -30,14 +30,15 @@ NORMS = {
 }
 MATRICES = ("q", "k", "v", "out", "up", "down")  # in the kernels' order
 BLOCK = 32  # channels of a block; the kernels know no smaller piece
-# Token rows that go through a layer together: their activations stay in the second cache. At D = 768 groups of
-# 352 to 512 rows ran alike, more than 576 slower.
-GROUP_CHANNELS = 512 * 768
-# Tokens x layers x channels of a forward and backward pass in training: 1,536 tokens of all layers of roberta-base.
+# Token rows that go through a layer together, at most: the more there are, the less often weights come from memory,
+# and up to here their activations stay in the second cache.
+GROUP_CHANNELS = 640 * 768
+# Tokens x layers x channels of a forward and backward pass in training: 1,792 tokens of all layers of roberta-base.
 # What is kept for the backward pass grows with them (some 14 kB per token and layer there, in bfloat16). A pass of
 # 4,096 tokens is as fast as any.
-STEP_VALUES = 1536 * 12 * 768
+STEP_VALUES = 1792 * 12 * 768
 MOST_STEP_TOKENS = 4096
+PASS_TOKENS = 16384  # of a pass that keeps nothing; it fills groups better than one batch does
 
 
 def group_rows(hidden: int) -> int:
@@ -174,6 +175,11 @@ class Packed:
         """See `Execution.step_tokens`."""
         kept = len(self._layers) - self._classifier.prefix_depth
         return min(MOST_STEP_TOKENS, STEP_VALUES // (max(kept, 1) * self._config.hidden_size))
+
+    @property
+    def pass_tokens(self) -> int:
+        """See `Execution.pass_tokens`."""
+        return PASS_TOKENS
 
     def logits(
         self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: PrefixCache | None = None

@@ -68,6 +68,7 @@ class PackedSdpa:
 
     name = "packed-sdpa"
     step_tokens = None
+    pass_tokens = None
 
     def __init__(self, classifier: Classifier, precision: Precision) -> None:
         """Prepare; the classifier is one that `unsupported` has no word against, and on its device."""

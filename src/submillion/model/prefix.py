@@ -100,6 +100,7 @@ class PrefixCache:
         available: int | None = None,
         compute: Compute | None = None,
         execution: str = "reference",
+        pass_tokens: int | None = None,
     ) -> PrefixCache | None:
         """Run the layers below the lowest adapted one over all texts, without dropout, or find what did.
 
@@ -110,6 +111,7 @@ class PrefixCache:
             available: free memory in bytes; None asks the machine.
             compute: runs the layers on a batch; None takes the modules of transformers.
             execution: what `compute` is called; states are shared among runs of the same one only.
+            pass_tokens: tokens up to which batches are joined.
 
         Returns:
             The cache, or None where there is nothing to cache, the encoder cannot start at a layer of its
@@ -143,7 +145,7 @@ class PrefixCache:
                 torch.no_grad(),
                 advancing(progress, len(lengths), "running the frozen layers") as advance,
             ):
-                for rows in sequential(lengths, batch_size):
+                for rows in sequential(lengths, batch_size, pass_tokens):
                     put(tokens.offsets[rows], lengths[rows], run(rows).to("cpu", dtype))
                     advance(len(rows))
 
