@@ -54,6 +54,7 @@ def tiny_config(
     vocab: int = 64,
     dropout: float = 0.1,
     longest: int = 64,
+    heads: int = 2,
 ) -> dict[str, Any]:
     """Return the config.json of a tiny encoder; inputs up to `longest` tokens.
 
@@ -64,13 +65,13 @@ def tiny_config(
     ids = {"pad_token_id": special.index("pad_token")}
     common = {"model_type": model_type, "vocab_size": vocab, "initializer_range": 0.2, **ids}
     if model_type == "distilbert":
-        sizes = {"dim": hidden, "n_layers": layers, "n_heads": 2, "hidden_dim": 2 * hidden}
+        sizes = {"dim": hidden, "n_layers": layers, "n_heads": heads, "hidden_dim": 2 * hidden}
         rest = {"max_position_embeddings": longest, "dropout": dropout, "attention_dropout": dropout}
         return common | sizes | rest | {"seq_classif_dropout": dropout}
     sizes = {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
-        "num_attention_heads": 2,
+        "num_attention_heads": heads,
         "intermediate_size": 2 * hidden,
         "max_position_embeddings": longest + 2 if model_type in ROBERTA_LIKE else longest,
     }
@@ -107,6 +108,7 @@ def tiny_encoder(
     seed: int = 0,
     dropout: float = 0.1,
     longest: int = 64,
+    heads: int = 2,
 ) -> Path:
     """Write config.json, model.safetensors (no classification head) and the tokenizer's files into `folder`.
 
@@ -117,13 +119,14 @@ def tiny_encoder(
         seed: of the random weights.
         dropout: of hidden states, attention and head.
         longest: tokens that it has positions for.
+        heads: of attention.
     """
     import torch
     import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     vocab = _write_tokenizer(folder, family, words)
-    values = tiny_config(family, layers, hidden, vocab, dropout, longest)
+    values = tiny_config(family, layers, hidden, vocab, dropout, longest, heads)
     config = transformers.AutoConfig.for_model(**values)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
