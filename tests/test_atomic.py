@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from submillion.atomic import atomic_dir, atomic_file
+from submillion.atomic import ABANDONED_S, atomic_dir, atomic_file, forget_abandoned
 from submillion.errors import SubmillionError
 
 
@@ -34,3 +36,19 @@ def test_an_error_inside_the_write_keeps_the_old_file(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise KeyError
     assert target.read_text() == "old"
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
+    day = time.time() - ABANDONED_S
+    made = {".a.x1": day - 60, ".b.x2": day + 3600, ".c.lock": day - 60, "d": day - 60}
+    for name, written in made.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "file").touch()
+        os.utime(folder, (written, written))
+    file = tmp_path / ".e.x3"
+    file.touch()
+    os.utime(file, (day - 60, day - 60))
+    forget_abandoned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".b.x2", ".c.lock", "d"}
+    forget_abandoned(tmp_path / "absent")

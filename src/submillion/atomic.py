@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from submillion.errors import SubmillionError
+
+ABANDONED_S = 24 * 3600.0  # what is temporary and was not written to for so long is of a killed process
 
 
 @contextmanager
@@ -58,6 +61,21 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def forget_abandoned(folder: Path) -> None:
+    """Delete what killed processes left of `atomic_file` and `atomic_dir` in a folder that holds nothing else hidden.
+
+    Lock files stay. What cannot be deleted stays too.
+    """
+    for path in folder.glob(".*"):
+        with suppress(OSError):
+            if path.suffix == ".lock" or time.time() - path.stat().st_mtime < ABANDONED_S:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def refused(target: Path, error: OSError) -> SubmillionError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from submillion.assess.resample import LEVEL
+from submillion.assess.significance import unshown
 
 MEASURES = ("accuracy", "macro_f1")
 
@@ -83,12 +84,11 @@ def sentence(pair: dict[str, Any], comparisons: int) -> str:
         )
     if not pair["only_a"] + pair["only_b"]:
         return f"{who}: right and wrong on the same rows; no difference shown: {limits}"
-    several = f" once {comparisons} comparisons are counted" if of["p"] < 1 - LEVEL else ""
     needed = pair["rows_needed"]
     size = (
         f"; {_size(of)} would take some {_round(needed):,} rows to be shown at 80 % power" if needed else ""
     )
-    return f"{who}: no difference shown{several}: {limits} (p {of['p_holm']:.2g}){size}"
+    return f"{who}: {unshown(of['p'], comparisons)}: {limits} (p {of['p_holm']:.2g}){size}"
 
 
 def sentence_over_seeds(entry: dict[str, Any]) -> str:

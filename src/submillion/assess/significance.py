@@ -184,6 +184,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def unshown(p: float, comparisons: int) -> str:
+    """Say that no difference is shown, and that the number of comparisons is why where one alone would show it.
+
+    Args:
+        p: of this comparison alone.
+        comparisons: that are made together.
+    """
+    several = f" once {comparisons} comparisons are counted" if p < 1 - LEVEL else ""
+    return f"no difference shown{several}"
+
+
 def scores(
     cells: np.ndarray, counts: np.ndarray, names: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from submillion import notices
-from submillion.atomic import atomic_dir
+from submillion.atomic import atomic_dir, forget_abandoned
 from submillion.errors import SubmillionError
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def write(folder: Path, chunks: Iterable[Arrays]) -> Arrays | None:
             place / LENGTHS, lengths=found[0], full_lengths=found[1], sha256=_sha256(digest.digest(), *found)
         )
 
+    forget_abandoned(folder.parent)
     try:
         atomic_dir(folder, fill)
     except SubmillionError as error:

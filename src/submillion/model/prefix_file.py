@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from submillion import notices
-from submillion.atomic import atomic_file
+from submillion.atomic import atomic_file, forget_abandoned
 from submillion.errors import SubmillionError
 from submillion.sources.store import cache_root
 
@@ -28,7 +27,6 @@ LIMIT = 20 * 10**9  # bytes that all files together may take; beyond it the leas
 DISK_SHARE = 0.5  # of the free disk that one file may take; the rest is for runs
 CHUNK = 64 * 2**20  # bytes under one checksum
 PAGE = 4096  # the states start at a multiple of it, so that a mapping of them is aligned
-ABANDONED_S = 24 * 3600.0  # a temporary file that nobody has written to for so long is of a killed process
 
 Put = Callable[[np.ndarray, np.ndarray, torch.Tensor], None]
 """Takes starts and lengths, in tokens, of the texts whose states [tokens, D] are given end to end."""
@@ -213,14 +211,12 @@ def _checksums(data: np.ndarray) -> list[str]:
 
 def _prune(folder: Path, most: int) -> None:
     """Delete the files least recently used until the rest takes at most `most` bytes."""
+    forget_abandoned(folder)
     found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in folder.glob("*.states"):
         with contextlib.suppress(OSError):
             stat = path.stat()
-            if path.suffix == ".states":
-                found.append((stat.st_mtime, stat.st_size, path))
-            elif path.suffix != ".lock" and time.time() - stat.st_mtime > ABANDONED_S:
-                path.unlink()
+            found.append((stat.st_mtime, stat.st_size, path))
     total = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if total <= most:

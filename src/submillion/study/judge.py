@@ -9,7 +9,7 @@ from typing import Any
 
 from submillion.assess.resample import LEVEL
 from submillion.assess.seeds import seeds_needed, spread
-from submillion.assess.significance import holm
+from submillion.assess.significance import holm, unshown
 from submillion.rundir import RunDir
 from submillion.study.grid import BASE, Cell, Grid
 
@@ -202,8 +202,7 @@ def _worded(entry: Mapping[str, Any], comparisons: int) -> str:
     span = f"{low:+.2f} to {high:+.2f} points, {entry['seeds']} seeds"
     if entry["shown"]:
         return f"{'better' if difference > 0 else 'worse'} by {abs(difference):.2f} points ({span})."
-    several = f" once {comparisons} comparisons are counted" if entry["p"] < 1 - LEVEL else ""
-    return f"no difference shown{several} ({span})."
+    return f"{unshown(entry['p'], comparisons)} ({span})."
 
 
 def _effect_title(entry: Mapping[str, Any]) -> str:
