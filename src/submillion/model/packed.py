@@ -38,7 +38,8 @@ GROUP_CHANNELS = 640 * 768
 # 4,096 tokens is as fast as any.
 STEP_VALUES = 1792 * 12 * 768
 MOST_STEP_TOKENS = 4096
-PASS_TOKENS = 8192  # of a pass that keeps nothing: fills groups better than one batch, ends soon on a slow machine
+# Tokens of a pass that keeps nothing: more would fill groups no better, and on a slow machine it is to end soon.
+PASS_TOKENS = 8192
 
 
 def group_rows(hidden: int) -> int:
