@@ -40,7 +40,7 @@ def test_an_error_inside_the_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
     day = time.time() - ABANDONED_S
-    made = {".a.x1": day - 60, ".b.x2": day + 3600, ".c.lock": day - 60, "d": day - 60}
+    made = {".a.x1": day - 60, ".b.x2": day + 3600, ".c.lock": day - 60, "d": day - 60, ".mine.x4": day - 60}
     for name, written in made.items():
         folder = tmp_path / name
         folder.mkdir()
@@ -49,6 +49,6 @@ def test_what_killed_processes_left_goes_after_a_day(tmp_path: Path) -> None:
     file = tmp_path / ".e.x3"
     file.touch()
     os.utime(file, (day - 60, day - 60))
-    forget_abandoned(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".b.x2", ".c.lock", "d"}
-    forget_abandoned(tmp_path / "absent")
+    forget_abandoned(tmp_path, "[a-e]")
+    assert {path.name for path in tmp_path.iterdir()} == {".b.x2", ".c.lock", "d", ".mine.x4"}
+    forget_abandoned(tmp_path / "absent", "*")

@@ -63,12 +63,16 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def forget_abandoned(folder: Path) -> None:
-    """Delete what killed processes left of `atomic_file` and `atomic_dir` in a folder that holds nothing else hidden.
+def forget_abandoned(folder: Path, targets: str) -> None:
+    """Delete what killed processes left in a folder of `atomic_file` and `atomic_dir`.
 
     Lock files stay. What cannot be deleted stays too.
+
+    Args:
+        folder: may be absent.
+        targets: pattern of the names of what was to be written.
     """
-    for path in folder.glob(".*"):
+    for path in folder.glob(f".{targets}.*"):
         with suppress(OSError):
             if path.suffix == ".lock" or time.time() - path.stat().st_mtime < ABANDONED_S:
                 continue

@@ -90,7 +90,7 @@ def write(folder: Path, chunks: Iterable[Arrays]) -> Arrays | None:
             place / LENGTHS, lengths=found[0], full_lengths=found[1], sha256=_sha256(digest.digest(), *found)
         )
 
-    forget_abandoned(folder.parent)
+    forget_abandoned(folder.parent, "[0-9a-f]" * len(folder.name))
     try:
         atomic_dir(folder, fill)
     except SubmillionError as error:

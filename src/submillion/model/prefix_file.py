@@ -211,7 +211,7 @@ def _checksums(data: np.ndarray) -> list[str]:
 
 def _prune(folder: Path, most: int) -> None:
     """Delete the files least recently used until the rest takes at most `most` bytes."""
-    forget_abandoned(folder)
+    forget_abandoned(folder, "*.states")
     found = []
     for path in folder.glob("*.states"):
         with contextlib.suppress(OSError):
