@@ -123,17 +123,9 @@ def sequential(
     batches = _cut(_longest_first(sizes), batch_size)
     if tokens is None:
         return batches
-    joined: list[list[np.ndarray]] = []
-    held = 0
-    for batch in batches:
-        mine = int(sizes[batch].sum())
-        if joined and held + mine <= tokens:
-            joined[-1].append(batch)
-            held += mine
-        else:
-            joined.append([batch])
-            held = mine
-    return [np.concatenate(some) for some in joined]
+    held = np.array([sizes[batch].sum() for batch in batches], dtype=np.int64)
+    joined = _cut_by_tokens(np.arange(len(batches)), held, tokens, len(batches))
+    return [np.concatenate([batches[number] for number in some]) for some in joined]
 
 
 def collate(tokens: Tokens, rows: Sequence[int] | np.ndarray, pad_id: int) -> dict[str, torch.Tensor]:
