@@ -106,13 +106,14 @@ struct Layer {
     }
   }
 
-  // Panels [n0, n1) of the projections to queries, keys and values: panel n of block m goes to `to` + m * chunks + n - at,
-  // in blocks, and to its place in `kept`, unless that is null.
+  // Where projected panels go: panel n of block m to `to` + m * chunks + n - at, in blocks, and to its place in `kept`,
+  // unless that is null.
   struct Projected {
     T* to;
     long chunks, at;
     T* kept;
   };
+  // Panels [n0, n1) of the projections to queries, keys and values, one after the other.
   template <class U>
   void project(const T* x, int blocks, bool half, int n0, int n1, Projected out, const T* next, U&& u, Scratch& s) const {
     const int D = model.hidden;
@@ -339,7 +340,7 @@ struct Layer {
     T* dact = s.act;
     auto slope_at = [&](int m, int n) { return saved.slope + ((long)n * blocks + m) * BLOCK; };
     auto through_gelu = [&](int m, int n, int c, float* sum, int i0, int i1) {
-      const T* slope = saved.slope + ((long)n * blocks + m) * BLOCK;
+      const T* slope = slope_at(m, n);
       T* block = dact + ((long)m * wide + n - c) * BLOCK;
       for (int i = i0; i < i1; i++) {
         lanes d0, d1;

@@ -268,17 +268,20 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
     for (int k = 0; k < steps; k += DEPTH) {
       int some = steps - k < DEPTH ? steps - k : +DEPTH;
       const int slice = (SIDE + some - 1) / some;
-      bool complete = finish && k + some == steps;
+      const int left_over = steps - k - some;
+      bool complete = finish && !left_over;
       // Each product fetches its share of the blocks of the right factor that follow.
-      const int left_over = steps - k - some, following = left_over == 0 ? some : left_over < DEPTH ? left_over : +DEPTH;
-      const char* coming = (const char*)(left_over ? panel + (long)(k + some) * BLOCK : n + 1 < n1 ? panel + right.stride : next);
+      const int following = !left_over ? some : left_over < DEPTH ? left_over : +DEPTH;
+      const char* coming = (const char*)(left_over    ? panel + (long)(k + some) * BLOCK
+                                         : n + 1 < n1 ? panel + right.stride
+                                                      : next);
       const long lines = following * (long)(BLOCK * sizeof(T) / 64);
       for (int m = 0; m < blocks; m++) {
         float* sum = ring ? sums + (turn ^= 1) * BLOCK : sums + m * sum_m + n * sum_n;
         const T* a = left.at + m * left.stride + (long)k * BLOCK;
         bool first = begin && k == 0;
         const float* after = ring ? nullptr : m + 1 < blocks ? (first ? nullptr : sum + sum_m)
-                             : k + some < steps ? sums + n * sum_n
+                             : left_over ? sums + n * sum_n
                              : begin || n + 1 == n1 ? nullptr : sums + (n + 1) * sum_n;
         const T* a_next = m + 1 < blocks ? a + left.stride : left.at + (long)(left_over ? k + some : 0) * BLOCK;
         Ahead ahead{coming + lines * m / blocks * 64, coming + lines * (m + 1) / blocks * 64, a_next, (const char*)after,
