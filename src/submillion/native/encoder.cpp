@@ -191,7 +191,7 @@ struct Encoder {
       for (T*& u : s.u) u = blocks(rows * ranks);
       s.room = blocks(rows * (1 + ranks));
       s.wide = floats(rows * D), s.sums = floats(std::max<long>(rows, 2)), s.low = floats(ranks);
-      s.keys = room.take<uint64_t>(rows * SIDE), s.other_keys = room.take<uint64_t>(rows * SIDE);
+      s.keys = room.take<uint64_t>(3 * rows * SIDE), s.other_keys = room.take<uint64_t>(rows * SIDE);
       AttentionScratch& a = s.attention;
       for (T** each : {&a.q, &a.k, &a.v, &a.out, &a.a, &a.b, &a.c}) *each = blocks(head);
       for (T** each : {&a.p, &a.ps, &a.pt, &a.pst}) *each = blocks(side * side);

@@ -54,7 +54,12 @@ struct Scratch {
   AttentionScratch attention;
 };
 
-enum { PIECE = 12 };  // blocks of the inner channels at a time: their activations stay in the second cache
+// Blocks of the inner channels at a time: their activations stay in the second cache.
+#ifdef SM_AMX
+enum { PIECE = 16 };
+#else
+enum { PIECE = 12 };
+#endif
 enum { HEADS_WIDE = 4 };  // blocks of channels of the heads that attention takes at a time, for the same reason
 
 struct Layer {
@@ -118,7 +123,7 @@ struct Layer {
   void project(const T* x, int blocks, bool half, int n0, int n1, Projected out, const T* next, U&& u, Scratch& s) const {
     const int D = model.hidden;
     products<true>({x, (long)D * BLOCK, half}, blocks, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true, next,
-                   [&](int n) { return extra(n / D, u(n / D), n % D); }, [](int, int) { return nullptr; },
+                   [&](int n) { return extra(n / D, u(n / D), n % D); }, NoTouch(),
                    [&](int m, int n, const float* sum, int i0, int i1) {
                      lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
                      T* block = out.to + (m * out.chunks + n - out.at) * BLOCK;
@@ -192,8 +197,7 @@ struct Layer {
     Dropout drop = dropout(model.hidden_dropout, ATTENTION_OUT);
     const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
     products<true>({context, (long)D * BLOCK, half}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
-                   true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); },
-                   [&](int m, int n) { return x + ((long)m * D + n) * BLOCK; },
+                   true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); }, NoTouch(),
                    [&](int m, int n, float* sum, int i0, int i1) {
                      add_residual(sum, w.out_bias, x + ((long)m * D + n) * BLOCK, drop, k1 + m * SIDE, n, i0, i1);
                    });
@@ -213,8 +217,7 @@ struct Layer {
     for (int c = 0; c < F; c += piece) {
       int some = F - c < piece ? F - c : piece;
       products<true>({x1, (long)D * BLOCK, half}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
-                     w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); },
-                     [](int, int) { return nullptr; },
+                     w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); }, NoTouch(),
                      [&](int m, int n, const float* sum, int i0, int i1) {
                        lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
                        T* block = act + ((long)m * wide + n - c) * BLOCK;
@@ -230,8 +233,7 @@ struct Layer {
       if (all_at_once) low_rank(DOWN, act, blocks, ids, u(DOWN), s);
       Right down{w.down.forward + (long)c * BLOCK, (long)F * BLOCK};
       products<true>({act, (long)wide * BLOCK, half}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
-                     c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); },
-                     [&](int m, int n) { return x1 + ((long)m * D + n) * BLOCK; },
+                     c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); }, NoTouch(),
                      [&](int m, int n, float* sum, int i0, int i1) {
                        add_residual(sum, w.down_bias, x1 + ((long)m * D + n) * BLOCK, drop, k2 + m * SIDE, n, i0, i1);
                      });
@@ -289,12 +291,14 @@ struct Layer {
       Right right{w.qkv.backward + (long)n0 * BLOCK, w.qkv.n * BLOCK};
       // A long inner dimension goes in pieces, all panels for each: the left factor's piece stays in the second cache.
       const int inner = n1 - n0, piece = inner > 2 * DEPTH ? +DEPTH : inner;
+      const uint64_t* k[3];
+      for (int t = n0 / D; t < n1 / D; t++)
+        if (lora[t].on()) k[t] = keys(lora[t].drop, rows, count, s.keys + (long)t * g.rows());
       for (int c = 0; c < inner; c += piece) {
         int some = inner - c < piece ? inner - c : piece;
         products<false>({from + (long)c * BLOCK, chunks * BLOCK, half}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
                         some, s.wide, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
-                        right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(),
-                        [&](int m, int n) { return to + ((long)m * D + n) * BLOCK; },
+                        right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(), NoTouch(),
                         [&](int m, int n, float* sum, int, int) {
                           long at = ((long)m * D + n) * BLOCK;
                           for (int i = 0; i < SIDE; i++) {
@@ -302,13 +306,9 @@ struct Layer {
                             if (residual) load_row(residual + at + i * SIDE, r0, r1), low += r0, high += r1;
                             store_row(to + at + i * SIDE, low, high);
                           }
+                          for (int t = n0 / D; t < n1 / D; t++)
+                            if (lora[t].on()) lora_down_backward(lora[t], du[t], m, n, k[t], to + at, s.low);
                         });
-      }
-      for (int t = n0 / D; t < n1 / D; t++) {
-        if (!lora[t].on()) continue;
-        const uint64_t* k = keys(lora[t].drop, rows, count, s.keys);
-        for (int m = 0; m < count; m++)
-          for (int c = 0; c < D; c++) lora_down_backward(lora[t], du[t], m, c, k, to + ((long)m * D + c) * BLOCK, s.low);
       }
     };
     if (!first_only) return back(dqkv, 3 * D, g.blocks, g.half, 0, 3 * D, dz, g.ids, g.gradient);
@@ -363,8 +363,8 @@ struct Layer {
                        [&](int m, int n, float* sum, int i0, int i1) { through_gelu(m, n, c, sum, i0, i1); });
       Right up{w.up.backward + (long)c * BLOCK, (long)F * BLOCK};
       products<true>({dact, (long)wide * BLOCK, half}, blocks, up, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
-                     c + some == F, w.down.backward, NoExtra(),
-                     [&](int m, int n) { return dz + ((long)m * D + n) * BLOCK; }, [&](int m, int n, float* sum, int i0, int i1) {
+                     c + some == F, w.down.backward, NoExtra(), NoTouch(),
+                     [&](int m, int n, float* sum, int i0, int i1) {
                        const T* residual = dz + ((long)m * D + n) * BLOCK;
                        for (int i = i0; i < i1; i++) {
                          lanes r0, r1;
@@ -390,20 +390,19 @@ struct Layer {
     const Lora& out = lora[OUT];
     if (out.on()) gradients(OUT, saved.context, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[OUT], s);
     const uint64_t* ko = out.on() ? keys(out.drop, ids, blocks, s.keys) : nullptr;
-    auto context_at = [&](int m, int n) { return dcontext + ((long)m * D + n) * BLOCK; };
     auto keep_context = [&](int m, int n, const float* sum, int i0, int i1) {
       T* block = dcontext + ((long)m * D + n) * BLOCK;
       for (int i = i0; i < i1; i++) store_row(block + i * SIDE, load(sum + i * SIDE), load(sum + i * SIDE + 16));
     };
     if (out.on())
       products<false>({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
-                      w.qkv.backward, NoExtra(), context_at, [&](int m, int n, float* sum, int, int) {
+                      w.qkv.backward, NoExtra(), NoTouch(), [&](int m, int n, float* sum, int, int) {
                         lora_down_backward(out, s.u[OUT], m, n, ko, sum, s.low);
                         keep_context(m, n, sum, 0, SIDE);
                       });
     else
       products<true>({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
-                     w.qkv.backward, NoExtra(), context_at, keep_context);
+                     w.qkv.backward, NoExtra(), NoTouch(), keep_context);
   }
 
   // du = dy B of an adapter, and the gradients of its A and B for this group.
