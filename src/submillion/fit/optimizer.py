@@ -87,8 +87,10 @@ class FlatAdamW:
     def step(self, learning_rate: float) -> torch.Tensor:
         """Clip, then update the values; return the norm before clipping (0-dim, not synchronised)."""
         norm = torch.linalg.vector_norm(self.gradients)
-        # As torch.nn.utils.clip_grad_norm_: multiplying by 1 costs less than asking the device for the norm.
-        self.gradients.mul_((self._max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+        # As torch.nn.utils.clip_grad_norm_. On an accelerator multiplying by 1 costs less than asking for the norm.
+        share = (self._max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+        if share.device.type != "cpu" or share != 1.0:
+            self.gradients.mul_(share)
         for group, ratio in zip(self._adamw.param_groups, self._ratios, strict=True):
             group["lr"] = learning_rate * ratio
         self._adamw.step()

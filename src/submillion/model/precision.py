@@ -68,6 +68,7 @@ def choose(wanted: str, features: set[str] | None = None, device_type: str | Non
         chosen = Precision("bfloat16", True, why)
     else:
         chosen = Precision("float32", False, f"{device_type} has no bfloat16 arithmetic in hardware")
+    settle_vector_math()
     notices.say(
         "precision",
         f"precision {chosen.dtype_name}: {chosen.reason}",
@@ -102,6 +103,18 @@ def bf16_features(device_type: str) -> set[str]:
     if device_type != "cpu":
         return set()
     return cpu_features() & set(BF16_FEATURES)
+
+
+def settle_vector_math() -> None:
+    """Let torch's vector functions (tanh, exp, ...) choose their code for this processor, on one thread.
+
+    MKL chooses at the first call. Where two threads make it at the same moment, one of them may compute it by other
+    code, with other last bits: of 25 processes in which tanh of 32 x 768 numbers came first, 5 had other values than
+    at the second call, and none after this. So without it a training is not the same to the last bit every time.
+    """
+    import torch
+
+    torch.zeros(16).tanh()  # too few numbers for a second thread
 
 
 def flush_denormals() -> bool:
