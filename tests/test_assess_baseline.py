@@ -86,6 +86,18 @@ def test_rivals_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None
     assert (more["learnt_from"], more["learnt_rows"]) == (["train", "validation"], 280)
 
 
+def test_models_fitted_side_by_side_are_the_same(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> dict[str, Any]:
+        found = baseline.analyse(a_context(run))["rivals"]["linear"]
+        return {key: value for key, value in found.items() if not key.endswith("_seconds")}
+
+    here = told()
+    answers_here = run.load_predictions("test", rival="linear")["probabilities"]
+    monkeypatch.setattr(baseline, "WORTH_PROCESSES", 0)
+    assert told() == here
+    assert np.array_equal(run.load_predictions("test", rival="linear")["probabilities"], answers_here)
+
+
 def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> None:
     context = a_context(run)
     found = baseline.analyse(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -129,7 +130,9 @@ def test_the_best_adapter_is_left_and_not_the_last(tmp_path: Path) -> None:
     classifier, result, run = fit_stub(tmp_path, recipe=recipe)
     assert result.best_step is not None and result.best_step < result.steps
     tokens, labels = made_texts(40, seed=2)
-    found = scores(predict_logits(classifier, tokens, 64, FLOAT32), torch.tensor(labels).numpy())
+    logits = predict_logits(classifier, tokens, 64, FLOAT32)
+    assert result.best_logits is not None and np.array_equal(result.best_logits, logits)
+    found = scores(logits, torch.tensor(labels).numpy())
     assert found["accuracy"] == result.best_accuracy
     assert found["loss"] == pytest.approx(result.best_loss)
     kept = load_file(checkpoint.best(run) / "adapter_model.safetensors")

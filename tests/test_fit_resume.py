@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -60,6 +61,7 @@ def assert_same(undisturbed: tuple, resumed: tuple) -> None:
     clocks = {"wall_seconds", "train_seconds", "samples_per_second", "tokens_per_second", "peak_memory_mb"}
     facts = [{k: v for k, v in r.to_json().items() if k not in clocks} for r in (result, same)]
     assert facts[0] == facts[1]
+    assert np.array_equal(result.best_logits, same.best_logits)
 
 
 def test_the_undisturbed_run_stops_early(undisturbed: tuple) -> None:

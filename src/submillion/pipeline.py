@@ -267,31 +267,25 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
     from submillion import reporting
     from submillion.assess.context import RunContext
     from submillion.assess.score import assess_run
-    from submillion.model.execution import cached_prefix
-    from submillion.model.infer import predict_probabilities
+    from submillion.model.infer import predict_probabilities, probabilities_of
 
     corpus, run = work.corpus, work.run
     # An interrupted run is scored on validation alone: the test rows are looked at once, when it is finished.
     splits = [corpus.validation]
     if corpus.test is not None and not result.interrupted and not work.trial:
         splits.append(corpus.test)
-    size = work.recipe.train.eval_batch_size
     for split in splits:
-        prefix = None
-        if split is corpus.validation and result.prefix_cached and work.workers.world == 1:
-            with notices.held_back():  # it was said when its states were made
-                prefix = cached_prefix(
-                    opened.classifier, opened.execution, opened.precision, tokens[split.name], size
-                )
-        probabilities = predict_probabilities(
-            opened.classifier,
-            tokens[split.name],
-            size,
-            opened.precision,
-            prefix,
-            progress=not work.quiet,
-            execution=opened.execution,
-        )
+        if split is corpus.validation and result.best_logits is not None:
+            probabilities = probabilities_of(result.best_logits)
+        else:
+            probabilities = predict_probabilities(
+                opened.classifier,
+                tokens[split.name],
+                work.recipe.train.eval_batch_size,
+                opened.precision,
+                progress=not work.quiet,
+                execution=opened.execution,
+            )
         hashes = [split.text_sha256(row) for row in range(len(split))]
         run.save_predictions(split.name, split.ids, hashes, split.labels, probabilities, corpus.label_names)
     metrics = assess_run(run)

@@ -223,6 +223,7 @@ def chosen(
     held_out: tuple[Any, Sequence[int]] | None,
     ladder: Sequence[float],
     fixed: float,
+    processes: int = 1,
 ) -> tuple[Any, dict[str, Any]]:
     """Fit one model for each strength of the ladder and return the one that is best on held-out rows.
 
@@ -230,20 +231,23 @@ def chosen(
         make: returns scikit-learn's model of a strength C.
         learnt: features and labels to fit on.
         held_out: those to choose by; None fits `fixed` alone.
+        processes: in how many to fit; -1 takes as many as the machine runs at a time.
 
     Returns:
         The model, and `strength`: {`C`, `chosen_on` (`validation`, or None for the fixed one), `ladder`:
         [{`C`, `accuracy` (on the held-out rows, None without), `converged`}]}. Of equals the smallest C is taken.
     """
     import numpy as np
-    from sklearn.exceptions import ConvergenceWarning
+    from joblib import Parallel, delayed
 
+    strengths = ladder if held_out else [fixed]
+    # Processes, not threads, which would share the generator that a fit draws from. The largest takes longest, so it
+    # begins first.
+    fitted = Parallel(n_jobs=processes)(
+        delayed(_fitted)(make(strength), *learnt) for strength in sorted(strengths, reverse=True)
+    )
     tried = []
-    for strength in ladder if held_out else [fixed]:
-        model = make(strength)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # told as `converged`
-            model.fit(*learnt)
+    for strength, model in zip(sorted(strengths), reversed(fitted), strict=True):
         accuracy = float(model.score(*held_out)) if held_out else None
         converged = bool(np.max(model.n_iter_) < model.max_iter)
         tried.append((model, {"C": strength, "accuracy": accuracy, "converged": converged}))
@@ -253,6 +257,14 @@ def chosen(
         "chosen_on": "validation" if held_out else None,
         "ladder": [step for _, step in tried],
     }
+
+
+def _fitted(model: Any, features: Any, labels: Sequence[int]) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told as `converged`
+        return model.fit(features, labels)
 
 
 def _scores(context: RunContext, predicted: np.ndarray) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def save(run: RunDir, tensors: dict[str, Tensor], position: dict[str, Any]) -> N
     """Write the latest state; the one before stands until the new one is whole on disk.
 
     Args:
-        tensors: what the optimizer holds, and the best values.
+        tensors: what the optimizer holds, the best values and their logits.
         position: all else, as JSON values; floats come back exactly.
 
     Raises:

@@ -165,6 +165,7 @@ class Training:
         self.stopping = Stopping(recipe.patience)
         self.window, self.totals = Window(), Totals()
         self.best_values: torch.Tensor | None = None
+        self.best_logits: np.ndarray | None = None
         self.identity: dict[str, Any] = {}
         self.step = 0
         self.evaluated = 0  # the step of the last evaluation
@@ -243,11 +244,13 @@ class Training:
         """Evaluate; keep values and adapter where they are the best so far; log and save."""
         self.window.read(self.totals)
         began = time.perf_counter()
-        found = scores_of_all(self.predict(), self.validation.labels, self.workers)
+        logits = self.predict()
+        found = scores_of_all(logits, self.validation.labels, self.workers)
         best = self.stopping.saw(self.step, self.epoch, **found)
         self.evaluated = self.step
         if best:
             self.best_values = self.stepper.optimizer.values.clone()
+            self.best_logits = logits if self.workers.world == 1 else None
             if self.workers.is_main:
                 atomic_dir(checkpoint.best(self.run), self.classifier.save_adapter)
         seconds = time.perf_counter() - began
@@ -310,6 +313,8 @@ class Training:
             tensors = self.stepper.state()
             if self.best_values is not None:
                 tensors["best_values"] = self.best_values
+            if self.best_logits is not None:
+                tensors["best_logits"] = torch.from_numpy(self.best_logits)
             position = {
                 "identity": self.identity,
                 "step": self.step,
@@ -327,6 +332,8 @@ class Training:
         """Take over a saved state."""
         best = tensors.pop("best_values", None)
         self.best_values = None if best is None else best.to(self.workers.device)
+        logits = tensors.pop("best_logits", None)
+        self.best_logits = None if logits is None else logits.numpy()
         self.stepper.load(tensors)
         self.step, self.evaluated = position["step"], position["evaluated"]
         self.records = position["records"]
@@ -384,6 +391,7 @@ class Training:
             processes=self.workers.world,
             stopped_early=self.stopping.exhausted and self.step < self.total,
             interrupted=self.interrupted,
+            best_logits=self.best_logits,
         )
 
 

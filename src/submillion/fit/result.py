@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,12 @@ class FitResult:
     processes: int
     stopped_early: bool
     interrupted: bool
+    best_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Of the validation texts at `best_step`, float32 [N, C]; None without an evaluation, and where several processes
+    shared the texts."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest's entry `training`."""
-        return asdict(self)
+        """Return the manifest's entry `training`: all but the logits."""
+        values = asdict(self)
+        del values["best_logits"]
+        return values

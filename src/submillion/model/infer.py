@@ -70,8 +70,14 @@ def predict_probabilities(
     progress: Progress = False,
     execution: Execution | None = None,
 ) -> np.ndarray:
-    """Return class probabilities, float32 [N, C]: the softmax of `predict_logits`, taken in float64."""
-    logits = predict_logits(classifier, tokens, batch_size, precision, prefix, progress, execution)
+    """Return class probabilities, float32 [N, C]: `probabilities_of` what `predict_logits` gives."""
+    return probabilities_of(
+        predict_logits(classifier, tokens, batch_size, precision, prefix, progress, execution)
+    )
+
+
+def probabilities_of(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax of logits [N, C], taken in float64, as float32."""
     logits = logits.astype(np.float64)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
