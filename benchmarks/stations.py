@@ -61,7 +61,7 @@ def stations_of(
         ),
         Station("steps", fit["train_seconds"], "manifest"),
         Station("evaluations", evaluations, "history"),
-        Station("predictions for validation, again", written["validation"] - written["adapter"], files),
+        Station("predictions for validation", written["validation"] - written["adapter"], files),
         Station("predictions for test", written["test"] - written["validation"], files),
         Station("metrics", written["metrics"] - written["test"], files),
         Station("analysis", cost, "analysis/*.json"),

@@ -190,7 +190,7 @@ struct Encoder {
       s.first_x = blocks(first * D), s.first_q = blocks(first * D);
       for (T*& u : s.u) u = blocks(rows * ranks);
       s.room = blocks(rows * (1 + ranks));
-      s.wide = floats(rows * D), s.sums = floats(std::max<long>(rows, 2)), s.low = floats(ranks);
+      s.wide = floats(rows * D), s.sums = floats(std::max<long>(rows, 2)), s.low = floats(ranks), s.shares = floats(6);
       s.keys = room.take<uint64_t>(3 * rows * SIDE), s.other_keys = room.take<uint64_t>(rows * SIDE);
       AttentionScratch& a = s.attention;
       for (T** each : {&a.q, &a.k, &a.v, &a.out, &a.a, &a.b, &a.c}) *each = blocks(head);

@@ -49,7 +49,7 @@ struct Saved {
 // Room of one thread for any group of the batch.
 struct Scratch {
   T *qkv, *context, *x1, *act, *branch, *residual, *line, *first_x, *first_q, *u[TARGETS], *room;
-  float *wide, *sums, *low;
+  float *wide, *sums, *low, *shares;
   uint64_t *keys, *other_keys;
   AttentionScratch attention;
 };
@@ -292,23 +292,28 @@ struct Layer {
       // A long inner dimension goes in pieces, all panels for each: the left factor's piece stays in the second cache.
       const int inner = n1 - n0, piece = inner > 2 * DEPTH ? +DEPTH : inner;
       const uint64_t* k[3];
+      auto share_of = [&](int t, int m, int n) { return s.shares + (2l * t + (n * count + m) % 2) * BLOCK; };
       for (int t = n0 / D; t < n1 / D; t++)
         if (lora[t].on()) k[t] = keys(lora[t].drop, rows, count, s.keys + (long)t * g.rows());
       for (int c = 0; c < inner; c += piece) {
         int some = inner - c < piece ? inner - c : piece;
-        products<false>({from + (long)c * BLOCK, chunks * BLOCK, half}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
-                        some, s.wide, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
-                        right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(), NoTouch(),
-                        [&](int m, int n, float* sum, int, int) {
-                          long at = ((long)m * D + n) * BLOCK;
-                          for (int i = 0; i < SIDE; i++) {
-                            lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
-                            if (residual) load_row(residual + at + i * SIDE, r0, r1), low += r0, high += r1;
-                            store_row(to + at + i * SIDE, low, high);
-                          }
-                          for (int t = n0 / D; t < n1 / D; t++)
-                            if (lora[t].on()) lora_down_backward(lora[t], du[t], m, n, k[t], to + at, s.low);
-                        });
+        products<true>({from + (long)c * BLOCK, chunks * BLOCK, half}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
+                       some, to, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
+                       right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(), NoTouch(),
+                       [&](int m, int n, float* sum, int i0, int i1) {
+                         const T* rest = residual ? residual + ((long)m * D + n) * BLOCK : nullptr;
+                         for (int i = i0; i < i1; i++) {
+                           lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
+                           if (rest) load_row(rest + i * SIDE, r0, r1), low += r0, high += r1;
+                           for (int t = n0 / D; t < n1 / D; t++)
+                             if (lora[t].on()) add_share(lora[t], share_of(t, m, n), m, n, i, k[t], low, high);
+                           store_row(sum + i * SIDE, low, high);
+                         }
+                       },
+                       [&](int m, int n) {
+                         for (int t = n0 / D; t < n1 / D; t++)
+                           if (lora[t].on()) lora_share(lora[t], du[t], m, n, share_of(t, m, n));
+                       });
       }
     };
     if (!first_only) return back(dqkv, 3 * D, g.blocks, g.half, 0, 3 * D, dz, g.ids, g.gradient);

@@ -62,17 +62,27 @@ STAGE void lora_up_backward(const Lora& lora, Left dy, int blocks, T* du, float*
     }
 }
 
-// dx += dropout(du A) for block (m, c); dx is float32 and in the cache.
-ALWAYS void lora_down_backward(const Lora& lora, const T* du, int m, int c, const uint64_t* keys, float* dx, float* sums) {
+// du A for block (m, c): float32 [32][32].
+ALWAYS void lora_share(const Lora& lora, const T* du, int m, int c, float* share) {
   const int wide = lora.blocks();
-  product(du + (long)m * wide * BLOCK, lora.a.backward + (long)c * wide * BLOCK, wide, sums, true,
+  product(du + (long)m * wide * BLOCK, lora.a.backward + (long)c * wide * BLOCK, wide, share, true,
           {SIDE, SIDE, lora.last()});
+}
+
+// Adds dropout(share) to row i of block (m, c), given in two halves.
+ALWAYS void add_share(const Lora& lora, const float* share, int m, int c, int i, const uint64_t* keys, lanes& low, lanes& high) {
+  const uint32_t bits = lora.drop.bits(keys[m * SIDE + i], (uint32_t)c);
+  low += keep(load(share + i * SIDE) * lora.drop.scale, bits);
+  high += keep(load(share + i * SIDE + 16) * lora.drop.scale, bits >> 16);
+}
+
+// dx += dropout(du A) for block (m, c); dx is float32 and in the cache.
+ALWAYS void lora_down_backward(const Lora& lora, const T* du, int m, int c, const uint64_t* keys, float* dx, float* share) {
+  lora_share(lora, du, m, c, share);
   for (int i = 0; i < SIDE; i++) {
-    uint32_t bits = lora.drop.bits(keys[m * SIDE + i], (uint32_t)c);
-    for (int half = 0; half < SIDE; half += 16) {
-      float* at = dx + i * SIDE + half;
-      store(at, load(at) + keep(load(sums + i * SIDE + half) * lora.drop.scale, bits >> half));
-    }
+    lanes low = load(dx + i * SIDE), high = load(dx + i * SIDE + 16);
+    add_share(lora, share, m, c, i, keys, low, high);
+    store_row(dx + i * SIDE, low, high);
   }
 }
 

@@ -247,6 +247,10 @@ struct Extra {
 struct NoExtra {
   Extra operator()(int) const { return {}; }
 };
+// No other products of a block's own.
+struct NoTail {
+  void operator()(int, int) const {}
+};
 // What `then` of a block will read is in the cache, or on its way there without being asked for.
 struct NoTouch {
   const T* operator()(int, int) const { return nullptr; }
@@ -256,14 +260,16 @@ struct NoTouch {
 //
 // The order n, k, m keeps DEPTH blocks of the matrix in the first cache while all token blocks pass by; the matrix
 // comes from memory once per group. `then` of one block runs beside the product of the next (BESIDE), in slices of
-// rows; where it needs the product unit itself it runs alone.
+// rows; where it needs the product unit itself it runs alone, or leaves that to `tail(m, n)`, called when block (m, n) is
+// complete: blocks follow each other m by m, so that of what `tail` leaves, two are needed at a time.
 //
 // sums: where block (m, n) is summed: sums + m * sum_m + n * sum_n. begin: whether the sums start at zero;
 // finish: whether this call completes them. Sums that nobody asks for later (sum_n = 0) and that one go completes take
 // turns in two blocks, which stay in the first cache.
-template <bool BESIDE, class Also, class Touch, class Then>
+template <bool BESIDE, class Also, class Touch, class Then, class Tail = NoTail>
 STAGE void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
-                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Touch&& touch, Then&& then) {
+                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Touch&& touch, Then&& then,
+                     Tail&& tail = NoTail()) {
   int waiting_m = -1, waiting_n = 0;
   float* waiting = nullptr;
   const bool ring = sum_n == 0 && begin && finish && steps <= DEPTH;
@@ -311,6 +317,7 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
           multiply([](int) {});
         }
         if (!complete) continue;
+        tail(m, n);
         if (BESIDE && blocks > 1) {
           waiting = sum, waiting_m = m, waiting_n = n;
         } else {
