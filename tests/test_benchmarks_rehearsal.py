@@ -68,7 +68,7 @@ def test_stations_add_up_to_what_the_processes_took(tmp_path):
             "prefix pass, saving of states": 100 - 70 - 15,
             "steps": 70,
             "evaluations": 15,
-            "predictions for validation, again": 4,
+            "predictions for validation": 4,
             "predictions for test": 3,
             "metrics": 1,
             "analysis": 1.25,

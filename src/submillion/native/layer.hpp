@@ -327,8 +327,8 @@ struct Layer {
       }
   }
 
-  // From the output's gradient to that of the context, through the second half of the layer.
-  void before_attention(int blocks, bool half, const uint64_t* ids, const float* gradient, Saved& saved, T* dz, T* dcontext,
+  // From the output's gradient to that of the context, through the second half of the layer; the first is overwritten.
+  void before_attention(int blocks, bool half, const uint64_t* ids, float* gradient, Saved& saved, T* dz, T* dcontext,
                         Scratch& s) const {
     const int D = model.hidden, F = model.inner;
     Dropout drop = dropout(model.hidden_dropout, FFN_OUT);
@@ -367,7 +367,7 @@ struct Layer {
                        next, NoExtra(), slope_at,
                        [&](int m, int n, float* sum, int i0, int i1) { through_gelu(m, n, c, sum, i0, i1); });
       Right up{w.up.backward + (long)c * BLOCK, (long)F * BLOCK};
-      products<true>({dact, (long)wide * BLOCK, half}, blocks, up, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
+      products<true>({dact, (long)wide * BLOCK, half}, blocks, up, 0, D, some, gradient, (long)D * BLOCK, BLOCK, c == 0,
                      c + some == F, w.down.backward, NoExtra(), NoTouch(),
                      [&](int m, int n, float* sum, int i0, int i1) {
                        const T* residual = dz + ((long)m * D + n) * BLOCK;
@@ -383,13 +383,13 @@ struct Layer {
       const uint64_t* k = keys(lora[UP].drop, ids, blocks, s.keys);
       for (int m = 0; m < blocks; m++)
         for (int c = 0; c < D; c++)
-          lora_down_backward(lora[UP], s.u[UP], m, c, k, s.wide + ((long)m * D + c) * BLOCK, s.low);
+          lora_down_backward(lora[UP], s.u[UP], m, c, k, gradient + ((long)m * D + c) * BLOCK, s.low);
     }
     drop = dropout(model.hidden_dropout, ATTENTION_OUT);
     const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
     for (int m = 0; m < blocks; m++) {
       long at = (long)m * D * BLOCK;
-      norm_backward(s.wide + at, D, w.norm1_g, saved.normed1 + at, saved.spread1 + m * SIDE, drop, k1 + m * SIDE, dz + at,
+      norm_backward(gradient + at, D, w.norm1_g, saved.normed1 + at, saved.spread1 + m * SIDE, drop, k1 + m * SIDE, dz + at,
                     s.branch + at);
     }
     const Lora& out = lora[OUT];
