@@ -113,11 +113,10 @@ inline Contender own(Problem& p, const std::string& name, bool whole, int piece)
       const Left from{left + (long)c * BLOCK, (long)deep * BLOCK};
       const Right to{right + (long)c * BLOCK, (long)deep * BLOCK};
       if (whole)
-        products<true>(
+        products(
             from, high, to, 0, wide, some, out, (long)wide * BLOCK, BLOCK, c == 0, last,
             last ? next : to.at + some * BLOCK,
             [&](int n) { return Extra{{low, BLOCK}, {b + (long)n * BLOCK, 0}, 1}; },
-            [&](int m, int n) { return rest + ((long)m * wide + n) * BLOCK; },
             [&](int m, int n, float* sum, int i0, int i1) {
               lanes b0 = load(&p.bias[n * SIDE]), b1 = load(&p.bias[n * SIDE + 16]), r0, r1;
               for (int i = i0; i < i1; i++) {
@@ -126,9 +125,8 @@ inline Contender own(Problem& p, const std::string& name, bool whole, int piece)
               }
             });
       else
-        products<true>(from, high, to, 0, wide, some, out, (long)wide * BLOCK, BLOCK, c == 0, last,
-                       last ? next : to.at + some * BLOCK, NoExtra(), [](int, int) { return (const T*)nullptr; },
-                       [](int, int, float*, int, int) {});
+        products(from, high, to, 0, wide, some, out, (long)wide * BLOCK, BLOCK, c == 0, last,
+                 last ? next : to.at + some * BLOCK, NoExtra(), [](int, int, float*, int, int) {});
     }
     end_products();
   };

@@ -122,18 +122,18 @@ struct Layer {
   template <class U>
   void project(const T* x, int blocks, bool half, int n0, int n1, Projected out, const T* next, U&& u, Scratch& s) const {
     const int D = model.hidden;
-    products<true>({x, (long)D * BLOCK, half}, blocks, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true, next,
-                   [&](int n) { return extra(n / D, u(n / D), n % D); }, NoTouch(),
-                   [&](int m, int n, const float* sum, int i0, int i1) {
-                     lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
-                     T* block = out.to + (m * out.chunks + n - out.at) * BLOCK;
-                     T* kept = out.kept ? out.kept + ((long)m * 3 * D + n) * BLOCK : nullptr;
-                     for (int i = i0; i < i1; i++) {
-                       lanes low = load(sum + i * SIDE) + b0, high = load(sum + i * SIDE + 16) + b1;
-                       store_row(block + i * SIDE, low, high);
-                       if (kept) stream_row(kept + i * SIDE, low, high);
-                     }
-                   });
+    products({x, (long)D * BLOCK, half}, blocks, w.qkv.times_transposed(), n0, n1, D, s.sums, BLOCK, 0, true, true, next,
+             [&](int n) { return extra(n / D, u(n / D), n % D); },
+             [&](int m, int n, const float* sum, int i0, int i1) {
+               lanes b0 = load(w.qkv_bias + n * SIDE), b1 = load(w.qkv_bias + n * SIDE + 16);
+               T* block = out.to + (m * out.chunks + n - out.at) * BLOCK;
+               T* kept = out.kept ? out.kept + ((long)m * 3 * D + n) * BLOCK : nullptr;
+               for (int i = i0; i < i1; i++) {
+                 lanes low = load(sum + i * SIDE) + b0, high = load(sum + i * SIDE + 16) + b1;
+                 store_row(block + i * SIDE, low, high);
+                 if (kept) stream_row(kept + i * SIDE, low, high);
+               }
+             });
   }
 
   // x: [blocks][hidden]. to: the layer's output, or, in the last layer, features: float32 [first_blocks * 32][channels].
@@ -196,11 +196,11 @@ struct Layer {
     low_rank(OUT, context, blocks, ids, u(OUT), s);
     Dropout drop = dropout(model.hidden_dropout, ATTENTION_OUT);
     const uint64_t* k1 = keys(drop, ids, blocks, s.keys);
-    products<true>({context, (long)D * BLOCK, half}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
-                   true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); }, NoTouch(),
-                   [&](int m, int n, float* sum, int i0, int i1) {
-                     add_residual(sum, w.out_bias, x + ((long)m * D + n) * BLOCK, drop, k1 + m * SIDE, n, i0, i1);
-                   });
+    products({context, (long)D * BLOCK, half}, blocks, w.out.times_transposed(), 0, D, D, s.wide, (long)D * BLOCK, BLOCK,
+             true, true, w.up.forward, [&](int n) { return extra(OUT, u(OUT), n); },
+             [&](int m, int n, float* sum, int i0, int i1) {
+               add_residual(sum, w.out_bias, x + ((long)m * D + n) * BLOCK, drop, k1 + m * SIDE, n, i0, i1);
+             });
     T* x1 = saved && saved->x1 ? saved->x1 : s.x1;
     for (int m = 0; m < blocks; m++) {
       long at = (long)m * D * BLOCK;
@@ -216,27 +216,27 @@ struct Layer {
     const int wide = all_at_once ? F : (F < PIECE ? F : +PIECE);
     for (int c = 0; c < F; c += piece) {
       int some = F - c < piece ? F - c : piece;
-      products<true>({x1, (long)D * BLOCK, half}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
-                     w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); }, NoTouch(),
-                     [&](int m, int n, const float* sum, int i0, int i1) {
-                       lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
-                       T* block = act + ((long)m * wide + n - c) * BLOCK;
-                       T* slope = saved ? saved->slope + ((long)n * blocks + m) * BLOCK : nullptr;
-                       lanes y0, y1, d0, d1;
-                       for (int i = i0; i < i1; i++) {
-                         gelu(load(sum + i * SIDE) + b0, y0, d0);
-                         gelu(load(sum + i * SIDE + 16) + b1, y1, d1);
-                         store_row(block + i * SIDE, y0, y1);
-                         if (slope) stream_row(slope + i * SIDE, d0, d1);
-                       }
-                     });
+      products({x1, (long)D * BLOCK, half}, blocks, w.up.times_transposed(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+               w.down.forward + (long)c * BLOCK, [&](int n) { return extra(UP, u(UP), n); },
+               [&](int m, int n, const float* sum, int i0, int i1) {
+                 lanes b0 = load(w.up_bias + n * SIDE), b1 = load(w.up_bias + n * SIDE + 16);
+                 T* block = act + ((long)m * wide + n - c) * BLOCK;
+                 T* slope = saved ? saved->slope + ((long)n * blocks + m) * BLOCK : nullptr;
+                 lanes y0, y1, d0, d1;
+                 for (int i = i0; i < i1; i++) {
+                   gelu(load(sum + i * SIDE) + b0, y0, d0);
+                   gelu(load(sum + i * SIDE + 16) + b1, y1, d1);
+                   store_row(block + i * SIDE, y0, y1);
+                   if (slope) stream_row(slope + i * SIDE, d0, d1);
+                 }
+               });
       if (all_at_once) low_rank(DOWN, act, blocks, ids, u(DOWN), s);
       Right down{w.down.forward + (long)c * BLOCK, (long)F * BLOCK};
-      products<true>({act, (long)wide * BLOCK, half}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
-                     c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); }, NoTouch(),
-                     [&](int m, int n, float* sum, int i0, int i1) {
-                       add_residual(sum, w.down_bias, x1 + ((long)m * D + n) * BLOCK, drop, k2 + m * SIDE, n, i0, i1);
-                     });
+      products({act, (long)wide * BLOCK, half}, blocks, down, 0, D, some, s.wide, (long)D * BLOCK, BLOCK, c == 0,
+               c + some == F, w.up.forward, [&](int n) { return extra(DOWN, u(DOWN), n); },
+               [&](int m, int n, float* sum, int i0, int i1) {
+                 add_residual(sum, w.down_bias, x1 + ((long)m * D + n) * BLOCK, drop, k2 + m * SIDE, n, i0, i1);
+               });
     }
     for (int m = 0; m < blocks; m++) {
       long at = (long)m * D * BLOCK;
@@ -297,23 +297,23 @@ struct Layer {
         if (lora[t].on()) k[t] = keys(lora[t].drop, rows, count, s.keys + (long)t * g.rows());
       for (int c = 0; c < inner; c += piece) {
         int some = inner - c < piece ? inner - c : piece;
-        products<true>({from + (long)c * BLOCK, chunks * BLOCK, half}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
-                       some, to, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
-                       right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(), NoTouch(),
-                       [&](int m, int n, float* sum, int i0, int i1) {
-                         const T* rest = residual ? residual + ((long)m * D + n) * BLOCK : nullptr;
-                         for (int i = i0; i < i1; i++) {
-                           lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
-                           if (rest) load_row(rest + i * SIDE, r0, r1), low += r0, high += r1;
-                           for (int t = n0 / D; t < n1 / D; t++)
-                             if (lora[t].on()) add_share(lora[t], share_of(t, m, n), m, n, i, k[t], low, high);
-                           store_row(sum + i * SIDE, low, high);
-                         }
-                       },
-                       [&](int m, int n) {
-                         for (int t = n0 / D; t < n1 / D; t++)
-                           if (lora[t].on()) lora_share(lora[t], du[t], m, n, share_of(t, m, n));
-                       });
+        products({from + (long)c * BLOCK, chunks * BLOCK, half}, count, {right.at + (long)c * BLOCK, right.stride}, 0, D,
+                 some, to, (long)D * BLOCK, BLOCK, c == 0, c + some == inner,
+                 right.at + (long)(c + some < inner ? c + some : 0) * BLOCK, NoExtra(),
+                 [&](int m, int n, float* sum, int i0, int i1) {
+                   const T* rest = residual ? residual + ((long)m * D + n) * BLOCK : nullptr;
+                   for (int i = i0; i < i1; i++) {
+                     lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), r0, r1;
+                     if (rest) load_row(rest + i * SIDE, r0, r1), low += r0, high += r1;
+                     for (int t = n0 / D; t < n1 / D; t++)
+                       if (lora[t].on()) add_share(lora[t], share_of(t, m, n), m, n, i, k[t], low, high);
+                     store_row(sum + i * SIDE, low, high);
+                   }
+                 },
+                 [&](int m, int n) {
+                   for (int t = n0 / D; t < n1 / D; t++)
+                     if (lora[t].on()) lora_share(lora[t], du[t], m, n, share_of(t, m, n));
+                 });
       }
     };
     if (!first_only) return back(dqkv, 3 * D, g.blocks, g.half, 0, 3 * D, dz, g.ids, g.gradient);
@@ -338,45 +338,43 @@ struct Layer {
       norm_backward(gradient + at, D, w.norm2_g, saved.normed2 + at, saved.spread2 + m * SIDE, drop, k2 + m * SIDE, dz + at,
                     s.branch + at);
     }
-    if (lora[DOWN].on()) gradients(DOWN, saved.act, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[DOWN], s);
-    const uint64_t* kd = lora[DOWN].on() ? keys(lora[DOWN].drop, ids, blocks, s.keys) : nullptr;
+    auto share_of = [&](int m, int n) { return s.shares + (long)((n * blocks + m) % 2) * BLOCK; };
+    const Lora& down = lora[DOWN];
+    if (down.on()) gradients(DOWN, saved.act, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[DOWN], s);
+    const uint64_t* kd = down.on() ? keys(down.drop, ids, blocks, s.keys) : nullptr;
     const bool whole = lora[UP].on();  // its gradients take all inner channels
     const int piece = whole ? F : PIECE, wide = whole ? F : (F < PIECE ? F : +PIECE);
     T* dact = s.act;
     auto slope_at = [&](int m, int n) { return saved.slope + ((long)n * blocks + m) * BLOCK; };
-    auto through_gelu = [&](int m, int n, int c, float* sum, int i0, int i1) {
-      const T* slope = slope_at(m, n);
-      T* block = dact + ((long)m * wide + n - c) * BLOCK;
-      for (int i = i0; i < i1; i++) {
-        lanes d0, d1;
-        load_row(slope + i * SIDE, d0, d1);
-        store_row(block + i * SIDE, load(sum + i * SIDE) * d0, load(sum + i * SIDE + 16) * d1);
-      }
-    };
     for (int c = 0; c < F; c += piece) {
       int some = F - c < piece ? F - c : piece;
-      const T* next = w.up.backward + (long)c * BLOCK;
-      if (lora[DOWN].on())
-        products<false>({s.branch, (long)D * BLOCK, half}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
-                        next, NoExtra(), slope_at, [&](int m, int n, float* sum, int, int) {
-                          lora_down_backward(lora[DOWN], s.u[DOWN], m, n, kd, sum, s.low);
-                          through_gelu(m, n, c, sum, 0, SIDE);
-                        });
-      else
-        products<true>({s.branch, (long)D * BLOCK, half}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
-                       next, NoExtra(), slope_at,
-                       [&](int m, int n, float* sum, int i0, int i1) { through_gelu(m, n, c, sum, i0, i1); });
+      products({s.branch, (long)D * BLOCK, half}, blocks, w.down.times(), c, c + some, D, s.sums, BLOCK, 0, true, true,
+               w.up.backward + (long)c * BLOCK, NoExtra(),
+               [&](int m, int n, const float* sum, int i0, int i1) {
+                 const T* slope = slope_at(m, n);
+                 T* block = dact + ((long)m * wide + n - c) * BLOCK;
+                 for (int i = i0; i < i1; i++) {
+                   lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16), d0, d1;
+                   if (down.on()) add_share(down, share_of(m, n), m, n, i, kd, low, high);
+                   load_row(slope + i * SIDE, d0, d1);
+                   store_row(block + i * SIDE, low * d0, high * d1);
+                 }
+               },
+               [&](int m, int n) {
+                 if (down.on()) lora_share(down, s.u[DOWN], m, n, share_of(m, n));
+               },
+               slope_at);
       Right up{w.up.backward + (long)c * BLOCK, (long)F * BLOCK};
-      products<true>({dact, (long)wide * BLOCK, half}, blocks, up, 0, D, some, gradient, (long)D * BLOCK, BLOCK, c == 0,
-                     c + some == F, w.down.backward, NoExtra(), NoTouch(),
-                     [&](int m, int n, float* sum, int i0, int i1) {
-                       const T* residual = dz + ((long)m * D + n) * BLOCK;
-                       for (int i = i0; i < i1; i++) {
-                         lanes r0, r1;
-                         load_row(residual + i * SIDE, r0, r1);
-                         store_row(sum + i * SIDE, load(sum + i * SIDE) + r0, load(sum + i * SIDE + 16) + r1);
-                       }
-                     });
+      products({dact, (long)wide * BLOCK, half}, blocks, up, 0, D, some, gradient, (long)D * BLOCK, BLOCK, c == 0,
+               c + some == F, w.down.backward, NoExtra(),
+               [&](int m, int n, float* sum, int i0, int i1) {
+                 const T* residual = dz + ((long)m * D + n) * BLOCK;
+                 for (int i = i0; i < i1; i++) {
+                   lanes r0, r1;
+                   load_row(residual + i * SIDE, r0, r1);
+                   store_row(sum + i * SIDE, load(sum + i * SIDE) + r0, load(sum + i * SIDE + 16) + r1);
+                 }
+               });
     }
     if (whole) {
       gradients(UP, saved.x1, {dact, (long)F * BLOCK}, blocks, ids, saved, s.u[UP], s);
@@ -395,19 +393,19 @@ struct Layer {
     const Lora& out = lora[OUT];
     if (out.on()) gradients(OUT, saved.context, {s.branch, (long)D * BLOCK}, blocks, ids, saved, s.u[OUT], s);
     const uint64_t* ko = out.on() ? keys(out.drop, ids, blocks, s.keys) : nullptr;
-    auto keep_context = [&](int m, int n, const float* sum, int i0, int i1) {
-      T* block = dcontext + ((long)m * D + n) * BLOCK;
-      for (int i = i0; i < i1; i++) store_row(block + i * SIDE, load(sum + i * SIDE), load(sum + i * SIDE + 16));
-    };
-    if (out.on())
-      products<false>({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
-                      w.qkv.backward, NoExtra(), NoTouch(), [&](int m, int n, float* sum, int, int) {
-                        lora_down_backward(out, s.u[OUT], m, n, ko, sum, s.low);
-                        keep_context(m, n, sum, 0, SIDE);
-                      });
-    else
-      products<true>({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true,
-                     w.qkv.backward, NoExtra(), NoTouch(), keep_context);
+    products({s.branch, (long)D * BLOCK, half}, blocks, w.out.times(), 0, D, D, s.sums, BLOCK, 0, true, true, w.qkv.backward,
+             NoExtra(),
+             [&](int m, int n, const float* sum, int i0, int i1) {
+               T* block = dcontext + ((long)m * D + n) * BLOCK;
+               for (int i = i0; i < i1; i++) {
+                 lanes low = load(sum + i * SIDE), high = load(sum + i * SIDE + 16);
+                 if (out.on()) add_share(out, share_of(m, n), m, n, i, ko, low, high);
+                 store_row(block + i * SIDE, low, high);
+               }
+             },
+             [&](int m, int n) {
+               if (out.on()) lora_share(out, s.u[OUT], m, n, share_of(m, n));
+             });
   }
 
   // du = dy B of an adapter, and the gradients of its A and B for this group.

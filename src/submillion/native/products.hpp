@@ -7,7 +7,7 @@ struct Ahead {
   const char *right = nullptr, *right_end = nullptr;  // goes to the second cache
   const T* left = nullptr;      // the next product's left factor; where it comes from beyond the second cache
   const char* sum = nullptr;    // goes to the first cache
-  const char* block = nullptr;  // a block of T that `then` will read or write
+  const char* block = nullptr;  // a block of T that `then` will read
 };
 
 // What of a product's blocks holds anything but zeros: a rank fills no whole block. Rows beyond need no sums; columns
@@ -108,7 +108,7 @@ ALWAYS void product(const T* left, const T* right, int steps, float* sum, bool f
     if (ahead.sum && k * 6 < 64)
       for (int i = 0; i < 6; i++) _mm_prefetch(ahead.sum, _MM_HINT_T0), ahead.sum += 64;
     if (ahead.block && k * 3 < 32)
-      for (int i = 0; i < 3; i++) _m_prefetchw((void*)ahead.block), ahead.block += 64;
+      for (int i = 0; i < 3; i++) _mm_prefetch(ahead.block, _MM_HINT_T0), ahead.block += 64;
   }
   for (int k = 0; k < further.steps; k++) step<HALF>(further.left + k * BLOCK, true, further.right + k * BLOCK, true);
   _tile_stored(0, sum, 128);
@@ -259,17 +259,17 @@ struct NoTouch {
 // The sums of panels [n0, n1) for `blocks` token blocks, each handed to `then(m, n, sum, row0, row1)` when complete.
 //
 // The order n, k, m keeps DEPTH blocks of the matrix in the first cache while all token blocks pass by; the matrix
-// comes from memory once per group. `then` of one block runs beside the product of the next (BESIDE), in slices of
-// rows; where it needs the product unit itself it runs alone, or leaves that to `tail(m, n)`, called when block (m, n) is
-// complete: blocks follow each other m by m, so that of what `tail` leaves, two are needed at a time.
+// comes from memory once per group. `then` of one block runs beside the product of the next, in slices of
+// rows. What it needs of the product unit itself `tail(m, n)` does as soon as block (m, n) is complete; blocks follow each
+// other m by m, so that of what `tail` leaves, two are needed at a time. `touch(m, n)`: a block that `then` will read.
 //
 // sums: where block (m, n) is summed: sums + m * sum_m + n * sum_n. begin: whether the sums start at zero;
 // finish: whether this call completes them. Sums that nobody asks for later (sum_n = 0) and that one go completes take
 // turns in two blocks, which stay in the first cache.
-template <bool BESIDE, class Also, class Touch, class Then, class Tail = NoTail>
+template <class Also, class Then, class Tail = NoTail, class Touch = NoTouch>
 STAGE void products(Left left, int blocks, Right right, int n0, int n1, int steps, float* sums, long sum_m,
-                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Touch&& touch, Then&& then,
-                     Tail&& tail = NoTail()) {
+                     long sum_n, bool begin, bool finish, const T* next, Also&& also, Then&& then,
+                     Tail&& tail = NoTail(), Touch&& touch = NoTouch()) {
   int waiting_m = -1, waiting_n = 0;
   float* waiting = nullptr;
   const bool ring = sum_n == 0 && begin && finish && steps <= DEPTH;
@@ -307,7 +307,7 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
           else
             product<true>(a, panel + (long)k * BLOCK, some, sum, first, further, ahead, meanwhile);
         };
-        if (BESIDE && waiting) {
+        if (waiting) {
           multiply([&](int i) {
             const int from = i * slice, to = from + slice;
             if (from < SIDE) then(waiting_m, waiting_n, waiting, from, to < SIDE ? to : +SIDE);
@@ -318,7 +318,7 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
         }
         if (!complete) continue;
         tail(m, n);
-        if (BESIDE && blocks > 1) {
+        if (blocks > 1) {
           waiting = sum, waiting_m = m, waiting_n = n;
         } else {
           then(m, n, sum, 0, SIDE);
@@ -326,5 +326,5 @@ STAGE void products(Left left, int blocks, Right right, int n0, int n1, int step
       }
     }
   }
-  if (BESIDE && waiting) then(waiting_m, waiting_n, waiting, 0, SIDE);
+  if (waiting) then(waiting_m, waiting_n, waiting, 0, SIDE);
 }
