@@ -240,14 +240,14 @@ def chosen(
     import numpy as np
     from joblib import Parallel, delayed
 
-    strengths = ladder if held_out else [fixed]
+    strengths = sorted(ladder if held_out else [fixed])
     # Processes, not threads, which would share the generator that a fit draws from. The largest takes longest, so it
     # begins first.
     fitted = Parallel(n_jobs=processes)(
-        delayed(_fitted)(make(strength), *learnt) for strength in sorted(strengths, reverse=True)
+        delayed(_fitted)(make(strength), *learnt) for strength in reversed(strengths)
     )
     tried = []
-    for strength, model in zip(sorted(strengths), reversed(fitted), strict=True):
+    for strength, model in zip(strengths, reversed(fitted), strict=True):
         accuracy = float(model.score(*held_out)) if held_out else None
         converged = bool(np.max(model.n_iter_) < model.max_iter)
         tried.append((model, {"C": strength, "accuracy": accuracy, "converged": converged}))

@@ -66,13 +66,12 @@ def predict_probabilities(
     tokens: Tokens,
     batch_size: int,
     precision: Precision,
-    prefix: PrefixCache | None = None,
     progress: Progress = False,
     execution: Execution | None = None,
 ) -> np.ndarray:
     """Return class probabilities, float32 [N, C]: `probabilities_of` what `predict_logits` gives."""
     return probabilities_of(
-        predict_logits(classifier, tokens, batch_size, precision, prefix, progress, execution)
+        predict_logits(classifier, tokens, batch_size, precision, progress=progress, execution=execution)
     )
 
 
