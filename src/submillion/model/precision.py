@@ -68,7 +68,7 @@ def choose(wanted: str, features: set[str] | None = None, device_type: str | Non
         chosen = Precision("bfloat16", True, why)
     else:
         chosen = Precision("float32", False, f"{device_type} has no bfloat16 arithmetic in hardware")
-    settle_vector_math()
+    settle_vector_math()  # here, as whatever computes chooses its precision first
     notices.say(
         "precision",
         f"precision {chosen.dtype_name}: {chosen.reason}",
