@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from submillion.budget.families import family_of
+from submillion.families.families import family_of
+from submillion.model.execution.packed import group_rows
 from submillion.model.loading import read_config
-from submillion.model.packed import group_rows
 from submillion.native import TARGETS
 
 TILES, WORD = 2, 4  # bytes of a number in products of bfloat16 and of float32

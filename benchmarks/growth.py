@@ -129,7 +129,7 @@ def measure(axis: str, setting: Setting, span: Range, rounds: int, patience_s: f
 def about(setting: Setting) -> dict[str, Any]:
     """Return machine, versions and what an encoder's sizes are; asked in a process of its own, as it needs torch."""
     from submillion import environment
-    from submillion.budget.families import family_of
+    from submillion.families.families import family_of
     from submillion.model.loading import longest_input, read_config
 
     config = read_config(setting.encoder)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.report.style import BLUE, MUTED, VERMILION, grid, house_style, new_figure, save
+from submillion.report.theme import BLUE, MUTED, VERMILION, grid, house_style, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

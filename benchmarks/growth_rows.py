@@ -16,7 +16,7 @@ from benchmarks.many import write_rows
 if TYPE_CHECKING:
     from submillion.data.corpus import Corpus
     from submillion.data.tokens import Tokens
-    from submillion.fit.feed import Feed
+    from submillion.fit.batch_schedule import Feed
 
 STEPS = 2  # the first one has the longest texts
 
@@ -60,12 +60,12 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
     from submillion import environment, notices
     from submillion.data.corpus import load_corpus
     from submillion.data.tokens import load_tokenizer, tokenize
-    from submillion.fit.feed import Rows
+    from submillion.fit.batch_schedule import Rows
     from submillion.fit.interrupt import Interrupt
     from submillion.fit.step import Stepper
     from submillion.fit.workers import Workers
     from submillion.model.classifier import build
-    from submillion.model.execution import open_execution
+    from submillion.model.execution.reference import open_execution
     from submillion.model.precision import choose
 
     rss: dict[str, float] = {}

@@ -16,12 +16,12 @@ from benchmarks.harness import Opened, Setting
 from benchmarks.texts import LABELS, Texts, exact_texts, read_texts
 from submillion import notices
 from submillion.data.tokens import from_rows
-from submillion.fit.feed import Feed, Rows
+from submillion.fit.batch_schedule import Feed, Rows
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.classifier import build
-from submillion.model.execution import open_execution
+from submillion.model.execution.reference import open_execution
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose
 from submillion.model.prefix import PrefixCache
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
-    from submillion.model.execution import Execution
+    from submillion.model.execution.reference import Execution
     from submillion.model.precision import Precision
 
 QUERY_VALUE: dict[str, dict[str, Any]] = {"lora": {"targets": ["query", "value"]}, "head": {"kind": "stock"}}

@@ -21,8 +21,8 @@ from benchmarks.encoders import with_weights
 from benchmarks.harness import Setting, say
 from benchmarks.library import open_training, recipe_of
 from benchmarks.texts import LABELS, read_texts
-from submillion.budget.speed import Workload, speed_of
-from submillion.fit.speed import measure
+from submillion.budget.time_model import Workload, speed_of
+from submillion.estimate.benchmark import measure
 from submillion.model.loading import read_config
 
 CASES: dict[str, dict[str, Any]] = {

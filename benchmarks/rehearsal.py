@@ -109,7 +109,7 @@ class Work:
             return ["resume", str(run.path)]
         if run.report.is_file():
             return None
-        from submillion.assess.parts import quick_parts  # ended between the training and its report
+        from submillion.assess.registry import quick_parts  # ended between the training and its report
 
         return ["report", str(run.path), *(word for part in quick_parts() for word in ("--with", part))]
 

@@ -18,9 +18,8 @@ import pytest
 
 from submillion import cli
 from submillion.errors import nearest
-from tiny import tiny_encoder, tiny_texts
-
-SRC = Path(__file__).resolve().parents[1] / "src"
+from support import SRC
+from support.tiny import tiny_encoder, tiny_texts
 
 
 def submillion(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "submillion"
+from support import SRC
+
+SOURCE = SRC / "submillion"
 HEAVY = {
     "accelerate",
     "datasets",

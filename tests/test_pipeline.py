@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from standin_hub import standin_hub
 from submillion.recipe import Recipe
 from submillion.ship.predict import predict_file
+from support import SRC
+from support.hub import standin_hub
 
-SRC = Path(__file__).resolve().parents[1] / "src"
 LABELS = ["World", "Sports", "Business", "Sci/Tech"]
 HEADER = "ID,Label,Confidence," + ",".join(f"p_{name}" for name in LABELS)
 SENTENCES = {

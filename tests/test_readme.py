@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from submillion.budget.count import count
 from submillion.recipe import Recipe, recipe_names
 from submillion.sources.fetch import encoder_config, known_labels
+from support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \|.*\| (?:refused: )?([\d,]+) \|$", README, flags=re.MULTILINE))
 

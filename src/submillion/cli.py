@@ -80,7 +80,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what fits into the budget, or count one configuration. Reads no weights; exit code 3 when over."""
-    from submillion.budget.answer import answer as answer_of
+    from submillion.budget.plan_result import answer as answer_of
 
     answer = answer_of(
         recipe=recipe,
@@ -91,7 +91,7 @@ def plan(
         overrides=sets or [],
     )
     if speed:
-        from submillion.fit.speed import with_speed
+        from submillion.estimate.benchmark import with_speed
 
         answer = with_speed(answer, rows=rows, tokens=tokens, epochs=epochs)
     elif rows or tokens or epochs:
@@ -274,13 +274,13 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Recompute what a run claims from its predictions, data and adapter; exit code 1 where it does not hold."""
-    from submillion import verify as verifying
+    from submillion import verification
 
     notices.set_quiet(quiet)
     if claims is not None:
-        verdict = verifying.verify_claims(claims, run)
+        verdict = verification.verify_claims(claims, run)
     elif run is not None:
-        verdict = verifying.verify(run, rows=rows, full=full, seed=seed, progress=not quiet)
+        verdict = verification.verify(run, rows=rows, full=full, seed=seed, progress=not quiet)
     else:
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
     typer.echo(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())

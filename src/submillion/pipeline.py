@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.fit.loop import FitResult
     from submillion.fit.workers import Workers
-    from submillion.model.opening import OpenedRun
+    from submillion.model.trained import OpenedRun
     from submillion.sources.fetch import FetchedEncoder
 
 HELD_BACK = "test_held_back"  # in the manifest of a trial, until it is finished
@@ -138,7 +138,7 @@ def finish(path: str | Path, quiet: bool = False) -> dict[str, Any]:
         BadInput: no run, one that is not trained to its end, or data or encoder that are not the run's any more.
     """
     from submillion import reporting
-    from submillion.assess.context import RunContext
+    from submillion.assess.run_context import RunContext
     from submillion.assess.score import assess_run
 
     run = RunDir.open(path)
@@ -212,9 +212,9 @@ def _run(work: Work, resume: bool) -> Outcome:
     from submillion.fit.loop import fit
     from submillion.model import eva
     from submillion.model.classifier import build
-    from submillion.model.execution import open_execution
-    from submillion.model.opening import OpenedRun
+    from submillion.model.execution.reference import open_execution
     from submillion.model.precision import choose
+    from submillion.model.trained import OpenedRun
 
     recipe, run, corpus = work.recipe, work.run, work.corpus
     precision = choose(recipe.train.precision)
@@ -265,7 +265,7 @@ def _run(work: Work, resume: bool) -> Outcome:
 def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: FitResult) -> dict[str, Any]:
     """Save each split's predictions once; compute metrics, analysis and report from the saved files."""
     from submillion import reporting
-    from submillion.assess.context import RunContext
+    from submillion.assess.run_context import RunContext
     from submillion.assess.score import assess_run
     from submillion.model.infer import predict_probabilities, probabilities_of
 

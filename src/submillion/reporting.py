@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion import notices, report
-from submillion.assess import parts
-from submillion.assess.context import RunContext
+from submillion.assess import registry
+from submillion.assess.run_context import RunContext
 from submillion.errors import SubmillionError
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
-    from submillion.assess.comparison import Comparison
+    from submillion.assess.compare.comparison import Comparison
 
 EVERY = "all"
 
@@ -23,9 +23,9 @@ def after_training(context: RunContext) -> None:
 
     A part that cannot be made is told in a notice, and the report calls it not measured: the training stands.
     """
-    for name in parts.quick_parts():
+    for name in registry.quick_parts():
         try:
-            parts.analyse(context, [name])
+            registry.analyse(context, [name])
         except SubmillionError as error:
             notices.say("not_analysed", f"the analysis has no part '{name}': {error}", part=name)
     context.run.update_manifest(notices=notices.taken())
@@ -53,10 +53,10 @@ def remake(
         BadInput: no run, an unknown part, or data or encoder that are not the run's any more.
     """
     context = RunContext.open(path, progress=progress, answer_at=answer_at)
-    wanted = list(parts.PARTS) if EVERY in names else list(dict.fromkeys(names))
+    wanted = list(registry.PARTS) if EVERY in names else list(dict.fromkeys(names))
     if answer_at is not None and "confidence" not in wanted:
         wanted.insert(0, "confidence")
-    parts.analyse(context, wanted)
+    registry.analyse(context, wanted)
     if wanted:
         context.run.seal(context.run.analysis)
     report.write(context.run.path)
@@ -76,7 +76,7 @@ def evaluate(path: str | Path, data: str | Path, **options: Any) -> dict[str, An
 
 def compare(paths: Sequence[Path], split: str | None = None, out: Path | None = None) -> Comparison:
     """Compare runs on the same rows, as `assess.compare` does, and draw what was found where `out` names a place."""
-    from submillion.assess.compare import compare as compare_runs
+    from submillion.assess.compare.compare_runs import compare as compare_runs
     from submillion.report.comparison import draw
 
     compared = compare_runs(paths, split)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
-from submillion.assess.confidence import check_thresholds
+from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
 from submillion.errors import BadInput, Problem
 from submillion.rundir import RunDir
@@ -44,7 +44,7 @@ def evaluate(
     from submillion.data.corpus import read_labelled
     from submillion.data.tokens import tokenize
     from submillion.model.infer import predict_probabilities
-    from submillion.model.opening import open_run_classifier, run_recipe, text_columns
+    from submillion.model.trained import open_run_classifier, run_recipe, text_columns
 
     asked = check_thresholds(thresholds)
     run = RunDir.open(run_path)

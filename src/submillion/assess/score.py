@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from submillion.assess.confidence import check_thresholds, confidence_of
+from submillion.assess.confidence_summary import check_thresholds, confidence_of
 from submillion.assess.metrics import metrics_of
 from submillion.errors import SubmillionError
 from submillion.rundir import RunDir

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from submillion.budget.families import Family, Inventory, family_of
+from submillion.families.families import Family, Inventory, family_of
 from submillion.recipe import LoraRecipe
 
 # In which order a layer uses its matrices: a gradient on its way down passes the later ones first.

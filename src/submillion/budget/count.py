@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from submillion.budget.families import Family, Inventory, family_of
-from submillion.budget.sizes import Matrix
 from submillion.errors import BadInput, OverBudget, Problem
+from submillion.families.families import Family, Inventory, family_of
+from submillion.families.sizes import Matrix
 from submillion.recipe import HeadRecipe, LoraRecipe
 
 # Variants of which peft gives all matrices of a model the same rank, so that the head's cannot have its own.
@@ -143,7 +143,7 @@ def gate(
         return
     # The planner stands on the counter; only this refusal looks the other way.
     from submillion.budget.planner import nearest
-    from submillion.budget.table import render_count, render_plans
+    from submillion.budget.render import render_count, render_plans
 
     plans = nearest(config, num_labels, lora, head, counted.budget)
     over = counted.trainable - counted.budget

@@ -22,8 +22,8 @@ from typing import Any
 
 from submillion.budget.cost import operations_in, reference_lora
 from submillion.budget.count import ONE_RANK, Count, count_in, in_adapter
-from submillion.budget.families import Family, Inventory, family_of
 from submillion.errors import OverBudget
+from submillion.families.families import Family, Inventory, family_of
 from submillion.recipe import ALL_LINEAR, HeadRecipe, LoraRecipe
 
 HEAD_RANK = 16  # of a low-rank head that the planner proposes: 16 x (768 + 768) = 24,576 at D = 768

@@ -16,17 +16,17 @@ from submillion.atomic import atomic_dir
 from submillion.environment import peak_accelerator_mb, peak_memory_mb
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
+from submillion.fit.batch_schedule import Rows, share
 from submillion.fit.evaluation import as_record, scores_of_all
-from submillion.fit.feed import Rows, share
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.progress import Progress
 from submillion.fit.result import FitResult
+from submillion.fit.running_stats import Diverged, Totals, Window
 from submillion.fit.step import Stepper
 from submillion.fit.stopping import Stopping
 from submillion.fit.tracking import Tracking
-from submillion.fit.window import Diverged, Totals, Window
 from submillion.fit.workers import Workers
-from submillion.model.execution import Reference, cached_prefix
+from submillion.model.execution.reference import Reference, cached_prefix
 from submillion.model.infer import predict_logits
 from submillion.recipe import TrainRecipe
 from submillion.rundir import RunDir
@@ -34,7 +34,7 @@ from submillion.rundir import RunDir
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
-    from submillion.model.execution import Execution
+    from submillion.model.execution.reference import Execution
     from submillion.model.precision import Precision
 
 SAVE_S = 300.0  # the state is saved at least this often, not only at evaluations

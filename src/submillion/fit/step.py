@@ -12,18 +12,18 @@ from torch.nn import functional
 
 from submillion.data.batches import pieces
 from submillion.fit import schedule
-from submillion.fit.allocation import RankAllocation
-from submillion.fit.feed import Feed, Rows, share
+from submillion.fit.adalora import RankAllocation
+from submillion.fit.batch_schedule import Feed, Rows, share
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.optimizer import FlatAdamW
 from submillion.fit.workers import Workers
-from submillion.model.execution import Reference
-from submillion.model.transfer import moved
+from submillion.model.execution.reference import Reference
+from submillion.model.execution.transfer import moved
 from submillion.recipe import TrainRecipe
 
 if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
-    from submillion.model.execution import Execution
+    from submillion.model.execution.reference import Execution
     from submillion.model.precision import Precision
 
 PART_BITS = 16  # of a dropout seed: which part of its step

@@ -18,7 +18,7 @@ from submillion.model.loading import Loaded, check_length, load_encoder, quiet_l
 from submillion.model.prefix import Stack
 
 if TYPE_CHECKING:
-    from submillion.budget.families import Family
+    from submillion.families.families import Family
     from submillion.model.variants import Principal
     from submillion.recipe import Recipe
     from submillion.sources.fetch import FetchedEncoder

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from submillion.budget.families import Family
+    from submillion.families.families import Family
     from submillion.recipe import HeadRecipe
 
 # peft's sequence classification adds these to the modules it trains fully, matching the end of any name.

@@ -11,12 +11,12 @@ import torch
 
 from submillion.data.batches import sequential
 from submillion.errors import SubmillionError
-from submillion.model.execution import Reference
+from submillion.model.execution.reference import Reference
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
-    from submillion.model.execution import Execution
+    from submillion.model.execution.reference import Execution
     from submillion.model.precision import Precision
     from submillion.model.prefix import PrefixCache
 

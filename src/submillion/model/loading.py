@@ -16,8 +16,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from transformers.utils import logging
 
 from submillion import notices
-from submillion.budget.families import Family, family_of
 from submillion.errors import BadInput, Problem
+from submillion.families.families import Family, family_of
 from submillion.model.heads import outside_head
 
 if TYPE_CHECKING:

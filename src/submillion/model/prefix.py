@@ -15,10 +15,10 @@ import torch
 
 from submillion import notices
 from submillion.data.batches import collate, sequential
+from submillion.model.execution.page_release import give_back
+from submillion.model.execution.transfer import moved
 from submillion.model.infer import Progress, advancing, evaluating
-from submillion.model.mapped import give_back
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
-from submillion.model.transfer import moved
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from submillion.report.style import (
-    BLUE,
-    MUTED,
-    VERMILION,
-    grid,
-    label_width,
-    new_figure,
-    shorten,
-)
+from submillion.report.theme import BLUE, MUTED, VERMILION, grid, label_width, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

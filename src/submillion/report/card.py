@@ -11,7 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from submillion.report.figures import drawings
-from submillion.report.writing import engine, public, published
+from submillion.report.filters import engine, public, published
 from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from submillion.report.style import (
+from submillion.report.theme import (
     F1,
     GRID,
     INK,

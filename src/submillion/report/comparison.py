@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion.report.intervals import PITCH, draw_intervals
-from submillion.report.style import (
+from submillion.report.theme import (
     BLUE,
     INK,
     MUTED,

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from submillion.report.style import (
-    BLUE,
-    INK,
-    MUTED,
-    RIGHT,
-    VERMILION,
-    WRONG,
-    grid,
-    new_figure,
-    percent,
-)
+from submillion.report.theme import BLUE, INK, MUTED, RIGHT, VERMILION, WRONG, grid, new_figure, percent
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.atomic import atomic_dir
 from submillion.report import audit, classes, curves, mistakes, reliability
-from submillion.report.style import house_style, save
+from submillion.report.theme import house_style, save
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:

@@ -5,16 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from submillion.report.style import (
-    BLUE,
-    GRID,
-    INK,
-    MUTED,
-    NAVY,
-    SKY,
-    UNDEFINED,
-    VERMILION,
-)
+from submillion.report.theme import BLUE, GRID, INK, MUTED, NAVY, SKY, UNDEFINED, VERMILION
 
 # The page gives these a second value where the reader's screen is dark (page.css).
 PALETTE = {

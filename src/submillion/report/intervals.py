@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from submillion.report.style import grid
+from submillion.report.theme import grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from submillion.report.style import (
+from submillion.report.theme import (
     BLUE,
     INK,
     MUTED,

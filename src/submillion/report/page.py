@@ -12,8 +12,8 @@ import yaml
 
 from submillion.report import page_views
 from submillion.report.budget_bar import budget_bar
+from submillion.report.filters import engine, published
 from submillion.report.page_figures import figures_of
-from submillion.report.writing import engine, published
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:

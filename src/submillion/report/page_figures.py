@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.report.figures import drawings
 from submillion.report.inline_svg import inline
-from submillion.report.style import percent
+from submillion.report.theme import percent
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from submillion.data.readers import iter_texts
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.model.infer import predict_probabilities
-from submillion.model.opening import open_run_classifier, text_columns
+from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:

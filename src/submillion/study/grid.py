@@ -17,7 +17,7 @@ from submillion import recipe_file
 from submillion.budget.count import Count
 from submillion.errors import BadInput, OverBudget, Problem
 from submillion.recipe import Recipe, Section, find_recipe
-from submillion.study.counting import class_count, counted, filled
+from submillion.study.fill_rank import class_count, counted, filled
 from submillion.study.space import Space, in_words
 from submillion.study.space_file import read_space
 

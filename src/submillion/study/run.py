@@ -15,11 +15,11 @@ from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
 from submillion.study import table
 from submillion.study.engines import ENGINES, Job, open_engine
+from submillion.study.findings import judge, on_test
 from submillion.study.grid import BASE, Cell, Grid, Trial, read_study
-from submillion.study.jobs import finishing_job, job_of, keep_study, last_line, run_of
-from submillion.study.judge import judge, on_test
+from submillion.study.layout import finishing_job, job_of, keep_study, last_line, run_of
 from submillion.study.progress import Progress
-from submillion.study.trial import is_done
+from submillion.study.worker import is_done
 
 if TYPE_CHECKING:
     from submillion.study.search import Searched

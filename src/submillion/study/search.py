@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.errors import BadInput, Problem
 from submillion.rundir import RunDir
-from submillion.study.counting import counted
 from submillion.study.engines import Ended, Engine, Job
+from submillion.study.fill_rank import counted
 from submillion.study.grid import Cell, Grid, Trial
-from submillion.study.jobs import job_of, keep_study, last_line
+from submillion.study.layout import job_of, keep_study, last_line
 from submillion.study.progress import Progress
 from submillion.study.search_storage import open_storage, sampler
 from submillion.study.space import Question, Space
-from submillion.study.trial import is_done
+from submillion.study.worker import is_done
 
 if TYPE_CHECKING:
     import optuna

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from submillion.errors import BadInput, OverBudget
 from submillion.recipe import Recipe
-from submillion.study.counting import counted, filled, largest
+from submillion.study.fill_rank import counted, filled, largest
 
 RANKS = ("head.r", "lora.r")  # in this order, after all else: what a rank may be depends on that
 DIGITS = 3  # of a number that was drawn: what a person would write

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from submillion import notices
 from submillion.errors import BadInput, OverBudget, Problem, did_you_mean
 from submillion.recipe import Recipe, field_names
-from submillion.study.counting import counted
+from submillion.study.fill_rank import counted
 from submillion.study.space import RANKS, Dimension, Space, end, in_words, with_fields
 
 KEYS = ("choice", "low", "high", "log", "step")

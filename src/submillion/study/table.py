@@ -12,7 +12,7 @@ from typing import Any
 from submillion import report
 from submillion.atomic import atomic_file
 from submillion.report.inline_svg import inline
-from submillion.study import drawing
+from submillion.study.figures import draw
 from submillion.study.grid import BASE
 
 TEMPLATE = "page.html.jinja"
@@ -101,7 +101,7 @@ def write(found: Mapping[str, Any], place: Path) -> None:
     import pyarrow.parquet as pq
 
     flat = rows(found)
-    drawn = drawing.draw(found, place / "figures")
+    drawn = draw(found, place / "figures")
     written = {
         "study.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n",
         "table.csv": _csv(flat),

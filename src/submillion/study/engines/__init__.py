@@ -30,7 +30,7 @@ class Job:
     def command(self) -> list[str]:
         """The command that does it."""
         recipe = [] if self.recipe is None else [str(self.recipe)]
-        return [sys.executable, "-m", "submillion.study.trial", str(self.run), *recipe]
+        return [sys.executable, "-m", "submillion.study.worker", str(self.run), *recipe]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Attribution: which words drive an answer, by integrated gradients."""

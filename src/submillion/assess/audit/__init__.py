@@ -1,0 +1,1 @@
+"""The audit: counterfactual word swaps, subgroups and texts from outside the domain."""

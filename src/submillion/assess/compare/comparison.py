@@ -1,0 +1,151 @@
+"""What comparing runs found, in words: a table of runs, a table of pairs, a plain sentence for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from submillion.assess.statistics.bootstrap import LEVEL
+from submillion.assess.statistics.paired_tests import unshown
+
+MEASURES = ("accuracy", "macro_f1")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What comparing runs found."""
+
+    found: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `compare` documents."""
+        return self.found
+
+    def render(self) -> str:
+        """Return tables of runs and pairs, and a plain sentence for each pair and for each two recipes."""
+        found = self.found
+        lines = [f"{found['split']}: {found['rows']:,} rows, the same for every run", ""]
+        lines += _table(
+            ["run", "seed", "accuracy (95 % interval)", "macro F1 (95 % interval)"],
+            [
+                [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
+                for run in found["runs"]
+            ],
+        )
+        if found["differs"]:
+            lines += ["", "what differs:"]
+            lines += [
+                f"  {field}: {', '.join(map(str, values))}" for field, values in found["differs"].items()
+            ]
+        lines += ["", "differences in points; p corrected for their number (Holm)", ""]
+        lines += _table(
+            ["pair", "only first", "only second", "accuracy", "p", "macro F1", "p"],
+            [
+                [
+                    f"{pair['a']} - {pair['b']}",
+                    f"{pair['only_a']:,}",
+                    f"{pair['only_b']:,}",
+                    *(
+                        cell
+                        for measure in MEASURES
+                        for cell in (_points(pair[measure]), f"{pair[measure]['p_holm']:.2g}")
+                    ),
+                ]
+                for pair in found["pairs"]
+            ],
+        )
+        for group in found["groups"]:
+            lines += ["", f"{group['name']}: {len(group['runs'])} seeds ({', '.join(group['runs'])})"]
+            lines += [
+                f"  {title} mean {form(group[measure]['mean'])}, deviation {form(group[measure]['deviation'])}, "
+                f"95 % interval of the mean {form(low)} to {form(high)}"
+                for measure, title, form in (
+                    ("accuracy", "accuracy", "{:.2%}".format),
+                    ("macro_f1", "macro F1", "{:.4f}".format),
+                )
+                for low, high in [group[measure]["interval"]]
+            ]
+            if group["repeated"]:
+                lines.append(f"  not counted, their seed is there already: {', '.join(group['repeated'])}")
+        lines += ["", *(entry["sentence"] for entry in (*found["pairs"], *found["between"]))]
+        return "\n".join(lines)
+
+
+def sentence(pair: dict[str, Any], comparisons: int) -> str:
+    """Say what the interval of a pair's accuracy difference allows to say, and no more."""
+    of = pair["accuracy"]
+    low, high = of["interval"]
+    limits = f"{100 * low:+.1f} to {100 * high:+.1f} points"
+    who = f"{pair['a']} against {pair['b']}"
+    if pair["shown"]:
+        better = "more" if of["difference"] > 0 else "less"
+        return (
+            f"{who}: {better} accurate, {100 * of['difference']:+.1f} points ({limits}; p {of['p_holm']:.2g})"
+        )
+    if not pair["only_a"] + pair["only_b"]:
+        return f"{who}: right and wrong on the same rows; no difference shown: {limits}"
+    needed = pair["rows_needed"]
+    size = (
+        f"; {_size(of)} would take some {_round(needed):,} rows to be shown at 80 % power" if needed else ""
+    )
+    return f"{who}: {unshown(of['p'], comparisons)}: {limits} (p {of['p_holm']:.2g}){size}"
+
+
+def sentence_over_seeds(entry: dict[str, Any]) -> str:
+    """Say what the seeds of two recipes allow to say about the mean accuracies."""
+    of = entry["accuracy"]
+    low, high = of["interval"]
+    limits = f"{100 * low:+.1f} to {100 * high:+.1f} points"
+    who = f"{entry['a']} against {entry['b']}, over seeds"
+    if of["p_holm"] < 1 - LEVEL:
+        better = "more" if of["difference"] > 0 else "less"
+        return (
+            f"{who}: {better} accurate, {100 * of['difference']:+.1f} points ({limits}; p {of['p_holm']:.2g})"
+        )
+    needed = of["seeds_needed"]
+    size = f"; {_size(of)} would take {needed:,} seeds of each to be shown at 80 % power" if needed else ""
+    return f"{who}: no difference shown: {limits} (p {of['p_holm']:.2g}){size}"
+
+
+def _size(of: dict[str, Any]) -> str:
+    """Name the difference seen."""
+    return f"one of {100 * of['difference']:+.2f}"
+
+
+def _round(count: int) -> int:
+    """Return a count to two digits: the estimate is no better."""
+    return int(float(f"{count:.2g}"))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Return a table's lines: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
+        for row in (head, *rows)
+    ]
+
+
+def _percent(found: dict[str, Any]) -> str:
+    low, high = found["interval"]
+    return f"{found['value']:.2%} ({low:.2%} to {high:.2%})"
+
+
+def _decimal(found: dict[str, Any]) -> str:
+    if found["interval"] is None:
+        return f"{found['value']:.4f}"
+    low, high = found["interval"]
+    return f"{found['value']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _points(found: dict[str, Any]) -> str:
+    value = f"{100 * found['difference']:+.2f}"
+    if found["interval"] is None:
+        return value
+    low, high = found["interval"]
+    return f"{value} ({100 * low:+.2f} to {100 * high:+.2f})"

@@ -1,0 +1,1 @@
+"""Confidence: calibration, temperature scaling and selective prediction."""

@@ -1,0 +1,1 @@
+"""Data quality: near-duplicates across splits and labels that look wrong."""

@@ -1,0 +1,1 @@
+"""Statistics of scores: bootstrap intervals, paired tests, variation over seeds and groups of rows."""

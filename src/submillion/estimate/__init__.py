@@ -1,0 +1,1 @@
+"""Speed estimates for `plan --speed`: a few timed batches, extrapolated to a whole training."""

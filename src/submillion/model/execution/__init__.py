@@ -1,0 +1,1 @@
+"""The executions of a classifier: reference, compiled, packed kernels and jagged tensors."""

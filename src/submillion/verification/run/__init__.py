@@ -1,0 +1,1 @@
+"""The checks of one run: everything it reports, recomputed from its own files."""

@@ -1,0 +1,85 @@
+"""Whether recipe, manifest and adapter name the same settings: each is kept in more than one place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from submillion.families.families import family_of
+from submillion.recipe import Recipe
+from submillion.verification.run.budget import count_tensors, tensor_shapes
+from submillion.verification.run.case import Case
+from submillion.verification.verdict import Check, compared
+
+
+def recipe(case: Case) -> list[Check]:
+    """Compare what recipe and manifest both say.
+
+    Finds: a changed name, seed, length or encoder in either. Cannot find: a change in both.
+    """
+    claimed = {name: case.manifest.get(name) for name in ("name", "seed", "max_length")}
+    found = {"name": case.recipe.name, "seed": case.recipe.seed, "max_length": case.recipe.data.max_length}
+    return compared("recipe", "manifest.json, against recipe.yaml", claimed, found, said="{leaves} settings")
+
+
+def adapter(case: Case) -> list[Check]:
+    """Compare the adapter's own configuration, modules and classes with the recipe.
+
+    Finds: a recipe whose rank, scale, targets, layers or biases are not the adapter's. Cannot find: settings
+    that leave no trace in the adapter, such as its dropout's effect or the weight decay; see `checkpoint`.
+    """
+    from submillion.model.adapter import CONFIG, TENSORS, read_config
+
+    recipe, run = case.recipe, case.run
+    family = family_of(case.config)
+    in_head = [family.projection] if recipe.head.kind == "lora" else []
+    found: Any = read_config(run.adapter)
+    claimed = _claimed(recipe, in_head)
+    where = f"recipe.yaml, against adapter/{CONFIG}"
+    said = "{leaves} settings"
+    kept = {name: getattr(found, name, None) for name in claimed} | {"peft_type": found.peft_type.value}
+    checks = compared("adapter", where, claimed, kept, said=said)
+    layers = recipe.lora.layer_indices(family.n_layers(case.config))
+    targets = [] if recipe.lora.variant == "bitfit" else family.expand(recipe.lora.targets)
+    wanted = in_head + [
+        family.target_module(case.config, target, layer) for target in targets for layer in layers
+    ]
+    shapes = tensor_shapes(run.adapter / TENSORS)
+    present = count_tensors(shapes, family, case.config, recipe.lora, recipe.head).adapted
+    where = f"recipe.yaml: lora.targets and layers, against adapter/{TENSORS}"
+    checks += compared("adapter", where, sorted(wanted), sorted(present), said="{leaves} adapted matrices")
+    return checks + _labels(case)
+
+
+def _claimed(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
+    """Return what the adapter's configuration must say, by peft's names.
+
+    Args:
+        in_head: modules of the head that carry an adapter.
+    """
+    lora, head = recipe.lora, recipe.head
+    if lora.variant == "vera":
+        bias = "vera_only" if lora.bias == "lora_only" else lora.bias
+        rest = {"vera_dropout": lora.dropout, "bias": bias, "projection_prng_key": recipe.seed}
+        return {"peft_type": "VERA", "r": lora.r, "save_projection": True} | rest
+    common = {"lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "bias": lora.bias}
+    if lora.variant == "adalora":
+        return {"peft_type": "ADALORA", "init_r": lora.r} | common
+    if lora.variant == "pissa":  # saved for the encoder as it was: twice the rank at the same scale
+        common["lora_alpha"] = lora.alpha * (math.sqrt(2) if lora.rslora else 2)
+    return common | {
+        "peft_type": "LORA",
+        "r": 2 * lora.r if lora.variant == "pissa" else lora.r,
+        "use_rslora": lora.rslora,
+        "use_dora": lora.variant == "dora",
+        "rank_pattern": dict.fromkeys(in_head, head.r),
+        "alpha_pattern": dict.fromkeys(in_head, head.alpha),
+    }
+
+
+def _labels(case: Case) -> list[Check]:
+    from submillion.model.adapter import TENSORS, read_tensors
+
+    _, saved = read_tensors(case.run.adapter)
+    where = f"manifest.json: labels, against adapter/{TENSORS}"
+    return compared("adapter", where, case.manifest["labels"], saved, said="{leaves} classes")

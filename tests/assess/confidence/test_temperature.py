@@ -1,0 +1,77 @@
+"""A temperature put into probabilities is found again, and says nothing where nothing can be said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from submillion.assess.confidence.temperature import fit, scale
+
+
+def sample(rows: int, temperature: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities that are right only after division of their logits by `temperature`, and labels."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (rows, 4))
+    truth = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.random((rows, 1)) > truth.cumsum(axis=1)).sum(axis=1)
+    return scale(truth, 1 / temperature).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.8])
+def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
+    found = fit(*sample(6000, temperature, seed=1))
+    assert found["value"] == pytest.approx(temperature, rel=0.06)
+    low, high = found["interval"]
+    assert low < temperature < high < 1.15 * low
+    assert (found["rows"], found["at_bound"]) == (6000, False)
+
+
+def test_its_loss_is_the_least() -> None:
+    probabilities, labels = sample(300, 1.6, seed=2)
+
+    def loss(temperature: float) -> float:
+        return float(-np.log(scale(probabilities, temperature)[np.arange(300), labels]).mean())
+
+    best = fit(probabilities, labels)["value"]
+    assert loss(best) < min(loss(0.99 * best), loss(1.01 * best), loss(1.0))
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    held = 0
+    for seed in range(150):
+        low, high = fit(*sample(300, 1.4, seed))["interval"]
+        held += low <= 1.4 <= high
+    assert 134 <= held <= 149  # 142.5 expected, three standard errors are 8
+
+
+def test_scaling_by_hand() -> None:
+    probabilities = np.array([[0.8, 0.2], [0.5, 0.5]])
+    assert scale(probabilities, 1.0) == pytest.approx(probabilities)
+    root = np.sqrt([0.8, 0.2])
+    assert scale(probabilities, 2.0)[0] == pytest.approx(root / root.sum())
+    assert scale(probabilities, 2.0)[1] == pytest.approx([0.5, 0.5])
+    assert scale(probabilities, 0.05)[0] == pytest.approx([1, 0.25**20])
+
+
+def test_without_a_mistake_there_is_no_temperature_to_find() -> None:
+    probabilities = np.array([[0.9, 0.1]] * 5, dtype=np.float32)
+    found = fit(probabilities, np.zeros(5, dtype=int))
+    assert found["at_bound"]
+    assert found["interval"] is None
+    assert found["value"] == pytest.approx(0.05, rel=0.01)
+    worst = fit(probabilities, np.ones(5, dtype=int))
+    assert worst["at_bound"]
+    assert worst["value"] == pytest.approx(20, rel=0.01)
+
+
+def test_probabilities_of_zero_and_one_are_taken() -> None:
+    probabilities = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.7, 0.3]], dtype=np.float32)
+    found = fit(probabilities, np.array([0, 1, 1, 0]))
+    assert 1 < found["value"] <= 20.01
+    assert np.isfinite(scale(probabilities, found["value"])).all()
+
+
+def test_probabilities_that_do_not_tell_classes_apart_have_no_temperature() -> None:
+    found = fit(np.full((6, 2), 0.5, dtype=np.float32), np.array([0, 1, 0, 1, 1, 1]))
+    assert found["interval"] is None
+    assert np.isfinite(found["value"])

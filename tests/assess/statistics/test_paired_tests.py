@@ -1,0 +1,240 @@
+"""Intervals and paired tests against hand-worked numbers, scipy, scikit-learn and simulated samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from submillion.assess.metrics import metrics_of, wilson
+from submillion.assess.run_context import RunContext
+from submillion.assess.statistics.paired_tests import (
+    analyse,
+    difference_interval,
+    f1_interval,
+    holm,
+    mcnemar,
+    paired,
+)
+from support.run import NEWS, TOPICS, made_predictions, made_run, save_split
+
+# Training in the same process may have switched the processor to treat subnormal numbers as zero.
+UNIT = st.floats(0, 1, allow_subnormal=False)
+
+
+def two_classifiers(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels and two predictions that are right on 90 and 80 % of the rows, mostly the same ones."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows)
+    other = (labels + 1) % classes
+    first = np.where(rng.random(rows) < 0.9, labels, other)
+    second = np.where(rng.random(rows) < 0.89, first, other)
+    return labels, first, second
+
+
+# -- pairs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pair_by_hand() -> None:
+    labels = [0, 0, 0, 1, 1, 1, 2, 2]
+    first = [0, 0, 0, 1, 1, 0, 2, 2]
+    second = [0, 0, 1, 1, 1, 1, 1, 2]
+    found = paired(labels, first, second, 3, np.random.default_rng(0))
+    assert (found["rows"], found["only_a"], found["only_b"]) == (8, 2, 1)
+    assert (found["accuracy"]["a"], found["accuracy"]["b"], found["accuracy"]["difference"]) == (
+        7 / 8,
+        6 / 8,
+        1 / 8,
+    )
+    assert found["accuracy"]["p"] == 1.0  # 2 against 1: as even as three rows can be
+    assert found["macro_f1"]["a"] == pytest.approx((6 / 7 + 4 / 5 + 1) / 3)
+    assert found["macro_f1"]["b"] == pytest.approx((4 / 5 + 3 / 4 + 2 / 3) / 3)
+    assert found["macro_f1"]["difference"] == found["macro_f1"]["a"] - found["macro_f1"]["b"]
+
+
+def test_swapping_the_two_turns_the_signs() -> None:
+    labels, first, second = two_classifiers(400, 4)
+    there = paired(labels, first, second, 4, np.random.default_rng(0))
+    back = paired(labels, second, first, 4, np.random.default_rng(0))
+    assert (there["only_a"], there["only_b"]) == (back["only_b"], back["only_a"])
+    for measure in ("accuracy", "macro_f1"):
+        assert there[measure]["difference"] == -back[measure]["difference"]
+        low, high = there[measure]["interval"]
+        assert back[measure]["interval"] == pytest.approx([-high, -low], abs=2e-3)
+    assert there["accuracy"]["p"] == back["accuracy"]["p"]
+
+
+def test_the_same_generator_gives_the_same_answer() -> None:
+    sample = two_classifiers(300, 5)
+    answers = [paired(*sample, 5, np.random.default_rng(7), resamples=500) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0] != paired(*sample, 5, np.random.default_rng(8), resamples=500)
+
+
+def test_intervals_hold_the_difference_and_agree_with_each_other() -> None:
+    found = paired(*two_classifiers(2000, 4), 4, np.random.default_rng(0))
+    for measure in ("accuracy", "macro_f1"):
+        low, high = found[measure]["interval"]
+        assert 0 < low < found[measure]["difference"] < high
+        assert found[measure]["p"] < 1e-3
+    assert found["accuracy"]["interval"] == pytest.approx(found["accuracy"]["bootstrap_interval"], abs=2e-3)
+
+
+def test_twins_show_no_difference_but_the_interval_keeps_a_width() -> None:
+    labels, first, _ = two_classifiers(200, 3)
+    found = paired(labels, first, first, 3, np.random.default_rng(0))
+    assert found["accuracy"]["p"] == found["macro_f1"]["p"] == 1.0
+    assert found["macro_f1"]["interval"] is found["accuracy"]["bootstrap_interval"] is None
+    low, high = found["accuracy"]["interval"]
+    assert low == -high < 0
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_one_row_is_enough_to_be_asked(rows: int) -> None:
+    found = paired([0] * rows, [0] * rows, [1] * rows, 2, np.random.default_rng(0))
+    assert found["accuracy"]["difference"] == 1.0
+    assert found["accuracy"]["p"] == 2.0 ** (1 - rows)
+
+
+def test_intervals_cover_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(11)
+    shares = np.array([0.02, 0.05, 0.9, 0.03])  # only a right, only b right, both, none
+    held = {"accuracy": 0, "macro_f1": 0}
+    samples = 300
+    # Labels are one of two classes at even odds, a mistake names the other: macro F1 nearly equals accuracy.
+    for _ in range(samples):
+        kind = rng.choice(4, 500, p=shares)
+        labels = rng.integers(0, 2, 500)
+        first = np.where((kind == 0) | (kind == 2), labels, 1 - labels)
+        second = np.where((kind == 1) | (kind == 2), labels, 1 - labels)
+        found = paired(labels, first, second, 2, rng, resamples=400)
+        for measure in held:
+            low, high = found[measure]["interval"]
+            held[measure] += low <= -0.03 <= high
+    for measure, times in held.items():
+        assert 0.91 < times / samples < 0.985, measure  # 95 % and three standard errors of 1.26 %
+
+
+# -- tests and intervals ------------------------------------------------------------------------------------
+
+
+def test_mcnemar_by_hand() -> None:
+    assert mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+    assert mcnemar(2, 10) == mcnemar(10, 2)
+    assert mcnemar(5, 5) == 1.0
+    assert mcnemar(0, 0) == 1.0
+    assert mcnemar(0, 6) == pytest.approx(2 / 64)  # six rows on one side are the least that shows anything
+
+
+def test_difference_interval_by_hand() -> None:
+    # 8 against 2 of 98 rows: 6/100 and 1.96 sqrt(11 - 36/100) / 100.
+    assert difference_interval(8, 2, 98) == pytest.approx((0.06 - 0.063932, 0.06 + 0.063932), abs=1e-5)
+    low, high = difference_interval(0, 0, 98)
+    assert (low, high) == pytest.approx((-0.0196, 0.0196), abs=1e-5)
+    assert difference_interval(3, 0, 3) == (pytest.approx(0.6 - 1.959964 * (4 - 9 / 5) ** 0.5 / 5), 1.0)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(UNIT, min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_stands_between_none_and_bonferroni(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    for p, found in zip(p_values, corrected, strict=True):
+        assert p <= found <= min(1.0, max(p * len(p_values), max(corrected)))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(corrected)[order]) >= 0).all()
+    assert min(corrected) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+
+
+# -- the part of the analysis --------------------------------------------------------------------------------
+
+
+def test_a_runs_intervals_surround_its_metrics(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", names=TOPICS, sizes=(150, 40, 10, 200, 5, 20, 20, 12))
+    found = analyse(RunContext(run))
+    assert list(found["splits"]) == ["validation", "test"]
+    for split, scores in found["splits"].items():
+        saved = run.load_predictions(split)
+        metrics = metrics_of(saved["labels"], saved["probabilities"], TOPICS)
+        assert scores["rows"] == metrics["rows"]
+        assert scores["accuracy"] == {"value": metrics["accuracy"], "interval": metrics["accuracy_interval"]}
+        assert scores["macro_f1"]["value"] == pytest.approx(metrics["macro_f1"])
+        low, high = scores["macro_f1"]["interval"]
+        assert low < metrics["macro_f1"] < high
+        assert high - low > 2 * np.diff(metrics["accuracy_interval"])  # rare classes make it wide
+        for name, score in metrics["per_class"].items():
+            of_class = scores["per_class"][name]
+            assert of_class["support"] == score["support"]
+            for measure in ("precision", "recall", "f1"):
+                assert of_class[measure]["value"] == pytest.approx(score[measure])
+                low, high = of_class[measure]["interval"]
+                assert 0 <= low <= score[measure] <= high <= 1
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_same_run_gives_the_same_intervals_and_another_seed_others(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", sizes=(30, 30, 30, 30))
+    first = analyse(RunContext(run))
+    assert analyse(RunContext(run)) == first
+    run.update_manifest(seed=43)
+    other = analyse(RunContext(run))["splits"]["test"]["macro_f1"]["interval"]
+    assert other != first["splits"]["test"]["macro_f1"]["interval"]
+
+
+def test_a_file_scored_later_changes_nothing(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", sizes=(9, 9, 9, 9))
+    before = analyse(RunContext(run))
+    save_split(run, "later", *made_predictions((9, 9, 9, 9), 3.0), NEWS)
+    save_split(run, "unlabelled", None, made_predictions((9, 9, 9, 9), 3.0)[1], NEWS)
+    assert analyse(RunContext(run)) == before
+
+
+def test_what_is_not_defined_is_none(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", splits=())
+    # World is right twice; Business is never predicted; Sci/Tech has no rows and no predictions.
+    probabilities = np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]
+    save_split(run, "validation", [0, 0, 1, 2], probabilities, NEWS)
+    save_split(run, "test", None, probabilities, NEWS)
+    scores = analyse(RunContext(run))["splits"]
+    assert list(scores) == ["validation"], "a split without labels has no scores"
+    per_class = scores["validation"]["per_class"]
+    nothing = {"value": None, "interval": None}
+    assert per_class["Business"]["precision"] == nothing
+    assert per_class["Business"]["recall"]["value"] == 0.0
+    assert per_class["Business"]["f1"]["value"] == 0.0
+    assert per_class["Sci/Tech"] == {"support": 0, "predicted": 0} | dict.fromkeys(
+        ("precision", "recall", "f1"), nothing
+    )
+    assert per_class["World"]["f1"]["value"] == 1.0
+    assert per_class["World"]["f1"]["interval"][0] < 0.6, "two rows prove little"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_a_faultless_split_has_no_interval_of_macro_f1_and_an_empty_one_no_scores(
+    tmp_path: Path, rows: int
+) -> None:
+    run = made_run(tmp_path / "run", splits=())
+    labels = np.arange(rows) % 4
+    save_split(run, "test", labels, np.eye(4, dtype=np.float32)[labels], NEWS)
+    splits = analyse(RunContext(run))["splits"]
+    if not rows:
+        assert splits == {}
+    else:
+        assert splits["test"]["macro_f1"] == {"value": 1.0, "interval": None}
+        assert splits["test"]["accuracy"]["interval"] == list(wilson(rows, rows))
+
+
+def test_f1_interval_by_hand() -> None:
+    low, high = wilson(8, 10)
+    assert f1_interval(8, 10) == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))
+    assert f1_interval(0, 4)[0] == 0.0
+    assert f1_interval(4, 4)[1] == 1.0

@@ -1,0 +1,32 @@
+"""Confidence figures always say of which split they are, and thresholds are shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from submillion.assess.confidence_summary import confidence_of
+from submillion.errors import BadInput
+
+PROBABILITIES = np.array([[0.5, 0.5], [0.1, 0.9], [0.95, 0.05], [0.75, 0.25]])
+
+
+def test_four_rows_by_hand() -> None:
+    assert confidence_of("test", PROBABILITIES, [0.5]) == {
+        "split": "test",
+        "rows": 4,
+        "mean": pytest.approx(0.775),
+        "median": pytest.approx(0.825),
+        "min": 0.5,
+        "max": 0.95,
+        "above": {"0.5": 0.75, "0.9": 0.25},  # strictly above: neither the 0.5 nor the 0.9 counts
+    }
+
+
+def test_thresholds_are_sorted_and_stand_once_with_0_9_always_among_them() -> None:
+    assert list(confidence_of("test", PROBABILITIES, [0.99, 0.9, 0.0])["above"]) == ["0.0", "0.9", "0.99"]
+
+
+def test_thresholds_in_per_cent_are_refused_all_at_once() -> None:
+    with pytest.raises(BadInput, match=r"(?s)found -0.1.*found 90.*90 % is written 0.9"):
+        confidence_of("test", PROBABILITIES, [90, 0.5, -0.1])

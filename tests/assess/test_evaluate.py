@@ -1,0 +1,117 @@
+"""A finished run scored on a further file, and its adapter used as the card says, without submillion."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from submillion import notices
+from submillion.assess.evaluate import evaluate
+from submillion.errors import BadInput
+from submillion.rundir import RunDir
+from support.tiny import LABELS, tiny_encoder, tiny_recipe, tiny_texts
+
+
+def write_csv(file: Path, rows: int, seed: int, header: tuple[str, str] = ("text", "label")) -> Path:
+    texts, labels = tiny_texts(rows, seed)
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        names = [LABELS[label] for label in labels]
+        csv.writer(handle).writerows([header, *zip(texts, names, strict=True)])
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
+    """A tiny run, trained once: validation and test predictions, metrics and adapter."""
+    from submillion import pipeline
+
+    home = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUBMILLION_CACHE", str(home / "cache"))
+        tiny_encoder(home / "encoder")
+        data = {
+            "train": str(write_csv(home / "train.csv", 60, 0)),
+            "test": str(write_csv(home / "test.csv", 30, 1)),
+        }
+        pipeline.train(tiny_recipe(home / "encoder", data=data), home / "run", quiet=True)
+        yield RunDir.open(home / "run")
+
+
+def test_the_test_file_scores_as_the_test_split_did(run: RunDir) -> None:
+    before = run.read_json(run.metrics)
+    again = evaluate(run.path, run.path.parent / "test.csv", name="again", thresholds=[0.5])
+    after = run.read_json(run.metrics)
+    assert after == before | {"again": again}
+    assert (again["split"], again["confidence"]["split"]) == ("again", "again")
+    assert again["confusion"] == before["test"]["confusion"]
+    assert again["loss"] == pytest.approx(before["test"]["loss"], abs=1e-5)
+    assert list(again["confidence"]["above"]) == ["0.5", "0.9"]
+    old, new = run.load_predictions("test"), run.load_predictions("again")
+    assert new["text_sha256"] == old["text_sha256"]
+    assert np.abs(new["probabilities"] - old["probabilities"]).max() < 1e-5
+
+
+def test_a_file_called_test_does_not_replace_the_test_split(run: RunDir) -> None:
+    kept = run.prediction_file("test").read_bytes()
+    assert evaluate(run.path, run.path.parent / "test.csv")["split"] == "test-new"
+    assert run.prediction_file("test").read_bytes() == kept
+
+
+def test_scoring_under_the_same_name_again_says_so(run: RunDir) -> None:
+    file = write_csv(run.path.parent / "spring.csv", 12, 5)
+    evaluate(run.path, file)
+    assert not [notice for notice in notices.taken() if notice["code"] == "evaluation_replaced"]
+    evaluate(run.path, file)
+    assert [notice for notice in notices.taken() if notice["code"] == "evaluation_replaced"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("test", "one of the run's own splits.*--name test-new"),
+        ("../up", "a name that a file can have"),
+        ("", "''"),
+    ],
+)
+def test_names_that_would_do_harm_are_refused(run: RunDir, name: str, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        evaluate(run.path, run.path.parent / "test.csv", name=name)
+
+
+def test_bad_data_is_refused_before_the_model_is_loaded(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(run: RunDir) -> None:
+        raise AssertionError("the model was loaded first")
+
+    monkeypatch.setattr("submillion.model.trained.open_run_classifier", too_early)
+    with pytest.raises(BadInput, match="Did you mean 'text'"):
+        evaluate(run.path, write_csv(tmp_path / "new.csv", 5, 2), text=["txet"])
+    (tmp_path / "odd.csv").write_text("text,label\nsome words,Weather\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="Weather"):
+        evaluate(run.path, tmp_path / "odd.csv")
+    assert not run.prediction_file("odd").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="a run directory"):
+        evaluate(tmp_path, tmp_path / "new.csv")
+
+
+def test_the_cards_example_runs_without_submillion_and_answers_as_the_run_did(run: RunDir) -> None:
+    code = re.findall(r"```python\n(.*?)```", run.card.read_text(encoding="utf-8"), flags=re.S)[0]
+    saved = run.load_predictions("test")
+    text = tiny_texts(30, 1)[0][7]
+    code = code.replace("FOLDER_OF_THE_ENCODER", str(run.path.parent / "encoder")).replace(
+        "a text to label", text
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=run.path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-2] == saved["label_names"][saved["predicted"][7]]

@@ -1,0 +1,254 @@
+"""Token ids equal the tokenizer's own, cuts are counted, and the cache returns what was put in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from submillion import notices
+from submillion.data import token_cache
+from submillion.data import tokens as tokens_module
+from submillion.data.tokens import Tokens, encode, from_rows, load_tokenizer, tokenize, truncation_report
+from submillion.errors import BadInput
+from support.tiny import tiny_encoder, tiny_texts
+
+TEXTS = ["", "word1", "word1 word2 unknown", " ".join(f"word{i % 40}" for i in range(30)), "goal " * 6]
+
+
+@pytest.fixture(scope="module", params=["roberta", "bert"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp(request.param), request.param, layers=1, hidden=16)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of texts that each real tokenization took."""
+    calls: list[int] = []
+    real = tokens_module._encoded
+
+    def counting(tokenizer: Any, texts: Any, *rest: Any) -> Iterator[token_cache.Arrays]:
+        calls.append(len(texts))
+        return real(tokenizer, texts, *rest)
+
+    monkeypatch.setattr(tokens_module, "_encoded", counting)
+    return calls
+
+
+def assert_own_ids(tokenizer: Any, texts: list[str], max_length: int) -> Tokens:
+    tokens = encode(tokenizer, texts, max_length)
+    own = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
+    assert [row.tolist() for row in tokens] == own
+    whole = tokenizer(texts, truncation=False)["input_ids"]
+    assert tokens.full_lengths.tolist() == [len(ids) for ids in whole]
+    assert tokens.ids.dtype == np.int32 and tokens.offsets.dtype == np.int64
+    return tokens
+
+
+@pytest.mark.parametrize("max_length", [4, 8, 9, 64])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_ids_are_the_tokenizers_own(folder: Path, max_length: int, side: str) -> None:
+    tokenizer = load_tokenizer(folder)
+    tokenizer.truncation_side = side
+    tokens = assert_own_ids(tokenizer, TEXTS, max_length)
+    assert len(tokens[0]) == 2  # an empty text is its special tokens
+    assert tokens.truncated == {4: 3, 8: 1, 9: 1, 64: 0}[max_length]
+
+
+@pytest.mark.parametrize("max_length", [5, 16])
+def test_byte_pair_tokens_of_roberta_are_its_own(shared_data: Path, max_length: int) -> None:
+    texts = ["", "Hello  World!", "naïve 😀 </s> text", "a" * 300, *tiny_texts(40)[0]]
+    assert_own_ids(load_tokenizer(shared_data / "roberta-base"), texts, max_length)
+
+
+def test_truncation_and_padding_kept_in_a_tokenizer_file_do_not_count(folder: Path, tmp_path: Path) -> None:
+    """Sentence encoders come with `truncation: 128` and padding to 128 in their tokenizer.json."""
+    shutil.copytree(folder, tmp_path / "encoder")
+    file = tmp_path / "encoder" / "tokenizer.json"
+    values = json.loads(file.read_text())
+    values["truncation"] = {"direction": "Right", "max_length": 6, "strategy": "LongestFirst", "stride": 0}
+    values["padding"] = {
+        "strategy": {"Fixed": 6},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 1,
+        "pad_type_id": 0,
+        "pad_token": "<pad>",
+    }
+    file.write_text(json.dumps(values))
+    spoilt, clean = load_tokenizer(tmp_path / "encoder"), load_tokenizer(folder)
+    assert spoilt.backend_tokenizer.truncation is not None
+    assert (
+        encode(spoilt, TEXTS, 20).lengths.tolist()
+        == encode(clean, TEXTS, 20).lengths.tolist()
+        == [2, 3, 5, 20, 8]
+    )
+
+
+def test_a_megabyte_in_one_text(folder: Path) -> None:
+    tokens = encode(load_tokenizer(folder), ["word1 " * 170_000, "goal"], 16)
+    assert tokens.lengths.tolist() == [16, 3] and tokens.full_lengths.tolist() == [170_002, 3]
+
+
+def test_rows_are_taken_in_the_order_asked_for() -> None:
+    tokens = from_rows([[1], [2, 2], [3, 3, 3]], full_lengths=[1, 9, 3])
+    some = tokens.take([2, 1])
+    assert [row.tolist() for row in some] == [[3, 3, 3], [2, 2]]
+    assert some.full_lengths.tolist() == [3, 9] and some.truncated == 1 and len(some) == 2
+    assert len(tokens.take([])) == 0
+
+
+def test_the_share_of_cut_texts_is_reported_and_said(folder: Path) -> None:
+    tokens = {"train": encode(load_tokenizer(folder), TEXTS, 8), "test": from_rows([[1, 2]])}
+    report = truncation_report(tokens)
+    assert report["train"] == {
+        "rows": 5, "tokens": 2 + 3 + 5 + 8 + 8, "mean": 10.0, "median": 5.0, "p99": 31.04,
+        "longest": 32, "truncated": 1, "truncated_share": 0.2,
+    }  # fmt: skip
+    assert report["test"]["truncated"] == 0
+    assert [notice["text"] for notice in notices.taken()] == [
+        "texts longer than 8 tokens are cut there: 20.0% of train."
+    ]
+
+
+# -- the cache ----------------------------------------------------------------------------------------------
+
+
+def test_the_second_time_comes_from_the_cache(folder: Path, tmp_path: Path, counted: list[int]) -> None:
+    first = tokenize(folder, TEXTS, 8, tmp_path)
+    again = tokenize(load_tokenizer(folder), TEXTS, 8, tmp_path)
+    assert counted == [len(TEXTS)]
+    for name in ("ids", "offsets", "full_lengths"):
+        assert np.array_equal(getattr(first, name), getattr(again, name))
+        assert getattr(first, name).dtype == getattr(again, name).dtype
+
+
+def test_whatever_decides_the_ids_decides_the_cache(folder: Path, tmp_path: Path, counted: list[int]) -> None:
+    tokenizer = load_tokenizer(folder)
+    tokenize(tokenizer, TEXTS, 8, tmp_path)
+    tokenize(tokenizer, TEXTS, 9, tmp_path)
+    tokenize(tokenizer, [*TEXTS[:-1], "goal"], 8, tmp_path)
+    tokenize(tokenizer, ["ab", "c"], 8, tmp_path)
+    tokenize(tokenizer, ["a", "bc"], 8, tmp_path)
+    tokenizer.truncation_side = "left"
+    tokenize(tokenizer, TEXTS, 8, tmp_path)
+    tokenizer.add_tokens(["word1 word2"])
+    tokenize(tokenizer, TEXTS, 8, tmp_path)
+    assert len(counted) == len(list(tmp_path.iterdir())) == 7
+
+
+def spoil(folder: Path, how: str) -> None:
+    ids, lengths = folder / token_cache.IDS, folder / token_cache.LENGTHS
+    if how == "cut ids":
+        ids.write_bytes(ids.read_bytes()[:-4])
+    elif how == "no ids":
+        ids.write_bytes(b"")
+    elif how == "absent ids":
+        ids.unlink()
+    elif how == "other ids":
+        ids.write_bytes(np.fromfile(ids, dtype=np.int32)[::-1].tobytes())
+    elif how == "cut lengths":
+        lengths.write_bytes(lengths.read_bytes()[:-200])
+    elif how == "other lengths":
+        with np.load(lengths) as stored:
+            arrays = dict(stored)
+        np.savez(lengths, **(arrays | {"lengths": arrays["lengths"][::-1]}))
+    else:
+        rows = from_rows([[1, 2]])
+        token_cache.write(folder, [(rows.ids, rows.lengths, rows.full_lengths)])
+
+
+SPOILT = ["cut ids", "no ids", "absent ids", "other ids", "cut lengths", "other lengths", "other rows"]
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_damaged_cache_is_said_and_made_again(
+    folder: Path, tmp_path: Path, counted: list[int], how: str
+) -> None:
+    good = encode(load_tokenizer(folder), TEXTS, 8)
+    tokenize(folder, TEXTS, 8, tmp_path)
+    spoil(next(tmp_path.iterdir()), how)
+    before = len(counted)
+    again = tokenize(folder, TEXTS, 8, tmp_path)
+    assert np.array_equal(good.ids, again.ids) and len(counted) == before + 1
+    assert "are damaged" in notices.taken()[0]["text"]
+    tokenize(folder, TEXTS, 8, tmp_path)
+    assert len(counted) == before + 1
+
+
+def test_cached_ids_are_pages_of_the_file(folder: Path, tmp_path: Path) -> None:
+    """A million texts have some 200 MB of ids: they are the system's to drop, and shared among processes."""
+    found = tokenize(folder, TEXTS, 8, tmp_path)
+    assert not found.ids.flags.writeable and not found.ids.flags.owndata
+    file = next(tmp_path.iterdir()) / token_cache.IDS
+    assert np.array_equal(np.fromfile(file, dtype=np.int32), found.ids)
+
+
+def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        found = tokenize(folder, [], 8, tmp_path)
+        assert len(found) == 0 and found.ids.dtype == np.int32 and found.offsets.tolist() == [0]
+    assert notices.taken() == []
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert len(tokenize(folder, TEXTS, 8, blocked)) == len(TEXTS)
+    assert "the tokens are not kept for the next run" in notices.taken()[0]["text"]
+
+
+def test_without_a_folder_the_users_cache_is_taken(folder: Path, own_cache: Path) -> None:
+    tokenize(folder, TEXTS, 8)
+    assert len(list((own_cache / "tokens").iterdir())) == 1
+
+
+# -- loading ------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
+    """With a config.json alone, transformers builds a tokenizer without vocabulary and says nothing."""
+    shutil.copy(folder / "config.json", tmp_path)
+    with pytest.raises(BadInput, match=r"expected a tokenizer: tokenizer\.json or .*, found none\. Save"):
+        load_tokenizer(tmp_path)
+    with pytest.raises(BadInput, match="found no such folder"):
+        load_tokenizer(tmp_path / "absent")
+
+
+def test_a_broken_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "encoder")
+    (tmp_path / "encoder" / "tokenizer.json").write_text("{")
+    with pytest.raises(BadInput, match="expected a tokenizer that transformers can load, found"):
+        load_tokenizer(tmp_path / "encoder")
+
+
+def test_a_length_without_room_is_refused(folder: Path) -> None:
+    with pytest.raises(BadInput, match="expected room for a token beside the special ones, found 2"):
+        encode(load_tokenizer(folder), ["x"], 2)
+
+
+# -- the bar ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("terminal", "slow", "shown"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_a_bar_shows_only_on_a_terminal_and_only_if_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, slow: bool, shown: bool
+) -> None:
+    import rich.progress
+
+    from submillion.data import tokens
+
+    started: list[bool] = []
+    monkeypatch.setattr(rich.progress.Progress, "start", lambda self: started.append(True))
+    monkeypatch.setattr(tokens.sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(tokens, "PATIENCE", -1.0 if slow else 100.0)
+    chunks = [["a"], ["b", "c"]]
+    assert list(tokens._shown(iter(chunks), 3, "tokenizing", True)) == chunks
+    assert bool(started) == shown

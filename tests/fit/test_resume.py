@@ -1,0 +1,219 @@
+"""Stopping anywhere and going on gives the adapter and the history of a run that was never stopped."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from submillion.errors import BadInput, SubmillionError
+from submillion.fit import checkpoint, loop
+from submillion.fit.interrupt import Interrupt
+from submillion.rundir import RunDir
+from support.fit_stub import (
+    Disturbed,
+    fit_stub,
+    press_ctrl_c,
+    same_tensors,
+    train_recipe,
+    without_timings,
+)
+
+# 13 steps an epoch, a line of history every 3 steps, early stopping after a plateau.
+RECIPE = train_recipe(epochs=8, learning_rate=0.003, patience=2)
+
+
+class Crash(Exception):
+    """Stands for power loss: nothing is saved any more."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    return fit_stub(tmp_path_factory.mktemp("undisturbed"), recipe=RECIPE)
+
+
+def assert_same(undisturbed: tuple, resumed: tuple) -> None:
+    """Compare adapter, history and result, all but the time they took."""
+    (one, result, run), (other, same, other_run) = undisturbed, resumed
+    assert same_tensors(one, other)
+    assert without_timings(other_run.read_history()) == without_timings(run.read_history())
+    clocks = {"wall_seconds", "train_seconds", "samples_per_second", "tokens_per_second", "peak_memory_mb"}
+    facts = [{k: v for k, v in r.to_json().items() if k not in clocks} for r in (result, same)]
+    assert facts[0] == facts[1]
+    assert np.array_equal(result.best_logits, same.best_logits)
+
+
+def test_the_undisturbed_run_stops_early(undisturbed: tuple) -> None:
+    _, result, run = undisturbed
+    accuracies = [record["accuracy"] for record in run.read_history() if record["kind"] == "eval"]
+    assert result.stopped_early and result.steps == 65
+    # Resuming between the fourth evaluation and the fifth shows whether patience starts again.
+    assert max(accuracies[:2]) < accuracies[2] == accuracies[3] == accuracies[4]
+
+
+# Passes 1 to 13 are the first epoch, 14 its evaluation: 14 stops within one, 13 and 27 right before one.
+@pytest.mark.parametrize("passes", [1, 2, 5, 13, 14, 15, 27, 28, 34, 59])
+def test_ctrl_c_and_resume(tmp_path: Path, undisturbed: tuple, passes: int) -> None:
+    _, result, run = fit_stub(tmp_path, Disturbed(passes, press_ctrl_c), recipe=RECIPE)
+    assert result.interrupted and not result.stopped_early
+    evaluations = passes // 14
+    assert result.steps == passes - evaluations
+    assert len([r for r in run.read_history() if r["kind"] == "eval"]) == (passes - 1) // 14
+    assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
+
+
+def test_ctrl_c_every_few_steps(tmp_path: Path, undisturbed: tuple) -> None:
+    resumed = fit_stub(tmp_path, Disturbed(4, press_ctrl_c), recipe=RECIPE)
+    pauses = 0
+    while resumed[1].interrupted:
+        pauses += 1
+        resumed = fit_stub(tmp_path, Disturbed(4, press_ctrl_c), recipe=RECIPE, resume=True)
+    assert pauses > 10
+    assert_same(undisturbed, resumed)
+
+
+def test_the_best_adapter_so_far_is_left_by_ctrl_c(tmp_path: Path) -> None:
+    classifier, result, run = fit_stub(tmp_path, Disturbed(20, press_ctrl_c), recipe=RECIPE)
+    assert (result.interrupted, result.best_step, result.steps) == (True, 13, 19)
+    kept = load_file(checkpoint.best(run) / "adapter_model.safetensors")
+    assert all(torch.equal(value, kept[name]) for name, value in classifier.tensors().items())
+
+
+@pytest.mark.parametrize("passes", [15, 20, 27, 30])
+def test_a_crash_goes_back_to_the_last_evaluation(tmp_path: Path, undisturbed: tuple, passes: int) -> None:
+    with pytest.raises(Crash):
+        fit_stub(tmp_path, Disturbed(passes, crash), recipe=RECIPE)
+    assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
+
+
+def test_long_epochs_are_saved_on_the_way(
+    tmp_path: Path, undisturbed: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_S", 0.0)
+    with pytest.raises(Crash):
+        fit_stub(tmp_path, Disturbed(6, crash), recipe=RECIPE)
+    saved = checkpoint.load(RunDir(tmp_path), {})
+    assert saved is not None and saved[1]["step"] == 5
+    assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
+
+
+def test_a_crash_before_anything_was_saved_starts_anew(tmp_path: Path, undisturbed: tuple) -> None:
+    with pytest.raises(Crash):
+        fit_stub(tmp_path, Disturbed(5, crash), recipe=RECIPE)
+    assert len(RunDir(tmp_path).read_history()) == 1
+    assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
+
+
+def test_the_second_ctrl_c_aborts_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def press_twice() -> None:
+        press_ctrl_c()
+        press_ctrl_c()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_stub(tmp_path, Disturbed(3, press_twice), recipe=RECIPE)
+    assert "Ctrl-C: finishing this step and saving; once more aborts at once." in capsys.readouterr().err
+    assert not checkpoint.latest(RunDir(tmp_path)).exists()
+
+
+def test_sigterm_is_a_wish_as_well_and_handlers_are_put_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.wished
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"seed": 8}, "expected seed 7, as the run was started with, found 8"),
+        (
+            {"recipe": RECIPE.model_copy(update={"batch_size": 4})},
+            r"expected train\.batch_size 8, as the run was started with, found 4",
+        ),
+        ({"train_rows": 99}, "expected the same texts and labels as the run was started with, found others"),
+    ],
+)
+def test_another_training_is_not_resumed(tmp_path: Path, options: dict, text: str) -> None:
+    fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
+    before = RunDir(tmp_path).read_history()
+    with pytest.raises(BadInput, match=text):
+        fit_stub(tmp_path, resume=True, **{"recipe": RECIPE} | options)
+    assert RunDir(tmp_path).read_history() == before
+
+
+def test_another_number_of_threads_may_go_on(tmp_path: Path) -> None:
+    fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
+    recipe = RECIPE.model_copy(update={"threads": torch.get_num_threads()})
+    assert fit_stub(tmp_path, recipe=recipe, resume=True)[1].stopped_early
+
+
+@pytest.mark.parametrize(("ratio", "goes_on"), [(1.0, True), (2.0, False)])
+def test_a_state_from_before_a_field_existed_has_its_default(
+    tmp_path: Path, undisturbed: tuple, ratio: float, goes_on: bool
+) -> None:
+    _, _, run = fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
+    saved = checkpoint.load(run, {})
+    assert saved is not None
+    tensors, position = saved
+    del position["identity"]["train.lora_plus_ratio"]
+    checkpoint.save(run, tensors, position)
+    recipe = RECIPE.model_copy(update={"lora_plus_ratio": ratio})
+    if goes_on:
+        assert_same(undisturbed, fit_stub(tmp_path, recipe=recipe, resume=True))
+    else:
+        with pytest.raises(
+            BadInput, match=r"expected train\.lora_plus_ratio 1\.0, as the run was started with"
+        ):
+            fit_stub(tmp_path, recipe=recipe, resume=True)
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
+    checkpoint.latest(run).write_bytes(checkpoint.latest(run).read_bytes()[:-100])
+    with pytest.raises(BadInput, match=r"state\.safetensors: expected the saved state of a training"):
+        fit_stub(tmp_path, recipe=RECIPE, resume=True)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let every write of bytes after the first `after` ones fail midway."""
+    write, count = Path.write_bytes, 0
+
+    def failing(self: Path, data: bytes) -> int:
+        nonlocal count
+        count += 1
+        if count <= after:
+            return write(self, data)
+        write(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", failing)
+
+
+# Writes come in pairs where an evaluation is the best so far: the best adapter, then the latest state.
+@pytest.mark.parametrize(("after", "failed"), [(2, "best"), (3, r"state\.safetensors")])
+def test_a_full_disk_leaves_what_was_saved_before(
+    tmp_path: Path, undisturbed: tuple, after: int, failed: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        full_disk(patch, after)
+        text = rf"{failed}: could not be written \(No space left on device\)\. What was saved there"
+        with pytest.raises(SubmillionError, match=text):
+            fit_stub(tmp_path, recipe=RECIPE)
+    run = RunDir(tmp_path)
+    saved = checkpoint.load(run, {})
+    assert saved is not None and saved[1]["step"] == 13
+    assert load_file(checkpoint.best(run) / "adapter_model.safetensors").keys() >= {"output.weight"}
+    leftovers = [path for path in run.checkpoint.rglob("*") if path.name.startswith(".")]
+    assert leftovers == []
+    assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))

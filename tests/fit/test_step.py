@@ -1,0 +1,73 @@
+"""One optimizer step: its parts add up to it, whatever it is cut into, and each draws dropout of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from submillion.data.tokens import encode, load_tokenizer
+from submillion.fit.batch_schedule import Rows
+from submillion.fit.interrupt import Interrupt
+from submillion.fit.step import Stepper
+from submillion.fit.workers import Workers
+from submillion.model.classifier import build
+from submillion.model.execution.reference import Reference
+from submillion.recipe import Recipe
+from support.fit_stub import FLOAT32, train_recipe
+from support.tiny import LABELS, tiny_encoder, tiny_texts
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder"), layers=2)
+
+
+def stepper_of(encoder: Path, step_tokens: int | None, **train: Any) -> tuple[Stepper, list[tuple[int, int]]]:
+    """Return a stepper whose execution wants passes of so many tokens, and the list of (rows, seed) it ran."""
+    off = {"dropout": 0.0, "attention_dropout": 0.0, "classifier_dropout": 0.0}
+    recipe = Recipe.model_validate(
+        {
+            "name": "tiny",
+            "encoder": {"source": str(encoder)} | off,
+            "data": {"train": "none", "max_length": 32},
+            "lora": {"r": 2, "dropout": 0.0},
+        }
+    )
+    classifier = build(encoder, LABELS, recipe).train()
+    texts, labels = tiny_texts(48, 1)
+    tokens = encode(load_tokenizer(encoder), texts, 32)
+    ran: list[tuple[int, int]] = []
+
+    class Watched(Reference):
+        def logits(self, tokens: Any, rows: np.ndarray, seed: int = 0, prefix: Any = None) -> torch.Tensor:
+            ran.append((len(rows), seed))
+            return super().logits(tokens, rows, seed, prefix)
+
+    execution = Watched(classifier, FLOAT32)
+    execution.step_tokens = step_tokens  # type: ignore[assignment]
+    rows = Rows(tokens, np.array(labels, dtype=np.int64))
+    options = train_recipe(batch_size=16, **train)
+    return Stepper(classifier, rows, options, 3, FLOAT32, Workers.start(), execution), ran
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_step_in_parts_is_the_step(encoder: Path, accumulated: int) -> None:
+    whole, _ = stepper_of(encoder, None, gradient_accumulation_steps=accumulated)
+    parts, ran = stepper_of(encoder, 30, gradient_accumulation_steps=accumulated)
+    done = [stepper.do(0, Interrupt()) for stepper in (whole, parts)]
+    assert len(ran) > 2 * accumulated
+    assert sum(rows for rows, _ in ran) == done[0].texts == done[1].texts == 16 * accumulated
+    assert done[1].loss.item() == pytest.approx(done[0].loss.item(), rel=1e-5)
+    assert done[1].norm.item() == pytest.approx(done[0].norm.item(), rel=1e-4)
+
+
+def test_each_part_of_each_step_draws_dropout_from_a_seed_of_its_own(encoder: Path) -> None:
+    stepper, ran = stepper_of(encoder, 30, gradient_accumulation_steps=2)
+    for step in (0, 1):
+        stepper.do(step, Interrupt())
+    seeds = [seed for _, seed in ran]
+    assert len(set(seeds)) == len(seeds) > 8

@@ -1,0 +1,144 @@
+"""Which execution is opened where, and what an accelerator is given; the device itself is not needed for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from submillion import environment, notices
+from submillion.errors import BadInput
+from submillion.model import eva
+from submillion.model.classifier import Classifier, build
+from submillion.model.execution.jagged import FAMILIES
+from submillion.model.execution.reference import Reference, open_execution
+from submillion.model.execution.transfer import moved
+from submillion.model.precision import choose, training_device
+from submillion.model.prefix import PrefixCache
+from support.fit_stub import FLOAT32
+from support.tiny import LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
+
+META = torch.device(
+    "meta"
+)  # shapes and types without values: no answer can be asked of it, as of no busy GPU
+
+
+def made(family: str = "roberta", **lora: Any) -> Classifier:
+    encoder = shared_encoder(family, 2, 0.0)
+    return build(encoder, LABELS, tiny_recipe(encoder, lora={"dropout": 0.0} | lora))
+
+
+@pytest.fixture
+def on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make classifiers say that they are on a GPU; nothing is run there."""
+    monkeypatch.setattr(Classifier, "device", torch.device("cuda"))
+
+
+def test_packed_on_a_gpu_is_packed_tokens_through_transformers(on_cuda: None) -> None:
+    assert open_execution(made(), FLOAT32, "packed").name == "packed-sdpa"
+    assert notices.taken()[-1]["execution"] == "packed-sdpa"
+    with pytest.raises(BadInput, match=r"train\.execution.*mpnet"):
+        open_execution(made("mpnet"), FLOAT32, "packed")
+
+
+def test_auto_on_a_gpu_is_the_reference_and_says_why(on_cuda: None) -> None:
+    assert open_execution(made(), FLOAT32, "auto").name == "reference"
+    assert "the model is on cuda" in notices.taken()[-1]["text"]
+
+
+def test_compile_and_packed_do_not_go_together() -> None:
+    with pytest.raises(BadInput, match=r"train\.compile"):
+        open_execution(made(), FLOAT32, "packed", compiled=True)
+    with pytest.raises(ValueError, match="compile false where execution is packed"):
+        tiny_recipe(shared_encoder(), train={"compile": True, "execution": "packed"})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mask_that_is_ready_gives_the_same_logits(family: str) -> None:
+    classifier = made(family).eval()
+    tokens = tiny_tokens(shared_encoder(family, 2, 0.0), tiny_texts(12, 1)[0])
+    rows = np.array([3, 1, 7, 2])
+    equal = np.flatnonzero(tokens.lengths == tokens.lengths[0])[:2]
+    for chosen in (rows, equal):
+        with torch.no_grad():
+            expected = Reference(classifier, FLOAT32).logits(tokens, chosen)
+            ready = Reference(classifier, FLOAT32, compiled=True).logits(tokens, chosen)
+        torch.testing.assert_close(ready, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_an_accelerator_is_given_no_mask_or_a_ready_one() -> None:
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    reference = Reference(made(), FLOAT32)
+    assert reference._mask(mask[:1], META) == {}
+    ready = reference._mask(mask, META)["attention_mask"]
+    assert (ready.shape, ready.dtype, ready.device) == ((2, 1, 3, 3), torch.bool, META)
+    assert torch.equal(reference._mask(mask, torch.device("cpu"))["attention_mask"], mask)
+    # What transformers makes of a mask it is given, for a family that asks for another kind.
+    assert Reference(made("mpnet"), FLOAT32)._mask(mask, META)["attention_mask"].shape == (2, 3)
+
+
+def test_cached_states_are_padded_where_they_are_wanted() -> None:
+    flat = torch.arange(10, dtype=torch.bfloat16).reshape(5, 2)
+    cache = PrefixCache(flat, np.array([0, 2, 5]))
+    there = cache.states(np.array([1, 0]), 4, META)
+    assert (there.shape, there.dtype, there.device) == ((2, 4, 2), torch.float32, META)
+    assert cache.states(np.array([1, 0]), 4).tolist() == [
+        [[4, 5], [6, 7], [8, 9], [0, 0]],
+        [[0, 1], [2, 3], [0, 0], [0, 0]],
+    ]
+
+
+def test_only_cuda_is_copied_to_from_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    value, asked = torch.ones(2), []
+
+    def pin_memory(self: torch.Tensor) -> torch.Tensor:
+        asked.append("pinned")
+        return self
+
+    def to(self: torch.Tensor, device: torch.device, non_blocking: bool = False) -> torch.Tensor:
+        asked.append((device.type, non_blocking))
+        return self
+
+    assert moved(value, torch.device("cpu")) is value
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    moved(value, torch.device("cuda"))
+    moved(value, torch.device("mps"))
+    assert asked == ["pinned", ("cuda", True), ("mps", False)]
+
+
+def test_accelerates_wish_for_the_processor_holds_for_every_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda *_: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_: torch.device("cuda"))
+    assert training_device() == "cuda"
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert training_device() == "cpu"
+
+
+def test_the_kernels_asked_for_decide_nothing_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBMILLION_NATIVE", "avx2")
+    assert choose("auto", features={"bf16"}, device_type="cuda").dtype_name == "bfloat16"
+    assert choose("auto", features={"bf16"}, device_type="cpu").dtype_name == "float32"
+
+
+def test_memory_of_an_accelerator_is_told_where_torch_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.peak_accelerator_mb(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3_500_000)
+    assert environment.peak_accelerator_mb(torch.device("cuda", 0)) == 3.5
+    assert environment.peak_accelerator_mb(torch.device("mps")) is None
+
+
+def test_eva_draws_on_the_processor_whatever_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    whole = torch.svd_lowrank
+
+    def svd_lowrank(states: torch.Tensor, **options: Any) -> Any:
+        seen.append(states.device.type)
+        return whole(states, **options)
+
+    monkeypatch.setattr(torch, "svd_lowrank", svd_lowrank)
+    encoder = shared_encoder("roberta", 2, 0.0)
+    eva.start(made(variant="eva"), tiny_tokens(encoder, tiny_texts(12, 1)[0]), 0)
+    assert set(seen) == {"cpu"}

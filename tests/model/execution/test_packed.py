@@ -1,0 +1,465 @@
+"""Tests of model/packed.py: the kernels against transformers + peft, on every path this processor can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from submillion import native, notices
+from submillion.data.batches import collate
+from submillion.data.tokens import Tokens, encode, load_tokenizer
+from submillion.environment import cpu_features
+from submillion.errors import BadInput, SubmillionError
+from submillion.fit.batch_schedule import Rows
+from submillion.fit.interrupt import Interrupt
+from submillion.fit.step import Stepper
+from submillion.fit.workers import Workers
+from submillion.model.classifier import Classifier
+from submillion.model.execution.packed import Packed, open_packed, unsupported
+from submillion.model.execution.reference import Reference
+from submillion.model.precision import Precision
+from submillion.recipe import TrainRecipe
+from support.packed import made, opened, outcome, packed_outcome, texts_of
+from support.tiny import shared_encoder, tiny_encoder, tiny_texts
+
+FAMILIES = ("roberta", "xlm-roberta", "bert", "mpnet")
+PATHS = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            not path.needs <= cpu_features() or not path.file.is_file(),
+            reason=f"the {name} kernels need another processor, or were not built",
+        ),
+    )
+    for name, path in native.PATHS.items()
+]
+FLOAT = [param for param in PATHS if native.PATHS[param.values[0]].dtype_name == "float32"]
+BFLOAT = [param for param in PATHS if native.PATHS[param.values[0]].dtype_name == "bfloat16"]
+TARGETS = (
+    ["query", "value"],
+    ["key"],
+    ["attention_output"],
+    ["ffn_up"],
+    ["ffn_down"],
+    "all-linear",
+)
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made: dict[Any, Path] = {}
+
+    def get(family: str, hidden: int = 64, dropout: float = 0.0, heads: int = 2) -> Path:
+        key = family, hidden, dropout, heads
+        if key not in made:
+            folder = tmp_path_factory.mktemp("encoder") / family
+            made[key] = tiny_encoder(folder, family, layers=3, hidden=hidden, dropout=dropout, heads=heads)
+        return made[key]
+
+    return get
+
+
+def reference(classifier: Classifier, tokens: Tokens, autocast: bool = False) -> Any:
+    def run(rows: np.ndarray) -> torch.Tensor:
+        return classifier(collate(tokens, rows, classifier.pad_id))
+
+    return outcome(classifier, run, len(tokens), autocast)
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Distance relative to the size of b."""
+    return float((a - b).norm() / b.norm().clamp_min(1e-12))
+
+
+def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    assert found.keys() == expected.keys()
+    return max(apart(found[name], expected[name]) for name in expected)
+
+
+LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("targets", TARGETS, ids=lambda t: t if isinstance(t, str) else "+".join(t))
+def test_float32_kernels_agree_with_the_reference(
+    encoders: Any, path: str, family: str, targets: Any
+) -> None:
+    classifier = made(encoders(family), {"targets": targets})
+    tokens = texts_of(LENGTHS, classifier)
+    logits, gradients = reference(classifier, tokens)
+    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    assert apart(found, logits) < 1e-5
+    assert worst(own, gradients) < 1e-4
+
+
+@pytest.mark.parametrize("path", BFLOAT)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("targets", TARGETS, ids=lambda t: t if isinstance(t, str) else "+".join(t))
+def test_bfloat16_kernels_are_no_worse_than_autocast(
+    encoders: Any, path: str, family: str, targets: Any
+) -> None:
+    classifier = made(encoders(family), {"targets": targets})
+    tokens = texts_of(LENGTHS, classifier)
+    logits, gradients = reference(classifier, tokens)
+    cast, cast_gradients = reference(classifier, tokens, autocast=True)
+    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    everything = [
+        torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
+    ]
+    assert apart(found, logits) <= 1.25 * apart(cast, logits)
+    assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_longest_texts_an_encoder_takes(path: str, family: str, tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path / family, family, layers=2, hidden=64, dropout=0.0, longest=512)
+    classifier = made(folder, {"targets": "all-linear"})
+    tokens = texts_of([512, 1, 511, 300], classifier)
+    logits, gradients = reference(classifier, tokens)
+    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    if native.PATHS[path].dtype_name == "float32":
+        assert apart(found, logits) < 1e-5
+        assert worst(own, gradients) < 1e-4
+    else:
+        cast, _ = reference(classifier, tokens, autocast=True)
+        assert apart(found, logits) <= 1.25 * apart(cast, logits)
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_empty_and_tiny_texts_are_texts(encoders: Any, path: str, family: str) -> None:
+    folder = encoders(family)
+    classifier = made(folder)
+    tokens = encode(load_tokenizer(folder), ["", " ", "word1", "word1 " * 200], 64)
+    assert tokens.lengths.tolist()[:2] == [2, 2]  # what begins and ends every text
+    logits, gradients = reference(classifier, tokens)
+    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    assert apart(found, logits) < 1e-5
+    assert worst(own, gradients) < 1e-4
+
+
+# -- dropout ------------------------------------------------------------------------------------------------
+
+
+class Replay:
+    """Puts the kernels' own dropout masks into the modules of transformers and peft."""
+
+    def __init__(
+        self, classifier: Classifier, library: native.Library, lengths: list[int], seed: int
+    ) -> None:
+        self.library, self.lengths, self.seed = library, lengths, seed
+        self.model = classifier.module.get_base_model()
+        self.model.set_attn_implementation("eager")
+        self.width, self.hidden = max(lengths), classifier.hidden_size
+        mpnet = classifier.family.name == "mpnet"
+        self._put(classifier.stack.feeders[0].dropout, -1, 0)
+        self.attention_layer = 0
+        for index, layer in enumerate(classifier.stack.layers):
+            self._put(layer.attention.dropout if mpnet else layer.attention.output.dropout, index, 2)
+            self._put(layer.output.dropout, index, 3)
+            if mpnet:
+                module = layer.attention.attn.dropout
+                module.forward = lambda value, p=module.p, at=index: value * self.attention(value, p, at)
+            for target, suffix in enumerate(classifier.family.suffixes.values()):
+                module = layer.get_submodule(suffix)
+                if hasattr(module, "lora_A"):
+                    self._put(module.lora_dropout["default"], index, native.LORA_PLACE + target)
+
+    def _put(self, module: Any, layer: int, place: int) -> None:
+        if getattr(module, "p", 0):
+            module.forward = lambda value: value * self.rows(value.shape[-1], module.p, layer, place)
+
+    def _kept(self, ids: np.ndarray, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+        ids = np.ascontiguousarray(ids, dtype=np.uint64).ravel()
+        chunks = -(-columns // 32)
+        kept = np.empty((len(ids), chunks * 32), dtype=np.uint8)
+        scale = self.library.mask(
+            share, self.seed, layer, place, ids.ctypes.data, len(ids), chunks, kept.ctypes.data
+        )
+        return torch.from_numpy(kept[:, :columns]).float() * scale
+
+    def rows(self, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+        count = len(self.lengths)
+        ids = (np.arange(count)[:, None] << 16) + np.arange(self.width)[None]
+        return self._kept(ids, columns, share, layer, place).view(count, self.width, columns)
+
+    def attention(self, value: torch.Tensor, share: float, layer: int) -> torch.Tensor:
+        texts, heads, queries, keys = value.shape
+        ids = (np.arange(texts)[:, None, None] << 24) + (np.arange(heads)[:, None] << 16) + np.arange(queries)
+        return self._kept(ids, keys, share, layer, 1).view(texts, heads, queries, keys)
+
+    def functional(self, value: torch.Tensor, p: float = 0.5, *_: Any, **__: Any) -> torch.Tensor:
+        if value.ndim != 4 or not p:
+            return value  # the head's own dropout, which is off in these tests
+        layer, self.attention_layer = self.attention_layer, self.attention_layer + 1
+        return value * self.attention(value, p, layer)
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize(
+    ("family", "heads"),
+    (("roberta", 2), ("bert", 2), ("mpnet", 2), ("mpnet", 5)),  # the kernels take four heads of 32 at a time
+)
+def test_its_own_dropout_replayed_through_the_reference_gives_its_gradients(
+    encoders: Any, path: str, family: str, heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = {"targets": "all-linear", "dropout": 0.2}
+    classifier = made(encoders(family, hidden=32 * heads, dropout=0.1, heads=heads), lora)
+    head = classifier.module.get_base_model()
+    for name, module in head.named_modules():
+        if isinstance(module, torch.nn.Dropout) and ("classifier" in name or name == "dropout"):
+            module.p = 0.0
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    logits, gradients = packed_outcome(classifier, packed, tokens, seed=11)
+    other, _ = packed_outcome(classifier, packed, tokens, seed=12)
+    assert apart(logits, other) > 1e-3
+    replay = Replay(classifier, native.load(path), LENGTHS, 11)
+    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
+    expected, expected_gradients = reference(classifier, tokens)
+    assert apart(logits, expected) < 1e-5
+    assert worst(gradients, expected_gradients) < 1e-4
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
+    library, ids = native.load(path), np.arange(4096, dtype=np.uint64)
+    kept = np.empty((len(ids), 768), dtype=np.uint8)
+    scale = library.mask(0.1, 5, 3, 2, ids.ctypes.data, len(ids), 24, kept.ctypes.data)
+    values = kept.astype(np.float64)
+    assert abs(1 / scale - 0.9) < 1e-5
+    # Means of rows, columns and all lie within what independent draws give (5 standard deviations).
+    for mean, count in ((values.mean(), kept.size), (values.mean(0), len(ids)), (values.mean(1), 768)):
+        assert np.abs(mean - 0.9).max() < 5 * np.sqrt(0.09 / count)
+    centred = values - 0.9
+    for shifted in (
+        centred[1:] * centred[:-1],
+        centred[:, 1:] * centred[:, :-1],
+        centred[:, 16:] * centred[:, :-16],
+    ):
+        assert abs(shifted.mean()) < 5 * 0.09 / np.sqrt(shifted.size)
+    for other in ((6, 3, 2), (5, 4, 2), (5, 3, 3)):
+        again = np.empty_like(kept)
+        library.mask(0.1, *other, ids.ctypes.data, len(ids), 24, again.ctypes.data)
+        together = centred * (again - 0.9)
+        assert abs(together.mean()) < 5 * 0.09 / np.sqrt(kept.size)
+
+
+@pytest.mark.skipif(len(PATHS) < 2, reason="one path only")
+def test_masks_are_the_same_on_every_path() -> None:
+    ids, found = np.arange(64, dtype=np.uint64), []
+    for name, path in native.PATHS.items():
+        if path.needs <= cpu_features() and path.file.is_file():
+            kept = np.empty((64, 96), dtype=np.uint8)
+            native.load(name).mask(0.3, 1, 0, 4, ids.ctypes.data, 64, 3, kept.ctypes.data)
+            found.append(kept)
+    assert all(np.array_equal(kept, found[0]) for kept in found)
+
+
+# -- what must not matter, and what must be told -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_bits_do_not_depend_on_threads_or_on_what_ran_before(encoders: Any, path: str) -> None:
+    classifier = made(encoders("roberta", dropout=0.1), {"targets": "all-linear", "dropout": 0.1})
+    head = [
+        m for m in classifier.module.get_base_model().classifier.modules() if isinstance(m, torch.nn.Dropout)
+    ]
+    for module in head:
+        module.p = 0.0
+    tokens = texts_of(LENGTHS * 4, classifier)
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            packed = opened(classifier, path)
+            if len(found) == 1:
+                packed_outcome(classifier, packed, texts_of([64] * 30, classifier, seed=1), seed=1)
+            found.append(packed_outcome(classifier, packed, tokens, seed=3))
+    finally:
+        torch.set_num_threads(before)
+    for logits, gradients in found[1:]:
+        assert torch.equal(logits, found[0][0])
+        assert all(
+            torch.equal(value, found[0][1][name]) for name, value in gradients.items() if "lora_" in name
+        )
+
+
+@pytest.mark.parametrize("path", FLOAT)
+def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str) -> None:
+    classifier = made(encoders("bert")).eval()
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    with torch.inference_mode():
+        together = packed.logits(tokens, np.arange(len(LENGTHS)))
+        alone = torch.cat([packed.logits(tokens, np.array([row])) for row in range(len(LENGTHS))])
+    assert torch.allclose(together, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> None:
+    for lora, head in (
+        ({"targets": "all-linear", "r": 33, "rslora": True, "layers": [1]}, "linear"),
+        ({"targets": "all-linear", "r": 21, "layers": [0]}, "linear"),
+        ({"targets": ["value", "ffn_down"], "r": 64, "layers": "top-2"}, "lora"),
+        ({"targets": ["query", "attention_output", "ffn_up"], "r": 97, "layers": "top-2"}, "linear"),
+    ):
+        classifier = made(encoders("mpnet", hidden=128 if lora["r"] > 64 else 64), lora, head)
+        tokens = texts_of(LENGTHS, classifier)
+        logits, gradients = reference(classifier, tokens)
+        found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+        if native.PATHS[path].dtype_name == "float32":
+            assert apart(found, logits) < 1e-5
+            assert worst(own, gradients) < 1e-4
+        else:
+            # A single encoder's logits scatter: some 1.28 times autocast's distance have been seen, and 0.55 times.
+            cast, cast_gradients = reference(classifier, tokens, autocast=True)
+            assert apart(found, logits) <= 1.5 * apart(cast, logits)
+            assert worst(own, gradients) <= 1.25 * worst(cast_gradients, gradients)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: Any, path: str) -> None:
+    classifier = made(encoders("mpnet"), {"targets": "all-linear", "layers": "top-2"}).eval()
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
+    logits, _ = reference(classifier, tokens)
+    merged = Packed(classifier, opened(classifier, path).library, merged=True)
+    with torch.inference_mode():
+        exact = native.PATHS[path].dtype_name == "float32"
+        assert apart(merged.logits(tokens, rows), logits) < (1e-5 if exact else 0.03)
+    with pytest.raises(RuntimeError, match="cannot be trained"):
+        merged.logits(tokens, rows)
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+
+
+@pytest.mark.parametrize("path", PATHS[:1])
+def test_a_step_takes_more_tokens_where_fewer_layers_are_kept(encoders: Any, path: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("submillion.model.execution.packed.STEP_VALUES", 3 * 64 * 100)
+        for layers, kept in (("all", 3), ("top-1", 1)):
+            assert opened(made(encoders("roberta"), {"layers": layers}), path).step_tokens == 3 * 100 // kept
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_states_at_a_depth_and_a_start_from_them(encoders: Any, path: str) -> None:
+    from submillion.model.prefix import PrefixCache
+
+    classifier = made(encoders("roberta"), {"layers": "top-1"}).eval()
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    precision = Precision(native.PATHS[path].dtype_name, False, "test")
+    prefix = PrefixCache.build(
+        classifier, tokens, 4, precision, compute=packed.states_of(tokens), execution=packed.name
+    )
+    assert prefix is not None and classifier.prefix_depth == 2
+    rows = np.arange(len(LENGTHS))
+    with torch.inference_mode():
+        assert torch.equal(packed.logits(tokens, rows), packed.logits(tokens, rows, prefix=prefix))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_broken_weights_show(encoders: Any, path: str) -> None:
+    classifier = made(encoders("bert")).eval()
+    with torch.no_grad():
+        classifier.stack.layers[0].output.dense.weight[3, 5] = float("nan")
+    with torch.inference_mode():
+        logits = opened(classifier, path).logits(texts_of([5, 40], classifier), np.arange(2))
+    assert torch.isnan(logits).all()
+
+
+def test_a_text_without_tokens_is_refused(encoders: Any) -> None:
+    if not PATHS or native.choose("float32")[0] is None:
+        pytest.skip("no kernels here")
+    classifier = made(encoders("bert"))
+    library = native.choose("float32")[0]
+    assert library is not None
+    with pytest.raises(SubmillionError, match="one without any"):
+        Packed(classifier, library).logits(texts_of([3, 0], classifier), np.arange(2))
+
+
+def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
+    library = native.choose("float32")[0]
+    if library is None:
+        pytest.skip("no kernels here")
+    classifier = made(encoders("bert"))
+    packed, tokens = Packed(classifier, library), texts_of([3, 4], classifier)
+    first = packed.logits(tokens, np.arange(2))
+    packed.logits(tokens, np.arange(2))
+    with pytest.raises(RuntimeError, match="later batch"):
+        first.sum().backward()
+
+
+def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> None:
+    float32 = Precision("float32", False, "test")
+    for folder, lora, reason in (
+        (shared_encoder("roberta"), {}, "not multiples of 32"),
+        (shared_encoder("distilbert"), {}, "no kernels for distilbert"),
+        (encoders("bert"), {"bias": "all"}, "is trained"),
+    ):
+        classifier = made(folder, lora)
+        assert reason in (unsupported(classifier) or "")
+        notices.clear()
+        assert open_packed(classifier, float32) is None
+        assert reason in notices.taken()[-1]["text"]
+        with pytest.raises(BadInput, match=r"train\.execution"):
+            open_packed(classifier, float32, "packed")
+    assert open_packed(made(encoders("bert")), float32, "reference") is None
+
+
+def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.VARIABLE, "off")
+    assert native.choose("float32") == (None, "SUBMILLION_NATIVE is off")
+    monkeypatch.setenv(native.VARIABLE, "avx3")
+    with pytest.raises(BadInput, match="did you mean|Did you mean"):
+        native.choose("float32")
+    monkeypatch.setenv(native.VARIABLE, "amx")
+    with pytest.raises(BadInput, match="a processor with amx_bf16"):
+        native.choose("bfloat16", features={"avx2", "fma"})
+    monkeypatch.setenv(native.VARIABLE, "avx2")
+    with pytest.raises(
+        BadInput, match=r"kernels in bfloat16, found avx2, which are float32.*train\.precision"
+    ):
+        native.choose("bfloat16", features=native.PATHS["avx2"].needs)
+    monkeypatch.delenv(native.VARIABLE)
+    assert native.choose("bfloat16", features={"avx2", "fma", "bmi2"})[0] is None
+
+
+# -- a training ---------------------------------------------------------------------------------------------
+
+
+def losses(folder: Path, path: str | None, autocast: bool = False, steps: int = 200) -> np.ndarray:
+    """Return the loss of each step of one training, without dropout; `path` None is the reference."""
+    classifier = made(folder, {"targets": "all-linear"})
+    texts, labels = tiny_texts(200, 3)
+    tokens = encode(load_tokenizer(folder), texts, 64)
+    recipe = TrainRecipe(batch_size=16, epochs=20, learning_rate=2e-3)
+    precision = Precision("bfloat16" if autocast else "float32", autocast, "")
+    execution = Reference(classifier, precision) if path is None else opened(classifier, path)
+    rows = Rows(tokens, np.array(labels, dtype=np.int64))
+    stepper = Stepper(classifier, rows, recipe, 3, precision, Workers.start(), execution)
+    found = []
+    for step in range(steps):
+        done = stepper.do(step, Interrupt())
+        found.append(done.loss.item() / done.texts)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_two_hundred_steps_follow_the_reference(encoders: Any, path: str) -> None:
+    folder = encoders("roberta")
+    expected = losses(folder, None)
+    assert expected[-20:].mean() < 0.5 * expected[:20].mean()  # it does learn
+    apart_by = np.abs(losses(folder, path) - expected)
+    if native.PATHS[path].dtype_name == "float32":
+        assert apart_by.max() < 1e-3
+    else:
+        cast = np.abs(losses(folder, None, autocast=True) - expected)
+        assert apart_by.mean() <= 1.25 * cast.mean()

@@ -1,0 +1,70 @@
+"""Giving back the memory of mapped weights: what nobody changed comes back from the file, what somebody did stays."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from submillion.model.execution.page_release import give_back
+
+ROWS = 300_000  # float32: some pages
+pytestmark = pytest.mark.skipif(
+    not os.path.exists("/proc/self/pagemap"), reason="this system tells nothing about its pages"
+)
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> dict[str, torch.Tensor]:
+    """Tensors that lie in a file, every page of them read."""
+    generator = torch.Generator().manual_seed(0)
+    save_file(
+        {name: torch.randn(ROWS, generator=generator) for name in ("one", "other")},
+        tmp_path / "w.safetensors",
+    )
+    with safe_open(tmp_path / "w.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in ("one", "other")}
+    for tensor in tensors.values():
+        tensor.sum()
+    return tensors
+
+
+def resident_bytes(tensor: torch.Tensor) -> int:
+    """Return how much of a tensor is in this process's memory now."""
+    first, last = tensor.data_ptr() // mmap.PAGESIZE, -(-(tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE)
+    with open("/proc/self/pagemap", "rb") as file:
+        file.seek(8 * first)
+        entries = file.read(8 * (last - first))
+    return mmap.PAGESIZE * sum(
+        entry >> 7 for entry in entries[7::8]
+    )  # the highest bit of each entry: present
+
+
+def test_pages_of_the_file_leave_memory_and_come_back(mapped: dict[str, torch.Tensor]) -> None:
+    before = {name: tensor.clone() for name, tensor in mapped.items()}
+    assert resident_bytes(mapped["one"]) >= mapped["one"].nbytes
+    dropped = give_back([mapped["one"]])
+    assert mapped["one"].nbytes - 2 * mmap.PAGESIZE <= dropped <= mapped["one"].nbytes
+    assert resident_bytes(mapped["one"]) < mapped["one"].nbytes / 2
+    assert resident_bytes(mapped["other"]) >= mapped["other"].nbytes - mmap.PAGESIZE
+    assert all(torch.equal(mapped[name], before[name]) for name in mapped)
+
+
+def test_a_changed_tensor_keeps_its_change(mapped: dict[str, torch.Tensor]) -> None:
+    mapped["one"][ROWS // 2] = 7.0  # one page of many
+    changed = mapped["one"].clone()
+    assert give_back(mapped.values()) > 0  # the other one goes
+    assert give_back([mapped["one"]]) == 0
+    assert torch.equal(mapped["one"], changed)
+
+
+def test_memory_without_a_file_is_left_alone() -> None:
+    tensor = torch.randn(ROWS)
+    kept = tensor.clone()
+    assert give_back([tensor, tensor[:0], tensor[::2]]) == 0
+    assert torch.equal(tensor, kept)

@@ -1,0 +1,210 @@
+"""Tests of model/adapter.py: plain peft reads what is written, nothing missing is drawn, no hub is asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from submillion.errors import BadInput, SubmillionError
+from submillion.model.adapter import CONFIG, TENSORS, adapter_tensors
+from submillion.model.classifier import Classifier, open_adapter
+from support.plain_peft import logits_of, plain_peft, trained
+from support.tiny import FAMILY_NAMES, LABELS, shared_encoder
+
+
+def test_plain_peft_gives_the_same_logits_for_every_family_and_head(tmp_path: Path) -> None:
+    variants = [(family, {"head": {"kind": kind}}) for family in FAMILY_NAMES for kind in HEADS]
+    variants += [
+        (family, {"head": {"kind": kind}, "lora": lora})
+        for family in ("roberta", "bert-no-pooler", "distilbert")
+        for kind in HEADS
+        for lora in ({"bias": "all"}, {"bias": "lora_only", "rslora": True, "layers": "top-1"})
+    ]
+    cases, lacking = [], []
+    for index, (family, sections) in enumerate(variants):
+        classifier = trained(family, **sections)
+        folder = tmp_path / str(index)
+        classifier.save_adapter(folder)
+        logits = logits_of(classifier)
+        cases.append((f"{family} {sections}", shared_encoder(family), folder, logits))
+        # What peft's own saving keeps, to see that the care taken is needed: see below.
+        if not index % len(HEADS) and index < len(FAMILY_NAMES) * len(HEADS):
+            bare = trained(family, head={"kind": "linear"})
+            folder = tmp_path / f"bare-{index}"
+            bare.save_adapter(folder)
+            save_file(peft_alone(bare), folder / TENSORS)
+            lacking.append((family, shared_encoder(family), folder, logits_of(bare)))
+    differences = plain_peft(cases + lacking)
+    assert max(differences[name] for name, *_ in cases) < 1e-6, differences
+    # Only where the checkpoint holds the projection, linear heads come through peft's own saving unharmed.
+    unharmed = {family for family, *_ in lacking if differences[family] < 1e-6}
+    assert unharmed == {"bert", "modernbert"}
+
+
+HEADS = ("stock", "linear", "lora")
+
+
+def peft_alone(classifier: Classifier) -> dict[str, torch.Tensor]:
+    from peft import get_peft_model_state_dict
+
+    kept = get_peft_model_state_dict(classifier.module, save_embedding_layers=False)
+    return {name: value.detach().clone() for name, value in kept.items()}
+
+
+@pytest.mark.parametrize("family", ["roberta", "bert-no-pooler", "distilbert", "deberta-v2"])
+@pytest.mark.parametrize("kind", HEADS)
+def test_opened_again_it_gives_the_same_logits_and_trains_the_same(
+    family: str, kind: str, tmp_path: Path
+) -> None:
+    classifier = trained(family, head={"kind": kind}, lora={"bias": "lora_only"})
+    classifier.save_adapter(tmp_path)
+    torch.manual_seed(1)
+    opened = open_adapter(shared_encoder(family), tmp_path, LABELS)
+    assert not opened.training
+    torch.testing.assert_close(logits_of(opened), logits_of(classifier), atol=0, rtol=0)
+    assert opened.trainable_count() == classifier.trainable_count()
+    assert opened.prefix_depth == classifier.prefix_depth
+
+
+def test_an_adapter_loads_into_a_classifier_built_with_another_seed(tmp_path: Path) -> None:
+    first = trained("roberta", head={"kind": "lora"})
+    first.save_adapter(tmp_path)
+    second = trained("roberta", head={"kind": "lora"}, seed=77)
+    assert not torch.allclose(logits_of(first), logits_of(second), atol=1e-2)
+    second.load_adapter(tmp_path)
+    torch.testing.assert_close(logits_of(first), logits_of(second), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("part", ["lora_A", "classifier.dense.weight", "classifier.out_proj.bias"])
+def test_a_missing_tensor_is_an_error_and_never_drawn(part: str, tmp_path: Path) -> None:
+    classifier = trained("roberta", head={"kind": "linear"})
+    classifier.save_adapter(tmp_path)
+    tensors = load_file(tmp_path / TENSORS)
+    lost = next(name for name in tensors if part in name)
+    save_file({name: value for name, value in tensors.items() if name != lost}, tmp_path / TENSORS)
+    message = f"{TENSORS}: expected the tensor '{lost}', found none of that name. Was it trained with another"
+    with pytest.raises(BadInput) as caught:
+        open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
+    assert message in str(caught.value)
+    before = logits_of(classifier)
+    with pytest.raises(BadInput):
+        classifier.load_adapter(tmp_path)
+    torch.testing.assert_close(logits_of(classifier), before, atol=0, rtol=0)
+
+
+def test_tensors_of_another_rank_or_none_of_ours_are_all_told(tmp_path: Path) -> None:
+    trained("roberta", head={"kind": "linear"}, lora={"r": 5}).save_adapter(tmp_path)
+    other = trained("roberta", head={"kind": "linear"}, lora={"r": 4, "targets": ["query"]})
+    with pytest.raises(BadInput) as caught:
+        other.load_adapter(tmp_path)
+    query = "base_model.model.roberta.encoder.layer.0.attention.self.query.lora_A.weight"
+    assert f"expected '{query}' of shape [4, 32], found shape [5, 32]" in str(caught.value)
+    assert "expected only tensors of this classifier, found 'base_model.model.roberta.encoder.layer.0" in str(
+        caught.value
+    )
+    assert len(caught.value.problems) == 2 * 2 + 2 * 5 * 2
+
+
+def test_other_labels_are_refused(tmp_path: Path) -> None:
+    trained("roberta").save_adapter(tmp_path)
+    swapped = [LABELS[1], LABELS[0], *LABELS[2:]]
+    with pytest.raises(
+        BadInput, match="expected the 4 labels it was trained with \\(World, Sports, Business"
+    ):
+        open_adapter(shared_encoder("roberta"), tmp_path, swapped)
+    with pytest.raises(BadInput, match="found 3: World, Sports, Business"):
+        open_adapter(shared_encoder("roberta"), tmp_path, LABELS[:3])
+
+
+def test_labels_of_a_foreign_adapter_are_counted(tmp_path: Path) -> None:
+    trained("roberta").save_adapter(tmp_path)
+    save_file(load_file(tmp_path / TENSORS), tmp_path / TENSORS)  # without our metadata
+    open_adapter(shared_encoder("roberta"), tmp_path, ["any", "names", "but", "four"])
+    with pytest.raises(BadInput, match=r"out_proj.weight' of shape \[3, 32\], found shape \[4, 32\]"):
+        open_adapter(shared_encoder("roberta"), tmp_path, LABELS[:3])
+
+
+def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="expected the configuration of a LoRA adapter, found .*No such file"):
+        open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
+    (tmp_path / CONFIG).write_text('{"peft_type": "IA3"}')
+    with pytest.raises(BadInput, match="expected a LoRA adapter, found one of kind IA3"):
+        open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
+    trained("roberta").save_adapter(tmp_path)
+    (tmp_path / TENSORS).write_bytes(b"torn")
+    with pytest.raises(BadInput, match="expected the tensors of an adapter, found .*header"):
+        open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
+
+
+def test_a_full_disk_leaves_the_adapter_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trained("roberta")
+    first.save_adapter(tmp_path)
+    second = trained("roberta", seed=9)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(SubmillionError, match="could not be written \\(No space left on device\\)"):
+            second.save_adapter(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [CONFIG, TENSORS]
+    opened = open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
+    torch.testing.assert_close(logits_of(opened), logits_of(first), atol=0, rtol=0)
+
+
+def test_the_same_adapter_is_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        trained("bert-no-pooler", head={"kind": "lora"}).save_adapter(tmp_path / name)
+    for file in (CONFIG, TENSORS):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_configuration_names_origin_and_modules(tmp_path: Path) -> None:
+    trained(
+        "bert", head={"kind": "lora"}, lora={"layers": "top-1", "targets": ["query", "value"]}
+    ).save_adapter(tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    assert config["base_model_name_or_path"] == str(shared_encoder("bert"))
+    assert config["inference_mode"] is True
+    assert config["modules_to_save"] == ["classifier"]
+    assert config["target_modules"] == (
+        r"bert\.encoder\.layer\.(1)\.(attention\.self\.query|attention\.self\.value)|bert\.pooler\.dense"
+    )
+    assert config["auto_mapping"]["base_model_class"] == "BertForSequenceClassification"
+
+
+def test_nothing_of_the_embeddings_is_saved() -> None:
+    classifier = trained("roberta")
+    assert not any("embeddings" in name for name in adapter_tensors(classifier.module, []))
+
+
+@pytest.mark.filterwarnings("ignore:Unable to fetch remote file")
+def test_no_hub_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    asked: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    classifier = trained("roberta")
+    # A hub id, as an encoder of the hub has; peft's own saving would ask for its config.
+    classifier.module.peft_config["default"].base_model_name_or_path = "FacebookAI/roberta-base"
+    classifier.save_adapter(tmp_path)
+    open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
+    assert asked == []
+    with pytest.warns(UserWarning, match="Could not find a config file in FacebookAI/roberta-base"):
+        classifier.module.save_pretrained(tmp_path / "by-peft")
+    assert asked

@@ -1,0 +1,472 @@
+"""Tests of model/prefix.py: with cached states, logits and gradients are those of the whole model."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from submillion import notices
+from submillion.data.batches import collate
+from submillion.data.tokens import Tokens
+from submillion.errors import SubmillionError
+from submillion.model import prefix, prefix_file
+from submillion.model.classifier import Classifier, build
+from submillion.model.infer import predict_logits
+from submillion.model.precision import Precision
+from submillion.model.prefix import PrefixCache, _places, states_entering, supports_prefix
+from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
+
+FLOAT32 = Precision("float32", False, "test")
+BFLOAT16 = Precision("bfloat16", True, "test")
+LAYERS = 4
+
+
+def made(family: str, layers: object = "top-2", **sections: object) -> tuple[Classifier, Tokens]:
+    """Return a classifier without dropout whose adapters all do something, and tokens of 13 texts."""
+    folder = shared_encoder(family, LAYERS, dropout=0.0)
+    lora = {"layers": layers, "dropout": 0.0} | sections.pop("lora", {})  # type: ignore[operator]
+    classifier = build(folder, LABELS, tiny_recipe(folder, lora=lora, **sections))
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(5)
+        for value in classifier.parameters():
+            if value.requires_grad:
+                value += 0.1 * torch.randn(value.shape, generator=generator)
+    texts, _ = tiny_texts(13, seed=8, max_words=24)
+    return classifier, tiny_tokens(folder, texts)
+
+
+def gradients(classifier: Classifier, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    classifier.zero_grad()
+    logits.square().sum().backward()
+    return {name: v.grad for name, v in classifier.named_parameters() if v.grad is not None}
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_logits_and_gradients_equal_the_whole_models(family: str) -> None:
+    classifier, tokens = made(family)
+    assert classifier.prefix_depth == 2
+    cache = PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    assert cache is not None
+    classifier.train()
+    rows = np.array([11, 2, 7, 0])
+    batch = collate(tokens, rows, classifier.pad_id)
+    whole = classifier(batch)
+    expected = gradients(classifier, whole)
+    short = classifier(batch, cache.states(rows))
+    found = gradients(classifier, short)
+    torch.testing.assert_close(short, whole, atol=1e-6, rtol=1e-5)
+    assert found.keys() == expected.keys() == {n for n, v in classifier.named_parameters() if v.requires_grad}
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("wrong", [1, 3])
+def test_a_start_one_layer_off_would_show(family: str, wrong: int) -> None:
+    classifier, tokens = made(family)
+    classifier.eval()
+    rows = np.array([1, 5, 3])
+    batch = collate(tokens, rows, classifier.pad_id)
+    with torch.no_grad():
+        whole = classifier(batch)
+        states = states_entering(classifier, batch)
+        classifier.prefix_depth = wrong
+        assert not torch.allclose(classifier(batch, states), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_the_model_is_whole_again_afterwards_also_after_an_error(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, tokens = made(family)
+    classifier.eval()
+    rows = np.array([0, 1])
+    batch = collate(tokens, rows, classifier.pad_id)
+    names = [name for name, _ in classifier.named_parameters()]
+    with torch.no_grad():
+        whole, states = classifier(batch), states_entering(classifier, batch)
+        classifier(batch, states)
+        with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+            broken.setattr(classifier.stack.layers[3], "forward", lambda *_, **__: 1 / 0)
+            classifier(batch, states)
+        torch.testing.assert_close(classifier(batch), whole, atol=0, rtol=0)
+    assert [name for name, _ in classifier.named_parameters()] == names
+    assert classifier.n_layers == LAYERS
+
+
+def test_padding_and_order_do_not_matter() -> None:
+    classifier, tokens = made("roberta")
+    cache = PrefixCache.build(classifier, tokens, 5, FLOAT32)
+    assert cache is not None
+    rows = np.array([4, 4, 12, 0])
+    states = cache.states(rows, width=40)
+    assert states.shape == (4, 40, 32)
+    assert states.dtype == torch.float32
+    for place, row in enumerate(rows):
+        alone = states_entering(classifier.eval(), collate(tokens, [row], classifier.pad_id))
+        length = alone.shape[1]
+        torch.testing.assert_close(states[place, :length], alone[0], atol=1e-5, rtol=1e-5)
+        assert not states[place, length:].any()
+    np.testing.assert_allclose(
+        predict_logits(classifier, tokens, 3, FLOAT32, prefix=cache),
+        predict_logits(classifier, tokens, 13, FLOAT32),
+        atol=1e-5,
+    )
+
+
+def test_places_of_a_hand_worked_case() -> None:
+    # 3 texts of lengths 2, 0, 3 that begin at 5, 9, 0.
+    assert _places(np.array([5, 9, 0]), np.array([2, 0, 3])).tolist() == [5, 6, 0, 1, 2]
+    assert _places(np.array([], dtype=np.int64), np.array([], dtype=np.int64)).tolist() == []
+
+
+def test_the_cache_holds_no_dropout_and_leaves_the_mode() -> None:
+    folder = shared_encoder("bert", LAYERS, dropout=0.5)
+    classifier = build(folder, LABELS, tiny_recipe(folder, lora={"layers": "top-1"}))
+    texts, _ = tiny_texts(6)
+    tokens = tiny_tokens(folder, texts)
+    classifier.train()
+    first, second = (PrefixCache.build(classifier, tokens, 4, FLOAT32) for _ in range(2))
+    assert first is not None and second is not None
+    torch.testing.assert_close(first.states(np.arange(6)), second.states(np.arange(6)), atol=0, rtol=0)
+    assert classifier.training
+
+
+def test_under_autocast_the_states_take_half_the_memory() -> None:
+    classifier, tokens = made("roberta")
+    full = PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    half = PrefixCache.build(classifier, tokens, 4, BFLOAT16)
+    assert full is not None and half is not None
+    assert full.nbytes == 2 * half.nbytes == tokens.offsets[-1] * 32 * 4
+    rows = np.array([3, 9])
+    assert half.states(rows).dtype == torch.float32
+    torch.testing.assert_close(half.states(rows), full.states(rows), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("family", "layers", "sections", "depth"),
+    [
+        ("roberta", "all", {}, 0),
+        ("roberta", "top-1", {}, 3),
+        ("roberta", [1, 3], {}, 1),
+        ("roberta", "top-1", {"lora": {"bias": "lora_only"}}, 3),
+        ("roberta", "top-1", {"lora": {"bias": "all"}}, 0),
+        ("modernbert", "top-1", {"lora": {"bias": "all"}}, 3),
+        ("distilbert", "top-2", {"head": {"kind": "linear"}}, 2),
+    ],
+)
+def test_depth_is_the_lowest_layer_with_something_to_train(
+    family: str, layers: object, sections: dict[str, object], depth: int
+) -> None:
+    classifier, tokens = made(family, layers, **sections)
+    assert classifier.prefix_depth == depth
+    assert (PrefixCache.build(classifier, tokens, 8, FLOAT32) is None) == (depth == 0)
+
+
+def test_too_little_memory_is_said_and_nothing_is_cached() -> None:
+    classifier, tokens = made("roberta")
+    needed = int(tokens.offsets[-1]) * 32 * 4
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=2 * needed) is not None
+    notices.clear()
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=2 * needed - 2) is None
+    (notice,) = notices.taken()
+    assert notice["code"] == "prefix_cache"
+    assert (
+        "more than half of the 0.00 GB that are free; the lowest 2 layers run in every step" in notice["text"]
+    )
+    assert notice["bytes"] == needed
+
+
+def test_deberta_with_a_convolution_runs_whole_and_says_so() -> None:
+    classifier, tokens = made("deberta-v2")
+    assert supports_prefix(classifier.config)
+    classifier.config = classifier.config | {"conv_kernel_size": 3}
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32) is None
+    assert "convolution around its lowest layer" in notices.taken()[-1]["text"]
+
+
+def test_states_of_another_batch_are_refused() -> None:
+    classifier, tokens = made("roberta")
+    batch = collate(tokens, [0, 1], classifier.pad_id)
+    with pytest.raises(ValueError, match="must begin with ids.shape"):
+        classifier(batch, torch.zeros(2, batch["input_ids"].shape[1] + 1, 32))
+
+
+def test_flat_states_are_the_states_without_padding() -> None:
+    classifier, tokens = made("roberta")
+    rows = np.array([4, 4, 12, 0])
+    for precision, dtype in ((FLOAT32, torch.float32), (BFLOAT16, torch.bfloat16)):
+        cache = PrefixCache.build(classifier, tokens, 5, precision)
+        assert cache is not None
+        flat, padded = cache.flat_states(rows), cache.states(rows)
+        assert flat.dtype == dtype
+        lengths = tokens.lengths[rows]
+        pieces = [padded[place, :length] for place, length in enumerate(lengths)]
+        assert torch.equal(flat.float(), torch.cat(pieces))
+    assert cache.flat_states(np.array([], dtype=np.int64)).shape == (0, 32)
+
+
+# -- the file shared between runs -----------------------------------------------------------------------------
+
+PLENTY, NOTHING = 10**9, 0  # free memory
+
+
+@pytest.fixture
+def worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the few states of these tests be worth a file, of several chunks."""
+    monkeypatch.setattr(prefix, "WORTH_A_FILE", 1)
+    monkeypatch.setattr(prefix_file, "CHUNK", 1000)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The texts of each batch that the reference model runs."""
+    seen: list[int] = []
+    real = prefix.states_entering
+
+    def counted(classifier: Classifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        seen.append(len(batch["input_ids"]))
+        return real(classifier, batch)
+
+    monkeypatch.setattr(prefix, "states_entering", counted)
+    return seen
+
+
+def files(cache: Path) -> list[Path]:
+    """Return all files of the cache's folder but locks."""
+    return sorted(path for path in (cache / "prefix").glob("*") if path.suffix != ".lock")
+
+
+def all_states(cache: PrefixCache | None, count: int = 13) -> torch.Tensor:
+    assert cache is not None
+    return cache.flat_states(np.arange(count))
+
+
+@pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("first", [PLENTY, NOTHING])
+@pytest.mark.parametrize("second", [PLENTY, NOTHING])
+def test_the_second_build_runs_nothing(
+    worth: None, runs: list[int], own_cache: Path, precision: Precision, first: int, second: int
+) -> None:
+    classifier, tokens = made("roberta")
+    one = PrefixCache.build(classifier, tokens, 4, precision, available=first)
+    assert sum(runs) == 13
+    (file,) = files(own_cache)
+    os.utime(file, (1, 1))
+    two = PrefixCache.build(*made("roberta"), 4, precision, available=second)
+    assert sum(runs) == 13
+    assert time.time() - file.stat().st_mtime < 60
+    assert torch.equal(all_states(one), all_states(two))
+    assert one is not None and two is not None
+    assert one.nbytes == two.nbytes == tokens.offsets[-1] * 32 * (4 if precision is FLOAT32 else 2)
+    where = "in memory" if second else "on disk"
+    assert notices.taken()[-1]["text"].endswith(f"their output is kept {where}")
+
+
+def test_few_states_get_no_file(own_cache: Path) -> None:
+    assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
+    assert files(own_cache) == []
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_mapped_states_give_the_logits_of_the_whole_model(worth: None, family: str) -> None:
+    classifier, tokens = made(family)
+    cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING)
+    np.testing.assert_allclose(
+        predict_logits(classifier, tokens, 3, FLOAT32, prefix=cache),
+        predict_logits(classifier, tokens, 3, FLOAT32),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+@pytest.mark.parametrize("damage", ["first", "head", "middle", "last", "shorter", "longer", "empty"])
+def test_a_damaged_file_is_said_and_made_again(
+    worth: None, runs: list[int], own_cache: Path, available: int, damage: str
+) -> None:
+    classifier, tokens = made("roberta")
+    whole = all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)).clone()
+    (file,) = files(own_cache)
+    content = bytearray(file.read_bytes())
+    places = {"first": 0, "head": 4000, "middle": len(content) // 2, "last": len(content) - 1}
+    if damage in places:
+        content[places[damage]] ^= 1
+    else:
+        content = {"shorter": content[:-1], "longer": content + b"x", "empty": bytearray()}[damage]
+    file.write_bytes(content)
+    notices.clear()
+    assert torch.equal(
+        all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)), whole
+    )
+    assert sum(runs) == 26
+    assert "are damaged (" in notices.taken()[0]["text"]
+    assert torch.equal(all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)), whole)
+    assert sum(runs) == 26
+
+
+def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Path) -> None:
+    def count() -> int:
+        return len(files(own_cache))
+
+    classifier, tokens = made("mpnet")
+    PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    assert count() == 1
+    PrefixCache.build(*made("mpnet", layers="top-1"), 4, FLOAT32)
+    assert count() == 2  # depth
+    PrefixCache.build(classifier, tokens, 4, BFLOAT16)
+    assert count() == 3
+    PrefixCache.build(classifier, tokens.take(range(12)), 4, FLOAT32)
+    assert count() == 4
+    # The same ids end to end, divided otherwise.
+    tokens.offsets[1] -= 1
+    PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    tokens.offsets[1] += 1
+    assert count() == 5
+    PrefixCache.build(classifier, tokens, 4, FLOAT32, execution="packed-amx")
+    assert count() == 6
+    PrefixCache.build(classifier, tokens, 5, FLOAT32)
+    assert count() == 7
+    with torch.no_grad():
+        for name, changes in {
+            "word_embeddings.weight": True,
+            "relative_attention_bias.weight": True,
+            "encoder.layer.1.output.dense.bias": True,
+            "encoder.layer.2.output.LayerNorm.bias": False,
+            "lora_A.default.weight": False,
+        }.items():
+            value = next(v for n, v in reversed(list(classifier.named_parameters())) if n.endswith(name))
+            value.view(-1)[3] += 1
+            before = count()
+            PrefixCache.build(classifier, tokens, 4, FLOAT32)
+            assert (count() == before + 1) == changes, name
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+def test_states_may_be_computed_elsewhere(worth: None, runs: list[int], available: int) -> None:
+    classifier, tokens = made("roberta")
+    plain = all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32))
+    runs.clear()
+
+    def compute(rows: np.ndarray) -> torch.Tensor:
+        assert not classifier.training and not torch.is_grad_enabled()
+        starts = tokens.offsets[rows]
+        return plain.index_select(0, _places(starts, tokens.lengths[rows])).double() * 2
+
+    for _ in range(2):
+        cache = PrefixCache.build(
+            classifier, tokens, 4, FLOAT32, available=available, compute=compute, execution="twice"
+        )
+        assert torch.equal(all_states(cache), 2 * plain)
+    assert runs == []
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SubmillionError])
+def test_what_breaks_off_leaves_no_file(
+    worth: None, own_cache: Path, available: int, error: type[BaseException]
+) -> None:
+    classifier, tokens = made("roberta")
+    done = []
+
+    def compute(rows: np.ndarray) -> torch.Tensor:
+        if done:
+            raise error("stop")
+        done.append(rows)
+        return torch.zeros(int(tokens.lengths[rows].sum()), 32)
+
+    with pytest.raises(error, match="stop"):
+        PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available, compute=compute)
+    assert files(own_cache) == []
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+def test_a_disk_that_refuses_costs_time_only(
+    worth: None, own_cache: Path, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    classifier, tokens = made("roberta")
+    with monkeypatch.context() as full:
+        full.setattr("submillion.atomic.os.replace", refuse)
+        cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)
+    assert (cache is None) == (available == NOTHING)
+    assert "No space left on device" in notices.taken()[0]["text"]
+    assert files(own_cache) == []
+
+
+def test_a_cache_folder_that_cannot_be_is_said(
+    worth: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SUBMILLION_CACHE", str(tmp_path / "file"))
+    assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
+    assert "is not kept for the next run" in notices.taken()[0]["text"]
+
+
+def test_no_room_in_memory_and_on_disk_is_said(
+    worth: None, runs: list[int], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, tokens = made("roberta")
+    needed = int(tokens.offsets[-1]) * 32 * 4
+    usage = type("Usage", (), {"free": 2 * needed})
+    monkeypatch.setattr(prefix_file.shutil, "disk_usage", lambda _: usage)
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
+    (notice,) = notices.taken()
+    assert "and not on disk: it is more than half of the 0.00 GB free on the disk of" in notice["text"]
+    assert runs == []
+    notices.clear()
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=PLENTY) is not None
+    assert "is not kept for the next run: it is more than half" in notices.taken()[0]["text"]
+    monkeypatch.setattr(prefix_file, "LIMIT", needed - 1)
+    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
+    assert "GB that the cache folder may take" in notices.taken()[-1]["text"]
+    assert files(own_cache) == []
+
+
+def test_the_files_least_recently_used_go_first(
+    worth: None, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, tokens = made("roberta")
+
+    def build(execution: str) -> Path:
+        before = set(files(own_cache))
+        assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING, execution=execution)
+        new = set(files(own_cache)) - before
+        return new.pop() if new else Path()
+
+    old, used = build("old"), build("used")
+    left = own_cache / "prefix" / f".{old.name}.left"
+    left.write_text("of a killed process")
+    for age, path in enumerate((left, old, used)):
+        os.utime(path, (age, age))
+    size = old.stat().st_size
+    monkeypatch.setattr(prefix_file, "LIMIT", 2 * size)
+    assert build("new").exists()
+    assert used.exists() and not old.exists() and not left.exists()
+    build("used")
+    assert build("newest").exists()
+    assert used.exists() and len(files(own_cache)) == 2
+
+
+def test_of_two_at_the_same_time_one_computes(worth: None, runs: list[int]) -> None:
+    pairs = [made("roberta") for _ in range(2)]
+    found: list[torch.Tensor] = []
+    threads = [
+        threading.Thread(
+            target=lambda pair: found.append(all_states(PrefixCache.build(*pair, 4, FLOAT32))), args=(pair,)
+        )
+        for pair in pairs
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(runs) == 13
+    assert torch.equal(*found)

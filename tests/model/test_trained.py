@@ -1,0 +1,110 @@
+"""Opening a finished run gives the classifier that was trained, or says what is missing or has changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from submillion.errors import BadInput
+from submillion.model.trained import check_same_weights, open_run_classifier
+from submillion.rundir import RunDir
+from support.tiny import tiny_encoder
+from support.tiny_run import MAX_LENGTH, NAMES, tiny_run
+
+
+def rewrite(run: RunDir, **facts: object) -> None:
+    run.write_json(run.manifest, run.read_manifest() | facts)
+
+
+def test_the_opened_classifier_is_the_trained_one(tmp_path: Path) -> None:
+    import torch
+
+    run, trained = tiny_run(tmp_path)
+    torch.manual_seed(99)
+    opened = open_run_classifier(run)
+    batch = opened.tokenizer(["goal word1 coach", "orbit"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(opened.classifier.cpu()(batch), trained(batch), rtol=0, atol=0)
+    assert (opened.labels, opened.max_length) == (NAMES, MAX_LENGTH)
+    assert opened.precision.dtype_name == "float32"
+    assert not opened.classifier.training
+
+
+def test_the_tokenizer_is_the_runs_own(tmp_path: Path) -> None:
+    run, _ = tiny_run(tmp_path)
+    before = open_run_classifier(run).tokenizer("goal coach")["input_ids"]
+    file = tmp_path / "encoder" / "tokenizer.json"
+    changed = json.loads(file.read_text(encoding="utf-8"))
+    words = changed["model"]["vocab"]
+    words["goal"], words["coach"] = words["coach"], words["goal"]
+    file.write_text(json.dumps(changed), encoding="utf-8")
+    assert open_run_classifier(run).tokenizer("goal coach")["input_ids"] == before
+
+
+def test_other_weights_in_the_encoders_place_are_refused(tmp_path: Path) -> None:
+    run, _ = tiny_run(tmp_path)
+    shutil.rmtree(tmp_path / "encoder")
+    tiny_encoder(tmp_path / "encoder", seed=1)
+    with pytest.raises(BadInput, match=r"model\.safetensors: expected the weights that .* was trained on"):
+        open_run_classifier(run)
+
+
+def test_every_differing_weight_file_is_named_and_other_files_are_not() -> None:
+    run = RunDir("run")
+    fetched = SimpleNamespace(
+        path=Path("encoder"),
+        sha256={"a.safetensors": "1", "b.safetensors": "changed", "new.bin": "3", "README.md": "changed"},
+    )
+    recorded = {"a.safetensors": "1", "b.safetensors": "2", "gone.bin": "4", "README.md": "5"}
+    with pytest.raises(BadInput) as caught:
+        check_same_weights(run, recorded, fetched)
+    assert [Path(problem.where).name for problem in caught.value.problems] == [
+        "b.safetensors",
+        "gone.bin",
+        "new.bin",
+    ]
+    check_same_weights(run, fetched.sha256 | {"README.md": "5"}, fetched)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("adapter", "adapter: expected a part of every finished run, found nothing there.*submillion resume"),
+        ("tokenizer", "tokenizer: expected a part of every finished run"),
+        ("recipe.yaml", r"recipe\.yaml: expected the recipe of a run, found no such file"),
+    ],
+)
+def test_a_missing_part_is_named(tmp_path: Path, part: str, message: str) -> None:
+    run, _ = tiny_run(tmp_path)
+    place = run.path / part
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    with pytest.raises(BadInput, match=message):
+        open_run_classifier(run)
+
+
+@pytest.mark.parametrize("key", ["labels", "encoder"])
+def test_a_missing_fact_of_the_manifest_is_named(tmp_path: Path, key: str) -> None:
+    run, _ = tiny_run(tmp_path)
+    manifest = run.read_manifest()
+    del manifest[key]
+    run.manifest.write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match=rf"manifest\.json: expected an entry '{key}', found none"):
+        open_run_classifier(run)
+
+
+def test_labels_that_are_not_the_adapters_are_refused(tmp_path: Path) -> None:
+    run, _ = tiny_run(tmp_path)
+    rewrite(run, labels=[*NAMES, "a fifth"])
+    with pytest.raises(BadInput, match="a fifth"):
+        open_run_classifier(run)
+
+
+def test_an_encoder_that_is_gone_is_said(tmp_path: Path) -> None:
+    run, _ = tiny_run(tmp_path)
+    shutil.rmtree(tmp_path / "encoder")
+    with pytest.raises(BadInput, match="encoder"):
+        open_run_classifier(run)

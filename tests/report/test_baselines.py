@@ -1,0 +1,126 @@
+"""What page and card say of simpler models: the file's own numbers, a warning where the run is not better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from submillion.assess import assess_run
+from submillion.report.card import render_card
+from submillion.report.page import render_page
+from submillion.rundir import RunDir
+from support.baselines import made_baseline, made_part, made_rival
+from support.page_reader import Read
+from support.run import made_run
+
+DASH = "\N{EN DASH}"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    made = made_run(tmp_path / "run", sizes=(20, 20, 20, 20))
+    assess_run(made)
+    return made
+
+
+def test_the_table_has_the_file_s_own_numbers(run: RunDir) -> None:
+    run.write_analysis("baseline", made_baseline())
+    run.write_analysis("probe", made_part({"probe": made_rival("linear probe")}, "probe"))
+    read = Read(render_page(run))
+    text = read.text("rivals")
+    for words in (
+        "The run and simpler models on the same 80 test rows, with 95 % intervals",
+        f"this run 94.30 % 88.00 to 98.00 % 0.9381 0.900 to 0.960 {DASH} {DASH} 1 h 2 min 3 s not measured 888,580",
+        "linear model 94.12 % 80.00 to 98.00 % 0.9278 not defined +0.30 \N{MINUS SIGN}0.20 to +0.80 0.3100 12 s 0.43 s "
+        "511,586",
+        "majority class 94.12 %",
+        "linear probe 94.12 %",
+        "linear model 17 13 +1.23 interval not defined 1.0000",
+        "Made up & <b>bold</b>. 4,321 rows (train). Strength C = 0.3, chosen by the accuracy on validation "
+        "(0.1: 91.11 %, not converged; 0.3: 92.22 %).",
+        "The run does not beat the linear model: +0.30 points of accuracy, 95 % interval \N{MINUS SIGN}0.20 to +0.80.",
+        "The run does not beat the linear probe: +0.30 points",
+    ):
+        assert words in text, words
+    assert "Not measured" not in text
+    card = render_card(run)
+    row = "| linear model | 94.12 % | 80.00 % to 98.00 % | 0.9278 | +0.30 (\N{MINUS SIGN}0.20 to +0.80) | 0.3100 | 12 s"
+    assert row in card
+    assert (
+        f"| **this run** | 94.30 % | 88.00 % to 98.00 % | 0.9381 | {DASH} | {DASH} | 1 h 2 min 3 s | 888,580 |"
+        in card
+    )
+    assert "The run does not beat the linear probe: +0.30 points" in card
+    assert "Made up" not in card
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "more", "warns", "said"),
+    [
+        (0.003, 0.31, False, True, "The run does not beat the linear model: +0.30 points"),
+        (-0.02, 0.001, False, True, "The run is worse than the linear model: \N{MINUS SIGN}2.00 points"),
+        (0.02, 0.001, False, False, "The run beats the linear model: +2.00 points"),
+        # It beats the one of as many rows, but not the one that a user would have.
+        (
+            0.02,
+            0.001,
+            True,
+            True,
+            "The run does not beat the linear model with more rows: \N{MINUS SIGN}0.27 points",
+        ),
+    ],
+)
+def test_the_first_screen_says_whether_the_run_is_better(
+    run: RunDir, difference: float, p: float, more: bool, warns: bool, said: str
+) -> None:
+    run.write_analysis("baseline", made_baseline(difference, p, more))
+    page = render_page(run)
+    assert said in Read(page).text("answer")
+    first = page[page.index('<section id="answer"') : page.index('<section id="classes"')]
+    assert ('class="verdict warn"' in first) == warns
+    assert ('class="verdict"' in first) == (not warns)
+    # Before the parameters and what it cost.
+    assert first.index('class="verdict') < first.index("Trainable parameters")
+
+
+def test_what_was_not_measured_says_how(run: RunDir) -> None:
+    read = Read(render_page(run))
+    assert "Against a linear model: not measured. submillion report RUN --with baseline" in read.text(
+        "answer"
+    )
+    for part in ("baseline", "probe"):
+        assert f"Not measured. submillion report RUN --with {part} measures it." in read.text("rivals")
+        assert f"not measured (`submillion report RUN --with {part}`)" in render_card(run)
+    run.write_analysis("probe", made_part({"probe": made_rival("linear probe")}, "probe"))
+    text = Read(render_page(run)).text("rivals")
+    assert "linear probe 94.12 %" in text
+    assert "--with baseline" in text and "--with probe" not in text
+
+
+def test_an_absent_linear_model_is_told_and_not_judged(run: RunDir) -> None:
+    why = "There is no linear model: no word is in two training texts."
+    found = {"majority": made_rival("majority class", 0.69, 1e-9, strength=None)}
+    run.write_analysis("baseline", made_part(found, "linear", absent=why))
+    read = Read(render_page(run))
+    assert why in read.text("answer") and why in read.text("rivals")
+    assert "beat" not in read.text("answer") and "beat" not in read.text("rivals")
+    assert why in render_card(run)
+
+
+def test_scores_on_validation_rows_are_called_flattering(run: RunDir) -> None:
+    fixed = {"C": 1.0, "chosen_on": None, "ladder": [{"C": 1.0, "accuracy": None, "converged": False}]}
+    part = made_part({"linear": made_rival("linear model", strength=fixed)}, "linear")
+    run.write_analysis("baseline", part | {"split": "validation", "flatters": True})
+    read = Read(render_page(run))
+    assert "that flatters the run" in read.text("answer")
+    assert "which flatters the run; no rival chose or learnt anything by them" in read.text("rivals")
+    assert "Strength C = 1.0, fixed beforehand, not converged." in read.text("rivals")
+    assert "all are scored on the validation rows" in render_card(run)
+
+
+def test_a_hostile_method_stays_text(run: RunDir) -> None:
+    hostile = made_rival("<script>x</script> | `title`")
+    run.write_analysis("probe", made_part({"probe": hostile}, "probe"))
+    assert len(Read(render_page(run)).of("script")) == 1
+    assert "\\<script>x\\</script> \\| \\`title\\`" in render_card(run)

@@ -1,0 +1,82 @@
+"""The figure of a comparison shows every run, mean and pair, inside the picture, the same bytes each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submillion.report.comparison import comparison, draw
+from submillion.report.theme import house_style
+
+
+def found(names: list[str], groups: int = 1) -> dict[str, Any]:
+    """Return a comparison as `Comparison.to_json` gives it, of runs whose accuracy falls by a point each."""
+    values = [0.95 - 0.01 * index for index in range(len(names))]
+    of = [{"value": value, "interval": [value - 0.01, value + 0.008]} for value in values]
+    pairs = [
+        {
+            "a": names[i],
+            "b": names[j],
+            "shown": j - i > 1,
+            "accuracy": {
+                "difference": values[i] - values[j],
+                "interval": [values[i] - values[j] - 0.012, values[i] - values[j] + 0.011],
+            },
+        }
+        for i in range(len(names))
+        for j in range(i + 1, len(names))
+    ]
+    return {
+        "split": "test",
+        "rows": 7600,
+        "runs": [{"name": name, "accuracy": accuracy} for name, accuracy in zip(names, of, strict=True)],
+        "pairs": pairs,
+        "groups": [{"name": "recipe", "accuracy": {"mean": 0.94, "interval": [0.9, 0.98]}}] * groups,
+    }
+
+
+@pytest.mark.parametrize("name", ["all", "all.svg", "all.png"])
+def test_it_is_written_as_svg_and_png(tmp_path: Path, name: str) -> None:
+    files = draw(found(["a", "b"]), tmp_path / "new" / name)
+    assert files == [tmp_path / "new" / "all.svg", tmp_path / "new" / "all.png"]
+    first = [file.read_bytes() for file in files]
+    assert first[1][:4] == b"\x89PNG"
+    assert "Accuracy of 2 runs" in first[0].decode()
+    assert [file.read_bytes() for file in draw(found(["a", "b"]), tmp_path / "new" / name)] == first
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_lines_stand_where_the_comparison_says(count: int) -> None:
+    names = [f"run-{index}" for index in range(count)]
+    with house_style():
+        figure = comparison(found(names), "title")
+    above, below = figure.axes
+    assert [label.get_text() for label in above.get_yticklabels()] == [*names, "mean of recipe"]
+    pairs = found(names)["pairs"]
+    assert len(below.get_yticklabels()) == len(pairs)
+    points = [line for line in below.lines if line.get_marker() == "o"]
+    assert [float(line.get_xdata()[0]) for line in points] == pytest.approx(  # type: ignore[index]
+        [100 * pair["accuracy"]["difference"] for pair in pairs]
+    )
+    colours = {line.get_color() for line, pair in zip(points, pairs, strict=True) if pair["shown"]}
+    assert len(colours) == (1 if count > 2 else 0)
+    assert colours.isdisjoint(
+        line.get_color() for line, pair in zip(points, pairs, strict=True) if not pair["shown"]
+    )
+
+
+def test_nothing_is_clipped_however_long_the_names_are() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    names = [f"runs/with/a/rather/long/path/number-{index}" for index in range(3)]
+    with house_style():
+        figure = comparison(found(names, groups=0), "Accuracy of 3 runs\ntest, the same 7,600 rows for all")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    width, height = canvas.get_width_height()
+    for axes in figure.axes:
+        for text in (*axes.get_yticklabels(), axes.xaxis.label, *figure.texts):
+            box = text.get_window_extent()
+            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, text

@@ -1,0 +1,128 @@
+"""Colours that can be told apart, percentages that never round to none or all, settings left alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from submillion.report import theme
+from submillion.report.classes import WHITE_FROM
+
+
+def luminance(red: float, green: float, blue: float) -> float:
+    """Relative luminance of an sRGB colour, channels in [0, 1] (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str | tuple[float, ...], other: str | tuple[float, ...]) -> float:
+    from matplotlib.colors import to_rgb
+
+    light, dark = sorted((luminance(*to_rgb(one)), luminance(*to_rgb(other))), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+# What red- and green-blind eyes make of linear RGB (Machado, Oliveira, Fernandes 2009, severity 1.0).
+BLINDNESS = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def lab(colour: str, kind: str | None) -> list[float]:
+    """Return CIE L*a*b* (D65) of a colour as an eye with that blindness sees it."""
+    import numpy as np
+    from matplotlib.colors import to_rgb
+
+    encoded = np.array(to_rgb(colour))
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    if kind:
+        linear = np.clip(np.array(BLINDNESS[kind]) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.maximum(to_xyz @ linear / [0.9505, 1.0, 1.089], 1e-9))
+    return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
+
+
+@pytest.mark.parametrize("kind", [None, *BLINDNESS])
+@pytest.mark.parametrize(
+    "together",
+    [(theme.RIGHT, theme.WRONG), (theme.BLUE, theme.VERMILION), (theme.PRECISION, theme.RECALL, theme.F1)],
+)
+def test_colours_that_stand_together_differ_for_every_eye(
+    together: tuple[str, ...], kind: str | None
+) -> None:
+    for one, other in itertools.combinations(together, 2):
+        distance = sum((a - b) ** 2 for a, b in zip(lab(one, kind), lab(other, kind), strict=True)) ** 0.5
+        assert distance > 25, (one, other, distance)  # 2.3 is just noticeable
+
+
+@pytest.mark.parametrize("colour", [theme.BLUE, theme.VERMILION, theme.NAVY, theme.SKY])
+def test_marks_stand_out_from_the_ground(colour: str) -> None:
+    assert contrast(colour, "white") >= 3
+
+
+@pytest.mark.parametrize("colour", [theme.INK, theme.MUTED])
+def test_text_stands_out_from_the_ground(colour: str) -> None:
+    assert contrast(colour, "white") >= 4.5
+    assert contrast(colour, theme.UNDEFINED) >= 4.5
+
+
+def test_numbers_stand_out_from_every_shade_of_a_cell() -> None:
+    from matplotlib import colormaps
+
+    shades = colormaps[theme.SHADES]
+    for step in range(101):
+        text = "white" if step / 100 >= WHITE_FROM else "black"
+        assert contrast(shades(step / 100)[:3], text) >= 4.48, step
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "text"),
+    [
+        (0.0, 1, "0.0"),
+        (0.0001, 1, "<0.1"),
+        (0.0004, 0, "<1"),
+        (0.5, 1, "50.0"),
+        (0.9999, 1, ">99.9"),
+        (1.0, 1, "100.0"),
+    ],
+)
+def test_percentages_never_round_to_none_or_all(share: float, decimals: int, text: str) -> None:
+    assert theme.percent(share, decimals) == text
+
+
+def test_shortened_names_stay_different() -> None:
+    long = ["comp.sys.ibm.pc.hardware.misc.one", "comp.sys.mac.hardware.misc.and.two", "short"]
+    assert theme.shorten(long) == ["comp.sys.ibm.p…ware.misc.one", "comp.sys.mac.h….misc.and.two", "short"]
+    alike = [
+        "the same beginning, then AAA, and the same end",
+        "the same beginning, then BBB, and the same end",
+    ]
+    assert theme.shorten(alike) == alike
+
+
+def test_the_users_matplotlib_is_left_as_it_was() -> None:
+    import matplotlib
+
+    matplotlib.rcParams["font.size"] = 17
+    try:
+        before = dict(matplotlib.rcParams)
+        with theme.house_style():
+            assert matplotlib.rcParams["font.size"] == 10
+        assert dict(matplotlib.rcParams) == before
+    finally:
+        matplotlib.rcdefaults()

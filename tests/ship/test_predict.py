@@ -1,0 +1,326 @@
+"""Labels for new texts: every row, in order, with the model's own answer, whatever the form or size."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from submillion import notices
+from submillion.errors import BadInput, SubmillionError
+from submillion.rundir import RunDir
+from submillion.ship import predict
+from submillion.ship.predict import chunked, predict_file
+from support.tiny import tiny_texts
+from support.tiny_run import NAMES, tiny_run
+
+TEXTS = [*tiny_texts(150, seed=3)[0], "", "two\nlines", 'a "quoted", text']
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, Any]:
+    return tiny_run(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def run(made: tuple[RunDir, Any]) -> RunDir:
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def expected(made: tuple[RunDir, Any]) -> np.ndarray:
+    """Probabilities of TEXTS, one text at a time through the classifier that the run was saved from."""
+    import torch
+
+    from submillion.data.tokens import load_tokenizer
+
+    run, classifier = made
+    tokenizer = load_tokenizer(run.tokenizer)
+    rows = []
+    for text in TEXTS:
+        batch = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
+        with torch.no_grad():
+            rows.append(classifier(batch).softmax(-1)[0].numpy())
+    return np.array(rows)
+
+
+def write(file: Path, texts: list[str], column: str = "text", ids: list[str] | None = None) -> Path:
+    """Write texts in the form that the file's name says."""
+    rows: list[dict[str, Any]] = [{column: text} for text in texts]
+    for row, row_id in zip(rows, ids or [], strict=False):
+        row["id"] = row_id
+    if file.suffix == ".jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif file.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    elif file.suffix == ".txt":
+        file.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+    else:
+        with file.open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return file
+
+
+def read(file: Path) -> list[list[str]]:
+    with file.open(encoding="utf-8", newline="") as handle:
+        return list(csv.reader(handle))
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_row_gets_the_models_answer_in_input_order(
+    run: RunDir, expected: np.ndarray, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "READ_ROWS", 10)
+    file = tmp_path / f"new.{form}"
+    if form == "tsv":
+        lines = [f'"{text.replace(chr(34), 2 * chr(34))}"' for text in TEXTS]
+        file.write_text("text\tother\n" + "".join(f"{line}\tx\n" for line in lines), encoding="utf-8")
+    else:
+        write(file, TEXTS)
+    rows = predict_file(run.path, file, tmp_path / "out.csv", batch_size=7, chunk_rows=40)
+    assert rows == len(TEXTS)
+    head, *lines_out = read(tmp_path / "out.csv")
+    assert head == ["ID", "Label"]
+    assert [line[0] for line in lines_out] == [str(number) for number in range(len(TEXTS))]
+    assert [line[1] for line in lines_out] == [NAMES[index] for index in expected.argmax(axis=1)]
+    assert len({line[1] for line in lines_out}) > 1, "one label for all would hide a wrong order"
+
+
+def test_plain_lines_are_texts(run: RunDir, expected: np.ndarray, tmp_path: Path) -> None:
+    file = write(tmp_path / "new.txt", TEXTS[:100])
+    assert predict_file(run.path, file, tmp_path / "out.csv") == 100
+    labels = [line[1] for line in read(tmp_path / "out.csv")[1:]]
+    assert labels == [NAMES[index] for index in expected[:100].argmax(axis=1)]
+
+
+def test_with_confidence_adds_the_labels_probability_and_every_class(
+    run: RunDir, expected: np.ndarray, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "new.jsonl", TEXTS)
+    predict_file(run.path, file, tmp_path / "out.csv", with_confidence=True)
+    head, *lines = read(tmp_path / "out.csv")
+    assert head == ["ID", "Label", "Confidence", *(f"p_{name}" for name in NAMES)]
+    written = np.array([line[2:] for line in lines], dtype=np.float32)
+    np.testing.assert_allclose(written[:, 1:], expected, atol=2e-6)
+    assert (written[:, 0] == written[:, 1:].max(axis=1)).all()
+
+
+def test_the_files_own_ids_are_kept(run: RunDir, tmp_path: Path) -> None:
+    file = write(tmp_path / "new.csv", TEXTS[:3], ids=["b-7", "a-1", "b-7"])
+    predict_file(run.path, file, tmp_path / "out.csv")
+    assert [line[0] for line in read(tmp_path / "out.csv")[1:]] == ["b-7", "a-1", "b-7"]
+
+
+def test_standard_output(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict_file(run.path, write(tmp_path / "new.csv", TEXTS[:2]), "-") == 2
+    out = capsys.readouterr().out.splitlines()
+    assert (out[0], len(out)) == ("ID,Label", 3)
+
+
+def test_cut_texts_are_counted_and_said(run: RunDir, tmp_path: Path) -> None:
+    file = write(tmp_path / "new.csv", ["word1 " * 14, "word1 " * 15, "word2 " * 1000])
+    predict_file(run.path, file, tmp_path / "out.csv")
+    said = [notice for notice in notices.taken() if notice["code"] == "truncated_texts"]
+    assert [(notice["truncated"], notice["rows"]) for notice in said] == [(2, 3)]
+    assert "2 of 3 texts are longer than 16 tokens" in said[0]["text"]
+
+
+def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
+    own, _ = tiny_run(tmp_path, text="lead")
+    both = tmp_path / "new.csv"
+    both.write_text("text,lead\nword1,software orbit genome\n", encoding="utf-8")
+    predict_file(own.path, both, tmp_path / "by_default.csv", with_confidence=True)
+    predict_file(own.path, both, tmp_path / "lead.csv", with_confidence=True, text="lead")
+    predict_file(own.path, both, tmp_path / "text.csv", with_confidence=True, text=["text"])
+    default = (tmp_path / "by_default.csv").read_text()
+    assert default == (tmp_path / "lead.csv").read_text()
+    assert default != (tmp_path / "text.csv").read_text()
+    assert any("lead, as in training" in notice["text"] for notice in notices.taken())
+
+
+# -- size --------------------------------------------------------------------------------------------------
+
+
+def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator[tuple[list[str], list[str]]]:
+    for number in range(reads):
+        seen.append(number)
+        yield [str(number)] * rows, ["x" * characters] * rows
+
+
+def test_chunks_read_no_further_than_they_must_and_lose_no_row() -> None:
+    seen: list[int] = []
+    chunks = chunked(counted(10, 4, 1, seen), rows=10)
+    ids, texts = next(chunks)
+    assert (len(ids), len(texts), seen) == (12, 12, [0, 1, 2])
+    assert [len(ids) for ids, _ in chunks] == [12, 12, 4]
+    assert list(chunked(counted(10, 0, 1, []), rows=10)) == []
+
+
+def test_long_texts_end_a_chunk_by_their_size() -> None:
+    sizes = [len(ids) for ids, _ in chunked(counted(5, 2, 100, []), rows=1000, characters=350)]
+    assert sizes == [4, 4, 2]
+
+
+def test_memory_does_not_grow_with_the_file(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from submillion.data.tokens import load_tokenizer
+
+    tokenizer = load_tokenizer(run.tokenizer)
+    opened = SimpleNamespace(
+        tokenizer=tokenizer, labels=NAMES, max_length=16, classifier=None, precision=None, execution=None
+    )
+    monkeypatch.setattr(predict, "open_run_classifier", lambda run: opened)
+    monkeypatch.setattr(
+        predict, "predict_probabilities", lambda _, tokens, *__, **___: np.ones((len(tokens), 4))
+    )
+    file = tmp_path / "large.txt"
+    line = "filler " * 100 + "\n"
+    file.write_text(line * 20_000, encoding="utf-8")
+    assert file.stat().st_size > 13e6
+    predict_file(run.path, write(tmp_path / "small.txt", TEXTS[:9]), tmp_path / "out.csv")
+    tracemalloc.start()
+    try:
+        rows = predict_file(run.path, file, tmp_path / "out.csv", chunk_rows=256)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows == 20_000
+    assert peak < 4e6
+
+
+# -- what can go wrong --------------------------------------------------------------------------------------
+
+
+def test_a_bad_row_far_down_leaves_the_old_output_and_no_half_file(run: RunDir, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_bytes(b"text\n" + b"word1 goal\n" * 600 + b"b\xe4d\n" + b"word2\n" * 10)
+    out = tmp_path / "out.csv"
+    out.write_text("from before")
+    with pytest.raises(BadInput, match=r"new\.csv.*(?i:utf-8)"):
+        predict_file(run.path, file, out, chunk_rows=100)
+    assert out.read_text() == "from before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new.csv", "out.csv"]
+
+
+def test_a_full_disk_leaves_the_old_output(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out.csv"
+    out.write_text("from before")
+    file = write(tmp_path / "new.csv", TEXTS[:5])
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SubmillionError, match="No space left on device"):
+        predict_file(run.path, file, out)
+    assert out.read_text() == "from before"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nwe.csv", None, r"nwe\.csv: expected .*no such file.*Did you mean 'new\.csv'"),
+        ("new.csv", "", "an empty file"),
+        ("new.csv", "text\n", "expected rows with a text, found none"),
+        ("new.csv", "txet\nword1\n", "txet"),
+        ("new.pkl", "text\n", "pickle"),
+    ],
+)
+def test_a_bad_file_is_refused_before_the_model_is_read(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | None, message: str
+) -> None:
+    monkeypatch.setattr(predict, "open_run_classifier", lambda run: pytest.fail("the model was opened"))
+    write(tmp_path / "new.csv", ["word1"])
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(BadInput, match=message):
+        predict_file(run.path, tmp_path / name, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_wrong_column_suggests_the_nearest(run: RunDir, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="Did you mean 'text'"):
+        predict_file(run.path, write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv", text="txt")
+
+
+def test_outputs_that_cannot_be_are_refused(run: RunDir, tmp_path: Path) -> None:
+    file = write(tmp_path / "new.csv", TEXTS[:2])
+    before = file.read_bytes()
+    with pytest.raises(BadInput, match="expected another file than the input"):
+        predict_file(run.path, file, file)
+    assert file.read_bytes() == before
+    with pytest.raises(BadInput, match="expected a file to write, found .*a directory"):
+        predict_file(run.path, file, tmp_path)
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="expected a run directory"):
+        predict_file(tmp_path, write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv")
+
+
+# -- abstaining ----------------------------------------------------------------------------------------------
+
+
+def test_abstaining_leaves_unsure_rows_without_a_label(
+    run: RunDir, expected: np.ndarray, tmp_path: Path
+) -> None:
+    top = np.sort(expected.max(axis=1))
+    threshold = float(top[len(top) // 3 - 1] + top[len(top) // 3]) / 2
+    run.write_analysis("confidence", {"policy": {"target_accuracy": 0.9, "threshold": threshold}})
+    file = write(tmp_path / "in.jsonl", TEXTS)
+    predict_file(run.path, file, tmp_path / "out.csv", abstain=True)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as handle:
+        answered = [row["Label"] for row in csv.DictReader(handle)]
+    sure = expected.max(axis=1) >= threshold
+    assert answered == [
+        NAMES[best] if said else "" for best, said in zip(expected.argmax(axis=1), sure, strict=True)
+    ]
+    told = next(notice for notice in notices.taken() if notice["code"] == "abstained")
+    assert (told["abstained"], told["rows"]) == (len(TEXTS) // 3, len(TEXTS))
+
+
+@pytest.mark.parametrize("policy", [None, {"target_accuracy": 0.999, "threshold": None}])
+def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str, Any] | None) -> None:
+    run = RunDir.create(tmp_path / "run")
+    run.write_json(run.manifest, {})
+    if policy:
+        run.write_analysis("confidence", {"policy": policy})
+    with pytest.raises(BadInput, match="--answer-at"):
+        predict_file(run.path, write(tmp_path / "in.csv", TEXTS), tmp_path / "out.csv", abstain=True)
+
+
+def test_a_policy_changes_nothing_for_those_who_do_not_ask(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunDir, "read_analysis", lambda *_: {"policy": {"threshold": 1.1}})
+    file = write(tmp_path / "new.csv", TEXTS[:20])
+    predict_file(run.path, file, tmp_path / "out.csv")
+    assert all(line[1] for line in read(tmp_path / "out.csv"))
+    assert not any(notice["code"] == "abstained" for notice in notices.taken())
+    predict_file(run.path, file, tmp_path / "out.csv", with_confidence=True, abstain=True)
+    for line in read(tmp_path / "out.csv")[1:]:
+        assert line[1] == ""
+        assert float(line[2]) == max(map(float, line[3:])), "the confidence of a row without a label is told"
+
+
+def test_a_row_at_the_threshold_is_answered_and_its_float32_neighbour_below_is_not() -> None:
+    below = np.nextafter(np.float32(0.75), np.float32(0))
+    probabilities = np.array([[0.75, 0.25], [below, 0.25]], dtype=np.float32)
+    for threshold in (0.75, (float(below) + 0.75) / 2):
+        rows = predict.lines(["0", "1"], probabilities, ["a", "b"], False, threshold)
+        assert [label for _, label in rows] == ["a", ""]

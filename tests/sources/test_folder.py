@@ -1,0 +1,158 @@
+"""Folders: what an encoder must have, and which data file belongs to which split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from submillion import notices
+from submillion.errors import BadInput
+from submillion.sources.folder import data_files, encoder_files, read_config, split_of
+from support.encoder import encoder, safetensors
+
+
+def test_an_encoder_s_files_are_those_it_is_loaded_from(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "e")
+    assert encoder_files(folder, "e") == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+@pytest.mark.parametrize("files", [["vocab.txt"], ["vocab.json", "merges.txt"], ["spm.model"]])
+def test_any_complete_set_of_tokenizer_files_will_do(tmp_path: Path, files: list[str]) -> None:
+    folder = encoder(tmp_path / "e", tokenizer_json=None)
+    for name in files[:-1]:
+        (folder / name).touch()
+        with pytest.raises(BadInput, match="a tokenizer"):
+            encoder_files(folder, "e")
+    (folder / files[-1]).touch()
+    assert set(files) < set(encoder_files(folder, "e"))
+
+
+def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as refused:
+        encoder_files(tmp_path, "mine")
+    text = str(refused.value)
+    assert len(refused.value.problems) == 3
+    assert "found no config.json. Name a folder as `save_pretrained` writes it" in text
+    assert "expected a tokenizer: tokenizer.json or vocab.txt or vocab.json with merges.txt" in text
+    assert "expected weights in model.safetensors, found no weights" in text
+
+
+def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "e", model_safetensors=None)
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(
+        BadInput, match=r"pytorch_model\.bin, a pickle: loading one can run code.*convert it once"
+    ):
+        encoder_files(folder, "e")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs", "a git-lfs pointer.*git lfs pull"),
+        (safetensors()[:-3], "bytes of weights, found"),
+        (safetensors() + b"x", "bytes of weights, found"),
+        (b"PK\x03\x04 and so on", "something else"),
+        (b"", "something else"),
+    ],
+)
+def test_broken_weights_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    folder = encoder(tmp_path / "e", model_safetensors=content)
+    with pytest.raises(BadInput, match=rf"model\.safetensors: .*{words}"):
+        encoder_files(folder, "e")
+
+
+def test_weights_in_several_files_are_all_needed(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "e", model_safetensors=None)
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    index = {"weight_map": {"a": shards[0], "b": shards[1]}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / shards[0]).write_bytes(safetensors())
+    with pytest.raises(BadInput, match=f"found no {shards[1]}"):
+        encoder_files(folder, "e")
+    (folder / shards[1]).write_bytes(safetensors())
+    assert {*shards, "model.safetensors.index.json"} < set(encoder_files(folder, "e"))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"model_type": 3}', b"\xff"])
+def test_a_config_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(BadInput, match="config.json"):
+        read_config(tmp_path, "mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train", "train"),
+        ("test_public", "test"),
+        ("agnews-dev", "validation"),
+        ("valid", "validation"),
+        ("validation_matched", "validation"),
+        ("TRAIN-00000-of-00002", "train"),
+        ("trainset", "train"),
+        ("value", None),
+        ("latest", None),
+        ("constrained", None),
+    ],
+)
+def test_splits_are_told_by_whole_words(name: str, split: str | None) -> None:
+    assert split_of(name) == split
+
+
+def made(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def names_by_split(folder: Path) -> dict[str, list[str]]:
+    found = data_files(folder)
+    return {split: [file.relative_to(folder).as_posix() for file in files] for split, files in found.items()}
+
+
+def test_the_official_ag_news_folder(tmp_path: Path) -> None:
+    folder = made(tmp_path, "train.csv", "test.csv", "classes.txt", "readme.txt")
+    assert names_by_split(folder) == {"train": ["train.csv"], "test": ["test.csv"]}
+
+
+def test_files_of_one_split_are_taken_together_in_order(tmp_path: Path) -> None:
+    shards = [f"data/train-0000{number}-of-00002.parquet" for number in range(2)]
+    folder = made(tmp_path, *reversed(shards), "data/validation-00000.parquet", "data/.hidden.parquet")
+    assert names_by_split(folder) == {"train": shards, "validation": ["data/validation-00000.parquet"]}
+
+
+def test_a_folder_s_name_tells_the_split_where_the_file_s_does_not(tmp_path: Path) -> None:
+    saved = ["data-00000-of-00001.arrow", "state.json", "dataset_info.json"]
+    names = [f"{split}/{name}" for split in ("train", "test") for name in saved]
+    folder = made(tmp_path, *names, "dataset_dict.json")
+    assert names_by_split(folder) == {"test": [f"test/{saved[0]}"], "train": [f"train/{saved[0]}"]}
+
+
+def test_without_split_names_all_files_are_train(tmp_path: Path) -> None:
+    assert names_by_split(made(tmp_path, "b.csv", "a.csv", "notes.txt")) == {"train": ["a.csv", "b.csv"]}
+
+
+def test_plain_text_files_are_data_where_there_is_nothing_else(tmp_path: Path) -> None:
+    assert names_by_split(made(tmp_path, "lines.txt")) == {"train": ["lines.txt"]}
+
+
+def test_a_file_without_a_split_in_its_name_is_left_out_and_said(tmp_path: Path) -> None:
+    assert names_by_split(made(tmp_path, "train.csv", "extra.csv")) == {"train": ["train.csv"]}
+    assert [notice["files"] for notice in notices.taken()] == [1]
+    assert "extra.csv" in notices.taken()[0]["text"]
+
+
+def test_the_same_split_in_two_formats_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"split train: expected files of one format, found train.csv, train.jsonl"
+    ):
+        data_files(made(tmp_path, "train.csv", "train.jsonl"))
+
+
+def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"expected data files \(.csv, .tsv"):
+        data_files(made(tmp_path, "picture.png"))

@@ -1,0 +1,160 @@
+"""The cache: filled once, whole or absent, proven again when touched, shared between processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from submillion.errors import BadInput, SubmillionError
+from submillion.sources import store
+from support import SRC
+
+SHA_ONE = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"  # of b"one"
+
+
+def filler(calls: list[str], content: bytes = b"one") -> Callable[[Path], dict[str, str]]:
+    def fill(folder: Path) -> dict[str, str]:
+        calls.append("called")
+        (folder / "a.txt").write_bytes(content)
+        (folder / "sub").mkdir()
+        (folder / "sub" / "b.txt").write_bytes(b"two")
+        return {"from": "a test"}
+
+    return fill
+
+
+def test_a_folder_is_filled_once_and_its_receipt_kept(tmp_path: Path) -> None:
+    calls: list[str] = []
+    for _ in range(2):
+        receipt = store.kept(tmp_path / "x", filler(calls))
+        assert receipt["files"]["a.txt"]["sha256"] == SHA_ONE
+        assert set(receipt["files"]) == {"a.txt", "sub/b.txt"}
+        assert receipt["facts"] == {"from": "a test"}
+    assert calls == ["called"]
+    assert {entry.name for entry in tmp_path.iterdir() if entry.is_dir()} == {"x"}
+
+
+@pytest.mark.parametrize("harm", ["shorter", "changed", "missing", "receipt"])
+def test_a_broken_folder_is_made_again(tmp_path: Path, harm: str) -> None:
+    calls: list[str] = []
+    store.kept(tmp_path / "x", filler(calls))
+    file = tmp_path / "x" / "a.txt"
+    if harm == "shorter":
+        file.write_bytes(b"o")
+    elif harm == "changed":
+        file.write_bytes(b"eno")
+        os.utime(file, ns=(0, 0))
+    elif harm == "missing":
+        file.unlink()
+    else:
+        (tmp_path / "x" / store.RECEIPT).write_text('{"files": {"a.txt": 3}}')
+    store.kept(tmp_path / "x", filler(calls))
+    assert len(calls) == 2
+    assert file.read_bytes() == b"one"
+
+
+def test_a_copy_from_another_machine_is_proven_not_made_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+    store.kept(tmp_path / "x", filler(calls))
+    shutil.copytree(tmp_path / "x", tmp_path / "y", copy_function=shutil.copyfile)
+    for name in ("a.txt", "sub/b.txt"):
+        os.utime(tmp_path / "y" / name, ns=(1, 1))
+    store.kept(tmp_path / "y", filler(calls))
+    assert calls == ["called"]
+    # The new times are remembered, so the next call reads no file.
+    (tmp_path / "y" / "a.txt").write_bytes(b"eno")
+    os.utime(tmp_path / "y" / "a.txt", ns=(1, 1))
+    assert store.intact(tmp_path / "y") is not None
+
+
+def test_a_folder_of_another_catalog_is_out_of_date(tmp_path: Path) -> None:
+    calls: list[str] = []
+    first = store.kept(tmp_path / "x", filler(calls))
+    hashes = {name: entry["sha256"] for name, entry in first["files"].items()}
+    store.kept(tmp_path / "x", filler(calls), hashes)
+    assert len(calls) == 1
+    store.kept(tmp_path / "x", filler(calls, b"new"), hashes | {"a.txt": "0" * 64})
+    assert len(calls) == 2
+
+
+def test_what_fails_leaves_nothing_and_what_was_there_stays(tmp_path: Path) -> None:
+    def refused(folder: Path) -> dict[str, str]:
+        (folder / "half").write_bytes(b"half")
+        raise BadInput("no")
+
+    with pytest.raises(BadInput):
+        store.kept(tmp_path / "x", refused)
+    assert [entry for entry in tmp_path.iterdir() if entry.is_dir()] == []
+    store.kept(tmp_path / "x", filler([]))
+    with pytest.raises(BadInput):
+        store.kept(tmp_path / "x", refused, {"other": "0" * 64})
+    assert (tmp_path / "x" / "a.txt").read_bytes() == b"one"
+
+
+def test_a_full_disk_is_one_message_with_a_way_out(tmp_path: Path) -> None:
+    def full(folder: Path) -> dict[str, str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(SubmillionError, match=r"could not be written \(No space left.*SUBMILLION_CACHE"):
+        store.kept(tmp_path / "x", full)
+
+
+def test_two_processes_fill_once(tmp_path: Path) -> None:
+    script = f"""
+import sys, time; sys.path.insert(0, {str(SRC)!r})
+from pathlib import Path
+from submillion.sources import store
+def fill(folder):
+    with open({str(tmp_path / "calls")!r}, "a") as calls: calls.write("x")
+    time.sleep(1.5)
+    (folder / "a.txt").write_text("one")
+    return {{}}
+store.kept(Path({str(tmp_path / "x")!r}), fill)
+"""
+    command = [sys.executable, "-c", script]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(process.communicate(timeout=60)[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0], said
+    assert (tmp_path / "calls").read_text() == "x"
+    assert "another process is fetching x; waiting for it." in said
+
+
+def test_hashes_of_unchanged_files_are_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    receipt = tmp_path / "receipts" / "r.json"
+    assert store.hashes(tmp_path, ["a"], receipt) == {"a": SHA_ONE}
+    monkeypatch.setattr(store, "sha256_of", lambda file: pytest.fail(f"{file} was read"))
+    assert store.hashes(tmp_path, ["a"], receipt) == {"a": SHA_ONE}
+    monkeypatch.undo()
+    (tmp_path / "a").write_bytes(b"other")
+    assert store.hashes(tmp_path, ["a"], receipt) != {"a": SHA_ONE}
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "expected"),
+    [
+        ("linux", "XDG_CACHE_HOME", "given/submillion"),
+        ("linux", None, "home/.cache/submillion"),
+        ("darwin", None, "home/Library/Caches/submillion"),
+        ("win32", "LOCALAPPDATA", "given/submillion"),
+    ],
+)
+def test_the_cache_lies_where_the_system_keeps_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, variable: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("SUBMILLION_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(store.sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "given"))
+    assert store.cache_root() == tmp_path / expected

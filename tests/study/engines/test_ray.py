@@ -1,0 +1,209 @@
+"""Studies on a Ray cluster: cores are kept, a lost node costs time alone, and nothing outlives the engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from submillion.errors import BadInput
+from submillion.study.engines import Ended, Job
+from submillion.study.engines import ray as ray_engine
+from submillion.study.engines.ray import RayEngine
+from support import TESTS
+from support.study_driver import findings, is_gone, killed, undisturbed
+from support.study_jobs import Script, jobs
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+
+MEMORY = 80 << 20  # bytes; the least that Ray takes for its objects is 75 MB
+NODE = {"num_cpus": 1, "object_store_memory": MEMORY}
+QUICK = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 2,
+    "worker_niceness": 0,  # else the trainings wait for all else that the machine does
+}
+# As `submillion.study.worker` does: it ends with the process that started it.
+WITH_PARENT = "import ctypes, os, pathlib, signal, time; ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
+LONG_AT_FIRST = WITH_PARENT + (
+    "begun = pathlib.Path({folder!r}) / '{name}'\n"
+    "first = not begun.exists()\n"
+    "begun.write_text(str(os.getpid()))\n"
+    "{at_first}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without cores, and two nodes of one core each."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "_system_config": QUICK}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        made.add_node(wait=False, **NODE)
+    made.wait_for_nodes()
+    ray.init(address=made.address, log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "TICK_S", 0.1)
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))  # where workers find `Script`
+
+
+def finished(waiting: list[Job], workers: int | None = None) -> dict[str, int]:
+    ended: list[Ended] = list(RayEngine(workers).run(waiting, lambda running: None))
+    assert len(ended) == len(waiting)
+    return {end.job.name: end.code for end in ended}
+
+
+def long_at_first(folder: Path, at_first: str) -> list[Job]:
+    script = LONG_AT_FIRST.format(folder=str(folder), name="begun", at_first=at_first)
+    return [Script("job", None, folder / "run", folder / "log.txt", script)]
+
+
+def lose_node(cluster: Any, process: psutil.Process) -> None:
+    """Kill all processes of the node on which a process is, and let another node join in its place."""
+    above = {parent.pid for parent in process.parents()}
+    (node,) = (
+        node
+        for node in cluster.worker_nodes
+        if above & {info.process.pid for info in node.all_processes["raylet"]}
+    )
+    cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(wait=False, **NODE)
+
+
+def test_every_job_ends_with_its_own_code_and_log(cluster: Any, tmp_path: Path) -> None:
+    scripts = ["print('fine')", "import sys; sys.exit('it broke')", "import os; os.kill(os.getpid(), 9)"]
+    assert finished(jobs(tmp_path, scripts)) == {"job0": 0, "job1": 1, "job2": -9}
+    assert "it broke" in (tmp_path / "logs" / "job1.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_no_more_jobs_at_a_time_than_cores(cluster: Any, tmp_path: Path, workers: int | None) -> None:
+    cores, together = workers or 2, tmp_path / "together"
+    together.mkdir()
+    # Each waits until as many have begun as there are cores, however long their processes take to start.
+    script = (
+        "import os, pathlib, time; began = time.monotonic(); print(began, flush=True)\n"
+        f"together = pathlib.Path({str(together)!r}); (together / str(os.getpid())).touch()\n"
+        f"while len(list(together.iterdir())) < {cores}: time.sleep(0.02); assert time.monotonic() < began + 60\n"
+        "time.sleep(0.2); print(time.monotonic())"
+    )
+    assert set(finished(jobs(tmp_path, [script] * 4), workers).values()) == {0}
+    events = []
+    for log in (tmp_path / "logs").iterdir():
+        began, ended = map(float, log.read_text(encoding="utf-8").split())
+        events += [(began, 1), (ended, -1)]
+    running = [sum(change for _, change in sorted(events)[:at]) for at in range(1, len(events))]
+    assert max(running) == cores
+
+
+def test_workers_find_the_package_and_their_threads(cluster: Any, tmp_path: Path) -> None:
+    script = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['PYTHONPATH'])"
+    finished(jobs(tmp_path, [script]))
+    threads, path = (tmp_path / "logs" / "job0.txt").read_text(encoding="utf-8").split(maxsplit=1)
+    assert threads == "1"
+    import submillion
+
+    assert path.strip().split(os.pathsep) == [
+        str(Path(submillion.__file__).parents[1]),
+        str(TESTS),
+    ]
+
+
+def test_jobs_under_way_end_with_the_engine(cluster: Any, tmp_path: Path) -> None:
+    told = "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), os._exit(0)))"
+    script = f"import os, signal, time\n{told}\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
+    logs = [tmp_path / "logs" / f"job{number}.txt" for number in range(3)]
+
+    def both() -> list[str]:
+        return [log.read_text(encoding="utf-8") for log in logs if log.is_file() and log.stat().st_size]
+
+    def stop(running: list[Job]) -> None:
+        if len(both()) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(RayEngine().run(jobs(tmp_path, [script] * 3), stop))
+    pids, saved = zip(*(text.split() for text in both()), strict=True)
+    assert all(is_gone(int(pid)) for pid in pids)
+    assert set(saved) == {"saved"}  # asked to end, not killed
+    assert len(both()) == 2  # the third one never began
+
+
+def test_a_job_whose_worker_dies_is_begun_again(cluster: Any, tmp_path: Path) -> None:
+    work = long_at_first(tmp_path, "if first: os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)")
+    assert finished(work) == {"job": 0}
+
+
+def test_more_cores_than_any_node_has_are_refused(cluster: Any) -> None:
+    with pytest.raises(BadInput, match="--threads: expected 1 to 1, the cores of the largest node, found 2"):
+        RayEngine(threads=2)
+
+
+def test_a_lost_node_costs_the_time_of_its_job_alone(cluster: Any, tmp_path: Path) -> None:
+    work = long_at_first(tmp_path, "if first: time.sleep(600)")
+    lost: list[int] = []
+
+    def lose(running: list[Job]) -> None:
+        begun = tmp_path / "begun"
+        if lost or not (begun.is_file() and begun.read_text()):
+            return
+        lost.append(int(begun.read_text()))
+        lose_node(cluster, psutil.Process(lost[0]))
+
+    (ended,) = RayEngine().run(work, lose)
+    assert ended.code == 0
+    assert lost and int((tmp_path / "begun").read_text()) != lost[0]
+    assert is_gone(lost[0])
+
+
+def test_killed_at_random_points_a_study_ends_with_the_same_table(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    kinds = ["node", "driver", "trial", "node"]
+    lose = partial(lose_node, cluster)
+    for place in killed(tmp_path, kinds, seed=4, options=["--engine", "ray"], lose_node=lose):
+        assert findings(place) == findings(undisturbed().place)
+
+
+class NoCluster:
+    """Stands in for ray where no cluster answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def init(self, **options: Any) -> None:
+        self.asked.append(options)
+        if "address" in options:
+            raise ConnectionError("nobody there")
+
+
+def test_a_cluster_that_was_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    with pytest.raises(BadInput, match=r"RAY_ADDRESS.*'192\.0\.2\.1:6379' \(nobody there\)"):
+        ray_engine._connect(NoCluster())
+    monkeypatch.delenv("RAY_ADDRESS")
+    alone = NoCluster()
+    ray_engine._connect(alone)
+    assert "address" not in alone.asked[-1]
+
+
+def test_without_ray_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BadInput, match=r"pip install 'submillion\[ray\]'"):
+        RayEngine()

@@ -1,0 +1,105 @@
+"""Whole studies of a tiny encoder: trained, continued, killed at random points, and judged alike."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from submillion.errors import BadInput
+from submillion.rundir import RunDir
+from submillion.study.run import study
+from submillion.verification import verify
+from support.study_driver import RATES, findings, killed, shared_house, undisturbed, with_test
+
+
+@pytest.fixture(scope="module")
+def house() -> Path:
+    """A folder with a tiny encoder, data, and a study of two cells."""
+    return shared_house()
+
+
+@pytest.fixture(scope="module")
+def done() -> Path:
+    """That study, undisturbed, with test rows."""
+    return undisturbed().place
+
+
+def run_of(place: Path, cell: str) -> RunDir:
+    return RunDir(place / "runs" / f"{cell.replace('=', '-')}-seed1")
+
+
+def test_a_study_trains_every_cell_with_every_seed(done: Path) -> None:
+    found = findings(done)
+    assert [cell["seeds"] for cell in found["cells"]] == [[1], [1]]
+    assert found["winner"] == "base"
+    assert all(cell["accuracy"] for cell in found["cells"])
+
+
+def test_test_is_looked_at_for_winner_and_base_alone(done: Path, house: Path, tmp_path: Path) -> None:
+    outcome = study(house / "rates.yaml", done, overrides=with_test(), quiet=True)
+    base, other = (run_of(done, cell["name"]) for cell in outcome.found["cells"])
+    assert outcome.found["winner"] == "base" and set(outcome.found["test"]) == {"base-seed1"}
+    assert set(base.read_json(base.metrics)) == {"validation", "test"} and base.report.is_file()
+    assert set(other.read_json(other.metrics)) == {"validation"} and not other.report.is_file()
+    assert not base.read_manifest()["test_held_back"] and other.read_manifest()["test_held_back"]
+    assert "Test was looked at for the base alone" in outcome.render()
+    assert verify(base.path, rows=5, seed=0).holds  # a finished trial is a run as any other
+
+    # The same two recipes the other way round: what was trained is taken, and what won is now compared with the base.
+    turned = tmp_path / "turned"
+    for run, name in ((base, f"train.learning_rate={RATES[0]}"), (other, "base")):
+        copied = RunDir(shutil.copytree(run.path, run_of(turned, name).path))
+        recipe = run.recipe.read_text(encoding="utf-8").replace(run.path.name, copied.path.name, 1)
+        copied.recipe.write_text(recipe, encoding="utf-8")
+    sets = [*with_test(), f"train.learning_rate={RATES[1]}"]
+    outcome = study(house / "rates.yaml", turned, overrides=sets, quiet=True)
+    assert not outcome.failed
+    winner = outcome.found["winner"]
+    assert winner == f"train.learning_rate={RATES[0]}"
+    scores = [outcome.found["test"][run_of(turned, cell).path.name]["accuracy"] for cell in (winner, "base")]
+    assert outcome.found["test_effect"]["difference"] == pytest.approx(scores[0] - scores[1])
+    assert "Test was looked at for it and the base alone" in outcome.render()
+
+
+def test_a_finished_study_is_not_trained_again(done: Path, house: Path) -> None:
+    def times() -> dict[Path, int]:
+        files = [file for file in (done / "runs").rglob("*") if file.is_file() and file.suffix != ".lock"]
+        return {file: file.stat().st_mtime_ns for file in files}
+
+    before, found = times(), findings(done)
+    assert not study(house / "rates.yaml", done, overrides=with_test(), quiet=True).failed
+    assert findings(done) == found
+    assert times() == before
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_ones_own(done: Path, house: Path) -> None:
+    with pytest.raises(BadInput, match="a run of this study's recipe"):
+        study(house / "rates.yaml", done, overrides=[*with_test(), "lora.r=2"], quiet=True)
+
+
+def test_runs_that_fail_are_told_and_the_others_stand(done: Path, house: Path, tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").write_text("text,label\n", encoding="utf-8")
+    axes = {"data.train": [str(house / "train.csv"), str(tmp_path / "gone.csv")]}
+    (tmp_path / "gone.yaml").write_text(
+        yaml.safe_dump({"base": str(house / "tiny.yaml"), "axes": axes, "seeds": [1]}), encoding="utf-8"
+    )
+    shutil.copytree(run_of(done, "base").path, run_of(tmp_path / "out", "base").path)
+    outcome = study(tmp_path / "gone.yaml", tmp_path / "out", overrides=with_test(), quiet=True)
+    (name,) = outcome.failed
+    assert "gone.csv" in name and "gone.csv" in outcome.failed[name]
+    assert [len(cell["seeds"]) for cell in outcome.found["cells"]] == [1, 0]
+    assert "failed" in outcome.render()
+
+
+def test_an_unknown_engine_is_refused(house: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="Did you mean 'local'"):
+        study(house / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)
+
+
+def test_killed_at_random_points_it_ends_with_the_same_table(done: Path, tmp_path: Path) -> None:
+    """Driver and trials on this machine; test_study_ray.py goes on with them, and nodes, on a cluster."""
+    for place in killed(tmp_path, ["driver", "trial"] * 3, seed=0):
+        assert findings(place) == findings(done)

@@ -1,0 +1,208 @@
+"""The space of a search: read and checked at once, and every recipe that is drawn from it within its budget."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from submillion import notices
+from submillion.errors import BadInput, OverBudget
+from submillion.study.fill_rank import counted, largest
+from submillion.study.grid import Grid, read_study
+from submillion.study.space import Question, Space
+
+WIDE = {
+    "lora.variant": {"choice": ["lora", "dora", "adalora", "vera", "bitfit", "pissa"]},
+    "lora.targets": {"choice": [["all-linear"], ["query", "value"], "ffn_up"]},
+    "lora.layers": {"choice": ["all", "top-2", [0, 5]]},
+    "lora.bias": {"choice": ["none", "all"]},
+    "head.kind": {"choice": ["stock", "linear", "lora"]},
+    "train.lora_plus_ratio": {"low": 1.0, "high": 16.0, "log": True},
+    "lora.dropout": {"low": 0.0, "high": 0.3, "step": 0.1},
+    "lora.r": {"low": 4, "high": 384, "step": 4},
+    "head.r": {"low": 1, "high": 200, "log": True},
+}
+
+
+def searching(folder: Path, search: dict[str, Any], **values: Any) -> Grid:
+    file = folder / "mine.yaml"
+    whole = {"base": "quickstart", "search": search, "trials": 5} | values
+    file.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    return read_study(file)
+
+
+def at_random(rng: random.Random, asked: list[Question]) -> Any:
+    def answer(question: Question) -> Any:
+        asked.append(question)
+        if question.choices:
+            return rng.choice(question.choices)
+        if not question.whole:
+            number = rng.uniform(question.low, question.high)
+            step = question.step or 1e-9
+            return question.low + (number - question.low) // step * step
+        step = int(question.step or 1)
+        return rng.randrange(int(question.low), int(question.high) + 1, step)
+
+    return answer
+
+
+def rank_question(asked: list[Question]) -> Question:
+    return next(question for question in asked if question.name == "lora.r")
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    base = {"lora.r": 4, "lora.alpha": 8}
+    grid = searching(tmp_path_factory.mktemp("wide"), WIDE, set=base | {"budget": 400_000})
+    assert grid.space is not None
+    return grid.space
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_every_recipe_drawn_is_valid_and_within_the_budget(wide: Space, seed: int) -> None:
+    _, drawn = wide.draw(at_random(random.Random(seed), []))
+    recipe = wide.recipe(drawn)
+    assert counted(recipe, 8).trainable <= 400_000
+    assert recipe.lora.r >= 4 and recipe.lora.alpha == 2 * recipe.lora.r
+    assert recipe.lora.dropout in (0.0, 0.1, 0.2, 0.3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_rank_goes_up_to_the_largest_that_fits(wide: Space, seed: int) -> None:
+    asked: list[Question] = []
+    _, drawn = wide.draw(at_random(random.Random(seed), asked))
+    top = int(rank_question(asked).high)
+    assert counted(wide.recipe(drawn | {"lora.r": top}), 8).trainable <= 400_000
+    if top < 384:
+        assert not wide.has(drawn | {"lora.r": top + 4})
+
+
+def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
+    # stock trains 384 x 384 + 384 + 384 x 8 + 8 = 150,920; query and value of a layer 2 x 768 at r 1: a budget of
+    # 152,455 holds no rank with stock, and r 97 with linear (3,080): 97 x 1,536 = 148,992.
+    search = {
+        "head.kind": {"choice": ["stock", "linear"]},
+        "lora.layers": {"choice": ["top-1", "top-2"]},
+        "lora.r": {"low": 1, "high": 300},
+    }
+    base = {"budget": 152_455, "head.kind": "linear", "lora.r": 4, "lora.targets": ["query", "value"]}
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        patch.setattr(notices, "say", lambda code, text, **facts: said.append(text))
+        space = searching(tmp_path, search, set=base | {"lora.layers": "top-1"}).space
+    (only,) = said
+    assert only.startswith("head.kind stock is never drawn: nothing with it fits the budget")
+    assert space is not None
+    for seed in range(10):
+        asked: list[Question] = []
+        called, drawn = space.draw(at_random(random.Random(seed), asked))
+        assert called["head.kind"] == "linear"
+        assert asked[0] == Question("head.kind of linear", ("linear",))
+        assert asked[1] == Question("lora.layers", ("top-1", "top-2"))
+        assert rank_question(asked).high == {"top-1": 97, "top-2": 48}[drawn["lora.layers"]]
+
+
+def test_ranks_are_filled_up_to_the_budget_where_parameters_are_held(tmp_path: Path) -> None:
+    search = {
+        "lora.targets": {"choice": [["all-linear"], ["query"]]},
+        "lora.dropout": {"low": 0.0, "high": 0.2},
+    }
+    grid = searching(tmp_path, search, hold="parameters")
+    assert grid.space is not None
+    for seed in range(5):
+        called, drawn = grid.space.draw(at_random(random.Random(seed), []))
+        per_rank = {"all-linear": 3 * 6_912, "query": 3 * 768}[called["lora.targets"]]
+        # Per rank and head as the quickstart's recipe counts them; a rank is at most the hidden size.
+        assert drawn["lora.r"] == min((1_000_000 - 150_920) // per_rank, 384)
+        assert drawn["lora.alpha"] == 2 * drawn["lora.r"]
+
+
+def test_numbers_are_drawn_as_a_person_would_write_them(tmp_path: Path) -> None:
+    search = {"train.learning_rate": {"low": 1.23456e-3, "high": 2.34567e-3, "log": True}}
+    space = searching(tmp_path, search).space
+    assert space is not None
+    for drawn, kept in (
+        (1.23456e-3, 1.23456e-3),
+        (0.001999987, 0.002),
+        (0.0017654, 0.00177),
+        (2.34567e-3,) * 2,
+    ):
+        called, values = space.draw(lambda question, drawn=drawn: drawn)
+        assert values == {"train.learning_rate": kept} and called == {"train.learning_rate": str(kept)}
+
+
+def test_a_wrong_space_is_refused_with_all_its_problems(tmp_path: Path) -> None:
+    search = {
+        "lora.dropuot": {"choice": [0.1, 0.2]},
+        "seed": {"low": 1, "high": 9},
+        "data.limit": {"choice": [100, 200]},
+        "lora.dropout": {"low": 0.5, "high": 1.5},
+        "lora.targets": {"choice": [["query"], ["qurey"]]},
+        "lora.layers": {"choice": ["top-3", "top-99"]},
+        "lora.bias": {"choice": ["none"]},
+        "lora.variant": {"choices": ["lora", "dora"]},
+        "lora.r": {"low": 8, "high": 4},
+        "lora.alpha": {"low": 0, "high": 4, "log": True},
+        "head.r": {"low": 1.0, "high": 4},
+        "head.alpha": {"low": 1},
+        "head.kind": "stock",
+        "train.weight_decay": {"choice": [0.1, 0.1]},
+        "train.warmup_ratio": {"low": 0.1, "high": 0.2, "step": 0.5},
+    }
+    with pytest.raises(BadInput) as error:
+        searching(tmp_path, search)
+    told = str(error.value).splitlines()
+    for field in search:
+        assert any(field in line for line in told), field
+    assert "Did you mean 'lora.dropout'?" in str(error.value)
+    assert "Did you mean 'choice'?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"axes": {"lora.dropout": [0.1]}}, "either axes or search, found both"),
+        ({"search": None, "trials": None}, "either axes or search, found neither"),
+        ({"trials": None}, "trials: expected how many recipes"),
+        ({"trials": 0}, "trials"),
+        ({"design": "grid"}, "design beside axes alone"),
+        ({"search": None, "axes": {"lora.dropout": [0.1]}}, "trials beside search alone"),
+        ({"hold": "parameters"}, "no lora.r and no lora.alpha with hold"),
+        ({"search": {}}, "search"),
+        ({"search": {f"train.{name}": {"choice": list(range(1, 60))} for name in ("epochs", "batch_size",
+         "eval_batch_size")}}, "at most 10,000 combinations"),
+    ],
+)  # fmt: skip
+def test_a_search_has_trials_and_no_axes(tmp_path: Path, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        searching(tmp_path, **{"search": {"lora.r": {"low": 1, "high": 8}}} | values)
+
+
+def test_a_space_in_which_nothing_fits_is_refused(tmp_path: Path) -> None:
+    search = {
+        "lora.targets": {"choice": [["all-linear"], ["query", "value"]]},
+        "lora.r": {"low": 64, "high": 99},
+    }
+    with pytest.raises(OverBudget, match="nothing of the space trains 200,000"):
+        searching(tmp_path, search, set={"budget": 200_000, "lora.r": 1, "lora.targets": ["query"]})
+
+
+def test_a_base_over_the_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OverBudget, match="base: "):
+        searching(tmp_path, {"lora.dropout": {"low": 0.0, "high": 0.5}, "lora.r": {"low": 1, "high": 8}},
+                  set={"lora.r": 100})  # fmt: skip
+
+
+@given(low=st.integers(1, 50), count=st.integers(0, 60), step=st.integers(1, 7), limit=st.integers(0, 500))
+def test_largest_is_the_last_that_fits(low: int, count: int, step: int, limit: int) -> None:
+    numbers = range(low, low + count * step + 1, step)
+    expected = max((number for number in numbers if number <= limit), default=None)
+    assert largest(lambda number: number <= limit, low, low + count * step, step) == expected

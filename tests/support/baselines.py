@@ -1,0 +1,80 @@
+"""Made rivals of a made run: the parts "baseline" and "probe" as they are kept, for the tests of page and card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from submillion.assess.baselines import comparison
+
+
+def made_rival(title: str, difference: float = 0.003, p: float = 0.31, **facts: Any) -> dict[str, Any]:
+    """Return one rival as `rivals.report` does."""
+    of = {
+        "a": 0.943,
+        "b": 0.943 - difference,
+        "difference": difference,
+        "interval": [difference - 0.005, difference + 0.005],
+        "p": p,
+        "bootstrap_interval": None,
+        "p_holm": p,
+    }
+    return {
+        "title": title,
+        "method": "Made up & <b>bold</b>.",
+        "learnt_from": ["train"],
+        "learnt_rows": 4321,
+        "parameters": 511_586,
+        "strength": {
+            "C": 0.3,
+            "chosen_on": "validation",
+            "ladder": [
+                {"C": 0.1, "accuracy": 0.9111, "converged": False},
+                {"C": 0.3, "accuracy": 0.9222, "converged": True},
+            ],
+        },
+        "fit_seconds": 12.4,
+        "predict_seconds": 0.43,
+        "accuracy": {"value": 0.9412, "interval": [0.8, 0.98]},
+        "macro_f1": {"value": 0.9278, "interval": None},
+        "against_run": {
+            "rows": 80,
+            "level": 0.95,
+            "resamples": 10_000,
+            "only_a": 17,
+            "only_b": 13,
+            "accuracy": of,
+            "macro_f1": of | {"difference": 0.0123, "interval": None, "p_holm": 1.0},
+            "shown": p < 0.05,
+        },
+    } | facts
+
+
+def made_part(found: dict[str, dict[str, Any]], judged: str, **facts: Any) -> dict[str, Any]:
+    """Return the part "baseline" or "probe" as it is kept, with the verdict that follows from its rivals."""
+    verdict = comparison.verdict(judged, found[judged], found[judged]["title"]) if judged in found else None
+    return {
+        "split": "test",
+        "rows": 80,
+        "level": 0.95,
+        "resamples": 10_000,
+        "flatters": False,
+        "run": {
+            "accuracy": {"value": 0.943, "interval": [0.88, 0.98]},
+            "macro_f1": {"value": 0.9381, "interval": [0.9, 0.96]},
+        },
+        "rivals": found,
+        "absent": None,
+        "verdict": verdict,
+    } | facts
+
+
+def made_baseline(
+    difference: float = 0.003, p: float = 0.31, more: bool = True, **facts: Any
+) -> dict[str, Any]:
+    """Return the part "baseline": the linear model is worse than the run by `difference`."""
+    majority = made_rival("majority class", 0.69, 1e-9, strength=None, parameters=1)
+    found = {"majority": majority, "linear": made_rival("linear model", difference, p)}
+    part = made_part(found, "linear", **facts)
+    told = comparison.verdict("linear_more", made_rival("", -0.0027, 0.56), "linear model with more rows")
+    part["verdict"] = part["verdict"] and part["verdict"] | {"more": told if more else None}
+    return part

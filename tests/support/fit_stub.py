@@ -1,0 +1,144 @@
+"""A classifier of a few hundred values, as the training loop uses one, and texts that it can learn."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from submillion.data.tokens import Tokens, from_rows
+from submillion.fit.loop import FitResult, fit
+from submillion.model.precision import Precision
+from submillion.recipe import TrainRecipe
+from submillion.rundir import RunDir
+
+CLASSES = 3
+VOCABULARY = 40
+FLOAT32 = Precision("float32", False, "asked for")
+# What differs from one execution to the next however equal they are: time.
+TIMINGS = ("samples_per_s", "tokens_per_s", "seconds")
+
+
+class Net(nn.Module):
+    """Mean of frozen embeddings, one trained layer, norm, dropout, output."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, 16).requires_grad_(False)
+        self.hidden = nn.Linear(16, 16)
+        self.norm = nn.LayerNorm(16)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(16, CLASSES)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return logits [B, C]."""
+        mask = attention_mask[..., None].float()
+        mean = (self.embedding(input_ids) * mask).sum(1) / mask.sum(1)
+        return self.output(self.dropout(torch.tanh(self.norm(self.hidden(mean)))))
+
+
+class StubClassifier:
+    """What the loop needs of model.classifier.Classifier."""
+
+    pad_id = 0
+    prefix_depth = 0
+    label_names = tuple(f"class{i}" for i in range(CLASSES))
+
+    def __init__(self, dropout: float = 0.2, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.module = Net(dropout)
+
+    def __call__(self, batch: dict[str, torch.Tensor], states: torch.Tensor | None = None) -> torch.Tensor:
+        assert states is None
+        return self.module(**batch)
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.output.weight.device
+
+    @property
+    def training(self) -> bool:
+        return self.module.training
+
+    def train(self, mode: bool = True) -> None:
+        self.module.train(mode)
+
+    def eval(self) -> None:
+        self.module.eval()
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the trained tensors."""
+        from safetensors.torch import save
+
+        trained = {name: value.detach() for name, value in self.tensors().items()}
+        (folder / "adapter_model.safetensors").write_bytes(save(trained))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return copies of the trained tensors."""
+        named = self.module.named_parameters()
+        return {name: value.detach().clone() for name, value in named if value.requires_grad}
+
+
+def made_texts(n: int, seed: int = 0) -> tuple[Tokens, list[int]]:
+    """Return n texts of 2 to 9 tokens and their labels; a third of the tokens tells the label."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, n)
+    rows = []
+    for label in labels:
+        row = rng.integers(10, VOCABULARY, rng.integers(2, 10))
+        row[: max(1, len(row) // 3)] = 1 + label
+        rows.append(row)
+    return from_rows(rows), labels.tolist()
+
+
+def train_recipe(**fields: Any) -> TrainRecipe:
+    """Return a small training: 4 epochs of 13 batches at most, unless told otherwise."""
+    defaults = {"epochs": 4, "batch_size": 8, "learning_rate": 0.01, "log_every": 3, "patience": 0}
+    return TrainRecipe(**defaults | {"precision": "float32"} | fields)
+
+
+def fit_stub(
+    folder: Path, classifier: Any = None, train_rows: int = 100, **options: Any
+) -> tuple[StubClassifier, FitResult, RunDir]:
+    """Train a stub on made texts in the run directory `folder`; `recipe` may be among the options."""
+    classifier = classifier or StubClassifier()
+    run = RunDir(folder)
+    os.makedirs(folder, exist_ok=True)
+    options = {"recipe": train_recipe(), "seed": 7, "precision": FLOAT32, "progress": False} | options
+    train, val = made_texts(train_rows, seed=1), made_texts(40, seed=2)
+    result = fit(classifier, *train, *val, run=run, **options)
+    return classifier, result, run
+
+
+def same_tensors(one: StubClassifier, other: StubClassifier) -> bool:
+    """Whether two classifiers have bit for bit the same trained tensors."""
+    theirs = other.tensors()
+    return all(torch.equal(value, theirs[name]) for name, value in one.tensors().items())
+
+
+def without_timings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return history records without what depends on the clock."""
+    return [{key: value for key, value in record.items() if key not in TIMINGS} for record in records]
+
+
+class Disturbed(StubClassifier):
+    """Meets `event` at the n-th forward pass, training and evaluation passes counted together from 1."""
+
+    def __init__(self, passes: int, event: Any) -> None:
+        super().__init__()
+        self.left, self.event = passes, event
+
+    def __call__(self, batch: dict, states: object = None) -> torch.Tensor:
+        self.left -= 1
+        if self.left == 0:
+            self.event()
+        return super().__call__(batch)
+
+
+def press_ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)

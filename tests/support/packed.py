@@ -1,0 +1,58 @@
+"""Small classifiers on the packed kernels, and their logits and gradients for a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from submillion import native
+from submillion.data.tokens import Tokens
+from submillion.model.classifier import Classifier, build
+from submillion.model.execution.packed import Packed
+from support.tiny import LABELS, tiny_recipe
+
+
+def texts_of(lengths: list[int], classifier: Classifier, seed: int = 0) -> Tokens:
+    """Random token ids, none of them padding."""
+    rng = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = rng.integers(4, classifier.config["vocab_size"], offsets[-1]).astype(np.int32)
+    return Tokens(ids, offsets, np.asarray(lengths, dtype=np.int32))
+
+
+def made(folder: Path, lora: dict[str, Any] | None = None, head: str = "stock", **more: Any) -> Classifier:
+    values = {"targets": ["query", "value"], "r": 4, "alpha": 8, "dropout": 0.0} | (lora or {})
+    classifier = build(folder, LABELS, tiny_recipe(folder, lora=values, head={"kind": head}, **more))
+    with torch.no_grad():
+        for name, value in classifier.module.named_parameters():
+            if "lora_B" in name:  # zero at first, so that A would have no gradient
+                value.normal_(0, 0.2, generator=torch.Generator().manual_seed(len(name)))
+    return classifier.train()
+
+
+def packed_outcome(classifier: Classifier, packed: Packed, tokens: Tokens, **more: Any) -> Any:
+    return outcome(classifier, lambda rows: packed.logits(tokens, rows, **more), len(tokens), False)
+
+
+def outcome(classifier: Classifier, run: Any, count: int, autocast: bool) -> Any:
+    for value in classifier.parameters():
+        value.grad = None
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        logits = run(np.arange(count))
+    loss = torch.nn.functional.cross_entropy(
+        logits.float(), torch.arange(count) % len(LABELS), reduction="sum"
+    )
+    loss.backward()
+    gradients = {
+        name: value.grad.clone()
+        for name, value in classifier.module.named_parameters()
+        if value.grad is not None
+    }
+    return logits.detach().float(), gradients
+
+
+def opened(classifier: Classifier, path: str) -> Packed:
+    return Packed(classifier, native.load(path))

@@ -1,0 +1,86 @@
+"""Searches with a stand-in for the training: its script, and studies whose jobs run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from submillion.study import engines, table
+from submillion.study.engines import local as local_engine
+from submillion.study.run import Outcome, study
+
+# Stands in for `submillion.study.worker`: the score falls off around a learning rate of 1e-3, and grows by evaluation.
+TRAINING = """
+import json, math, pathlib, re, sys, time
+run, recipe = map(pathlib.Path, sys.argv[1:])
+text = recipe.read_text()
+number = lambda name: float(re.search(rf"^ *{name}: (.*)$", text, re.M)[1])
+rate, epochs, seed = number("learning_rate"), int(number("epochs")), number("seed")
+if rate > 0.05:
+    sys.exit(print("diverged") or 2)
+if rate > 0.02 and not (run.parent / "mended").exists():
+    sys.exit(print("out of memory") or 1)
+best = 0.9 - 0.1 * math.log10(rate / 1e-3) ** 2 + 0.001 * seed
+run.mkdir(parents=True, exist_ok=True)
+(run / "recipe.yaml").write_text(text)
+(run / "manifest.json").write_text(json.dumps({"status": "running"}))
+with open(run.parent / "begun", "a") as begun:
+    begun.write(run.name + "\\n")
+with open(run / "history.jsonl", "w") as history:
+    for epoch in range(1, epochs + 1):
+        score = best - 0.05 * (epochs - epoch)
+        record = {"kind": "eval", "step": 9 * epoch, "epoch": epoch, "accuracy": score, "macro_f1": score / 2}
+        history.write(json.dumps({"kind": "train", "epoch": epoch}) + "\\n" + json.dumps(record) + "\\n")
+        history.flush()
+        time.sleep(SLEEP)
+metrics = {"accuracy": best, "macro_f1": best / 2}
+(run / "metrics.json").write_text(json.dumps({"validation": metrics}))
+training = {"tokens_seen": 9, "wall_seconds": 1.0, "samples_per_second": 2.0, "peak_memory_mb": 3.0}
+(run / "manifest.json").write_text(json.dumps({"status": "complete", "training": training, "data": {"splits": []}}))
+"""
+RATES = {"train.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+
+
+@contextmanager
+def trained_by(script: Path | str, tables: bool = False) -> Iterator[None]:
+    """Let jobs run a script in place of a training, and write tables (whose figures take their time) only if told."""
+    command = property(lambda job: [sys.executable, "-S", str(script), str(job.run), str(job.recipe)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines.Job, "command", command)
+        patch.setattr(local_engine, "TICK_S", 0.02)
+        if not tables:
+            patch.setattr(table, "write", lambda found, place: None)
+        yield
+
+
+def stand_in(folder: Path, sleep: float = 0.0) -> Path:
+    """Write the script that stands in for the training."""
+    file = folder / "training.py"
+    file.write_text(TRAINING.replace("SLEEP", str(sleep)), encoding="utf-8")
+    return file
+
+
+def search_file(folder: Path, **values: Any) -> Path:
+    """Write the file of a search."""
+    file = folder / "mine.yaml"
+    whole = {"base": "quickstart", "search": RATES, "trials": 8, "seeds": [1, 2]} | values
+    whole["set"] = {"train.epochs": 3, "train.learning_rate": 1e-4} | whole.get("set", {})
+    file.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    return file
+
+
+def searched(folder: Path, place: str = "out", tables: bool = False, **values: Any) -> Outcome:
+    """Conduct a search with the stand-in."""
+    with trained_by(stand_in(folder), tables):
+        return study(search_file(folder, **values), folder / place, quiet=True)
+
+
+def begun(place: Path) -> list[str]:
+    """Return the runs that were begun, in order, each as often as it was."""
+    return (place / "runs" / "begun").read_text(encoding="utf-8").split()

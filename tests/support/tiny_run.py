@@ -1,0 +1,52 @@
+"""A run directory as training leaves it, but untrained: tiny encoder, adapters and head moved at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from submillion.recipe import Recipe
+from submillion.rundir import RunDir
+from support.tiny import LABELS, tiny_encoder
+
+if TYPE_CHECKING:
+    from submillion.model.classifier import Classifier
+
+NAMES = [*LABELS[:3], "Sci, Tech"]  # a comma, so that a csv's quoting is seen
+MAX_LENGTH = 16
+
+
+def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
+    """Return the run `home`/run on the encoder `home`/encoder, and the classifier whose adapter it holds.
+
+    Args:
+        home: an existing folder.
+        text: the recipe's text column.
+    """
+    import torch
+
+    from submillion.data.tokens import load_tokenizer
+    from submillion.model.classifier import build
+    from submillion.sources.fetch import fetch_encoder
+
+    encoder = tiny_encoder(home / "encoder")
+    (home / "tiny.yaml").write_text(
+        f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv, max_length: {MAX_LENGTH}}}\n"
+        "train: {precision: float32}\n",
+        encoding="utf-8",
+    )
+    recipe = Recipe.load(home / "tiny.yaml", [f"data.text={text}"] if text else [])
+    fetched = fetch_encoder(str(encoder))
+    classifier = build(fetched, NAMES, recipe).eval()
+    generator = torch.Generator().manual_seed(5)
+    for value in classifier.parameters():
+        if value.requires_grad:
+            value.data += 0.2 * torch.randn(value.shape, generator=generator)
+    run = RunDir.create(home / "run")
+    run.adapter.mkdir()
+    classifier.save_adapter(run.adapter)
+    load_tokenizer(encoder).save_pretrained(run.tokenizer)
+    run.write_text(run.recipe, recipe.to_yaml())
+    recorded = {"source": str(encoder), "revision": None, "sha256": fetched.sha256}
+    run.write_json(run.manifest, {"labels": NAMES, "encoder": recorded})
+    return run, classifier
