@@ -81,7 +81,7 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": str(file)})})
     workers = Workers.start()
     station("imports")
-    with notices.held_back():
+    with notices.suppressed():
         corpus = load_corpus(recipe.data, recipe.seed, progress=False)
         station("data")
         precision = choose(recipe.train.precision)

@@ -90,7 +90,7 @@ def open_growth(
     batches = max(1, round(tokens / (length * setting.batch_size)))
     texts = exact_texts(setting, length, batches)
     recipe = recipe_of(setting, "auto", layers=layers, rank=rank)
-    with notices.held_back():  # some dozen processes would say the same
+    with notices.suppressed():  # some dozen processes would say the same
         opened = _training(setting, texts, recipe, cached, threads)
     return replace(opened, warm_up=opened.warm_up[:1])  # all batches are alike
 

@@ -88,7 +88,7 @@ def read_apart(recipe: Path) -> dict[str, float]:
 
     read = Recipe.load(recipe)
     began = time.perf_counter()
-    with notices.held_back():
+    with notices.suppressed():
         corpus = load_corpus(read.data, read.seed, progress=False)
     data = time.perf_counter() - began
     tokenizer = load_tokenizer(read.encoder.source)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-ROOT = Path(__file__).resolve().parents[1]
+from submillion import notices
+from support import ROOT
+
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -17,7 +19,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Processes of tests share the cores: a thread that waits must not keep one busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-sys.path.insert(0, str(ROOT / "src"))
 # How long an example takes depends on what else the machine does; it says nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -32,11 +33,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
-def fresh_notices() -> None:
-    """Start every test without notices from the one before."""
-    from submillion import notices
-
-    notices.clear()
+def own_notices() -> Iterator[None]:
+    """Collect the notices of each test on their own."""
+    with notices.collecting():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
-"""Files and folders that are written whole or not at all."""
+"""Atomic writes: files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -12,26 +13,22 @@ from pathlib import Path
 
 from submillion.errors import SubmillionError
 
-ABANDONED_S = 24 * 3600.0  # what is temporary and was not written to for so long is of a killed process
+ABANDONED_S = 24 * 3600.0  # a temporary file that nobody wrote to for this long belongs to a killed process
 
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`; on success it takes the target's place, on failure it goes.
+    """Yield a temporary path beside `target`; on success it replaces the target, on failure it is deleted.
 
     Raises:
-        SubmillionError: the disk refused the write; what stood at `target` before still stands.
+        SubmillionError: the disk refused the write; the previous `target` is unchanged.
     """
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _new_file(target)
         yield temporary
         _sync(temporary)
-        # mkstemp makes files that only the owner reads; a run is for sharing, like any file a user writes.
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:
         raise refused(target, error) from error
@@ -41,7 +38,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a temporary directory and let it take the place of `target`; on failure the old one stands.
+    """Fill a temporary directory, then replace `target` by it; on failure the old one is unchanged.
 
     Raises:
         SubmillionError: the disk refused the write.
@@ -49,12 +46,11 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        temporary = _new_dir(target)
         fill(temporary)
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
-        temporary.chmod(0o777 & ~_umask())
         _swap(temporary, target)
     except OSError as error:
         raise refused(target, error) from error
@@ -64,13 +60,13 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
 
 
 def forget_abandoned(folder: Path, targets: str) -> None:
-    """Delete what killed processes left in a folder of `atomic_file` and `atomic_dir`.
+    """Delete the temporary files that killed processes left beside their targets.
 
-    Lock files stay. What cannot be deleted stays too.
+    Lock files stay, and so does whatever cannot be deleted.
 
     Args:
-        folder: may be absent.
-        targets: pattern of the names of what was to be written.
+        folder: where `atomic_file` and `atomic_dir` wrote; may be absent.
+        targets: glob pattern of the targets' names.
     """
     for path in folder.glob(f".{targets}.*"):
         with suppress(OSError):
@@ -85,14 +81,13 @@ def forget_abandoned(folder: Path, targets: str) -> None:
 def refused(target: Path, error: OSError) -> SubmillionError:
     """Return the error for a write that the disk refused."""
     return SubmillionError(
-        f"{target}: could not be written ({error.strerror or error}). What was saved there before is "
-        "unchanged. Free some space or name another place, then try again (a training goes on with "
-        "`submillion resume`)."
+        f"{target}: could not be written ({error.strerror or error}). The previous version is unchanged. "
+        "Free some space or choose another place, then try again; `resume` continues a training."
     )
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Put `new` at `target`. A directory cannot replace a full one in one step, so the old one steps aside."""
+    """Move `new` to `target`; no rename replaces a directory that has files, so the old one is moved away first."""
     if not target.exists():
         os.replace(new, target)
         return
@@ -112,7 +107,30 @@ def _sync(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _new_file(target: Path) -> Path:
+    """Create an empty file beside `target` with the permissions of any file that the user writes.
+
+    `tempfile.mkstemp` would create it readable by its owner alone, and the umask that a chmod needs can only be read
+    by setting it, for all threads of the process.
+    """
+    while True:
+        path = _temporary_name(target)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+        except FileExistsError:
+            continue
+        return path
+
+
+def _new_dir(target: Path) -> Path:
+    while True:
+        path = _temporary_name(target)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+
+
+def _temporary_name(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}")

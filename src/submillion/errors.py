@@ -1,34 +1,66 @@
-"""The errors a user can meet: each says where, what was expected, what was found, and what to do."""
+"""The errors that a user can meet: each names the place, what was expected, what was found, and a remedy."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+_ARGUMENT = re.compile(r"@\{([\w.]+)\}")
+
+
+def as_in_python(argument: str) -> str:
+    """Name an argument of a public function, or a recipe field, as Python code does."""
+    return f"`{argument}`"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what the user gave."""
+    """One thing that is wrong with the user's input.
+
+    `where` and `remedy` may name an argument as `@{overwrite}` or a recipe field as `@{data.label}`. Python shows
+    these names; the command line shows its own flags in their place.
+    """
 
     where: str
     expected: str
     found: str
     remedy: str = ""
 
+    def render(self, name_of: Callable[[str], str] = as_in_python) -> str:
+        """Return the message in one line.
+
+        Args:
+            name_of: how the caller names an argument or a recipe field.
+        """
+        where, remedy = (
+            _ARGUMENT.sub(lambda match: name_of(match[1]), text) for text in (self.where, self.remedy)
+        )
+        line = f"{where}: expected {self.expected}, found {self.found}."
+        return f"{line} {remedy}" if remedy else line
+
     def __str__(self) -> str:
-        line = f"{self.where}: expected {self.expected}, found {self.found}."
-        return f"{line} {self.remedy}" if self.remedy else line
+        return self.render()
 
 
 class SubmillionError(Exception):
-    """Base of every error that ends a command with one message and no traceback."""
+    """Base class of the errors that end a command with a message and no traceback (exit code 1)."""
 
     exit_code = 1
 
+    def render(self, name_of: Callable[[str], str] = as_in_python) -> str:
+        """Return the message; `name_of` as in `Problem.render`."""
+        return str(self)
+
 
 class BadInput(SubmillionError):
-    """Bad input or configuration; carries every problem found, not just the first (exit code 2)."""
+    """Bad input or configuration; carries every problem, not just the first (exit code 2).
+
+    Example:
+        >>> str(BadInput(Problem("reviews.csv", "a label column", "text, stars", "Name it with @{data.label}.")))
+        'reviews.csv: expected a label column, found text, stars. Name it with `data.label`.'
+    """
 
     exit_code = 2
 
@@ -41,6 +73,10 @@ class BadInput(SubmillionError):
             text = "\n".join(str(problem) for problem in self.problems)
         super().__init__(text)
 
+    def render(self, name_of: Callable[[str], str] = as_in_python) -> str:
+        """Return one line per problem; `name_of` as in `Problem.render`."""
+        return "\n".join(problem.render(name_of) for problem in self.problems) or str(self)
+
 
 class OverBudget(SubmillionError):
     """The configuration would train more parameters than the budget allows (exit code 3)."""
@@ -49,10 +85,10 @@ class OverBudget(SubmillionError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice closest in spelling to `word`, or None when none is close."""
+    """Return the choice closest in spelling to `word`, or None if none is close."""
     by_lower = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -1,60 +1,79 @@
-"""What a run has to say for itself: each slower path, left-out row or choice, said once, kept for the manifest."""
+"""Notices: every fallback, dropped row and automatic choice, printed once and recorded in the manifest."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
-_kept: list[dict[str, Any]] = []
-_quiet = False
+
+@dataclass
+class _Collector:
+    """The notices of one call."""
+
+    printing: bool
+    notices: list[dict[str, Any]] = field(default_factory=list)
 
 
-def say(code: str, text: str, **facts: Any) -> None:
-    """Keep a notice and print it to stderr, once per distinct (code, text).
+# A context variable, so that calls in two threads of one process never mix their notices.
+_collector: ContextVar[_Collector | None] = ContextVar("submillion_notices", default=None)
+
+
+@contextmanager
+def collecting(quiet: bool | None = None) -> Iterator[None]:
+    """Collect the notices of a call, starting with none; the caller's own are back afterwards.
+
+    Args:
+        quiet: do not print them; None does as the enclosing call does.
+    """
+    enclosing = _collector.get()
+    inherited = enclosing.printing if enclosing else True
+    token = _collector.set(_Collector(inherited if quiet is None else not quiet))
+    try:
+        yield
+    finally:
+        _collector.reset(token)
+
+
+def emit(code: str, text: str, **facts: Any) -> None:
+    """Record a notice and print it to standard error, once per distinct (code, text) of a call.
 
     Args:
         code: short stable name, such as `precision` or `train_rows_in_test`.
         text: one plain sentence for the user.
-        facts: numbers behind the sentence, kept beside it in the manifest.
+        facts: the numbers behind the sentence, for the manifest.
     """
-    if any(kept["code"] == code and kept["text"] == text for kept in _kept):
+    collector = _collector.get() or _Collector(printing=True)
+    if any(notice["code"] == code and notice["text"] == text for notice in collector.notices):
         return
-    _kept.append({"code": code, "text": text, **facts})
-    if not _quiet:
+    collector.notices.append({"code": code, "text": text, **facts})
+    if collector.printing:
         print(f"note: {text}", file=sys.stderr, flush=True)
 
 
-def taken() -> list[dict[str, Any]]:
-    """Return the notices so far, in the order they were said."""
-    return [dict(notice) for notice in _kept]
+def collected() -> list[dict[str, Any]]:
+    """Return the notices of this call so far, in order; none outside `collecting`."""
+    collector = _collector.get()
+    return [dict(notice) for notice in collector.notices] if collector else []
 
 
-def clear() -> None:
-    """Forget all notices; a new run starts with none."""
-    _kept.clear()
+def restore(notices: Iterable[dict[str, Any]]) -> None:
+    """Replace the notices of this call by those of the run that it continues, without printing them again."""
+    if collector := _collector.get():
+        collector.notices[:] = [dict(notice) for notice in notices]
 
 
-def recall(kept: Iterable[dict[str, Any]]) -> None:
-    """Take up the notices of a run that goes on; they were said before."""
-    _kept[:] = [dict(notice) for notice in kept]
-
-
-def set_quiet(quiet: bool) -> None:
-    """Stop (or resume) printing; notices are kept either way."""
-    global _quiet
-    _quiet = quiet
+def mute() -> None:
+    """Stop printing the notices of this call; they are still recorded."""
+    if collector := _collector.get():
+        collector.printing = False
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Drop what is said inside: it was said, and kept, when the same thing was done before."""
-    global _quiet
-    before, quiet = list(_kept), _quiet
-    _quiet = True
-    try:
+def suppressed() -> Iterator[None]:
+    """Neither print nor record notices: repeated work would only repeat those of the first time."""
+    with collecting(quiet=True):
         yield
-    finally:
-        _quiet = quiet
-        _kept[:] = before

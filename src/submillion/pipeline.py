@@ -143,7 +143,7 @@ def finish(path: str | Path, quiet: bool = False) -> dict[str, Any]:
 
     run = RunDir.open(path)
     manifest = run.read_manifest()
-    notices.recall(manifest["notices"])
+    notices.restore(manifest["notices"])
     if manifest["status"] != "complete":
         raise BadInput(Problem(str(path), "a run trained to its end", f"one that is {manifest['status']}"))
     if not manifest.get(HELD_BACK):
@@ -232,7 +232,7 @@ def _run(work: Work, resume: bool) -> Outcome:
         run.update_manifest(
             status="running",
             data=corpus.report | {"tokens": truncation_report(tokens)},
-            notices=notices.taken(),
+            notices=notices.collected(),
         )
     result = fit(
         classifier,
@@ -294,7 +294,7 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
     run.update_manifest(
         status="interrupted" if result.interrupted else "complete",
         training=result.to_json(),
-        notices=notices.taken(),
+        notices=notices.collected(),
         **({HELD_BACK: True} if work.trial else {}),
     )
     if work.trial:

@@ -27,8 +27,8 @@ def after_training(context: RunContext) -> None:
         try:
             registry.analyse(context, [name])
         except SubmillionError as error:
-            notices.say("not_analysed", f"the analysis has no part '{name}': {error}", part=name)
-    context.run.update_manifest(notices=notices.taken())
+            notices.emit("not_analysed", f"the analysis has no part '{name}': {error}", part=name)
+    context.run.update_manifest(notices=notices.collected())
     context.run.seal()
     report.write(context.run.path)
 

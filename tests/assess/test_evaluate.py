@@ -67,9 +67,9 @@ def test_a_file_called_test_does_not_replace_the_test_split(run: RunDir) -> None
 def test_scoring_under_the_same_name_again_says_so(run: RunDir) -> None:
     file = write_csv(run.path.parent / "spring.csv", 12, 5)
     evaluate(run.path, file)
-    assert not [notice for notice in notices.taken() if notice["code"] == "evaluation_replaced"]
+    assert not [notice for notice in notices.collected() if notice["code"] == "evaluation_replaced"]
     evaluate(run.path, file)
-    assert [notice for notice in notices.taken() if notice["code"] == "evaluation_replaced"]
+    assert [notice for notice in notices.collected() if notice["code"] == "evaluation_replaced"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def rows(*pairs: tuple[str, int]) -> Rows:
 
 
 def said() -> list[str]:
-    return [notice["text"] for notice in notices.taken()]
+    return [notice["text"] for notice in notices.collected()]
 
 
 def test_empty_texts_go_from_training_and_stay_in_what_is_scored() -> None:

@@ -38,7 +38,7 @@ def load(train: Path, seed: int = 42, **options: Any) -> Corpus:
 
 
 def said(code: str) -> list[str]:
-    return [notice["text"] for notice in notices.taken() if notice["code"] == code]
+    return [notice["text"] for notice in notices.collected() if notice["code"] == code]
 
 
 def test_a_file_becomes_training_and_validation(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_training_rows_that_are_test_rows_go(tmp_path: Path) -> None:
     assert found == {"rows": 2, "examples": ["train.csv, line 42", "train.csv, line 43"], "dropped": 2}
     assert said("train_rows_in_test") == ["train: 2 rows with the text of a test row, left out."]
 
-    notices.clear()
+    notices.restore([])
     kept_too = load(train, test=test, drop_train_rows_in_test=False)
     assert sum(len(split) for split in kept_too.splits[:2]) == 42
     assert said("train_rows_in_test") == [

@@ -122,7 +122,7 @@ def test_orange_tab_files_have_three_header_lines(tmp_path: Path) -> None:
 def test_quotes_that_do_not_quote_in_a_tab_file_are_text(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.tsv", 'text\tlabel\n"Hi," he said\ta\n5" disk\tb\n')
     assert rows_of(path) == [['"Hi," he said', "a"], ['5" disk', "b"]]
-    assert notices.taken()[0]["text"] == "rows.tsv: quotes are read as characters of the text."
+    assert notices.collected()[0]["text"] == "rows.tsv: quotes are read as characters of the text."
 
 
 def test_a_megabyte_in_one_field_is_one_text(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_names_are_sorted_numbers_by_size() -> None:
 def test_the_official_form_brings_the_names_of_agnews() -> None:
     named, numbered = rows("World", "Sci/Tech", "Sports", "Business"), rows("4", "1", official=True)
     assert label_names(None, {"train": named, "test": numbered}) == AGNEWS
-    assert "classes 1 to 4 are World, Sports, Business, Sci/Tech" in notices.taken()[0]["text"]
+    assert "classes 1 to 4 are World, Sports, Business, Sci/Tech" in notices.collected()[0]["text"]
     assert class_indices("train", named, AGNEWS) == [0, 3, 1, 2]
     assert class_indices("test", numbered, AGNEWS) == [3, 0]
 

@@ -54,14 +54,14 @@ def test_usual_columns_are_found_and_said(tmp_path: Path, header: str, texts: li
     )
     assert pairs(rows) == [(" ".join(f"<{name}>" for name in texts), f"<{label}>")]
     assert rows.columns[0].text == texts and rows.columns[0].label == label
-    said = " ".join(notice["text"] for notice in notices.taken())
+    said = " ".join(notice["text"] for notice in notices.collected())
     assert all(f"'{name}'" in said for name in texts)
 
 
 def test_columns_asked_for_are_taken_in_that_order(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
     assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]
-    assert notices.taken() == []
+    assert notices.collected() == []
 
 
 def test_wrong_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_stream_keeps_every_row_in_order(tmp_path: Path) -> None:
         ("10", ""),
         ("11", "last"),
     ]
-    assert "rows.csv: 1 of 12 texts are empty." in [notice["text"] for notice in notices.taken()]
+    assert "rows.csv: 1 of 12 texts are empty." in [notice["text"] for notice in notices.collected()]
 
 
 @pytest.mark.parametrize("column", ["ID", "id", "Id"])

@@ -111,7 +111,7 @@ def test_the_share_of_cut_texts_is_reported_and_said(folder: Path) -> None:
         "longest": 32, "truncated": 1, "truncated_share": 0.2,
     }  # fmt: skip
     assert report["test"]["truncated"] == 0
-    assert [notice["text"] for notice in notices.taken()] == [
+    assert [notice["text"] for notice in notices.collected()] == [
         "texts longer than 8 tokens are cut there: 20.0% of train."
     ]
 
@@ -176,7 +176,7 @@ def test_a_damaged_cache_is_said_and_made_again(
     before = len(counted)
     again = tokenize(folder, TEXTS, 8, tmp_path)
     assert np.array_equal(good.ids, again.ids) and len(counted) == before + 1
-    assert "are damaged" in notices.taken()[0]["text"]
+    assert "are damaged" in notices.collected()[0]["text"]
     tokenize(folder, TEXTS, 8, tmp_path)
     assert len(counted) == before + 1
 
@@ -193,14 +193,14 @@ def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
         found = tokenize(folder, [], 8, tmp_path)
         assert len(found) == 0 and found.ids.dtype == np.int32 and found.offsets.tolist() == [0]
-    assert notices.taken() == []
+    assert notices.collected() == []
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     assert len(tokenize(folder, TEXTS, 8, blocked)) == len(TEXTS)
-    assert "the tokens are not kept for the next run" in notices.taken()[0]["text"]
+    assert "the tokens are not kept for the next run" in notices.collected()[0]["text"]
 
 
 def test_without_a_folder_the_users_cache_is_taken(folder: Path, own_cache: Path) -> None:

@@ -87,7 +87,7 @@ def test_the_prefix_is_cached_where_it_may_be_and_changes_nothing_without_dropou
 ) -> None:
     cached, result, run = train(encoder, tmp_path / "cached", dropout=0.0)
     assert result.prefix_cached
-    assert "prefix_cache" in [notice["code"] for notice in notices.taken()]
+    assert "prefix_cache" in [notice["code"] for notice in notices.collected()]
     recipe = TRAIN.model_copy(update={"prefix_cache": False})
     plain, other, plain_run = train(encoder, tmp_path / "plain", dropout=0.0, recipe=recipe)
     assert not other.prefix_cached

@@ -156,5 +156,5 @@ def test_a_launch_that_started_one_process_only_is_said(monkeypatch: pytest.Monk
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     Workers.start()
-    (notice,) = [notice for notice in notices.taken() if notice["code"] == "processes"]
+    (notice,) = [notice for notice in notices.collected() if notice["code"] == "processes"]
     assert "started one" in notice["text"] and "--multi_gpu" in notice["text"]

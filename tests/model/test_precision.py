@@ -55,7 +55,7 @@ def test_auto_follows_the_kernels_that_are_forced(
 
 def test_the_choice_is_said_with_its_reason() -> None:
     precision.choose("auto", features=PLAIN, device_type="cpu")
-    (notice,) = notices.taken()
+    (notice,) = notices.collected()
     assert notice["code"] == "precision"
     assert notice["text"] == "precision float32: cpu has no bfloat16 arithmetic in hardware"
     assert (notice["dtype"], notice["device"]) == ("float32", "cpu")

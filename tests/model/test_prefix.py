@@ -173,9 +173,9 @@ def test_too_little_memory_is_said_and_nothing_is_cached() -> None:
     classifier, tokens = made("roberta")
     needed = int(tokens.offsets[-1]) * 32 * 4
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=2 * needed) is not None
-    notices.clear()
+    notices.restore([])
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=2 * needed - 2) is None
-    (notice,) = notices.taken()
+    (notice,) = notices.collected()
     assert notice["code"] == "prefix_cache"
     assert (
         "more than half of the 0.00 GB that are free; the lowest 2 layers run in every step" in notice["text"]
@@ -188,7 +188,7 @@ def test_deberta_with_a_convolution_runs_whole_and_says_so() -> None:
     assert supports_prefix(classifier.config)
     classifier.config = classifier.config | {"conv_kernel_size": 3}
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32) is None
-    assert "convolution around its lowest layer" in notices.taken()[-1]["text"]
+    assert "convolution around its lowest layer" in notices.collected()[-1]["text"]
 
 
 def test_states_of_another_batch_are_refused() -> None:
@@ -266,7 +266,7 @@ def test_the_second_build_runs_nothing(
     assert one is not None and two is not None
     assert one.nbytes == two.nbytes == tokens.offsets[-1] * 32 * (4 if precision is FLOAT32 else 2)
     where = "in memory" if second else "on disk"
-    assert notices.taken()[-1]["text"].endswith(f"their output is kept {where}")
+    assert notices.collected()[-1]["text"].endswith(f"their output is kept {where}")
 
 
 def test_few_states_get_no_file(own_cache: Path) -> None:
@@ -300,12 +300,12 @@ def test_a_damaged_file_is_said_and_made_again(
     else:
         content = {"shorter": content[:-1], "longer": content + b"x", "empty": bytearray()}[damage]
     file.write_bytes(content)
-    notices.clear()
+    notices.restore([])
     assert torch.equal(
         all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)), whole
     )
     assert sum(runs) == 26
-    assert "are damaged (" in notices.taken()[0]["text"]
+    assert "are damaged (" in notices.collected()[0]["text"]
     assert torch.equal(all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)), whole)
     assert sum(runs) == 26
 
@@ -397,7 +397,7 @@ def test_a_disk_that_refuses_costs_time_only(
         full.setattr("submillion.atomic.os.replace", refuse)
         cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)
     assert (cache is None) == (available == NOTHING)
-    assert "No space left on device" in notices.taken()[0]["text"]
+    assert "No space left on device" in notices.collected()[0]["text"]
     assert files(own_cache) == []
 
 
@@ -407,7 +407,7 @@ def test_a_cache_folder_that_cannot_be_is_said(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("SUBMILLION_CACHE", str(tmp_path / "file"))
     assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
-    assert "is not kept for the next run" in notices.taken()[0]["text"]
+    assert "is not kept for the next run" in notices.collected()[0]["text"]
 
 
 def test_no_room_in_memory_and_on_disk_is_said(
@@ -418,15 +418,15 @@ def test_no_room_in_memory_and_on_disk_is_said(
     usage = type("Usage", (), {"free": 2 * needed})
     monkeypatch.setattr(prefix_file.shutil, "disk_usage", lambda _: usage)
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
-    (notice,) = notices.taken()
+    (notice,) = notices.collected()
     assert "and not on disk: it is more than half of the 0.00 GB free on the disk of" in notice["text"]
     assert runs == []
-    notices.clear()
+    notices.restore([])
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=PLENTY) is not None
-    assert "is not kept for the next run: it is more than half" in notices.taken()[0]["text"]
+    assert "is not kept for the next run: it is more than half" in notices.collected()[0]["text"]
     monkeypatch.setattr(prefix_file, "LIMIT", needed - 1)
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
-    assert "GB that the cache folder may take" in notices.taken()[-1]["text"]
+    assert "GB that the cache folder may take" in notices.collected()[-1]["text"]
     assert files(own_cache) == []
 
 

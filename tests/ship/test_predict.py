@@ -133,7 +133,7 @@ def test_standard_output(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_cut_texts_are_counted_and_said(run: RunDir, tmp_path: Path) -> None:
     file = write(tmp_path / "new.csv", ["word1 " * 14, "word1 " * 15, "word2 " * 1000])
     predict_file(run.path, file, tmp_path / "out.csv")
-    said = [notice for notice in notices.taken() if notice["code"] == "truncated_texts"]
+    said = [notice for notice in notices.collected() if notice["code"] == "truncated_texts"]
     assert [(notice["truncated"], notice["rows"]) for notice in said] == [(2, 3)]
     assert "2 of 3 texts are longer than 16 tokens" in said[0]["text"]
 
@@ -148,7 +148,7 @@ def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
     default = (tmp_path / "by_default.csv").read_text()
     assert default == (tmp_path / "lead.csv").read_text()
     assert default != (tmp_path / "text.csv").read_text()
-    assert any("lead, as in training" in notice["text"] for notice in notices.taken())
+    assert any("lead, as in training" in notice["text"] for notice in notices.collected())
 
 
 # -- size --------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_abstaining_leaves_unsure_rows_without_a_label(
     assert answered == [
         NAMES[best] if said else "" for best, said in zip(expected.argmax(axis=1), sure, strict=True)
     ]
-    told = next(notice for notice in notices.taken() if notice["code"] == "abstained")
+    told = next(notice for notice in notices.collected() if notice["code"] == "abstained")
     assert (told["abstained"], told["rows"]) == (len(TEXTS) // 3, len(TEXTS))
 
 
@@ -311,7 +311,7 @@ def test_a_policy_changes_nothing_for_those_who_do_not_ask(
     file = write(tmp_path / "new.csv", TEXTS[:20])
     predict_file(run.path, file, tmp_path / "out.csv")
     assert all(line[1] for line in read(tmp_path / "out.csv"))
-    assert not any(notice["code"] == "abstained" for notice in notices.taken())
+    assert not any(notice["code"] == "abstained" for notice in notices.collected())
     predict_file(run.path, file, tmp_path / "out.csv", with_confidence=True, abstain=True)
     for line in read(tmp_path / "out.csv")[1:]:
         assert line[1] == ""

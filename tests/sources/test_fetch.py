@@ -45,7 +45,7 @@ def test_a_path_goes_before_a_name_and_says_so(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     encoder(tmp_path / "minilm")
     assert encoder_config("minilm") == {"model_type": "bert"}
-    assert [notice["code"] for notice in notices.taken()] == ["path_over_name"]
+    assert [notice["code"] for notice in notices.collected()] == ["path_over_name"]
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, "FacebookAI/roberta-base"])

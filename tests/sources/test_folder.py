@@ -142,8 +142,8 @@ def test_plain_text_files_are_data_where_there_is_nothing_else(tmp_path: Path) -
 
 def test_a_file_without_a_split_in_its_name_is_left_out_and_said(tmp_path: Path) -> None:
     assert names_by_split(made(tmp_path, "train.csv", "extra.csv")) == {"train": ["train.csv"]}
-    assert [notice["files"] for notice in notices.taken()] == [1]
-    assert "extra.csv" in notices.taken()[0]["text"]
+    assert [notice["files"] for notice in notices.collected()] == [1]
+    assert "extra.csv" in notices.collected()[0]["text"]
 
 
 def test_the_same_split_in_two_formats_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ for function, *arguments in json.loads(sys.argv[1]):
         answers.append(dataclasses.asdict(found) if dataclasses.is_dataclass(found) else found)
     except SubmillionError as error:
         answers.append(str(error))
-print(json.dumps({{"answers": answers, "notices": notices.taken()}}, default=str))
+print(json.dumps({{"answers": answers, "notices": notices.collected()}}, default=str))
 """
 
 

@@ -96,5 +96,5 @@ def _split_name(run: RunDir, file: Path, name: str | None) -> str:
             Problem("--name", "a name that a file can have", f"'{chosen}'", "Use letters, digits, - and _.")
         )
     if run.prediction_file(chosen).is_file():
-        notices.say("evaluation_replaced", f"the run's earlier predictions of '{chosen}' are replaced.")
+        notices.emit("evaluation_replaced", f"the run's earlier predictions of '{chosen}' are replaced.")
     return chosen

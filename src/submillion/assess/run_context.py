@@ -173,5 +173,5 @@ def read_again(recipe: Recipe, progress: bool = False) -> Corpus:
     """
     from submillion.data.corpus import load_corpus
 
-    with notices.held_back():  # what the data has to say was said when the run was trained
+    with notices.suppressed():  # what the data has to say was said when the run was trained
         return load_corpus(recipe.data, recipe.seed, progress=progress)

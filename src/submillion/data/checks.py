@@ -29,7 +29,7 @@ def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[np.ndarray, dict[st
     empty = [row for row, text in enumerate(rows.texts) if not text.strip()]
     if empty:
         done = "left out" if drop else "kept"
-        notices.say(
+        notices.emit(
             "empty_texts",
             f"{split}: {_rows(len(empty))} without text, {done} ({'; '.join(rows.examples(empty))}).",
             rows=len(empty),
@@ -61,13 +61,13 @@ def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
         first = " and ".join(
             f"'{label}' ({place})" for place, label in zip(shown[0]["rows"], shown[0]["labels"], strict=True)
         )
-        notices.say(
+        notices.emit(
             "conflicting_labels",
             f"{split}: texts that appear with different labels: {len(conflicts):,}, for example {first}.",
             texts=len(conflicts),
         )
     if copies:
-        notices.say("duplicates", f"{split}: {_rows(copies)} with the text of an earlier one.", rows=copies)
+        notices.emit("duplicates", f"{split}: {_rows(copies)} with the text of an earlier one.", rows=copies)
     return {"rows": copies, "conflicting_texts": len(conflicts), "conflicts": shown}
 
 
@@ -90,7 +90,7 @@ def overlap(
     ).tolist()
     if same:
         done = "left out" if drop else "kept: they flatter the score"
-        notices.say(
+        notices.emit(
             f"{split}_rows_in_{other_split}",
             f"{split}: {_rows(len(same))} with the text of a {other_split} row, {done}.",
             rows=len(same),
@@ -110,7 +110,7 @@ def balance(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
     counts = {name: found[index] for index, name in enumerate(names)}
     absent = [name for name, count in counts.items() if not count]
     if absent:
-        notices.say("absent_classes", f"{split}: no row of {', '.join(repr(name) for name in absent)}.")
+        notices.emit("absent_classes", f"{split}: no row of {', '.join(repr(name) for name in absent)}.")
     return {
         "rows": len(rows),
         "label_counts": counts,

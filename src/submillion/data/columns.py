@@ -92,7 +92,7 @@ def choose(
             )
         )
     if not asked and table.columns != ["text"]:
-        notices.say("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
+        notices.emit("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
     row_id = _usual(table, (ID_NAME,))
     return Columns(texts, found, None if row_id in texts else row_id)
 

@@ -89,10 +89,10 @@ def load_corpus(data: DataRecipe, seed: int, progress: bool = True) -> Corpus:
     if data.limit:
         for name, rows in splits.items():
             splits[name] = rows.take(stratified_sample(rows.classes, data.limit, seed, rows.texts))
-        notices.say("limit", f"a try with at most {data.limit:,} rows of each split (data.limit).")
+        notices.emit("limit", f"a try with at most {data.limit:,} rows of each split (data.limit).")
     made = {name: Split(name, rows.ids, rows.texts, rows.classes) for name, rows in splits.items()}
     if "test" not in made:
-        notices.say("no_test", "the data has no test split: this run is scored on its validation rows only.")
+        notices.emit("no_test", "the data has no test split: this run is scored on its validation rows only.")
     report = {
         **_origin(data.train, sources["train"]),
         "labels": names,
@@ -143,7 +143,7 @@ def _sources(data: DataRecipe, progress: bool) -> dict[str, FetchedData]:
     if data.validation is not None:
         sources["validation"] = fetch_data(data.validation, progress)
     elif "validation" in sources["train"].files:
-        notices.say(
+        notices.emit(
             "validation_unused",
             f"{data.train} has validation rows of its own, which are not used: they are taken from "
             f"the training rows. To use its own: --set data.validation={data.train}.",

@@ -36,7 +36,7 @@ def comma_separated(path: Path) -> Table:
     lines = decoded_lines(path)
     delimiter = _delimiter(next(lines, ""))
     if delimiter != ",":
-        notices.say("delimiter", f"{path.name}: the columns are separated by {delimiter!r}, not by commas.")
+        notices.emit("delimiter", f"{path.name}: the columns are separated by {delimiter!r}, not by commas.")
     records = partial(_records, path, delimiter, csv.QUOTE_MINIMAL)
     header = _header(path, records())
     if len(header) == 3 and header[0].isdecimal() and not header[1].isdecimal():
@@ -119,7 +119,7 @@ def _tab_quoting(path: Path) -> Any:
     except BadInput:
         quoted = set()
     if len(quoted) != 1 and len(plain) == 1:
-        notices.say("quotes", f"{path.name}: quotes are read as characters of the text.")
+        notices.emit("quotes", f"{path.name}: quotes are read as characters of the text.")
         return csv.QUOTE_NONE
     return csv.QUOTE_MINIMAL
 

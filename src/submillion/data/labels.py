@@ -29,7 +29,7 @@ def label_names(given: Sequence[str] | None, splits: Mapping[str, Rows]) -> list
     official = [split for split, rows in splits.items() if rows.official]
     fits = all(set(rows.labels) <= (numbers if rows.official else set(AGNEWS)) for rows in splits.values())
     if official and fits:
-        notices.say(
+        notices.emit(
             "agnews_form",
             f"{' and '.join(official)}: read in the form of AG News, "
             f"whose classes 1 to {len(AGNEWS)} are {', '.join(AGNEWS)}.",
@@ -70,7 +70,7 @@ def class_indices(split: str, rows: Rows, names: Sequence[str], first: int | Non
             )
         index = {str(first + position): position for position in range(len(names))} | index
         if first == 1 and not rows.official:
-            notices.say("label_numbers", f"{split}: the numbers of the classes are read as counting from 1.")
+            notices.emit("label_numbers", f"{split}: the numbers of the classes are read as counting from 1.")
     strange = [label for label in unknown if label not in index]
     if strange:
         raise BadInput([_unknown(split, rows, label, names) for label in strange[:KINDS]])

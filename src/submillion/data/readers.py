@@ -175,7 +175,7 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
     if not count:
         raise BadInput(Problem(str(table.path), "rows with a text", "none"))
     if empty:
-        notices.say("empty_texts", f"{table.path.name}: {empty:,} of {count:,} texts are empty.", rows=empty)
+        notices.emit("empty_texts", f"{table.path.name}: {empty:,} of {count:,} texts are empty.", rows=empty)
 
 
 def _read_into(rows: Rows, table: Table, chosen: Columns) -> None:

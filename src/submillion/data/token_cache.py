@@ -61,7 +61,7 @@ def read(folder: Path, rows: int, max_length: int) -> Arrays | None:
         _check(ids, lengths, full_lengths, rows, max_length)
     except Exception as error:
         # zip, zlib and numpy each have their own errors for a damaged file; the answer to all is the same.
-        notices.say(
+        notices.emit(
             "token_cache", f"the cached tokens {folder.name} are damaged ({error}); they are made again."
         )
         return None
@@ -94,7 +94,7 @@ def write(folder: Path, chunks: Iterable[Arrays]) -> Arrays | None:
     try:
         atomic_dir(folder, fill)
     except SubmillionError as error:
-        notices.say("token_cache", f"the tokens are not kept for the next run: {error.__cause__}.")
+        notices.emit("token_cache", f"the tokens are not kept for the next run: {error.__cause__}.")
         return None
     return (_mapped(folder / IDS), *found)
 

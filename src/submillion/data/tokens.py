@@ -207,7 +207,7 @@ def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]
     if cut:
         shares = ", ".join(f"{part['truncated_share']:.1%} of {name}" for name, part in cut.items())
         limit = max(int(split.lengths.max()) for split in tokens.values())
-        notices.say("truncated_texts", f"texts longer than {limit} tokens are cut there: {shares}.")
+        notices.emit("truncated_texts", f"texts longer than {limit} tokens are cut there: {shares}.")
     return report
 
 

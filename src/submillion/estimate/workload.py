@@ -65,7 +65,7 @@ def _in_data(recipe: Recipe) -> tuple[int, int, float, str] | None:
     from submillion.data.tokens import encode, load_tokenizer
     from submillion.sources.fetch import fetch_encoder
 
-    with notices.held_back():  # the training will say it
+    with notices.suppressed():  # the training will say it
         corpus = load_corpus(recipe.data, recipe.seed, progress=False)
         tokenizer = load_tokenizer(fetch_encoder(recipe.encoder.source, recipe.encoder.revision, False).path)
     texts = corpus.train.texts

@@ -44,13 +44,13 @@ class Workers:
         if state.num_processes > 1:
             atexit.register(state.destroy_process_group)
         elif {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys():
-            notices.say(
+            notices.emit(
                 "processes",
                 "accelerate launch was to start several processes and started one, as it does with --cpu "
                 "where there is no MPI; then take --multi_gpu in place of --cpu, also where there is no GPU",
             )
         if state.process_index > 0:
-            notices.set_quiet(True)  # the first process says them for all
+            notices.mute()  # the first process says them for all
         return cls(state.device, state.process_index, state.num_processes)
 
     @property

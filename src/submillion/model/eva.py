@@ -63,7 +63,7 @@ def start(classifier: Classifier, tokens: Tokens, seed: int) -> None:
     finally:
         for handle in handles:
             handle.remove()
-    notices.say(
+    notices.emit(
         "eva",
         f"adapters begin from {int(present.sum()):,} tokens of {len(rows):,} training texts (EVA)",
         rows=len(rows),

@@ -159,7 +159,7 @@ def _check_checkpoint(
             )
         )
     if lacking:
-        notices.say(
+        notices.emit(
             "drawn_tensors",
             f"the checkpoint lacks {len(lacking)} of the encoder's tensors ({', '.join(lacking[:3])}); they "
             "are drawn with the seed and saved with the adapter",

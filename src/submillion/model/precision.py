@@ -69,7 +69,7 @@ def choose(wanted: str, features: set[str] | None = None, device_type: str | Non
     else:
         chosen = Precision("float32", False, f"{device_type} has no bfloat16 arithmetic in hardware")
     settle_vector_math()  # here, as whatever computes chooses its precision first
-    notices.say(
+    notices.emit(
         "precision",
         f"precision {chosen.dtype_name}: {chosen.reason}",
         dtype=chosen.dtype_name,

@@ -122,7 +122,7 @@ class PrefixCache:
         if depth == 0:
             return None
         if not supports_prefix(classifier.config):
-            notices.say(
+            notices.emit(
                 "prefix_cache",
                 f"no prefix cache: this {classifier.family.name} encoder has a convolution around its lowest "
                 f"layer; the lowest {depth} layers run in every step",
@@ -161,7 +161,7 @@ class PrefixCache:
                 elif flat is None:
                     flat = "" if file is None else file.make(put_all)
         if isinstance(flat, str):
-            notices.say(
+            notices.emit(
                 "prefix_cache",
                 f"no prefix cache: it takes {needed / 1e9:.2f} GB, more than half of the {free / 1e9:.2f} GB "
                 f"that are free{flat and f', and not on disk: {flat}'}; the lowest {depth} layers run in "
@@ -170,7 +170,7 @@ class PrefixCache:
                 available=free,
             )
             return None
-        notices.say(
+        notices.emit(
             "prefix_cache",
             f"the lowest {depth} of {classifier.n_layers} layers have nothing to train: they run once per "
             f"text, without dropout, and their output is kept {'in memory' if fits else 'on disk'}",

@@ -77,7 +77,7 @@ class PrefixFile:
             with contextlib.suppress(OSError):
                 os.utime(self.path)  # the time of last use, by which `_prune` chooses
         except (OSError, ValueError) as error:
-            notices.say(
+            notices.emit(
                 "prefix_cache",
                 f"the cached states {self.path.name} are damaged ({error}); they are computed again",
             )
@@ -98,7 +98,7 @@ class PrefixFile:
 
             reason = self._save(fill)
         if reason is not None:
-            notices.say("prefix_cache", f"the frozen layers' output is not kept for the next run: {reason}")
+            notices.emit("prefix_cache", f"the frozen layers' output is not kept for the next run: {reason}")
 
     def make(self, compute: Callable[[Put], None]) -> torch.Tensor | str:
         """Write what `compute` puts, text by text, and return it mapped; or the reason why it cannot be."""
@@ -143,7 +143,7 @@ class PrefixFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=1)
         except Timeout:
-            notices.say("waiting", "another process runs the frozen layers on these texts; waiting for it.")
+            notices.emit("waiting", "another process runs the frozen layers on these texts; waiting for it.")
             lock.acquire()
         except OSError:
             pass  # where no lock can be, no file can be; the attempt to write it will say so

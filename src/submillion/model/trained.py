@@ -78,7 +78,7 @@ def text_columns(run: RunDir) -> str | list[str] | None:
     columns = run_recipe(run).data.text
     if columns:
         names = columns if isinstance(columns, str) else " and ".join(columns)
-        notices.say("text_column", f"texts are read from {names}, as in training; --text names others.")
+        notices.emit("text_column", f"texts are read from {names}, as in training; --text names others.")
     return columns
 
 

@@ -89,14 +89,14 @@ def predict_file(
             rows += len(tokens)
             cut += tokens.truncated
     if abstain:
-        notices.say(
+        notices.emit(
             "abstained",
             f"{silent:,} of {rows:,} texts were left without a label: their confidence is below {threshold:.4f}.",
             abstained=silent,
             rows=rows,
         )
     if cut:
-        notices.say(
+        notices.emit(
             "truncated_texts",
             f"{cut:,} of {rows:,} texts are longer than {opened.max_length} tokens and were cut there, "
             "as in training.",

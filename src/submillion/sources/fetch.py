@@ -171,7 +171,9 @@ def _from_hub(source: str, found: _Hub, progress: bool) -> FetchedData:
     facts: dict[str, Any] = receipt["facts"]
     if facts["left_out"]:
         names = ", ".join(facts["left_out"])
-        notices.say("splits_left_out", f"{source}: left out, for no run uses splits of their names: {names}.")
+        notices.emit(
+            "splits_left_out", f"{source}: left out, for no run uses splits of their names: {names}."
+        )
     entry: DataEntry | None = found.entry
     return FetchedData(
         name=source,
@@ -213,7 +215,9 @@ def _locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entr
     entry = find(catalog, match["id"]) if match else None
     if source and path.exists():
         if entry:
-            notices.say("path_over_name", f"{source}: the path here is taken, not the {kind} of the catalog.")
+            notices.emit(
+                "path_over_name", f"{source}: the path here is taken, not the {kind} of the catalog."
+            )
         return _checked(path.absolute(), source, kind)
     if _looks_like_a_path(source):
         raise _missing(path, source, kind)

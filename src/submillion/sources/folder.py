@@ -206,7 +206,7 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
         by_split = {"train": unnamed}
     elif unnamed:
         names = ", ".join(file.name for file in unnamed[:5])
-        notices.say(
+        notices.emit(
             "files_left_out", f"{folder}: no split in the name of {names}; left out.", files=len(unnamed)
         )
     _one_format_each(folder, by_split)

@@ -111,7 +111,7 @@ def say_unreachable(repo: Repo, commit: str) -> None:
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if not HF_HUB_OFFLINE:
-        notices.say(
+        notices.emit(
             "hub_unreachable",
             f"{repo.asked}: the hub gave no answer; commit {commit} from the cache is used.",
         )

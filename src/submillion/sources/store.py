@@ -139,7 +139,7 @@ def _alone(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=1)
     except Timeout:
-        notices.say("waiting", f"another process is fetching {target.name}; waiting for it.")
+        notices.emit("waiting", f"another process is fetching {target.name}; waiting for it.")
         lock.acquire()
     try:
         yield

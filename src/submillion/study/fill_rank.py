@@ -29,7 +29,7 @@ def class_count(recipe: Recipe) -> int:
         return len(names)
     from submillion.data.corpus import load_corpus
 
-    with notices.held_back():  # each run will say it
+    with notices.suppressed():  # each run will say it
         return len(load_corpus(recipe.data, recipe.seed).label_names)
 
 

@@ -122,7 +122,7 @@ def _search(
     from submillion.study.search import search
 
     if workers is not None and workers > 1:
-        notices.say("search_workers", "A search trains one run at a time: each is drawn from those before.")
+        notices.emit("search_workers", "A search trains one run at a time: each is drawn from those before.")
     return search(grid, place, open_engine(engine, 1, threads), progress)
 
 

@@ -72,7 +72,7 @@ def read_space(
         for called, value in one.choices.items():
             if not space.has({one.field: value}):
                 why = "nothing with it fits the budget and goes with the rest of the space"
-                notices.say("search_choice", f"{one.field} {called} is never drawn: {why}.")
+                notices.emit("search_choice", f"{one.field} {called} is never drawn: {why}.")
     return space
 
 

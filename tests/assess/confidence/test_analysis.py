@@ -132,7 +132,7 @@ def test_a_target_out_of_reach_is_said_and_kept(run: RunDir, tmp_path: Path) -> 
     registry.analyse(RunContext(own, answer_at=0.9999), ["confidence"])
     policy = (own.read_analysis("confidence") or {})["policy"]
     assert (policy["target_accuracy"], policy["threshold"], policy["test"]) == (0.9999, None, None)
-    said = [notice["text"] for notice in notices.taken() if notice["code"] == "target_not_reachable"]
+    said = [notice["text"] for notice in notices.collected() if notice["code"] == "target_not_reachable"]
     assert said == [
         "no threshold gives answers of accuracy 0.9999 on the validation rows; it takes at least 29,956 of them, "
         "answered without a mistake."

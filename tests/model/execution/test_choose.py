@@ -38,14 +38,14 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_packed_on_a_gpu_is_packed_tokens_through_transformers(on_cuda: None) -> None:
     assert open_execution(made(), FLOAT32, "packed").name == "packed-sdpa"
-    assert notices.taken()[-1]["execution"] == "packed-sdpa"
+    assert notices.collected()[-1]["execution"] == "packed-sdpa"
     with pytest.raises(BadInput, match=r"train\.execution.*mpnet"):
         open_execution(made("mpnet"), FLOAT32, "packed")
 
 
 def test_auto_on_a_gpu_is_the_reference_and_says_why(on_cuda: None) -> None:
     assert open_execution(made(), FLOAT32, "auto").name == "reference"
-    assert "the model is on cuda" in notices.taken()[-1]["text"]
+    assert "the model is on cuda" in notices.collected()[-1]["text"]
 
 
 def test_compile_and_packed_do_not_go_together() -> None:

@@ -68,7 +68,7 @@ def test_by_the_c_compiler_too_gradients_are_those_of_the_reference() -> None:
     prefix = PrefixCache.build(classifier, tokens, 8, FLOAT32)
     execution = open_execution(classifier, FLOAT32, compiled=True)
     assert execution.name == "compiled"
-    assert notices.taken()[-1]["execution"] == "compiled"
+    assert notices.collected()[-1]["execution"] == "compiled"
     reference = Reference(classifier, FLOAT32)
     for rows in BATCHES:
         found = gradients(execution, classifier, tokens, rows, prefix)

@@ -72,7 +72,7 @@ class Explainer:
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(context.run.tokenizer)
         fetched = fetch_encoder(recorded["source"], recorded.get("revision"))
         check_same_weights(context.run, recorded["sha256"], fetched)
-        with notices.held_back():  # what there is to say of the encoder was said when the run was trained
+        with notices.suppressed():  # what there is to say of the encoder was said when the run was trained
             classifier = open_adapter(fetched.path, context.run.adapter, context.labels)
         classifier.module.merge_adapter()  # the same function but for rounding, a quarter sooner
         self._classifier = classifier.to(training_device()).requires_grad_(False)

@@ -80,7 +80,7 @@ def frozen_encoder(context: RunContext) -> Callable[[Sequence[str]], np.ndarray]
 
     recorded, recipe = context.manifest["encoder"], context.recipe
     # Held back: what encoder and machine have to say was said when the run was trained.
-    with notices.held_back(), seeded(recipe.seed):
+    with notices.suppressed(), seeded(recipe.seed):
         fetched = fetch_encoder(recorded["source"], recorded.get("revision"), context.progress)
         check_same_weights(context.run, recorded["sha256"], fetched)
         # Not the run's classifier with its adapter switched off: biases that were trained would stay changed.

@@ -139,7 +139,7 @@ def _policy(
     entry = _target(rated, asked)
     if entry["threshold"] is None and context.answer_at is not None:
         least = entry["least_rows"]
-        notices.say(
+        notices.emit(
             "target_not_reachable",
             f"no threshold gives answers of accuracy {asked:g} on the validation rows"
             + (f"; it takes at least {least:,} of them, answered without a mistake." if least else "."),

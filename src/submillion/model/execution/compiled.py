@@ -63,7 +63,7 @@ class Compiled:
         began = time.perf_counter()
         self._step()
         seconds = time.perf_counter() - began
-        notices.say(
+        notices.emit(
             "execution",
             f"execution compiled: train.compile is true; compiling took {seconds:.0f} s, and the first evaluation "
             "compiles again",

@@ -68,9 +68,9 @@ def open_packed(
         if wanted == "packed":
             found = f"what runs on the reference execution only: {reason}"
             raise BadInput(Problem("train.execution", "what the kernels can run", found, "Leave it at auto."))
-        notices.say("execution", f"execution reference: {reason}", execution="reference", reason=reason)
+        notices.emit("execution", f"execution reference: {reason}", execution="reference", reason=reason)
         return None
-    notices.say(
+    notices.emit(
         "execution",
         f"execution packed ({library.path.name}): {reason}",
         execution="packed",

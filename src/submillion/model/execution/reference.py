@@ -171,7 +171,7 @@ def _open_packed_sdpa(classifier: Classifier, precision: Precision) -> Execution
         expected = f"an encoder that runs on packed tokens ({', '.join(jagged.FAMILIES)})"
         raise BadInput(Problem("train.execution", expected, reason, "Leave it at auto."))
     execution = jagged.PackedSdpa(classifier, precision)
-    notices.say(
+    notices.emit(
         "execution",
         f"execution {execution.name}: asked for; tokens end to end, attention text by text",
         execution=execution.name,

@@ -1,0 +1,1 @@
+"""The types of the JSON files in a run directory."""
