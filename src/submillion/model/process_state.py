@@ -1,0 +1,103 @@
+"""Context managers that change settings of the process (generators, threads, denormal mode) and put them back."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+OMP_PAUSE_HARD = 2  # OpenMP 5.0, section 3.2.43: free all that the runtime can free, its threads included
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from `seed` inside the block, on the CPU; the default generator is put back afterwards."""
+    # Not torch.manual_seed: it would also seed the generators of accelerators, which are not put back here.
+    with preserved_generators():
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def preserved_generators(device_type: str = "cpu") -> Iterator[None]:
+    """Put torch's default generator back afterwards, and the generator of the current device of `device_type`."""
+    accelerator: Any = None if device_type == "cpu" else torch.get_device_module(device_type)
+    cpu_state = torch.default_generator.get_state()
+    accelerator_state = None if accelerator is None else accelerator.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(cpu_state)
+        if accelerator is not None:
+            accelerator.set_rng_state(accelerator_state)
+
+
+@contextmanager
+def thread_count(threads: int | None) -> Iterator[None]:
+    """Run torch's operations on `threads` processor threads inside the block; None leaves the number as it is."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[bool]:
+    """Treat numbers below 2^-126 as zero inside the block; gives False where the processor has no such mode.
+
+    LoRA's second matrix starts at zero, so its products and Adam's moments pass through the denormal range, where
+    processors are many times slower. The mode belongs to a thread, and a new thread inherits it from the thread that
+    starts it. torch changes the calling thread only, so OpenMP's worker threads are ended on the way in and on the
+    way out; OpenMP starts new ones at the next parallel operation.
+    """
+    if denormals_are_flushed():
+        yield True
+        return
+    _end_openmp_threads()
+    possible = torch.set_flush_denormal(True)
+    try:
+        yield possible
+    finally:
+        torch.set_flush_denormal(False)
+        _end_openmp_threads()
+
+
+def denormals_are_flushed() -> bool:
+    """Return whether this thread treats denormal numbers as zero; torch can set the mode but not read it."""
+    # One mode holds for float32 and float64, so Python's own arithmetic shows it.
+    smallest_normal = sys.float_info.min
+    return smallest_normal * 0.5 == 0.0
+
+
+@contextmanager
+def training_settings(threads: int | None = None, device_type: str = "cpu") -> Iterator[None]:
+    """Set the process up for training inside the block, and put every setting back afterwards.
+
+    Args:
+        threads: processor threads of torch's operations; None leaves the number as it is.
+        device_type: device that training draws dropout on, beside the CPU: `cpu`, `cuda` or `mps`.
+    """
+    with ExitStack() as settings:
+        settings.enter_context(preserved_generators(device_type))
+        settings.enter_context(flushed_denormals())
+        settings.enter_context(thread_count(threads))
+        yield
+
+
+def _end_openmp_threads() -> None:
+    """End the idle worker threads that OpenMP keeps for the calling thread.
+
+    Where the OpenMP runtime has no such function, its workers keep the mode that they were started with.
+    """
+    try:
+        pause = ctypes.CDLL(None).omp_pause_resource_all
+    except (AttributeError, OSError, TypeError):  # no such symbol; Windows has no handle of the whole process
+        return
+    pause(OMP_PAUSE_HARD)

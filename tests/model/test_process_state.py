@@ -1,0 +1,95 @@
+"""Settings of the process are changed inside a block and put back after it, also when the block fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from submillion.model import process_state
+
+DENORMAL_BITS = 1 << 22  # of the float32 2^-127
+
+
+def workers_that_flush(threads: int) -> list[bool]:
+    """Multiply denormal numbers on several threads; give for each thread's share whether it came out as zero."""
+    denormals = torch.full((threads << 18,), DENORMAL_BITS, dtype=torch.int32).view(torch.float32)
+    products = (denormals * 1.0).view(torch.int32)
+    return [bool((share == 0).all()) for share in products.chunk(threads)]
+
+
+def test_the_default_generator_goes_on_as_if_nothing_was_drawn() -> None:
+    before = torch.default_generator.get_state()
+    with process_state.seeded(7):
+        first = torch.rand(3)
+    assert torch.equal(torch.default_generator.get_state(), before)
+    with process_state.seeded(7):
+        assert torch.equal(torch.rand(3), first)
+
+
+def test_generators_are_put_back_after_an_error() -> None:
+    before = torch.default_generator.get_state()
+    with pytest.raises(ValueError, match="stop"), process_state.preserved_generators():
+        torch.default_generator.manual_seed(3)
+        torch.rand(5)
+        raise ValueError("stop")
+    assert torch.equal(torch.default_generator.get_state(), before)
+
+
+def test_the_thread_count_is_put_back() -> None:
+    before = torch.get_num_threads()
+    with process_state.thread_count(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with process_state.thread_count(None):
+        assert torch.get_num_threads() == before
+
+
+def test_training_settings_are_put_back_after_an_error() -> None:
+    threads, state = torch.get_num_threads(), torch.default_generator.get_state()
+    with pytest.raises(ValueError, match="stop"), process_state.training_settings(threads + 1):
+        torch.rand(1)
+        raise ValueError("stop")
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.default_generator.get_state(), state)
+    assert not process_state.denormals_are_flushed()
+
+
+def test_denormals_are_flushed_on_all_threads_inside_and_on_none_after() -> None:
+    code = """
+        import json, torch
+        from submillion.model.process_state import denormals_are_flushed, flushed_denormals
+        from test_process_state import workers_that_flush
+
+        torch.set_num_threads(3)
+        facts = {"before": [denormals_are_flushed(), *workers_that_flush(3)]}  # the worker threads run from here on
+        with flushed_denormals() as possible:
+            facts["inside"] = [denormals_are_flushed(), *workers_that_flush(3)]
+            with flushed_denormals():
+                pass
+            facts["after a nested block"] = [denormals_are_flushed(), *workers_that_flush(3)]
+        facts["after"] = [denormals_are_flushed(), *workers_that_flush(3)]
+        print(json.dumps([possible, facts]))
+    """
+    here = os.path.dirname(__file__)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": here},
+    )
+    possible, facts = json.loads(done.stdout)
+    if not possible:
+        pytest.skip("this processor cannot flush denormal numbers")
+    assert facts == {
+        "before": [False] * 4,
+        "inside": [True] * 4,
+        "after a nested block": [True] * 4,
+        "after": [False] * 4,
+    }
