@@ -1,0 +1,122 @@
+"""Formats numbers and lists for sentences, tables and pages: percentages, differences, p-values, durations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+MINUS = "\N{MINUS SIGN}"
+SMALLEST_P = 1e-4
+"""Smaller p-values are written as `< 0.0001`."""
+
+
+def percent_number(share: float, decimals: int = 1) -> str:
+    """Return a share as a percentage without its sign, for example `91.6`.
+
+    A share strictly between 0 and 1 is never rounded to 0 or 100: it is written as `<0.1` or `>99.9`.
+    """
+    shown = f"{100 * share:.{decimals}f}"
+    step = 10.0**-decimals
+    if share > 0 and shown == f"{0:.{decimals}f}":
+        return f"<{step:.{decimals}f}"
+    if share < 1 and shown == f"{100:.{decimals}f}":
+        return f">{100 - step:.{decimals}f}"
+    return shown
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share as a percentage, for example `91.6%`."""
+    return f"{percent_number(share, decimals)}%"
+
+
+def percent_range(low: float, high: float, decimals: int = 1) -> str:
+    """Return an interval of shares, for example `90.4 to 92.2%`."""
+    return f"{percent_number(low, decimals)} to {percent(high, decimals)}"
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """Return a difference with its sign (a true minus, U+2212); one that rounds to zero has no sign."""
+    shown = f"{abs(value):.{decimals}f}"
+    if not float(shown):
+        return shown
+    return f"{'+' if value > 0 else MINUS}{shown}"
+
+
+def points(difference: float, decimals: int = 2) -> str:
+    """Return a difference of two shares in percentage points, for example `+1.43` for 0.0143."""
+    return signed(100 * difference, decimals)
+
+
+def points_range(low: float, high: float, decimals: int = 2) -> str:
+    """Return an interval of a difference of two shares in points, for example `+0.60 to +2.26`."""
+    return f"{points(low, decimals)} to {points(high, decimals)}"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with three significant digits for a table: `0.0134`, or `< 0.0001`."""
+    return f"{p:.3g}" if p >= SMALLEST_P else f"< {SMALLEST_P:.4f}"
+
+
+def p_equals(p: float) -> str:
+    """Return a p-value for a sentence: `p = 0.0134`, or `p < 0.0001`."""
+    return f"p = {p_value(p)}" if p >= SMALLEST_P else f"p {p_value(p)}"
+
+
+def count(number: int) -> str:
+    """Return a whole number with thousands separators, for example `12,345`."""
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str, plural_noun: str | None = None) -> str:
+    """Return a count with its noun, for example `1 row` or `2,189 rows`.
+
+    Args:
+        number: how many.
+        noun: the singular.
+        plural_noun: the plural; None appends an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural_noun or noun + 's'}"
+
+
+def listed(items: Iterable[object], conjunction: str = "and") -> str:
+    """Return items as a list in words: `a`, `a and b`, or `a, b and c`."""
+    *first, last = [str(item) for item in items] or [""]
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
+
+
+def capitalized(text: str) -> str:
+    """Return a text with its first letter in upper case and the others unchanged."""
+    return text[:1].upper() + text[1:]
+
+
+def interval(low: float, high: float, write: Callable[[float], str]) -> str:
+    """Return an interval, each end written by `write`, for example `0.8979 to 0.9312`."""
+    return f"{write(low)} to {write(high)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in hours, minutes and seconds; below ten seconds with decimals."""
+    if seconds < 9.95:
+        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min {rest} s"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def byte_count(size: float) -> str:
+    """Return a size in bytes, kB, MB or GB (powers of 1,000)."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size:,.0f} bytes"
+
+
+def shorten(names: Sequence[str], longest: int = 28) -> list[str]:
+    """Return the names cut in the middle to `longest` characters: long names often differ only near the end.
+
+    Names that would become equal are not cut.
+    """
+    tail = (longest - 1) // 2
+    cut = [name if len(name) <= longest else f"{name[: longest - 1 - tail]}…{name[-tail:]}" for name in names]
+    return [short if cut.count(short) == 1 else name for short, name in zip(cut, names, strict=True)]
