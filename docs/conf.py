@@ -12,6 +12,7 @@ version = release = submillion.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns: list[str] = []
 source_suffix = {".md": "markdown"}
+highlight_language = "none"
 
 myst_enable_extensions = ["colon_fence", "deflist", "smartquotes"]
 myst_heading_anchors = 3

@@ -10,6 +10,7 @@ itself.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -62,10 +63,6 @@ def recipes_page() -> str:
         "`agnews-as-written` belong together: a published RoBERTa and LoRA run describes itself as query and value at "
         "rank 16 under a million parameters. That sum is 1,183,492; its code trained the query alone. Both are "
         "shipped because telling the two apart is what this tool is for.",
-        *(
-            f"### {name}\n\n```yaml\n{(RECIPES / f'{name}.yaml').read_text(encoding='utf-8').strip()}\n```"
-            for name in recipe_names()
-        ),
         "## Fields",
         *_sections(Recipe),
         "## Encoders known by name",
@@ -75,6 +72,8 @@ def recipes_page() -> str:
         "## Data sets known by name",
         "`data.train` takes one of these names, an id of the hub, a file or a folder.",
         _table(("name", "data set", "licence", "comes from"), map(_data_row, DATASETS)),
+        "## Recipe files",
+        *map(_recipe_file, recipe_names()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -99,6 +98,14 @@ def _recipe_row(name: str) -> tuple[str, ...]:
     counted = count(config, len(labels), recipe.lora, recipe.head, recipe.budget).trainable
     refused = "refused: " if counted > recipe.budget else ""
     return f"`{name}`", f"`{recipe.encoder.source}`", f"`{recipe.data.train}`", f"{refused}{counted:,}"
+
+
+def _recipe_file(name: str) -> str:
+    """Return a recipe's file under a heading, its opening comment as a paragraph."""
+    lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").strip().splitlines()
+    values = list(itertools.dropwhile(lambda line: line.startswith("#"), lines))
+    about = " ".join(line.removeprefix("#").strip() for line in lines[: len(lines) - len(values)])
+    return "\n\n".join((f"### {name}", about, "\n".join(("```yaml", *values, "```"))))
 
 
 def _sections(model: type[BaseModel], prefix: str = "") -> Iterable[str]:

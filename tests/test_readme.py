@@ -1,26 +1,39 @@
-"""What the README says of recipes and source files is so."""
+"""The README is short, and its recipe table is right; every source file says in its first line what it contains."""
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
 from submillion.budget.count import count
 from submillion.recipe import Recipe, recipe_names
 from submillion.sources.fetch import encoder_config, known_labels
-from support import ROOT
 
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "submillion"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \|.*\| (?:refused: )?([\d,]+) \|$", README, flags=re.MULTILINE))
+SOURCES = sorted(
+    file.relative_to(SOURCE).as_posix()
+    for pattern in ("*.py", "native/*.hpp", "native/*.cpp")
+    for file in SOURCE.rglob(pattern)
+)
 
 
-def test_the_table_has_every_recipe() -> None:
+def test_length() -> None:
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1500
+
+
+def test_the_recipe_table_is_complete() -> None:
     assert sorted(ROWS) == recipe_names()
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_tables_counts_are_the_recipes(name: str) -> None:
+def test_counts_of_the_recipe_table(name: str) -> None:
     recipe = Recipe.load(name)
     labels = known_labels(recipe.data.train)
     assert labels is not None
@@ -29,21 +42,12 @@ def test_the_tables_counts_are_the_recipes(name: str) -> None:
     assert ROWS[name] == f"{counted.trainable:,}"
 
 
-def test_every_source_file_has_its_line() -> None:
-    source = ROOT / "src" / "submillion"
-    block = README.split("src/submillion/\n")[1].split("```")[0]
-    named, rooms = [], {0: ""}  # the folder of what stands at each depth
-    for indent, name in re.findall(r"^( +)([\w/]+(?:\.py)?) +\S", block, flags=re.MULTILINE):
-        depth = len(indent) // 2 - 1
-        if name.endswith("/"):
-            rooms[depth + 1] = rooms[depth] + name
-        elif name.endswith(".py"):
-            named.append(rooms[depth] + name)
-    files = [str(file.relative_to(source).as_posix()) for file in source.rglob("*.py")]
-    assert sorted(named) == sorted(name for name in files if not name.endswith("__init__.py"))
-
-
-def test_links_lead_to_files() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("name", SOURCES)
+def test_first_line_is_one_sentence(name: str) -> None:
+    text = (SOURCE / name).read_text(encoding="utf-8")
+    if name.endswith(".py"):
+        line = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    else:
+        line = text.split("\n")[0].removeprefix("//").strip()
+    assert re.fullmatch(r"\S.*[^.]\.", line), "expected a first line that ends in one full stop"
+    assert not re.search(r"[.!?] [A-Z]", line.removesuffix(".")), "expected one sentence"
