@@ -7,12 +7,12 @@ from pathlib import Path
 
 from submillion import notices
 from submillion.data import checks
-from submillion.data.readers import Rows
+from submillion.data.rows import LabelledRows
 from submillion.data.text_column import TextColumn
 
 
-def rows(*pairs: tuple[str, int]) -> Rows:
-    return Rows(
+def rows(*pairs: tuple[str, int]) -> LabelledRows:
+    return LabelledRows(
         ids=TextColumn(str(row) for row in range(len(pairs))),
         texts=TextColumn(text for text, _ in pairs),
         labels=[str(label) for _, label in pairs],

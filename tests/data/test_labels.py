@@ -9,13 +9,13 @@ import pytest
 
 from submillion import notices
 from submillion.data.labels import AGNEWS, class_indices, first_number, label_names
-from submillion.data.readers import Rows
+from submillion.data.rows import LabelledRows
 from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput
 
 
-def rows(*labels: str, official: bool = False) -> Rows:
-    return Rows(
+def rows(*labels: str, official: bool = False) -> LabelledRows:
+    return LabelledRows(
         texts=TextColumn(["x"] * len(labels)),
         labels=list(labels),
         file_of=array("i", [0] * len(labels)),

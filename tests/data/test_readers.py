@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from submillion import notices
-from submillion.data.readers import Rows, iter_texts, read_rows
+from submillion.data.readers import iter_texts, read_rows
+from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput
 
 
@@ -22,7 +23,7 @@ def streamed(path: Path, **options: object) -> list[tuple[str, str]]:
     return [pair for ids, texts in iter_texts(path, **options) for pair in zip(ids, texts, strict=True)]  # type: ignore[arg-type]
 
 
-def pairs(rows: Rows) -> list[tuple[str, str]]:
+def pairs(rows: LabelledRows) -> list[tuple[str, str]]:
     return list(zip(rows.texts, rows.labels, strict=True))
 
 

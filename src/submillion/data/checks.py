@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from submillion import notices
-from submillion.data.readers import Rows
+from submillion.data.rows import LabelledRows
 from submillion.data.split import alike, squeezed
 
 
-def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[np.ndarray, dict[str, Any]]:
+def empty_texts(split: str, rows: LabelledRows, drop: bool) -> tuple[np.ndarray, dict[str, Any]]:
     """Find rows whose text is empty or only white space.
 
     Args:
@@ -39,7 +39,7 @@ def empty_texts(split: str, rows: Rows, drop: bool) -> tuple[np.ndarray, dict[st
     return _without(len(rows), gone), found
 
 
-def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
+def duplicates(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str, Any]:
     """Find rows whose text appeared before, white space aside, and texts that appear with different labels.
 
     Args:
@@ -71,14 +71,14 @@ def duplicates(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
     return {"rows": copies, "conflicting_texts": len(conflicts), "conflicts": shown}
 
 
-def first_copies(rows: Rows) -> np.ndarray:
+def first_copies(rows: LabelledRows) -> np.ndarray:
     """Return the indices of rows whose text and label did not appear before."""
     keys = _keys(f"{label} {squeezed(text)}" for label, text in zip(rows.classes, rows.texts, strict=True))
     return np.sort(np.unique(keys, return_index=True)[1])
 
 
 def overlap(
-    rows: Rows, split: str, other: Rows, other_split: str, drop: bool
+    rows: LabelledRows, split: str, other: LabelledRows, other_split: str, drop: bool
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Find rows whose text, white space aside, is also a text of another split.
 
@@ -100,7 +100,7 @@ def overlap(
     return _without(len(rows), gone), found
 
 
-def balance(split: str, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
+def balance(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str, Any]:
     """Count rows per class; a class without rows is said.
 
     Returns:

@@ -53,7 +53,7 @@ class Columns:
     """Column of the rows' own ids, if there is one."""
 
 
-def choose(
+def choose_columns(
     table: Table, text: str | Sequence[str] | None = None, label: str | None = None, labelled: bool = True
 ) -> Columns:
     """Choose a file's columns; what was not asked for by name is found by its usual name, and said.

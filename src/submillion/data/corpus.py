@@ -1,33 +1,37 @@
-"""The labelled texts of a run: fetched, read, checked, cleaned of leaks, split, accounted for."""
+"""The labelled texts of a run: read from files or memory, checked, cleaned of leaks and split."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from submillion import notices
 from submillion.data import checks
+from submillion.data.in_memory import write_rows
 from submillion.data.labels import class_indices, first_number, label_names
-from submillion.data.readers import Rows, read_rows
+from submillion.data.readers import read_rows
+from submillion.data.rows import ClassValue, LabelledRows
 from submillion.data.split import stratified_sample, stratified_split
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
 from submillion.sources.fetch import FetchedData, fetch_data
 
 SPLITS = ("train", "validation", "test")
+MEMORY = "memory"
+"""Stands in `data.train` for training rows that the caller passes."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """N labelled texts under one name."""
+    """N labelled texts of one split."""
 
     name: str
     ids: Sequence[str]
-    """The file's own ids, or running numbers in the order of the file before anything was left out."""
+    """The file's own ids, or running numbers in the order of the file before any row was dropped."""
     texts: Sequence[str]
     labels: list[int]
     """Class index per text [N]."""
@@ -51,50 +55,82 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The splits of a run and what is known of them; classes are numbered by `label_names`."""
+    """The splits of a run; classes are numbered by their position in `label_names`."""
 
     train: Split
     validation: Split
     test: Split | None
     label_names: list[str]
     report: dict[str, Any]
-    """Everything found, as the manifest keeps it."""
+    """Sources, counts, fingerprints and findings of the checks, as in the manifest."""
+    class_values: dict[str, ClassValue] = field(default_factory=dict)
+    """The caller's own value of each class name, for rows from memory."""
 
     @property
     def splits(self) -> list[Split]:
-        """The splits there are: train, validation and, unless the data has none, test."""
+        """Train, validation and, if the data has one, test."""
         return [split for split in (self.train, self.validation, self.test) if split is not None]
 
+    @property
+    def classes(self) -> list[ClassValue]:
+        """The classes as the caller wrote them, in the order of `label_names`: 0 or True, not "0" or "true"."""
+        return [self.class_values.get(name, name) for name in self.label_names]
 
-def load_corpus(data: DataRecipe, seed: int, progress: bool = True) -> Corpus:
-    """Fetch, read, check and split the data that a recipe names.
+
+def load_corpus(
+    data: DataRecipe, seed: int, progress: bool = True, train_rows: LabelledRows | None = None
+) -> Corpus:
+    """Fetch, read, check and split the data of a recipe.
 
     Args:
         data: the recipe's section.
         seed: of the validation split and of `limit`.
         progress: show downloads on standard error.
+        train_rows: training rows from memory (`in_memory.labelled_rows`); `data.train` is then not read.
 
     Raises:
-        BadInput: a source or a file cannot be read, labels do not fit together, or there is too little.
+        BadInput: a source or a file cannot be read, labels do not fit together, or there are too few rows.
     """
-    sources = _sources(data, progress)
-    splits = {name: _read(data, name, source) for name, source in sources.items()}
+    sources = _sources(data, progress, train_rows is not None)
+    splits = {
+        name: train_rows if train_rows is not None and name == "train" else _read(data, name, source)
+        for name, source in sources.items()
+    }
+    return corpus_from(splits, sources, data, seed)
+
+
+def corpus_from(
+    rows: Mapping[str, LabelledRows], sources: Mapping[str, FetchedData], data: DataRecipe, seed: int
+) -> Corpus:
+    """Check and split rows that have been read.
+
+    Args:
+        rows: by split, `train` among them; they stay unchanged.
+        sources: where the rows of each split come from.
+        data: the recipe's section; decides about class names, duplicates, validation rows and the limit.
+        seed: of the validation split and of `limit`.
+
+    Raises:
+        BadInput: labels do not fit together, or there are too few rows.
+    """
+    splits = dict(rows)
     _check_classes(splits["train"])
     names = label_names(data.labels or _source_labels(data, sources.values()), splits)
     first = first_number(splits["train"], names)
-    for name, rows in splits.items():
-        rows.classes = class_indices(name, rows, names, first)
+    for name, part in splits.items():
+        splits[name] = replace(part, classes=class_indices(name, part, names, first))
+    class_values = _values_of_classes(splits["train"], names)
     findings = _clean(data, splits, names)
-    carved = _carve(data, seed, splits)
+    carved = _carve(data, seed, splits, sources["train"].name)
     if data.limit:
-        for name, rows in splits.items():
-            splits[name] = rows.take(stratified_sample(rows.classes, data.limit, seed, rows.texts))
-        notices.emit("limit", f"a try with at most {data.limit:,} rows of each split (data.limit).")
-    made = {name: Split(name, rows.ids, rows.texts, rows.classes) for name, rows in splits.items()}
+        for name, part in splits.items():
+            splits[name] = part.take(stratified_sample(part.classes, data.limit, seed, part.texts))
+        notices.emit("limit", f"only {data.limit:,} rows of each split are used at most (data.limit).")
+    made = {name: Split(name, part.ids, part.texts, part.classes) for name, part in splits.items()}
     if "test" not in made:
         notices.emit("no_test", "the data has no test split: this run is scored on its validation rows only.")
     report = {
-        **_origin(data.train, sources["train"]),
+        **_origin(sources["train"].name, sources["train"]),
         "labels": names,
         "splits": {
             name: checks.balance(name, splits[name], names) | {"fingerprint": made[name].fingerprint}
@@ -106,7 +142,28 @@ def load_corpus(data: DataRecipe, seed: int, progress: bool = True) -> Corpus:
         "validation": carved,
         "limit": data.limit,
     }
-    return Corpus(made["train"], made["validation"], made.get("test"), names, report)
+    return Corpus(made["train"], made["validation"], made.get("test"), names, report, class_values)
+
+
+def store_rows(corpus: Corpus, rows: LabelledRows, data: DataRecipe, path: Path) -> Corpus:
+    """Write training rows from memory to a parquet file; return the corpus as it would be read from that file.
+
+    `load_corpus` gives an equal corpus, report included, once `data.train` is `str(path)`.
+
+    Args:
+        corpus: made of `rows` with `data`.
+        rows: as passed to `load_corpus`.
+        data: the recipe's section, whose column names the file gets.
+        path: the file, absolute.
+
+    Raises:
+        SubmillionError: the disk refused the write.
+    """
+    columns = write_rows(rows, path, data.text, data.label)
+    source = fetch_data(str(path), progress=False)
+    stored = replace(rows, files=[(path, "row")], columns=[columns])
+    sources = corpus.report["sources"] | {"train": _source_report(source, stored)}
+    return replace(corpus, report=corpus.report | _origin(source.name, source) | {"sources": sources})
 
 
 def read_labelled(
@@ -123,23 +180,36 @@ def read_labelled(
         path: the file.
         names: the run's class names in order.
         name: of the split.
-        text: text column, or several; null finds it.
-        label: label column; null finds it.
+        text: text column, or several; None finds it.
+        label: label column; None finds it.
         trust_pickle: unpickle a pickle.
 
     Raises:
         BadInput: the file cannot be read, or has labels that the run does not know.
     """
-    rows = read_rows([path], text, label, trust_pickle=trust_pickle)
-    rows.classes = class_indices(name, rows, names)
+    return labelled_split(read_rows([path], text, label, trust_pickle=trust_pickle), names, name)
+
+
+def labelled_split(rows: LabelledRows, names: Sequence[str], name: str) -> Split:
+    """Return rows, of a file or from memory, as a split with the classes of a trained run.
+
+    Args:
+        rows: labelled rows.
+        names: the run's class names in order.
+        name: of the split.
+
+    Raises:
+        BadInput: a label is not among the run's classes.
+    """
+    rows = replace(rows, classes=class_indices(name, rows, names))
     checks.empty_texts(name, rows, drop=False)
     checks.duplicates(name, rows, names)
     return Split(name, rows.ids, rows.texts, rows.classes)
 
 
-def _sources(data: DataRecipe, progress: bool) -> dict[str, FetchedData]:
-    """Return where each split comes from: its own source, or the training source's split of that name."""
-    sources = {"train": fetch_data(data.train, progress)}
+def _sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, FetchedData]:
+    """Return the source of each split: its own, or the training source if that has a split of this name."""
+    sources = {"train": FetchedData(MEMORY, {}, {}, MEMORY) if from_memory else _train_source(data, progress)}
     if data.validation is not None:
         sources["validation"] = fetch_data(data.validation, progress)
     elif "validation" in sources["train"].files:
@@ -155,13 +225,36 @@ def _sources(data: DataRecipe, progress: bool) -> dict[str, FetchedData]:
     return sources
 
 
+def _train_source(data: DataRecipe, progress: bool) -> FetchedData:
+    if data.train == MEMORY and not Path(MEMORY).exists():
+        raise BadInput(
+            Problem(
+                "@{data.train}",
+                "a source that can be read again",
+                "training rows that were passed from memory",
+                "Pass the same rows again with @{texts} and @{labels}.",
+            )
+        )
+    return fetch_data(data.train, progress)
+
+
+def _values_of_classes(train: LabelledRows, names: Sequence[str]) -> dict[str, ClassValue]:
+    """Return the caller's own value of each class that has training rows; nothing for rows of files."""
+    if not train.class_values:
+        return {}
+    return {
+        names[index]: train.class_values[label]
+        for label, index in zip(train.labels, train.classes, strict=True)
+    }
+
+
 def _source_labels(data: DataRecipe, sources: Iterable[FetchedData]) -> list[str] | None:
     """Return the class names that a source knows; those of its own label column are not those of another."""
     known = (source.labels for source in sources if data.label in (None, source.label))
     return next(filter(None, known), None)
 
 
-def _read(data: DataRecipe, split: str, source: FetchedData) -> Rows:
+def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
     if split in source.files:
         files = source.files[split]
     elif len(source.files) == 1:
@@ -179,19 +272,19 @@ def _read(data: DataRecipe, split: str, source: FetchedData) -> Rows:
     return read_rows(files, text, label, source.format, data.trust_pickle)
 
 
-def _check_classes(train: Rows) -> None:
+def _check_classes(train: LabelledRows) -> None:
     found = set(train.labels)
     if len(found) < 2:
         raise BadInput(
             Problem(
-                " and ".join(str(path) for path, _ in train.files),
+                "@{labels}" if train.class_values else " and ".join(str(path) for path, _ in train.files),
                 "training rows of at least two classes",
                 f"{len(train):,} {'row' if len(train) == 1 else 'rows'}, all of class '{found.pop()}'",
             )
         )
 
 
-def _clean(data: DataRecipe, splits: dict[str, Rows], names: Sequence[str]) -> dict[str, Any]:
+def _clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
     """Look for flaws in every split, and take out of the training rows what must not be there."""
     findings: dict[str, Any] = {"empty_texts": {}, "duplicates": {}}
     for name, rows in splits.items():
@@ -211,7 +304,7 @@ def _clean(data: DataRecipe, splits: dict[str, Rows], names: Sequence[str]) -> d
     return findings
 
 
-def _carve(data: DataRecipe, seed: int, splits: dict[str, Rows]) -> dict[str, Any]:
+def _carve(data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source: str) -> dict[str, Any]:
     """Take validation rows out of the training rows unless there are some; say how for the manifest."""
     rows = splits["train"]
     if "validation" in splits:
@@ -229,7 +322,7 @@ def _carve(data: DataRecipe, seed: int, splits: dict[str, Rows]) -> dict[str, An
     if few or len(set(splits["train"].classes)) < 2:
         raise BadInput(
             Problem(
-                data.train,
+                source,
                 "enough rows to train on two classes and to hold some out for validation",
                 f"{len(rows):,} rows after checks, {len(splits['train'])} to train on and "
                 f"{len(splits['validation'])} for validation",
@@ -248,7 +341,7 @@ def _origin(named: str, source: FetchedData) -> dict[str, Any]:
     }
 
 
-def _source_report(source: FetchedData, rows: Rows) -> dict[str, Any]:
+def _source_report(source: FetchedData, rows: LabelledRows) -> dict[str, Any]:
     return {
         "name": source.name,
         "origin": source.origin,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from submillion import notices
-from submillion.data.readers import Rows
+from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.sources.catalog import DATASETS
 
@@ -14,7 +14,7 @@ KINDS = 10  # unknown labels told apart in one message
 AGNEWS = list(DATASETS["ag_news"].labels)
 
 
-def label_names(given: Sequence[str] | None, splits: Mapping[str, Rows]) -> list[str]:
+def label_names(given: Sequence[str] | None, splits: Mapping[str, LabelledRows]) -> list[str]:
     """Return the class names in the order of their indices.
 
     Args:
@@ -38,7 +38,9 @@ def label_names(given: Sequence[str] | None, splits: Mapping[str, Rows]) -> list
     return sorted(set(splits["train"].labels), key=_by_size)
 
 
-def class_indices(split: str, rows: Rows, names: Sequence[str], first: int | None = None) -> list[int]:
+def class_indices(
+    split: str, rows: LabelledRows, names: Sequence[str], first: int | None = None
+) -> list[int]:
     """Return the class index of every row [N].
 
     A label is a class name, or the number of one, from 0 or from 1: from 1 in the official form of AG News,
@@ -77,7 +79,7 @@ def class_indices(split: str, rows: Rows, names: Sequence[str], first: int | Non
     return [index[label] for label in rows.labels]
 
 
-def first_number(rows: Rows, names: Sequence[str]) -> int | None:
+def first_number(rows: LabelledRows, names: Sequence[str]) -> int | None:
     """Return the number of the first class, 0 or 1, as a split's labels show it; None where they do not."""
     if rows.official:
         return 1
@@ -87,7 +89,7 @@ def first_number(rows: Rows, names: Sequence[str]) -> int | None:
     return 1 if str(len(names)) in numbers else None
 
 
-def _unknown(split: str, rows: Rows, label: str, names: Sequence[str]) -> Problem:
+def _unknown(split: str, rows: LabelledRows, label: str, names: Sequence[str]) -> Problem:
     places = [row for row, value in enumerate(rows.labels) if value == label]
     found = f"'{label}' in {len(places)} of {len(rows)} rows: {'; '.join(rows.examples(places))}"
     shown = names if len(names) <= 20 else [*names[:20], f"... ({len(names)} in all)"]

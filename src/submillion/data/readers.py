@@ -3,70 +3,16 @@
 from __future__ import annotations
 
 import sys
-from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from submillion import notices
-from submillion.data.columns import Columns, choose
+from submillion.data.columns import Columns, choose_columns
 from submillion.data.formats import open_table
+from submillion.data.rows import EXAMPLES, LabelledRows, flaw_of_text, label_text, shown
 from submillion.data.table import Malformed, Table
-from submillion.data.text_column import TextColumn, picked
 from submillion.errors import BadInput, Problem
-
-if TYPE_CHECKING:
-    import numpy as np
-
-EXAMPLES = 5  # rows named in a message or a report
-
-
-@dataclass
-class Rows:
-    """N labelled texts, each with its place in the files it came from."""
-
-    ids: TextColumn = field(default_factory=TextColumn)
-    """The file's own ids, or the running number from 0."""
-    texts: TextColumn = field(default_factory=TextColumn)
-    labels: list[str] = field(default_factory=list)
-    """As written in the file, or by the names that the file gives to its numbers."""
-    classes: list[int] = field(default_factory=list)
-    """Class index per row, once the class names are known."""
-    file_of: array[int] = field(default_factory=lambda: array("i"))
-    """Index into `files` per row."""
-    places: array[int] = field(default_factory=lambda: array("q"))
-    """Place in that file per row, from 1."""
-    files: list[tuple[Path, str]] = field(default_factory=list)
-    """(file, what its places count: line or row)."""
-    columns: list[Columns] = field(default_factory=list)
-    """Chosen columns, file by file."""
-    official: bool = False
-    """All files are in the official form of AG News: labels are numbers from 1."""
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def where(self, row: int) -> str:
-        """Return a row's place, such as `train.csv, line 7`."""
-        path, unit = self.files[self.file_of[row]]
-        return f"{path.name}, {unit} {self.places[row]}"
-
-    def examples(self, rows: Sequence[int]) -> list[str]:
-        """Return the places of the first few of some rows."""
-        return [self.where(row) for row in rows[:EXAMPLES]]
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> Rows:
-        """Return some rows, in the order given."""
-        return replace(
-            self,
-            ids=self.ids.take(rows),
-            texts=self.texts.take(rows),
-            labels=[self.labels[row] for row in rows],
-            classes=[self.classes[row] for row in rows] if self.classes else [],
-            file_of=picked(self.file_of, rows),
-            places=picked(self.places, rows),
-        )
 
 
 class _Problems:
@@ -104,7 +50,7 @@ def read_rows(
     label: str | None = None,
     form: str | None = None,
     trust_pickle: bool = False,
-) -> Rows:
+) -> LabelledRows:
     """Read labelled texts from one file or several, in order.
 
     Args:
@@ -118,11 +64,11 @@ def read_rows(
         BadInput: a file cannot be read, or rows of it are not as they must be: all kinds of flaw of a file at
             once, each with the places of the first few rows.
     """
-    rows = Rows(official=True)
+    rows = LabelledRows(official=True)
     for file in files:
         table = open_table(file, form, trust_pickle)
         before = len(rows)
-        chosen = choose(table, text, label)
+        chosen = choose_columns(table, text, label)
         _read_into(rows, table, chosen)
         if len(rows) == before:
             raise BadInput(Problem(str(file), "rows with a text and a label", "none"))
@@ -152,7 +98,7 @@ def iter_texts(
         BadInput: at once where the file or its columns are at fault, later where one of its rows is.
     """
     table = open_table(path, None, trust_pickle)
-    return _stream(table, choose(table, text, labelled=False), batch)
+    return _stream(table, choose_columns(table, text, labelled=False), batch)
 
 
 def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[str], list[str]]]:
@@ -160,7 +106,7 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
     texts: list[str] = []
     count = empty = 0
     for place, row_id, text, _ in _picked(table, chosen):
-        problem = _flaw_of_text(text)
+        problem = flaw_of_text(text)
         if problem:
             raise BadInput(Problem(f"{table.path}, {table.unit} {place}", *problem))
         ids.append(str(count) if row_id is None else str(row_id))
@@ -178,17 +124,17 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
         notices.emit("empty_texts", f"{table.path.name}: {empty:,} of {count:,} texts are empty.", rows=empty)
 
 
-def _read_into(rows: Rows, table: Table, chosen: Columns) -> None:
+def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
     problems = _Problems(table)
     names = table.class_names.get(chosen.label or "")
     rows.files.append((table.path, table.unit))
     for place, row_id, text, value in _picked(table, chosen, problems):
-        flaw, label = _flaw_of_text(text), _label(value, names)
+        flaw, label = flaw_of_text(text), label_text(value, names)
         if flaw:
             problems.add(place, *flaw)
         if label is None:
             wanted = f"a label among 0 to {len(names) - 1}" if names else "a label"
-            problems.add(place, f"{wanted} in column '{chosen.label}'", _shown(value))
+            problems.add(place, f"{wanted} in column '{chosen.label}'", shown(value))
         if flaw or label is None:
             continue
         rows.ids.append(str(len(rows)) if row_id is None else str(row_id))
@@ -226,35 +172,3 @@ def _joined(values: Sequence[Any]) -> Any:
         elif not isinstance(value, str):
             return value
     return parts[0] if len(parts) == 1 else " ".join(part for part in parts if part)
-
-
-def _flaw_of_text(text: Any) -> tuple[str, str] | None:
-    """Return (expected, found) for what no tokenizer takes."""
-    if not isinstance(text, str):
-        return "a text", _shown(text)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return "text in unicode", f"half a surrogate pair (\\u{ord(text[error.start]):04x})"
-    return None
-
-
-def _label(value: Any, names: list[str] | None) -> str | None:
-    """Return a label as text, by its name where the file names its numbers; None for what is no label."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        value = int(value) if value.is_integer() else None
-    if isinstance(value, int) and names:
-        return names[value] if 0 <= value < len(names) else None
-    if isinstance(value, int | str):
-        return str(value).strip() or None
-    return None
-
-
-def _shown(value: Any) -> str:
-    """Return a value as a message shows it: short, and nothing for nothing."""
-    if value is None or value == "":
-        return "nothing"
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
