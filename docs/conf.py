@@ -14,7 +14,8 @@ exclude_patterns: list[str] = []
 source_suffix = {".md": "markdown"}
 highlight_language = "none"
 
-myst_enable_extensions = ["colon_fence", "deflist", "smartquotes"]
+myst_enable_extensions = ["colon_fence"]
+smartquotes = False  # they would turn the dashes of options into one
 myst_heading_anchors = 3
 
 # Cross references to other projects would need their inventories from the network; only ours are resolved.
