@@ -230,25 +230,3 @@ def test_a_broken_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_length_without_room_is_refused(folder: Path) -> None:
     with pytest.raises(BadInput, match="expected room for a token beside the special ones, found 2"):
         encode(load_tokenizer(folder), ["x"], 2)
-
-
-# -- the bar ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("terminal", "slow", "shown"), [(True, True, True), (True, False, False), (False, True, False)]
-)
-def test_a_bar_shows_only_on_a_terminal_and_only_if_it_takes_long(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool, slow: bool, shown: bool
-) -> None:
-    import rich.progress
-
-    from submillion.data import tokens
-
-    started: list[bool] = []
-    monkeypatch.setattr(rich.progress.Progress, "start", lambda self: started.append(True))
-    monkeypatch.setattr(tokens.sys.stderr, "isatty", lambda: terminal)
-    monkeypatch.setattr(tokens, "PATIENCE", -1.0 if slow else 100.0)
-    chunks = [["a"], ["b", "c"]]
-    assert list(tokens._shown(iter(chunks), 3, "tokenizing", True)) == chunks
-    assert bool(started) == shown

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,13 @@ import numpy as np
 from submillion import notices
 from submillion.data import token_cache
 from submillion.errors import BadInput, Problem
+from submillion.progress import progress_bar
 from submillion.sources.folder import TOKENIZERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 CHUNK = 1024  # texts per call of the tokenizer: enough for its threads, few enough for a moving bar
-PATIENCE = 2.0  # seconds before a progress bar is worth its lines
 
 
 @dataclass(frozen=True)
@@ -128,10 +126,10 @@ def tokenize(
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(tokenizer)
     _plain(tokenizer)
-    folder = token_cache.folder_of(token_cache.key(tokenizer, texts, max_length), cache_dir)
-    arrays = token_cache.read(folder, len(texts), max_length)
+    file = token_cache.file_of(token_cache.key(tokenizer, texts, max_length), cache_dir)
+    arrays = token_cache.read(file, len(texts), max_length)
     if arrays is None:
-        arrays = token_cache.write(folder, _encoded(tokenizer, texts, max_length, progress))
+        arrays = token_cache.write(file, _encoded(tokenizer, texts, max_length, progress))
     if arrays is None:
         return encode(tokenizer, texts, max_length, progress)
     ids, lengths, full_lengths = arrays
@@ -166,14 +164,16 @@ def _encoded(
         raise BadInput(
             Problem("data.max_length", "room for a token beside the special ones", str(max_length))
         )
-    for chunk in _shown(_chunks(texts), len(texts), "tokenizing", progress):
-        encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
-        full_lengths = np.array([len(one) + max_length - room for one in encodings], dtype=np.int32)
-        for encoding in encodings:
-            if len(encoding) > room:
-                encoding.truncate(room, direction=tokenizer.truncation_side)
-        rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
-        yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
+    with progress_bar(progress, len(texts), "tokenizing") as advance:
+        for chunk in _chunks(texts):
+            encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
+            full_lengths = np.array([len(one) + max_length - room for one in encodings], dtype=np.int32)
+            for encoding in encodings:
+                if len(encoding) > room:
+                    encoding.truncate(room, direction=tokenizer.truncation_side)
+            rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
+            yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
+            advance(len(chunk))
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
@@ -220,24 +220,3 @@ def _plain(tokenizer: PreTrainedTokenizerFast) -> None:
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
     for start in range(0, len(texts), CHUNK):
         yield list(texts[start : start + CHUNK])
-
-
-def _shown(chunks: Iterator[list[str]], total: int, title: str, wanted: bool) -> Iterator[list[str]]:
-    """Pass chunks on; what takes longer than PATIENCE gets a bar on standard error, if that is a terminal."""
-    if not (wanted and sys.stderr.isatty()):
-        yield from chunks
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(title, total=total)
-    start = time.monotonic()
-    try:
-        for chunk in chunks:
-            yield chunk
-            bar.advance(task, len(chunk))
-            if not bar.live.is_started and time.monotonic() - start > PATIENCE:
-                bar.start()
-    finally:
-        bar.stop()

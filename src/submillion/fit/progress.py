@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a run trains: a live bar on a terminal, plain lines elsewhere."""
+"""Training progress on standard error: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,58 +7,61 @@ import time
 from typing import Any
 
 from submillion.fit.stopping import Stopping
+from submillion.progress import live_bar
 
-REDRAW_S = 0.25  # a live bar follows the steps at most this often
-LINE_S = 60.0  # without a terminal, one line at least this often
+REDRAW_S = 0.25  # shortest time between two redraws of a live bar
+LINE_S = 60.0  # longest time between two lines without a terminal
 
 
-class Progress:
+class TrainingProgress:
     """Shows step, loss, samples/s, time left and best accuracy; costs next to nothing between redraws."""
 
-    def __init__(self, total: int, shown: bool = True, done: int = 0) -> None:
+    def __init__(self, total: int, shown: bool = True, first_step: int = 0) -> None:
         """Prepare; nothing is drawn before `__enter__`.
 
         Args:
             total: optimizer steps of the whole training; early stopping may end it sooner.
             shown: False draws and prints nothing at all.
-            done: steps done before, in a resumed training.
+            first_step: steps done earlier, in a resumed training.
         """
-        self._total, self._done, self._shown = total, done, shown
+        self._total, self._first_step, self._shown = total, first_step, shown
         self._facts = {"loss": "", "rate": "", "best": ""}
         self._bar: Any = None
         self._task: Any = None
-        self._next = 0.0
+        self._next_at = 0.0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TrainingProgress:
         if self._shown and sys.stderr.isatty():
-            self._bar = _bar()
-            self._task = self._bar.add_task("", total=self._total, completed=self._done, **self._facts)
+            self._bar = live_bar(facts=tuple(self._facts))
+            self._task = self._bar.add_task(
+                "training", total=self._total, completed=self._first_step, **self._facts
+            )
             self._bar.start()
-        self._began, self._began_at = time.monotonic(), self._done
-        self._next = self._began + (REDRAW_S if self._bar else LINE_S)
+        self._started_at = time.monotonic()
+        self._next_at = self._started_at + (REDRAW_S if self._bar else LINE_S)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self, step: int) -> None:
-        """Say that optimizer step `step` is done; called after every one."""
-        if not self._shown or time.monotonic() < self._next:
+    def step_done(self, step: int) -> None:
+        """Show that optimizer step `step` is done; to be called after every step."""
+        if not self._shown or time.monotonic() < self._next_at:
             return
         if self._bar is not None:
-            self._next = time.monotonic() + REDRAW_S
+            self._next_at = time.monotonic() + REDRAW_S
             self._bar.update(self._task, completed=step, **self._facts)
         else:
-            self._line(step)
+            self._print_line(step)
 
-    def trained(self, loss: float, samples_per_second: float) -> None:
-        """Take over the latest logged figures."""
+    def logged(self, loss: float, samples_per_second: float) -> None:
+        """Take the figures of the latest history line."""
         self._facts["loss"] = f"loss {loss:.4f}"
         self._facts["rate"] = f"{samples_per_second:,.1f} samples/s"
 
     def evaluated(self, record: dict[str, Any], stopping: Stopping) -> None:
-        """Show one evaluation; without a terminal, this is a line of its own."""
+        """Show one evaluation; without a terminal, it is printed as a line at once."""
         step = record["step"]
         self._facts["best"] = f"best {stopping.best_accuracy:.2%} at step {stopping.best_step:,}"
         text = (
@@ -70,13 +73,14 @@ class Progress:
             self._bar.console.print(text, highlight=False)
             self._bar.update(self._task, completed=step, **self._facts)
         elif self._shown:
-            self._line(step, text)
+            self._print_line(step, text)
 
-    def _line(self, step: int, text: str = "") -> None:
+    def _print_line(self, step: int, text: str = "") -> None:
         now = time.monotonic()
-        self._next = now + LINE_S
-        left = (now - self._began) / max(1, step - self._began_at) * (self._total - step)
-        facts = [text, *(fact for fact in self._facts.values() if fact), f"at most {clock(left)} left"]
+        self._next_at = now + LINE_S
+        seconds_per_step = (now - self._started_at) / max(1, step - self._first_step)
+        left = clock(seconds_per_step * (self._total - step))
+        facts = [text, *(fact for fact in self._facts.values() if fact), f"at most {left} left"]
         print(f"step {step:,}/{self._total:,}: {'; '.join(filter(None, facts))}", file=sys.stderr, flush=True)
 
 
@@ -84,24 +88,3 @@ def clock(seconds: float) -> str:
     """Return a duration as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    return Bar(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        TextColumn("{task.fields[best]}"),
-        console=Console(stderr=True),
-        refresh_per_second=4,
-        # Time left is foreseen from the last minutes, long enough to hold short and long batches alike.
-        speed_estimate_period=300,
-    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from submillion import notices
 from submillion.atomic import atomic_file
@@ -17,6 +17,7 @@ from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.model.infer import predict_probabilities
 from submillion.model.trained import open_run_classifier, text_columns
+from submillion.progress import progress_bar
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def predict_file(
     first = next(chunks)
     opened = open_run_classifier(opened_run)
     rows = cut = silent = 0
-    with _output(place) as stream, _counting(progress) as advance:
+    with _output(place) as stream, progress_bar(progress, None, "predicting") as advance:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header(opened.labels, with_confidence))
         for ids, texts in chain([first], chunks):
@@ -177,21 +178,6 @@ def _place(out: str | Path, file: Path) -> Path | None:
     if place.exists() and file.exists() and place.samefile(file):
         raise BadInput(Problem("--out", "another file than the input", f"'{place}'", "Name a new file."))
     return place
-
-
-@contextmanager
-def _counting(shown: bool) -> Iterator[Callable[[int], Any]]:
-    """Give a function that counts rows on standard error; how many there will be is not known."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda rows: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    count = TextColumn("{task.completed:,} rows")
-    with Progress(SpinnerColumn(), count, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("predicting", total=None)
-        yield lambda rows: bar.advance(task, rows)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.assess.attribution.token_words import Pieces, pieces_of
 from submillion.errors import BadInput, Problem
+from submillion.progress import progress_bar
+from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,6 @@ EACH = 8  # texts of a kind
 MOST_TOKENS = 256  # longer texts are passed over: time grows faster than length
 DELETED = (1, 2, 4, 8, 16)
 DRAWS = 5
-LEVEL = 0.95
 MISTAKE, UNSURE, SURE = "confident_mistake", "least_sure_right", "sure_right"
 MEASURED = ("reference_probability", "score", "baseline_score", "steps", "deletions")
 METHOD = (
@@ -66,22 +67,20 @@ def analyse(context: RunContext) -> dict[str, Any]:
 
         `completeness`: {`texts`, `mean_share`, `largest_share`}, None without texts.
 
-        `faithfulness`: {`draws`, `level`, `curve`: by number of deleted words {`words`, `texts` (those of at
+        `faithfulness`: {`draws`, `curve`: by number of deleted words {`words`, `texts` (those of at
         least twice as many words), and for each of `top`, `random` and `difference` (top less random, text by
-        text) {`mean`, `low`, `high`}}}; the intervals are those of Student's t over the texts, None for one
-        text. This is comprehensiveness at several lengths (DeYoung et al., "ERASER", arXiv:1911.03429, 4.2).
+        text) the interval of the mean}}, Student's t over the texts; its limits are None for one text. This is comprehensiveness at several lengths (DeYoung et al., "ERASER", arXiv:1911.03429, 4.2).
 
     Raises:
         BadInput: captum is not installed, predictions without labels, or data or encoder are not the run's.
     """
     from submillion.assess.attribution.integrated_gradients import Explainer, check_captum
-    from submillion.model.infer import advancing
 
     check_captum()  # before anything is waited for
     chosen, facts = choose(context)
     explainer = Explainer(context)
     measured: dict[int, dict[str, Any]] = {}
-    with advancing(context.progress, len(chosen), "explaining answers") as advance:
+    with progress_bar(context.progress, len(chosen), "explaining answers") as advance:
         for row in chosen:
             measured[row] = _measure(context, explainer, row)
             advance(1)
@@ -120,15 +119,15 @@ def choose(context: RunContext) -> tuple[dict[int, str], dict[str, Any]]:
     from submillion.data.tokens import encode, load_tokenizer
 
     saved = context.predictions(context.split)
-    if saved["labels"] is None:
+    if saved.labels is None:
         where = str(context.run.prediction_file(context.split))
         raise BadInput(Problem(where, "labels, to tell mistakes by", "unlabelled rows"))
     texts = context.texts(context.split)
     limit = context.recipe.data.max_length
     lengths = encode(load_tokenizer(context.run.tokenizer), texts, limit).lengths
     usable = (lengths <= MOST_TOKENS) & np.array([len(text.split(None, 2)) > 1 for text in texts], dtype=bool)
-    labels, top = saved["labels"], saved["probabilities"].max(axis=1)
-    right = labels == saved["predicted"]
+    labels, top = saved.labels, saved.probabilities.max(axis=1)
+    right = labels == saved.predicted
     surest = np.argsort(-top, kind="stable")
     chosen = dict.fromkeys(surest[(usable & ~right)[surest]][:EACH].tolist(), MISTAKE)
     least_sure = np.argsort(top, kind="stable")
@@ -145,7 +144,7 @@ def _measure(context: RunContext, explainer: Explainer, row: int) -> dict[str, A
     import numpy as np
 
     pieces = _pieces(context, explainer.tokenizer, row)
-    target = int(context.predictions(context.split)["predicted"][row])
+    target = int(context.predictions(context.split).predicted[row])
     weights = explainer.weights(pieces.ids, pieces.special, target)
     word_of = np.array(pieces.word_of)
     by_word = np.zeros(len(pieces.words))
@@ -201,18 +200,18 @@ def _report(
     for row, kind in chosen.items():
         known = measured.get(row, dict.fromkeys(MEASURED) | {"weights": []})
         pieces = _pieces(context, tokenizer, row)
-        predicted = int(saved["predicted"][row])
+        predicted = int(saved.predicted[row])
         weights = (
             known["weights"] if len(known["weights"]) == len(pieces.words) else [None] * len(pieces.words)
         )
         texts.append(
             {
                 "row": row,
-                "id": saved["ids"][row],
+                "id": saved.ids[row],
                 "kind": kind,
-                "true": names[int(saved["labels"][row])],
+                "true": names[int(saved.labels[row])],
                 "predicted": names[predicted],
-                "probability": float(saved["probabilities"][row, predicted]),
+                "probability": float(saved.probabilities[row, predicted]),
                 "reference_probability": known["reference_probability"],
                 "tokens": len(pieces.ids),
                 "cut": pieces.cut,
@@ -227,7 +226,7 @@ def _report(
     shares = [text["completeness_share"] for text in texts if text["completeness_share"] is not None]
     return {
         "split": context.split,
-        "rows": len(saved["ids"]),
+        "rows": len(saved.ids),
         "method": METHOD,
         "cannot_see": CANNOT_SEE,
         "baseline_token": baseline_token,
@@ -276,16 +275,16 @@ def faithfulness(deletions: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, 
                     "difference": mean_interval([one - two for one, two in zip(top, random, strict=True)]),
                 }
             )
-    return {"draws": DRAWS, "level": LEVEL, "curve": curve}
+    return {"draws": DRAWS, "curve": curve}
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> dict[str, float | None]:
-    """Return {`mean`, `low`, `high`} with Student's t interval of the mean; None for the ends of one value."""
+def mean_interval(values: Sequence[float], confidence_level: float = CONFIDENCE) -> Interval:
+    """Return the mean with Student's t interval; the limits are None for one value."""
     from scipy.stats import t
 
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
-        return {"mean": mean, "low": None, "high": None}
+        return interval(mean, confidence_level=confidence_level)
     variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    reach = float(t.ppf(0.5 + level / 2, len(values) - 1)) * math.sqrt(variance / len(values))
-    return {"mean": mean, "low": mean - reach, "high": mean + reach}
+    reach = float(t.ppf(0.5 + confidence_level / 2, len(values) - 1)) * math.sqrt(variance / len(values))
+    return interval(mean, mean - reach, mean + reach, confidence_level)

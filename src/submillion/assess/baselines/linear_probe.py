@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from submillion import notices
 from submillion.assess.baselines import comparison
 from submillion.assess.baselines.comparison import Rival
+from submillion.progress import progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,14 +102,13 @@ def _means(encoder: Any, tokens: Tokens, batch_size: int, precision: Precision, 
     import torch
 
     from submillion.data.batches import collate, sequential
-    from submillion.model.infer import advancing
 
     device, config = next(encoder.parameters()).device, encoder.config
     features = np.empty((len(tokens), int(config.hidden_size)), dtype=np.float32)
     with (
         torch.inference_mode(),
         precision.context(device.type),
-        advancing(progress, len(tokens), "reading with the frozen encoder") as advance,
+        progress_bar(progress, len(tokens), "reading with the frozen encoder") as advance,
     ):
         for rows in sequential(tokens.lengths, batch_size):
             batch = {

@@ -1,0 +1,103 @@
+"""The progress bar that all rooms share: on a terminal, elsewhere, and switched off."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from submillion import progress
+from submillion.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Replace standard error; called in the test itself, as pytest puts its own back between fixture and test."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return screen
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+
+
+def test_long_work_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, terminal = Clock(monkeypatch), use_terminal(monkeypatch)
+    with progress_bar(True, 200, "predicting") as advance:
+        advance(40)
+        assert terminal.getvalue() == ""
+        clock.now += 2.1
+        advance(60)
+    drawn = terminal.getvalue()
+    assert "predicting" in drawn
+    assert "100/200" in drawn
+
+
+def test_short_work_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, terminal = Clock(monkeypatch), use_terminal(monkeypatch)
+    with progress_bar(True, 200, "predicting") as advance:
+        clock.now += 1.9
+        advance(200)
+    assert terminal.getvalue() == ""
+
+
+def test_rows_are_counted_if_the_total_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, terminal = Clock(monkeypatch), use_terminal(monkeypatch)
+    with progress_bar(True, None, "predicting") as advance:
+        clock.now += 2.1
+        advance(4096)
+    assert "4,096 rows" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("total", "line"), [(200, "predicting: 90/200 rows"), (None, "predicting: 90 rows")])
+def test_a_line_a_minute_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], total: int | None, line: str
+) -> None:
+    clock = Clock(monkeypatch)
+    with progress_bar(True, total, "predicting") as advance:
+        for _ in range(6):
+            clock.now += 20
+            advance(30)
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [line, line.replace("90", "180")]
+    assert captured.out == ""
+
+
+def test_false_shows_nothing_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, terminal = Clock(monkeypatch), use_terminal(monkeypatch)
+    with progress_bar(False, 200, "predicting") as advance:
+        clock.now += 1000
+        advance(200)
+    assert terminal.getvalue() == ""
+
+
+def test_a_callable_receives_the_rows_done(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[int] = []
+    with progress_bar(rows.append, 5, "predicting") as advance:
+        advance(2)
+        advance(3)
+    assert rows == [2, 3]
+    assert capsys.readouterr().err == ""
+
+
+def test_rich_is_imported_only_for_a_bar() -> None:
+    code = (
+        "import sys\nfrom submillion.progress import progress_bar\n"
+        "with progress_bar(True, 3, 'x') as advance: advance(3)\nassert 'rich' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE).returncode == 0

@@ -1,0 +1,31 @@
+"""Text tables for terminals and Markdown."""
+
+from __future__ import annotations
+
+from submillion.text_table import align, markdown
+
+ROWS = [["part", "size", "share"], ["head.output", "3,076", "5%"], ["bias", "1", ""]]
+
+
+def test_all_columns_but_the_first_are_aligned_to_the_right() -> None:
+    assert align(ROWS) == [
+        "part          size  share",
+        "head.output  3,076     5%",
+        "bias             1",
+    ]
+
+
+def test_chosen_columns_are_aligned_to_the_right_and_no_line_ends_in_spaces() -> None:
+    assert align(ROWS, right={1}) == [
+        "part          size  share",
+        "head.output  3,076  5%",
+        "bias             1",
+    ]
+
+
+def test_markdown_escapes_the_column_separator() -> None:
+    assert markdown(["cell", "accuracy"], [["a|b", "91.2%"]]) == [
+        "| cell | accuracy |",
+        "| --- | ---: |",
+        "| a\\|b | 91.2% |",
+    ]
