@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from submillion.errors import BadInput, SubmillionError
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
 
@@ -30,8 +31,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 def test_create_refuses_a_taken_place_and_never_deletes_foreign_files(tmp_path: Path) -> None:
     place = tmp_path / "run"
     run = RunDir.create(place)
-    run.write_json(run.manifest, {"status": "complete"})
-    with pytest.raises(BadInput, match="--overwrite"):
+    run.write_json(run.manifest, {"format": 2, "status": "complete"})
+    with pytest.raises(BadInput, match="replace it with `overwrite`"):
         RunDir.create(place)
     RunDir.create(place, overwrite=True)
     assert list(place.iterdir()) == []
@@ -51,15 +52,17 @@ def test_open_says_what_is_missing(tmp_path: Path) -> None:
 def test_predictions_survive_the_file(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     probabilities = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
-    run.save_predictions("test", ["7", "8"], ["aa", "bb"], [1, 0], probabilities, ["Sci/Tech", "p_odd"])
+    run.save_predictions(
+        "test", Predictions.of(["7", "8"], ["aa", "bb"], [1, 0], probabilities, ["Sci/Tech", "p_odd"])
+    )
     saved = run.load_predictions("test")
-    assert saved["ids"] == ["7", "8"]
-    assert saved["label_names"] == ["Sci/Tech", "p_odd"]
-    assert saved["labels"].tolist() == [1, 0]
-    assert saved["predicted"].tolist() == [1, 0]
-    assert np.array_equal(saved["probabilities"], probabilities)
-    run.save_predictions("new", ["7"], ["aa"], None, probabilities[:1], ["a", "b"])
-    assert run.load_predictions("new")["labels"] is None
+    assert saved.ids == ["7", "8"]
+    assert saved.label_names == ["Sci/Tech", "p_odd"]
+    assert saved.labels.tolist() == [1, 0]
+    assert saved.predicted.tolist() == [1, 0]
+    assert np.array_equal(saved.probabilities, probabilities)
+    run.save_predictions("new", Predictions.of(["7"], ["aa"], None, probabilities[:1], ["a", "b"]))
+    assert run.load_predictions("new").labels is None
     assert run.prediction_splits() == ["test", "new"]
 
 

@@ -17,7 +17,7 @@ def sha256(text: str) -> str:
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     run = RunDir.create(tmp_path / "run")
-    run.write_json(run.manifest, {"status": "complete"})
+    run.write_json(run.manifest, {"format": 2, "status": "complete"})
     for name in (
         "recipe.yaml",
         "history.jsonl",
@@ -59,6 +59,6 @@ def test_a_later_seal_swears_to_nothing_but_the_places_it_is_given(run: RunDir) 
 
 def test_a_run_without_files_can_be_sealed(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
-    run.write_json(run.manifest, {})
+    run.update_manifest()
     run.seal()
-    assert run.read_manifest() == {"files": {}, "analysis_files": {}}
+    assert run.read_manifest() == {"format": 2, "files": {}, "analysis_files": {}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +14,15 @@ from submillion.atomic import atomic_dir
 from submillion.budget.count import Count, count, gate
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
+from submillion.run_format.manifest import FORMAT
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from submillion.sources.fetch import encoder_config, fetch_encoder, known_labels
 
 if TYPE_CHECKING:
     from submillion.data.corpus import Corpus
     from submillion.data.tokens import Tokens
-    from submillion.fit.loop import FitResult
+    from submillion.fit.result import FitResult
     from submillion.fit.workers import Workers
     from submillion.model.trained import OpenedRun
     from submillion.sources.fetch import FetchedEncoder
@@ -48,7 +52,7 @@ class Outcome:
         """Return the closing lines: each split's accuracy with its interval, and where everything is."""
         lines = []
         for split, metrics in self.metrics.items():
-            low, high = metrics["accuracy_interval"]
+            low, high = (metrics["accuracy_interval"][end] for end in ("low", "high"))
             lines.append(
                 f"{split} accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
                 f"macro F1 {metrics['macro_f1']:.4f}, {metrics['rows']:,} rows"
@@ -95,14 +99,14 @@ def train(
     notices.clear()
     recipe = rooted(recipe)
     check_budget(recipe)
-    workers = _start(recipe)
-    work = _read(recipe, RunDir(out), workers, quiet, trial)
-    if workers.is_main:
-        run = RunDir.create(out, overwrite=overwrite)
-        run.write_text(run.recipe, recipe.to_yaml())
-        run.write_json(run.manifest, _first_manifest(work))
-    workers.wait()
-    return _run(work, resume=False)
+    with _workers(recipe) as workers:
+        work = _read(recipe, RunDir(out), workers, quiet, trial)
+        if workers.is_main:
+            run = RunDir.create(out, overwrite=overwrite)
+            run.write_text(run.recipe, recipe.to_yaml())
+            run.write_json(run.manifest, _first_manifest(work))
+        workers.wait()
+        return _run(work, resume=False)
 
 
 def resume(path: str | Path, quiet: bool = False, trial: bool = False) -> Outcome:
@@ -121,11 +125,11 @@ def resume(path: str | Path, quiet: bool = False, trial: bool = False) -> Outcom
         raise BadInput(
             Problem(str(path), "an interrupted run", "a complete one", "There is nothing to resume.")
         )
-    recipe = Recipe.read(run.recipe.read_text(encoding="utf-8"), str(run.recipe))
-    workers = _start(recipe)
-    work = _read(recipe, run, workers, quiet, trial)
-    _same_as_before(manifest, work)
-    return _run(work, resume=True)
+    recipe = run.read_recipe()
+    with _workers(recipe) as workers:
+        work = _read(recipe, run, workers, quiet, trial)
+        _same_as_before(manifest, work)
+        return _run(work, resume=True)
 
 
 def finish(path: str | Path, quiet: bool = False) -> dict[str, Any]:
@@ -153,7 +157,9 @@ def finish(path: str | Path, quiet: bool = False) -> dict[str, Any]:
     if test is not None:
         probabilities = context.probabilities(test.texts)
         hashes = [test.text_sha256(row) for row in range(len(test))]
-        run.save_predictions(test.name, test.ids, hashes, test.labels, probabilities, context.labels)
+        run.save_predictions(
+            test.name, Predictions.of(test.ids, hashes, test.labels, probabilities, context.labels)
+        )
     metrics = assess_run(run)
     reporting.after_training(RunContext(run, context.corpus, context.opened, progress=not quiet))
     run.update_manifest(**{HELD_BACK: False})  # at the very end: killed before, all of this is done again
@@ -171,13 +177,17 @@ def rooted(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"encoder": encoder, "data": recipe.data.model_copy(update=places)})
 
 
-def _start(recipe: Recipe) -> Workers:
-    """Refuse missing trackers, and join the processes that `accelerate launch` started, if it did."""
+@contextmanager
+def _workers(recipe: Recipe) -> Iterator[Workers]:
+    """Refuse missing trackers, join the processes of `accelerate launch`, and set this one up for training."""
     from submillion.fit import tracking
     from submillion.fit.workers import Workers
+    from submillion.model.process_state import training_settings
 
     tracking.check(recipe.track)
-    return Workers.start(recipe.train.threads)
+    workers = Workers.start()
+    with training_settings(recipe.train.threads, workers.device.type):
+        yield workers
 
 
 def check_budget(recipe: Recipe) -> Count | None:
@@ -209,7 +219,9 @@ def _read(recipe: Recipe, run: RunDir, workers: Workers, quiet: bool, trial: boo
 def _run(work: Work, resume: bool) -> Outcome:
     """Tokens, model, fit, adapter, predictions: the part that train and resume share."""
     from submillion.data.tokens import load_tokenizer, tokenize, truncation_report
-    from submillion.fit.loop import fit
+    from submillion.fit.fit import fit
+    from submillion.fit.labelled_tokens import LabelledTokens
+    from submillion.fit.options import FitOptions
     from submillion.model import eva
     from submillion.model.classifier import build
     from submillion.model.execution.reference import open_execution
@@ -235,21 +247,14 @@ def _run(work: Work, resume: bool) -> Outcome:
             notices=notices.collected(),
         )
     result = fit(
-        classifier,
-        tokens["train"],
-        corpus.train.labels,
-        tokens["validation"],
-        corpus.validation.labels,
+        execution,
+        LabelledTokens.of(tokens["train"], corpus.train.labels),
+        LabelledTokens.of(tokens["validation"], corpus.validation.labels),
         recipe=recipe.train,
         seed=recipe.seed,
         run=run,
-        precision=precision,
         workers=work.workers,
-        track=recipe.track,
-        config=recipe.model_dump(mode="json"),
-        resume=resume,
-        progress=not work.quiet,
-        execution=execution,
+        options=FitOptions(resume, not work.quiet, recipe.track, recipe.model_dump(mode="json")),
     )
     metrics = {}
     if work.workers.is_main:
@@ -287,7 +292,9 @@ def _assess(work: Work, opened: OpenedRun, tokens: dict[str, Tokens], result: Fi
                 execution=opened.execution,
             )
         hashes = [split.text_sha256(row) for row in range(len(split))]
-        run.save_predictions(split.name, split.ids, hashes, split.labels, probabilities, corpus.label_names)
+        run.save_predictions(
+            split.name, Predictions.of(split.ids, hashes, split.labels, probabilities, corpus.label_names)
+        )
     metrics = assess_run(run)
     if work.trial:
         run.seal()  # before it counts as complete: killed in between, it is done again
@@ -307,6 +314,7 @@ def _first_manifest(work: Work) -> dict[str, Any]:
     """Return what is known before the first step; the rest is added as it comes to be known."""
     recipe, encoder = work.recipe, work.encoder
     return {
+        "format": FORMAT,
         "submillion": __version__,
         "name": recipe.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

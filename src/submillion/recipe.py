@@ -297,14 +297,6 @@ class Recipe(Section):
             raise BadInput(problems)
         return recipe
 
-    @classmethod
-    def read(cls, text: str, where: str) -> Recipe:
-        """Read a complete recipe from yaml text, as a run directory keeps it."""
-        try:
-            return cls.model_validate(yaml.safe_load(text))
-        except (yaml.YAMLError, ValidationError) as error:
-            raise BadInput(Problem(where, "the recipe of a run", str(error).splitlines()[0])) from error
-
     def to_yaml(self) -> str:
         """Return the complete recipe, defaults included, as yaml."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,23 +1,24 @@
-"""The run directory: its layout, its manifest, its files; the contract between the rooms, and with users."""
+"""The run directory: its layout and its files, which are the contract between the rooms and with users."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from submillion.atomic import atomic_file, refused
+from submillion.atomic import atomic_file, refused, write_json
+from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
-from submillion.sources.store import sha256_of
+from submillion.recipe import Recipe
+from submillion.run_format.manifest import FORMAT, Manifest
+from submillion.run_format.metrics import Metrics
+from submillion.run_format.predictions import Predictions
 
-if TYPE_CHECKING:
-    import numpy as np
-
-# What may lie in a run directory that `--overwrite` empties; anything else there is not ours to delete.
+# What a run may hold. Overwriting a run deletes these and refuses a directory that holds anything else.
 CONTENTS = (
     "recipe.yaml",
+    "data",
     "manifest.json",
     "history.jsonl",
     "metrics.json",
@@ -34,7 +35,7 @@ CONTENTS = (
 
 
 class RunDir:
-    """One run on disk. Every write is atomic: a reader, or a crash, never meets half a file."""
+    """One run on disk. Every write is atomic: neither a reader nor a crash can leave half a file."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -44,12 +45,14 @@ class RunDir:
         """Make a new, empty run directory.
 
         Raises:
-            BadInput: the place is taken and `overwrite` is off, or it holds files that no run wrote.
+            BadInput: the directory is not empty and `overwrite` is off, or it holds files that no run wrote.
         """
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise BadInput(
-                Problem(str(path), "a new or empty directory", "a file", "Name another place with --out.")
+                Problem(
+                    str(path), "a new or empty directory", "a file", "Choose another directory with @{out}."
+                )
             )
         present = sorted(entry.name for entry in run.path.iterdir()) if run.path.is_dir() else []
         if present and not overwrite:
@@ -58,8 +61,8 @@ class RunDir:
                     str(path),
                     "a new or empty directory",
                     f"one that holds {', '.join(present[:4])}",
-                    "Name another place with --out, continue it with `submillion resume`, "
-                    "or replace it with --overwrite.",
+                    "Choose another directory with @{out}, continue this run with `resume`, "
+                    "or replace it with @{overwrite}.",
                 )
             )
         foreign = [name for name in present if name not in CONTENTS]
@@ -69,7 +72,7 @@ class RunDir:
                     str(path),
                     "a run directory to overwrite",
                     f"files that no run wrote: {', '.join(foreign[:4])}",
-                    "Name another place with --out; these files were left as they are.",
+                    "Choose another directory with @{out}; these files are unchanged.",
                 )
             )
         for name in present:
@@ -80,15 +83,11 @@ class RunDir:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
-        """Open an existing run; raises BadInput when `path` is not one."""
+        """Open an existing run; raises BadInput if `path` is not one."""
         run = cls(path)
         if not run.manifest.is_file():
             what = "no such directory" if not run.path.is_dir() else "a directory without manifest.json"
-            raise BadInput(
-                Problem(
-                    str(path), "a run directory", what, "Make one with `submillion train RECIPE --out DIR`."
-                )
-            )
+            raise BadInput(Problem(str(path), "a run directory", what, "Make one with `train`."))
         return run
 
     # -- the layout ---------------------------------------------------------------------------------------
@@ -120,7 +119,7 @@ class RunDir:
 
     @property
     def analysis(self) -> Path:
-        """Folder of what was found out about the run: `<part>.json`, and the predictions that some parts rest on."""
+        """Folder of the analysis: `<part>.json`, and the predictions that some parts are computed from."""
         return self.path / "analysis"
 
     @property
@@ -130,7 +129,7 @@ class RunDir:
 
     @property
     def tokenizer(self) -> Path:
-        """What predict needs to turn text into tokens without asking a hub."""
+        """The tokenizer, so that predicting asks no hub."""
         return self.path / "tokenizer"
 
     @property
@@ -167,24 +166,56 @@ class RunDir:
 
     def write_json(self, file: Path, value: Any) -> None:
         """Write `value` as indented JSON, keys in the order given; NaN is refused, it is not JSON."""
-        self.write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(file, value)
 
-    def read_manifest(self) -> dict[str, Any]:
-        """Return the manifest; raises BadInput when it cannot be read."""
-        return self.read_json(self.manifest)
+    def read_manifest(self) -> Manifest:
+        """Return the manifest.
+
+        Raises:
+            BadInput: it cannot be read, or the run has another format than this version writes.
+        """
+        manifest = self.read_json(self.manifest)
+        if (version := manifest.get("format", 1)) != FORMAT:
+            raise BadInput(
+                Problem(
+                    str(self.path),
+                    f"a run of format {FORMAT}",
+                    f"format {version}, written by submillion {manifest.get('submillion', '(unknown version)')}",
+                    f"Train it again from {self.recipe}, or open it with the version that wrote it.",
+                )
+            )
+        return cast(Manifest, manifest)
+
+    def read_recipe(self) -> Recipe:
+        """Return the recipe that the run was trained with.
+
+        Raises:
+            BadInput: there is none, or a field of it is unknown or has a bad value.
+        """
+        if not self.recipe.is_file():
+            raise BadInput(
+                Problem(str(self.recipe), "the recipe of a run", "no such file", "Train the run again.")
+            )
+        return Recipe.load(self.recipe)
+
+    def read_metrics(self) -> Metrics:
+        """Return the metrics of every scored split; none before the run is scored."""
+        return cast(Metrics, self.read_json(self.metrics)) if self.metrics.is_file() else {}
 
     def update_manifest(self, **facts: Any) -> None:
         """Set top-level facts of the manifest, keeping the others."""
-        manifest = self.read_manifest() if self.manifest.is_file() else {}
+        manifest = dict(self.read_manifest()) if self.manifest.is_file() else {"format": FORMAT}
         self.write_json(self.manifest, manifest | facts)
 
     def read_json(self, file: Path) -> dict[str, Any]:
-        """Return a JSON file of the run; raises BadInput when it is missing or broken."""
+        """Return a JSON file of the run; raises BadInput if it is missing or broken."""
         try:
             value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BadInput(
-                Problem(str(file), "a readable JSON file of a run", str(error), "Was the run interrupted?")
+                Problem(
+                    str(file), "a readable JSON file of a run", str(error), "Finish the run with `resume`."
+                )
             ) from error
         return value
 
@@ -202,14 +233,14 @@ class RunDir:
             raise refused(self.history, error) from error
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the history's records in order; a run that never logged has none.
+        """Return the history's records in order; none if the run never logged.
 
-        A last line without its end was cut off by a crash and is no record.
+        A last line without a newline was cut off by a crash and is left out.
         """
         return [json.loads(line) for line in self._history_lines()]
 
     def truncate_history(self, records: int) -> None:
-        """Keep the first `records` lines: what a resumed run will log again must not stand twice."""
+        """Keep the first `records` lines: a resumed run logs the others again."""
         self.write_text(self.history, "".join(line + "\n" for line in self._history_lines()[:records]))
 
     def _history_lines(self) -> list[str]:
@@ -218,15 +249,15 @@ class RunDir:
         return self.history.read_text(encoding="utf-8").split("\n")[:-1]
 
     def analysis_file(self, part: str) -> Path:
-        """Where one part of the analysis lies."""
+        """Return the file of one part of the analysis."""
         return self.analysis / f"{part}.json"
 
-    def write_analysis(self, part: str, found: dict[str, Any]) -> None:
-        """Keep what one part of the analysis found."""
-        self.write_json(self.analysis_file(part), found)
+    def write_analysis(self, part: str, result: dict[str, Any]) -> None:
+        """Save the result of one part of the analysis."""
+        self.write_json(self.analysis_file(part), result)
 
     def read_analysis(self, part: str) -> dict[str, Any] | None:
-        """Return what one part of the analysis found, None where it has not been made."""
+        """Return the result of one part of the analysis, or None if it has not been made."""
         file = self.analysis_file(part)
         return self.read_json(file) if file.is_file() else None
 
@@ -234,43 +265,44 @@ class RunDir:
         """Return the sha256 of files by their path in the run, `/` between its parts, in order of the paths.
 
         Args:
-            places: files and folders of the run; a folder stands for all files below it but hidden ones,
-                one that is absent for none. No place at all stands for everything that `seal` records.
+            places: files and folders of the run; a folder means all files below it except hidden ones.
+                Without places: everything that `seal` records.
         """
-        found: dict[str, str] = {}
+        hashes: dict[str, str] = {}
         for place in places or self._sealed:
             below = place.rglob("*") if place.is_dir() else [place]
             for file in below:
                 name = file.relative_to(self.path).as_posix()
                 if file.is_file() and not any(part.startswith(".") for part in name.split("/")):
-                    found[name] = sha256_of(file)
-        return dict(sorted(found.items()))
+                    hashes[name] = sha256_of(file)
+        return dict(sorted(hashes.items()))
 
     def seal(self, *places: Path) -> None:
-        """Record in the manifest the sha256 of what was just written, for `submillion verify`.
+        """Record in the manifest the sha256 of the files just written, for `verify`.
 
-        `files` has those of recipe, history, predictions, adapter and tokenizer, `analysis_files` those below
-        `analysis`. Metrics, figures, card and page are in neither: they follow from those files. Hashes of
-        other places than the given ones stay as they are, so that what was damaged since is not sworn to anew.
+        `files` covers recipe, history, predictions, adapter and tokenizer; `analysis_files` covers `analysis`.
+        Metrics, figures, card and page are in neither: they are computed from those files. Hashes outside
+        `places` are kept, so later damage is not re-certified.
 
         Args:
             places: as in `hashes`.
         """
-        manifest, written = self.read_manifest(), places or self._sealed
+        manifest, written = dict(self.read_manifest()), places or self._sealed
         now = self.hashes(*written)
-        renewed = tuple(place.relative_to(self.path).as_posix() for place in written)
+        replaced = tuple(place.relative_to(self.path).as_posix() for place in written)
         for entry, of_analysis in (("files", False), ("analysis_files", True)):
-            kept = {
+            recorded: dict[str, str] = cast(dict[str, str], manifest.get(entry, {}))
+            unchanged = {
                 name: sha
-                for name, sha in manifest.get(entry, {}).items()
-                if not any(name == place or name.startswith(f"{place}/") for place in renewed)
+                for name, sha in recorded.items()
+                if not any(name == place or name.startswith(f"{place}/") for place in replaced)
             }
             new = {
                 name: sha
                 for name, sha in now.items()
                 if name.startswith(f"{self.analysis.name}/") == of_analysis
             }
-            manifest[entry] = dict(sorted((kept | new).items()))
+            manifest[entry] = dict(sorted((unchanged | new).items()))
         self.write_json(self.manifest, manifest)
 
     @property
@@ -288,63 +320,14 @@ class RunDir:
         first = [name for name in ("validation", "test") if name in names]
         return first + [name for name in names if name not in first]
 
-    def save_predictions(
-        self,
-        split: str,
-        ids: Sequence[str],
-        text_sha256: Sequence[str],
-        labels: Sequence[int] | None,
-        probabilities: np.ndarray,
-        label_names: Sequence[str],
-        rival: str | None = None,
-    ) -> None:
-        """Save one split's predictions: id, text_sha256, label, predicted, and p_<class> for every class.
+    def save_predictions(self, split: str, predictions: Predictions, rival: str | None = None) -> None:
+        """Save one split's predictions: the run's own, or those of a baseline."""
+        predictions.write(self.prediction_file(split, rival))
 
-        Args:
-            rival: name of another classifier, or of other texts, whose predictions the analysis keeps.
-            labels: class index per row [N], or None for unlabelled rows.
-            probabilities: float32 [N, C]; stored as they are, metrics are computed from the file.
+    def load_predictions(self, split: str, rival: str | None = None) -> Predictions:
+        """Return one split's predictions: the run's own, or those of a baseline.
+
+        Raises:
+            BadInput: none were saved.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        # The predicted class is the most probable one as stored, ties included.
-        probabilities = probabilities.astype("float32")
-        predicted = probabilities.argmax(axis=1)
-        columns: dict[str, Any] = {
-            "id": pa.array(list(ids), pa.string()),
-            "text_sha256": pa.array(list(text_sha256), pa.string()),
-            "label": pa.array([None] * len(ids) if labels is None else list(labels), pa.int32()),
-            "predicted": pa.array(predicted, pa.int32()),
-        }
-        for index, name in enumerate(label_names):
-            columns[f"p_{name}"] = pa.array(probabilities[:, index])
-        with atomic_file(self.prediction_file(split, rival)) as temporary:
-            pq.write_table(pa.table(columns), temporary)
-
-    def load_predictions(self, split: str, rival: str | None = None) -> dict[str, Any]:
-        """Return one split's predictions: the run's own, or those of a rival.
-
-        Returns:
-            `ids` and `text_sha256` (lists), `labels` (int array [N] or None), `predicted` (int array [N]),
-            `probabilities` (float32 [N, C]) and `label_names` (list of C names).
-        """
-        import numpy as np
-        import pyarrow.parquet as pq
-
-        file = self.prediction_file(split, rival)
-        if not file.is_file():
-            raise BadInput(
-                Problem(str(file), f"saved predictions of '{split}'", "no such file", "Was the run finished?")
-            )
-        table = pq.read_table(file)
-        names = [name for name in table.column_names if name.startswith("p_")]
-        labelled = table["label"].null_count == 0
-        return {
-            "ids": table["id"].to_pylist(),
-            "text_sha256": table["text_sha256"].to_pylist(),
-            "labels": table["label"].to_numpy() if labelled else None,
-            "predicted": table["predicted"].to_numpy(),
-            "probabilities": np.stack([table[name].to_numpy() for name in names], axis=1),
-            "label_names": [name.removeprefix("p_") for name in names],
-        }
+        return Predictions.read(self.prediction_file(split, rival))

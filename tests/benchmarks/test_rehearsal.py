@@ -36,7 +36,13 @@ def write(file: Path, moment: float, text: str = "{}") -> None:
 def finished(run: RunDir) -> None:
     """Make a run whose fit ended at second 120 and which was complete at second 137."""
     machine, splits = {"cores": 2}, {"train": {"rows": 45}, "test": {"rows": 7}}
-    manifest = {"status": "complete", "training": FIT, "machine": machine, "data": {"splits": splits}}
+    manifest = {
+        "format": 2,
+        "status": "complete",
+        "training": FIT,
+        "machine": machine,
+        "data": {"splits": splits},
+    }
     write(run.manifest, 137, json.dumps(manifest))
     evaluations = [{"kind": "eval", "seconds": 8.0}, {"kind": "train"}, {"kind": "eval", "seconds": 7.0}]
     write(run.history, 110, "".join(json.dumps(record) + "\n" for record in evaluations))
@@ -129,7 +135,7 @@ def test_it_goes_on_with_what_is_missing(tmp_path):
     for status in ("running", "interrupted"):
         write(work.run.manifest, 1, json.dumps({"status": status}))
         assert work._command() == ["resume", str(work.run.path)]
-    write(work.run.manifest, 1, json.dumps({"status": "complete"}))
+    write(work.run.manifest, 1, json.dumps({"format": 2, "status": "complete"}))
     command = work._command()
     assert command[:2] == ["report", str(work.run.path)] and "errors" in command and "audit" not in command
     write(work.run.report, 1)

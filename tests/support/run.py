@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from submillion.recipe import Recipe
+from submillion.run_format.manifest import FORMAT
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
@@ -38,12 +40,13 @@ def save_split(
     """Save predictions as a run does, with made-up ids and text hashes."""
     ids = [f"{split}-{row}" for row in range(len(probabilities))]
     hashes = [hashlib.sha256(name.encode()).hexdigest() for name in ids]
-    run.save_predictions(split, ids, hashes, labels, probabilities, names)
+    run.save_predictions(split, Predictions.of(ids, hashes, labels, probabilities, names))
 
 
 def made_manifest(names: Sequence[str], **facts: Any) -> dict[str, Any]:
     """Return a manifest with the keys that the pipeline writes."""
     return {
+        "format": FORMAT,
         "submillion": "0.1.0",
         "name": "made",
         "created": "2025-01-31T12:00:00+00:00",

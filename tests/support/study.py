@@ -38,7 +38,7 @@ def made_runs(
                 "samples_per_second": 50.0,
                 "peak_memory_mb": 900.0 + seed,
             }
-            run.write_json(run.manifest, {"status": "complete", "training": training})
+            run.write_json(run.manifest, {"format": 2, "status": "complete", "training": training})
             run.write_json(run.metrics, {"validation": {"accuracy": score, "macro_f1": score / 2}})
             runs[cell.name, seed] = run
     return runs

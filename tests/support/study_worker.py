@@ -42,7 +42,8 @@ with open(run / "history.jsonl", "w") as history:
 metrics = {"accuracy": best, "macro_f1": best / 2}
 (run / "metrics.json").write_text(json.dumps({"validation": metrics}))
 training = {"tokens_seen": 9, "wall_seconds": 1.0, "samples_per_second": 2.0, "peak_memory_mb": 3.0}
-(run / "manifest.json").write_text(json.dumps({"status": "complete", "training": training, "data": {"splits": []}}))
+manifest = {"format": 2, "status": "complete", "training": training, "data": {"splits": []}}
+(run / "manifest.json").write_text(json.dumps(manifest))
 """
 RATES = {"train.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 
