@@ -8,6 +8,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from submillion.errors import SubmillionError
+from submillion.run_format.interval import CONFIDENCE, Interval, interval
+from submillion.text_table import align
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +29,7 @@ def metrics_of(
         label_names: the C names.
 
     Returns:
-        `rows`, `correct`, `accuracy`, `accuracy_interval` ([low, high] of 95 %), `macro_f1`, `loss` (mean
+        `rows`, `correct`, `accuracy`, `accuracy_interval` (Wilson), `macro_f1`, `loss` (mean
         negative log-likelihood in nats), `per_class` ({name: precision, recall, f1, support}) and
         `confusion` (C lists of C counts; rows are true classes, columns predicted ones).
         What would divide by zero is 0: the precision of a class never predicted, the recall of a class
@@ -54,7 +56,7 @@ def metrics_of(
         "rows": len(truth),
         "correct": correct,
         "accuracy": correct / len(truth),
-        "accuracy_interval": list(wilson(correct, len(truth))),
+        "accuracy_interval": wilson_interval(correct, len(truth)),
         "macro_f1": math.fsum(f1[index] for index in occurring) / len(occurring),
         "loss": math.fsum(-np.log(likelihood)) / len(truth),
         "per_class": {
@@ -65,7 +67,7 @@ def metrics_of(
     }
 
 
-def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(successes: int, trials: int, confidence_level: float = CONFIDENCE) -> tuple[float, float]:
     """Return the score interval of a proportion.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
@@ -74,14 +76,14 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
     a width when every row is right.
 
     Args:
-        level: coverage, 0.95 for 95 %.
+        confidence_level: coverage, 0.95 for 95 %.
 
     Returns:
         (low, high) as shares; (0, 1), nothing known, when there were no trials.
     """
     if not trials:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + confidence_level / 2)
     share = successes / trials
     centre = share + z * z / (2 * trials)
     reach = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -91,24 +93,26 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
     return low, high
 
 
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Return a proportion with its 95 % Wilson interval; without trials both are undefined."""
+    return interval(successes / trials, *wilson(successes, trials)) if trials else interval(None)
+
+
 def render(metrics: dict[str, Any]) -> str:
     """Return one split's metrics (as in metrics.json) as lines for a terminal."""
     lines = [f"{metrics['split']}: {metrics['rows']:,} rows"]
     if "accuracy" in metrics:
-        low, high = metrics["accuracy_interval"]
+        accuracy = metrics["accuracy_interval"]
         lines += [
-            f"accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+            f"accuracy {metrics['accuracy']:.2%} (95 % interval {accuracy['low']:.2%} to {accuracy['high']:.2%}), "
             f"macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f}",
             "",
         ]
-        width = max(len("class"), *map(len, metrics["per_class"]))
-        lines.append(f"{'class':<{width}}  precision  recall      f1    rows")
-        lines += [
-            f"{name:<{width}}  {score['precision']:>9.4f}  {score['recall']:.4f}  {score['f1']:.4f}  "
-            f"{score['support']:>6,}"
+        rows = [
+            [name, *(f"{score[key]:.4f}" for key in ("precision", "recall", "f1")), f"{score['support']:,}"]
             for name, score in metrics["per_class"].items()
         ]
-        lines.append("")
+        lines += [*align([["class", "precision", "recall", "f1", "rows"], *rows]), ""]
     sure = metrics["confidence"]
     lines.append(
         f"confidence on {sure['split']}: mean {sure['mean']:.4f}, median {sure['median']:.4f}, "

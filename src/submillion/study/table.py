@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from submillion import report
+from submillion import report, text_table
 from submillion.atomic import atomic_file
 from submillion.report.inline_svg import inline
+from submillion.run_format.interval import interval
 from submillion.study.figures import draw
 from submillion.study.grid import BASE
 
@@ -28,13 +29,12 @@ def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         row["seeds"] = len(cell["seeds"])
         for measure in ("accuracy", "macro_f1"):
-            score = cell[measure] or {"mean": None, "deviation": None, "interval": None}
-            low, high = score["interval"] or (None, None)
+            score = cell[measure] or {"mean": None, "deviation": None, "mean_interval": interval(None)}
             row |= {
                 measure: score["mean"],
                 f"{measure}_deviation": score["deviation"],
-                f"{measure}_low": low,
-                f"{measure}_high": high,
+                f"{measure}_low": score["mean_interval"]["low"],
+                f"{measure}_high": score["mean_interval"]["high"],
             }
         row["trainable"] = cell["trainable"]
         row |= {f"trainable {part}": cell["parts"].get(part, 0) for part in parts}
@@ -118,14 +118,7 @@ def write(found: Mapping[str, Any], place: Path) -> None:
 def as_text(found: Mapping[str, Any]) -> str:
     """Return the short table for a terminal."""
     head, body = _short(found)
-    widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if not at else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *body]
-    )
+    return "\n".join(text_table.align([head, *body]))
 
 
 def as_markdown(found: Mapping[str, Any]) -> str:
@@ -136,9 +129,7 @@ def as_markdown(found: Mapping[str, Any]) -> str:
         "",
         f"{how(found)}; scores on validation, mean and deviation over seeds; intervals of 95 %.",
         "",
-        f"| {' | '.join(head)} |",
-        f"| --- |{' ---: |' * (len(head) - 1)}",
-        *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in body),
+        *text_table.markdown(head, body),
         "",
         *(f"- {sentence}" for sentence in sentences(found)),
         "",

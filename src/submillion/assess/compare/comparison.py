@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from submillion.assess.statistics.bootstrap import LEVEL
 from submillion.assess.statistics.paired_tests import unshown
+from submillion.run_format.interval import ALPHA, Interval
+from submillion.text_table import align
 
 MEASURES = ("accuracy", "macro_f1")
 
@@ -25,12 +26,14 @@ class Comparison:
         """Return tables of runs and pairs, and a plain sentence for each pair and for each two recipes."""
         found = self.found
         lines = [f"{found['split']}: {found['rows']:,} rows, the same for every run", ""]
-        lines += _table(
-            ["run", "seed", "accuracy (95 % interval)", "macro F1 (95 % interval)"],
+        lines += align(
             [
-                [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
-                for run in found["runs"]
-            ],
+                ["run", "seed", "accuracy (95 % interval)", "macro F1 (95 % interval)"],
+                *(
+                    [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
+                    for run in found["runs"]
+                ),
+            ]
         )
         if found["differs"]:
             lines += ["", "what differs:"]
@@ -38,21 +41,23 @@ class Comparison:
                 f"  {field}: {', '.join(map(str, values))}" for field, values in found["differs"].items()
             ]
         lines += ["", "differences in points; p corrected for their number (Holm)", ""]
-        lines += _table(
-            ["pair", "only first", "only second", "accuracy", "p", "macro F1", "p"],
+        lines += align(
             [
-                [
-                    f"{pair['a']} - {pair['b']}",
-                    f"{pair['only_a']:,}",
-                    f"{pair['only_b']:,}",
-                    *(
-                        cell
-                        for measure in MEASURES
-                        for cell in (_points(pair[measure]), f"{pair[measure]['p_holm']:.2g}")
-                    ),
-                ]
-                for pair in found["pairs"]
-            ],
+                ["pair", "only first", "only second", "accuracy", "p", "macro F1", "p"],
+                *(
+                    [
+                        f"{pair['a']} - {pair['b']}",
+                        f"{pair['only_a']:,}",
+                        f"{pair['only_b']:,}",
+                        *(
+                            cell
+                            for measure in MEASURES
+                            for cell in (_points(pair[measure]), f"{pair[measure]['p_holm']:.2g}")
+                        ),
+                    ]
+                    for pair in found["pairs"]
+                ),
+            ]
         )
         for group in found["groups"]:
             lines += ["", f"{group['name']}: {len(group['runs'])} seeds ({', '.join(group['runs'])})"]
@@ -63,7 +68,7 @@ class Comparison:
                     ("accuracy", "accuracy", "{:.2%}".format),
                     ("macro_f1", "macro F1", "{:.4f}".format),
                 )
-                for low, high in [group[measure]["interval"]]
+                for low, high in [_limits(group[measure]["mean_interval"])]
             ]
             if group["repeated"]:
                 lines.append(f"  not counted, their seed is there already: {', '.join(group['repeated'])}")
@@ -74,7 +79,7 @@ class Comparison:
 def sentence(pair: dict[str, Any], comparisons: int) -> str:
     """Say what the interval of a pair's accuracy difference allows to say, and no more."""
     of = pair["accuracy"]
-    low, high = of["interval"]
+    low, high = _limits(of["difference_interval"])
     limits = f"{100 * low:+.1f} to {100 * high:+.1f} points"
     who = f"{pair['a']} against {pair['b']}"
     if pair["shown"]:
@@ -94,10 +99,10 @@ def sentence(pair: dict[str, Any], comparisons: int) -> str:
 def sentence_over_seeds(entry: dict[str, Any]) -> str:
     """Say what the seeds of two recipes allow to say about the mean accuracies."""
     of = entry["accuracy"]
-    low, high = of["interval"]
+    low, high = _limits(of["difference_interval"])
     limits = f"{100 * low:+.1f} to {100 * high:+.1f} points"
     who = f"{entry['a']} against {entry['b']}, over seeds"
-    if of["p_holm"] < 1 - LEVEL:
+    if of["p_holm"] < ALPHA:
         better = "more" if of["difference"] > 0 else "less"
         return (
             f"{who}: {better} accurate, {100 * of['difference']:+.1f} points ({limits}; p {of['p_holm']:.2g})"
@@ -117,35 +122,20 @@ def _round(count: int) -> int:
     return int(float(f"{count:.2g}"))
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Return a table's lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in (head, *rows)
-    ]
+def _limits(found: Interval) -> tuple[Any, Any]:
+    return found["low"], found["high"]
 
 
-def _percent(found: dict[str, Any]) -> str:
-    low, high = found["interval"]
-    return f"{found['value']:.2%} ({low:.2%} to {high:.2%})"
+def _percent(found: Interval) -> str:
+    return f"{found['value']:.2%} ({found['low']:.2%} to {found['high']:.2%})"
 
 
-def _decimal(found: dict[str, Any]) -> str:
-    if found["interval"] is None:
-        return f"{found['value']:.4f}"
-    low, high = found["interval"]
-    return f"{found['value']:.4f} ({low:.4f} to {high:.4f})"
+def _decimal(found: Interval) -> str:
+    limits = "" if found["low"] is None else f" ({found['low']:.4f} to {found['high']:.4f})"
+    return f"{found['value']:.4f}{limits}"
 
 
 def _points(found: dict[str, Any]) -> str:
-    value = f"{100 * found['difference']:+.2f}"
-    if found["interval"] is None:
-        return value
-    low, high = found["interval"]
-    return f"{value} ({100 * low:+.2f} to {100 * high:+.2f})"
+    low, high = _limits(found["difference_interval"])
+    limits = "" if low is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
+    return f"{100 * found['difference']:+.2f}{limits}"
