@@ -54,8 +54,8 @@ def test_the_test_file_scores_as_the_test_split_did(run: RunDir) -> None:
     assert again["loss"] == pytest.approx(before["test"]["loss"], abs=1e-5)
     assert list(again["confidence"]["above"]) == ["0.5", "0.9"]
     old, new = run.load_predictions("test"), run.load_predictions("again")
-    assert new["text_sha256"] == old["text_sha256"]
-    assert np.abs(new["probabilities"] - old["probabilities"]).max() < 1e-5
+    assert new.text_sha256 == old.text_sha256
+    assert np.abs(new.probabilities - old.probabilities).max() < 1e-5
 
 
 def test_a_file_called_test_does_not_replace_the_test_split(run: RunDir) -> None:
@@ -114,4 +114,4 @@ def test_the_cards_example_runs_without_submillion_and_answers_as_the_run_did(ru
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=run.path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[-2] == saved["label_names"][saved["predicted"][7]]
+    assert done.stdout.split("\n")[-2] == saved.label_names[saved.predicted[7]]

@@ -12,6 +12,7 @@ from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput
 from submillion.report.card import write_card
 from submillion.report.figures import drawings
+from submillion.run_format.interval import interval
 from support.examined import examined
 from support.tiny import tiny_texts
 
@@ -55,7 +56,7 @@ def test_an_estimate_without_an_interval_is_told_without_one(tmp_path: Path) -> 
     registry.analyse(context, ["intervals"])
     found = run.read_analysis("intervals")
     assert found is not None
-    found["splits"]["test"]["macro_f1"] = {"value": 0.25, "interval": None}
+    found["splits"]["test"]["macro_f1"] = interval(0.25)
     run.write_analysis("intervals", found)
     assert "test 0.2500 (interval not measured)" in write_card(run).read_text(encoding="utf-8")
 

@@ -123,7 +123,9 @@ def test_the_figure_sets_apart_what_is_beyond_chance() -> None:
     assert {line.get_marker() for line in dots[1::2]} == {"s"}
     assert "control: to another word of the same group" in texts_of(figure)
     low, high = axes.get_xlim()
-    assert low < 0 and high >= max(100 * part["high"] for part in (biased[0]["overall"], *groups))
+    assert low < 0 and high >= max(
+        100 * part["flip_rate_interval"]["high"] for part in (biased[0]["overall"], *groups)
+    )
 
 
 def test_an_unbiased_run_has_small_rates_that_look_small() -> None:

@@ -13,6 +13,7 @@ from submillion.assess import assess_run
 from submillion.report.card import metadata, write_card
 from submillion.report.filters import NOT_MEASURED
 from submillion.rundir import RunDir
+from support.intervals import limits
 from support.run import NEWS, TOPICS, made_manifest, made_run
 
 
@@ -78,7 +79,7 @@ def test_the_licence_never_promises_more_than_encoder_and_data_allow(
 def test_results_stand_in_the_card_as_in_metrics_json(tmp_path: Path) -> None:
     run, card = carded(tmp_path / "run")
     for split, scores in run.read_json(run.metrics).items():
-        low, high = scores["accuracy_interval"]
+        low, high = limits(scores["accuracy_interval"])
         row = (
             f"| {split} | 80 | {100 * scores['accuracy']:.2f} % | {100 * low:.2f} % to {100 * high:.2f} % "
             f"| {scores['macro_f1']:.4f} | {scores['loss']:.4f} |"
@@ -199,7 +200,7 @@ def test_intended_use_is_told_from_the_scores(tmp_path: Path) -> None:
     run, card = carded(tmp_path / "run")
     told = card.split("## Intended use")[1].split("## Results")[0]
     scores = run.read_json(run.metrics)["test"]
-    low, high = scores["accuracy_interval"]
+    low, high = limits(scores["accuracy_interval"])
     assert f"{round(1000 * (1 - high))} to {round(1000 * (1 - low))} are answered wrong" in told
     found = {name: score["recall"] for name, score in scores["per_class"].items()}
     worst = min(found, key=lambda name: found[name])

@@ -9,12 +9,13 @@ import pytest
 
 from submillion.report.comparison import comparison, draw
 from submillion.report.theme import house_style
+from submillion.run_format.interval import interval
 
 
 def found(names: list[str], groups: int = 1) -> dict[str, Any]:
     """Return a comparison as `Comparison.to_json` gives it, of runs whose accuracy falls by a point each."""
     values = [0.95 - 0.01 * index for index in range(len(names))]
-    of = [{"value": value, "interval": [value - 0.01, value + 0.008]} for value in values]
+    of = [interval(value, value - 0.01, value + 0.008) for value in values]
     pairs = [
         {
             "a": names[i],
@@ -22,7 +23,9 @@ def found(names: list[str], groups: int = 1) -> dict[str, Any]:
             "shown": j - i > 1,
             "accuracy": {
                 "difference": values[i] - values[j],
-                "interval": [values[i] - values[j] - 0.012, values[i] - values[j] + 0.011],
+                "difference_interval": interval(
+                    values[i] - values[j], values[i] - values[j] - 0.012, values[i] - values[j] + 0.011
+                ),
             },
         }
         for i in range(len(names))
@@ -33,7 +36,8 @@ def found(names: list[str], groups: int = 1) -> dict[str, Any]:
         "rows": 7600,
         "runs": [{"name": name, "accuracy": accuracy} for name, accuracy in zip(names, of, strict=True)],
         "pairs": pairs,
-        "groups": [{"name": "recipe", "accuracy": {"mean": 0.94, "interval": [0.9, 0.98]}}] * groups,
+        "groups": [{"name": "recipe", "accuracy": {"mean": 0.94, "mean_interval": interval(0.94, 0.9, 0.98)}}]
+        * groups,
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from submillion.assess import assess_run
 from submillion.report.card import render_card
 from submillion.report.page import render_page
+from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE
 from support.data_quality import made_duplicates, made_noise
@@ -110,7 +111,7 @@ def test_parts_without_effect_interval_or_split_have_their_page(tmp_path: Path) 
     twins, labels = made_duplicates(list(NAMES)), made_noise(list(NAMES))
     twins |= {"effect": None, "conflicts": {"pairs": 0, "rows": 0, "examples": []}, "examples": []}
     labels |= {"split": None}
-    labels["train"] |= {"noise_rate": {"value": 0.0, "interval": None}, "pairs": [], "suspects": []}
+    labels["train"] |= {"noise_rate": interval(0.0), "pairs": [], "suspects": []}
     run.write_analysis("duplicates", twins)
     run.write_analysis("noise", labels)
     text, card = Read(render_page(run)).text("data"), render_card(run)

@@ -9,6 +9,7 @@ import pytest
 
 from submillion.report.mistakes import accuracy_by_slice, confused_pairs, deletion
 from submillion.report.theme import house_style
+from submillion.run_format.interval import interval
 
 PAIRS = [
     {"true": f"class {place}", "predicted": "other", "rows": 30 - place, "share": (30 - place) / 100}
@@ -31,7 +32,12 @@ def texts_of(figure: Any) -> list[str]:
 
 def part(name: str, accuracy: float | None, rows: int = 100, **facts: Any) -> dict[str, Any]:
     low, high = (0.0, 1.0) if accuracy is None else (accuracy - 0.05, min(accuracy + 0.05, 1.0))
-    return {"name": name, "rows": rows, "accuracy": accuracy, "low": low, "high": high} | facts
+    return {
+        "name": name,
+        "rows": rows,
+        "accuracy": accuracy,
+        "accuracy_interval": interval(accuracy, low, high),
+    } | facts
 
 
 def test_pairs_are_bars_with_rows_and_share() -> None:
@@ -92,8 +98,8 @@ def test_deletions_are_two_lines_with_their_texts() -> None:
         {
             "words": words,
             "texts": texts,
-            "top": {"mean": 0.1 * words, "low": low, "high": 0.3},
-            "random": {"mean": 0.01, "low": low, "high": 0.02},
+            "top": interval(0.1 * words, low, 0.3),
+            "random": interval(0.01, low, 0.02),
         }
         for words, texts, low in ((1, 9, 0.0), (2, 1, None))
     ]

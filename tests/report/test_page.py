@@ -19,6 +19,7 @@ from submillion.report.inline_svg import PALETTE, inline
 from submillion.report.page import SECTIONS, render_page, write_page
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE, made_analysis
+from support.intervals import limits
 from support.page_reader import Read
 from support.run import NEWS, made_manifest, made_predictions, made_run, save_split
 
@@ -119,7 +120,7 @@ def test_the_answer_comes_first_and_from_the_files(tmp_path: Path) -> None:
     text = read.text("answer")
     assert next(iter(read.words)) == ""
     assert list(read.words)[1] == "answer"
-    low, high = scores["accuracy_interval"]
+    low, high = limits(scores["accuracy_interval"])
     for words in (
         f"{100 * scores['accuracy']:.2f} % 95 % interval {100 * low:.2f} to {100 * high:.2f} %",
         f"{scores['correct']} of 80 rows right",
@@ -149,11 +150,11 @@ def test_every_number_of_the_analysis_is_the_file_s(full: RunDir, page: str) -> 
     found = {part: full.read_analysis(part) or {} for part in ("confidence", "intervals", "errors")}
     rated = found["confidence"]["splits"]["test"]
     sure = found["intervals"]["splits"]["test"]
-    low, high = sure["macro_f1"]["interval"]
+    low, high = limits(sure["macro_f1"])
     assert f"95 % interval {low:.4f} to {high:.4f}" in read.text("answer")
     for score in sure["per_class"].values():
         for key in ("precision", "recall", "f1"):
-            low, high = score[key]["interval"]
+            low, high = limits(score[key])
             assert f"{score[key]['value']:.4f} {low:.3f} to {high:.3f}" in read.text("classes")
     words = read.text("confidence")
     assert f"(ECE, {rated['ece']['bins']} bins of equal size) is {rated['ece']['value']:.4f}" in words

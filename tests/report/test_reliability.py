@@ -14,6 +14,7 @@ from submillion.assess.confidence.analysis import analyse
 from submillion.assess.run_context import RunContext
 from submillion.report.reliability import reliability, risk_coverage
 from submillion.report.theme import house_style
+from submillion.run_format.interval import interval
 from support.run import made_run
 
 
@@ -60,7 +61,7 @@ def test_the_curve_and_the_policys_point_are_the_analysis(found: dict[str, Any])
     figure = risk_coverage(found, "test", "Risk and coverage")
     curve, point = figure.axes[0].lines
     saved = found["splits"]["test"]["risk_coverage"]
-    assert curve.get_ydata()[-1] == pytest.approx(100 * saved["risk"][-1])
+    assert curve.get_ydata()[-1] == pytest.approx(100 * saved["risk"]["value"][-1])
     assert min(curve.get_xdata()) >= 2
     given = found["policy"]["test"]
     assert point.get_xdata() == [100 * given["coverage"]]
@@ -78,7 +79,12 @@ def test_without_a_point_there_is_none(found: dict[str, Any], policy: str | None
     elif policy == "out of reach":
         changed["policy"] |= {"threshold": None, "validation": None, "test": None}
     else:
-        changed["policy"]["test"] |= {"answered": 0, "coverage": 0.0, "accuracy": None, "interval": None}
+        changed["policy"]["test"] |= {
+            "answered": 0,
+            "coverage": 0.0,
+            "accuracy": None,
+            "accuracy_interval": interval(None),
+        }
     assert len(risk_coverage(changed, "test", "").axes[0].lines) == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from submillion.study.findings import judge, on_test, pareto
+from support.intervals import limits
 from support.study import made_grid, made_runs
 
 DROPOUT = {"lora.dropout": [0.0, 0.1]}
@@ -30,7 +31,7 @@ def test_an_effect_is_students_paired_test_over_the_seeds(tmp_path: Path) -> Non
     assert effect["difference"] == pytest.approx(0.02)
     assert effect["p"] == pytest.approx(expected.pvalue)
     interval = expected.confidence_interval(0.95)
-    assert effect["interval"] == pytest.approx([interval.low, interval.high])
+    assert limits(effect["difference_interval"]) == pytest.approx([interval.low, interval.high])
     assert (
         effect["sentence"]
         == "lora.dropout: 0.1 against 0.0: no difference shown (-0.48 to +4.48 points, 3 seeds)."
@@ -72,7 +73,7 @@ def test_what_cannot_be_judged_is_not_judged(
 ) -> None:
     effect = effect_of(tmp_path, base, other, seeds=seeds)
     assert effect["sentence"] == f"lora.dropout: 0.1 against 0.0: {told}"
-    assert effect["p"] is None and effect["interval"] is None and not effect["shown"]
+    assert effect["p"] is None and effect["difference_interval"]["low"] is None and not effect["shown"]
 
 
 def test_in_a_grid_a_seeds_differences_are_averaged_over_the_other_axes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from submillion.assess import registry
 from submillion.assess.run_context import RunContext
+from submillion.run_format.interval import ALPHA, interval
 from submillion.rundir import RunDir
 from support.audit import made_audit
 from support.baselines import made_baseline, made_part, made_rival
@@ -41,8 +42,7 @@ def made_slice(name: str, rows: int = 48, accuracy: float = 0.75) -> dict[str, A
     small = rows < 30
     tested = {
         "difference": -0.1,
-        "difference_low": -0.21,
-        "difference_high": 0.02,
+        "difference_interval": interval(-0.1, -0.21, 0.02),
         "p": 0.03,
         "p_holm": 0.06,
         "beyond_chance": False,
@@ -56,13 +56,12 @@ def made_slice(name: str, rows: int = 48, accuracy: float = 0.75) -> dict[str, A
         "rows": rows,
         "correct": round(rows * accuracy),
         "accuracy": accuracy,
-        "low": accuracy - 0.1,
-        "high": accuracy + 0.1,
+        "accuracy_interval": interval(accuracy, accuracy - 0.1, accuracy + 0.1),
         "mean_confidence": 0.8,
         "too_small": small,
         "rest_rows": 48,
         "rest_accuracy": 0.85,
-        **(dict.fromkeys(tested) if small else tested),
+        **(dict.fromkeys(tested) | {"difference_interval": interval(None)} if small else tested),
     }
 
 
@@ -74,8 +73,7 @@ def made_errors(names: list[str], text: str) -> dict[str, Any]:
         "rows": 3,
         "class_rows": 12,
         "share": 0.25,
-        "low": 0.09,
-        "high": 0.53,
+        "share_interval": interval(0.25, 0.09, 0.53),
         "share_of_mistakes": 0.6,
         "mean_confidence": 0.71,
     }
@@ -95,13 +93,13 @@ def made_errors(names: list[str], text: str) -> dict[str, Any]:
         "rows": 96,
         "mistakes": 5,
         "accuracy": 91 / 96,
-        "accuracy_interval": [0.883, 0.978],
-        "second_choice": {"rows": 4, "share": 0.8, "low": 0.376, "high": 0.964},
+        "accuracy_interval": interval(91 / 96, 0.883, 0.978),
+        "second_choice": {"rows": 4, "share": 0.8, "share_interval": interval(0.8, 0.376, 0.964)},
         "pairs_in_all": 2,
         "pairs": [pair, pair | {"true": names[1], "predicted": names[0], "rows": 2}],
         "confident_mistakes": [mistake | {"row": row} for row in range(7)],
         "smallest_rows": 30,
-        "level": 0.05,
+        "alpha": ALPHA,
         "slices": {
             "length": {
                 "title": "Length of the text",
@@ -146,7 +144,7 @@ def made_attribution(names: list[str], text: str) -> dict[str, Any]:
         "steps": 64,
         "deletions": [{"words": 1, "top": 0.3, "random": 0.02}],
     }
-    mean = {"mean": 0.31, "low": 0.12, "high": 0.5}
+    mean = interval(0.31, 0.12, 0.5)
     return {
         "split": "test",
         "rows": 96,
@@ -163,13 +161,18 @@ def made_attribution(names: list[str], text: str) -> dict[str, Any]:
         "completeness": {"texts": 6, "mean_share": 0.0024, "largest_share": 0.0031},
         "faithfulness": {
             "draws": 5,
-            "level": 0.95,
             "curve": [
-                {"words": 1, "texts": 6, "top": mean, "random": mean | {"mean": 0.02}, "difference": mean},
+                {
+                    "words": 1,
+                    "texts": 6,
+                    "top": mean,
+                    "random": interval(0.02, 0.12, 0.5),
+                    "difference": mean,
+                },
                 {
                     "words": 2,
                     "texts": 1,
-                    **{key: {"mean": 0.1, "low": None, "high": None} for key in _CURVES},
+                    **{key: interval(0.1) for key in _CURVES},
                 },
             ],
         },

@@ -10,7 +10,8 @@ from submillion.assess.audit import effects, out_of_domain, subgroups, summary
 from submillion.assess.audit.counterfactuals import altered_texts, build_axes
 from submillion.assess.audit.word_finder import Finder
 from submillion.assess.audit.wordlists import Entry, WordList
-from submillion.assess.statistics.slices import LEVEL, SMALLEST, Answers
+from submillion.assess.statistics.slices import SMALLEST, Answers
+from submillion.run_format.interval import ALPHA
 
 TEXTS = [f"{name} said word{row}" for row in range(60) for name in ("Ann", "Bob")]
 WOMEN, MEN = ("Ann", "Eve"), ("Bob", "Tom")
@@ -65,7 +66,7 @@ def made_audit(names: list[str], text: str = "", biased: bool = True) -> dict[st
         "accuracy": float(answered.right.mean()),
         "read": 500,
         "smallest": SMALLEST,
-        "level": LEVEL,
+        "alpha": ALPHA,
         "lists": [
             {
                 "kind": one.kind,

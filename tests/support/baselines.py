@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from submillion.assess.baselines import comparison
+from submillion.run_format.interval import interval
 
 
 def made_rival(title: str, difference: float = 0.003, p: float = 0.31, **facts: Any) -> dict[str, Any]:
@@ -13,9 +14,9 @@ def made_rival(title: str, difference: float = 0.003, p: float = 0.31, **facts: 
         "a": 0.943,
         "b": 0.943 - difference,
         "difference": difference,
-        "interval": [difference - 0.005, difference + 0.005],
+        "difference_interval": interval(difference, difference - 0.005, difference + 0.005),
         "p": p,
-        "bootstrap_interval": None,
+        "bootstrap_interval": interval(difference),
         "p_holm": p,
     }
     return {
@@ -34,16 +35,15 @@ def made_rival(title: str, difference: float = 0.003, p: float = 0.31, **facts: 
         },
         "fit_seconds": 12.4,
         "predict_seconds": 0.43,
-        "accuracy": {"value": 0.9412, "interval": [0.8, 0.98]},
-        "macro_f1": {"value": 0.9278, "interval": None},
+        "accuracy": interval(0.9412, 0.8, 0.98),
+        "macro_f1": interval(0.9278),
         "against_run": {
             "rows": 80,
-            "level": 0.95,
             "resamples": 10_000,
             "only_a": 17,
             "only_b": 13,
             "accuracy": of,
-            "macro_f1": of | {"difference": 0.0123, "interval": None, "p_holm": 1.0},
+            "macro_f1": of | {"difference": 0.0123, "difference_interval": interval(0.0123), "p_holm": 1.0},
             "shown": p < 0.05,
         },
     } | facts
@@ -55,12 +55,11 @@ def made_part(found: dict[str, dict[str, Any]], judged: str, **facts: Any) -> di
     return {
         "split": "test",
         "rows": 80,
-        "level": 0.95,
         "resamples": 10_000,
         "flatters": False,
         "run": {
-            "accuracy": {"value": 0.943, "interval": [0.88, 0.98]},
-            "macro_f1": {"value": 0.9381, "interval": [0.9, 0.96]},
+            "accuracy": interval(0.943, 0.88, 0.98),
+            "macro_f1": interval(0.9381, 0.9, 0.96),
         },
         "rivals": found,
         "absent": None,

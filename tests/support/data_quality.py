@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from submillion.run_format.interval import interval
 from support.analysis import HOSTILE, made_slice
 
 
@@ -41,10 +42,10 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
             "rows": 96,
             "correct": 91,
             "accuracy": 91 / 96,
-            "interval": [0.883, 0.978],
+            "accuracy_interval": interval(91 / 96, 0.883, 0.978),
             "with_twin": made_slice("with a near twin in train", 40, 0.95),
             "without_twin": made_slice("without", 56, 0.875),
-            "difference": {"value": 0.0321, "interval": [0.0112, 0.0633]},
+            "difference": interval(0.0321, 0.0112, 0.0633),
             "contradicted": {"rows": 3, "correct": 1},
             "sentence": "Without the 40 test rows that have a near twin in train, the accuracy is lower.",
         },
@@ -64,7 +65,7 @@ def made_noise(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
         "cut": True,
     }
     found = {
-        "noise_rate": {"value": 0.0421, "interval": [0.0312, 0.0555]},
+        "noise_rate": interval(0.0421, 0.0312, 0.0555),
         "candidates": 9,
         "share": 0.0321,
         "classes": [
@@ -72,9 +73,9 @@ def made_noise(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
                 "class": names[0],
                 "rows": 140,
                 "candidates": 9,
-                "noise_rate": {"value": 0.0643, "interval": [0.03, 0.1]},
+                "noise_rate": interval(0.0643, 0.03, 0.1),
             },
-            {"class": names[1], "rows": 140, "candidates": 0, "noise_rate": {"value": 0.0, "interval": None}},
+            {"class": names[1], "rows": 140, "candidates": 0, "noise_rate": interval(0.0)},
         ],
         "pairs_in_all": 3,
         "pairs": [{"given": names[0], "suggested": names[1], "rows": 9}],
@@ -84,13 +85,12 @@ def made_noise(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
         "meaning": "The noise rate is what it is.",
         "model": "A model of words.",
         "cannot_see": "Whether a label is wrong.",
-        "level": 0.95,
         "resamples": 200,
         "train": {
             "rows": 280,
             "folds": 5,
             "left_out": [{"class": names[-1], "rows": 3}],
-            "model_accuracy": {"value": 0.8931, "interval": [0.8531, 0.9234]},
+            "model_accuracy": interval(0.8931, 0.8531, 0.9234),
             **found,
         },
         "split": {
@@ -98,7 +98,7 @@ def made_noise(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
             "rows": 96,
             "mistakes": 5,
             **found,
-            "noise_rate": {"value": 0.0, "interval": None},
+            "noise_rate": interval(0.0),
             "candidates": 2,
         },
     }

@@ -10,6 +10,7 @@ from submillion import notices
 from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
 from submillion.errors import BadInput, Problem
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
 OWN_SPLITS = ("train", "validation", "test")  # names that the training gives to splits
@@ -44,7 +45,7 @@ def evaluate(
     from submillion.data.corpus import read_labelled
     from submillion.data.tokens import tokenize
     from submillion.model.infer import predict_probabilities
-    from submillion.model.trained import open_run_classifier, run_recipe, text_columns
+    from submillion.model.trained import open_run_classifier, text_columns
 
     asked = check_thresholds(thresholds)
     run = RunDir.open(run_path)
@@ -55,7 +56,7 @@ def evaluate(
     # The file is read before the model is: a wrong column should not cost the wait for the weights.
     split = read_labelled(data_file, labels, split_name, text=text or text_columns(run), label=label)
     opened = open_run_classifier(run)
-    recipe = run_recipe(run)
+    recipe = run.read_recipe()
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
     probabilities = predict_probabilities(
         opened.classifier,
@@ -66,7 +67,9 @@ def evaluate(
         execution=opened.execution,
     )
     hashes = [split.text_sha256(row) for row in range(len(split))]
-    run.save_predictions(split_name, split.ids, hashes, split.labels, probabilities, opened.labels)
+    run.save_predictions(
+        split_name, Predictions.of(split.ids, hashes, split.labels, probabilities, opened.labels)
+    )
     metrics = score_split(run, split_name, asked)
     known = run.read_json(run.metrics) if run.metrics.is_file() else {}
     run.write_json(run.metrics, known | {split_name: metrics})

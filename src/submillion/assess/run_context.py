@@ -59,9 +59,7 @@ class RunContext:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe that the run was trained with."""
-        from submillion.model.trained import run_recipe
-
-        return run_recipe(self.run)
+        return self.run.read_recipe()
 
     @property
     def labels(self) -> list[str]:
@@ -128,7 +126,7 @@ class RunContext:
                         "a split whose texts the run does not know",
                     )
                 )
-            texts, hashes = found[split].texts, self.predictions(split)["text_sha256"]
+            texts, hashes = found[split].texts, self.predictions(split).text_sha256
             if [hashlib.sha256(text.encode()).hexdigest() for text in texts] != hashes:
                 raise BadInput(
                     Problem(

@@ -41,18 +41,18 @@ def score_split(run: RunDir, split: str, thresholds: Iterable[float] = ()) -> di
         SubmillionError: the predictions file contradicts itself.
     """
     saved = run.load_predictions(split)
-    probabilities = saved["probabilities"]
+    probabilities = saved.probabilities
     where = run.prediction_file(split)
-    differing = int((probabilities.argmax(axis=1) != saved["predicted"]).sum()) if len(probabilities) else 0
+    differing = int((probabilities.argmax(axis=1) != saved.predicted).sum()) if len(probabilities) else 0
     if differing:
         raise SubmillionError(
             f"{where}: expected each predicted class to be the most probable one, found {differing} rows "
             "where it is not. The file was changed after the run."
         )
     scored: dict[str, Any] = {"rows": len(probabilities)}
-    if saved["labels"] is not None:
+    if saved.labels is not None:
         try:
-            scored = metrics_of(saved["labels"], probabilities, saved["label_names"])
+            scored = metrics_of(saved.labels, probabilities, saved.label_names)
         except SubmillionError as error:
             raise SubmillionError(f"{where}: {error}") from error
     return {"split": split} | scored | {"confidence": confidence_of(split, probabilities, thresholds)}

@@ -36,7 +36,15 @@ def swaps(axes_found: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     for tick, (_, found) in zip(axes.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if found is not None else "bold")
-    highest = max((max(found["high"], found["control_high"]) for _, found in lines if found), default=0.0)
+    highest = max(
+        (
+            found[rate]["high"]
+            for _, found in lines
+            if found
+            for rate in ("flip_rate_interval", "control_rate_interval")
+        ),
+        default=0.0,
+    )
     axes.set_xlim(-1, 100 * min(max(1.05 * highest, LEAST_END), 1.01))
     axes.set_xlabel("answers that change (%), 95 % intervals (texts in brackets)")
     grid(axes, "x")
@@ -60,15 +68,15 @@ def _rates(axes: Axes, place: int, found: Mapping[str, Any], drawn: dict[str, An
     """Draw the two rates of one comparison and keep their handles under what their looks mean."""
     beyond = found["beyond_chance"]
     meaning = "to another group, differs from the control beyond chance" if beyond else "to another group"
-    for prefix, offset, colour, marker, meant in (
-        ("", -APART, VERMILION if beyond else BLUE, "D" if beyond else "o", meaning),
-        ("control_", APART, MUTED, "s", "control: to another word of the same group"),
+    for name, offset, colour, marker, meant in (
+        ("flip_rate_interval", -APART, VERMILION if beyond else BLUE, "D" if beyond else "o", meaning),
+        ("control_rate_interval", APART, MUTED, "s", "control: to another word of the same group"),
     ):
-        rate = found["flip_rate" if not prefix else "control_rate"]
-        ends = [100 * found[f"{prefix}low"], 100 * found[f"{prefix}high"]]
+        rate = found[name]
+        ends = [100 * rate["low"], 100 * rate["high"]]
         axes.plot(ends, [place + offset] * 2, color=colour, linewidth=1.6, zorder=2)
         (dot,) = axes.plot(
-            [100 * rate],
+            [100 * rate["value"]],
             [place + offset],
             color=colour,
             marker=marker,

@@ -62,8 +62,7 @@ def comparison(found: Mapping[str, Any], title: str) -> Figure:
     draw_intervals(
         above,
         titles,
-        [run["accuracy"]["value"] for run in runs] + [group["accuracy"]["mean"] for group in groups],
-        [run["accuracy"]["interval"] for run in runs] + [group["accuracy"]["interval"] for group in groups],
+        [run["accuracy"] for run in runs] + [group["accuracy"]["mean_interval"] for group in groups],
         [BLUE] * len(runs) + [INK] * len(groups),
     )
     above.set_xlim(right=min(above.get_xlim()[1], 100))
@@ -71,8 +70,7 @@ def comparison(found: Mapping[str, Any], title: str) -> Figure:
     draw_intervals(
         below,
         names,
-        [pair["accuracy"]["difference"] for pair in pairs],
-        [pair["accuracy"]["interval"] for pair in pairs],
+        [pair["accuracy"]["difference_interval"] for pair in pairs],
         [VERMILION if pair["shown"] else MUTED for pair in pairs],
     )
     below.axvline(0, color=INK, linewidth=0.8, zorder=1)

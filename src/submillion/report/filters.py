@@ -70,10 +70,9 @@ def estimate(found: Mapping[str, Any]) -> str:
     """Write a value of the analysis with its interval; too few rows give none."""
     if found["value"] is None:
         return NOT_MEASURED
-    if found["interval"] is None:
+    if found["low"] is None:
         return f"{found['value']:.4f} (interval {NOT_MEASURED})"
-    low, high = found["interval"]
-    return f"{found['value']:.4f} ({low:.4f} to {high:.4f})"
+    return f"{found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
 
 
 def signed(value: float, decimals: int) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from submillion.report.theme import grid
+from submillion.run_format.interval import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,15 +19,22 @@ LEAST_SPAN = 2.0  # never zoom into less than two points
 def draw_intervals(
     axes: Axes,
     names: Sequence[str],
-    values: Sequence[float],
-    intervals: Sequence[Sequence[float] | None],
+    intervals: Sequence[Interval],
     colours: Sequence[str],
 ) -> None:
     """Draw one line per name, the first on top: a value and its interval, where it has one, in %."""
-    for place, (value, interval, colour) in enumerate(zip(values, intervals, colours, strict=True)):
-        if interval:
-            axes.plot([100 * end for end in interval], [place, place], color=colour, linewidth=1.4)
-        axes.plot([100 * value], [place], color=colour, marker="o", markersize=5, clip_on=False)
+    for place, (interval, colour) in enumerate(zip(intervals, colours, strict=True)):
+        value, low, high = interval["value"], interval["low"], interval["high"]
+        if low is not None and high is not None:
+            axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.4)
+        axes.plot(
+            [100 * value if value is not None else math.nan],
+            [place],
+            color=colour,
+            marker="o",
+            markersize=5,
+            clip_on=False,
+        )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

@@ -80,7 +80,7 @@ def accuracy_by_slice(
     """Draw a share for each group of rows as a dot with its interval, and that of all rows as a line.
 
     Args:
-        slices: each with `name`, `rows`, `accuracy`, `low` and `high` (shares); where present, `group` puts a
+        slices: each with `name`, `rows`, `accuracy` and `accuracy_interval` (shares); where present, `group` puts a
             heading before the first slice of each group, `too_small` makes the dot hollow, and `beyond_chance`
             colours it. A slice without rows (`accuracy` None) has its name and no dot.
         overall: the share over all rows.
@@ -116,8 +116,8 @@ def deletion(curve: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw how far the answer's probability falls when words are deleted: those that weigh most, and any.
 
     Args:
-        curve: by number of words deleted (`words`): `texts`, and `top` and `random`, each with `mean`, `low`
-            and `high` of the fall (low and high None where one text alone gives no interval).
+        curve: by number of words deleted (`words`): `texts`, and `top` and `random`, the intervals of the mean
+            fall (limits None where one text alone gives no interval).
     """
     figure = new_figure(6.4, 3.6, title)
     axes = figure.subplots()
@@ -128,7 +128,7 @@ def deletion(curve: Sequence[Mapping[str, Any]], title: str) -> Figure:
         ("top", "the words that weigh most", VERMILION, "o"),
         ("random", "words drawn at random", BLUE, "s"),
     ):
-        means = [100 * step[key]["mean"] for step in curve]
+        means = [100 * step[key]["value"] for step in curve]
         offset = -0.05 if key == "top" else 0.05
         axes.plot(
             [place + offset for place in places], means, color=colour, marker=mark, label=label, zorder=3
@@ -159,7 +159,8 @@ def _whisker(axes: Axes, place: int, part: Mapping[str, Any], drawn: dict[str, A
         colour, meaning = VERMILION, "differs from the other rows beyond chance"
     else:
         colour, meaning = BLUE, "no difference beyond chance" if beyond is not None else "share of the rows"
-    axes.plot([100 * part["low"], 100 * part["high"]], [place, place], color=colour, linewidth=1.6, zorder=2)
+    limits = [100 * part["accuracy_interval"][end] for end in ("low", "high")]
+    axes.plot(limits, [place, place], color=colour, linewidth=1.6, zorder=2)
     (dot,) = axes.plot(
         [100 * part["accuracy"]],
         [place],
@@ -196,11 +197,11 @@ def _rows_axis(axes: Axes, labels: Sequence[str]) -> None:
 def _share_axis(axes: Axes, slices: Sequence[Mapping[str, Any]], overall: float) -> None:
     """Let the axis begin where the dots do: a wide whisker of a small slice may run out of the picture."""
     dots = [overall] + [
-        part["accuracy"] if part.get("too_small") else part["low"]
+        part["accuracy"] if part.get("too_small") else part["accuracy_interval"]["low"]
         for part in slices
         if part["accuracy"] is not None
     ]
-    tops = [overall] + [part["high"] for part in slices if part["accuracy"] is not None]
+    tops = [overall] + [part["accuracy_interval"]["high"] for part in slices if part["accuracy"] is not None]
     low, high = min(dots), max(tops)
     margin = 0.06 * max(high - low, LEAST_SPAN)
     low = min(low - margin, high - LEAST_SPAN)

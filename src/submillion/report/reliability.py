@@ -39,7 +39,7 @@ def reliability(found: Mapping[str, Any], split: str, title: str) -> Figure:
         aside = (place - (len(sets) - 1) / 2) * 25 / len(bins)  # so that neither hides the other
         _with_intervals(gaps, [middle + aside for middle in _middles(bins)], bins, claimed, style)
     least = min(entry["confidence"] for _, bins, _, _ in sets for entry in bins)
-    low = 100 * min([least] + [entry["interval"][0] for _, bins, _, _ in sets for entry in bins])
+    low = 100 * min([least] + [entry["accuracy_interval"]["low"] for _, bins, _, _ in sets for entry in bins])
     diagram.set_xlim(max(100 * least - 4, 0), 101.5)
     diagram.set_ylim(max(low - 4, 0), 101.5)
     diagram.set_xlabel("mean confidence of the bin (%)")
@@ -66,9 +66,9 @@ def risk_coverage(found: Mapping[str, Any], split: str, title: str) -> Figure:
     scores, policy = found["splits"][split], found["policy"]
     curve = scores["risk_coverage"]
     begin = sum(coverage < FAINT_COVERAGE for coverage in curve["coverage"][:-1])
-    shares, risk, low, high = (
-        [100 * value for value in curve[name][begin:]]
-        for name in ("coverage", "risk", "risk_low", "risk_high")
+    shares = [100 * value for value in curve["coverage"][begin:]]
+    risk, low, high = (
+        [100 * value for value in curve["risk"][name][begin:]] for name in ("value", "low", "high")
     )
     figure = new_figure(6.4, 3.8, title)
     axes = figure.subplots()
@@ -96,8 +96,8 @@ def _with_intervals(
     """Draw each bin's accuracy less `origin`, in %, with its interval."""
     values = [100 * entry["accuracy"] for entry in bins]
     reach = [
-        [value - 100 * entry["interval"][0] for value, entry in zip(values, bins, strict=True)],
-        [100 * entry["interval"][1] - value for value, entry in zip(values, bins, strict=True)],
+        [value - 100 * entry["accuracy_interval"]["low"] for value, entry in zip(values, bins, strict=True)],
+        [100 * entry["accuracy_interval"]["high"] - value for value, entry in zip(values, bins, strict=True)],
     ]
     heights = [value - start for value, start in zip(values, origin, strict=True)]
     axes.errorbar(
@@ -128,7 +128,7 @@ def _mark_policy(axes: Axes, given: Mapping[str, Any], target: float) -> None:
         markeredgewidth=2,
         clip_on=False,
     )
-    low, high = given["interval"]
+    low, high = given["accuracy_interval"]["low"], given["accuracy_interval"]["high"]
     right = coverage > 55  # the curve climbs to the right: above it there is room on the left
     height = min(max(risk / axes.get_ylim()[1] + 0.22, 0.45), 0.85)
     axes.annotate(

@@ -75,8 +75,7 @@ def effects_figure(effects: Sequence[Mapping[str, Any]], title: str) -> Figure:
     draw_intervals(
         axes,
         names,
-        [effect["difference"] for effect in effects],
-        [effect["interval"] for effect in effects],
+        [effect["difference_interval"] for effect in effects],
         [VERMILION if effect["shown"] else MUTED for effect in effects],
     )
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from submillion.assess.statistics.bootstrap import LEVEL
 from submillion.assess.statistics.paired_tests import holm, unshown
 from submillion.assess.statistics.seeds import seeds_needed, spread
+from submillion.run_format.interval import ALPHA, interval
 from submillion.rundir import RunDir
 from submillion.study.grid import BASE, Cell, Grid
 
@@ -29,12 +29,12 @@ def judge(grid: Grid, runs: Mapping[tuple[str, int], RunDir]) -> dict[str, Any]:
         runs: its complete runs by cell's name and seed.
 
     Returns:
-        `objective`, `level` (0.95), `split` ("validation"), `seeds`;
+        `objective`, `split` ("validation"), `seeds`;
         `cells`: in the grid's order {`name`, `levels`, `settings`, `trainable`, `parts`, `seeds` (those that are
         there), `accuracy` and `macro_f1` (see `seeds.spread`; None without runs), `tokens_seen`, `wall_seconds`,
         `samples_per_second` (means), `peak_memory_mb` (the largest)};
-        `effects`: {`axis`, `level`, `base_level`, `difference`, `interval`, `p`, `p_holm`, `seeds`, `shown`,
-        `seeds_needed`, `sentence`}; interval and p are None for one seed, and where all seeds differ alike;
+        `effects`: {`axis`, `level`, `base_level`, `difference`, `difference_interval`, `p`, `p_holm`, `seeds`, `shown`,
+        `seeds_needed`, `sentence`}; its limits and p are None for one seed, and where all seeds differ alike;
         `pairs`: the same of every two cells, {`a`, `b`, ...}, a minus b; of a search base and chosen cell alone;
         `pareto`: {cost: names of the cells that no other one beats at that cost or less}, of those with all seeds; of a
             search of those with any;
@@ -69,7 +69,6 @@ def judge(grid: Grid, runs: Mapping[tuple[str, int], RunDir]) -> dict[str, Any]:
         "study": grid.study.name,
         "objective": objective,
         "split": "validation",
-        "level": LEVEL,
         "design": grid.study.design,
         "hold": grid.study.hold,
         "seeds": list(grid.study.seeds),
@@ -155,13 +154,19 @@ def _differing(
         if of_seed and len(of_seed) == len(pairs):
             by_seed.append(math.fsum(of_seed) / len(of_seed))
     if not by_seed:
-        return {"difference": None, "interval": None, "p": None, "seeds": 0, "seeds_needed": None}
+        return {
+            "difference": None,
+            "difference_interval": interval(None),
+            "p": None,
+            "seeds": 0,
+            "seeds_needed": None,
+        }
     found = spread(by_seed)
     deviation = found["deviation"]
     judged = bool(deviation) and len(by_seed) > 1
     return {
         "difference": found["mean"],
-        "interval": found["interval"] if judged else None,
+        "difference_interval": found["mean_interval"] if judged else interval(found["mean"]),
         "p": _p_value(found["mean"], deviation, len(by_seed)) if judged else None,
         "seeds": len(by_seed),
         # A deviation of differences is that of two independent seeds by the root of 2.
@@ -184,7 +189,7 @@ def _correct(found: list[dict[str, Any]], title: Callable[[Mapping[str, Any]], s
     for entry, p in zip(tested, corrected, strict=True):
         entry["p_holm"] = p
     for entry in found:
-        entry["shown"] = entry["p_holm"] is not None and entry["p_holm"] < 1 - LEVEL
+        entry["shown"] = entry["p_holm"] is not None and entry["p_holm"] < ALPHA
         entry["sentence"] = f"{title(entry)}: {_worded(entry, len(tested))}"
 
 
@@ -195,10 +200,10 @@ def _worded(entry: Mapping[str, Any], comparisons: int) -> str:
     difference = 100 * entry["difference"]
     if entry["seeds"] == 1:
         return f"{difference:+.2f} points with one seed, which tells nothing of other seeds."
-    if entry["interval"] is None:
+    if entry["difference_interval"]["low"] is None:
         same = "the same" if not difference else f"{difference:+.2f} points"
         return f"{same} in each of {entry['seeds']} seeds."
-    low, high = (100 * end for end in entry["interval"])
+    low, high = (100 * entry["difference_interval"][end] for end in ("low", "high"))
     span = f"{low:+.2f} to {high:+.2f} points, {entry['seeds']} seeds"
     if entry["shown"]:
         return f"{'better' if difference > 0 else 'worse'} by {abs(difference):.2f} points ({span})."

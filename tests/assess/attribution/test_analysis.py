@@ -27,6 +27,8 @@ from submillion.assess.attribution.analysis import (
 )
 from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput
+from submillion.run_format.interval import interval
+from submillion.run_format.predictions import Predictions
 from support.examined import again, examined, spread
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES
@@ -61,7 +63,7 @@ def test_the_surest_mistakes_the_least_sure_and_one_of_each_class(context: RunCo
     of = {kind: [row for row in chosen if chosen[row] == kind] for kind in (MISTAKE, UNSURE, SURE)}
     assert of[MISTAKE] == list(range(39, 15, -3))
     assert of[UNSURE] == [row for row in range(ROWS) if row % 3][:EACH]
-    labels = context.predictions("test")["labels"]
+    labels = context.predictions("test").labels
     assert sorted(labels[of[SURE]]) == [0, 1, 2, 3]
     for row in of[SURE]:
         assert row == max(other for other in range(ROWS) if other % 3 and labels[other] == labels[row])
@@ -74,9 +76,9 @@ def test_what_is_written_of_a_text(context: RunContext, found: dict[str, Any]) -
     for entry in found["texts"]:
         row = entry["row"]
         assert entry["id"] == f"test-{row}"
-        assert entry["true"] == NAMES[saved["labels"][row]]
-        assert entry["predicted"] == NAMES[saved["predicted"][row]]
-        assert entry["probability"] == float(saved["probabilities"][row].max())
+        assert entry["true"] == NAMES[saved.labels[row]]
+        assert entry["predicted"] == NAMES[saved.predicted[row]]
+        assert entry["probability"] == float(saved.probabilities[row].max())
         read = "".join(word for word, _ in entry["words"])
         assert texts[row].startswith(read)
         assert entry["cut"] == (read != texts[row]) == (len(texts[row].split()) > 14)
@@ -109,10 +111,10 @@ def test_deleting_the_heaviest_word_does_what_it_says(context: RunContext, found
 
 def test_the_weights_tell_more_than_chance_does(found: dict[str, Any]) -> None:
     curve = found["faithfulness"]["curve"]
-    assert curve[1]["difference"]["mean"] > 0
+    assert curve[1]["difference"]["value"] > 0
     for step in curve:
-        difference = step["top"]["mean"] - step["random"]["mean"]
-        assert step["difference"]["mean"] == pytest.approx(difference)
+        difference = step["top"]["value"] - step["random"]["value"]
+        assert step["difference"]["value"] == pytest.approx(difference)
 
 
 def test_checking_again_needs_no_classifier(
@@ -182,7 +184,7 @@ def test_texts_that_cannot_be_explained_are_passed_over(
     found = analyse(none)
     assert (found["texts"], found["completeness"], found["faithfulness"]["curve"]) == ([], None, [])
     assert recheck(none, found) == found
-    none.run.save_predictions("test", ["a"], ["b"], None, spread([0], [0.9]), NAMES)
+    none.run.save_predictions("test", Predictions.of(["a"], ["b"], None, spread([0], [0.9]), NAMES))
     with pytest.raises(BadInput, match="expected labels, to tell mistakes by"):
         choose(RunContext(none.run, corpus=none.corpus))
 
@@ -190,8 +192,8 @@ def test_texts_that_cannot_be_explained_are_passed_over(
 def test_means_have_students_interval() -> None:
     values = [0.1, 0.4, -0.2, 0.3]
     low, high = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert mean_interval(values) == pytest.approx({"mean": 0.15, "low": low, "high": high})
-    assert mean_interval([0.3]) == {"mean": 0.3, "low": None, "high": None}
+    assert mean_interval(values) == pytest.approx(interval(0.15, low, high))
+    assert mean_interval([0.3]) == interval(0.3)
 
 
 def test_faithfulness_by_hand() -> None:
@@ -200,8 +202,8 @@ def test_faithfulness_by_hand() -> None:
 
     curve = faithfulness([[step(1, 0.5, 0.1), step(2, 0.6, 0.2)], [step(1, 0.3, 0.1)], []])["curve"]
     assert [(part["words"], part["texts"]) for part in curve] == [(1, 2), (2, 1)]
-    assert curve[0]["top"]["mean"] == pytest.approx(0.4)
-    assert curve[0]["difference"]["mean"] == pytest.approx(0.3)
+    assert curve[0]["top"]["value"] == pytest.approx(0.4)
+    assert curve[0]["difference"]["value"] == pytest.approx(0.3)
     reach = 12.7062 * np.std([0.4, 0.2], ddof=1) / math.sqrt(2)
     assert curve[0]["difference"]["low"] == pytest.approx(0.3 - reach, abs=1e-4)
-    assert curve[1]["top"] == {"mean": 0.6, "low": None, "high": None}
+    assert curve[1]["top"] == interval(0.6)

@@ -16,6 +16,7 @@ from submillion.assess.audit import analysis
 from submillion.assess.audit.wordlists import OWN
 from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from support.examined import again, examined, spread
 from support.tiny_run import NAMES
@@ -44,7 +45,7 @@ def every_woman(context: RunContext) -> frozenset[str]:
 
 def planted(context: RunContext, answer: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> RunContext:
     """Let a rule answer in the place of the run's classifier, to its test rows and to all others."""
-    texts, labels = context.texts("test"), context.predictions("test")["labels"].tolist()
+    texts, labels = context.texts("test"), context.predictions("test").labels.tolist()
     made = again(context.run, (texts, labels), of_rule(answer, texts))
     monkeypatch.setattr(RunContext, "probabilities", lambda self, texts: of_rule(answer, texts))
     return made
@@ -93,7 +94,7 @@ def test_a_classifier_that_answers_by_gender_is_found_out(
     assert gender["carrying"] == {"women": 60, "men": 60}
     for part in (gender["overall"], *gender["groups"]):
         assert (part["flip_rate"], part["control_rate"], part["beyond_chance"]) == (1.0, 0.0, True)
-    moved = {one["class"]: one["mean"] for one in gender["groups"][0]["class_shifts"]}
+    moved = {one["class"]: one["shift_difference"]["value"] for one in gender["groups"][0]["class_shifts"]}
     assert gender["groups"][0]["group"] == "women" and moved[NAMES[1]] > 0.5 > -0.5 > moved[NAMES[0]]
     assert region["overall"]["flips"] == region["overall"]["control_flips"] == 0
     assert not any(part["beyond_chance"] for part in region["groups"] if not part["too_small"])
@@ -169,18 +170,22 @@ def test_saved_answers_give_the_audit_again_and_changed_ones_do_not(
     found = audited(made)
     monkeypatch.setattr(RunContext, "probabilities", None)  # no model is run
     own = made.predictions("test")
-    fresh = again(made.run, (made.texts("test"), own["labels"].tolist()), own["probabilities"])
+    fresh = again(made.run, (made.texts("test"), own.labels.tolist()), own.probabilities)
     assert json.loads(json.dumps(analysis.recheck(fresh, found))) == found
 
     saved = made.run.load_predictions("swaps", rival="audit")
-    place = next(index for index, known in enumerate(saved["ids"]) if "women > men" in known)
-    forged = saved["probabilities"].copy()
+    place = next(index for index, known in enumerate(saved.ids) if "women > men" in known)
+    forged = saved.probabilities.copy()
     forged[place] = forged[place][[1, 0, 2, 3]]
-    made.run.save_predictions("swaps", saved["ids"], saved["text_sha256"], None, forged, NAMES, rival="audit")
+    made.run.save_predictions(
+        "swaps", Predictions.of(saved.ids, saved.text_sha256, None, forged, NAMES), rival="audit"
+    )
     assert analysis.recheck(fresh, found) != found
 
     made.run.save_predictions(
-        "swaps", saved["ids"], saved["text_sha256"][::-1], None, saved["probabilities"], NAMES, rival="audit"
+        "swaps",
+        Predictions.of(saved.ids, saved.text_sha256[::-1], None, saved.probabilities, NAMES),
+        rival="audit",
     )
     with pytest.raises(BadInput, match="ids or hashes of others"):
         analysis.recheck(fresh, found)
@@ -237,7 +242,7 @@ def test_the_runs_own_classifier_answers(context: RunContext) -> None:
 def test_rows_without_labels_are_refused(context: RunContext) -> None:
     saved = context.run.load_predictions("test")
     context.run.save_predictions(
-        "test", saved["ids"], saved["text_sha256"], None, saved["probabilities"], NAMES
+        "test", Predictions.of(saved.ids, saved.text_sha256, None, saved.probabilities, NAMES)
     )
     with pytest.raises(BadInput, match="labelled rows, to judge answers by"):
         analysis.analyse(RunContext.open(context.run.path))

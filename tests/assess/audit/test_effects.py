@@ -12,6 +12,8 @@ from submillion.assess.audit.counterfactuals import Axis, Case, Swap
 from submillion.assess.audit.effects import compared, judge, measured
 from submillion.assess.audit.wordlists import Entry, WordList
 from submillion.assess.metrics import wilson
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 CLASSES = ["a", "b", "c"]
 LIST = WordList(
@@ -54,14 +56,16 @@ def test_a_classifier_that_answers_by_the_name_is_found_out() -> None:
     for part in (found["overall"], *found["groups"]):
         assert (part["flip_rate"], part["control_rate"], part["difference"]) == (1.0, 0.0, 1.0)
         assert part["beyond_chance"]
-        assert part["shift"]["mean"] == pytest.approx(-0.7)
-        assert part["control_shift"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+        assert part["shift"]["value"] == pytest.approx(-0.7)
+        assert part["control_shift"] == interval(0.0, 0.0, 0.0)
         assert part["shift_difference"]["high"] == pytest.approx(-0.7)
     to_women, to_men = found["groups"]
     assert (to_women["group"], to_women["texts"]) == ("women", 40)
-    moved = {shift["class"]: shift["mean"] for shift in to_women["class_shifts"]}
+    moved = {shift["class"]: shift["shift_difference"]["value"] for shift in to_women["class_shifts"]}
     assert moved == pytest.approx({"a": -0.7, "b": 0.7, "c": 0.0})
-    assert {shift["class"]: shift["mean"] for shift in to_men["class_shifts"]}["a"] == pytest.approx(0.7)
+    assert {shift["class"]: shift["shift_difference"]["value"] for shift in to_men["class_shifts"]}[
+        "a"
+    ] == pytest.approx(0.7)
 
 
 def test_a_classifier_that_ignores_names_is_not_blamed() -> None:
@@ -69,8 +73,8 @@ def test_a_classifier_that_ignores_names_is_not_blamed() -> None:
     for part in (found["overall"], *found["groups"]):
         assert (part["flips"], part["control_flips"], part["p"]) == (0, 0, 1.0)
         assert not part["beyond_chance"]
-        assert part["low"] == 0.0 < part["high"]
-        assert part["shift"]["mean"] == 0.0
+        assert part["flip_rate_interval"]["low"] == 0.0 < part["flip_rate_interval"]["high"]
+        assert part["shift"]["value"] == 0.0
 
 
 def test_a_classifier_that_is_moved_by_any_exchange_is_not_blamed_for_groups() -> None:
@@ -91,16 +95,17 @@ def test_counts_rates_and_intervals_by_hand() -> None:
     found = compared(before, swapped, control, CLASSES, np.random.default_rng(0))
     assert (found["flips"], found["control_flips"], found["only_swap"], found["only_control"]) == (4, 2, 3, 1)
     assert (found["flip_rate"], found["control_rate"], found["difference"]) == pytest.approx((0.4, 0.2, 0.2))
-    assert (found["low"], found["high"]) == pytest.approx(wilson(4, 10))
-    assert (found["control_low"], found["control_high"]) == pytest.approx((0.0567, 0.5098), abs=1e-4)
+    assert limits(found["flip_rate_interval"]) == pytest.approx(wilson(4, 10))
+    assert limits(found["control_rate_interval"]) == pytest.approx((0.0567, 0.5098), abs=1e-4)
     assert found["p"] == pytest.approx(binomtest(3, 4).pvalue) == pytest.approx(0.625)
-    assert found["difference_low"] < 0.2 < found["difference_high"]
-    assert found["shift"]["mean"] == pytest.approx(-0.28)
-    assert found["control_shift"]["mean"] == pytest.approx(-0.14)
-    assert found["shift_difference"]["mean"] == pytest.approx(-0.14)
+    low, high = limits(found["difference_interval"])
+    assert low < 0.2 < high
+    assert found["shift"]["value"] == pytest.approx(-0.28)
+    assert found["control_shift"]["value"] == pytest.approx(-0.14)
+    assert found["shift_difference"]["value"] == pytest.approx(-0.14)
     assert found["shift"]["low"] < -0.28 < found["shift"]["high"]
     # Class b: three up by the swap, two by the control; class c: one by the swap.
-    assert {one["class"]: one["mean"] for one in found["class_shifts"]} == pytest.approx(
+    assert {one["class"]: one["shift_difference"]["value"] for one in found["class_shifts"]} == pytest.approx(
         {"a": -0.14, "b": 0.07, "c": 0.07}
     )
 

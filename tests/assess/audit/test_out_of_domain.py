@@ -12,6 +12,7 @@ from submillion.assess.audit.out_of_domain import MOST_SHUFFLED, build_domain, l
 from submillion.assess.audit.out_of_domain import Strange as Text
 from submillion.assess.audit.wordlists import AuditWords, read_words
 from submillion.assess.visible_span import seen_spans
+from submillion.run_format.interval import interval
 from support.examined import again, examined, spread
 from support.tiny_run import MAX_LENGTH, NAMES
 
@@ -89,7 +90,7 @@ def test_how_sure_by_hand() -> None:
     # Row 0 keeps its answer, row 2 does not.
     assert (sets["shuffled"]["kept"]["texts"], sets["shuffled"]["kept"]["share"]) == (1, 0.5)
     # Of 4 x 3 pairs, 0.6 and 0.5 are below all four, 0.96 below one.
-    assert outside["less_sure"]["share"] == pytest.approx(9 / 12)
+    assert outside["less_sure"]["value"] == pytest.approx(9 / 12)
     assert "less_sure" not in sets["empty"] and sets["empty"]["answers"] == {NAMES[3]: 1}
     assert all(part["too_small"] for part in sets.values())
     without = measured(strange, other, inside, NAMES, None)
@@ -101,7 +102,7 @@ def test_the_area_is_that_of_the_roc_curve() -> None:
     inside, outside = rng.beta(8, 2, 300).round(2), rng.beta(4, 3, 80).round(2)  # rounded: there are ties
     truth = np.r_[np.ones(300), np.zeros(80)]
     expected = roc_auc_score(truth, np.r_[inside, outside])
-    assert less_sure(inside, outside)["share"] == pytest.approx(expected)
+    assert less_sure(inside, outside)["value"] == pytest.approx(expected)
 
 
 def test_its_interval_covers() -> None:
@@ -114,4 +115,4 @@ def test_its_interval_covers() -> None:
 
 
 def test_one_text_tells_nothing() -> None:
-    assert less_sure(np.array([0.9, 0.8]), np.array([0.5])) == {"share": 1.0, "low": 0.0, "high": 1.0}
+    assert less_sure(np.array([0.9, 0.8]), np.array([0.5])) == interval(1.0, 0.0, 1.0)

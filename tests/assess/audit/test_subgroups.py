@@ -15,6 +15,8 @@ from submillion.assess.audit.subgroups import NONE, by_class, by_mention, calibr
 from submillion.assess.audit.word_finder import Finder
 from submillion.assess.audit.wordlists import Entry, WordList
 from submillion.assess.statistics.slices import Answers
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 LIST = WordList(
     "names", "names", "made", ("gender",), ("word",), frozenset(),
@@ -67,7 +69,7 @@ def test_a_group_of_rows_by_hand() -> None:
     found = calibration(np.ones(40, dtype=bool), answers)
     assert (found["mean_confidence"], found["gap"]) == pytest.approx((0.9, 0.15))
     # Wilson's interval of 30 of 40 is 0.5981 to 0.8581.
-    assert (found["gap_low"], found["gap_high"]) == pytest.approx((0.0419, 0.3019), abs=1e-4)
+    assert limits(found["gap_interval"]) == pytest.approx((0.0419, 0.3019), abs=1e-4)
     assert found["gap_p"] == pytest.approx(binomtest(10, 40, 0.1).pvalue)
     few = calibration(np.arange(40) < 29, answers)
     assert few["too_small"] and few["gap_p"] is None and few["gap"] == pytest.approx(-0.1)
@@ -83,7 +85,12 @@ def test_classes_and_their_answers() -> None:
     a, b, c = found
     assert (a["rows"], a["accuracy"], a["answers"]["rows"], a["answers"]["accuracy"]) == (40, 0.75, 30, 1.0)
     assert (b["rows"], b["accuracy"], b["answers"]["rows"], b["answers"]["accuracy"]) == (30, 1.0, 40, 0.75)
-    assert (c["rows"], c["accuracy"], c["low"], c["too_small"]) == (0, None, None, True)
+    assert (c["rows"], c["accuracy"], c["accuracy_interval"], c["too_small"]) == (
+        0,
+        None,
+        interval(None),
+        True,
+    )
     assert a["answers"]["gap_beyond_chance"] is False
     assert b["answers"]["gap_beyond_chance"] is True
     assert b["answers"]["gap_p_holm"] == pytest.approx(2 * b["answers"]["gap_p"])

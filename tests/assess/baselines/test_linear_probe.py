@@ -16,6 +16,7 @@ from submillion.data.corpus import Corpus
 from submillion.errors import BadInput
 from submillion.model.loading import load_encoder
 from submillion.model.precision import choose
+from submillion.run_format.predictions import Predictions
 from support.examined import again, examined, split_of, spread
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_texts, tiny_tokens
 from support.tiny_run import MAX_LENGTH, NAMES
@@ -80,7 +81,7 @@ def test_the_probe_learns_on_the_training_rows_and_is_chosen_on_validation(
     best = max(step["accuracy"] for step in ladder)
     assert entry["strength"]["C"] == next(step["C"] for step in ladder if step["accuracy"] == best)
     saved = context.run.load_predictions("test", rival="probe")
-    assert entry["accuracy"]["value"] == np.mean(saved["predicted"] == saved["labels"])
+    assert entry["accuracy"]["value"] == np.mean(saved.predicted == saved.labels)
     assert entry["accuracy"]["value"] > 0.5  # a random encoder still tells words apart
     assert found["verdict"]["rival"] == "probe"
     assert "linear probe: " in found["verdict"]["sentence"]
@@ -99,9 +100,11 @@ def test_a_changed_answer_shows(context: RunContext, found: dict[str, Any]) -> N
     file = context.run.prediction_file("test", rival="probe")
     before = file.read_bytes()
     saved = context.run.load_predictions("test", rival="probe")
-    saved["probabilities"][3] = np.roll(saved["probabilities"][3], 1)
+    saved.probabilities[3] = np.roll(saved.probabilities[3], 1)
     context.run.save_predictions(
-        "test", saved["ids"], saved["text_sha256"], saved["labels"], saved["probabilities"], NAMES, "probe"
+        "test",
+        Predictions.of(saved.ids, saved.text_sha256, saved.labels, saved.probabilities, NAMES),
+        "probe",
     )
     assert (
         linear_probe.recheck(context, found)["rivals"]["probe"]["accuracy"]

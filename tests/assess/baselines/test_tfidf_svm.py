@@ -20,6 +20,8 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics import paired_tests
 from submillion.data.corpus import Corpus
 from submillion.errors import BadInput
+from submillion.run_format.interval import interval
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from support.examined import again, examined, split_of, spread
 from support.tiny import tiny_texts
@@ -78,7 +80,7 @@ def test_rivals_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None
     assert [step["accuracy"] for step in linear["strength"]["ladder"]] == list(held_out.values())
     assert linear["accuracy"]["value"] == np.mean(predicted == test.labels) > 0.9
     assert linear["parameters"] == model.coef_.size + 4 + len(words.vocabulary_)
-    assert np.array_equal(context.run.load_predictions("test", rival="linear")["predicted"], predicted)
+    assert np.array_equal(context.run.load_predictions("test", rival="linear").predicted, predicted)
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     model = LinearSVC(C=best, random_state=42)
@@ -94,30 +96,30 @@ def test_models_fitted_side_by_side_are_the_same(run: RunDir, monkeypatch: pytes
         return {key: value for key, value in found.items() if not key.endswith("_seconds")}
 
     here = told()
-    answers_here = run.load_predictions("test", rival="linear")["probabilities"]
+    answers_here = run.load_predictions("test", rival="linear").probabilities
     monkeypatch.setattr(tfidf_svm, "WORTH_PROCESSES", 0)
     assert told() == here
-    assert np.array_equal(run.load_predictions("test", rival="linear")["probabilities"], answers_here)
+    assert np.array_equal(run.load_predictions("test", rival="linear").probabilities, answers_here)
 
 
 def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> None:
     context = a_context(run)
     found = tfidf_svm.analyse(context)
-    truth, own = context.predictions("test")["labels"], context.predictions("test")["predicted"]
+    truth, own = context.predictions("test").labels, context.predictions("test").predicted
     raw = []
     for name, entry in found["rivals"].items():
         saved = run.load_predictions("test", rival=name)
-        scored = metrics_of(truth, saved["probabilities"], NAMES)
-        assert entry["accuracy"] == {"value": scored["accuracy"], "interval": scored["accuracy_interval"]}
+        scored = metrics_of(truth, saved.probabilities, NAMES)
+        assert entry["accuracy"] == scored["accuracy_interval"]
         assert entry["macro_f1"]["value"] == pytest.approx(scored["macro_f1"])
         against = entry["against_run"]
-        assert against["only_a"] == int(((own == truth) & (saved["predicted"] != truth)).sum())
+        assert against["only_a"] == int(((own == truth) & (saved.predicted != truth)).sum())
         assert against["accuracy"]["p"] == paired_tests.mcnemar(against["only_a"], against["only_b"])
         assert against["shown"] == (against["accuracy"]["p_holm"] < 0.05)
         raw.append(against["accuracy"]["p"])
     corrected = [entry["against_run"]["accuracy"]["p_holm"] for entry in found["rivals"].values()]
     assert corrected == paired_tests.holm(raw)
-    assert found["run"]["accuracy"] == {"value": 48 / 60, "interval": list(wilson(48, 60))}
+    assert found["run"]["accuracy"] == interval(48 / 60, *wilson(48, 60))
     of_part = paired_tests.analyse(context)["splits"]["test"]
     assert found["run"] == {key: of_part[key] for key in ("accuracy", "macro_f1")}
 
@@ -126,12 +128,12 @@ def test_the_majority_class_is_that_of_the_training_rows(run: RunDir) -> None:
     texts, _ = tiny_texts(40, seed=0)
     found = tfidf_svm.analyse(a_context(run, train=(texts, [2] * 22 + [0] * 18)))
     saved = run.load_predictions("test", rival="majority")
-    assert set(saved["predicted"].tolist()) == {2}
-    assert saved["probabilities"][0].tolist() == pytest.approx([18 / 40, 0, 22 / 40, 0])
+    assert set(saved.predicted.tolist()) == {2}
+    assert saved.probabilities[0].tolist() == pytest.approx([18 / 40, 0, 22 / 40, 0])
     majority = found["rivals"]["majority"]
     assert majority["accuracy"]["value"] == np.mean(np.array(tiny_texts(ROWS, seed=2)[1]) == 2)
     # Classes 1 and 3 were never learnt, so they are never answered.
-    assert set(run.load_predictions("test", rival="linear")["predicted"].tolist()) <= {0, 2}
+    assert set(run.load_predictions("test", rival="linear").predicted.tolist()) <= {0, 2}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_the_verdict_says_what_the_interval_allows(run: RunDir, wrong: int, kind
 
 
 def entry(difference: float, low: float, high: float, p: float) -> dict[str, Any]:
-    of = {"difference": difference, "interval": [low, high], "p_holm": p}
+    of = {"difference": difference, "difference_interval": interval(difference, low, high), "p_holm": p}
     return {"against_run": {"accuracy": of, "shown": p < 0.05}}
 
 
@@ -178,7 +180,9 @@ def test_without_a_test_split_nothing_is_chosen_by_the_rows_that_are_scored(run:
     run.prediction_file("test").unlink()
     hashes = [validation.text_sha256(row) for row in range(len(validation))]
     probabilities = answers(validation.labels, 9)
-    run.save_predictions("validation", validation.ids, hashes, validation.labels, probabilities, NAMES)
+    run.save_predictions(
+        "validation", Predictions.of(validation.ids, hashes, validation.labels, probabilities, NAMES)
+    )
     try:
         found = tfidf_svm.analyse(context)
         assert (found["split"], found["flatters"]) == ("validation", True)
@@ -225,8 +229,8 @@ def test_one_word_texts_and_two_classes_are_enough(run: RunDir) -> None:
     words = (["goal", "shares"] * 4, [0, 1] * 4)
     found = tfidf_svm.analyse(a_context(run, train=words, held_out=(["goal"], [0])))
     saved = run.load_predictions("test", rival="linear")
-    assert np.allclose(saved["probabilities"].sum(axis=1), 1)
-    assert not saved["probabilities"][:, 2:].any()
+    assert np.allclose(saved.probabilities.sum(axis=1), 1)
+    assert not saved.probabilities[:, 2:].any()
     assert (
         found["rivals"]["linear"]["parameters"] == 2 + 1 + 2
     )  # a weight and an idf of each word, one offset
@@ -281,10 +285,10 @@ def test_a_changed_answer_of_a_rival_shows(run: RunDir) -> None:
         tfidf_svm.recheck(context, found)
     # With its probabilities changed along, the file is whole, and the figures differ.
     saved = context.predictions("test")
-    probabilities = run.load_predictions("test", rival="linear")["probabilities"]
+    probabilities = run.load_predictions("test", rival="linear").probabilities
     probabilities[0] = np.roll(probabilities[0], 1)
     run.save_predictions(
-        "test", saved["ids"], saved["text_sha256"], saved["labels"], probabilities, NAMES, "linear"
+        "test", Predictions.of(saved.ids, saved.text_sha256, saved.labels, probabilities, NAMES), "linear"
     )
     again_found = tfidf_svm.recheck(context, found)
     assert again_found["rivals"]["linear"]["accuracy"] != found["rivals"]["linear"]["accuracy"]
@@ -308,6 +312,8 @@ def test_changed_figures_and_lost_rivals_show(run: RunDir) -> None:
 def test_unlabelled_rows_are_refused(run: RunDir) -> None:
     context = a_context(run)
     saved = context.predictions("test")
-    run.save_predictions("test", saved["ids"], saved["text_sha256"], None, saved["probabilities"], NAMES)
+    run.save_predictions(
+        "test", Predictions.of(saved.ids, saved.text_sha256, None, saved.probabilities, NAMES)
+    )
     with pytest.raises(BadInput, match="labelled rows"):
         tfidf_svm.analyse(RunContext(run, corpus=context.corpus))

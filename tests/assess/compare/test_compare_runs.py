@@ -16,7 +16,9 @@ from submillion.assess.metrics import metrics_of
 from submillion.assess.statistics.paired_tests import holm, paired
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
+from support.intervals import limits
 from support.run import NEWS, made_manifest, made_predictions, save_split
 
 LABELS = np.repeat(np.arange(4), 150)
@@ -61,17 +63,19 @@ def test_two_runs_side_by_side(two: list[Path]) -> None:
     assert (found["split"], found["rows"]) == ("test", 600)
     saved = [RunDir.open(path).load_predictions("test") for path in two]
     for run, one in zip(found["runs"], saved, strict=True):
-        metrics = metrics_of(one["labels"], one["probabilities"], NEWS)
-        assert run["accuracy"] == {"value": metrics["accuracy"], "interval": metrics["accuracy_interval"]}
+        metrics = metrics_of(one.labels, one.probabilities, NEWS)
+        assert run["accuracy"] == metrics["accuracy_interval"]
         assert run["macro_f1"]["value"] == pytest.approx(metrics["macro_f1"])
     [pair] = found["pairs"]
-    direct = paired(LABELS, saved[0]["predicted"], saved[1]["predicted"], 4, np.random.default_rng(0))
+    direct = paired(LABELS, saved[0].predicted, saved[1].predicted, 4, np.random.default_rng(0))
     assert (pair["a"], pair["b"]) == ("good", "poor")
     assert (pair["only_a"], pair["only_b"]) == (direct["only_a"], direct["only_b"])
-    for key in ("difference", "interval", "p"):
+    for key in ("difference", "difference_interval", "p"):
         assert pair["accuracy"][key] == direct["accuracy"][key]
     assert pair["accuracy"]["p_holm"] == pair["accuracy"]["p"] < 1e-4
-    assert pair["macro_f1"]["interval"] == pytest.approx(direct["macro_f1"]["interval"], abs=3e-3)
+    assert pair["macro_f1"]["difference_interval"] == pytest.approx(
+        direct["macro_f1"]["difference_interval"], abs=3e-3
+    )
     assert pair["shown"]
     assert pair["same_recipe"], "they do not differ in their recipe, nor in their seed"
     assert compare(two).to_json() == found
@@ -79,7 +83,7 @@ def test_two_runs_side_by_side(two: list[Path]) -> None:
 
 def test_a_shown_difference_is_worded_by_its_interval(two: list[Path]) -> None:
     found = compare(two).to_json()["pairs"][0]
-    low, high = (100 * limit for limit in found["accuracy"]["interval"])
+    low, high = (100 * limit for limit in limits(found["accuracy"]["difference_interval"]))
     assert found["sentence"].startswith("good against poor: more accurate, +")
     assert f"({low:+.1f} to {high:+.1f} points; p " in found["sentence"]
     back = compare(two[::-1]).to_json()["pairs"][0]
@@ -90,7 +94,7 @@ def test_a_shown_difference_is_worded_by_its_interval(two: list[Path]) -> None:
 def test_what_is_not_shown_is_said_so_with_the_rows_it_would_take(tmp_path: Path) -> None:
     paths = [run_of(tmp_path / f"run{seed}", answers(0.9, seed)).path for seed in (13, 14)]
     [pair] = compare(paths).to_json()["pairs"]
-    low, high = (100 * limit for limit in pair["accuracy"]["interval"])
+    low, high = (100 * limit for limit in limits(pair["accuracy"]["difference_interval"]))
     assert not pair["shown"]
     assert f"run13 against run14: no difference shown: {low:+.1f} to {high:+.1f} points" in pair["sentence"]
     assert "rows to be shown at 80 % power" in pair["sentence"]
@@ -222,11 +226,13 @@ def test_rows_and_classes_in_another_order_are_matched(two: list[Path], tmp_path
     turned.write_json(turned.manifest, made_manifest(names))
     turned.save_predictions(
         "test",
-        [saved["ids"][row] for row in rows],
-        [saved["text_sha256"][row] for row in rows],
-        np.array(classes)[saved["labels"]][rows],
-        saved["probabilities"][rows][:, np.argsort(classes)],
-        names,
+        Predictions.of(
+            [saved.ids[row] for row in rows],
+            [saved.text_sha256[row] for row in rows],
+            np.array(classes)[saved.labels][rows],
+            saved.probabilities[rows][:, np.argsort(classes)],
+            names,
+        ),
     )
     there, here = compare([two[0], turned.path]).to_json(), compare(two).to_json()
     assert there["pairs"][0]["accuracy"] == here["pairs"][0]["accuracy"]
@@ -242,7 +248,7 @@ def test_texts_that_occur_twice_are_matched_by_their_labels(tmp_path: Path) -> N
         run.write_json(run.manifest, made_manifest(["x", "y"]))
         hashes, labels = np.array(["t", "t", "t", "u"])[order], np.array([0, 1, 1, 0])[order]
         run.save_predictions(
-            "test", list("0123"), hashes.tolist(), labels, np.eye(2)[[0, 0, 0, 0]], ["x", "y"]
+            "test", Predictions.of(list("0123"), hashes.tolist(), labels, np.eye(2)[[0, 0, 0, 0]], ["x", "y"])
         )
         runs.append(run)
     found = align(runs)
@@ -276,8 +282,8 @@ def changed(home: Path, kind: str) -> Path:
     run = run_of(home / kind, probabilities, names=names, labels=labels)
     if kind == "texts":
         saved = run.load_predictions("test")
-        hashes = ["f" * 64, *saved["text_sha256"][1:]]
-        run.save_predictions("test", saved["ids"], hashes, labels, probabilities, names)
+        hashes = ["f" * 64, *saved.text_sha256[1:]]
+        run.save_predictions("test", Predictions.of(saved.ids, hashes, labels, probabilities, names))
     if kind == "unlabelled":
         save_split(run, "test", None, probabilities, names)
     return run.path

@@ -14,6 +14,7 @@ from submillion.assess import registry
 from submillion.assess.confidence.analysis import analyse
 from submillion.assess.run_context import RunContext
 from submillion.rundir import RunDir
+from support.intervals import limits
 from support.run import NEWS, TOPICS, made_predictions, made_run, save_split
 
 
@@ -44,15 +45,15 @@ def test_each_split_is_described(run: RunDir, found: dict[str, Any]) -> None:
     for split, scores in found["splits"].items():
         saved = run.load_predictions(split)
         assert scores["rows"] == 600
-        assert scores["accuracy"]["value"] == (saved["labels"] == saved["predicted"]).mean()
-        assert scores["mean_confidence"] == pytest.approx(saved["probabilities"].max(axis=1).mean())
+        assert scores["accuracy"]["value"] == (saved.labels == saved.predicted).mean()
+        assert scores["mean_confidence"] == pytest.approx(saved.probabilities.max(axis=1).mean())
         assert sum(entry["rows"] for entry in scores["reliability"]) == 600
         assert scores["ece"]["bins"] == len(scores["reliability"]) == 15
         gaps = [
             entry["rows"] * abs(entry["accuracy"] - entry["confidence"]) for entry in scores["reliability"]
         ]
         assert scores["ece"]["value"] == pytest.approx(sum(gaps) / 600)
-        assert scores["risk_coverage"]["risk"][-1] == pytest.approx(1 - scores["accuracy"]["value"])
+        assert scores["risk_coverage"]["risk"]["value"][-1] == pytest.approx(1 - scores["accuracy"]["value"])
         assert scores["aurc"]["best"] < scores["aurc"]["value"] < scores["aurc"]["random"]
 
 
@@ -67,7 +68,7 @@ def test_the_temperature_is_of_validation_and_helps_on_test(found: dict[str, Any
         assert effect["difference"]["value"] == pytest.approx(
             effect["after"]["value"] - effect["before"]["value"]
         )
-        assert effect["difference"]["interval"][1] < 0
+        assert limits(effect["difference"])[1] < 0
     assert sum(entry["rows"] for entry in heat["test"]["reliability"]) == 600
 
 
@@ -78,10 +79,10 @@ def test_the_table_of_targets_is_told_on_both_splits(run: RunDir, found: dict[st
     for entry in reached:
         for split in ("validation", "test"):
             saved, given = run.load_predictions(split), entry[split]
-            chosen = saved["probabilities"].max(axis=1).astype(np.float64) >= entry["threshold"]
+            chosen = saved.probabilities.max(axis=1).astype(np.float64) >= entry["threshold"]
             assert (given["rows"], given["answered"]) == (600, chosen.sum())
             assert given["coverage"] == chosen.mean()
-            assert given["accuracy"] == (saved["labels"] == saved["predicted"])[chosen].mean()
+            assert given["accuracy"] == (saved.labels == saved.predicted)[chosen].mean()
         assert entry["validation"]["lower_limit"] >= entry["target_accuracy"]
     assert found["targets"][-1]["least_rows"] == 598
     coverages = [entry["validation"]["coverage"] for entry in reached]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from submillion.assess.confidence.calibration import change, diagram, equal_mass_bins, rate, scores
 from submillion.assess.metrics import metrics_of
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 
 def binary(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,7 +58,7 @@ def test_the_diagram_and_the_error_by_hand() -> None:
     low, high = diagram(rated)
     assert (low["rows"], low["low"], low["high"], low["accuracy"]) == (20, 0.6, 0.6, 0.45)
     assert (high["rows"], high["confidence"], high["accuracy"]) == (20, pytest.approx(0.9), 1.0)
-    assert high["interval"][0] < 0.9 < high["interval"][1] == 1.0
+    assert high["accuracy_interval"]["low"] < 0.9 < high["accuracy_interval"]["high"] == 1.0
     found = scores(rated, np.random.default_rng(0))
     assert found["ece"]["value"] == pytest.approx((0.15 + 0.1) / 2)
     assert found["ece"]["bins"] == 2
@@ -115,7 +117,7 @@ def test_honest_probabilities_are_not_accused() -> None:
         confidence = rng.beta(8, 1, 500)
         found = scores(rate(*binary(confidence, rng.random(500) < confidence)), rng)["ece"]
         accused += found["p"] < 0.05
-        begins_at_zero += found["interval"][0] == 0.0
+        begins_at_zero += found["low"] == 0.0
         expected.append(found["if_calibrated"]["mean"])
         values.append(found["value"])
         assert found["if_calibrated"]["mean"] < found["if_calibrated"]["high"]
@@ -138,7 +140,7 @@ def test_intervals_hold_the_truth_of_probabilities_that_claim_too_much() -> None
         }
         found = scores(rate(*binary(claimed, rng.random(600) < truth)), rng)
         for name, value in expected.items():
-            low, high = found[name]["interval"]
+            low, high = limits(found[name])
             held[name] += low <= value <= high
         assert found["ece"]["p"] < 0.01
     for name, times in held.items():
@@ -152,15 +154,15 @@ def test_a_change_is_seen_through_the_rows_that_both_share() -> None:
     before, after = rate(*binary(truth**0.4, right)), rate(*binary(truth, right))
     found = change(before, after, rng)
     for name in ("ece", "brier", "nll"):
-        low, high = found[name]["interval"]
+        low, high = limits(found[name])
         assert low < found[name]["value"] < high < 0, name
-    apart = scores(before, rng)["nll"]["interval"][0] - scores(after, rng)["nll"]["interval"][1]
-    assert found["nll"]["interval"][1] < -apart, "paired rows tell more than two intervals side by side"
-    assert change(before, before, rng)["ece"] == {"value": 0.0, "interval": [0.0, 0.0]}
+    apart = scores(before, rng)["nll"]["low"] - scores(after, rng)["nll"]["high"]
+    assert found["nll"]["high"] < -apart, "paired rows tell more than two intervals side by side"
+    assert change(before, before, rng)["ece"] == interval(0.0, 0.0, 0.0)
 
 
 def test_one_row_is_enough_to_be_asked() -> None:
     found = scores(rate(*binary(np.array([0.8]), np.array([True]))), np.random.default_rng(0))
     assert found["ece"]["value"] == pytest.approx(0.2)
-    assert found["ece"]["interval"][0] == 0.0
+    assert found["ece"]["low"] == 0.0
     assert found["ece"]["bins"] == 1

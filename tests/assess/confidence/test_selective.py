@@ -15,6 +15,8 @@ from submillion.assess.confidence.selective import (
     reach,
     risk_coverage,
 )
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 # Four rows: right, then a right and a wrong one that look alike, then a wrong one.
 CONFIDENCE = np.array([0.9, 0.8, 0.8, 0.1])
@@ -24,12 +26,12 @@ RIGHT = np.array([1.0, 0.0, 1.0, 0.0])
 def test_the_curve_by_hand() -> None:
     curve = risk_coverage(CONFIDENCE, RIGHT)
     assert curve["coverage"] == [0.25, 0.75, 1.0]
-    assert curve["risk"] == [0.0, 1 / 3, 0.5]
+    assert curve["risk"]["value"] == [0.0, 1 / 3, 0.5]
     assert curve["threshold"] == [0.9, 0.8, 0.1]
-    assert curve["risk_low"][0] == 0.0
+    assert curve["risk"]["low"][0] == 0.0
     assert all(
         low <= risk <= high
-        for low, risk, high in zip(curve["risk_low"], curve["risk"], curve["risk_high"], strict=True)
+        for low, risk, high in zip(*(curve["risk"][key] for key in ("low", "value", "high")), strict=True)
     )
 
 
@@ -39,20 +41,24 @@ def test_the_area_by_hand() -> None:
     assert found["value"] == pytest.approx((0 + 1 / 4 + 1 / 3 + 1 / 2) / 4)
     assert found["best"] == pytest.approx((0 + 0 + 1 / 3 + 1 / 2) / 4)
     assert found["random"] == 0.5
-    assert found["interval"][0] < found["value"] < found["interval"][1]
+    assert found["low"] < found["value"] < found["high"]
 
 
 def test_areas_without_a_mistake_and_without_a_right_answer() -> None:
     rng = np.random.default_rng(0)
     assert aurc(CONFIDENCE, np.ones(4), rng) == {
         "value": 0.0,
-        "interval": [0.0, 0.0],
+        "low": 0.0,
+        "high": 0.0,
+        "confidence_level": 0.95,
         "best": 0.0,
         "random": 0.0,
     }
     assert aurc(CONFIDENCE, np.zeros(4), rng) == {
         "value": 1.0,
-        "interval": [1.0, 1.0],
+        "low": 1.0,
+        "high": 1.0,
+        "confidence_level": 0.95,
         "best": 1.0,
         "random": 1.0,
     }
@@ -79,7 +85,7 @@ def test_the_resampled_areas_are_those_of_resampled_rows() -> None:
     rng = np.random.default_rng(5)
     confidence = rng.beta(6, 1, 150)
     right = (rng.random(150) < confidence).astype(float)
-    low, high = aurc(confidence, right, rng)["interval"]
+    low, high = limits(aurc(confidence, right, rng))
     drawn = []
     for _ in range(1000):
         rows = rng.integers(150, size=150)
@@ -95,7 +101,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
     assert 190 <= len(curve["coverage"]) <= 200
     assert curve["coverage"][0] == 1 / 5000
     assert curve["coverage"][-1] == 1.0
-    assert curve["risk"][-1] == pytest.approx(1 - right.mean())
+    assert curve["risk"]["value"][-1] == pytest.approx(1 - right.mean())
     assert max(np.diff(curve["coverage"])) < 0.006
 
 
@@ -153,11 +159,11 @@ def test_neighbouring_float32_confidences_are_told_apart() -> None:
 
 def test_a_threshold_above_every_row_answers_none() -> None:
     found = answered(CONFIDENCE, RIGHT, 0.95)
-    assert (found["answered"], found["coverage"], found["accuracy"], found["interval"]) == (
+    assert (found["answered"], found["coverage"], found["accuracy"], found["accuracy_interval"]) == (
         0,
         0.0,
         None,
-        None,
+        interval(None),
     )
 
 

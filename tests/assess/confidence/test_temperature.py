@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from submillion.assess.confidence.temperature import fit, scale
+from support.intervals import limits
 
 
 def sample(rows: int, temperature: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +22,7 @@ def sample(rows: int, temperature: float, seed: int) -> tuple[np.ndarray, np.nda
 def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     found = fit(*sample(6000, temperature, seed=1))
     assert found["value"] == pytest.approx(temperature, rel=0.06)
-    low, high = found["interval"]
+    low, high = limits(found)
     assert low < temperature < high < 1.15 * low
     assert (found["rows"], found["at_bound"]) == (6000, False)
 
@@ -39,7 +40,7 @@ def test_its_loss_is_the_least() -> None:
 def test_the_interval_covers_as_often_as_it_says() -> None:
     held = 0
     for seed in range(150):
-        low, high = fit(*sample(300, 1.4, seed))["interval"]
+        low, high = limits(fit(*sample(300, 1.4, seed)))
         held += low <= 1.4 <= high
     assert 134 <= held <= 149  # 142.5 expected, three standard errors are 8
 
@@ -57,7 +58,7 @@ def test_without_a_mistake_there_is_no_temperature_to_find() -> None:
     probabilities = np.array([[0.9, 0.1]] * 5, dtype=np.float32)
     found = fit(probabilities, np.zeros(5, dtype=int))
     assert found["at_bound"]
-    assert found["interval"] is None
+    assert found["low"] is None and found["high"] is None
     assert found["value"] == pytest.approx(0.05, rel=0.01)
     worst = fit(probabilities, np.ones(5, dtype=int))
     assert worst["at_bound"]
@@ -73,5 +74,5 @@ def test_probabilities_of_zero_and_one_are_taken() -> None:
 
 def test_probabilities_that_do_not_tell_classes_apart_have_no_temperature() -> None:
     found = fit(np.full((6, 2), 0.5, dtype=np.float32), np.array([0, 1, 0, 1, 1, 1]))
-    assert found["interval"] is None
+    assert found["low"] is None and found["high"] is None
     assert np.isfinite(found["value"])

@@ -17,8 +17,10 @@ from submillion.assess.data_quality.label_noise import cross_validated
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Split
 from submillion.errors import BadInput
+from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from support.corpus import Labelled, context_of
+from support.intervals import limits
 
 NAMES = ["a", "b", "c"]
 
@@ -81,7 +83,7 @@ def test_planted_wrong_labels_are_found(examined: tuple[RunContext, dict[str, An
     assert train["candidates"] == len(suspected) == sum(pair["rows"] for pair in train["pairs"])
     assert len(suspected & wrong) >= 0.85 * len(wrong)
     assert len(suspected & wrong) >= 0.9 * len(suspected)
-    low, high = train["noise_rate"]["interval"]
+    low, high = limits(train["noise_rate"])
     assert low < 0.08 < high and low < train["noise_rate"]["value"] < high
     assert high - low < 0.08
     qualities = [row["quality"] for row in train["suspects"]]
@@ -113,7 +115,7 @@ def test_files_alone_give_the_same_again(
     assert label_noise.recheck(again, {}) == found
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     saved = context.run.load_predictions("train", rival="noise")
-    right = (saved["labels"] == saved["predicted"]).mean()
+    right = (saved.labels == saved.predicted).mean()
     assert found["train"]["model_accuracy"]["value"] == right
     assert context.run.prediction_splits() == ["test"]  # the rival's are no predictions of the run
 
@@ -142,7 +144,7 @@ def test_no_row_is_answered_by_a_model_that_saw_it() -> None:
 def test_clean_labels_have_no_noise(tmp_path: Path) -> None:
     texts, labels, _ = planted(90, 0.0)
     train = label_noise.analyse(a_context(tmp_path, (texts, labels)))["train"]
-    assert train["noise_rate"] == {"value": 0.0, "interval": None}
+    assert train["noise_rate"] == interval(0.0)
     assert (train["candidates"], train["pairs"], train["suspects"]) == (0, [], [])
 
 

@@ -20,6 +20,7 @@ from submillion.assess.metrics import wilson
 from submillion.assess.statistics.slices import unpaired_interval
 from submillion.errors import BadInput
 from support.corpus import Labelled, context_of
+from support.intervals import limits
 
 NAMES = ["a", "b", "c"]
 
@@ -206,12 +207,12 @@ def leaking(home: Path, right_with: int, right_without: int, each: int = 40) -> 
 def test_the_effect_is_the_accuracy_with_and_without_the_twins(tmp_path: Path) -> None:
     effect = leaking(tmp_path, 40, 20)["effect"]
     assert (effect["rows"], effect["correct"], effect["accuracy"]) == (80, 60, 0.75)
-    assert effect["interval"] == list(wilson(60, 80))
+    assert limits(effect["accuracy_interval"]) == wilson(60, 80)
     assert (effect["with_twin"]["rows"], effect["with_twin"]["accuracy"]) == (40, 1.0)
-    assert (effect["without_twin"]["low"], effect["without_twin"]["high"]) == wilson(20, 40)
+    assert limits(effect["without_twin"]["accuracy_interval"]) == wilson(20, 40)
     assert effect["difference"]["value"] == pytest.approx(0.75 - 0.5)
-    ends = unpaired_interval(40, 40, 20, 40)
-    assert effect["difference"]["interval"] == pytest.approx([end / 2 for end in ends])
+    ends = limits(unpaired_interval(40, 40, 20, 40))
+    assert limits(effect["difference"]) == pytest.approx([end / 2 for end in ends])
     assert effect["sentence"] == (
         "Without the 40 test rows that have a near twin in train, the accuracy is 50.00 % instead of 75.00 %: "
         f"such rows raise it, by +25.00 points (+{50 * ends[0]:.2f} to +{50 * ends[1]:.2f})."

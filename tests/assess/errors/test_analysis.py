@@ -20,8 +20,11 @@ from submillion.assess.errors.analysis import (
 )
 from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput
+from submillion.run_format.interval import interval
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from support.examined import again, examined, spread
+from support.intervals import limits
 from support.tiny import FILLERS
 from support.tiny_run import MAX_LENGTH, NAMES
 
@@ -35,14 +38,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return examined(tmp_path_factory.mktemp("run"), (["goal"], [0]), spread([0], [0.9])).run
 
 
-def saved(**facts: object) -> dict[str, object]:
-    return {
-        "ids": [f"id {row}" for row in range(6)],
-        "labels": np.array(LABELS),
-        "predicted": np.array(PREDICTED),
-        # The second choice is the class after the answer; that of row 5 is 1, not the true 2.
-        "probabilities": spread(PREDICTED, CONFIDENCE).astype(np.float32),
-    } | facts
+def saved(predicted: list[int] = PREDICTED) -> Predictions:
+    # The second choice is the class after the answer; that of row 5 is 1, not the true 2.
+    probabilities = spread(predicted, CONFIDENCE).astype(np.float32)
+    return Predictions.of([f"id {row}" for row in range(6)], ["0" * 64] * 6, LABELS, probabilities, NAMES)
 
 
 def test_pairs_by_hand() -> None:
@@ -55,16 +54,17 @@ def test_pairs_by_hand() -> None:
     first = pairs[0]
     assert (first["class_rows"], first["share"], first["share_of_mistakes"]) == (3, 2 / 3, 0.5)
     assert first["mean_confidence"] == pytest.approx(0.7)
-    assert first["low"] < 2 / 3 < first["high"]
-    assert confused_pairs(saved(predicted=np.array(LABELS)), NAMES) == []
+    low, high = limits(first["share_interval"])
+    assert low < 2 / 3 < high
+    assert confused_pairs(saved(LABELS), NAMES) == []
 
 
 def test_second_choice_by_hand() -> None:
     # Of the four mistakes only row 4 (true 1, answered 0) has the true class behind the answer.
-    assert second_choice(saved()) == pytest.approx(
-        {"rows": 1, "share": 0.25, "low": 0.0456, "high": 0.6994}, abs=1e-4
-    )
-    assert second_choice(saved(predicted=np.array(LABELS))) is None
+    found = second_choice(saved())
+    assert found is not None and (found["rows"], found["share"]) == (1, 0.25)
+    assert found["share_interval"] == pytest.approx(interval(0.25, 0.0456, 0.6994), abs=1e-4)
+    assert second_choice(saved(LABELS)) is None
 
 
 def test_surest_mistakes_come_first_with_both_probabilities() -> None:
@@ -172,6 +172,6 @@ def test_texts_without_sources_or_differences_have_no_slices(run: RunDir) -> Non
 
 def test_rows_without_labels_are_refused(run: RunDir, tmp_path: Path) -> None:
     context = again(run, (["goal"], [0]), spread([0], [0.9]))
-    context.run.save_predictions("test", ["a"], ["b"], None, spread([0], [0.9]), NAMES)
+    context.run.save_predictions("test", Predictions.of(["a"], ["b"], None, spread([0], [0.9]), NAMES))
     with pytest.raises(BadInput, match="expected labels, to tell mistakes by"):
         analyse(RunContext(run, corpus=context.corpus))

@@ -12,11 +12,13 @@ from submillion.assess.statistics.bootstrap import (
     Bca,
     macro_f1,
     one_left_out,
-    percentile_interval,
+    percentile_limits,
     resampled_counts,
     resampled_rows,
     tabulate,
 )
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 
 def test_cells_by_hand() -> None:
@@ -91,8 +93,8 @@ def test_bca_limits_are_scipys() -> None:
     drawn = theirs.bootstrap_distribution
     left_out = np.array([np.delete(values, row).std() for row in range(40)])
     ours = Bca(values.std(), drawn, left_out, np.ones(40, dtype=int))
-    assert ours.interval() == pytest.approx(list(theirs.confidence_interval), rel=1e-3)
-    assert abs(percentile_interval(drawn)[1] / theirs.confidence_interval[1] - 1) > 0.05, "nothing to correct"
+    assert limits(ours.interval()) == pytest.approx(list(theirs.confidence_interval), rel=1e-3)
+    assert abs(percentile_limits(drawn)[1] / theirs.confidence_interval[1] - 1) > 0.05, "nothing to correct"
 
 
 def test_p_is_the_level_whose_interval_touches_zero() -> None:
@@ -103,13 +105,12 @@ def test_p_is_the_level_whose_interval_touches_zero() -> None:
     found = Bca(values.mean(), drawn, left_out, np.ones(30, dtype=int))
     p = found.p_value()
     assert 0.01 < p < 0.5
-    limits = found.interval(1 - p)
-    assert limits is not None
-    assert min(abs(limit) for limit in limits) < 2e-3
+    ends = limits(found.interval(1 - p))
+    assert min(abs(limit) for limit in ends) < 2e-3
 
 
 def test_without_spread_nothing_is_claimed() -> None:
     found = Bca(1.0, np.ones(100), np.ones(3), np.array([5, 5, 5]))
     assert not found.defined
-    assert found.interval() is None
+    assert found.interval() == interval(1.0)
     assert found.p_value() == 1.0

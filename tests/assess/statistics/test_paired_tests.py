@@ -20,6 +20,8 @@ from submillion.assess.statistics.paired_tests import (
     mcnemar,
     paired,
 )
+from submillion.run_format.interval import interval
+from support.intervals import limits
 from support.run import NEWS, TOPICS, made_predictions, made_run, save_split
 
 # Training in the same process may have switched the processor to treat subnormal numbers as zero.
@@ -63,8 +65,8 @@ def test_swapping_the_two_turns_the_signs() -> None:
     assert (there["only_a"], there["only_b"]) == (back["only_b"], back["only_a"])
     for measure in ("accuracy", "macro_f1"):
         assert there[measure]["difference"] == -back[measure]["difference"]
-        low, high = there[measure]["interval"]
-        assert back[measure]["interval"] == pytest.approx([-high, -low], abs=2e-3)
+        low, high = limits(there[measure]["difference_interval"])
+        assert limits(back[measure]["difference_interval"]) == pytest.approx([-high, -low], abs=2e-3)
     assert there["accuracy"]["p"] == back["accuracy"]["p"]
 
 
@@ -78,18 +80,22 @@ def test_the_same_generator_gives_the_same_answer() -> None:
 def test_intervals_hold_the_difference_and_agree_with_each_other() -> None:
     found = paired(*two_classifiers(2000, 4), 4, np.random.default_rng(0))
     for measure in ("accuracy", "macro_f1"):
-        low, high = found[measure]["interval"]
+        low, high = limits(found[measure]["difference_interval"])
         assert 0 < low < found[measure]["difference"] < high
         assert found[measure]["p"] < 1e-3
-    assert found["accuracy"]["interval"] == pytest.approx(found["accuracy"]["bootstrap_interval"], abs=2e-3)
+    assert found["accuracy"]["difference_interval"] == pytest.approx(
+        found["accuracy"]["bootstrap_interval"], abs=2e-3
+    )
 
 
 def test_twins_show_no_difference_but_the_interval_keeps_a_width() -> None:
     labels, first, _ = two_classifiers(200, 3)
     found = paired(labels, first, first, 3, np.random.default_rng(0))
     assert found["accuracy"]["p"] == found["macro_f1"]["p"] == 1.0
-    assert found["macro_f1"]["interval"] is found["accuracy"]["bootstrap_interval"] is None
-    low, high = found["accuracy"]["interval"]
+    assert (
+        found["macro_f1"]["difference_interval"] == found["accuracy"]["bootstrap_interval"] == interval(0.0)
+    )
+    low, high = limits(found["accuracy"]["difference_interval"])
     assert low == -high < 0
 
 
@@ -113,7 +119,7 @@ def test_intervals_cover_as_often_as_they_say() -> None:
         second = np.where((kind == 1) | (kind == 2), labels, 1 - labels)
         found = paired(labels, first, second, 2, rng, resamples=400)
         for measure in held:
-            low, high = found[measure]["interval"]
+            low, high = limits(found[measure]["difference_interval"])
             held[measure] += low <= -0.03 <= high
     for measure, times in held.items():
         assert 0.91 < times / samples < 0.985, measure  # 95 % and three standard errors of 1.26 %
@@ -132,10 +138,15 @@ def test_mcnemar_by_hand() -> None:
 
 def test_difference_interval_by_hand() -> None:
     # 8 against 2 of 98 rows: 6/100 and 1.96 sqrt(11 - 36/100) / 100.
-    assert difference_interval(8, 2, 98) == pytest.approx((0.06 - 0.063932, 0.06 + 0.063932), abs=1e-5)
-    low, high = difference_interval(0, 0, 98)
+    assert limits(difference_interval(8, 2, 98)) == pytest.approx(
+        (0.06 - 0.063932, 0.06 + 0.063932), abs=1e-5
+    )
+    low, high = limits(difference_interval(0, 0, 98))
     assert (low, high) == pytest.approx((-0.0196, 0.0196), abs=1e-5)
-    assert difference_interval(3, 0, 3) == (pytest.approx(0.6 - 1.959964 * (4 - 9 / 5) ** 0.5 / 5), 1.0)
+    assert limits(difference_interval(3, 0, 3)) == (
+        pytest.approx(0.6 - 1.959964 * (4 - 9 / 5) ** 0.5 / 5),
+        1.0,
+    )
 
 
 def test_holm_by_hand() -> None:
@@ -164,19 +175,19 @@ def test_a_runs_intervals_surround_its_metrics(tmp_path: Path) -> None:
     assert list(found["splits"]) == ["validation", "test"]
     for split, scores in found["splits"].items():
         saved = run.load_predictions(split)
-        metrics = metrics_of(saved["labels"], saved["probabilities"], TOPICS)
+        metrics = metrics_of(saved.labels, saved.probabilities, TOPICS)
         assert scores["rows"] == metrics["rows"]
-        assert scores["accuracy"] == {"value": metrics["accuracy"], "interval": metrics["accuracy_interval"]}
+        assert scores["accuracy"] == metrics["accuracy_interval"]
         assert scores["macro_f1"]["value"] == pytest.approx(metrics["macro_f1"])
-        low, high = scores["macro_f1"]["interval"]
+        low, high = limits(scores["macro_f1"])
         assert low < metrics["macro_f1"] < high
-        assert high - low > 2 * np.diff(metrics["accuracy_interval"])  # rare classes make it wide
+        assert high - low > 2 * np.diff(limits(metrics["accuracy_interval"]))  # rare classes make it wide
         for name, score in metrics["per_class"].items():
             of_class = scores["per_class"][name]
             assert of_class["support"] == score["support"]
             for measure in ("precision", "recall", "f1"):
                 assert of_class[measure]["value"] == pytest.approx(score[measure])
-                low, high = of_class[measure]["interval"]
+                low, high = limits(of_class[measure])
                 assert 0 <= low <= score[measure] <= high <= 1
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -186,8 +197,8 @@ def test_the_same_run_gives_the_same_intervals_and_another_seed_others(tmp_path:
     first = analyse(RunContext(run))
     assert analyse(RunContext(run)) == first
     run.update_manifest(seed=43)
-    other = analyse(RunContext(run))["splits"]["test"]["macro_f1"]["interval"]
-    assert other != first["splits"]["test"]["macro_f1"]["interval"]
+    other = analyse(RunContext(run))["splits"]["test"]["macro_f1"]
+    assert other != first["splits"]["test"]["macro_f1"]
 
 
 def test_a_file_scored_later_changes_nothing(tmp_path: Path) -> None:
@@ -207,7 +218,7 @@ def test_what_is_not_defined_is_none(tmp_path: Path) -> None:
     scores = analyse(RunContext(run))["splits"]
     assert list(scores) == ["validation"], "a split without labels has no scores"
     per_class = scores["validation"]["per_class"]
-    nothing = {"value": None, "interval": None}
+    nothing = interval(None)
     assert per_class["Business"]["precision"] == nothing
     assert per_class["Business"]["recall"]["value"] == 0.0
     assert per_class["Business"]["f1"]["value"] == 0.0
@@ -215,7 +226,7 @@ def test_what_is_not_defined_is_none(tmp_path: Path) -> None:
         ("precision", "recall", "f1"), nothing
     )
     assert per_class["World"]["f1"]["value"] == 1.0
-    assert per_class["World"]["f1"]["interval"][0] < 0.6, "two rows prove little"
+    assert limits(per_class["World"]["f1"])[0] < 0.6, "two rows prove little"
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])
@@ -229,12 +240,12 @@ def test_a_faultless_split_has_no_interval_of_macro_f1_and_an_empty_one_no_score
     if not rows:
         assert splits == {}
     else:
-        assert splits["test"]["macro_f1"] == {"value": 1.0, "interval": None}
-        assert splits["test"]["accuracy"]["interval"] == list(wilson(rows, rows))
+        assert splits["test"]["macro_f1"] == interval(1.0)
+        assert limits(splits["test"]["accuracy"]) == wilson(rows, rows)
 
 
 def test_f1_interval_by_hand() -> None:
     low, high = wilson(8, 10)
-    assert f1_interval(8, 10) == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))
-    assert f1_interval(0, 4)[0] == 0.0
-    assert f1_interval(4, 4)[1] == 1.0
+    assert limits(f1_interval(8, 10)) == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))
+    assert limits(f1_interval(0, 4))[0] == 0.0
+    assert limits(f1_interval(4, 4))[1] == 1.0

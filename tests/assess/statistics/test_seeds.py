@@ -7,6 +7,8 @@ import pytest
 
 from submillion.assess.statistics.paired_tests import mcnemar
 from submillion.assess.statistics.seeds import between, rows_needed, seeds_needed, spread
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 
 def test_spread_by_hand() -> None:
@@ -14,11 +16,11 @@ def test_spread_by_hand() -> None:
     assert (found["runs"], found["mean"]) == (3, pytest.approx(0.96))
     assert found["deviation"] == pytest.approx(0.01)
     reach = 4.302653 * 0.01 / 3**0.5  # t with 2 degrees of freedom
-    assert found["interval"] == pytest.approx([0.96 - reach, 0.96 + reach])
+    assert limits(found["mean_interval"]) == pytest.approx([0.96 - reach, 0.96 + reach])
 
 
 def test_one_run_has_a_mean_and_no_spread() -> None:
-    assert spread([0.9]) == {"runs": 1, "mean": 0.9, "deviation": None, "interval": None}
+    assert spread([0.9]) == {"runs": 1, "mean": 0.9, "deviation": None, "mean_interval": interval(0.9)}
     assert between([0.9], [0.8, 0.81]) is None
     assert between([0.9, 0.9], [0.8, 0.8]) is None
 
@@ -32,8 +34,8 @@ def test_between_is_welchs_test() -> None:
     assert ours is not None
     assert ours["difference"] == pytest.approx(np.mean(a) - np.mean(b))
     assert ours["p"] == pytest.approx(theirs.pvalue)
-    limits = theirs.confidence_interval(0.95)
-    assert ours["interval"] == pytest.approx([limits.low, limits.high])
+    expected = theirs.confidence_interval(0.95)
+    assert limits(ours["difference_interval"]) == pytest.approx([expected.low, expected.high])
     assert ours["seeds_needed"] == seeds_needed(
         ours["difference"], np.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / 2)
     )

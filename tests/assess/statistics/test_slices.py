@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
 from submillion.assess.statistics.slices import Answers, compare, exact_p, quantile_groups, unpaired_interval
+from submillion.run_format.interval import interval
+from support.intervals import limits
 
 # Training in the same process may have switched the processor to treat subnormal numbers as zero.
 UNIT = st.floats(0, 1, allow_subnormal=False)
@@ -93,7 +95,11 @@ def test_what_is_too_small_is_shown_and_not_tested() -> None:
     assert [part["too_small"] for part in (small, large, none, all_of_them)] == [True, False, True, False]
     assert {part["p"] for part in (small, large, none, all_of_them)} == {None}
     assert {part["beyond_chance"] for part in (small, large, none, all_of_them)} == {None}
-    assert (none["accuracy"], none["low"], none["high"], none["mean_confidence"]) == (None, 0.0, 1.0, None)
+    assert (none["accuracy"], none["accuracy_interval"], none["mean_confidence"]) == (
+        None,
+        interval(None),
+        None,
+    )
     assert (none["difference"], all_of_them["rest_accuracy"], all_of_them["difference"]) == (None, None, None)
     assert small["accuracy"] == 1.0
 
@@ -106,7 +112,7 @@ def test_a_class_that_only_the_group_has_cannot_be_weighed() -> None:
 
 def test_newcombes_example() -> None:
     # His table II, case (a): 56 of 70 against 48 of 80, method 10.
-    assert unpaired_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert limits(unpaired_interval(56, 70, 48, 80)) == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
 def test_groups_of_equal_size_keep_equal_values_together() -> None:

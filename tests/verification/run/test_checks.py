@@ -111,10 +111,10 @@ def test_a_changed_metric_is_found_with_its_path(run: RunDir) -> None:
 
 @pytest.mark.usefixtures("without_pages")
 def test_a_changed_analysis_is_found_even_with_its_hash(run: RunDir) -> None:
-    change_json(run.analysis_file("intervals"), lambda found: found.update(level=0.5))
+    change_json(run.analysis_file("intervals"), lambda found: found.update(resamples=5))
     run.seal()
     verdict = verify(run.path, rows=0)
-    assert "analysis" in failing(verdict) and "level" in verdict.render()
+    assert "analysis" in failing(verdict) and "resamples" in verdict.render()
 
 
 @pytest.mark.usefixtures("without_pages")

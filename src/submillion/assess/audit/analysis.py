@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from submillion.assess.audit import counterfactuals, effects, out_of_domain, subgroups, summary
 from submillion.assess.audit.word_finder import Finder, Match
 from submillion.assess.audit.wordlists import AuditWords, WordList, parse, read_words
-from submillion.assess.statistics.slices import LEVEL, SMALLEST, Answers
+from submillion.assess.statistics.slices import SMALLEST, Answers
 from submillion.assess.visible_span import seen_spans
 from submillion.errors import BadInput, Problem
+from submillion.run_format.interval import ALPHA
+from submillion.run_format.predictions import Predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +35,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
 
     Returns:
         `split`, `rows`, `accuracy` (of all rows), `read` (texts that the classifier read for the audit),
-        `smallest` (fewer texts or rows are not judged), `level` (of tests), `lists`: [{`kind`, `title`,
+        `smallest` (fewer texts or rows are not judged), `alpha` (significance level of the tests), `lists`: [{`kind`, `title`,
         `source`, `own` (audit.yaml has a part in it), `words`, `groups` ({group of the first level: words})}],
         and `words`: all lists and texts that were used, as the yaml files say them, so that a later package or
         audit.yaml changes nothing here.
@@ -63,11 +65,13 @@ def analyse(context: RunContext) -> dict[str, Any]:
     for name, texts in parts.items():
         context.run.save_predictions(
             name,
-            [known for known, _ in texts],
-            [_sha256(text) for _, text in texts],
-            None,
-            probabilities[start : start + len(texts)],
-            context.labels,
+            Predictions.of(
+                [known for known, _ in texts],
+                [_sha256(text) for _, text in texts],
+                None,
+                probabilities[start : start + len(texts)],
+                context.labels,
+            ),
             rival=RIVAL,
         )
         start += len(texts)
@@ -118,7 +122,7 @@ def _plan(context: RunContext, words: AuditWords) -> _Plan:
     """Make all texts, from the split's texts, the lists and the seed alone."""
     import numpy as np
 
-    ids = _labelled(context)["ids"]
+    ids = _labelled(context).ids
     texts = context.texts(context.split)
     matches, axes = {}, []
     for listed in words.lists:
@@ -140,7 +144,7 @@ def _report(context: RunContext, plan: _Plan, own: Sequence[str], threshold: flo
     import numpy as np
 
     saved, names = _labelled(context), context.labels
-    inside = saved["probabilities"]
+    inside = saved.probabilities
     altered = _saved(context, SWAPPED, plan.swapped)
     strange = _saved(context, STRANGE, [(one.id, one.text) for one in plan.strange])
     start = len(plan.unchanged)
@@ -164,7 +168,7 @@ def _report(context: RunContext, plan: _Plan, own: Sequence[str], threshold: flo
         "accuracy": float(answers.right.mean()),
         "read": len(plan.swapped) + len(plan.strange),
         "smallest": SMALLEST,
-        "level": LEVEL,
+        "alpha": ALPHA,
         "lists": [_list(listed, listed.kind in own) for listed in plan.words.lists],
         "words": plan.words.values,
         "unchanged": {
@@ -173,7 +177,7 @@ def _report(context: RunContext, plan: _Plan, own: Sequence[str], threshold: flo
             "largest_difference": float(np.abs(after.astype(np.float64) - before).max()),
         },
         "swaps": exchanges,
-        "classes": subgroups.by_class(answers, saved["predicted"], names),
+        "classes": subgroups.by_class(answers, saved.predicted, names),
         "mentions": mentioned,
         "mention_tests": {
             "judged": sum(part["p_same_classes"] is not None for part in slices),
@@ -188,7 +192,7 @@ def _saved(context: RunContext, name: str, texts: Sequence[tuple[str, str]]) -> 
     """Return the saved probabilities of these texts, float32 [N, C]; raises BadInput if they are of others."""
     saved = context.run.load_predictions(name, rival=RIVAL)
     expected = [known for known, _ in texts], [_sha256(text) for _, text in texts], context.labels
-    if (saved["ids"], saved["text_sha256"], saved["label_names"]) != expected:
+    if (saved.ids, saved.text_sha256, saved.label_names) != expected:
         raise BadInput(
             Problem(
                 str(context.run.prediction_file(name, RIVAL)),
@@ -197,16 +201,16 @@ def _saved(context: RunContext, name: str, texts: Sequence[tuple[str, str]]) -> 
                 _ANEW,
             )
         )
-    probabilities: np.ndarray = saved["probabilities"]
+    probabilities: np.ndarray = saved.probabilities
     return probabilities
 
 
 def _labelled(context: RunContext) -> dict[str, Any]:
     """Return the split's predictions; raises BadInput where answers cannot be judged, or there are none."""
     saved = context.predictions(context.split)
-    if saved["labels"] is None or not saved["ids"]:
+    if saved.labels is None or not saved.ids:
         where = str(context.run.prediction_file(context.split))
-        found = "unlabelled rows" if saved["ids"] else "no rows"
+        found = "unlabelled rows" if saved.ids else "no rows"
         raise BadInput(Problem(where, "labelled rows, to judge answers by", found))
     return saved
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.audit.counterfactuals import Axis
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.bootstrap import ROW_RESAMPLES, percentile_interval, resampled_rows
+from submillion.assess.metrics import wilson_interval
+from submillion.assess.statistics.bootstrap import ROW_RESAMPLES, percentile_limits, resampled_rows
 from submillion.assess.statistics.paired_tests import difference_interval, holm, mcnemar
-from submillion.assess.statistics.slices import LEVEL, SMALLEST
+from submillion.assess.statistics.slices import SMALLEST
+from submillion.run_format.interval import ALPHA, Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +77,7 @@ def judge(axes: Sequence[Mapping[str, Any]]) -> None:
     ):
         judged = [found for found in family if not found["too_small"]]
         for found, corrected in zip(judged, holm([found["p"] for found in judged]), strict=True):
-            found |= {"p_holm": corrected, "beyond_chance": corrected < LEVEL}
+            found |= {"p_holm": corrected, "beyond_chance": corrected < ALPHA}
 
 
 def compared(
@@ -94,13 +95,13 @@ def compared(
         control: after the exchange for another word of the same group.
 
     Returns:
-        `flips` (texts whose answer changed), `flip_rate`, `low`, `high` (Wilson, 95 %), and the same of the
-        control as `control_flips`, `control_rate`, `control_low`, `control_high`; `only_swap`, `only_control`
-        (texts that one alone changed), `difference` of the two rates with `difference_low` and
-        `difference_high`, and `p` (exact McNemar);
-        `shift` and `control_shift`: {`mean`, `low`, `high`} of the change of the answer's probability, and
+        `flips` (texts whose answer changed), `flip_rate`, `flip_rate_interval` (Wilson), and the same of the
+        control as `control_flips`, `control_rate`, `control_rate_interval`; `only_swap`, `only_control`
+        (texts that one alone changed), `difference` of the two rates with `difference_interval`, and `p` (exact
+        McNemar);
+        `shift` and `control_shift`: intervals of the mean change of the answer's probability, and
         `shift_difference` of the first less the second; `class_shifts`: the same difference of the
-        probability of those classes (`class`) that it moved most, at most 3.
+        probability of those classes that it moved most, at most 3, as {`class`, `shift_difference`}.
         Intervals of shifts are 95 % percentiles of the bootstrap over texts.
     """
     import numpy as np
@@ -113,43 +114,41 @@ def compared(
     own = np.stack([values[each, answer] for values in (moved, moved_by_control, net)], axis=1)
     shift, control_shift, difference, *of_class = _means(np.concatenate([own, net], axis=1), rng)
     # Rounded, for of two classes one moves as far as the other but for rounding.
-    largest = sorted(range(len(names)), key=lambda index: (-round(abs(of_class[index]["mean"]), 9), index))
+    largest = sorted(
+        range(len(names)), key=lambda index: (-round(abs(of_class[index]["value"] or 0.0), 9), index)
+    )
     flips, control_flips = int(changed.sum()), int(changed_by_control.sum())
     only_swap = int((changed & ~changed_by_control).sum())
     only_control = int((changed_by_control & ~changed).sum())
-    (low, high), (control_low, control_high) = wilson(flips, texts), wilson(control_flips, texts)
-    difference_low, difference_high = difference_interval(only_swap, only_control, texts)
     return {
         "flips": flips,
         "flip_rate": flips / texts,
-        "low": low,
-        "high": high,
+        "flip_rate_interval": wilson_interval(flips, texts),
         "control_flips": control_flips,
         "control_rate": control_flips / texts,
-        "control_low": control_low,
-        "control_high": control_high,
+        "control_rate_interval": wilson_interval(control_flips, texts),
         "only_swap": only_swap,
         "only_control": only_control,
         "difference": (only_swap - only_control) / texts,
-        "difference_low": difference_low,
-        "difference_high": difference_high,
+        "difference_interval": difference_interval(only_swap, only_control, texts),
         "p": mcnemar(only_swap, only_control),
         "shift": shift,
         "control_shift": control_shift,
         "shift_difference": difference,
-        "class_shifts": [{"class": names[index]} | of_class[index] for index in largest[:MOST_CLASSES]],
+        "class_shifts": [
+            {"class": names[index], "shift_difference": of_class[index]} for index in largest[:MOST_CLASSES]
+        ],
     }
 
 
-def _means(values: np.ndarray, rng: np.random.Generator) -> list[dict[str, float]]:
+def _means(values: np.ndarray, rng: np.random.Generator) -> list[Interval]:
     """Return mean and interval of each column of values [n, K]."""
     import numpy as np
 
     drawn = np.concatenate(
         [counts @ values / len(values) for counts in resampled_rows(len(values), ROW_RESAMPLES, rng)]
     )
-    found = []
-    for column, resampled in zip(values.T, drawn.T, strict=True):
-        low, high = percentile_interval(resampled)
-        found.append({"mean": float(column.mean()), "low": low, "high": high})
-    return found
+    return [
+        interval(float(column.mean()), *percentile_limits(resampled))
+        for column, resampled in zip(values.T, drawn.T, strict=True)
+    ]

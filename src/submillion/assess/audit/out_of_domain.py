@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.assess.audit.wordlists import AuditWords
 from submillion.assess.confidence_summary import ALWAYS_ABOVE
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.bootstrap import LEVEL
+from submillion.assess.metrics import wilson_interval
 from submillion.assess.statistics.slices import SMALLEST
 from submillion.assess.visible_span import seen_spans
+from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def build_domain(context: RunContext, words: AuditWords) -> list[Strange]:
         for number, text in enumerate(texts)
     ]
     rng = np.random.default_rng((context.seed, 1))
-    texts, ids = context.texts(context.split), context.predictions(context.split)["ids"]
+    texts, ids = context.texts(context.split), context.predictions(context.split).ids
     first: dict[str, int] = {}
     for row, text in enumerate(texts):
         first.setdefault(text, row)
@@ -100,12 +100,12 @@ def measured(
     Returns:
         `above` (0.9), `policy_threshold`, and `sets`: for `inside`, `outside`, `foreign`, `shuffled` and
         `empty`, where they have texts, {`set`, `title`, `texts`, `too_small` (fewer than `slices.SMALLEST`),
-        `mean`, `median` (of the confidence), `above` {`texts`, `share`, `low`, `high`} (confidence over 0.9;
-        Wilson, 95 %), `answered` (the same for at least the policy's threshold; None without one), `answers`
+        `mean`, `median` (of the confidence), `above` {`texts`, `share`, `share_interval`} (confidence over 0.9;
+        Wilson), `answered` (the same for at least the policy's threshold; None without one), `answers`
         ({class: texts}, the most frequent first)}; of `outside` and `foreign` also `kinds` ({`kind`, `texts`,
-        `above`, `mean`, `answers`}; too few each for shares); of `shuffled` `kept` {`texts`, `share`, `low`,
-        `high`} (the answer is that to the words in order), and of these three `less_sure` {`share`, `low`,
-        `high`}: the probability that such a text is answered with less confidence than a row of the split,
+        `above`, `mean`, `answers`}; too few each for shares); of `shuffled` `kept` {`texts`, `share`,
+        `share_interval`} (the answer is that to the words in order), and of these three `less_sure`, an
+        interval: the probability that such a text is answered with less confidence than a row of the split,
         ties counted half (the area under the ROC curve of Hendrycks and Gimpel 2017, arXiv:1610.02136); its
         interval is DeLong's.
     """
@@ -130,7 +130,7 @@ def measured(
     return {"above": ALWAYS_ABOVE, "policy_threshold": threshold, "sets": sets}
 
 
-def less_sure(inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
+def less_sure(inside: np.ndarray, outside: np.ndarray) -> Interval:
     """Return the probability that a confidence from outside is lower than one from inside, with its interval.
 
     E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or more correlated
@@ -153,10 +153,10 @@ def less_sure(inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
     of_inside, of_outside = placements(inside, outside), 1 - placements(outside, inside)
     share = float(of_outside.mean())
     if min(len(inside), len(outside)) < 2:
-        return {"share": share, "low": 0.0, "high": 1.0}
+        return interval(share, 0.0, 1.0)
     variance = of_inside.var(ddof=1) / len(inside) + of_outside.var(ddof=1) / len(outside)
-    reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * math.sqrt(float(variance))
-    return {"share": share, "low": max(share - reach, 0.0), "high": min(share + reach, 1.0)}
+    reach = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * math.sqrt(float(variance))
+    return interval(share, max(share - reach, 0.0), min(share + reach, 1.0))
 
 
 def _described(
@@ -204,5 +204,5 @@ def _answers(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, int]:
 
 
 def _share(successes: int, trials: int) -> dict[str, Any]:
-    low, high = wilson(successes, trials)
-    return {"texts": successes, "share": successes / trials, "low": low, "high": high}
+    found = wilson_interval(successes, trials)
+    return {"texts": successes, "share": found["value"], "share_interval": found}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from submillion.assess.metrics import wilson
+from submillion.assess.metrics import wilson, wilson_interval
 from submillion.assess.statistics.paired_tests import holm
-from submillion.assess.statistics.slices import LEVEL, NEVER, SMALLEST, Answers, compare
+from submillion.assess.statistics.slices import NEVER, SMALLEST, Answers, compare
+from submillion.run_format.interval import ALPHA, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,8 @@ def by_class(answers: Answers, predicted: np.ndarray, names: Sequence[str]) -> l
 
     Returns:
         Per class `name`, `rows`, `too_small` (fewer than `slices.SMALLEST`), `accuracy` (share of them answered
-        with it), `low`, `high` (Wilson, 95 %; None without rows), and `answers`: of the rows answered with this
-        class `rows`, `accuracy`, `low`, `high` and what `calibration` returns, corrected over the classes.
+        with it), `accuracy_interval` (Wilson), and `answers`: of the rows answered with this
+        class `rows`, `accuracy`, `accuracy_interval` and what `calibration` returns, corrected over the classes.
     """
     found = []
     for index, name in enumerate(names):
@@ -74,22 +75,21 @@ def calibration(mask: np.ndarray, answers: Answers) -> dict[str, Any]:
 
     Returns:
         `too_small` (fewer rows than `slices.SMALLEST`), `mean_confidence`, `gap` (mean confidence less accuracy:
-        above 0 it is too sure) and `gap_low`, `gap_high` (95 %: the interval of the accuracy, taken from the
+        above 0 it is too sure) and `gap_interval` (that of the accuracy, taken from the
         confidence), all None without rows; `gap_p`: how probable so many right answers, or more
         extreme, are if every confidence is true; None where too few rows. `judge` adds to it.
     """
     rows, correct = int(mask.sum()), int(answers.right[mask].sum())
     found: dict[str, Any] = {"too_small": rows < SMALLEST}
     if not rows:
-        return found | dict.fromkeys(("mean_confidence", "gap", "gap_low", "gap_high", "gap_p"))
+        return found | dict.fromkeys(("mean_confidence", "gap", "gap_p")) | {"gap_interval": interval(None)}
     low, high = wilson(correct, rows)
     confidence = answers.confidence[mask]
     mean = float(confidence.mean())
     found |= {
         "mean_confidence": mean,
         "gap": mean - correct / rows,
-        "gap_low": mean - high,
-        "gap_high": mean - low,
+        "gap_interval": interval(mean - correct / rows, mean - high, mean - low),
     }
     return found | {"gap_p": None if found["too_small"] else calibrated_p(confidence, rows - correct)}
 
@@ -101,7 +101,7 @@ def judge(parts: Iterable[dict[str, Any]]) -> None:
     for part in parts:
         part |= {"gap_p_holm": None, "gap_beyond_chance": None}
     for part, corrected in zip(tested, holm([part["gap_p"] for part in tested]), strict=True):
-        part |= {"gap_p_holm": corrected, "gap_beyond_chance": corrected < LEVEL}
+        part |= {"gap_p_holm": corrected, "gap_beyond_chance": corrected < ALPHA}
 
 
 def calibrated_p(confidence: np.ndarray, wrong: int) -> float:
@@ -130,6 +130,10 @@ def calibrated_p(confidence: np.ndarray, wrong: int) -> float:
 
 def _accuracy(mask: np.ndarray, answers: Answers) -> dict[str, Any]:
     rows, correct = int(mask.sum()), int(answers.right[mask].sum())
-    low, high = wilson(correct, rows) if rows else (None, None)
-    accuracy = correct / rows if rows else None
-    return {"rows": rows, "too_small": rows < SMALLEST, "accuracy": accuracy, "low": low, "high": high}
+    found = wilson_interval(correct, rows)
+    return {
+        "rows": rows,
+        "too_small": rows < SMALLEST,
+        "accuracy": found["value"],
+        "accuracy_interval": found,
+    }

@@ -53,7 +53,7 @@ def _of_axis(axis: Mapping[str, Any], smallest: int) -> str:
         f"{title}: a word of another group changed {_rate(overall)} answers, another word of the same group "
         f"{overall['control_flips']:,}; "
     )
-    span = f"{_signed(overall['difference_low'])} to {_signed(overall['difference_high'])} points"
+    span = f"{_signed_span(overall['difference_interval'])} points"
     if not overall["beyond_chance"]:
         told += f"chance explains the difference ({span})."
     elif overall["difference"] > 0:
@@ -160,14 +160,14 @@ def _gap(part: Mapping[str, Any]) -> str:
     what = "surer than right" if part["gap"] > 0 else "less sure than right"
     return (
         f"{what} beyond chance, mean confidence {_percent(part['mean_confidence'])}, accuracy "
-        f"{_percent(part['accuracy'])} ({_percent(part['low'])} to {_percent(part['high'])}) on {part['rows']:,} rows"
+        f"{_percent(part['accuracy'])} ({_span(part['accuracy_interval'])}) on {part['rows']:,} rows"
     )
 
 
 def _rate(found: Mapping[str, Any]) -> str:
     return (
-        f"{_count(found['flips'], found['texts'])} ({_percent(found['flip_rate'])}, {_percent(found['low'])} to "
-        f"{_percent(found['high'])})"
+        f"{_count(found['flips'], found['texts'])} ({_percent(found['flip_rate'])}, "
+        f"{_span(found['flip_rate_interval'])})"
     )
 
 
@@ -176,7 +176,15 @@ def _count(part: int, whole: int) -> str:
 
 
 def _share(share: Mapping[str, Any]) -> str:
-    return f"{share['texts']:,} ({_percent(share['share'])}, {_percent(share['low'])} to {_percent(share['high'])})"
+    return f"{share['texts']:,} ({_percent(share['share'])}, {_span(share['share_interval'])})"
+
+
+def _span(found: Mapping[str, Any]) -> str:
+    return f"{_percent(found['low'])} to {_percent(found['high'])}"
+
+
+def _signed_span(found: Mapping[str, Any]) -> str:
+    return f"{_signed(found['low'])} to {_signed(found['high'])}"
 
 
 def _signed(value: float) -> str:

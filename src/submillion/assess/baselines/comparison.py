@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.statistics import paired_tests
-from submillion.assess.statistics.bootstrap import LEVEL, RESAMPLES, tabulate
+from submillion.assess.statistics.bootstrap import RESAMPLES, tabulate
 from submillion.errors import BadInput, Problem
+from submillion.run_format.interval import ALPHA
+from submillion.run_format.predictions import Predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +49,9 @@ def report(
         judged: name of the rival that the verdict is about.
 
     Returns:
-        `split`, `rows`, `level` (0.95, of every interval), `resamples`;
+        `split`, `rows`, `resamples`;
         `flatters`: True where the split is validation, on which the run's adapter was chosen, and no rival;
-        `run`: {`accuracy`, `macro_f1`}, each {`value`, `interval`}, the same as in the part "intervals";
+        `run`: {`accuracy`, `macro_f1`}, intervals, the same as in the part "intervals";
         `rivals`: {name: {`title`, `method` (a sentence), `learnt_from` (names of splits), `learnt_rows`,
         `parameters` (learnt numbers), `strength` (see `chosen`), `fit_seconds` (from texts to the fitted model,
         the choice of its strength included), `predict_seconds` (for the rows of the split), `accuracy`,
@@ -65,7 +67,7 @@ def report(
     import numpy as np
 
     own = context.predictions(context.split)
-    if own["labels"] is None or not own["ids"]:
+    if own.labels is None or not own.ids:
         where = str(context.run.prediction_file(context.split))
         raise BadInput(Problem(where, "labelled rows, to score rivals on", "none"))
     found: dict[str, dict[str, Any]] = {}
@@ -73,11 +75,11 @@ def report(
         saved = load(context, rival.name)
         found[rival.name] = {"title": rival.title, "method": rival.method}
         found[rival.name] |= {key: measured[rival.name][key] for key in MEASURED}
-        found[rival.name] |= _scores(context, saved["predicted"])
+        found[rival.name] |= _scores(context, saved.predicted)
         found[rival.name]["against_run"] = paired_tests.paired(
-            own["labels"],
-            own["predicted"],
-            saved["predicted"],
+            own.labels,
+            own.predicted,
+            saved.predicted,
             len(context.labels),
             np.random.default_rng(context.seed),
         )
@@ -86,8 +88,7 @@ def report(
     own_scores = paired_tests.analyse(context)["splits"][context.split]
     return {
         "split": context.split,
-        "rows": len(own["ids"]),
-        "level": LEVEL,
+        "rows": len(own.ids),
         "resamples": RESAMPLES,
         "flatters": flatters,
         "run": {measure: own_scores[measure] for measure in MEASURES},
@@ -141,10 +142,10 @@ def keep(context: RunContext, name: str, probabilities: np.ndarray, classes: Seq
     import numpy as np
 
     own = context.predictions(context.split)
-    whole = np.zeros((len(own["ids"]), len(context.labels)))
+    whole = np.zeros((len(own.ids), len(context.labels)))
     whole[:, list(classes)] = probabilities
     context.run.save_predictions(
-        context.split, own["ids"], own["text_sha256"], own["labels"], whole, context.labels, rival=name
+        context.split, Predictions.of(own.ids, own.text_sha256, own.labels, whole, context.labels), rival=name
     )
 
 
@@ -159,9 +160,9 @@ def load(context: RunContext, name: str) -> dict[str, Any]:
     own = context.predictions(context.split)
     saved = context.run.load_predictions(context.split, rival=name)
     differing = [key for key in ("ids", "text_sha256", "label_names") if saved[key] != own[key]]
-    if saved["labels"] is None or not np.array_equal(saved["labels"], own["labels"]):
+    if saved.labels is None or not np.array_equal(saved.labels, own.labels):
         differing.append("labels")
-    elif not np.array_equal(saved["predicted"], saved["probabilities"].argmax(axis=1)):
+    elif not np.array_equal(saved.predicted, saved.probabilities.argmax(axis=1)):
         differing.append("predicted classes, which are not the most probable ones")
     if differing:
         where = str(context.run.prediction_file(context.split, rival=name))
@@ -193,12 +194,12 @@ def verdict(name: str, entry: Mapping[str, Any], called: str) -> dict[str, Any]:
 
     Returns:
         `rival`; `kind`: `beats` or `worse` where the exact McNemar test, corrected, is below 0.05 and the
-        interval of the difference on one side of 0, else `no difference shown`; `difference`, `interval` (run
-        less rival, as shares), `p_holm`; `sentence`.
+        interval of the difference on one side of 0, else `no difference shown`; `difference`, `difference_interval`
+        (run less rival, as shares), `p_holm`; `sentence`.
     """
     against = entry["against_run"]
     of = against["accuracy"]
-    low, high = of["interval"]
+    low, high = of["difference_interval"]["low"], of["difference_interval"]["high"]
     kind = NO_DIFFERENCE
     if against["shown"] and (low > 0 or high < 0):
         kind = BEATS if low > 0 else WORSE
@@ -211,7 +212,7 @@ def verdict(name: str, entry: Mapping[str, Any], called: str) -> dict[str, Any]:
         "rival": name,
         "kind": kind,
         "difference": of["difference"],
-        "interval": of["interval"],
+        "difference_interval": of["difference_interval"],
         "p_holm": of["p_holm"],
         "sentence": f"The run {said} the {called}: {_points(of['difference'])} points of accuracy, {limits}{tested}.",
     }
@@ -271,7 +272,7 @@ def _scores(context: RunContext, predicted: np.ndarray) -> dict[str, Any]:
     """Return accuracy and macro F1 of predictions for the rows of `context.split`."""
     import numpy as np
 
-    cells, counts = tabulate(context.predictions(context.split)["labels"], predicted)
+    cells, counts = tabulate(context.predictions(context.split).labels, predicted)
     found = paired_tests.scores(cells, counts, context.labels, np.random.default_rng(context.seed))
     return {measure: found[measure] for measure in MEASURES}
 
@@ -283,7 +284,7 @@ def _correct(found: Sequence[dict[str, Any]]) -> None:
         for entry, p in zip(found, corrected, strict=True):
             entry[measure]["p_holm"] = p
     for entry in found:
-        entry["shown"] = entry["accuracy"]["p_holm"] < 1 - LEVEL
+        entry["shown"] = entry["accuracy"]["p_holm"] < ALPHA
 
 
 def _points(share: float) -> str:

@@ -49,7 +49,7 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
     problems = [
         Problem(str(run.prediction_file(chosen)), "labelled predictions", found)
         for run, one in zip(runs, saved, strict=True)
-        for found in ["no labels" if one["labels"] is None else "" if one["ids"] else "no rows"]
+        for found in ["no labels" if one.labels is None else "" if one.ids else "no rows"]
         if found
     ]
     if problems:
@@ -66,14 +66,14 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
     ]
     if problems:
         raise BadInput(problems)
-    names = first["label_names"]
+    names = first.label_names
     labels, predicted = [], []
     for one in saved:
-        number = np.array([names.index(name) for name in one["label_names"]])
-        of_label = number[one["labels"]]
-        order = np.lexsort((of_label, np.array(one["text_sha256"])))
+        number = np.array([names.index(name) for name in one.label_names])
+        of_label = number[one.labels]
+        order = np.lexsort((of_label, np.array(one.text_sha256)))
         labels.append(of_label[order])
-        predicted.append(number[one["predicted"]][order])
+        predicted.append(number[one.predicted][order])
     return Aligned(chosen, names, labels[0], predicted)
 
 
@@ -94,16 +94,16 @@ def open_all(paths: Sequence[str | Path]) -> list[RunDir]:
 
 def _difference(first: dict[str, Any], other: dict[str, Any]) -> str:
     """Say in what another run's rows or classes differ from the first's; empty where in nothing."""
-    if sorted(first["label_names"]) != sorted(other["label_names"]):
-        unknown = [name for name in other["label_names"] if name not in first["label_names"]]
-        lacking = [name for name in first["label_names"] if name not in other["label_names"]]
+    if sorted(first.label_names) != sorted(other.label_names):
+        unknown = [name for name in other.label_names if name not in first.label_names]
+        lacking = [name for name in first.label_names if name not in other.label_names]
         parts = [
             f"{what} {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
             for what, names in (("without", lacking), ("with", unknown))
             if names
         ]
         return f"classes {' and '.join(parts)}"
-    here, there = Counter(first["text_sha256"]), Counter(other["text_sha256"])
+    here, there = Counter(first.text_sha256), Counter(other.text_sha256)
     missing, more = (here - there).total(), (there - here).total()
     relabelled = (_labelled(first) - _labelled(other)).total() - missing
     counts = ((missing, "of them missing"), (more, "others"), (relabelled, "with another label"))
@@ -111,7 +111,5 @@ def _difference(first: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _labelled(saved: dict[str, Any]) -> Counter[tuple[str, str]]:
-    names = saved["label_names"]
-    return Counter(
-        (text, names[label]) for text, label in zip(saved["text_sha256"], saved["labels"], strict=True)
-    )
+    names = saved.label_names
+    return Counter((text, names[label]) for text, label in zip(saved.text_sha256, saved.labels, strict=True))

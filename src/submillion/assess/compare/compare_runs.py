@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.assess.compare.align_predictions import Aligned, align, open_all
 from submillion.assess.compare.comparison import MEASURES, Comparison, sentence, sentence_over_seeds
-from submillion.assess.statistics.bootstrap import LEVEL, tabulate
+from submillion.assess.statistics.bootstrap import tabulate
 from submillion.assess.statistics.paired_tests import holm, paired, scores
 from submillion.assess.statistics.seeds import between, rows_needed, spread
+from submillion.run_format.interval import ALPHA
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ def compare(paths: Sequence[str | Path], split: str | None = None) -> Comparison
 
     Returns:
         A comparison whose JSON holds
-        `split`, `rows`, `level` (0.95, of every interval);
+        `split`, `rows`;
         `runs`: in the order given {`name`, `seed`, `recipe` (its name), `accuracy`, `macro_f1`}, the last two as in
         the part "intervals";
         `differs`: {field of the recipe: its value in each run}, for fields that are not the same in all;
@@ -64,7 +65,6 @@ def compare(paths: Sequence[str | Path], split: str | None = None) -> Comparison
         {
             "split": aligned.split,
             "rows": len(aligned.labels),
-            "level": LEVEL,
             "runs": described,
             "differs": _differing(same),
             "pairs": _pairs(aligned, names, same, rng),
@@ -94,7 +94,7 @@ def _pairs(
     pairs = []
     for (i, j), pair in zip(places, found, strict=True):
         needed = rows_needed(pair["only_a"], pair["only_b"], pair["rows"])
-        shown = pair["accuracy"]["p_holm"] < 1 - LEVEL
+        shown = pair["accuracy"]["p_holm"] < ALPHA
         entry = {"a": names[i], "b": names[j], "same_recipe": bool(recipes[i]) and recipes[i] == recipes[j]}
         entry |= pair | {"rows_needed": needed, "shown": shown}
         pairs.append(entry | {"sentence": sentence(entry, len(places))})
@@ -164,12 +164,11 @@ def _names(paths: Sequence[str | Path]) -> list[str]:
 
 def _recipe(run: RunDir) -> dict[str, Any]:
     """Return a run's recipe under dotted names; empty where the run has none."""
-    from submillion.recipe import Recipe
     from submillion.recipe_file import flat
 
     if not run.recipe.is_file():
         return {}
-    recipe = Recipe.read(run.recipe.read_text(encoding="utf-8"), str(run.recipe))
+    recipe = run.read_recipe()
     return flat(recipe.model_dump(mode="json"))
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from submillion import notices
 from submillion.assess.confidence import selective, temperature
 from submillion.assess.confidence.calibration import SCORES, Rated, change, diagram, rate, scores
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.bootstrap import LEVEL, ROW_RESAMPLES
+from submillion.assess.metrics import wilson_interval
+from submillion.assess.statistics.bootstrap import ROW_RESAMPLES
 from submillion.assess.statistics.paired_tests import labelled_splits
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def analyse(context: RunContext) -> dict[str, Any]:
     the epoch, so what holds on test is the better evidence.
 
     Returns:
-        `level` (0.95, of every interval) and `resamples`;
-        `splits`: {split: {`rows`, `accuracy` {`value`, `interval`}, `mean_confidence`, `ece`, `brier`, `nll`
+        `resamples`;
+        `splits`: {split: {`rows`, `accuracy` (an interval), `mean_confidence`, `ece`, `brier`, `nll`
         (see `reliability.scores`), `reliability` (the diagram's bins, see `reliability.diagram`), `aurc` (see
         `abstain.aurc`), `risk_coverage` (see `abstain.risk_coverage`)}};
         `temperature`: see `temperature.fit`, and `test`: what it does there, None without a test split or
         where none could be told (`at_bound`):
         {`rows`, `reliability` (the diagram after), `ece`, `brier`, `nll`: {`before`, `after` (each as
-        in `splits`), `difference` {`value`, `interval`}}}. None without a validation split;
+        in `splits`), `difference` (an interval)}}. None without a validation split;
         `rule`: a sentence, how thresholds are chosen;
         `targets`: for each accuracy of the table {`target_accuracy`, `least_rows` (validation rows that must be
         answered without a mistake before it can be reached), `threshold`, `validation`, `test`}; the last two as
@@ -50,14 +50,12 @@ def analyse(context: RunContext) -> dict[str, Any]:
     rng = np.random.default_rng(context.seed)
     saved = labelled_splits(context)
     rated = {
-        split: rate(found["probabilities"], found["labels"], found["predicted"])
-        for split, found in saved.items()
+        split: rate(found.probabilities, found.labels, found.predicted) for split, found in saved.items()
     }
     splits = {split: _split(found, rng) for split, found in rated.items()}
     heat = _temperature(saved, rated, splits, rng)
     targets = [_target(rated, target) for target in selective.TARGETS] if "validation" in rated else []
     return {
-        "level": LEVEL,
         "resamples": ROW_RESAMPLES,
         "splits": splits,
         "temperature": heat,
@@ -71,7 +69,7 @@ def _split(rated: Rated, rng: np.random.Generator) -> dict[str, Any]:
     right = int(rated.right.sum())
     return {
         "rows": rated.rows,
-        "accuracy": {"value": right / rated.rows, "interval": list(wilson(right, rated.rows))},
+        "accuracy": wilson_interval(right, rated.rows),
         "mean_confidence": float(rated.confidence.mean()),
         **scores(rated, rng),
         "reliability": diagram(rated),
@@ -89,12 +87,12 @@ def _temperature(
     """Return the temperature fitted on validation and what it does on test, as `analyse` documents it."""
     if "validation" not in saved:
         return None
-    fitted = temperature.fit(saved["validation"]["probabilities"], saved["validation"]["labels"])
+    fitted = temperature.fit(saved["validation"].probabilities, saved["validation"].labels)
     if "test" not in saved or fitted["at_bound"]:
         return fitted | {"test": None}
     test = saved["test"]
-    scaled = temperature.scale(test["probabilities"], fitted["value"])
-    after = rate(scaled, test["labels"], test["predicted"])
+    scaled = temperature.scale(test.probabilities, fitted["value"])
+    after = rate(scaled, test.labels, test.predicted)
     scored, differences = scores(after, rng), change(rated["test"], after, rng)
     effect = {
         name: {"before": splits["test"][name], "after": scored[name], "difference": differences[name]}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from submillion.assess.metrics import LEAST_PROBABILITY, wilson
+from submillion.assess.metrics import LEAST_PROBABILITY, wilson_interval
 from submillion.assess.statistics.bootstrap import (
     BLOCK,
-    LEVEL,
     ROW_RESAMPLES,
-    percentile_interval,
+    percentile_limits,
     resampled_rows,
 )
+from submillion.run_format.interval import ALPHA, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ def diagram(rated: Rated) -> list[dict[str, Any]]:
 
     Returns:
         `rows`, `low` and `high` (least and greatest confidence), `confidence` (mean), `accuracy`, and
-        `interval` (Wilson's, of the accuracy). Guo et al. 2017, arXiv:1706.04599, figure 1.
+        `accuracy_interval` (Wilson's). Guo et al. 2017, arXiv:1706.04599, figure 1.
     """
     entries = []
     for index in range(int(rated.bins.max()) + 1):
@@ -105,7 +105,7 @@ def diagram(rated: Rated) -> list[dict[str, Any]]:
                 "high": float(confidence.max()),
                 "confidence": float(confidence.mean()),
                 "accuracy": right / len(confidence),
-                "interval": list(wilson(right, len(confidence))),
+                "accuracy_interval": wilson_interval(right, len(confidence)),
             }
         )
     return entries
@@ -126,22 +126,20 @@ def scores(rated: Rated, rng: np.random.Generator) -> dict[str, Any]:
     the truth whenever that is small. Those of Brier score and log loss are percentiles of the same resamples.
 
     Returns:
-        `ece`: {`value`, `interval`, `bins`, `if_calibrated`: {`mean`, `high` (95th percentile)}, `p`: the
-        share of simulated sets whose error is as great}; `brier` and `nll`: {`value`, `interval`}.
+        `ece`: an interval with `bins`, `if_calibrated`: {`mean`, `high` (95th percentile)}, `p`: the
+        share of simulated sets whose error is as great; `brier` and `nll`: intervals.
     """
     values, drawn = _values(rated), _drawn([rated], rng)[:, 0]
     simulated = _if_calibrated(rated, rng)
     p = float((1 + (simulated >= values[0]).sum()) / (1 + len(simulated)))
     low, high = _basic(values[0], drawn[:, 0])
-    ece = {
-        "value": values[0],
-        "interval": [0.0 if p > 1 - LEVEL else max(low, 0.0), max(high, 0.0)],
+    ece = interval(values[0], 0.0 if p > ALPHA else max(low, 0.0), max(high, 0.0)) | {
         "bins": int(rated.bins.max()) + 1,
-        "if_calibrated": {"mean": float(simulated.mean()), "high": percentile_interval(simulated, 0.9)[1]},
+        "if_calibrated": {"mean": float(simulated.mean()), "high": percentile_limits(simulated, 0.9)[1]},
         "p": p,
     }
     others = {
-        name: {"value": values[place], "interval": percentile_interval(drawn[:, place])}
+        name: interval(values[place], *percentile_limits(drawn[:, place]))
         for place, name in enumerate(SCORES)
         if name != "ece"
     }
@@ -152,15 +150,15 @@ def change(before: Rated, after: Rated, rng: np.random.Generator) -> dict[str, A
     """Return what a change of the probabilities of the same rows did: each score after minus before.
 
     Returns:
-        `ece`, `brier` and `nll`: {`value`, `interval`}, from resamples that both share.
+        `ece`, `brier` and `nll`: intervals, from resamples that both share.
     """
     drawn = _drawn([before, after], rng)
     found = {}
     for place, name in enumerate(SCORES):
         value = _values(after)[place] - _values(before)[place]
         differences = drawn[:, 1, place] - drawn[:, 0, place]
-        interval = _basic(value, differences) if name == "ece" else percentile_interval(differences)
-        found[name] = {"value": value, "interval": interval}
+        limits = _basic(value, differences) if name == "ece" else percentile_limits(differences)
+        found[name] = interval(value, *limits)
     return found
 
 
@@ -207,7 +205,7 @@ def _if_calibrated(rated: Rated, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _basic(value: float, drawn: np.ndarray) -> list[float]:
-    """Return the basic bootstrap interval: the percentiles of what was drawn, mirrored at the value."""
-    low, high = percentile_interval(drawn)
-    return [2 * value - high, 2 * value - low]
+def _basic(value: float, drawn: np.ndarray) -> tuple[float, float]:
+    """Return the limits of the basic bootstrap interval: the percentiles of what was drawn, mirrored at the value."""
+    low, high = percentile_limits(drawn)
+    return 2 * value - high, 2 * value - low

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.bootstrap import LEVEL, ROW_RESAMPLES, percentile_interval, resampled_rows
+from submillion.assess.metrics import wilson, wilson_interval
+from submillion.assess.statistics.bootstrap import ROW_RESAMPLES, percentile_limits, resampled_rows
+from submillion.run_format.interval import ALPHA, CONFIDENCE, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,16 +21,16 @@ RULE = (
 )
 
 
-def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> dict[str, list[float]]:
+def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
     """Return the share of wrong answers among the most confident rows, against how many these are.
 
     El-Yaniv and Wiener 2010 (JMLR 11, 1605-1641); Geifman and El-Yaniv 2017, arXiv:1705.08500,
     section 2. Rows of equal confidence are answered together, so that their order does not matter.
 
     Returns:
-        Lists of one length, ascending in coverage, the last of coverage 1: `coverage`, `risk`, `risk_low` and
-        `risk_high` (Wilson's interval at each point by itself), `threshold` (the confidence from which rows
-        are answered). Thinned to about 200 points evenly spaced in coverage.
+        `coverage`, `risk` and `threshold` (the confidence from which rows are answered), ascending in coverage to
+        1, thinned to about 200 points evenly spaced in coverage. `coverage` and `threshold` are lists, `risk` an
+        interval whose `value`, `low` and `high` are lists (Wilson's interval at each point by itself).
     """
     import numpy as np
 
@@ -42,9 +43,12 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> dict[str, list[f
     limits = [wilson(int(w), int(a)) for w, a in zip(wrong, answered, strict=True)]
     return {
         "coverage": (answered / rows).tolist(),
-        "risk": (wrong / answered).tolist(),
-        "risk_low": [low for low, _ in limits],
-        "risk_high": [high for _, high in limits],
+        "risk": {
+            "value": (wrong / answered).tolist(),
+            "low": [low for low, _ in limits],
+            "high": [high for _, high in limits],
+            "confidence_level": CONFIDENCE,
+        },
         "threshold": thresholds.tolist(),
     }
 
@@ -56,7 +60,7 @@ def aurc(confidence: np.ndarray, right: np.ndarray, rng: np.random.Generator) ->
     were wrong in the group's share: the mean over their orders.
 
     Returns:
-        `value`; `interval`, percentiles of the bootstrap over rows; `best`, of an order that puts every
+        An interval, by percentiles of the bootstrap over rows, with `best`, of an order that puts every
         right answer first; `random`, of an order that knows nothing: the share of wrong answers.
     """
     import numpy as np
@@ -75,9 +79,9 @@ def aurc(confidence: np.ndarray, right: np.ndarray, rng: np.random.Generator) ->
         mistakes = np.repeat(np.tile(ranked, len(block)), block.ravel()).reshape(len(block), rows)
         drawn.append((mistakes.cumsum(axis=1) / counts).mean(axis=1))
     last = np.arange(rows - total + 1, rows + 1)
+    value = float((smooth.cumsum() / counts).mean())
     return {
-        "value": float((smooth.cumsum() / counts).mean()),
-        "interval": percentile_interval(np.concatenate(drawn)),
+        **interval(value, *percentile_limits(np.concatenate(drawn))),
         "best": float(((last - (rows - total)) / last).sum() / rows),
         "random": total / rows,
     }
@@ -121,15 +125,15 @@ def lower_limit(right: np.ndarray, answered: np.ndarray) -> np.ndarray:
     import numpy as np
     from scipy.stats import beta
 
-    return np.where(right > 0, beta.ppf(1 - LEVEL, np.maximum(right, 1), answered - right + 1), 0.0)
+    return np.where(right > 0, beta.ppf(ALPHA, np.maximum(right, 1), answered - right + 1), 0.0)
 
 
 def answered(confidence: np.ndarray, right: np.ndarray, threshold: float) -> dict[str, Any]:
     """Return what a threshold gives on labelled rows.
 
     Returns:
-        `rows`, `answered`, `coverage`, and of the answered rows `accuracy`, its `interval` (Wilson's, 95 %)
-        and its `lower_limit` (see `lower_limit`); the last three are None where no row is answered.
+        `rows`, `answered`, `coverage`, and of the answered rows `accuracy`, `accuracy_interval` (Wilson's)
+        and `lower_limit` (see the function); accuracy and limits are None if no row is answered.
     """
     import numpy as np
 
@@ -140,7 +144,7 @@ def answered(confidence: np.ndarray, right: np.ndarray, threshold: float) -> dic
         "answered": count,
         "coverage": count / len(right),
         "accuracy": hits / count if count else None,
-        "interval": list(wilson(hits, count)) if count else None,
+        "accuracy_interval": wilson_interval(hits, count),
         "lower_limit": float(lower_limit(np.array(hits), np.array(count))) if count else None,
     }
 
@@ -149,7 +153,7 @@ def least_rows(target: float) -> int | None:
     """Return how many rows must be answered, all of them right, to reach a target; None for one of 1."""
     if target >= 1:
         return None
-    return math.ceil(math.log(1 - LEVEL) / math.log(target)) if target > 0 else 1
+    return math.ceil(math.log(ALPHA) / math.log(target)) if target > 0 else 1
 
 
 def _steps(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.metrics import LEAST_PROBABILITY
-from submillion.assess.statistics.bootstrap import LEVEL
+from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         labels: class index per row, int [N].
 
     Returns:
-        `value`; `interval`, None at a bound; `rows`; `at_bound`: True where the loss falls up to 0.05 or 20,
+        An interval, its limits None at a bound, with `rows` and `at_bound`: True where the loss falls up to 0.05 or 20,
         as it does where every row is right: then the rows tell no temperature.
     """
     import numpy as np
@@ -49,7 +49,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     least = next((bound for bound in bounds if loss(bound) <= loss(least)), least)
     at_bound = min(least - bounds[0], bounds[1] - least) < 1e-3
     temperature = math.exp(least)
-    interval = None
+    fitted: Interval = interval(temperature)
     if not at_bound:
         scaled = scale(probabilities, temperature)
         mean = (scaled * logits).sum(axis=1)
@@ -57,9 +57,9 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         curvature = float(((scaled * logits**2).sum(axis=1) - mean**2).sum())
         if curvature > 0:
             error = math.sqrt(float((slopes**2).sum())) / curvature * temperature  # of log T
-            reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * error
-            interval = [temperature * math.exp(-reach), temperature * math.exp(reach)]
-    return {"value": temperature, "interval": interval, "rows": len(labels), "at_bound": at_bound}
+            reach = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * error
+            fitted = interval(temperature, temperature * math.exp(-reach), temperature * math.exp(reach))
+    return {**fitted, "rows": len(labels), "at_bound": at_bound}
 
 
 def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -6,7 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.errors.analysis import shortened
-from submillion.assess.statistics.bootstrap import percentile_interval, resampled_rows
+from submillion.assess.statistics.bootstrap import percentile_limits, resampled_rows
+from submillion.run_format.interval import Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +35,8 @@ def issues(
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    labels = saved["labels"].astype(np.int64)
-    probabilities = saved["probabilities"].astype(np.float64)
+    labels = saved.labels.astype(np.int64)
+    probabilities = saved.probabilities.astype(np.float64)
     apart = probabilities * (1 - APART * np.linspace(0, 1, len(labels)))[:, None]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="May not flag all label issues")  # in classes of one row
@@ -107,8 +108,8 @@ def noise_rates(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return np.where(found < 1e-12, 0.0, found)
 
 
-def _rates(labels: np.ndarray, probabilities: np.ndarray, seed: int) -> list[dict[str, Any]]:
-    """Return {`value`, `interval`} of each of `noise_rates`, by the bootstrap of rows."""
+def _rates(labels: np.ndarray, probabilities: np.ndarray, seed: int) -> list[Interval]:
+    """Return the interval of each of `noise_rates`, by the bootstrap of rows."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -120,14 +121,14 @@ def _rates(labels: np.ndarray, probabilities: np.ndarray, seed: int) -> list[dic
         ]
     )
     return [
-        {"value": None if np.isnan(value) else float(value), "interval": _interval(of_one)}
+        _interval(None if np.isnan(value) else float(value), of_one)
         for value, of_one in zip(noise_rates(labels, probabilities), drawn.T, strict=True)
     ]
 
 
-def _interval(drawn: np.ndarray) -> list[float] | None:
+def _interval(value: float | None, drawn: np.ndarray) -> Interval:
     import numpy as np
 
     known = drawn[~np.isnan(drawn)]
     # Where no row is in doubt the bootstrap knows of no spread.
-    return percentile_interval(known) if len(np.unique(known)) > 1 else None
+    return interval(value, *percentile_limits(known)) if len(np.unique(known)) > 1 else interval(value)

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.data_quality.confident_learning import RESAMPLES, issues
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.bootstrap import LEVEL
+from submillion.assess.metrics import wilson_interval
 from submillion.errors import BadInput, Problem
+from submillion.run_format.predictions import Predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,13 +52,13 @@ def analyse(context: RunContext) -> dict[str, Any]:
     (section 3.2). The probabilities are saved as those of the rival `noise`.
 
     Returns:
-        `meaning`, `model` and `cannot_see` (sentences), `level`, `resamples`;
+        `meaning`, `model` and `cannot_see` (sentences), `resamples`;
 
         `train`: {`rows`, `folds`, `left_out` ({`class`, `rows`} of classes with fewer rows than folds, which are
-        not judged), `model_accuracy` ({`value`, `interval`}, of the model on these rows by their given labels)}
+        not judged), `model_accuracy` (an interval, of the model on these rows by their given labels)}
         and what follows for the split as well:
-        `noise_rate`: {`value`, `interval`}, by the bootstrap of rows, thresholds computed anew; the
-        interval is None where no resample differs from another;
+        `noise_rate`: an interval by the bootstrap of rows, thresholds computed anew; its limits are None
+        where no resample differs from another;
         `candidates`, `share`;
         `classes`: {`class`, `rows`, `candidates`, `noise_rate` (likewise)} of each given class with rows;
         `pairs_in_all`, `pairs`: at most 30, most frequent first, of {`given`, `suggested`, `rows`};
@@ -80,11 +80,13 @@ def analyse(context: RunContext) -> dict[str, Any]:
     probabilities = cross_validated([train.texts[row] for row in rows], labels, folds, context.seed)
     context.run.save_predictions(
         "train",
-        [train.ids[row] for row in rows],
-        [train.text_sha256(row) for row in rows],
-        labels,
-        probabilities,
-        [names[index] for index in kept],
+        Predictions.of(
+            [train.ids[row] for row in rows],
+            [train.text_sha256(row) for row in rows],
+            labels,
+            probabilities,
+            [names[index] for index in kept],
+        ),
         rival=RIVAL,
     )
     return recheck(context, {})
@@ -103,7 +105,7 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
     saved = context.run.load_predictions("train", rival=RIVAL)
     hashes = [hashlib.sha256(train.texts[row].encode()).hexdigest() for row in rows]
     labels = [kept.index(train.labels[row]) for row in rows]
-    if (saved["text_sha256"], saved["labels"].tolist()) != (hashes, labels):
+    if (saved.text_sha256, saved.labels.tolist()) != (hashes, labels):
         raise BadInput(
             Problem(
                 str(context.run.prediction_file("train", RIVAL)),
@@ -112,12 +114,11 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
                 "Make it again: submillion report RUN --with noise",
             )
         )
-    right = int((saved["labels"] == saved["predicted"]).sum())
+    right = int((saved.labels == saved.predicted).sum())
     return {
         "meaning": MEANING,
         "model": MODEL,
         "cannot_see": CANNOT_SEE,
-        "level": LEVEL,
         "resamples": RESAMPLES,
         "train": {
             "rows": len(rows),
@@ -127,7 +128,7 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
                 for index, name in enumerate(names)
                 if index not in kept
             ],
-            "model_accuracy": {"value": right / len(rows), "interval": list(wilson(right, len(rows)))},
+            "model_accuracy": wilson_interval(right, len(rows)),
             **issues(saved, [names[index] for index in kept], train, rows, context.seed, SUSPECTS),
         },
         "split": _of_split(context),
@@ -207,7 +208,7 @@ def _rows_of(train: Split, kept: Sequence[int]) -> list[int]:
 
 def _of_split(context: RunContext) -> dict[str, Any] | None:
     saved = context.predictions(context.split)
-    if saved["labels"] is None or len(set(saved["labels"].tolist())) < 2:
+    if saved.labels is None or len(set(saved.labels.tolist())) < 2:
         return None
     split = next(part for part in context.corpus.splits if part.name == context.split)
     context.texts(context.split)  # refuses texts that are not those that were predicted
@@ -215,6 +216,6 @@ def _of_split(context: RunContext) -> dict[str, Any] | None:
     return {
         "split": context.split,
         "rows": len(rows),
-        "mistakes": int((saved["labels"] != saved["predicted"]).sum()),
+        "mistakes": int((saved.labels != saved.predicted).sum()),
         **issues(saved, context.labels, split, rows, context.seed, SPLIT_SUSPECTS),
     }

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from submillion.assess.data_quality.duplicate_pairs import Rows, closest_calls, contradictions, told
 from submillion.assess.data_quality.minhash import BAND, BANDS, SHINGLE, THRESHOLD, chance_found, find_twins
-from submillion.assess.metrics import wilson
+from submillion.assess.metrics import wilson_interval
 from submillion.assess.statistics.slices import Answers, compare
 from submillion.errors import BadInput, Problem
+from submillion.run_format.interval import Interval, interval
 
 if TYPE_CHECKING:
     from submillion.assess.run_context import RunContext
@@ -49,9 +50,9 @@ def analyse(context: RunContext) -> dict[str, Any]:
         `examples`: at most 5 pairs that are only just twins. A pair is {`similarity`, `one`, `other`}, each
         {`split`, `row`, `id`, `label`, `text`, `cut`}.
 
-        `effect`, on `context.split`: {`split`, `rows`, `correct`, `accuracy`, `interval`, `with_twin`,
-        `without_twin` (see `slices.compare`), `difference` ({`value`, `interval`} of the accuracy on all rows
-        less that without the rows with a twin, or None), `contradicted` ({`rows`, `correct`}: rows with twins
+        `effect`, on `context.split`: {`split`, `rows`, `correct`, `accuracy`, `accuracy_interval`, `with_twin`,
+        `without_twin` (see `slices.compare`), `difference` (an interval: the accuracy on all rows
+        less that without the rows with a twin; None where there are no others), `contradicted` ({`rows`, `correct`}: rows with twins
         in train, all of another label), `sentence`}; None without rows.
 
     Raises:
@@ -134,7 +135,7 @@ def _conflicts(rows: Rows, names: list[str]) -> dict[str, Any]:
 
 def _effect(context: RunContext, rows: Rows) -> dict[str, Any] | None:
     saved = context.predictions(context.split)
-    if saved["labels"] is None:
+    if saved.labels is None:
         where = str(context.run.prediction_file(context.split))
         raise BadInput(Problem(where, "labels, to tell mistakes by", "unlabelled rows"))
     context.texts(context.split)  # refuses texts that are not those that were predicted
@@ -152,7 +153,7 @@ def _effect(context: RunContext, rows: Rows) -> dict[str, Any] | None:
         "rows": total,
         "correct": correct,
         "accuracy": correct / total,
-        "interval": list(wilson(correct, total)),
+        "accuracy_interval": wilson_interval(correct, total),
         "with_twin": with_twin,
         "without_twin": without,
         "difference": _difference(with_twin, total),
@@ -161,7 +162,7 @@ def _effect(context: RunContext, rows: Rows) -> dict[str, Any] | None:
     return found | {"sentence": _sentence(found)}
 
 
-def _difference(with_twin: dict[str, Any], total: int) -> dict[str, Any] | None:
+def _difference(with_twin: dict[str, Any], total: int) -> Interval | None:
     """Return the accuracy of all rows less that of the rows without twins, with its 95 % interval.
 
     With share s of rows with a twin it is s (a_with - a_without), so its interval is that of the difference of
@@ -172,8 +173,8 @@ def _difference(with_twin: dict[str, Any], total: int) -> dict[str, Any] | None:
     if with_twin["difference"] is None:
         return None
     share = with_twin["rows"] / total
-    ends = with_twin["difference_low"], with_twin["difference_high"]
-    return {"value": share * with_twin["difference"], "interval": [share * end for end in ends]}
+    found = with_twin["difference_interval"]
+    return interval(*(share * found[key] for key in ("value", "low", "high")))
 
 
 def _sentence(effect: dict[str, Any]) -> str:
@@ -182,7 +183,7 @@ def _sentence(effect: dict[str, Any]) -> str:
         return f"No {split} row has a near twin in train."
     if effect["difference"] is None:
         return f"Every {split} row has a near twin in train: there are no others to compare with."
-    low, high = effect["difference"]["interval"]
+    low, high = effect["difference"]["low"], effect["difference"]["high"]
     change = f"{_points(effect['difference']['value'])} points ({_points(low)} to {_points(high)})"
     whom = f"the {count:,} {split} rows that have" if count > 1 else f"the one {split} row that has"
     said = (

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.errors.news_credits import LEAST_TEXTS, Credits
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.slices import BINS, LEVEL, SMALLEST, Answers, compare, quantile_groups
+from submillion.assess.metrics import wilson_interval
+from submillion.assess.statistics.slices import BINS, SMALLEST, Answers, compare, quantile_groups
 from submillion.errors import BadInput, Problem
+from submillion.run_format.interval import ALPHA
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,20 +56,20 @@ def analyse(context: RunContext) -> dict[str, Any]:
     """Look for what the mistakes on `context.split` have in common; no model is run.
 
     Returns:
-        `split`, `rows`, `mistakes`, `accuracy`, `accuracy_interval` ([low, high], Wilson, 95 %).
+        `split`, `rows`, `mistakes`, `accuracy`, `accuracy_interval` (Wilson).
 
-        `second_choice`: {`rows`, `share`, `low`, `high`} mistakes whose true class was the second most
+        `second_choice`: {`rows`, `share`, `share_interval`} mistakes whose true class was the second most
         probable, as a share of the mistakes; None without mistakes.
 
         `pairs_in_all`, and `pairs`: at most 50, most frequent first, of {`true`, `predicted`, `rows`,
-        `class_rows` (of the true class), `share` (of these), `low`, `high`, `share_of_mistakes`,
+        `class_rows` (of the true class), `share` (of these), `share_interval`, `share_of_mistakes`,
         `mean_confidence`}.
 
         `confident_mistakes`: at most 20, surest first, of {`row` (from 0, as in the predictions), `id`, `true`,
         `predicted`, `probability`, `true_probability`, `text` (at most about 600 characters), `characters` (of
         the whole text), `cut` (whether `text` is shorter)}.
 
-        `smallest_rows` (slices of fewer rows are not tested), `level` (of the tests), and `slices`: for each of
+        `smallest_rows` (slices of fewer rows are not tested), `alpha` (significance level of the tests), and `slices`: for each of
         `length`, `cut`, `source`, `novelty` an object {`title`, `meaning`, `cannot_see`, `tests` (p-values
         corrected together), `facts` (numbers of this kind alone), `slices` (as `slices.compare` returns them;
         empty where the rows are all alike)}.
@@ -77,7 +78,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
         BadInput: the predictions have no labels, or the texts are not those that were predicted.
     """
     saved = context.predictions(context.split)
-    if saved["labels"] is None:
+    if saved.labels is None:
         where = str(context.run.prediction_file(context.split))
         raise BadInput(Problem(where, "labels, to tell mistakes by", "unlabelled rows"))
     answers = Answers.of(saved)
@@ -94,13 +95,13 @@ def analyse(context: RunContext) -> dict[str, Any]:
         "rows": rows,
         "mistakes": rows - correct,
         "accuracy": correct / rows if rows else None,
-        "accuracy_interval": list(wilson(correct, rows)),
+        "accuracy_interval": wilson_interval(correct, rows),
         "second_choice": second_choice(saved),
         "pairs_in_all": len(pairs),
         "pairs": pairs[:PAIRS],
         "confident_mistakes": confident_mistakes(saved, context.texts(context.split), context.labels),
         "smallest_rows": SMALLEST,
-        "level": LEVEL,
+        "alpha": ALPHA,
         "slices": {kind: _kind(kind, *made, answers) for kind, made in grouped.items()},
     }
 
@@ -114,8 +115,8 @@ def confused_pairs(saved: Mapping[str, Any], names: list[str]) -> list[dict[str,
     """
     import numpy as np
 
-    labels, predicted = saved["labels"], saved["predicted"]
-    top = saved["probabilities"].max(axis=1).astype(np.float64)
+    labels, predicted = saved.labels, saved.predicted
+    top = saved.probabilities.max(axis=1).astype(np.float64)
     wrong = np.flatnonzero(labels != predicted)
     class_rows = np.bincount(labels, minlength=len(names))
     keys, inverse, counts = np.unique(
@@ -127,7 +128,6 @@ def confused_pairs(saved: Mapping[str, Any], names: list[str]) -> list[dict[str,
     for index in sorted(range(len(keys)), key=lambda index: (-counts[index], keys[index])):
         true, answered = divmod(int(keys[index]), len(names))
         count, of_class = int(counts[index]), int(class_rows[true])
-        low, high = wilson(count, of_class)
         pairs.append(
             {
                 "true": names[true],
@@ -135,8 +135,7 @@ def confused_pairs(saved: Mapping[str, Any], names: list[str]) -> list[dict[str,
                 "rows": count,
                 "class_rows": of_class,
                 "share": count / of_class,
-                "low": low,
-                "high": high,
+                "share_interval": wilson_interval(count, of_class),
                 "share_of_mistakes": count / len(wrong),
                 "mean_confidence": math.fsum(top[wrong[inverse == index]].tolist()) / count,
             }
@@ -148,15 +147,15 @@ def second_choice(saved: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return how often the true class of a wrongly answered row was its second most probable one."""
     import numpy as np
 
-    wrong = saved["labels"] != saved["predicted"]
+    wrong = saved.labels != saved.predicted
     if not wrong.any():
         return None
-    probabilities = saved["probabilities"][wrong].copy()
+    probabilities = saved.probabilities[wrong].copy()
     places = np.arange(len(probabilities))
-    probabilities[places, saved["predicted"][wrong]] = -1
-    second = int((probabilities.argmax(axis=1) == saved["labels"][wrong]).sum())
-    low, high = wilson(second, len(places))
-    return {"rows": second, "share": second / len(places), "low": low, "high": high}
+    probabilities[places, saved.predicted[wrong]] = -1
+    second = int((probabilities.argmax(axis=1) == saved.labels[wrong]).sum())
+    interval = wilson_interval(second, len(places))
+    return {"rows": second, "share": second / len(places), "share_interval": interval}
 
 
 def confident_mistakes(
@@ -165,7 +164,7 @@ def confident_mistakes(
     """Return the wrong answers that were given with the highest probability, with their texts."""
     import numpy as np
 
-    labels, predicted, probabilities = saved["labels"], saved["predicted"], saved["probabilities"]
+    labels, predicted, probabilities = saved.labels, saved.predicted, saved.probabilities
     wrong = np.flatnonzero(labels != predicted)
     top = probabilities[wrong, predicted[wrong]]
     found = []
@@ -174,7 +173,7 @@ def confident_mistakes(
         found.append(
             {
                 "row": row,
-                "id": saved["ids"][row],
+                "id": saved.ids[row],
                 "true": names[labels[row]],
                 "predicted": names[predicted[row]],
                 "probability": float(probabilities[row, predicted[row]]),

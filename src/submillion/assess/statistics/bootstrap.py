@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from submillion.run_format.interval import CONFIDENCE, Interval, interval
+
 if TYPE_CHECKING:
     import numpy as np
 
 RESAMPLES = 10_000  # of counts
 ROW_RESAMPLES = 1_000  # of whole rows, which cost more
-LEVEL = 0.95
 BLOCK = 1 << 21  # numbers held at a time, 16 MB: thousands of resamples of many rows would not fit in memory
 
 
@@ -84,12 +85,13 @@ def one_left_out(counts: np.ndarray) -> np.ndarray:
     return counts - np.eye(len(counts), dtype=counts.dtype)
 
 
-def percentile_interval(drawn: np.ndarray, level: float = LEVEL) -> list[float]:
-    """Return the middle `level` of what was drawn, [low, high] (Efron and Tibshirani 1993, chapter 13)."""
+def percentile_limits(drawn: np.ndarray, confidence_level: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the limits of the percentile interval (Efron and Tibshirani 1993, chapter 13)."""
     import numpy as np
 
-    tail = (1 - level) / 2
-    return [float(limit) for limit in np.quantile(drawn, [tail, 1 - tail])]
+    tail = (1 - confidence_level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 class Bca:
@@ -111,6 +113,7 @@ class Bca:
         """
         import numpy as np
 
+        self._value = value
         self._drawn = drawn
         self._normal = NormalDist()
         self.defined = bool(drawn.max() > drawn.min())
@@ -121,18 +124,19 @@ class Bca:
         skew = float((weights * deviations**3).sum())
         self._acceleration = skew / (6 * spread**1.5) if spread > 0 else 0.0
 
-    def interval(self, level: float = LEVEL) -> list[float] | None:
-        """Return [low, high] (equation 14.10), None where it is not defined."""
+    def interval(self, confidence_level: float = CONFIDENCE) -> Interval:
+        """Return the statistic with its limits (equation 14.10), which are None if they are not defined."""
         import numpy as np
 
         if not self.defined:
-            return None
+            return interval(self._value, confidence_level=confidence_level)
         shares = []
-        for tail in ((1 - level) / 2, (1 + level) / 2):
+        for tail in ((1 - confidence_level) / 2, (1 + confidence_level) / 2):
             reach = self._bias + self._normal.inv_cdf(tail)
             # Past this pole, met only with absurdly skewed statistics, the limit is the extreme one.
             shares.append(self._normal.cdf(self._bias + reach / max(1 - self._acceleration * reach, 1e-6)))
-        return [float(limit) for limit in np.quantile(self._drawn, shares)]
+        low, high = np.quantile(self._drawn, shares)
+        return interval(self._value, float(low), float(high), confidence_level)
 
     def p_value(self) -> float:
         """Return the two-sided level at which the interval just touches 0: equation 14.10 solved for it.

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from submillion.assess.metrics import wilson
+from submillion.assess.metrics import wilson, wilson_interval
 from submillion.assess.statistics.bootstrap import (
-    LEVEL,
     RESAMPLES,
     Bca,
     macro_f1,
@@ -17,6 +16,7 @@ from submillion.assess.statistics.bootstrap import (
     resampled_counts,
     tabulate,
 )
+from submillion.run_format.interval import ALPHA, CONFIDENCE, Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,22 +30,22 @@ def analyse(context: RunContext) -> dict[str, Any]:
     """Say how sure one may be of the run's scores on its own labelled splits.
 
     Returns:
-        `level` (0.95, of every interval), `resamples`, and `splits`: {split: scores}, where scores are
+        `resamples`, and `splits`: {split: scores}, where scores are
         `rows`;
-        `accuracy`: {`value`, `interval`}, Wilson's;
-        `macro_f1`: {`value`, `interval`}, by the bootstrap of rows (BCa, see `resample.Bca`); None, not
+        `accuracy`: an interval, Wilson's;
+        `macro_f1`: an interval by the bootstrap of rows (BCa, see `bootstrap.Bca`); the limits are None, not
         known, where no resample differs from another, as on a split without a mistake;
         `per_class`: {name: {`support`, `predicted`, `precision`, `recall`, `f1`}}, the last three
-        {`value`, `interval`}, both None where the class was never predicted, or has no rows, or neither.
+        intervals, undefined where the class was never predicted, or has no rows, or neither.
     """
     import numpy as np
 
     rng = np.random.default_rng(context.seed)
     found = {}
     for split, saved in labelled_splits(context).items():
-        cells, counts = tabulate(saved["labels"], saved["predicted"])
+        cells, counts = tabulate(saved.labels, saved.predicted)
         found[split] = scores(cells, counts, context.labels, rng)
-    return {"level": LEVEL, "resamples": RESAMPLES, "splits": found}
+    return {"resamples": RESAMPLES, "splits": found}
 
 
 def labelled_splits(context: RunContext) -> dict[str, dict[str, Any]]:
@@ -55,10 +55,10 @@ def labelled_splits(context: RunContext) -> dict[str, dict[str, Any]]:
     """
     present = context.run.prediction_splits()
     saved = {split: context.predictions(split) for split in SPLITS if split in present}
-    return {name: split for name, split in saved.items() if split["labels"] is not None and split["ids"]}
+    return {name: split for name, split in saved.items() if split.labels is not None and split.ids}
 
 
-def f1_interval(right: int, touched: int, level: float = LEVEL) -> tuple[float, float]:
+def f1_interval(right: int, touched: int, confidence_level: float = CONFIDENCE) -> Interval:
     """Return the interval of a class's F1.
 
     F1 = 2 J / (1 + J), where J is the share of right rows among those that have the class as label or
@@ -69,8 +69,12 @@ def f1_interval(right: int, touched: int, level: float = LEVEL) -> tuple[float, 
         right: rows labelled and predicted as the class.
         touched: rows labelled or predicted as the class.
     """
-    low, high = wilson(right, touched, level)
-    return 2 * low / (1 + low), 2 * high / (1 + high)
+    if not touched:
+        return interval(None, confidence_level=confidence_level)
+    low, high = wilson(right, touched, confidence_level)
+    return interval(
+        2 * right / (right + touched), 2 * low / (1 + low), 2 * high / (1 + high), confidence_level
+    )
 
 
 def paired(
@@ -92,13 +96,13 @@ def paired(
         resamples: of the bootstrap.
 
     Returns:
-        `rows`, `level` (0.95), `resamples`;
+        `rows`, `resamples`;
         `only_a` and `only_b`: rows that only the one got right;
-        `accuracy`: {`a`, `b`, `difference`, `interval`, `p`, `bootstrap_interval`}. The interval is that of
-        `difference_interval`, p the exact one of `mcnemar`; the paired bootstrap's interval (BCa) stands
+        `accuracy`: {`a`, `b`, `difference`, `difference_interval`, `p`, `bootstrap_interval`}. The interval is
+        that of `difference_interval`, p the exact one of `mcnemar`; the paired bootstrap's interval (BCa) stands
         beside them as a check that shares no assumption with them;
-        `macro_f1`: {`a`, `b`, `difference`, `interval`, `p`} by the paired bootstrap (BCa).
-        A bootstrap interval is None, and its p 1, where no resample differs from another.
+        `macro_f1`: {`a`, `b`, `difference`, `difference_interval`, `p`} by the paired bootstrap (BCa).
+        The limits of a bootstrap interval are None, and its p 1, where no resample differs from another.
     """
     import numpy as np
 
@@ -121,7 +125,6 @@ def paired(
     by_accuracy, by_f1 = (Bca(here[i], drawn[:, i], left_out[:, i], counts) for i in (0, 1))
     return {
         "rows": len(truth),
-        "level": LEVEL,
         "resamples": resamples,
         "only_a": only_a,
         "only_b": only_b,
@@ -129,7 +132,7 @@ def paired(
             "a": float(right[0] @ counts) / len(truth),
             "b": float(right[1] @ counts) / len(truth),
             "difference": (only_a - only_b) / len(truth),
-            "interval": list(difference_interval(only_a, only_b, len(truth))),
+            "difference_interval": difference_interval(only_a, only_b, len(truth)),
             "p": mcnemar(only_a, only_b),
             "bootstrap_interval": by_accuracy.interval(),
         },
@@ -137,7 +140,7 @@ def paired(
             "a": float(macro_f1(counts[None], of_label, of_first, n_classes)[0]),
             "b": float(macro_f1(counts[None], of_label, of_second, n_classes)[0]),
             "difference": float(here[1]),
-            "interval": by_f1.interval(),
+            "difference_interval": by_f1.interval(),
             "p": by_f1.p_value(),
         },
     }
@@ -155,18 +158,21 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
 
 
-def difference_interval(only_a: int, only_b: int, rows: int, level: float = LEVEL) -> tuple[float, float]:
+def difference_interval(
+    only_a: int, only_b: int, rows: int, confidence_level: float = CONFIDENCE
+) -> Interval:
     """Return the interval of the difference of two accuracies on the same rows, as shares.
 
     A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions",
     Statistics in Medicine 24 (2005) 729-740: the normal interval after half a row is added to each of the
     four cells. It has a width even where both are right on the same rows, which the bootstrap has not.
     """
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + confidence_level / 2)
     total = rows + 2
     centre = (only_a - only_b) / total
     reach = z * math.sqrt(only_a + only_b + 1 - (only_a - only_b) ** 2 / total) / total
-    return max(centre - reach, -1.0), min(centre + reach, 1.0)
+    low, high = max(centre - reach, -1.0), min(centre + reach, 1.0)
+    return interval((only_a - only_b) / rows, low, high, confidence_level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -191,7 +197,7 @@ def unshown(p: float, comparisons: int) -> str:
         p: of this comparison alone.
         comparisons: that are made together.
     """
-    several = f" once {comparisons} comparisons are counted" if p < 1 - LEVEL else ""
+    several = f" once {comparisons} comparisons are counted" if p < ALPHA else ""
     return f"no difference shown{several}"
 
 
@@ -209,30 +215,22 @@ def scores(
 
     value = float(macro(counts[None])[0])
     drawn = np.concatenate([macro(tables) for tables in resampled_counts(counts, RESAMPLES, rng)])
-    interval = Bca(value, drawn, macro(one_left_out(counts)), counts).interval() if rows > 1 else None
+    spread = Bca(value, drawn, macro(one_left_out(counts)), counts).interval() if rows > 1 else None
     per_class = {}
     for index, name in enumerate(names):
         support, answers = int(counts[labels == index].sum()), int(counts[predicted == index].sum())
         hits = int(right[labels == index].sum())
         touched = support + answers - hits
-        f1 = 2 * hits / (support + answers) if touched else None
         per_class[name] = {
             "support": support,
             "predicted": answers,
-            "precision": _share(hits, answers),
-            "recall": _share(hits, support),
-            "f1": {"value": f1, "interval": list(f1_interval(hits, touched)) if touched else None},
+            "precision": wilson_interval(hits, answers),
+            "recall": wilson_interval(hits, support),
+            "f1": f1_interval(hits, touched),
         }
     return {
         "rows": rows,
-        "accuracy": _share(int(right.sum()), rows),
-        "macro_f1": {"value": value, "interval": interval},
+        "accuracy": wilson_interval(int(right.sum()), rows),
+        "macro_f1": spread or interval(value),
         "per_class": per_class,
     }
-
-
-def _share(successes: int, trials: int) -> dict[str, Any]:
-    """Return a share and its interval; None for both where nothing was tried."""
-    if not trials:
-        return {"value": None, "interval": None}
-    return {"value": successes / trials, "interval": list(wilson(successes, trials))}

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
 
-from submillion.assess.statistics.bootstrap import LEVEL
+from submillion.run_format.interval import CONFIDENCE, interval
 
 POWER = 0.8
 MOST_SEEDS = 10_000  # more than this is never
 
 
-def spread(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
+def spread(values: Sequence[float], confidence_level: float = CONFIDENCE) -> dict[str, Any]:
     """Describe a score over runs that differ in their seed alone.
 
     The interval is Student's of the mean (The probable error of a mean, Biometrika 6 (1908) 1-25): where the
@@ -21,21 +21,28 @@ def spread(values: Sequence[float], level: float = LEVEL) -> dict[str, Any]:
     changes of method do: Bouthillier et al. 2021, arXiv:2103.03098.
 
     Returns:
-        `runs`, `mean`, `deviation` (with n - 1) and `interval`; the last two are None for a single run.
+        `runs`, `mean`, `deviation` (with n - 1) and `mean_interval`; the deviation and the limits are None for a
+        single run.
     """
     from scipy.stats import t
 
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
-        return {"runs": n, "mean": mean, "deviation": None, "interval": None}
+        return {"runs": n, "mean": mean, "deviation": None, "mean_interval": interval(mean)}
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    reach = float(t.ppf(0.5 + level / 2, n - 1)) * deviation / math.sqrt(n)
-    return {"runs": n, "mean": mean, "deviation": deviation, "interval": [mean - reach, mean + reach]}
+    reach = float(t.ppf(0.5 + confidence_level / 2, n - 1)) * deviation / math.sqrt(n)
+    limits = mean - reach, mean + reach
+    return {
+        "runs": n,
+        "mean": mean,
+        "deviation": deviation,
+        "mean_interval": interval(mean, *limits, confidence_level),
+    }
 
 
 def between(
-    values_a: Sequence[float], values_b: Sequence[float], level: float = LEVEL
+    values_a: Sequence[float], values_b: Sequence[float], confidence_level: float = CONFIDENCE
 ) -> dict[str, Any] | None:
     """Compare the means of two recipes over their seeds, a minus b; no two runs need to be of one seed.
 
@@ -43,7 +50,7 @@ def between(
     involved", Biometrika 34 (1947) 28-35.
 
     Returns:
-        `difference`, `interval` and `p`, and `seeds_needed`: seeds of each recipe by `seeds_needed`.
+        `difference`, `difference_interval` and `p`, and `seeds_needed`: seeds of each recipe by `seeds_needed`.
         None where a recipe has one run only, or no run of either differs from its fellows.
     """
     from scipy.stats import t
@@ -57,18 +64,18 @@ def between(
         return None
     freedom = sum(shares) ** 2 / (shares[0] ** 2 / (a["runs"] - 1) + shares[1] ** 2 / (b["runs"] - 1))
     difference = a["mean"] - b["mean"]
-    reach = float(t.ppf(0.5 + level / 2, freedom)) * error
+    reach = float(t.ppf(0.5 + confidence_level / 2, freedom)) * error
     pooled = math.sqrt((a["deviation"] ** 2 + b["deviation"] ** 2) / 2)
     return {
         "difference": difference,
-        "interval": [difference - reach, difference + reach],
+        "difference_interval": interval(difference, difference - reach, difference + reach, confidence_level),
         "p": float(2 * t.sf(abs(difference) / error, freedom)),
         "seeds_needed": seeds_needed(difference, pooled),
     }
 
 
 def seeds_needed(
-    difference: float, deviation: float, power: float = POWER, level: float = LEVEL
+    difference: float, deviation: float, power: float = POWER, confidence_level: float = CONFIDENCE
 ) -> int | None:
     """Return how many seeds of each of two recipes show a difference of means with this probability.
 
@@ -89,18 +96,18 @@ def seeds_needed(
         return 2
     effect = abs(difference) / deviation
     low, high = 1, 2
-    while _power(effect, high, level) < power:
+    while _power(effect, high, confidence_level) < power:
         low, high = high, 2 * high
         if low > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(effect, middle, level) >= power else (middle, high)
+        low, high = (low, middle) if _power(effect, middle, confidence_level) >= power else (middle, high)
     return high if high <= MOST_SEEDS else None
 
 
 def rows_needed(
-    only_a: int, only_b: int, rows: int, power: float = POWER, level: float = LEVEL
+    only_a: int, only_b: int, rows: int, power: float = POWER, confidence_level: float = CONFIDENCE
 ) -> int | None:
     """Return how many test rows would show the accuracy difference seen here with this probability.
 
@@ -116,16 +123,16 @@ def rows_needed(
         return None
     difference, split = (only_a - only_b) / rows, (only_a + only_b) / rows
     normal = NormalDist()
-    reach = normal.inv_cdf(0.5 + level / 2) * math.sqrt(split)
+    reach = normal.inv_cdf(0.5 + confidence_level / 2) * math.sqrt(split)
     reach += normal.inv_cdf(power) * math.sqrt(split - difference**2)
     return math.ceil((reach / difference) ** 2)
 
 
-def _power(effect: float, runs: int, level: float) -> float:
+def _power(effect: float, runs: int, confidence_level: float) -> float:
     """Return the probability that Student's two-sided test of `runs` against `runs` finds the effect."""
     from scipy.stats import nct, t
 
     freedom = 2 * runs - 2
-    limit = t.ppf(0.5 + level / 2, freedom)
+    limit = t.ppf(0.5 + confidence_level / 2, freedom)
     centre = effect * math.sqrt(runs / 2)
     return float(nct.sf(limit, freedom, centre) + nct.cdf(-limit, freedom, centre))

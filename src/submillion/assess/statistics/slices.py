@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from submillion.assess.metrics import wilson
+from submillion.assess.metrics import wilson, wilson_interval
 from submillion.assess.statistics.paired_tests import holm
+from submillion.run_format.interval import ALPHA, Interval, interval
 
 if TYPE_CHECKING:
     import numpy as np
 
 SMALLEST = 30  # rows; fewer are shown and not tested
-LEVEL = 0.05  # a difference this improbable, all slices of its kind considered, is beyond chance
 BINS = 5
 # Outcomes less probable are left out: products of two such are no normal numbers, with which all is many times slower.
 NEVER = 1e-150
@@ -35,9 +35,9 @@ class Answers:
     def of(cls, saved: Mapping[str, Any]) -> Answers:
         """Take a split's predictions as `RunDir.load_predictions` gives them; they must be labelled."""
         return cls(
-            saved["labels"],
-            saved["labels"] == saved["predicted"],
-            saved["probabilities"].max(axis=1).astype("float64"),
+            saved.labels,
+            saved.labels == saved.predicted,
+            saved.probabilities.max(axis=1).astype("float64"),
         )
 
 
@@ -55,9 +55,9 @@ def compare(
         smallest: a group with fewer rows, or with fewer rows left outside it, is not tested.
 
     Returns:
-        Per group `name`, `rows`, `correct`, `accuracy` (None without rows), `low` and `high` (Wilson, 95 %),
+        Per group `name`, `rows`, `correct`, `accuracy` (None without rows), `accuracy_interval` (Wilson),
         `mean_confidence`, `too_small` (fewer rows than `smallest`), `rest_rows`, `rest_accuracy`,
-        `difference` (accuracy less rest_accuracy) with `difference_low` and `difference_high` (95 %),
+        `difference` (accuracy less rest_accuracy) with `difference_interval`,
         `p`, `p_holm`, `beyond_chance`, and of the comparison within classes
         `rest_accuracy_same_classes` (accuracy of the other rows weighted to the group's classes, over those
         of its rows whose class the others have), `p_same_classes`, `p_same_classes_holm` and
@@ -80,7 +80,7 @@ def compare(
         adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
         for mask, part in zip(masks, found, strict=True):
             part[corrected] = None if part[p] is None else adjusted[_either_side(mask)]
-            part[flag] = None if part[p] is None else part[corrected] < LEVEL
+            part[flag] = None if part[p] is None else part[corrected] < ALPHA
     return found
 
 
@@ -155,7 +155,7 @@ def _hypergeometric(low: int, high: int, errors: int, size: int, drawn: int) -> 
     return density / density.sum()
 
 
-def unpaired_interval(right: int, rows: int, other_right: int, other_rows: int) -> tuple[float, float]:
+def unpaired_interval(right: int, rows: int, other_right: int, other_rows: int) -> Interval:
     """Return the 95 % interval of the difference of two shares, the first less the second.
 
     R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
@@ -164,7 +164,8 @@ def unpaired_interval(right: int, rows: int, other_right: int, other_rows: int) 
     one, two = right / rows, other_right / other_rows
     (low, high), (other_low, other_high) = wilson(right, rows), wilson(other_right, other_rows)
     difference = one - two
-    return (
+    return interval(
+        difference,
         difference - math.hypot(one - low, other_high - two),
         difference + math.hypot(high - one, two - other_low),
     )
@@ -176,23 +177,20 @@ def _slice(name: str, mask: np.ndarray, answers: Answers, smallest: int) -> dict
     right, labels = answers.right, answers.labels
     rows, correct = int(mask.sum()), int(right[mask].sum())
     rest_rows, rest_correct = len(right) - rows, int(right.sum()) - correct
-    low, high = wilson(correct, rows)
     part: dict[str, Any] = {
         "name": name,
         "rows": rows,
         "correct": correct,
         "accuracy": correct / rows if rows else None,
-        "low": low,
-        "high": high,
+        "accuracy_interval": wilson_interval(correct, rows),
         "mean_confidence": math.fsum(answers.confidence[mask].tolist()) / rows if rows else None,
         "too_small": rows < smallest,
         "rest_rows": rest_rows,
         "rest_accuracy": rest_correct / rest_rows if rest_rows else None,
     }
     both = rows > 0 and rest_rows > 0
-    ends = unpaired_interval(correct, rows, rest_correct, rest_rows) if both else (None, None)
-    part["difference"] = correct / rows - rest_correct / rest_rows if both else None
-    part["difference_low"], part["difference_high"] = ends
+    difference = unpaired_interval(correct, rows, rest_correct, rest_rows) if both else interval(None)
+    part["difference"], part["difference_interval"] = difference["value"], difference
     tested = both and min(rows, rest_rows) >= smallest
     classes = int(labels.max()) + 1 if len(labels) else 0
     sizes = np.bincount(labels, minlength=classes)

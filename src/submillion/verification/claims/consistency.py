@@ -8,7 +8,6 @@ from typing import Any
 
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
-from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.verification.claims import arithmetic
 from submillion.verification.claims.claims_file import Source, read_claims
@@ -82,9 +81,7 @@ def _against_run(source: Source, run: RunDir) -> list[Check]:
         in_percent = stated.written.endswith("%")
         told = f"{value:.4%}" if in_percent else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
         checks.append(Check("run", holds, where, stated.written, told + _chance(path, stated.value, metrics)))
-    recipe = recipe_file.flat(
-        Recipe.read(run.recipe.read_text(encoding="utf-8"), str(run.recipe)).model_dump(mode="json")
-    )
+    recipe = recipe_file.flat(run.read_recipe().model_dump(mode="json"))
     for field, value in source.settings.items():
         where = f"{source.name}: {field}, against the run"
         checks.append(Check("run", value == recipe[field], where, shown(value), shown(recipe[field])))
@@ -95,6 +92,6 @@ def _chance(path: tuple[str, ...], claimed: float, metrics: dict[str, Any]) -> s
     """Say of a claimed accuracy whether other rows of the same kind could have given it."""
     if len(path) != 3 or path[0] != "metrics" or path[2] != "accuracy":
         return ""
-    low, high = metrics[path[1]]["accuracy_interval"]
+    low, high = (metrics[path[1]]["accuracy_interval"][end] for end in ("low", "high"))
     inside = "inside" if low <= claimed <= high else "outside"
     return f" (the claim lies {inside} the run's 95 % interval, {low:.2%} to {high:.2%})"
