@@ -16,7 +16,7 @@ from benchmarks.many import write_rows
 if TYPE_CHECKING:
     from submillion.data.corpus import Corpus
     from submillion.data.tokens import Tokens
-    from submillion.fit.batch_schedule import Feed
+    from submillion.fit.batch_schedule import BatchSchedule
 
 STEPS = 2  # the first one has the longest texts
 
@@ -53,19 +53,18 @@ def measure_rows(setting: Setting, sizes: list[int]) -> list[dict[str, Any]]:
 def _look(setting: Setting, file: Path) -> dict[str, Any]:
     """Do what `submillion train` does as far as its first steps; run in a process of its own."""
     began = time.perf_counter()
-    import numpy as np
     import psutil
 
-    from benchmarks.library import recipe_of
+    from benchmarks.library import recipe_of, set_up_process
     from submillion import environment, notices
     from submillion.data.corpus import load_corpus
     from submillion.data.tokens import load_tokenizer, tokenize
-    from submillion.fit.batch_schedule import Rows
     from submillion.fit.interrupt import Interrupt
+    from submillion.fit.labelled_tokens import LabelledTokens
     from submillion.fit.step import Stepper
     from submillion.fit.workers import Workers
     from submillion.model.classifier import build
-    from submillion.model.execution.reference import open_execution
+    from submillion.model.execution.choose import choose_execution
     from submillion.model.precision import choose
 
     rss: dict[str, float] = {}
@@ -79,6 +78,7 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
 
     recipe = recipe_of(setting, "auto")
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": str(file)})})
+    set_up_process()
     workers = Workers.start()
     station("imports")
     with notices.suppressed():
@@ -86,7 +86,7 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
         station("data")
         precision = choose(recipe.train.precision)
         classifier = build(setting.encoder, corpus.label_names, recipe)
-        execution = open_execution(classifier, precision, recipe.train.execution)
+        execution = choose_execution(classifier, precision, recipe.train.execution)
         station("model")
     with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
         tokenizer = load_tokenizer(setting.encoder)
@@ -95,14 +95,14 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
             for split in corpus.splits
         }
     station("tokens")
-    train = Rows(tokens["train"], np.asarray(corpus.train.labels, dtype=np.int64))
-    stepper = Stepper(classifier, train, recipe.train, recipe.seed, precision, workers, execution)
-    stepper.feed.at(0)
+    train = LabelledTokens.of(tokens["train"], corpus.train.labels)
+    stepper = Stepper(execution, train, recipe.train, recipe.seed, workers)
+    stepper.batches.batches_at(0)
     station("feed")
     classifier.train()
     interrupt = Interrupt()
-    for step in range(min(STEPS, stepper.feed.steps_per_epoch)):
-        stepper.do(step, interrupt)
+    for step in range(min(STEPS, stepper.batches.steps_per_epoch)):
+        stepper.step(step, interrupt)
     station("steps")
     return {
         "peak_rss_mb": environment.peak_memory_mb(),
@@ -110,11 +110,11 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
         "seconds": seconds,
         "execution": execution.name,
         "tokens_per_text": float(tokens["train"].lengths.mean()),
-        "held_bytes_per_text": _held(corpus, tokens, stepper.feed),
+        "held_bytes_per_text": _held(corpus, tokens, stepper.batches),
     }
 
 
-def _held(corpus: Corpus, tokens: dict[str, Tokens], feed: Feed) -> dict[str, float]:
+def _held(corpus: Corpus, tokens: dict[str, Tokens], batches: BatchSchedule) -> dict[str, float]:
     """Return what each of the corpus's texts takes from the first step to the last, by holder, in bytes.
 
     Of a mapped file only those pages are in memory that were read lately, and the system takes them as it needs.
@@ -137,7 +137,7 @@ def _held(corpus: Corpus, tokens: dict[str, Tokens], feed: Feed) -> dict[str, fl
             found.offsets.nbytes + found.full_lengths.nbytes for found in tokens.values()
         ),
         "batches_of_an_epoch": sum(
-            batch.nbytes for step in range(feed.steps_per_epoch) for batch in feed.at(step)
+            batch.nbytes for step in range(batches.steps_per_epoch) for batch in batches.batches_at(step)
         ),
     }
     return {name: size / texts for name, size in held.items()}

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
+import torch
 
 from benchmarks.harness import Opened, Setting
 from benchmarks.texts import LABELS, Texts, exact_texts, read_texts
 from submillion import notices
 from submillion.data.tokens import from_rows
-from submillion.fit.batch_schedule import Feed, Rows
+from submillion.fit.batch_schedule import BatchSchedule
 from submillion.fit.interrupt import Interrupt
+from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.classifier import build
-from submillion.model.execution.reference import open_execution
+from submillion.model.execution.choose import choose_execution
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose
 from submillion.model.prefix import PrefixCache
 from submillion.recipe import Recipe
 
 if TYPE_CHECKING:
-    import torch
-
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
-    from submillion.model.execution.reference import Execution
+    from submillion.model.protocol import Execution
     from submillion.model.precision import Precision
 
 QUERY_VALUE: dict[str, dict[str, Any]] = {"lora": {"targets": ["query", "value"]}, "head": {"kind": "stock"}}
@@ -42,12 +42,19 @@ ALL_LINEAR: dict[str, dict[str, Any]] = {
 }
 
 
-class OneBatch(Feed):
-    """Gives the batch that it was told, whatever the step: all variants are to run the same texts."""
+def set_up_process(threads: int | None = None) -> None:
+    """Set denormal mode and number of threads as a training does; None leaves torch's choice of threads."""
+    torch.set_flush_denormal(True)
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+class OneBatch(BatchSchedule):
+    """Returns `rows` at every step, so that all variants run the same texts."""
 
     rows: Sequence[int] = ()
 
-    def at(self, step: int) -> list[np.ndarray]:
+    def batches_at(self, step: int) -> list[np.ndarray]:
         """Return that batch."""
         return [np.asarray(self.rows, dtype=np.int64)]
 
@@ -98,22 +105,24 @@ def open_growth(
 def _training(
     setting: Setting, texts: Texts, recipe: Recipe, cached: bool = True, threads: int | None = None
 ) -> Opened:
-    workers = Workers.start(threads)
+    set_up_process(threads)
+    workers = Workers.start()
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe)
     tokens = from_rows(texts.ids)
-    rows = Rows(tokens, np.array(texts.labels, dtype=np.int64))
-    runs = open_execution(classifier, precision, recipe.train.execution)
-    stepper = Stepper(classifier, rows, recipe.train, recipe.seed, precision, workers, runs)
-    feed = OneBatch(tokens.lengths, recipe.train, recipe.seed)
-    stepper.feed = feed
+    runs = choose_execution(classifier, precision, recipe.train.execution)
+    train = LabelledTokens.of(tokens, texts.labels)
+    stepper = Stepper(runs, train, recipe.train, recipe.seed, workers)
+    batches = OneBatch(tokens.lengths, recipe.train, recipe.seed)
+    stepper.batches = batches
     facts: dict[str, Any] = {
         "tokens_per_text": texts.tokens_per_text,
         "precision": precision.dtype_name,
         "execution": runs.name,
     }
     if classifier.prefix_depth and cached:
-        rows.prefix, about = _prefix(classifier, tokens, recipe, precision, runs)
+        prefix, about = _prefix(classifier, tokens, recipe, precision, runs)
+        stepper.train = replace(train, prefix=prefix)
         facts |= about
     classifier.train()
     interrupt = Interrupt()
@@ -121,8 +130,8 @@ def _training(
 
     def step(batch: Sequence[int]) -> None:
         nonlocal done
-        feed.rows = batch
-        stepper.do(done, interrupt)
+        batches.rows = batch
+        stepper.step(done, interrupt)
         done += 1
 
     return Opened(step, texts.grouped, [texts.longest, texts.grouped[0]], facts)
@@ -178,10 +187,10 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
     """
     texts = read_texts(setting)
     recipe = recipe_of(setting, execution)
-    Workers.start()
+    set_up_process()
     precision = choose(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
-    runs = open_execution(classifier, precision, execution, merged=merged)
+    runs = choose_execution(classifier, precision, execution, merged=merged)
     tokens = from_rows(texts.ids)
     # What it does is to sort and to batch, too: a round is one call.
     everything = [row for batch in texts.mixed for row in batch]

@@ -1,4 +1,4 @@
-"""AdaLoRA's allocation beside peft's own way of calling it, on the same gradients."""
+"""Tests of AdaLoRA's rank allocation against peft's own, on the same gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 20
 
 
 def adapted() -> Any:
-    """Two matrices with three ranks each, of which two are kept on average."""
+    """Return two adapted matrices with three ranks each, of which two are left on average."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
     config = AdaLoraConfig(target_modules=["0", "2"], init_r=3, target_r=2, lora_alpha=4, total_step=STEPS)
@@ -49,7 +49,7 @@ def values_of(module: Any) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in module.named_parameters()}
 
 
-def test_it_prunes_as_peft_does() -> None:
+def test_allocation_prunes_like_peft() -> None:
     ours, theirs = adapted(), adapted()
     allocation = RankAllocation.of(ours, STEPS)
     theirs.peft_config["default"].tinit, theirs.peft_config["default"].tfinal = STEPS // 10, STEPS // 2
@@ -57,15 +57,15 @@ def test_it_prunes_as_peft_does() -> None:
     trained(theirs, None)
     for name, value in values_of(theirs).items():
         assert torch.equal(value, values_of(ours)[name]), name
-    kept = [int((value != 0).sum()) for name, value in values_of(ours).items() if ".lora_E." in name]
-    assert sum(kept) == 4 and len(kept) == 2
-    # What peft would cut off when it saves, we keep: the file has the rank that was counted.
+    ranks = [int((value != 0).sum()) for name, value in values_of(ours).items() if ".lora_E." in name]
+    assert sum(ranks) == 4 and len(ranks) == 2
+    # peft would cut the pruned ranks off when it saves; here the file keeps the rank that was counted.
     assert ours.peft_config["default"].rank_pattern is None
     assert theirs.peft_config["default"].rank_pattern is not None
 
 
 @pytest.mark.parametrize("at", [4, 10, 15])
-def test_saved_and_loaded_it_goes_on_alike(at: int) -> None:
+def test_restored_allocation_continues_identically(at: int) -> None:
     whole = adapted()
     allocation = RankAllocation.of(whole, STEPS)
     assert allocation
@@ -87,7 +87,7 @@ def test_saved_and_loaded_it_goes_on_alike(at: int) -> None:
     assert all(torch.equal(value, values_of(parts)[name]) for name, value in values_of(whole).items())
 
 
-def test_the_penalty_is_the_mean_distance_from_orthogonality() -> None:
+def test_penalty_is_the_mean_distance_from_orthogonality() -> None:
     module = adapted()
     allocation = RankAllocation.of(module, STEPS)
     assert allocation
@@ -97,16 +97,14 @@ def test_the_penalty_is_the_mean_distance_from_orthogonality() -> None:
                 value.zero_()
                 value.fill_diagonal_(1.0)
     assert allocation.penalty() == 0
-    with (
-        torch.no_grad()
-    ):  # P'P - I is then 3 times I, of norm 3 sqrt(3); the other three matrices are orthogonal
+    with torch.no_grad():  # P'P - I is now 3 I, of norm 3 sqrt(3); the other three matrices stay orthogonal
         module.base_model.model[0].lora_A["default"].mul_(2)
     torch.testing.assert_close(allocation.penalty(), torch.tensor(PENALTY * 3 * 3**0.5 / 4))
     allocation.penalty().backward()
     assert module.base_model.model[0].lora_A["default"].grad.count_nonzero() == 3
 
 
-def test_a_single_rank_is_never_pruned_and_plain_lora_has_no_allocation() -> None:
+def test_rank_1_is_never_pruned_and_plain_lora_has_no_allocation() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
     config = AdaLoraConfig(target_modules=["0"], init_r=1, target_r=1, total_step=STEPS)

@@ -1,4 +1,4 @@
-"""The loop on a real, tiny encoder: frozen prefix cached, adapter back from disk, same bits."""
+"""Tests of training a real, tiny encoder: cached prefix, adapter read from disk, identical bits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ import torch
 from submillion import notices
 from submillion.data.tokens import encode, load_tokenizer
 from submillion.fit import checkpoint
-from submillion.fit.loop import FitResult, fit
+from submillion.fit.fit import fit
+from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.options import FitOptions
+from submillion.fit.result import FitResult
+from submillion.fit.workers import Workers
 from submillion.model import eva
 from submillion.model.classifier import Classifier, build, open_adapter
+from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -36,9 +41,10 @@ def train(
     stop_at: int = 0,
     dropout: float = 0.1,
     lora: dict[str, Any] | None = None,
-    **options: Any,
+    train_fields: dict[str, Any] | None = None,
+    resume: bool = False,
 ) -> tuple[Classifier, FitResult, RunDir]:
-    """Train adapters on the tiny encoder; `stop_at` sends Ctrl-C in that training step."""
+    """Train adapters on the tiny encoder; `stop_at` is a training step in which Ctrl-C arrives."""
     recipe = Recipe.model_validate(
         {
             "name": "tiny",
@@ -50,18 +56,26 @@ def train(
     )
     classifier = build(encoder, LABELS, recipe)
     tokenizer = load_tokenizer(encoder)
-    sets: list[Any] = []
+    sets: list[LabelledTokens] = []
     for seed, size in ((1, 64), (2, 32)):
         texts, labels = tiny_texts(size, seed)
-        sets += [encode(tokenizer, texts, 32), labels]
+        sets.append(LabelledTokens.of(encode(tokenizer, texts, 32), labels))
     if recipe.lora.variant == "eva":
-        eva.start(classifier, sets[0], recipe.seed)
+        eva.start(classifier, sets[0].tokens, recipe.seed)
     if stop_at:
         stop_in(classifier, stop_at)
     folder.mkdir(exist_ok=True)
     run = RunDir(folder)
-    defaults = {"recipe": TRAIN, "seed": 3, "precision": FLOAT32, "progress": False}
-    return classifier, fit(classifier, *sets, run=run, **defaults | options), run
+    result = fit(
+        Reference(classifier, FLOAT32),
+        *sets,
+        recipe=TRAIN.model_copy(update=train_fields or {}),
+        seed=3,
+        run=run,
+        workers=Workers.start(),
+        options=FitOptions(resume, progress=False),
+    )
+    return classifier, result, run
 
 
 def stop_in(classifier: Classifier, step: int) -> None:
@@ -82,14 +96,12 @@ def same(one: Classifier, other: Classifier) -> bool:
     return all(torch.equal(value, trained(other)[name]) for name, value in trained(one).items())
 
 
-def test_the_prefix_is_cached_where_it_may_be_and_changes_nothing_without_dropout(
-    encoder: Path, tmp_path: Path
-) -> None:
+def test_prefix_is_cached_and_changes_nothing_without_dropout(encoder: Path, tmp_path: Path) -> None:
     cached, result, run = train(encoder, tmp_path / "cached", dropout=0.0)
     assert result.prefix_cached
     assert "prefix_cache" in [notice["code"] for notice in notices.collected()]
-    recipe = TRAIN.model_copy(update={"prefix_cache": False})
-    plain, other, plain_run = train(encoder, tmp_path / "plain", dropout=0.0, recipe=recipe)
+    fields = {"prefix_cache": False}
+    plain, other, plain_run = train(encoder, tmp_path / "plain", dropout=0.0, train_fields=fields)
     assert not other.prefix_cached
     for name, value in trained(cached).items():
         torch.testing.assert_close(value, trained(plain)[name], rtol=1e-3, atol=1e-5)
@@ -97,12 +109,14 @@ def test_the_prefix_is_cached_where_it_may_be_and_changes_nothing_without_dropou
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_nothing_is_cached_where_every_layer_learns(encoder: Path, tmp_path: Path) -> None:
+def test_nothing_is_cached_if_every_layer_is_adapted(encoder: Path, tmp_path: Path) -> None:
     assert not train(encoder, tmp_path, layers="all")[1].prefix_cached
 
 
 @pytest.mark.parametrize("layers", ["all", "top-1"])
-def test_interrupted_and_resumed_it_has_the_same_bits(encoder: Path, tmp_path: Path, layers: str) -> None:
+def test_interrupted_and_resumed_training_has_the_same_bits(
+    encoder: Path, tmp_path: Path, layers: str
+) -> None:
     whole, _, run = train(encoder, tmp_path / "whole", layers)
     _, result, _ = train(encoder, tmp_path / "parts", layers, stop_at=6)
     assert (result.interrupted, result.steps) == (True, 6)
@@ -111,7 +125,7 @@ def test_interrupted_and_resumed_it_has_the_same_bits(encoder: Path, tmp_path: P
     assert without_timings(parts.read_history()) == without_timings(run.read_history())
 
 
-# Of 8 steps AdaLoRA decides after the fourth which ranks stay: one run is stopped before, the other after.
+# Of 8 steps, AdaLoRA decides after the fourth which ranks are left: one run is stopped before, the other after.
 @pytest.mark.parametrize("stop_at", [3, 6])
 @pytest.mark.parametrize("variant", ["dora", "pissa", "eva", "adalora", "vera", "bitfit"])
 def test_every_variant_learns_and_resumes_to_the_same_bits(
@@ -119,40 +133,40 @@ def test_every_variant_learns_and_resumes_to_the_same_bits(
 ) -> None:
     lora = {"variant": variant, "r": 6}
     plus = 1.0 if variant in ("vera", "bitfit") else 4.0
-    recipe = TRAIN.model_copy(update={"lora_plus_ratio": plus})
-    whole, result, run = train(encoder, tmp_path / "whole", "all", lora=lora, recipe=recipe)
-    _, stopped, _ = train(encoder, tmp_path / "parts", "all", stop_at, lora=lora, recipe=recipe)
+    fields = {"lora_plus_ratio": plus}
+    whole, result, run = train(encoder, tmp_path / "whole", "all", lora=lora, train_fields=fields)
+    _, stopped, _ = train(encoder, tmp_path / "parts", "all", stop_at, lora=lora, train_fields=fields)
     assert (result.steps, stopped.interrupted, stopped.steps) == (8, True, stop_at)
-    resumed, _, parts = train(encoder, tmp_path / "parts", "all", lora=lora, recipe=recipe, resume=True)
+    resumed, _, parts = train(encoder, tmp_path / "parts", "all", lora=lora, train_fields=fields, resume=True)
     assert same(whole, resumed)
     assert without_timings(parts.read_history()) == without_timings(run.read_history())
     losses = [record["loss"] for record in run.read_history() if record["kind"] == "train"]
     assert min(losses[4:]) < losses[0]
     opened = open_adapter(encoder, checkpoint.best(run), LABELS)
     tokens = encode(load_tokenizer(encoder), tiny_texts(32, 2)[0], 32)
-    left, loaded = (predict_logits(model, tokens, 32, FLOAT32) for model in (whole, opened))
+    left, loaded = (predict_logits(Reference(model, FLOAT32), tokens, 32) for model in (whole, opened))
     torch.testing.assert_close(torch.from_numpy(left), torch.from_numpy(loaded), atol=5e-6, rtol=0)
 
 
-def test_adalora_keeps_two_thirds_of_its_ranks(encoder: Path, tmp_path: Path) -> None:
-    recipe = TRAIN.model_copy(update={"epochs": 4, "patience": 0})
-    classifier, _, run = train(encoder, tmp_path, "all", lora={"variant": "adalora", "r": 6}, recipe=recipe)
-    held = checkpoint.load(run, {})
-    assert held is not None
-    kept = {name: mask for name, mask in held[0].items() if name.startswith("kept.")}
-    assert sum(int(mask.sum()) for mask in kept.values()) == 4 * len(kept) == 4 * 3 * 2
+def test_adalora_leaves_two_thirds_of_its_ranks(encoder: Path, tmp_path: Path) -> None:
+    lora, fields = {"variant": "adalora", "r": 6}, {"epochs": 4, "patience": 0}
+    classifier, _, run = train(encoder, tmp_path, "all", lora=lora, train_fields=fields)
+    saved = checkpoint.load(run, {})
+    assert saved is not None
+    masks = {name: mask for name, mask in saved[0].items() if name.startswith("kept.")}
+    assert sum(int(mask.sum()) for mask in masks.values()) == 4 * len(masks) == 4 * 3 * 2
     values = {name: value for name, value in classifier.module.named_parameters() if ".lora_E." in name}
-    assert len(values) == len(kept)
-    for name, value in values.items():  # the best values are of an evaluation after the choice
-        mask = kept[f"kept.{name.removeprefix('base_model.model.')}"]
+    assert len(values) == len(masks)
+    for name, value in values.items():  # the best evaluation was after the decision
+        mask = masks[f"kept.{name.removeprefix('base_model.model.')}"]
         assert torch.equal(value.flatten() != 0, mask)
 
 
-def test_the_best_adapter_on_disk_is_the_one_left(encoder: Path, tmp_path: Path) -> None:
-    classifier, result, run = train(encoder, tmp_path, "all", recipe=TRAIN.model_copy(update={"epochs": 6}))
+def test_best_adapter_on_disk_is_the_one_in_the_classifier(encoder: Path, tmp_path: Path) -> None:
+    classifier, result, run = train(encoder, tmp_path, "all", train_fields={"epochs": 6})
     assert result.best_accuracy is not None and result.best_accuracy > 0.4  # of 4 classes
     opened = open_adapter(encoder, checkpoint.best(run), LABELS)
     tokens = encode(load_tokenizer(encoder), tiny_texts(32, 2)[0], 32)
-    left, loaded = (predict_logits(model, tokens, 32, FLOAT32) for model in (classifier, opened))
+    left, loaded = (predict_logits(Reference(model, FLOAT32), tokens, 32) for model in (classifier, opened))
     assert (left == loaded).all()
     assert not classifier.training

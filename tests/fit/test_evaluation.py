@@ -1,4 +1,4 @@
-"""Validation scores against scikit-learn and torch."""
+"""Tests of the validation scores against scikit-learn and torch."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from submillion.fit.evaluation import scores, scores_of_all
+from submillion.fit.evaluation import gathered_scores, validation_scores
 from submillion.fit.workers import Workers
 
 
 @pytest.mark.parametrize(("rows", "classes", "labelled"), [(200, 4, 4), (30, 8, 3), (1, 2, 2), (50, 3, 1)])
-def test_agrees_with_its_peers(rows: int, classes: int, labelled: int) -> None:
+def test_scores_agree_with_scikit_learn_and_torch(rows: int, classes: int, labelled: int) -> None:
     rng = np.random.default_rng(rows)
     logits = rng.normal(0, 3, (rows, classes)).astype(np.float32)
     labels = rng.integers(0, labelled, rows)
-    found = scores(logits, labels)
+    scores = validation_scores(logits, labels)
     predicted = logits.argmax(1)
     peer = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
-    assert found["accuracy"] == accuracy_score(labels, predicted)
-    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-12)
-    assert found["loss"] == pytest.approx(peer, rel=1e-5)
+    assert scores["accuracy"] == accuracy_score(labels, predicted)
+    assert scores["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-12)
+    assert scores["loss"] == pytest.approx(peer, rel=1e-5)
 
 
 def test_large_logits_do_not_overflow() -> None:
-    found = scores(np.array([[1000.0, -1000.0], [1000.0, 0.0]], dtype=np.float32), np.array([0, 1]))
-    assert found == {"loss": 500.0, "accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
+    scores = validation_scores(
+        np.array([[1000.0, -1000.0], [1000.0, 0.0]], dtype=np.float32), np.array([0, 1])
+    )
+    assert scores == {"loss": 500.0, "accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
 
 
 def test_shares_of_several_processes_are_scored_together() -> None:
@@ -37,8 +39,8 @@ def test_shares_of_several_processes_are_scored_together() -> None:
         def gather(self, value: object) -> list[object]:
             return [value, (logits[1::2], labels[1::2])]
 
-    together = scores_of_all(logits[::2], labels[::2], Two(torch.device("cpu"), 0, 2))
-    expected = scores(logits, labels)
+    together = gathered_scores(logits[::2], labels[::2], Two(torch.device("cpu"), 0, 2))
+    expected = validation_scores(logits, labels)
     assert together["accuracy"] == expected["accuracy"]
     assert together["macro_f1"] == expected["macro_f1"]
     assert together["loss"] == pytest.approx(expected["loss"])

@@ -1,4 +1,4 @@
-"""The flat AdamW against torch's own, tensor by tensor."""
+"""Tests of the flat AdamW against torch's own, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from submillion.fit.optimizer import ALIGNMENT, FlatAdamW
 
 
 def made_module() -> nn.Module:
-    """Matrices, biases and a norm of odd sizes, with a frozen matrix between them."""
+    """Return matrices, biases and a norm of odd sizes, with a frozen matrix between them."""
     torch.manual_seed(3)
     module = nn.Sequential(nn.Linear(7, 5), nn.LayerNorm(5), nn.Linear(5, 9), nn.Linear(9, 3, bias=False))
     module[2].weight.requires_grad_(False)
@@ -46,11 +46,11 @@ def test_agrees_with_adamw_and_clip_grad_norm() -> None:
         torch.testing.assert_close(value, other, rtol=1e-5, atol=1e-6)
 
 
-def test_biases_and_norms_do_not_decay_matrices_do() -> None:
+def test_weight_decay_applies_to_matrices_only() -> None:
     module = made_module()
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
     flat = FlatAdamW(module, weight_decay=0.5, max_grad_norm=1.0)
-    flat.step(0.1)  # all gradients are 0: what moves, moves by decay
+    flat.step(0.1)  # all gradients are 0, so only weight decay moves values
     moved = {name for name, value in module.named_parameters() if not torch.equal(value, before[name])}
     assert moved == {"0.weight", "3.weight"}
     torch.testing.assert_close(module[0].weight, before["0.weight"] * (1 - 0.1 * 0.5))
@@ -70,7 +70,7 @@ def test_parameters_keep_their_values_and_share_the_buffer() -> None:
     assert all(start % (4 * ALIGNMENT) == 0 for start in starts)
 
 
-def test_state_goes_on_bit_for_bit() -> None:
+def test_restored_state_continues_bit_for_bit() -> None:
     module, other = made_module(), made_module()
     flat, resumed = FlatAdamW(module, 0.1, 1.0), FlatAdamW(other, 0.1, 1.0)
     for step in range(6):
@@ -88,7 +88,7 @@ def test_state_goes_on_bit_for_bit() -> None:
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
-def test_gradients_go_when_released() -> None:
+def test_release_removes_the_gradients() -> None:
     module = made_module()
     flat = FlatAdamW(module, 0.0, 1.0)
     loss_of(module, 0).backward()
@@ -97,17 +97,19 @@ def test_gradients_go_when_released() -> None:
     assert all(value.grad is None for value in module.parameters())
 
 
-def test_refuses_other_than_float32_by_name() -> None:
+def test_parameters_of_other_types_are_refused_by_name() -> None:
     module = made_module()
     module[3].to(torch.bfloat16)
-    with pytest.raises(SubmillionError, match=r"trainable parameters in float32, found others: 3\.weight"):
+    with pytest.raises(
+        SubmillionError, match=r"trainable parameters in float32, found other types in 3\.weight"
+    ):
         FlatAdamW(module, 0.0, 1.0)
     with pytest.raises(SubmillionError, match="found none"):
         FlatAdamW(module.requires_grad_(False), 0.0, 1.0)
 
 
 class Adapted(nn.Module):
-    """A, B and a head, named as peft names them."""
+    """Adapter matrices A and B and a head, named as in peft."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +123,7 @@ class Adapted(nn.Module):
         return self.head(self.query["lora_B"](self.query["lora_A"](inputs)))
 
 
-def test_lora_plus_is_adamw_with_another_rate_for_b() -> None:
+def test_lora_plus_is_adamw_with_another_learning_rate_for_b() -> None:
     module = Adapted()
     peer = deepcopy(module)
     flat = FlatAdamW(module, weight_decay=0.1, max_grad_norm=100.0, b_ratio=16.0)
@@ -144,6 +146,6 @@ def test_lora_plus_is_adamw_with_another_rate_for_b() -> None:
         torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5)
 
 
-def test_without_lora_plus_the_layout_is_what_it_was_before_there_was_one() -> None:
+def test_without_lora_plus_matrices_keep_their_order() -> None:
     names = [name for name, _ in FlatAdamW(Adapted(), 0.1, 1.0).layout]
     assert names == ["head.weight", "query.lora_A.weight", "query.lora_B.weight", "head.bias"]

@@ -1,4 +1,4 @@
-"""What is shown while a run trains."""
+"""Tests of the progress shown during training."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import sys
 
 import pytest
 
-from submillion.fit import progress as progressing
-from submillion.fit.progress import Progress, clock
+from submillion.fit import progress
+from submillion.fit.progress import TrainingProgress, clock
 from submillion.fit.stopping import Stopping
 
 RECORD = {"step": 50, "epoch": 1, "accuracy": 0.9, "macro_f1": 0.88, "loss": 0.31, "best": True}
 
 
 class Clock:
-    """Time that passes when told."""
+    """A clock that the test advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(progressing.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
 
 
-def test_a_line_a_minute_and_one_per_evaluation(
+def test_one_line_per_minute_and_one_per_evaluation(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock(monkeypatch)
-    with Progress(200) as shown:
+    with TrainingProgress(200) as shown:
         for step in range(1, 41):
             clock.now += 2
-            shown.step(step)
+            shown.step_done(step)
             if step == 20:
-                shown.trained(0.5, 12.34)
+                shown.logged(0.5, 12.34)
         stopping = Stopping(2)
-        stopping.saw(50, 1, 0.9, 0.31, 0.88)
+        stopping.update(50, 1, 0.9, 0.31, 0.88)
         clock.now += 20
         shown.evaluated(RECORD, stopping)
     assert capsys.readouterr().err.splitlines() == [
@@ -43,29 +43,29 @@ def test_a_line_a_minute_and_one_per_evaluation(
     ]
 
 
-def test_time_left_of_a_resumed_training_counts_its_own_steps(
+def test_time_left_of_a_resumed_training_counts_only_its_own_steps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock(monkeypatch)
-    with Progress(200, done=100) as shown:
+    with TrainingProgress(200, first_step=100) as shown:
         clock.now += 60
-        shown.step(110)
+        shown.step_done(110)
     assert "at most 0:09:00 left" in capsys.readouterr().err
 
 
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock(monkeypatch)
-    with Progress(200, shown=False) as shown:
+    with TrainingProgress(200, shown=False) as shown:
         clock.now += 1000
-        shown.step(1)
-        shown.trained(0.5, 1)
+        shown.step_done(1)
+        shown.logged(0.5, 1)
         stopping = Stopping(2)
-        stopping.saw(50, 1, 0.9, 0.31, 0.88)
+        stopping.update(50, 1, 0.9, 0.31, 0.88)
         shown.evaluated(RECORD, stopping)
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -75,12 +75,12 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     clock = Clock(monkeypatch)
-    with Progress(200) as shown:
-        shown.trained(0.5, 12.34)
+    with TrainingProgress(200) as shown:
+        shown.logged(0.5, 12.34)
         clock.now += 1
-        shown.step(50)
+        shown.step_done(50)
         stopping = Stopping(2)
-        stopping.saw(50, 1, 0.9, 0.31, 0.88)
+        stopping.update(50, 1, 0.9, 0.31, 0.88)
         shown.evaluated(RECORD, stopping)
     drawn = screen.getvalue()
     parts = ("50/200", "loss 0.5000", "12.3 samples/s", "best 90.00% at step 50", "accuracy 90.00%")

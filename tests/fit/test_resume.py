@@ -1,4 +1,4 @@
-"""Stopping anywhere and going on gives the adapter and the history of a run that was never stopped."""
+"""Tests that a training stopped anywhere and resumed has the adapter and history of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RECIPE = train_recipe(epochs=8, learning_rate=0.003, patience=2)
 
 
 class Crash(Exception):
-    """Stands for power loss: nothing is saved any more."""
+    """Simulates a power failure: nothing is saved afterwards."""
 
 
 def crash() -> None:
@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple:
 
 
 def assert_same(undisturbed: tuple, resumed: tuple) -> None:
-    """Compare adapter, history and result, all but the time they took."""
+    """Compare adapter, history and result, except for times."""
     (one, result, run), (other, same, other_run) = undisturbed, resumed
     assert same_tensors(one, other)
     assert without_timings(other_run.read_history()) == without_timings(run.read_history())
@@ -52,15 +52,15 @@ def assert_same(undisturbed: tuple, resumed: tuple) -> None:
     assert np.array_equal(result.best_logits, same.best_logits)
 
 
-def test_the_undisturbed_run_stops_early(undisturbed: tuple) -> None:
+def test_undisturbed_run_stops_early(undisturbed: tuple) -> None:
     _, result, run = undisturbed
     accuracies = [record["accuracy"] for record in run.read_history() if record["kind"] == "eval"]
     assert result.stopped_early and result.steps == 65
-    # Resuming between the fourth evaluation and the fifth shows whether patience starts again.
+    # Resuming between the fourth and the fifth evaluation shows whether patience is restored.
     assert max(accuracies[:2]) < accuracies[2] == accuracies[3] == accuracies[4]
 
 
-# Passes 1 to 13 are the first epoch, 14 its evaluation: 14 stops within one, 13 and 27 right before one.
+# Passes 1 to 13 are the first epoch, 14 is its evaluation: 14 stops during an evaluation, 13 and 27 just before one.
 @pytest.mark.parametrize("passes", [1, 2, 5, 13, 14, 15, 27, 28, 34, 59])
 def test_ctrl_c_and_resume(tmp_path: Path, undisturbed: tuple, passes: int) -> None:
     _, result, run = fit_stub(tmp_path, Disturbed(passes, press_ctrl_c), recipe=RECIPE)
@@ -81,21 +81,23 @@ def test_ctrl_c_every_few_steps(tmp_path: Path, undisturbed: tuple) -> None:
     assert_same(undisturbed, resumed)
 
 
-def test_the_best_adapter_so_far_is_left_by_ctrl_c(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_the_best_adapter_so_far(tmp_path: Path) -> None:
     classifier, result, run = fit_stub(tmp_path, Disturbed(20, press_ctrl_c), recipe=RECIPE)
     assert (result.interrupted, result.best_step, result.steps) == (True, 13, 19)
-    kept = load_file(checkpoint.best(run) / "adapter_model.safetensors")
-    assert all(torch.equal(value, kept[name]) for name, value in classifier.tensors().items())
+    best = load_file(checkpoint.best(run) / "adapter_model.safetensors")
+    assert all(torch.equal(value, best[name]) for name, value in classifier.tensors().items())
 
 
 @pytest.mark.parametrize("passes", [15, 20, 27, 30])
-def test_a_crash_goes_back_to_the_last_evaluation(tmp_path: Path, undisturbed: tuple, passes: int) -> None:
+def test_after_a_crash_training_resumes_from_the_last_evaluation(
+    tmp_path: Path, undisturbed: tuple, passes: int
+) -> None:
     with pytest.raises(Crash):
         fit_stub(tmp_path, Disturbed(passes, crash), recipe=RECIPE)
     assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
 
 
-def test_long_epochs_are_saved_on_the_way(
+def test_long_epochs_are_saved_in_between(
     tmp_path: Path, undisturbed: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_S", 0.0)
@@ -106,41 +108,43 @@ def test_long_epochs_are_saved_on_the_way(
     assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
 
 
-def test_a_crash_before_anything_was_saved_starts_anew(tmp_path: Path, undisturbed: tuple) -> None:
+def test_after_a_crash_before_the_first_save_training_starts_over(tmp_path: Path, undisturbed: tuple) -> None:
     with pytest.raises(Crash):
         fit_stub(tmp_path, Disturbed(5, crash), recipe=RECIPE)
     assert len(RunDir(tmp_path).read_history()) == 1
     assert_same(undisturbed, fit_stub(tmp_path, recipe=RECIPE, resume=True))
 
 
-def test_the_second_ctrl_c_aborts_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_ctrl_c_aborts_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def press_twice() -> None:
         press_ctrl_c()
         press_ctrl_c()
 
     with pytest.raises(KeyboardInterrupt):
         fit_stub(tmp_path, Disturbed(3, press_twice), recipe=RECIPE)
-    assert "Ctrl-C: finishing this step and saving; once more aborts at once." in capsys.readouterr().err
+    assert (
+        "Ctrl-C: finishing this step and saving; a second signal aborts at once." in capsys.readouterr().err
+    )
     assert not checkpoint.latest(RunDir(tmp_path)).exists()
 
 
-def test_sigterm_is_a_wish_as_well_and_handlers_are_put_back(tmp_path: Path) -> None:
+def test_sigterm_requests_a_stop_too_and_handlers_are_restored(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Interrupt() as interrupt:
         signal.raise_signal(signal.SIGTERM)
-        assert interrupt.wished
+        assert interrupt.stop_requested
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"seed": 8}, "expected seed 7, as the run was started with, found 8"),
+        ({"seed": 8}, "expected seed 7, as when the run was started, found 8"),
         (
             {"recipe": RECIPE.model_copy(update={"batch_size": 4})},
-            r"expected train\.batch_size 8, as the run was started with, found 4",
+            r"expected train\.batch_size 8, as when the run was started, found 4",
         ),
-        ({"train_rows": 99}, "expected the same texts and labels as the run was started with, found others"),
+        ({"train_rows": 99}, "expected the same texts and labels as when the run was started, found others"),
     ],
 )
 def test_another_training_is_not_resumed(tmp_path: Path, options: dict, text: str) -> None:
@@ -151,15 +155,15 @@ def test_another_training_is_not_resumed(tmp_path: Path, options: dict, text: st
     assert RunDir(tmp_path).read_history() == before
 
 
-def test_another_number_of_threads_may_go_on(tmp_path: Path) -> None:
+def test_training_resumes_with_another_number_of_threads(tmp_path: Path) -> None:
     fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
     recipe = RECIPE.model_copy(update={"threads": torch.get_num_threads()})
     assert fit_stub(tmp_path, recipe=recipe, resume=True)[1].stopped_early
 
 
-@pytest.mark.parametrize(("ratio", "goes_on"), [(1.0, True), (2.0, False)])
-def test_a_state_from_before_a_field_existed_has_its_default(
-    tmp_path: Path, undisturbed: tuple, ratio: float, goes_on: bool
+@pytest.mark.parametrize(("ratio", "resumes"), [(1.0, True), (2.0, False)])
+def test_field_missing_in_an_older_state_has_its_default(
+    tmp_path: Path, undisturbed: tuple, ratio: float, resumes: bool
 ) -> None:
     _, _, run = fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
     saved = checkpoint.load(run, {})
@@ -168,16 +172,16 @@ def test_a_state_from_before_a_field_existed_has_its_default(
     del position["identity"]["train.lora_plus_ratio"]
     checkpoint.save(run, tensors, position)
     recipe = RECIPE.model_copy(update={"lora_plus_ratio": ratio})
-    if goes_on:
+    if resumes:
         assert_same(undisturbed, fit_stub(tmp_path, recipe=recipe, resume=True))
     else:
         with pytest.raises(
-            BadInput, match=r"expected train\.lora_plus_ratio 1\.0, as the run was started with"
+            BadInput, match=r"expected train\.lora_plus_ratio 1\.0, as when the run was started"
         ):
             fit_stub(tmp_path, recipe=recipe, resume=True)
 
 
-def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+def test_damaged_state_is_named(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
     checkpoint.latest(run).write_bytes(checkpoint.latest(run).read_bytes()[:-100])
@@ -186,7 +190,7 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Let every write of bytes after the first `after` ones fail midway."""
+    """Make every `Path.write_bytes` after the first `after` ones fail midway."""
     write, count = Path.write_bytes, 0
 
     def failing(self: Path, data: bytes) -> int:
@@ -200,14 +204,14 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     monkeypatch.setattr(Path, "write_bytes", failing)
 
 
-# Writes come in pairs where an evaluation is the best so far: the best adapter, then the latest state.
+# An evaluation that is the best so far writes twice: the best adapter, then the latest state.
 @pytest.mark.parametrize(("after", "failed"), [(2, "best"), (3, r"state\.safetensors")])
-def test_a_full_disk_leaves_what_was_saved_before(
+def test_full_disk_leaves_the_previous_state(
     tmp_path: Path, undisturbed: tuple, after: int, failed: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         full_disk(patch, after)
-        text = rf"{failed}: could not be written \(No space left on device\)\. What was saved there"
+        text = rf"{failed}: could not be written \(No space left on device\)\. The previous version is unchanged\."
         with pytest.raises(SubmillionError, match=text):
             fit_stub(tmp_path, recipe=RECIPE)
     run = RunDir(tmp_path)

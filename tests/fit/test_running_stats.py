@@ -1,4 +1,4 @@
-"""The figures between two lines of the history."""
+"""Tests of the running statistics between two history lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def filled(*losses: float) -> Window:
     return window
 
 
-def test_the_line_means_loss_over_texts_and_norm_over_steps() -> None:
+def test_history_line_averages_loss_over_texts_and_norm_over_steps() -> None:
     window, totals = filled(8.0, 4.0), Totals()
     window.read(totals)
     record = window.record(2, 0.5, 1e-3)
@@ -29,22 +29,22 @@ def test_the_line_means_loss_over_texts_and_norm_over_steps() -> None:
 @pytest.mark.parametrize(
     ("bad", "text"), [(float("nan"), "step 2: loss nan"), (float("inf"), "step 2: loss inf")]
 )
-def test_the_first_step_that_is_not_finite_is_named(bad: float, text: str) -> None:
+def test_first_step_with_a_non_finite_loss_is_named(bad: float, text: str) -> None:
     with pytest.raises(Diverged, match=text):
         filled(1.0, bad, float("nan")).read(Totals())
 
 
-def test_a_gradient_that_is_not_finite_is_named_too() -> None:
+def test_non_finite_gradient_norm_is_named() -> None:
     window = filled(1.0)
     window.add(2, torch.tensor(1.0), torch.tensor(float("inf")), 4, 30)
     with pytest.raises(Diverged, match="step 2: gradient norm inf"):
         window.read(Totals())
 
 
-def test_state_goes_through_json_and_on() -> None:
+def test_state_survives_json() -> None:
     window, whole, totals = filled(0.1, 1 / 3), filled(0.1, 1 / 3, 0.7), Totals()
     window.read(totals)
-    resumed = Window(**json.loads(json.dumps(window.state())))
+    resumed = Window.from_state(json.loads(json.dumps(window.state())))
     resumed.add(3, torch.tensor(0.7), torch.tensor(6.0), texts=4, tokens=30)
     for part in (resumed, whole):
         part.read(totals)

@@ -1,4 +1,4 @@
-"""One optimizer step: its parts add up to it, whatever it is cut into, and each draws dropout of its own."""
+"""Tests of an optimizer step: its parts add up to the whole, and each part draws its own dropout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from submillion.data.tokens import encode, load_tokenizer
-from submillion.fit.batch_schedule import Rows
 from submillion.fit.interrupt import Interrupt
+from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.classifier import build
@@ -27,7 +27,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stepper_of(encoder: Path, step_tokens: int | None, **train: Any) -> tuple[Stepper, list[tuple[int, int]]]:
-    """Return a stepper whose execution wants passes of so many tokens, and the list of (rows, seed) it ran."""
+    """Return a stepper whose execution limits a pass to `step_tokens`, and the list of (rows, seed) it ran."""
     off = {"dropout": 0.0, "attention_dropout": 0.0, "classifier_dropout": 0.0}
     recipe = Recipe.model_validate(
         {
@@ -49,25 +49,24 @@ def stepper_of(encoder: Path, step_tokens: int | None, **train: Any) -> tuple[St
 
     execution = Watched(classifier, FLOAT32)
     execution.step_tokens = step_tokens  # type: ignore[assignment]
-    rows = Rows(tokens, np.array(labels, dtype=np.int64))
-    options = train_recipe(batch_size=16, **train)
-    return Stepper(classifier, rows, options, 3, FLOAT32, Workers.start(), execution), ran
+    fields = train_recipe(batch_size=16, **train)
+    return Stepper(execution, LabelledTokens.of(tokens, labels), fields, 3, Workers.start()), ran
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_a_step_in_parts_is_the_step(encoder: Path, accumulated: int) -> None:
+def test_step_in_parts_equals_the_whole_step(encoder: Path, accumulated: int) -> None:
     whole, _ = stepper_of(encoder, None, gradient_accumulation_steps=accumulated)
     parts, ran = stepper_of(encoder, 30, gradient_accumulation_steps=accumulated)
-    done = [stepper.do(0, Interrupt()) for stepper in (whole, parts)]
+    results = [stepper.step(0, Interrupt()) for stepper in (whole, parts)]
     assert len(ran) > 2 * accumulated
-    assert sum(rows for rows, _ in ran) == done[0].texts == done[1].texts == 16 * accumulated
-    assert done[1].loss.item() == pytest.approx(done[0].loss.item(), rel=1e-5)
-    assert done[1].norm.item() == pytest.approx(done[0].norm.item(), rel=1e-4)
+    assert sum(rows for rows, _ in ran) == results[0].texts == results[1].texts == 16 * accumulated
+    assert results[1].loss.item() == pytest.approx(results[0].loss.item(), rel=1e-5)
+    assert results[1].norm.item() == pytest.approx(results[0].norm.item(), rel=1e-4)
 
 
-def test_each_part_of_each_step_draws_dropout_from_a_seed_of_its_own(encoder: Path) -> None:
+def test_each_part_of_each_step_has_its_own_dropout_seed(encoder: Path) -> None:
     stepper, ran = stepper_of(encoder, 30, gradient_accumulation_steps=2)
     for step in (0, 1):
-        stepper.do(step, Interrupt())
+        stepper.step(step, Interrupt())
     seeds = [seed for _, seed in ran]
     assert len(set(seeds)) == len(seeds) > 8

@@ -1,4 +1,4 @@
-"""Experiment trackers: what they write to disk, and what is said where one is missing."""
+"""Tests of experiment trackers: what they write to disk, and the messages for missing ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG = {"name": "tiny", "lora": {"r": 8, "targets": ["query", "value"]}, "enco
 METRICS = ("train/loss", "train/learning_rate", "train/grad_norm", "eval/accuracy", "eval/macro_f1")
 
 
-def test_sections_become_one_level_and_what_trackers_do_not_take_becomes_text() -> None:
+def test_sections_are_flattened_and_unsupported_values_become_text() -> None:
     assert tracking.flat(CONFIG) == {
         "name": "tiny",
         "lora.r": 8,
@@ -27,17 +27,17 @@ def test_sections_become_one_level_and_what_trackers_do_not_take_becomes_text() 
 
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard", "mlflow", "trackio"])
-def test_a_tracker_that_is_not_installed_is_refused_with_its_extra(
+def test_missing_tracker_is_refused_with_its_extra(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda module: None if module == name else find_spec(module))
-    with pytest.raises(BadInput, match=rf'track {name}: .*pip install "submillion\[{name}\]"'):
+    with pytest.raises(BadInput, match=rf'`track`: {name}: .*pip install "submillion\[{name}\]"'):
         tracking.check(["wandb", "tensorboard", name])
     with pytest.raises(BadInput, match="expected an installed tracker"):
-        fit_stub(tmp_path, track=[name])
+        fit_stub(tmp_path, trackers=[name])
 
 
-def test_a_tracker_that_would_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_that_does_not_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
 
     def not_logged_in(**_: Any) -> None:
@@ -45,38 +45,40 @@ def test_a_tracker_that_would_not_start_is_said(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(wandb, "init", not_logged_in)
     with pytest.raises(BadInput, match=r"UsageError: No API key configured.*WANDB_MODE=offline"):
-        fit_stub(tmp_path, track=["wandb"])
+        fit_stub(tmp_path, trackers=["wandb"])
 
 
-def test_tensorboard_gets_every_figure_at_its_step(tmp_path: Path) -> None:
+def test_tensorboard_receives_every_figure_at_its_step(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, _, run = fit_stub(tmp_path, track=["tensorboard"], config=CONFIG, recipe=train_recipe(epochs=2))
+    _, _, run = fit_stub(
+        tmp_path, trackers=["tensorboard"], tracker_config=CONFIG, recipe=train_recipe(epochs=2)
+    )
     events = EventAccumulator(str(run.trackers / "submillion"))
     events.Reload()
     assert set(METRICS) <= set(events.Tags()["scalars"])
     logged = [(event.step, event.value) for event in events.Scalars("eval/accuracy")]
-    kept = [(record["step"], record["accuracy"]) for record in run.read_history() if record["kind"] == "eval"]
-    assert logged == [(step, pytest.approx(accuracy)) for step, accuracy in kept]
+    expected = [
+        (record["step"], record["accuracy"]) for record in run.read_history() if record["kind"] == "eval"
+    ]
+    assert logged == [(step, pytest.approx(accuracy)) for step, accuracy in expected]
 
 
-def test_wandb_offline_writes_our_figures_and_the_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_offline_writes_figures_and_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    _, _, run = fit_stub(tmp_path / "try1", track=["wandb"], config=CONFIG, recipe=train_recipe(epochs=1))
+    _, _, run = fit_stub(
+        tmp_path / "try1", trackers=["wandb"], tracker_config=CONFIG, recipe=train_recipe(epochs=1)
+    )
     (file,) = run.trackers.glob("wandb/offline-run-*/run-*.wandb")
     content = file.read_bytes()
     for name in (*METRICS, "lora.targets", "submillion", "try1"):
         assert name.encode() in content, name
 
 
-def test_a_resumed_training_is_a_tracker_run_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_training_is_a_new_tracker_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import accelerate
 
     started: list[dict[str, Any]] = []
@@ -91,7 +93,7 @@ def test_a_resumed_training_is_a_tracker_run_of_its_own(
     assert names == ["agnews", "agnews, from step 40"]
 
 
-def test_without_trackers_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tracker_is_started_unless_requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import accelerate
 
     monkeypatch.setattr(accelerate, "Accelerator", None)  # calling it would fail

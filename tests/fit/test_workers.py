@@ -1,4 +1,4 @@
-"""Two processes (gloo), of one `accelerate launch` or one torchrun each, train as one does with twice the batch."""
+"""Tests that two processes (accelerate launch, or one torchrun each) train like one with twice the batch size."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from submillion.fit.workers import Workers
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from support import SRC, TESTS
-from support.fit_launch import kept_gradients
+from support.fit_launch import recorded_gradients
 from support.fit_stub import StubClassifier, fit_stub, train_recipe, without_timings
 from support.study_driver import shared_house
 
-# 99 texts in batches of 8 for both processes: one has 3, of which they get 2 and 1.
-# In batches of 2, one is a single text, and the second process gets none of it.
+# 99 texts in batches of 8 for both processes: one batch has 3 texts, of which the processes get 2 and 1.
+# In batches of 2, one batch is a single text, and the second process gets none.
 FIELDS: dict[str, Any] = {"epochs": 2, "eval_every": 5}
 EVEN = FIELDS | {"batch_size": 4}
 EMPTY = FIELDS | {"batch_size": 1, "gradient_accumulation_steps": 7}
@@ -39,14 +39,14 @@ def free_port() -> str:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the environment of a process that trains on the processor."""
+    """Return the environment of a process that trains on the CPU."""
     ours = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": SOURCES}
     return os.environ | ours | variables
 
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Train in two processes: an even split, one with empty shares, and one stopped by the second process."""
+    """Train in two processes: with even shares, with empty shares, and stopped by the second process."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("even", "empty", "stopped")}
     trainings = [
         (str(folders["even"]), EVEN),
@@ -64,10 +64,10 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "alone"), [("even", EVEN | {"batch_size": 8}), ("empty", EMPTY | {"batch_size": 2})]
 )
-def test_equals_one_process_with_twice_the_batch(
+def test_two_processes_train_like_one_with_twice_the_batch_size(
     launched: dict[str, Path], tmp_path: Path, name: str, alone: dict[str, Any]
 ) -> None:
-    with kept_gradients() as gradients:
+    with recorded_gradients() as gradients:
         classifier, result, run = fit_stub(
             tmp_path, StubClassifier(dropout=0), train_rows=99, recipe=train_recipe(**alone)
         )
@@ -80,10 +80,10 @@ def test_equals_one_process_with_twice_the_batch(
         for key, value in classifier.tensors().items():
             torch.testing.assert_close(tensors[key], value, rtol=1e-3, atol=1e-5)
         theirs = load_file(launched[name] / f"gradients{rank}.safetensors")["gradients"]
-        torch.testing.assert_close(theirs[0], gradients[0], rtol=1e-5, atol=1e-8)  # of the same values
+        torch.testing.assert_close(theirs[0], gradients[0], rtol=1e-5, atol=1e-8)  # at the same values
         torch.testing.assert_close(theirs, torch.stack(gradients), rtol=1e-3, atol=1e-5)
     theirs, ours = RunDir(launched[name] / "run").read_history(), run.read_history()
-    assert len(theirs) == len(ours)  # and so only one of the two processes wrote
+    assert len(theirs) == len(ours)  # so only one of the two processes wrote it
     for one, other in zip(without_timings(theirs), without_timings(ours), strict=True):
         assert one.pop("kind") == other.pop("kind")
         assert one == pytest.approx(other, rel=1e-3)
@@ -101,10 +101,10 @@ def test_ctrl_c_in_one_process_stops_both_at_the_same_step(launched: dict[str, P
     assert (launched["stopped"] / "run" / "checkpoint" / "latest" / "state.safetensors").is_file()
 
 
-def test_two_nodes_leave_the_run_that_one_process_leaves(tmp_path: Path) -> None:
-    """One torchrun per node, each with folders of its own, as on two machines that share encoder and data alone."""
+def test_two_nodes_produce_the_run_of_one_process(tmp_path: Path) -> None:
+    """One torchrun per node with separate folders, as on two machines that share only encoder and data."""
     house = shared_house()
-    # Dropout is drawn by each process for its own texts; without it there is one outcome.
+    # Each process draws dropout for its own texts; without dropout the outcomes are equal.
     fields = ("encoder.dropout", "encoder.attention_dropout", "encoder.classifier_dropout", "lora.dropout")
     sets = [*(f"{field}=0" for field in fields), f"data.validation={house / 'test.csv'}", "train.epochs=1"]
     endpoint = f"127.0.0.1:{free_port()}"
@@ -135,16 +135,14 @@ def test_two_nodes_leave_the_run_that_one_process_leaves(tmp_path: Path) -> None
     for name, value in ours.items():
         torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-5)
     one, other = (run.load_predictions("validation") for run in (together, alone.run))
-    assert one["text_sha256"] == other["text_sha256"] and len(one["text_sha256"]) == 40
-    assert np.abs(one["probabilities"] - other["probabilities"]).max() < 1e-4
-    assert (one["probabilities"].argmax(1) == other["probabilities"].argmax(1)).all()
+    assert one.text_sha256 == other.text_sha256 and len(one.text_sha256) == 40
+    assert np.abs(one.probabilities - other.probabilities).max() < 1e-4
+    assert (one.probabilities.argmax(1) == other.probabilities.argmax(1)).all()
 
 
-def test_one_process_is_its_own_world() -> None:
-    threads = torch.get_num_threads()
-    workers = Workers.start(threads=threads)
+def test_single_process_is_its_own_world() -> None:
+    workers = Workers.start()
     assert (workers.rank, workers.world, workers.is_main) == (0, 1, True)
-    assert torch.get_num_threads() == threads
     workers.wait()
     tensor = torch.ones(2)
     workers.add_up(tensor)
@@ -152,9 +150,9 @@ def test_one_process_is_its_own_world() -> None:
     assert workers.gather("a") == ["a"]
 
 
-def test_a_launch_that_started_one_process_only_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_that_started_only_one_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     Workers.start()
     (notice,) = [notice for notice in notices.collected() if notice["code"] == "processes"]
-    assert "started one" in notice["text"] and "--multi_gpu" in notice["text"]
+    assert "started 1 process" in notice["text"] and "--multi_gpu" in notice["text"]

@@ -1,4 +1,4 @@
-"""Run by `accelerate launch` in every process: trains the stub, keeps what test_fit_workers.py compares."""
+"""Script that `accelerate launch` runs in every process: trains the stub and saves results for test_workers.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.fit_stub import StubClassifier, fit_stub, train_recipe
 
 
 class StopsIn(StubClassifier):
-    """Gets Ctrl-C in one process only, in its n-th training step; never where n is 0."""
+    """Receives Ctrl-C in its n-th training step; never if n is 0."""
 
     def __init__(self, passes: int) -> None:
         super().__init__(dropout=0)
@@ -33,25 +33,25 @@ class StopsIn(StubClassifier):
 
 
 @contextmanager
-def kept_gradients() -> Iterator[list[torch.Tensor]]:
-    """Keep the gradient that each optimizer step is given: over all processes, not clipped yet."""
-    kept, step = list[torch.Tensor](), FlatAdamW.step
+def recorded_gradients() -> Iterator[list[torch.Tensor]]:
+    """Record the gradient of each optimizer step: summed over all processes, not clipped."""
+    gradients, step = list[torch.Tensor](), FlatAdamW.step
 
-    def keeping(optimizer: FlatAdamW, learning_rate: float) -> torch.Tensor:
-        kept.append(optimizer.gradients.clone())
+    def recording_step(optimizer: FlatAdamW, learning_rate: float) -> torch.Tensor:
+        gradients.append(optimizer.gradients.clone())
         return step(optimizer, learning_rate)
 
-    FlatAdamW.step = keeping  # type: ignore[method-assign]
+    FlatAdamW.step = recording_step  # type: ignore[method-assign]
     try:
-        yield kept
+        yield gradients
     finally:
         FlatAdamW.step = step  # type: ignore[method-assign]
 
 
 def train(folder: Path, workers: Workers, stop_after: int = 0, resume: bool = False, **fields: Any) -> None:
-    """Train into `folder` with fields of the recipe, and write what each process ends with beside the run."""
+    """Train into `folder` with fields of the recipe; write each process's results beside the run."""
     last = workers.rank == workers.world - 1
-    with kept_gradients() as gradients:
+    with recorded_gradients() as gradients:
         classifier, result, _ = fit_stub(
             folder / "run",
             StopsIn(stop_after if last else 0),
@@ -67,6 +67,7 @@ def train(folder: Path, workers: Workers, stop_after: int = 0, resume: bool = Fa
 
 
 if __name__ == "__main__":
-    joined = Workers.start(threads=1)
+    torch.set_num_threads(1)
+    joined = Workers.start()
     for name, options in json.loads(sys.argv[1]):
         train(Path(name), joined, **options)

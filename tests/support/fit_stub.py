@@ -1,9 +1,11 @@
-"""A classifier of a few hundred values, as the training loop uses one, and texts that it can learn."""
+"""A stub classifier of a few hundred parameters for the training loop, and texts that it can learn."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,12 @@ import torch
 from torch import nn
 
 from submillion.data.tokens import Tokens, from_rows
-from submillion.fit.loop import FitResult, fit
+from submillion.fit.fit import fit
+from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.options import FitOptions
+from submillion.fit.result import FitResult
+from submillion.fit.workers import Workers
+from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.recipe import TrainRecipe
 from submillion.rundir import RunDir
@@ -20,7 +27,7 @@ from submillion.rundir import RunDir
 CLASSES = 3
 VOCABULARY = 40
 FLOAT32 = Precision("float32", False, "asked for")
-# What differs from one execution to the next however equal they are: time.
+# History fields that depend on the clock.
 TIMINGS = ("samples_per_s", "tokens_per_s", "seconds")
 
 
@@ -43,7 +50,7 @@ class Net(nn.Module):
 
 
 class StubClassifier:
-    """What the loop needs of model.classifier.Classifier."""
+    """The attributes and methods of model.classifier.Classifier that the loop uses."""
 
     pad_id = 0
     prefix_depth = 0
@@ -71,6 +78,16 @@ class StubClassifier:
     def eval(self) -> None:
         self.module.eval()
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Turn dropout off inside the block."""
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)
+
     def save_adapter(self, folder: Path) -> None:
         """Write the trained tensors."""
         from safetensors.torch import save
@@ -85,7 +102,7 @@ class StubClassifier:
 
 
 def made_texts(n: int, seed: int = 0) -> tuple[Tokens, list[int]]:
-    """Return n texts of 2 to 9 tokens and their labels; a third of the tokens tells the label."""
+    """Return n texts of 2 to 9 tokens and their labels; a third of a text's tokens determines its label."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, n)
     rows = []
@@ -97,7 +114,7 @@ def made_texts(n: int, seed: int = 0) -> tuple[Tokens, list[int]]:
 
 
 def train_recipe(**fields: Any) -> TrainRecipe:
-    """Return a small training: 4 epochs of 13 batches at most, unless told otherwise."""
+    """Return a small training: at most 4 epochs of 13 batches, unless `fields` say otherwise."""
     defaults = {"epochs": 4, "batch_size": 8, "learning_rate": 0.01, "log_every": 3, "patience": 0}
     return TrainRecipe(**defaults | {"precision": "float32"} | fields)
 
@@ -105,29 +122,46 @@ def train_recipe(**fields: Any) -> TrainRecipe:
 def fit_stub(
     folder: Path, classifier: Any = None, train_rows: int = 100, **options: Any
 ) -> tuple[StubClassifier, FitResult, RunDir]:
-    """Train a stub on made texts in the run directory `folder`; `recipe` may be among the options."""
+    """Train a stub on made texts in the run directory `folder`.
+
+    Args:
+        folder: the run directory, made if it does not exist.
+        classifier: a stub; None makes one.
+        train_rows: number of training texts.
+        options: `recipe`, `seed`, `workers`, and the fields of FitOptions.
+    """
     classifier = classifier or StubClassifier()
     run = RunDir(folder)
     os.makedirs(folder, exist_ok=True)
-    options = {"recipe": train_recipe(), "seed": 7, "precision": FLOAT32, "progress": False} | options
-    train, val = made_texts(train_rows, seed=1), made_texts(40, seed=2)
-    result = fit(classifier, *train, *val, run=run, **options)
+    recipe, seed = options.pop("recipe", train_recipe()), options.pop("seed", 7)
+    workers = options.pop("workers", None) or Workers.start()
+    classifier.module.to(workers.device)
+    execution = Reference(classifier, FLOAT32)
+    train, validation = made_set(train_rows, seed=1), made_set(40, seed=2)
+    behaviour = FitOptions(**{"progress": False} | options)
+    fields = {"recipe": recipe, "seed": seed, "run": run, "workers": workers, "options": behaviour}
+    result = fit(execution, train, validation, **fields)
     return classifier, result, run
 
 
+def made_set(n: int, seed: int) -> LabelledTokens:
+    """Return the texts and labels of `made_texts` as a training or validation set."""
+    return LabelledTokens.of(*made_texts(n, seed))
+
+
 def same_tensors(one: StubClassifier, other: StubClassifier) -> bool:
-    """Whether two classifiers have bit for bit the same trained tensors."""
+    """Return whether the trained tensors of two classifiers are bit for bit equal."""
     theirs = other.tensors()
     return all(torch.equal(value, theirs[name]) for name, value in one.tensors().items())
 
 
 def without_timings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return history records without what depends on the clock."""
+    """Return history records without the fields that depend on the clock."""
     return [{key: value for key, value in record.items() if key not in TIMINGS} for record in records]
 
 
 class Disturbed(StubClassifier):
-    """Meets `event` at the n-th forward pass, training and evaluation passes counted together from 1."""
+    """Calls `event` at the n-th forward pass; training and evaluation passes are counted together from 1."""
 
     def __init__(self, passes: int, event: Any) -> None:
         super().__init__()
@@ -138,6 +172,18 @@ class Disturbed(StubClassifier):
         if self.left == 0:
             self.event()
         return super().__call__(batch)
+
+
+class NanAtStep(StubClassifier):
+    """Returns NaN logits in one training step, counted from 1."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def __call__(self, batch: dict, states: object = None) -> torch.Tensor:
+        self.left -= self.training
+        return super().__call__(batch) * (float("nan") if self.left == 0 and self.training else 1.0)
 
 
 def press_ctrl_c() -> None:

@@ -25,12 +25,13 @@ from submillion.data.tokens import from_rows
 from submillion.errors import BadInput, Problem
 from submillion.estimate.workload import workload_of
 from submillion.families.families import Family, family_of
-from submillion.fit.batch_schedule import Feed, Rows
+from submillion.fit.batch_schedule import BatchSchedule
 from submillion.fit.interrupt import Interrupt
+from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.classifier import build
-from submillion.model.execution.reference import open_execution
+from submillion.model.execution.choose import choose_execution
 from submillion.model.infer import evaluating
 from submillion.model.loading import longest_input, quiet_libraries
 from submillion.model.precision import choose
@@ -39,7 +40,7 @@ from submillion.recipe import LoraRecipe, Recipe
 
 if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
-    from submillion.model.execution.reference import Execution
+    from submillion.model.protocol import Execution
 
 BUDGET_S = 2.0
 VOCABULARY = 1000  # rows of the embeddings to draw; looking a token up takes as long in a large table
@@ -152,7 +153,7 @@ class _Bench:
         """
         self._recipe, self._folder, self._pass_s = recipe, folder, pass_s
         self._labels = [str(label) for label in range(num_labels)]
-        self._workers = Workers.start(recipe.train.threads)
+        self._workers = Workers.start()
         self._precision = choose(recipe.train.precision)
         draw = np.random.default_rng(0)
         self._tokens = from_rows(list(draw.integers(5, VOCABULARY, (max(batch_size, SMALL + 1), length))))
@@ -179,28 +180,28 @@ class _Bench:
         )
         with quiet_libraries():
             classifier = build(self._folder, self._labels, recipe).to(self._workers.device)
-        execution = open_execution(classifier, self._precision, self._recipe.train.execution)
-        rows = Rows(self._tokens, self._classes)
-        if depth and supports_prefix(classifier.config):
-            rows.prefix = self._states(classifier.hidden_size)
+        execution = choose_execution(classifier, self._precision, self._recipe.train.execution)
+        cached = depth and supports_prefix(classifier.config)
+        prefix = self._states(classifier.hidden_size) if cached else None
+        rows = LabelledTokens(self._tokens, self._classes, prefix)
         if not self._texts:
             self._forward(classifier, execution, rows)
         # With so many epochs the learning rate stays above zero.
         train = self._recipe.train.model_copy(update={"epochs": 1000})
-        stepper = Stepper(classifier, rows, train, 0, self._precision, self._workers, execution)
-        stepper.feed = feed = _Chosen(self._tokens.lengths, train, 0)
+        stepper = Stepper(execution, rows, train, seed=0, workers=self._workers)
+        stepper.batches = batches = _FirstTexts(self._tokens.lengths, train, 0)
         classifier.train()
         interrupt, done = Interrupt(), iter(range(10**9))
 
         def step(texts: int) -> None:
-            feed.texts = texts
-            stepper.do(next(done), interrupt)
+            batches.texts = texts
+            stepper.step(next(done), interrupt)
 
         cost = self._timed(step)
         stepper.optimizer.release()
         return cost if rows.prefix is not None or not depth else cost - self.frozen.times(depth)
 
-    def _forward(self, classifier: Classifier, execution: Execution, rows: Rows) -> None:
+    def _forward(self, classifier: Classifier, execution: Execution, rows: LabelledTokens) -> None:
         """Choose the large batch, and time the frozen layers and what closes an evaluation."""
         compute = execution.states_of(self._tokens)
 
@@ -255,12 +256,12 @@ class _Bench:
         }
 
 
-class _Chosen(Feed):
-    """Gives the first `texts` texts, whatever the step."""
+class _FirstTexts(BatchSchedule):
+    """Returns the first `texts` texts at every step."""
 
     texts = SMALL
 
-    def at(self, step: int) -> list[np.ndarray]:
+    def batches_at(self, step: int) -> list[np.ndarray]:
         """Return that batch."""
         return [np.arange(self.texts)]
 

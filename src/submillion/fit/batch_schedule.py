@@ -1,9 +1,6 @@
-"""Which texts each optimizer step takes: the batches of each epoch, in steps, shared among processes."""
+"""The batch schedule: which texts each optimizer step takes, in batches shared among the processes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,42 +8,28 @@ from submillion.data.batches import length_grouped, split_up, token_grouped
 from submillion.errors import SubmillionError
 from submillion.recipe import TrainRecipe
 
-if TYPE_CHECKING:
-    from submillion.data.tokens import Tokens
-    from submillion.model.prefix import PrefixCache
-
-MOST_TEXTS = 8  # times batch_size: what a batch of `batch_tokens` holds at most, however short its texts
+MAX_TEXTS = 8  # times batch_size: the most texts of a batch by `batch_tokens`, however short they are
 
 
-@dataclass
-class Rows:
-    """Labelled texts as the loop takes them."""
-
-    tokens: Tokens
-    labels: np.ndarray
-    """Class index per text, int64 [N]."""
-    prefix: PrefixCache | None = None
-    """The output of the layers below the lowest adapter, where it is cached."""
-
-
-class Feed:
+class BatchSchedule:
     """The batches of a whole training, by the number of the optimizer step.
 
     A batch is `batch_size` texts, or as many as `batch_tokens` holds, for each process; a step takes
-    `gradient_accumulation_steps` of them, the last step of an epoch what is left. All processes draw the same
-    batches, then each takes its share, so two processes train as one does with twice the batch. Everything
+    `gradient_accumulation_steps` of them, the last step of an epoch the remaining ones. All processes draw the
+    same batches, then each takes its share, so two processes train as one does with twice the batch. Everything
     follows from seed and step number.
 
-    All epochs have equally many steps. Batches by tokens come out a few more or fewer from epoch to epoch:
-    the epoch with the most decides, and the others halve a few of theirs.
+    All epochs have the same number of steps. Batches by tokens vary in number from epoch to epoch: the epoch with
+    the most batches decides, and the others split a few of theirs in half.
     """
 
     def __init__(self, lengths: np.ndarray, recipe: TrainRecipe, seed: int, world: int = 1) -> None:
-        """Prepare; batches are drawn one epoch at a time, and by tokens also counted here, epoch by epoch.
+        """Plan the steps. Batches are drawn one epoch at a time; batches by tokens are also counted here.
 
         Args:
             lengths: tokens per text [N].
             recipe: batch size or tokens, accumulation, grouping and epochs.
+            seed: the recipe's seed, from which the order of the texts is drawn.
             world: number of processes.
         """
         self._lengths = lengths
@@ -61,60 +44,64 @@ class Feed:
         if self._batch_tokens is None:
             batches = -(-len(lengths) // self._batch_size)
         else:
-            batches = max(len(self._arranged(epoch)) for epoch in range(epochs))
+            batches = max(len(self._group(epoch)) for epoch in range(epochs))
         self.steps_per_epoch = -(-batches // self._per_step)
         self.total_steps = self.steps_per_epoch * epochs
         self._epoch: int | None = None
         self._batches: list[np.ndarray] = []
         if recipe.max_tokens is not None:
-            self.total_steps = self._steps_of(
-                recipe.max_tokens - (epochs - 1) * int(lengths.sum()), epochs - 1
-            )
+            tokens_of_last = recipe.max_tokens - (epochs - 1) * int(lengths.sum())
+            self.total_steps = self._step_reaching(tokens_of_last, epochs - 1)
 
-    def at(self, step: int) -> list[np.ndarray]:
+    def batches_at(self, step: int) -> list[np.ndarray]:
         """Return the batches (rows of all processes) of optimizer step `step`, counted from 0."""
         epoch, within = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._draw(epoch)
         return self._batches[within * self._per_step : (within + 1) * self._per_step]
 
-    def epochs(self, step: int) -> float:
-        """Return how many epochs are done after `step` steps; whole ones as int."""
-        done = step / self.steps_per_epoch
-        return int(done) if done.is_integer() else round(done, 4)
+    def epochs_after(self, step: int) -> float:
+        """Return the number of epochs done after `step` steps; an int if it is whole."""
+        epochs = step / self.steps_per_epoch
+        return int(epochs) if epochs.is_integer() else round(epochs, 4)
 
-    def _steps_of(self, tokens: int, epoch: int) -> int:
-        """Return the step, counted from 1, in which this epoch, the last one, reaches a number of its tokens."""
+    def _step_reaching(self, tokens: int, epoch: int) -> int:
+        """Return the step, counted from 1, in which the last epoch reaches a number of its tokens."""
         first = epoch * self.steps_per_epoch
         sums = [
-            int(self._lengths[np.concatenate(self.at(first + step))].sum())
+            int(self._lengths[np.concatenate(self.batches_at(first + step))].sum())
             for step in range(self.steps_per_epoch)
         ]
         reached = int(np.searchsorted(np.cumsum(sums), tokens)) + 1
         return first + min(reached, self.steps_per_epoch)
 
     def _draw(self, epoch: int) -> list[np.ndarray]:
-        batches = self._arranged(epoch)
+        """Draw the batches of an epoch.
+
+        Raises:
+            SubmillionError: they do not hold every text exactly once (a bug).
+        """
+        batches = self._group(epoch)
         if self._batch_tokens is not None:
-            # So many that the last step of the epoch has one at least.
+            # Enough batches that the epoch's last step is not empty.
             batches = split_up(batches, (self.steps_per_epoch - 1) * self._per_step + 1)
         rows = sum(map(len, batches))
         if rows != len(self._lengths) or -(-len(batches) // self._per_step) != self.steps_per_epoch:
             raise SubmillionError(
-                f"epoch {epoch}: {rows} rows in {len(batches)} batches, not every text once"
+                f"epoch {epoch}: expected every text once, found {rows} rows in {len(batches)} batches."
             )
         return batches
 
-    def _arranged(self, epoch: int) -> list[np.ndarray]:
+    def _group(self, epoch: int) -> list[np.ndarray]:
         lengths, seed = self._lengths, self._seed
         if self._batch_tokens is None:
-            # Texts that all count as equally long are only shuffled.
-            counted = lengths if self._grouped else np.ones_like(lengths)
-            return length_grouped(counted, self._batch_size, seed, epoch)
-        most = MOST_TEXTS * self._batch_size
-        return token_grouped(lengths, self._batch_tokens, most, seed, epoch, self._grouped)
+            # Texts of equal length are only shuffled.
+            compared = lengths if self._grouped else np.ones_like(lengths)
+            return length_grouped(compared, self._batch_size, seed, epoch)
+        max_texts = MAX_TEXTS * self._batch_size
+        return token_grouped(lengths, self._batch_tokens, max_texts, seed, epoch, self._grouped)
 
 
 def share(rows: np.ndarray, rank: int, world: int) -> np.ndarray:
-    """Return one process's rows; dealt in turn, so that shares of rows sorted by length are alike."""
+    """Return one process's rows: every `world`-th, so that shares of rows sorted by length have similar lengths."""
     return rows[rank::world]

@@ -1,4 +1,4 @@
-"""What a training needs to go on bit for bit, in one file: tensors and position, written atomically."""
+"""Checkpoints of a training: one file of tensors and position, from which it resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from submillion.rundir import RunDir
 if TYPE_CHECKING:
     from torch import Tensor
 
-RESTART = "Train it again with --overwrite."
+RESTART = "Train the run again with @{overwrite}."
 
 
 def latest(run: RunDir) -> Path:
-    """Return where the latest state of a run lies.
+    """Return the file of a run's latest state.
 
-    One file, so that values, moments and position can never be of different steps: a safetensors file
-    (no pickle) whose metadata holds the position as JSON. Generator states are not needed, since each step
+    It is a single file, so that values, moments and position always belong to the same step: a safetensors file
+    (no pickle) whose metadata holds the position as JSON. Generator states are not needed, because each step
     draws its dropout from the seed and its own number.
     """
     return run.checkpoint / "latest" / "state.safetensors"
 
 
 def best(run: RunDir) -> Path:
-    """Return where the best adapter so far lies, in PEFT's format; the latest state holds its values too."""
+    """Return the folder of the best adapter so far, in PEFT's format; the latest state holds its values too."""
     return run.checkpoint / "best"
 
 
 def save(run: RunDir, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
-    """Write the latest state; the one before stands until the new one is whole on disk.
+    """Write the latest state; it replaces the previous one only when it is complete on disk.
 
     Args:
-        tensors: what the optimizer holds, the best values and their logits.
-        position: all else, as JSON values; floats come back exactly.
+        run: the run directory.
+        tensors: the optimizer's, the best values and their logits.
+        position: everything else, as JSON values; floats are restored exactly.
 
     Raises:
-        SubmillionError: the disk refused the write; the state before is unchanged.
+        SubmillionError: the file could not be written; the previous state is unchanged.
     """
     from safetensors.torch import save as serialise
 
@@ -53,14 +54,15 @@ def save(run: RunDir, tensors: dict[str, Tensor], position: dict[str, Any]) -> N
 def load(
     run: RunDir, expected: dict[str, Any], defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return tensors and position of the latest state; None where the run was stopped before the first one.
+    """Return tensors and position of the latest state; None if the run was stopped before the first one.
 
     Args:
-        expected: what the position's `identity` must equal: everything that decides the steps to come.
-        defaults: what stands for entries that the identity has not: the state is from before they existed.
+        run: the run directory.
+        expected: the entries that the position's `identity` must have.
+        defaults: values of entries that the identity lacks because an older version wrote it.
 
     Raises:
-        BadInput: the state is unreadable, or belongs to a training that this one would not continue.
+        BadInput: the state is unreadable, or belongs to another training.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -73,11 +75,11 @@ def load(
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadInput(Problem(str(file), "the saved state of a training", f"{error}", RESTART)) from error
-    # Through JSON and back, tuples and lists are the same.
-    wanted, found = json.loads(json.dumps(expected)), {**defaults, **position["identity"]}
-    differing = [key for key in wanted if wanted[key] != found.get(key)]
+    # A round trip through JSON makes tuples lists, as they are in the file.
+    wanted, saved = json.loads(json.dumps(expected)), {**defaults, **position["identity"]}
+    differing = [key for key in wanted if wanted[key] != saved.get(key)]
     if differing:
-        raise BadInput([Problem(str(file), *_told(key, found.get(key), wanted[key])) for key in differing])
+        raise BadInput([_mismatch(file, key, saved.get(key), wanted[key]) for key in differing])
     return tensors, position
 
 
@@ -86,8 +88,8 @@ def metadata(position: dict[str, Any]) -> dict[str, str]:
     return {"position": json.dumps(position)}
 
 
-def _told(key: str, before: Any, now: Any) -> tuple[str, str, str]:
-    remedy = "Its steps depend on it: go on with that, or train again into another directory."
-    if len(f"{before}{now}") > 80:  # a hash, or the names of all parameters
-        return f"the same {key} as the run was started with", "others", remedy
-    return f"{key} {before}, as the run was started with", f"{now}", remedy
+def _mismatch(file: Path, key: str, saved: Any, wanted: Any) -> Problem:
+    remedy = "The training's steps depend on it: resume with the original, or train into another directory."
+    if len(f"{saved}{wanted}") > 80:  # a hash, or the names of all parameters
+        return Problem(str(file), f"the same {key} as when the run was started", "others", remedy)
+    return Problem(str(file), f"{key} {saved}, as when the run was started", f"{wanted}", remedy)

@@ -1,15 +1,13 @@
-"""One evaluation while a run trains: loss, accuracy and macro F1 on the validation texts."""
+"""Scores of an evaluation during training: loss, accuracy and macro F1 on the validation texts."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from submillion.fit.workers import Workers
 
 
-def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def validation_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Score logits.
 
     Args:
@@ -18,7 +16,7 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
     Returns:
         `loss` (mean cross-entropy in nats, no label smoothing), `accuracy`, and `macro_f1`: the mean F1 over
-        the classes that occur as label or prediction, as scikit-learn has it.
+        the classes that occur as label or prediction, as in scikit-learn.
     """
     exact = logits.astype(np.float64)
     exact -= exact.max(axis=1, keepdims=True)
@@ -36,18 +34,14 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def scores_of_all(logits: np.ndarray, labels: np.ndarray, workers: Workers) -> dict[str, float]:
-    """Return the scores over the rows of all processes, the same in each of them.
+def gathered_scores(logits: np.ndarray, labels: np.ndarray, workers: Workers) -> dict[str, float]:
+    """Return the scores over the rows of all processes; every process gets the same ones.
 
     Args:
-        logits: of this process's share of the rows, [rows, C].
-        labels: of this process's share.
+        logits: of this process's share of the rows, float32 [rows, C].
+        labels: of this process's share, int64 [rows].
+        workers: the processes that share the rows.
     """
     shares: list[tuple[np.ndarray, np.ndarray]] = workers.gather((logits, labels))
-    together, truth = (np.concatenate(parts) for parts in zip(*shares, strict=True))
-    return scores(together, truth)
-
-
-def as_record(step: int, epoch: float, found: dict[str, float], best: bool, seconds: float) -> dict[str, Any]:
-    """Return the history's line of one evaluation."""
-    return {"kind": "eval", "step": step, "epoch": epoch, **found, "best": best, "seconds": round(seconds, 3)}
+    all_logits, all_labels = (np.concatenate(parts) for parts in zip(*shares, strict=True))
+    return validation_scores(all_logits, all_labels)

@@ -1,4 +1,4 @@
-"""AdamW over one flat buffer: all trainable values lie end to end, and so do their gradients."""
+"""AdamW over one flat buffer that holds all trainable values, and one that holds their gradients."""
 
 from __future__ import annotations
 
@@ -10,40 +10,43 @@ from torch import nn
 
 from submillion.errors import SubmillionError
 
-# Parameters start at multiples of 64 bytes, as matrix products like them; the gaps hold zeros and stay zero.
+# Floats; parameters start at multiples of 64 bytes, where matrix products are fastest. Gaps stay zero.
 ALIGNMENT = 16
-FUSED = ("cpu", "cuda", "mps", "xpu")  # device types for which torch has an AdamW in one kernel
+FUSED = ("cpu", "cuda", "mps", "xpu")  # device types with a fused AdamW in torch
 
 
 class FlatAdamW:
-    """Decoupled weight decay Adam (Loshchilov and Hutter 2019, arXiv:1711.05101) with gradient clipping.
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101) and gradient clipping.
 
-    A LoRA model trains some hundred small matrices. One flat tensor of values and one of gradients, of which
-    parameters and their `.grad` are views, turn zeroing, clipping, updating, averaging between processes and
-    saving into a handful of calls each. Measured on one core with 146 tensors of 998,404 values in all,
-    clipping included: 10.0 ms a step tensor by tensor, 8.1 with foreach, 2.8 fused, 1.1 flat and fused.
+    A LoRA model trains hundreds of small matrices. With one flat tensor of values and one of gradients, of which
+    parameters and their `.grad` are views, it takes a handful of calls to zero, clip, update, average between
+    processes or save them. Measured on one core with 146 tensors of 998,404 values in total, clipping included:
+    10.0 ms per step tensor by tensor, 8.1 with foreach, 2.8 fused, 1.1 flat and fused.
 
-    Weight decay is for matrices (adapters, head weights); vectors (biases, norms, DoRA's magnitudes) have none.
+    Weight decay applies to matrices (adapters, head weights), not to vectors (biases, norms, DoRA's magnitudes).
     """
 
     def __init__(
         self, module: nn.Module, weight_decay: float, max_grad_norm: float, b_ratio: float = 1.0
     ) -> None:
-        """Lay the trainable parameters of `module` into one buffer; they keep their values.
+        """Move the trainable parameters of `module` into one buffer; they keep their values.
 
         Args:
-            module: any module; parameters with `requires_grad` are trained, on one device, in float32.
-            weight_decay: share of a matrix's value taken away per unit of learning rate.
+            module: any module; its parameters with `requires_grad` are trained. They must be on one device.
+            weight_decay: share of a matrix's value subtracted per unit of learning rate.
             max_grad_norm: gradients are scaled down to this Euclidean norm over all parameters.
-            b_ratio: learning rate of the adapters' B over that of all else (LoRA+, Hayou et al. 2024,
-                arXiv:2402.12354, section 4).
+            b_ratio: learning rate of the adapters' B divided by that of all other parameters (LoRA+, Hayou et
+                al. 2024, arXiv:2402.12354, section 4).
+
+        Raises:
+            SubmillionError: no parameter is trainable, or one is not float32.
         """
         named = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
         wrong = [name for name, value in named if value.dtype != torch.float32]
         if wrong or not named:
-            found = f"others: {', '.join(wrong[:3])}" if wrong else "none"
-            raise SubmillionError(f"expected trainable parameters in float32, found {found}")
-        # What decays and what learns at another rate are stretches of the buffer: B, other matrices, vectors.
+            found = f"other types in {', '.join(wrong[:3])}" if wrong else "none"
+            raise SubmillionError(f"expected trainable parameters in float32, found {found}.")
+        # Kinds by weight decay and learning rate are ranges of the buffer: B, other matrices, vectors.
         kinds = [(weight_decay, b_ratio), (weight_decay, 1.0), (0.0, 1.0)]
 
         def kind_of(item: tuple[str, nn.Parameter]) -> int:
@@ -60,14 +63,14 @@ class FlatAdamW:
 
         device = named[0][1].device
         self.values = torch.zeros(size, device=device)
-        # Two cells more than there are values: what else the processes of a run must add up at every step.
+        # Two more cells than values: loss and stop request, which the processes also sum at every step.
         self.exchange = torch.zeros(size + 2, device=device)
         self.gradients = self.exchange[:size]
         for value, start in zip(self._parameters, starts[:-1], strict=True):
-            stretch = slice(start, start + value.numel())
-            self.values[stretch] = value.detach().flatten()
-            value.data = self.values[stretch].view(value.shape)
-            value.grad = self.gradients[stretch].view(value.shape)
+            cells = slice(start, start + value.numel())
+            self.values[cells] = value.detach().flatten()
+            value.data = self.values[cells].view(value.shape)
+            value.grad = self.gradients[cells].view(value.shape)
 
         groups = []
         self._ratios = []
@@ -81,13 +84,13 @@ class FlatAdamW:
         self._max_grad_norm = max_grad_norm
 
     def zero_gradients(self) -> None:
-        """Set all gradients, and the two cells behind them, to 0."""
+        """Set all gradients, and the two cells after them, to 0."""
         self.exchange.zero_()
 
     def step(self, learning_rate: float) -> torch.Tensor:
-        """Clip, then update the values; return the norm before clipping (0-dim, not synchronised)."""
+        """Clip the gradients and update the values; return the norm before clipping (0-dim, not synchronised)."""
         norm = torch.linalg.vector_norm(self.gradients)
-        # As torch.nn.utils.clip_grad_norm_. On an accelerator multiplying by 1 costs less than asking for the norm.
+        # As torch.nn.utils.clip_grad_norm_. On an accelerator, multiplying by 1 costs less than reading the norm.
         share = (self._max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
         if share.device.type != "cpu" or share != 1.0:
             self.gradients.mul_(share)
@@ -97,7 +100,7 @@ class FlatAdamW:
         return norm
 
     def release(self) -> None:
-        """Take the gradients off the parameters; the values stay in the buffer."""
+        """Remove the gradients from the parameters; the values stay in the buffer."""
         for value in self._parameters:
             value.grad = None
 
@@ -109,7 +112,7 @@ class FlatAdamW:
         return tensors
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         self.values.copy_(tensors["values"])
         moments: dict[int, dict[str, Any]] = {}
         for key, tensor in tensors.items():
@@ -120,7 +123,7 @@ class FlatAdamW:
 
 
 def _starts(sizes: list[int]) -> Iterator[int]:
-    """Yield where each stretch begins, each rounded up to the alignment, then where the last one ends."""
+    """Yield the start of each parameter, rounded up to the alignment, then the end of the last one."""
     position = 0
     for size in sizes:
         yield position

@@ -1,20 +1,22 @@
-"""What a training did, as the manifest keeps it."""
+"""The outcome of a training, as the manifest records it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+
+from submillion.environment import peak_accelerator_mb, peak_memory_mb
+from submillion.fit.loop import TrainingLoop
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training did; the classifier holds the adapter of `best_step`."""
+    """The outcome of a training; the classifier holds the adapter of `best_step`."""
 
     best_step: int | None
-    """Optimizer step of the best evaluation; None where training was interrupted before the first one."""
+    """Optimizer step of the best evaluation; None if training was interrupted before the first one."""
     best_epoch: float | None
     best_accuracy: float | None
     best_loss: float | None
@@ -24,33 +26,65 @@ class FitResult:
     planned_steps: int
     texts_seen: int
     tokens_seen: int
-    """Tokens of those texts, special tokens counted, padding not."""
+    """Tokens of those texts, special tokens included, padding excluded."""
     wall_seconds: float
-    """Time in `fit`, evaluations included, over all resumed parts."""
+    """Time in `fit`, evaluations included, summed over all resumed parts."""
     train_seconds: float
-    """Time in optimizer steps alone."""
+    """Time in optimizer steps only."""
     samples_per_second: float
     """Texts per second of `train_seconds`."""
     tokens_per_second: float
     peak_memory_mb: float
-    """Largest resident memory of the main process, MB of 10^6 bytes."""
+    """Peak resident memory of the main process, MB of 10^6 bytes."""
     peak_accelerator_mb: float | None
-    """Most memory that tensors of the main process had on the accelerator, MB; None on the cpu."""
+    """Peak memory of the main process's tensors on the accelerator, MB; None on the CPU."""
     precision: str
     execution: str
-    """`reference`: the modules of transformers and peft; `compiled`: those through torch.compile; `packed-sdpa`: those
-    on packed tokens; `packed-amx` and the like: the native kernels."""
+    """`reference`: the modules of transformers and peft; `compiled`: the same through torch.compile; `packed-sdpa`:
+    the same on packed tokens; `packed-amx` and similar: the native kernels."""
     prefix_cached: bool
-    """Whether the layers below the lowest adapter ran once per text."""
+    """Whether the layers below the lowest adapter ran only once per text."""
     processes: int
     stopped_early: bool
     interrupted: bool
     best_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
-    """Of the validation texts at `best_step`, float32 [N, C]; None without an evaluation, and where several processes
-    shared the texts."""
+    """Validation logits at `best_step`, float32 [N, C]; None without an evaluation or with several processes."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest's entry `training`: all but the logits."""
+        """Return the manifest's entry `training`: all fields except the logits."""
         values = asdict(self)
         del values["best_logits"]
         return values
+
+
+def result_of(loop: TrainingLoop) -> FitResult:
+    """Return the outcome of a training that has ended."""
+    state, stopping, totals = loop.state, loop.state.stopping, loop.state.totals
+    execution, workers = loop.execution, loop.workers
+    seconds = max(totals.train_seconds, 1e-9)
+    on_device = peak_accelerator_mb(workers.device)
+    return FitResult(
+        best_step=stopping.best_step,
+        best_epoch=stopping.best_epoch,
+        best_accuracy=stopping.best_accuracy,
+        best_loss=stopping.best_loss,
+        best_macro_f1=stopping.best_macro_f1,
+        epochs_run=loop.epoch,
+        steps=state.step,
+        planned_steps=loop.total,
+        texts_seen=totals.texts,
+        tokens_seen=totals.tokens,
+        wall_seconds=round(loop.wall_seconds, 1),
+        train_seconds=round(totals.train_seconds, 1),
+        samples_per_second=round(totals.texts / seconds, 2),
+        tokens_per_second=round(totals.tokens / seconds, 1),
+        peak_memory_mb=round(peak_memory_mb(), 1),
+        peak_accelerator_mb=None if on_device is None else round(on_device, 1),
+        precision=execution.precision.dtype_name,
+        execution=execution.name,
+        prefix_cached=loop.stepper.train.prefix is not None,
+        processes=workers.world,
+        stopped_early=stopping.exhausted and state.step < loop.total,
+        interrupted=loop.interrupted,
+        best_logits=state.best_logits,
+    )

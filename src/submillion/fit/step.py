@@ -1,147 +1,153 @@
-"""One optimizer step: its texts through the model, their gradients added up, the values moved."""
+"""One optimizer step: forward and backward passes over its texts, then the update of the trained values."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from submillion.data.batches import pieces
-from submillion.fit import schedule
 from submillion.fit.adalora import RankAllocation
-from submillion.fit.batch_schedule import Feed, Rows, share
+from submillion.fit.batch_schedule import BatchSchedule, share
 from submillion.fit.interrupt import Interrupt
+from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
 from submillion.fit.optimizer import FlatAdamW
 from submillion.fit.workers import Workers
-from submillion.model.execution.reference import Reference
-from submillion.model.execution.transfer import moved
+from submillion.model.protocol import Execution
+from submillion.model.transfer import to_device
 from submillion.recipe import TrainRecipe
 
-if TYPE_CHECKING:
-    from submillion.model.classifier import Classifier
-    from submillion.model.execution.reference import Execution
-    from submillion.model.precision import Precision
-
-PART_BITS = 16  # of a dropout seed: which part of its step
+PIECE_BITS = 16  # bits of a dropout seed that number the pieces of a step
 
 
 @dataclass(frozen=True)
-class Done:
-    """What one step did; the tensors are 0-dim, on the device, unread."""
+class StepResult:
+    """Outcome of one step; the tensors are 0-dim, on the device, unread."""
 
     loss: torch.Tensor
     """Sum of the losses of the step's texts, over all processes."""
     norm: torch.Tensor
-    """Norm of their gradient, before clipping."""
+    """Norm of the gradient, before clipping."""
     texts: int
     tokens: int
     stop: bool
-    """Whether any process was asked to stop."""
+    """Whether a stop was requested in any process."""
 
 
 class Stepper:
-    """Does the steps of a training; texts, rate and dropout of a step follow from its number alone."""
+    """Runs the steps of a training; texts, learning rate and dropout of a step follow from its number alone."""
 
     def __init__(
-        self,
-        classifier: Classifier,
-        rows: Rows,
-        recipe: TrainRecipe,
-        seed: int,
-        precision: Precision,
-        workers: Workers,
-        execution: Execution | None = None,
+        self, execution: Execution, train: LabelledTokens, recipe: TrainRecipe, seed: int, workers: Workers
     ) -> None:
-        self._rows, self._recipe, self._workers = rows, recipe, workers
-        self._execution = execution or Reference(classifier, precision)
-        self._lengths = rows.tokens.lengths
-        self._labels = torch.from_numpy(rows.labels)
-        self.optimizer = FlatAdamW(
-            classifier.module, recipe.weight_decay, recipe.max_grad_norm, recipe.lora_plus_ratio
-        )
-        self.feed = Feed(self._lengths, recipe, seed, workers.world)
-        self._allocation = RankAllocation.of(classifier.module, self.feed.total_steps)
-        self._warmup = schedule.warmup_steps(self.feed.total_steps, recipe.warmup_ratio)
-        # Consecutive steps, and processes, take consecutive seeds from a start of the recipe's seed's own.
+        """Prepare optimizer and batches; the trained parameters move into one buffer.
+
+        Args:
+            execution: runs the classifier, which is on the device of `workers`.
+            train: the training set.
+            recipe: optimizer, batches and learning rate.
+            seed: the recipe's seed, from which batches and dropout are drawn.
+            workers: the processes that train together.
+        """
+        self.execution, self.workers = execution, workers
+        self.train, self._recipe = train, recipe
+        self._lengths = train.tokens.lengths
+        self._labels = torch.from_numpy(train.labels)
+        module = execution.classifier.module
+        self.optimizer = FlatAdamW(module, recipe.weight_decay, recipe.max_grad_norm, recipe.lora_plus_ratio)
+        self.batches = BatchSchedule(self._lengths, recipe, seed, workers.world)
+        self._allocation = RankAllocation.of(module, self.batches.total_steps)
+        self._warmup = warmup_steps(self.batches.total_steps, recipe.warmup_ratio)
+        # Consecutive steps and processes take consecutive seeds; each recipe seed starts at another number.
         self._dropout_seed = int.from_bytes(hashlib.sha256(f"dropout {seed}".encode()).digest()[:4], "big")
 
-    def do(self, step: int, interrupt: Interrupt, spent: float = 0.0) -> Done:
-        """Do optimizer step `step`, counted from 0.
+    def step(self, number: int, interrupt: Interrupt, elapsed_s: float = 0.0) -> StepResult:
+        """Run one optimizer step.
 
         Args:
-            step: its number; the values must be those that the step before it left.
-            interrupt: whether this process was asked to stop, also while the step is under way.
-            spent: seconds of training before it, where the recipe limits them.
+            number: of the step, counted from 0; the values must be those that the step before it left.
+            interrupt: whether this process was asked to stop, also during the step.
+            elapsed_s: seconds of training before the step; used if the recipe limits them.
         """
-        optimizer, workers = self.optimizer, self._workers
-        batches = self.feed.at(step)
+        optimizer, workers = self.optimizer, self.workers
+        batches = self.batches.batches_at(number)
         rows = np.concatenate(batches)
-        seed = self._dropout_seed + step * workers.world + workers.rank
+        seed = self._dropout_seed + number * workers.world + workers.rank
         self._seed_dropout(seed)
         optimizer.zero_gradients()
-        # The last batch of an epoch may have fewer texts than there are processes: then some have no piece.
-        mine = [share(batch, workers.rank, workers.world) for batch in batches]
-        parts = [part for batch in mine for part in pieces(batch, self._lengths, self._execution.step_tokens)]
-        for number, part in enumerate(parts):
-            loss = self.loss_of(part, seed << PART_BITS | number)
-            # Divided by the texts of the whole step. A mean of the means of parts or processes would give the
-            # texts of a small last one more weight than others have.
+        # The last batch of an epoch may have fewer texts than there are processes; some shares are then empty.
+        shares = [share(batch, workers.rank, workers.world) for batch in batches]
+        parts = [
+            part for batch in shares for part in pieces(batch, self._lengths, self.execution.step_tokens)
+        ]
+        for index, part in enumerate(parts):
+            loss = self.loss_of(part, seed << PIECE_BITS | index)
+            # Divided by the texts of the whole step. A mean over the means of parts or processes would weight
+            # the texts of a small last part more than the others.
             (loss / len(rows)).backward()
             optimizer.exchange[-2] += loss.detach()
-        if self._allocation:  # each process adds its share, so that their sum has it once
+        if self._allocation:  # each process adds its share, so that their sum has the penalty once
             (self._allocation.penalty() / workers.world).backward()
-        optimizer.exchange[-1] = float(interrupt.wished)
+        optimizer.exchange[-1] = float(interrupt.stop_requested)
         workers.add_up(optimizer.exchange)
-        norm = optimizer.step(self.learning_rate(step, spent))
+        norm = optimizer.step(self.learning_rate(number, elapsed_s))
         if self._allocation:
-            self._allocation.after(step + 1)
-        if workers.world == 1:
-            stop = interrupt.wished
-        else:
-            # All processes must stop at the same step, so all go by the sum of their wishes. Reading it makes
-            # an accelerator wait; there it is read only where the losses are read too.
-            may_read = workers.device.type == "cpu" or (step + 1) % self._recipe.log_every == 0
-            stop = may_read and bool(optimizer.exchange[-1].item() > 0)
+            self._allocation.after(number + 1)
+        stop = self._is_stop_requested(number, interrupt)
         tokens = int(self._lengths[rows].sum())
-        return Done(optimizer.exchange[-2].clone(), norm, len(rows), tokens, stop)
+        return StepResult(optimizer.exchange[-2].clone(), norm, len(rows), tokens, stop)
 
     def loss_of(self, rows: np.ndarray, seed: int) -> torch.Tensor:
-        """Return the sum of the losses of the texts `rows`; the one place where training runs the model.
+        """Return the sum of the losses of the texts `rows`; the only place where training runs the model.
 
         Args:
-            seed: what this batch's dropout is drawn from, where the execution draws it.
+            rows: indices into the training set.
+            seed: of this pass's dropout, for executions that draw it themselves.
         """
-        logits = self._execution.logits(self._rows.tokens, rows, seed, self._rows.prefix)
+        logits = self.execution.logits(self.train.tokens, rows, seed, self.train.prefix)
         return functional.cross_entropy(
             logits,
-            moved(self._labels[rows], self._workers.device),
+            to_device(self._labels[rows], self.workers.device),
             reduction="sum",
             label_smoothing=self._recipe.label_smoothing,
         )
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what the steps to come depend on, by name; the tensors are the live ones, not copies."""
+        """Return the tensors that later steps depend on, by name: the live ones, not copies."""
         return self.optimizer.state() | (self._allocation.state() if self._allocation else {})
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Restore the tensors that `state` returned."""
         self.optimizer.load(tensors)
         if self._allocation:
             self._allocation.load(tensors)
 
-    def learning_rate(self, step: int, spent: float = 0.0) -> float:
-        """Return the learning rate of step `step`, before which training took `spent` seconds."""
-        total = self.feed.total_steps
-        position = schedule.position(step, total, spent, self._recipe.max_seconds)
-        return self._recipe.learning_rate * schedule.linear(position, total, self._warmup)
+    def learning_rate(self, number: int, elapsed_s: float = 0.0) -> float:
+        """Return the learning rate of a step, before which training took `elapsed_s` seconds."""
+        total = self.batches.total_steps
+        position = schedule_position(number, total, elapsed_s, self._recipe.max_seconds)
+        return self._recipe.learning_rate * linear_factor(position, total, self._warmup)
+
+    def _is_stop_requested(self, number: int, interrupt: Interrupt) -> bool:
+        """Return whether any process was asked to stop, the same in all of them."""
+        if self.workers.world == 1:
+            return interrupt.stop_requested
+        # All processes must stop at the same step, so all use the sum of their requests. Reading it makes an
+        # accelerator wait, so there it is read only at the steps at which the losses are read too.
+        is_cpu = self.workers.device.type == "cpu"
+        may_read = is_cpu or (number + 1) % self._recipe.log_every == 0
+        return may_read and bool(self.optimizer.exchange[-1].item() > 0)
 
     def _seed_dropout(self, value: int) -> None:
-        """Seed what dropout draws from, so that no generator's state need be kept for a resumed run."""
+        """Seed the generators that dropout draws from, so that a resumed run needs no saved generator state.
+
+        `fit` restores the generators afterwards.
+        """
         value %= 2**32
-        torch.default_generator.manual_seed(value)  # torch.manual_seed does this too, in 200 times the time
-        if self._workers.device.type != "cpu":
-            torch.get_device_module(self._workers.device).manual_seed(value)
+        torch.default_generator.manual_seed(value)  # 200 times as fast as torch.manual_seed
+        if self.workers.device.type != "cpu":
+            torch.get_device_module(self.workers.device).manual_seed(value)

@@ -1,4 +1,4 @@
-"""Which evaluation is the best so far, and when there have been enough without a better one."""
+"""Early stopping: which evaluation is the best so far, and when patience is exhausted."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 class Stopping:
     """Early stopping on validation accuracy.
 
-    The best evaluation has the highest accuracy; among equals the lowest loss, then the earliest. Patience
-    counts accuracy alone: an equal accuracy at a lower loss becomes the best adapter, yet does not buy more
-    time, since on a small validation set a plateau of equal accuracies could otherwise go on for ever.
+    The best evaluation has the highest accuracy; among equal accuracies the lowest loss, then the earliest.
+    Patience counts accuracy alone: an equal accuracy at a lower loss becomes the best adapter but does not reset
+    the count, because on a small validation set a plateau of equal accuracies could otherwise last forever.
     """
 
     patience: int
-    """Evaluations in a row without a better accuracy after which to stop; 0 never stops."""
+    """Consecutive evaluations without a better accuracy after which to stop; 0 never stops."""
     best_step: int | None = None
     best_epoch: float | None = None
     best_accuracy: float | None = None
     best_loss: float | None = None
     best_macro_f1: float | None = None
     without_better: int = 0
-    """Evaluations in a row, up to the last one, without a better accuracy."""
+    """Consecutive evaluations, up to the last one, without a better accuracy."""
 
-    def saw(self, step: int, epoch: float, accuracy: float, loss: float, macro_f1: float) -> bool:
-        """Take one evaluation into account; return whether it is the best so far."""
+    def update(self, step: int, epoch: float, accuracy: float, loss: float, macro_f1: float) -> bool:
+        """Record one evaluation; return whether it is the best so far."""
         better = self.best_accuracy is None or accuracy > self.best_accuracy
         self.without_better = 0 if better else self.without_better + 1
         best = better or (accuracy == self.best_accuracy and loss < (self.best_loss or 0.0))
@@ -37,9 +37,9 @@ class Stopping:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience is used up."""
+        """Whether patience is exhausted."""
         return 0 < self.patience <= self.without_better
 
     def state(self) -> dict[str, Any]:
-        """Return everything as JSON values; `Stopping(**state)` goes on where it was."""
+        """Return all fields as JSON values; `Stopping(**state)` restores them."""
         return asdict(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,18 +13,18 @@ PROJECT = "submillion"
 
 
 def check(names: Sequence[str]) -> None:
-    """Refuse trackers that are not installed, before anything is read or written.
+    """Refuse trackers that are not installed.
 
     Raises:
-        BadInput: naming the extra that brings each missing one.
+        BadInput: names the extra that installs each missing one.
     """
-    # accelerate itself would leave a missing tracker out in silence.
+    # accelerate itself would skip a missing tracker silently.
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise BadInput(
             [
                 Problem(
-                    f"track {name}",
+                    f"@{{track}}: {name}",
                     "an installed tracker",
                     f"no package '{name}'",
                     f'Install it with: pip install "submillion[{name}]"',
@@ -35,19 +35,19 @@ def check(names: Sequence[str]) -> None:
 
 
 class Tracking:
-    """The trackers of one run; only the main process has any."""
+    """The trackers of one run; only the main process starts any."""
 
-    def __init__(self, names: Sequence[str], run: RunDir, config: dict[str, Any], step: int = 0) -> None:
-        """Start every tracker in project `submillion` under the run directory's name.
+    def __init__(self, names: Sequence[str], run: RunDir, config: Mapping[str, Any], step: int = 0) -> None:
+        """Start every tracker in project `submillion`, in a run named after the run directory.
 
         Args:
-            names: any of wandb, tensorboard, mlflow, trackio; none is fine and costs nothing.
-            run: what the trackers' own files lie in (wandb and tensorboard).
-            config: the recipe, nested as it is; sections become `section.key`.
-            step: where a resumed training goes on; trackers get a new run that says so in its name.
+            names: any of wandb, tensorboard, mlflow, trackio; an empty list costs nothing.
+            run: the run directory, which also holds the files of wandb and tensorboard.
+            config: the recipe, nested; sections become `section.key`.
+            step: step at which a resumed training continues; its trackers get a new run with the step in its name.
 
         Raises:
-            BadInput: a tracker is not installed, or would not start (not logged in, say).
+            BadInput: a tracker is not installed or did not start (for example, nobody is logged in).
         """
         self._accelerator: Any = None
         if not names:
@@ -65,18 +65,18 @@ class Tracking:
         accelerator = Accelerator(log_with=list(names), project_dir=str(run.trackers), mixed_precision="no")
         try:
             accelerator.init_trackers(PROJECT, config=flat(config), init_kwargs=options)
-        except Exception as error:  # each tracker has its own kinds; all mean the same here
+        except Exception as error:  # each tracker raises its own exceptions; all mean that it did not start
             problem = Problem(
-                f"track {', '.join(names)}",
+                f"@{{track}}: {', '.join(names)}",
                 "a tracker that starts",
                 " ".join(f"{type(error).__name__}: {error}".split()),
-                "Log in to it, or take its offline mode (wandb: WANDB_MODE=offline), or leave it out.",
+                "Log in to it, use its offline mode (wandb: WANDB_MODE=offline), or remove it from @{track}.",
             )
             raise BadInput(problem) from error
         self._accelerator = accelerator
 
     def log(self, record: dict[str, Any]) -> None:
-        """Log one record of the history: its numbers, as `kind/name`, at its step."""
+        """Log the numbers of one history record at its step, as `kind/name`."""
         if self._accelerator is None:
             return
         kind, step = record["kind"], record["step"]
@@ -88,14 +88,14 @@ class Tracking:
         self._accelerator.log(values, step=step)
 
     def finish(self) -> None:
-        """Close the trackers; what they hold back is written now."""
+        """Close the trackers, which write what they have buffered."""
         if self._accelerator is not None:
             self._accelerator.end_training()
             self._accelerator = None
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested sections as one level of `section.key`; what trackers do not take becomes text."""
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested sections as one level of `section.key`; values that trackers do not accept become text."""
     values: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):

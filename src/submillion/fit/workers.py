@@ -1,4 +1,4 @@
-"""The processes that train one run together: who writes, on which device, and what they add up."""
+"""The processes that train one run together: their ranks, devices and exchanges."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import torch
 
 from submillion import notices
-from submillion.model.precision import cpu_wanted, flush_denormals
+from submillion.model.precision import cpu_requested
 
 
 class Workers:
-    """One process of a run, and its way to the others; a run of one process is the common case.
+    """One process of a run, and its connection to the others; most runs have a single process.
 
-    Accelerate starts the processes (`accelerate launch`), picks device and backend (gloo, nccl) and holds the
-    trackers. The model is not wrapped for data-parallel training: under the budget there are at most some
-    million gradients, laid end to end already, so that one explicit sum per optimizer step does the whole
-    exchange. A sum, divided by the number of texts that all processes saw, is exact where the usual mean of
-    the processes' means is not: when the shares of a batch differ in size.
+    Accelerate starts the processes (`accelerate launch`), picks device and backend (gloo, nccl) and drives the
+    trackers. The model is not wrapped for data-parallel training: the budget allows about a million gradients, which
+    are already contiguous, so one explicit sum per optimizer step is the whole exchange. The sum divided by the
+    number of texts of all processes is exact; the usual mean of the processes' means is not when their shares of a
+    batch differ in size.
     """
 
     def __init__(self, device: torch.device, rank: int = 0, world: int = 1) -> None:
@@ -28,29 +28,22 @@ class Workers:
         self.world = world
 
     @classmethod
-    def start(cls, threads: int | None = None) -> Workers:
-        """Join the processes of this run, as `accelerate launch` set them up, or be the only one.
-
-        Args:
-            threads: processor threads of this process; None leaves torch's own choice.
-        """
+    def start(cls) -> Workers:
+        """Join the processes that `accelerate launch` or torchrun started, or be the only one."""
         from accelerate import PartialState
 
-        flush_denormals()
-        if threads is not None:
-            torch.set_num_threads(threads)
-        # Left to itself, accelerate takes processes without an accelerator for strangers, each the first.
-        state = PartialState(cpu=cpu_wanted() or not torch.accelerator.is_available())
+        # Without `cpu`, accelerate does not connect processes that have no accelerator: each would be the first.
+        state = PartialState(cpu=cpu_requested() or not torch.accelerator.is_available())
         if state.num_processes > 1:
             atexit.register(state.destroy_process_group)
         elif {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys():
             notices.emit(
                 "processes",
-                "accelerate launch was to start several processes and started one, as it does with --cpu "
-                "where there is no MPI; then take --multi_gpu in place of --cpu, also where there is no GPU",
+                "accelerate launch started 1 process although several were configured. With --cpu it needs MPI; "
+                "use --multi_gpu instead, which also works without a GPU.",
             )
         if state.process_index > 0:
-            notices.mute()  # the first process says them for all
+            notices.mute()  # the first process prints them for all
         return cls(state.device, state.process_index, state.num_processes)
 
     @property
@@ -59,7 +52,7 @@ class Workers:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has reached this call."""
         if self.world > 1:
             torch.distributed.barrier()
 
@@ -69,7 +62,7 @@ class Workers:
             torch.distributed.all_reduce(tensor)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every process's `value`, by rank; any object that can be pickled."""
+        """Return every process's `value`, by rank; values must be picklable."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world

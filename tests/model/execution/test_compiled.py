@@ -16,10 +16,15 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from submillion import notices
 from submillion.errors import BadInput
 from submillion.fit import checkpoint
-from submillion.fit.loop import FitResult, fit
+from submillion.fit.fit import fit
+from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.options import FitOptions
+from submillion.fit.result import FitResult
+from submillion.fit.workers import Workers
 from submillion.model.classifier import Classifier, build
 from submillion.model.execution.compiled import Compiled
-from submillion.model.execution.reference import Reference, open_execution
+from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.model.prefix import PrefixCache
 from submillion.rundir import RunDir
@@ -66,7 +71,7 @@ def gradients(execution: Any, classifier: Classifier, tokens: Any, rows: Any, pr
 def test_by_the_c_compiler_too_gradients_are_those_of_the_reference() -> None:
     classifier, tokens = made(targets="query")
     prefix = PrefixCache.build(classifier, tokens, 8, FLOAT32)
-    execution = open_execution(classifier, FLOAT32, compiled=True)
+    execution = choose_execution(classifier, FLOAT32, compiled=True)
     assert execution.name == "compiled"
     assert notices.collected()[-1]["execution"] == "compiled"
     reference = Reference(classifier, FLOAT32)
@@ -121,21 +126,17 @@ def train(folder: Path, stop_at: int = 0, resume: bool = False) -> tuple[Classif
         classifier.register_forward_pre_hook(stop)
     folder.mkdir(exist_ok=True)
     run = RunDir(folder)
-    labels = tiny_texts(64, 1)[1]
+    labelled = LabelledTokens.of(tokens, tiny_texts(64, 1)[1])
     recipe = train_recipe(epochs=2, batch_size=16, log_every=1, compile=True)
     result = fit(
-        classifier,
-        tokens,
-        labels,
-        tokens,
-        labels,
+        execution,
+        labelled,
+        labelled,
         recipe=recipe,
         seed=3,
         run=run,
-        precision=FLOAT32,
-        progress=False,
-        resume=resume,
-        execution=execution,
+        workers=Workers.start(),
+        options=FitOptions(resume, progress=False),
     )
     return classifier, result, run
 

@@ -14,12 +14,13 @@ from submillion.data.batches import collate
 from submillion.data.tokens import Tokens, encode, load_tokenizer
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, SubmillionError
-from submillion.fit.batch_schedule import Rows
 from submillion.fit.interrupt import Interrupt
+from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.classifier import Classifier
-from submillion.model.execution.packed import Packed, open_packed, unsupported
+from submillion.model.execution.kernel_support import unsupported
+from submillion.model.execution.packed import Packed, try_packed
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.recipe import TrainRecipe
@@ -158,7 +159,7 @@ class Replay:
         self.model.set_attn_implementation("eager")
         self.width, self.hidden = max(lengths), classifier.hidden_size
         mpnet = classifier.family.name == "mpnet"
-        self._put(classifier.stack.feeders[0].dropout, -1, 0)
+        self._put(classifier.stack.embedding_modules[0].dropout, -1, 0)
         self.attention_layer = 0
         for index, layer in enumerate(classifier.stack.layers):
             self._put(layer.attention.dropout if mpnet else layer.attention.output.dropout, index, 2)
@@ -407,11 +408,11 @@ def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> No
         classifier = made(folder, lora)
         assert reason in (unsupported(classifier) or "")
         notices.restore([])
-        assert open_packed(classifier, float32) is None
+        assert try_packed(classifier, float32) is None
         assert reason in notices.collected()[-1]["text"]
         with pytest.raises(BadInput, match=r"train\.execution"):
-            open_packed(classifier, float32, "packed")
-    assert open_packed(made(encoders("bert")), float32, "reference") is None
+            try_packed(classifier, float32, "packed")
+    assert try_packed(made(encoders("bert")), float32, "reference") is None
 
 
 def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,11 +444,10 @@ def losses(folder: Path, path: str | None, autocast: bool = False, steps: int = 
     recipe = TrainRecipe(batch_size=16, epochs=20, learning_rate=2e-3)
     precision = Precision("bfloat16" if autocast else "float32", autocast, "")
     execution = Reference(classifier, precision) if path is None else opened(classifier, path)
-    rows = Rows(tokens, np.array(labels, dtype=np.int64))
-    stepper = Stepper(classifier, rows, recipe, 3, precision, Workers.start(), execution)
+    stepper = Stepper(execution, LabelledTokens.of(tokens, labels), recipe, 3, Workers.start())
     found = []
     for step in range(steps):
-        done = stepper.do(step, Interrupt())
+        done = stepper.step(step, Interrupt())
         found.append(done.loss.item() / done.texts)
     return np.array(found)
 

@@ -1,0 +1,153 @@
+"""The public function `fit`: trains a classifier and leaves its best adapter in it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import psutil
+
+from submillion.errors import BadInput, Problem
+from submillion.fit import checkpoint
+from submillion.fit.batch_schedule import share
+from submillion.fit.identity import training_identity
+from submillion.fit.interrupt import Interrupt
+from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.loop import Observers, TrainingLoop
+from submillion.fit.options import FitOptions
+from submillion.fit.progress import TrainingProgress
+from submillion.fit.result import FitResult, result_of
+from submillion.fit.running_stats import Diverged
+from submillion.fit.step import Stepper
+from submillion.fit.stopping import Stopping
+from submillion.fit.tracking import Tracking
+from submillion.fit.training_state import TrainingState
+from submillion.fit.workers import Workers
+from submillion.model.prefix import PrefixCache
+from submillion.model.process_state import training_settings
+from submillion.model.protocol import Execution
+from submillion.recipe import TrainRecipe
+from submillion.rundir import RunDir
+
+DEFAULT_OPTIONS = FitOptions()
+
+
+def fit(
+    execution: Execution,
+    train: LabelledTokens,
+    validation: LabelledTokens,
+    *,
+    recipe: TrainRecipe,
+    seed: int,
+    run: RunDir,
+    workers: Workers,
+    options: FitOptions = DEFAULT_OPTIONS,
+) -> FitResult:
+    """Train, and leave the best adapter in the classifier.
+
+    Writes the run's history, `checkpoint/latest` (at each evaluation, every 5 minutes, and when interrupted)
+    and `checkpoint/best`. With several processes, each of them calls this and the first one writes. Settings of
+    the process (torch's generators, threads and denormal mode, signal handlers) are restored at the end.
+
+    Args:
+        execution: runs the classifier to train, which is on the device of `workers`.
+        train: the training set.
+        validation: the validation set, on which the best adapter is selected.
+        recipe: the recipe's `train` section.
+        seed: the recipe's seed.
+        run: the run directory to write to.
+        workers: the processes that train together.
+        options: resume, progress and trackers.
+
+    Returns:
+        What was done, and the scores of the best adapter.
+
+    Raises:
+        BadInput: training diverged, a tracker did not start, or the saved state is that of another training.
+        SubmillionError: the state could not be written; the previous one is intact.
+    """
+    started_at = time.perf_counter()
+    _check_time_limit(recipe, workers.world)
+    with training_settings(recipe.threads, workers.device.type):
+        if workers.world > 1:
+            validation = validation.take(
+                share(np.arange(len(validation.labels)), workers.rank, workers.world)
+            )
+        stepper = Stepper(execution, train, recipe, seed, workers)
+        layout = stepper.optimizer.layout
+        identity = training_identity((train, validation), layout, recipe, seed, workers.world)
+        state = TrainingState(identity, Stopping(recipe.patience))
+        loop = TrainingLoop(stepper, validation, recipe, run, state, started_at)
+        try:
+            _start(loop, options)
+            _train(loop, options)
+        except Diverged as error:
+            raise _as_bad_input(error, loop) from None
+        finally:
+            _leave_best(loop)
+        return result_of(loop)
+
+
+def _check_time_limit(recipe: TrainRecipe, processes: int) -> None:
+    """Refuse a time limit with several processes: each has its own clock, so they would disagree on the end."""
+    if processes > 1 and recipe.max_seconds is not None:
+        found = f"{recipe.max_seconds:g} with {processes} processes, whose clocks differ"
+        raise BadInput(Problem("@{train.max_seconds}", "None", found, "Use @{train.max_tokens}."))
+
+
+def _start(loop: TrainingLoop, options: FitOptions) -> None:
+    """Restore the saved state of a resumed training, then cache the frozen layers' output."""
+    workers, state = loop.workers, loop.state
+    if options.resume:
+        state.restore(loop.run, loop.stepper, workers)
+    if workers.is_main:
+        # Lines that were logged after the state was saved will be logged again.
+        loop.run.truncate_history(state.history_lines)
+    if loop.recipe.prefix_cache:
+        loop.stepper.train = _with_prefix(loop.stepper.train, loop, options.progress)
+        loop.validation = _with_prefix(loop.validation, loop, options.progress)
+
+
+def _with_prefix(texts: LabelledTokens, loop: TrainingLoop, progress: bool) -> LabelledTokens:
+    workers, size = loop.workers, loop.recipe.eval_batch_size
+    # The processes of a run are assumed to share one machine's memory.
+    available = psutil.virtual_memory().available // workers.world
+    shown = progress and workers.is_main
+    return replace(texts, prefix=PrefixCache.build(loop.execution, texts.tokens, size, available, shown))
+
+
+def _train(loop: TrainingLoop, options: FitOptions) -> None:
+    """Run the loop with trackers, progress and signal handlers, which end with it."""
+    is_main, step = loop.workers.is_main, loop.state.step
+    with ExitStack() as stack:
+        names = options.trackers if is_main else ()
+        tracking = Tracking(names, loop.run, options.tracker_config, step)
+        stack.callback(tracking.finish)
+        progress = TrainingProgress(loop.total, options.progress and is_main, step)
+        stack.enter_context(progress)
+        loop.train(Observers(tracking, progress, stack.enter_context(Interrupt())))
+
+
+def _leave_best(loop: TrainingLoop) -> None:
+    """Put the best values so far into the classifier; without any evaluation, the last ones stay."""
+    optimizer = loop.stepper.optimizer
+    if loop.state.best_values is not None:
+        optimizer.values.copy_(loop.state.best_values)
+    optimizer.release()
+    loop.execution.classifier.eval()
+
+
+def _as_bad_input(error: Diverged, loop: TrainingLoop) -> BadInput:
+    """Return the message for a training that diverged."""
+    rate = loop.stepper.learning_rate(error.step - 1, loop.state.window.elapsed_before_s)
+    peak, dtype = loop.recipe.learning_rate, loop.execution.precision.dtype_name
+    remedy = f"Lower @{{train.learning_rate}} (its peak is {peak:g}; at this step it was {rate:.2g})"
+    if dtype != "float32":
+        remedy += f", or set @{{train.precision}} to float32 (it was {dtype})"
+    best_step = loop.state.stopping.best_step
+    if best_step is not None:
+        remedy += f". The best adapter, of step {best_step}, is in {checkpoint.best(loop.run)}"
+    where = f"training, step {error.step}"
+    return BadInput(Problem(where, f"a finite {error.quantity}", str(error.value), f"{remedy}."))

@@ -1,0 +1,31 @@
+"""Tokenized texts with their labels: the form of the training set and of the validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from submillion.data.tokens import Tokens
+from submillion.model.prefix import PrefixCache
+
+
+@dataclass(frozen=True)
+class LabelledTokens:
+    """N tokenized texts with one label each."""
+
+    tokens: Tokens
+    labels: np.ndarray
+    """Class index per text, int64 [N]."""
+    prefix: PrefixCache | None = None
+    """Cached output of the layers below the lowest adapter; None runs these layers at every pass."""
+
+    @classmethod
+    def of(cls, tokens: Tokens, labels: Sequence[int] | np.ndarray) -> LabelledTokens:
+        """Combine N tokenized texts with their N class indices."""
+        return cls(tokens, np.asarray(labels, dtype=np.int64))
+
+    def take(self, rows: np.ndarray) -> LabelledTokens:
+        """Return some of the texts, without their cached prefix."""
+        return LabelledTokens(self.tokens.take(rows), self.labels[rows])

@@ -1,0 +1,79 @@
+"""The state of a training between two steps: counters, statistics and the best adapter, saved and restored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from submillion.fit import checkpoint
+from submillion.fit.identity import DEFAULTS
+from submillion.fit.running_stats import Totals, Window
+from submillion.fit.step import Stepper
+from submillion.fit.stopping import Stopping
+from submillion.fit.workers import Workers
+from submillion.rundir import RunDir
+
+
+@dataclass
+class TrainingState:
+    """All that the loop knows after `step` optimizer steps, except what the stepper holds."""
+
+    identity: dict[str, Any]
+    """See `training_identity`."""
+    stopping: Stopping
+    window: Window = field(default_factory=Window)
+    totals: Totals = field(default_factory=Totals)
+    step: int = 0
+    evaluated_step: int = 0
+    """Step of the last evaluation."""
+    history_lines: int = 0
+    best_values: torch.Tensor | None = None
+    """Trained values of the best evaluation, as in the optimizer's buffer."""
+    best_logits: np.ndarray | None = None
+    """Validation logits of the best evaluation, float32 [N, C]; None with several processes."""
+
+    def save(self, run: RunDir, stepper: Stepper, wall_seconds: float) -> None:
+        """Write `checkpoint/latest`: this state and the stepper's.
+
+        Raises:
+            SubmillionError: it could not be written; the previous one is intact.
+        """
+        tensors = stepper.state()
+        if self.best_values is not None:
+            tensors["best_values"] = self.best_values
+        if self.best_logits is not None:
+            tensors["best_logits"] = torch.from_numpy(self.best_logits)
+        position = {
+            "identity": self.identity,
+            "step": self.step,
+            "evaluated": self.evaluated_step,
+            "records": self.history_lines,
+            "stopping": self.stopping.state(),
+            "window": self.window.state(),
+            "totals": asdict(self.totals) | {"wall_seconds": wall_seconds},
+        }
+        checkpoint.save(run, tensors, position)
+
+    def restore(self, run: RunDir, stepper: Stepper, workers: Workers) -> None:
+        """Read `checkpoint/latest` into this state and the stepper; without one, both stay at step 0.
+
+        Raises:
+            BadInput: the saved state is unreadable, or is that of another training.
+        """
+        # The first process reads for all, because the others need not see its disk.
+        read = checkpoint.load(run, self.identity, DEFAULTS) if workers.is_main else None
+        loaded = workers.gather(read)[0]
+        if loaded is None:
+            return
+        tensors, position = loaded
+        values, logits = tensors.pop("best_values", None), tensors.pop("best_logits", None)
+        self.best_values = None if values is None else values.to(workers.device)
+        self.best_logits = None if logits is None else logits.numpy()
+        stepper.load(tensors)
+        self.step, self.evaluated_step = position["step"], position["evaluated"]
+        self.history_lines = position["records"]
+        self.stopping = Stopping(**position["stopping"])
+        self.window, self.totals = Window.from_state(position["window"]), Totals(**position["totals"])
