@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from submillion.errors import SubmillionError
 
@@ -57,6 +59,18 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write a value as indented JSON, keys in their own order.
+
+    Raises:
+        SubmillionError: the disk refused the write.
+        ValueError: the value has a NaN or an infinity, which JSON does not know.
+    """
+    with atomic_file(target) as temporary:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def forget_abandoned(folder: Path, targets: str) -> None:

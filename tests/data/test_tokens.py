@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from submillion import notices
 from submillion.data import token_cache
 from submillion.data import tokens as tokens_module
 from submillion.data.tokens import Tokens, encode, from_rows, load_tokenizer, tokenize, truncation_report
 from submillion.errors import BadInput
+from submillion.tensor_file import PAGE
 from support.tiny import tiny_encoder, tiny_texts
 
 TEXTS = ["", "word1", "word1 word2 unknown", " ".join(f"word{i % 40}" for i in range(30)), "goal " * 6]
@@ -142,28 +145,22 @@ def test_whatever_decides_the_ids_decides_the_cache(folder: Path, tmp_path: Path
     assert len(counted) == len(list(tmp_path.iterdir())) == 7
 
 
-def spoil(folder: Path, how: str) -> None:
-    ids, lengths = folder / token_cache.IDS, folder / token_cache.LENGTHS
-    if how == "cut ids":
-        ids.write_bytes(ids.read_bytes()[:-4])
-    elif how == "no ids":
-        ids.write_bytes(b"")
-    elif how == "absent ids":
-        ids.unlink()
-    elif how == "other ids":
-        ids.write_bytes(np.fromfile(ids, dtype=np.int32)[::-1].tobytes())
-    elif how == "cut lengths":
-        lengths.write_bytes(lengths.read_bytes()[:-200])
-    elif how == "other lengths":
-        with np.load(lengths) as stored:
-            arrays = dict(stored)
-        np.savez(lengths, **(arrays | {"lengths": arrays["lengths"][::-1]}))
-    else:
+def spoil(file: Path, how: str) -> None:
+    content = bytearray(file.read_bytes())
+    if how == "other rows":
         rows = from_rows([[1, 2]])
-        token_cache.write(folder, [(rows.ids, rows.lengths, rows.full_lengths)])
+        spoilt = token_cache.file_of(file.stem, file.parent)
+        key = json.loads(content[8:PAGE])["__metadata__"]["key"]
+        token_cache.write(replace(spoilt, key=key), [(rows.ids, rows.lengths, rows.full_lengths)])
+        return
+    if how in ("header", "ids", "lengths"):
+        content[{"header": 9, "ids": PAGE + 4, "lengths": -30}[how]] ^= 1
+    else:
+        content = {"cut": content[:-4], "longer": content + b"x", "empty": bytearray()}[how]
+    file.write_bytes(content)
 
 
-SPOILT = ["cut ids", "no ids", "absent ids", "other ids", "cut lengths", "other lengths", "other rows"]
+SPOILT = ["header", "ids", "lengths", "cut", "longer", "empty", "other rows"]
 
 
 @pytest.mark.parametrize("how", SPOILT)
@@ -185,8 +182,9 @@ def test_cached_ids_are_pages_of_the_file(folder: Path, tmp_path: Path) -> None:
     """A million texts have some 200 MB of ids: they are the system's to drop, and shared among processes."""
     found = tokenize(folder, TEXTS, 8, tmp_path)
     assert not found.ids.flags.writeable and not found.ids.flags.owndata
-    file = next(tmp_path.iterdir()) / token_cache.IDS
-    assert np.array_equal(np.fromfile(file, dtype=np.int32), found.ids)
+    (file,) = tmp_path.iterdir()
+    assert np.array_equal(np.fromfile(file, np.int32, found.ids.size, offset=PAGE), found.ids)
+    assert np.array_equal(load_file(file)["ids"], found.ids)  # any reader of safetensors opens it
 
 
 def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from submillion import notices
+from submillion import notices, tensor_file
 from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
 from submillion.errors import SubmillionError
@@ -221,7 +221,7 @@ PLENTY, NOTHING = 10**9, 0  # free memory
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the few states of these tests be worth a file, of several chunks."""
     monkeypatch.setattr(prefix, "WORTH_A_FILE", 1)
-    monkeypatch.setattr(prefix_file, "CHUNK", 1000)
+    monkeypatch.setattr(tensor_file, "CHUNK", 1000)
 
 
 @pytest.fixture
@@ -424,7 +424,7 @@ def test_no_room_in_memory_and_on_disk_is_said(
     notices.restore([])
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=PLENTY) is not None
     assert "is not kept for the next run: it is more than half" in notices.collected()[0]["text"]
-    monkeypatch.setattr(prefix_file, "LIMIT", needed - 1)
+    monkeypatch.setattr(tensor_file, "LIMIT", needed - 1)
     assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
     assert "GB that the cache folder may take" in notices.collected()[-1]["text"]
     assert files(own_cache) == []
@@ -447,7 +447,7 @@ def test_the_files_least_recently_used_go_first(
     for age, path in enumerate((left, old, used)):
         os.utime(path, (age, age))
     size = old.stat().st_size
-    monkeypatch.setattr(prefix_file, "LIMIT", 2 * size)
+    monkeypatch.setattr(tensor_file, "LIMIT", 2 * size)
     assert build("new").exists()
     assert used.exists() and not old.exists() and not left.exists()
     build("used")

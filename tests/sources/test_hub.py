@@ -23,13 +23,14 @@ from submillion import notices
 from submillion.errors import SubmillionError
 from submillion.sources import fetch
 answers = []
-for function, *arguments in json.loads(sys.argv[1]):
-    try:
-        found = getattr(fetch, function)(*arguments)
-        answers.append(dataclasses.asdict(found) if dataclasses.is_dataclass(found) else found)
-    except SubmillionError as error:
-        answers.append(str(error))
-print(json.dumps({{"answers": answers, "notices": notices.collected()}}, default=str))
+with notices.collecting():
+    for function, *arguments in json.loads(sys.argv[1]):
+        try:
+            answer = getattr(fetch, function)(*arguments)
+            answers.append(dataclasses.asdict(answer) if dataclasses.is_dataclass(answer) else answer)
+        except SubmillionError as error:
+            answers.append(str(error))
+    print(json.dumps({{"answers": answers, "notices": notices.collected()}}, default=str))
 """
 
 
@@ -39,8 +40,8 @@ def ask(url: str | None, home: Path, *calls: list[str]) -> tuple[list[Any], list
     command = [sys.executable, "-c", ASK, json.dumps(calls)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    return said["answers"], [notice["code"] for notice in said["notices"]]
+    output = json.loads(done.stdout.splitlines()[-1])
+    return output["answers"], [notice["code"] for notice in output["notices"]]
 
 
 def write_dataset(folder: Path, config: str, names: list[str], splits: dict[str, int]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The cache: filled once, whole or absent, proven again when touched, shared between processes."""
+"""Cached folders: filled once, complete or absent, hashed again after a change, shared between processes."""
 
 from __future__ import annotations
 
@@ -137,24 +137,3 @@ def test_hashes_of_unchanged_files_are_not_computed_again(
     monkeypatch.undo()
     (tmp_path / "a").write_bytes(b"other")
     assert store.hashes(tmp_path, ["a"], receipt) != {"a": SHA_ONE}
-
-
-@pytest.mark.parametrize(
-    ("platform", "variable", "expected"),
-    [
-        ("linux", "XDG_CACHE_HOME", "given/submillion"),
-        ("linux", None, "home/.cache/submillion"),
-        ("darwin", None, "home/Library/Caches/submillion"),
-        ("win32", "LOCALAPPDATA", "given/submillion"),
-    ],
-)
-def test_the_cache_lies_where_the_system_keeps_caches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, variable: str | None, expected: str
-) -> None:
-    monkeypatch.delenv("SUBMILLION_CACHE")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(store.sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path / "given"))
-    assert store.cache_root() == tmp_path / expected

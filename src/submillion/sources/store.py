@@ -1,44 +1,23 @@
-"""The cache: its place, one download for many processes, folders that are whole and proven or absent."""
+"""Cached folders: filled once for all processes, complete or absent, with a receipt that holds their hashes."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from submillion import notices
+from submillion.atomic import write_json
+from submillion.cache import lock_of, locked, sha256_of
 from submillion.errors import SubmillionError
 
 RECEIPT = "submillion.json"
 """In a cached folder: sha256, size and time of each file, and facts about their source."""
 
 Entry = dict[str, Any]  # {"sha256": hex, "size": bytes, "mtime_ns": nanoseconds}
-
-
-def cache_root() -> Path:
-    """Return the cache folder: $SUBMILLION_CACHE, or `submillion` in the user's cache folder."""
-    if configured := os.environ.get("SUBMILLION_CACHE"):
-        return Path(configured).expanduser().absolute()
-    home = Path.home()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
-    return Path(base) / "submillion"
-
-
-def sha256_of(file: Path) -> str:
-    """Return a file's sha256 in hex."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def hashes(folder: Path, names: Iterable[str], receipt: Path) -> dict[str, str]:
@@ -78,7 +57,8 @@ def kept(
     if receipt := intact(target, expected):
         return receipt
     try:
-        with _alone(target):
+        waiting = f"another process is fetching {target.name}; waiting for it."
+        with locked(lock_of(target), waiting):
             # Whoever held the lock before may have been making just this.
             return intact(target, expected) or _made(target, fill)
     except OSError as error:
@@ -120,31 +100,13 @@ def _made(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Entry:
         facts = dict(fill(partial))
         names = sorted(file.relative_to(partial).as_posix() for file in partial.rglob("*") if file.is_file())
         receipt = {"files": _measure(partial, names, {}), "facts": facts}
-        write_json(partial / RECEIPT, receipt)
+        (partial / RECEIPT).write_text(json.dumps(receipt, indent=2), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return receipt
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock of a target; it ends with the process, however that ends."""
-    from filelock import FileLock, Timeout
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        notices.emit("waiting", f"another process is fetching {target.name}; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _measure(folder: Path, names: Iterable[str], known: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -173,17 +135,5 @@ def _read(receipt: Path) -> Entry | None:
 
 def _remember(receipt: Path, values: Entry) -> None:
     """Write a receipt that only saves time: on a disk that cannot be written, the next call hashes again."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(SubmillionError):
         write_json(receipt, values)
-
-
-def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Write a small file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may write the same file at the same time.
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

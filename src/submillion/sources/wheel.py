@@ -14,9 +14,9 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources.catalog import Wheel, WheelSource
-from submillion.sources.store import cache_root, sha256_of
 
 MEGABYTE = 1_000_000
 OTHER_BYTES = (

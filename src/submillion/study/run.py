@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from submillion import notices, pipeline
+from submillion.cache import locked
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
 from submillion.study import table
@@ -80,9 +79,9 @@ def study(
     place = Path(out or Path("studies") / grid.study.name)
     place.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(place / ".lock", blocking=False):
+        with locked(place / ".lock", wait=False):
             return _conduct(grid, place.resolve(), engine, workers, threads, quiet)
-    except Timeout as error:
+    except BlockingIOError as error:
         remedy = "Wait for it, or name another place with --out."
         raise BadInput(
             Problem(str(place), "a study that is at rest", "one that is under way", remedy)

@@ -1,7 +1,7 @@
-"""One run of a study, in a process of its own: begun, or continued where it was killed.
+"""Runs one job of a study in a process of its own: trains a run, or continues it after an interruption.
 
-python -m submillion.study.worker RUN RECIPE     train it, without looking at test rows
-python -m submillion.study.worker RUN            score its test rows, and make its report
+python -m submillion.study.worker RUN RECIPE     train without scoring the test split
+python -m submillion.study.worker RUN            score the test split and write the report
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from submillion import pipeline
 from submillion.errors import SubmillionError
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
-from submillion.study.engines import PARENT
+from submillion.study.engines.job import PARENT_PID
 
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 
-def is_done(run: Path) -> bool:
-    """Return whether a run is trained to its end."""
+def is_trained(run: Path) -> bool:
+    """Return whether the training of a run is complete."""
     manifest = RunDir(run).manifest
     return manifest.is_file() and RunDir(run).read_json(manifest).get("status") == "complete"
 
 
-def work(run: Path, recipe: Path | None) -> None:
-    """Train a run as a trial, or go on with it; without a recipe finish it. What is done already is not done again.
+def train_or_finish(run: Path, recipe: Path | None) -> None:
+    """Train a run without its test split, or continue its training; without a recipe, finish it.
 
-    Only one process at a time works on a run: a second one waits, then finds it complete.
+    Completed work is not repeated. Only one process at a time works on a run; another one waits, then finds it
+    complete.
     """
     run.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(run.parent / f".{run.name}.lock"):
         if recipe is None:
             pipeline.finish(run, quiet=True)
             return
-        if is_done(run):
+        if is_trained(run):
             return
-        # A run that was killed before its first files were whole is begun anew.
+        # A run that was killed before its first files were complete is started again.
         if RunDir(run).manifest.is_file() and RunDir(run).recipe.is_file():
             pipeline.resume(run, quiet=True, trial=True)
         else:
@@ -49,15 +50,15 @@ def work(run: Path, recipe: Path | None) -> None:
 
 
 def main() -> int:
-    """Do the work; return the exit code that the error has."""
+    """Run the job of the command line; returns the exit code."""
     if sys.platform == "linux":
-        # A study that is killed takes its trials along; else they would go on beside those of its next start.
+        # Ends with the study: otherwise this run would compete with the processes of the restarted study.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
-            return 1  # it was killed while this process started
+        if os.environ.get(PARENT_PID, str(os.getppid())) != str(os.getppid()):
+            return 1  # the study was killed while this process started
     try:
         run, *recipe = map(Path, sys.argv[1:])
-        work(run, recipe[0] if recipe else None)
+        train_or_finish(run, recipe[0] if recipe else None)
     except SubmillionError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -1,0 +1,97 @@
+"""The cache folder: its place, the hash of a file, the lock between processes, and pruning."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from submillion import notices
+from submillion.atomic import forget_abandoned
+
+
+def cache_root() -> Path:
+    """Return the cache folder: $SUBMILLION_CACHE, or `submillion` in the user's cache folder."""
+    if configured := os.environ.get("SUBMILLION_CACHE"):
+        return Path(configured).expanduser().absolute()
+    home = Path.home()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
+    return Path(base) / "submillion"
+
+
+def sha256_of(file: Path) -> str:
+    """Return a file's sha256 in hex."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(lock_file: Path, waiting: str = "", wait: bool = True) -> Iterator[None]:
+    """Hold a lock that other processes respect; it ends with the process, however that ends.
+
+    Args:
+        lock_file: made if absent, and never deleted.
+        waiting: notice if another process holds the lock for more than a second; empty waits without one.
+        wait: False raises instead of waiting.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and `wait` is False.
+        OSError: the folder refuses a lock file.
+    """
+    # Not at the top: filelock loads asyncio, and `plan` needs no lock.
+    from filelock import FileLock, Timeout
+
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=1 if wait else 0)
+    except Timeout as error:
+        if not wait:
+            raise BlockingIOError(f"{lock_file} is held by another process") from error
+        if waiting:
+            notices.emit("waiting", waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_of(target: Path) -> Path:
+    """Return the lock file of a file or a folder, beside it."""
+    return target.with_name(f".{target.name}.lock")
+
+
+def prune(folder: Path, max_bytes: int) -> None:
+    """Delete the least recently used entries of a cache folder until the rest takes at most `max_bytes`.
+
+    The time of last use is an entry's modification time. What cannot be deleted stays; a process that has a deleted
+    file mapped keeps its pages.
+    """
+    forget_abandoned(folder, "*")
+    entries = []
+    for path in folder.glob("[!.]*"):
+        with suppress(OSError):
+            stat = path.stat()
+            # A folder is an entry of an earlier version.
+            files = [file.stat().st_size for file in path.rglob("*")] if path.is_dir() else [stat.st_size]
+            entries.append((stat.st_mtime, sum(files), path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= max_bytes:
+            break
+        with suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            total -= size
