@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> RunDir:
         "adapter/.hidden",
         "tokenizer/deep/t.json",
         "analysis/errors.json",
-        "analysis/rivals/tfidf/test.parquet",
+        "analysis/baselines/tfidf/test.parquet",
         "checkpoint/latest/state.bin",
         "README.md",
     ):
@@ -40,7 +40,7 @@ def test_what_training_made_and_what_follows_from_it_are_kept_apart(run: RunDir)
     assert manifest["status"] == "complete"
     names = ["adapter/a.bin", "history.jsonl", "recipe.yaml", "tokenizer/deep/t.json"]
     assert manifest["files"] == {name: sha256(name) for name in names}
-    analysis = ["analysis/errors.json", "analysis/rivals/tfidf/test.parquet"]
+    analysis = ["analysis/errors.json", "analysis/baselines/tfidf/test.parquet"]
     assert manifest["analysis_files"] == {name: sha256(name) for name in analysis}
 
 
@@ -54,7 +54,7 @@ def test_a_later_seal_swears_to_nothing_but_the_places_it_is_given(run: RunDir) 
     manifest = run.read_manifest()
     assert manifest["files"]["adapter/a.bin"] == sha256("adapter/a.bin")
     assert manifest["files"]["predictions/new.parquet"] == sha256("new")
-    assert list(manifest["analysis_files"]) == ["analysis/audit.json", "analysis/rivals/tfidf/test.parquet"]
+    assert list(manifest["analysis_files"]) == ["analysis/audit.json", "analysis/baselines/tfidf/test.parquet"]
 
 
 def test_a_run_without_files_can_be_sealed(tmp_path: Path) -> None:

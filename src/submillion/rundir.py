@@ -98,6 +98,11 @@ class RunDir:
         return self.path / "recipe.yaml"
 
     @property
+    def training_rows(self) -> Path:
+        """The training rows, if they were passed from memory."""
+        return self.path / "data" / "train.parquet"
+
+    @property
     def manifest(self) -> Path:
         """Versions, machine, seed, data fingerprints, encoder hashes, budget, cost, notices."""
         return self.path / "manifest.json"
@@ -196,7 +201,19 @@ class RunDir:
             raise BadInput(
                 Problem(str(self.recipe), "the recipe of a run", "no such file", "Train the run again.")
             )
-        return Recipe.load(self.recipe)
+        recipe = Recipe.load(self.recipe)
+        # Relative in the file, so that a run can be copied or renamed.
+        if recipe.data.train == self.in_run(self.training_rows):
+            recipe = recipe.with_data(train=str(self.training_rows.resolve()))
+        return recipe
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe, complete."""
+        self.write_text(self.recipe, recipe.to_yaml())
+
+    def in_run(self, file: Path) -> str:
+        """Return the path of a file relative to the run, with `/` between its parts."""
+        return file.relative_to(self.path).as_posix()
 
     def read_metrics(self) -> Metrics:
         """Return the metrics of every scored split; none before the run is scored."""
@@ -272,7 +289,7 @@ class RunDir:
         for place in places or self._sealed:
             below = place.rglob("*") if place.is_dir() else [place]
             for file in below:
-                name = file.relative_to(self.path).as_posix()
+                name = self.in_run(file)
                 if file.is_file() and not any(part.startswith(".") for part in name.split("/")):
                     hashes[name] = sha256_of(file)
         return dict(sorted(hashes.items()))
@@ -289,7 +306,7 @@ class RunDir:
         """
         manifest, written = dict(self.read_manifest()), places or self._sealed
         now = self.hashes(*written)
-        replaced = tuple(place.relative_to(self.path).as_posix() for place in written)
+        replaced = tuple(map(self.in_run, written))
         for entry, of_analysis in (("files", False), ("analysis_files", True)):
             recorded: dict[str, str] = cast(dict[str, str], manifest.get(entry, {}))
             unchanged = {
@@ -309,9 +326,9 @@ class RunDir:
     def _sealed(self) -> tuple[Path, ...]:
         return (self.recipe, self.history, self.predictions, self.adapter, self.tokenizer, self.analysis)
 
-    def prediction_file(self, split: str, rival: str | None = None) -> Path:
-        """Where the predictions of one named split lie: the run's own, or those of a rival such as `linear`."""
-        folder = self.predictions if rival is None else self.analysis / "rivals" / rival
+    def prediction_file(self, split: str, baseline: str | None = None) -> Path:
+        """Where the predictions of one named split lie: the run's own, or those of a baseline such as `linear`."""
+        folder = self.predictions if baseline is None else self.analysis / "baselines" / baseline
         return folder / f"{split}.parquet"
 
     def prediction_splits(self) -> list[str]:
@@ -320,14 +337,14 @@ class RunDir:
         first = [name for name in ("validation", "test") if name in names]
         return first + [name for name in names if name not in first]
 
-    def save_predictions(self, split: str, predictions: Predictions, rival: str | None = None) -> None:
+    def save_predictions(self, split: str, predictions: Predictions, baseline: str | None = None) -> None:
         """Save one split's predictions: the run's own, or those of a baseline."""
-        predictions.write(self.prediction_file(split, rival))
+        predictions.write(self.prediction_file(split, baseline))
 
-    def load_predictions(self, split: str, rival: str | None = None) -> Predictions:
+    def load_predictions(self, split: str, baseline: str | None = None) -> Predictions:
         """Return one split's predictions: the run's own, or those of a baseline.
 
         Raises:
             BadInput: none were saved.
         """
-        return Predictions.read(self.prediction_file(split, rival))
+        return Predictions.read(self.prediction_file(split, baseline))

@@ -10,7 +10,7 @@ from submillion.assess import assess_run
 from submillion.report.card import render_card
 from submillion.report.page import render_page
 from submillion.rundir import RunDir
-from support.baselines import made_baseline, made_part, made_rival
+from support.baselines import made_baseline, made_part, made_baseline_model
 from support.page_reader import Read
 from support.run import made_run
 
@@ -26,9 +26,9 @@ def run(tmp_path: Path) -> RunDir:
 
 def test_the_table_has_the_file_s_own_numbers(run: RunDir) -> None:
     run.write_analysis("baseline", made_baseline())
-    run.write_analysis("probe", made_part({"probe": made_rival("linear probe")}, "probe"))
+    run.write_analysis("probe", made_part({"probe": made_baseline_model("linear probe")}, "probe"))
     read = Read(render_page(run))
-    text = read.text("rivals")
+    text = read.text("baselines")
     for words in (
         "The run and simpler models on the same 80 test rows, with 95 % intervals",
         f"this run 94.30 % 88.00 to 98.00 % 0.9381 0.900 to 0.960 {DASH} {DASH} 1 h 2 min 3 s not measured 888,580",
@@ -90,37 +90,37 @@ def test_what_was_not_measured_says_how(run: RunDir) -> None:
         "answer"
     )
     for part in ("baseline", "probe"):
-        assert f"Not measured. submillion report RUN --with {part} measures it." in read.text("rivals")
+        assert f"Not measured. submillion report RUN --with {part} measures it." in read.text("baselines")
         assert f"not measured (`submillion report RUN --with {part}`)" in render_card(run)
-    run.write_analysis("probe", made_part({"probe": made_rival("linear probe")}, "probe"))
-    text = Read(render_page(run)).text("rivals")
+    run.write_analysis("probe", made_part({"probe": made_baseline_model("linear probe")}, "probe"))
+    text = Read(render_page(run)).text("baselines")
     assert "linear probe 94.12 %" in text
     assert "--with baseline" in text and "--with probe" not in text
 
 
 def test_an_absent_linear_model_is_told_and_not_judged(run: RunDir) -> None:
     why = "There is no linear model: no word is in two training texts."
-    found = {"majority": made_rival("majority class", 0.69, 1e-9, strength=None)}
+    found = {"majority": made_baseline_model("majority class", 0.69, 1e-9, strength=None)}
     run.write_analysis("baseline", made_part(found, "linear", absent=why))
     read = Read(render_page(run))
-    assert why in read.text("answer") and why in read.text("rivals")
-    assert "beat" not in read.text("answer") and "beat" not in read.text("rivals")
+    assert why in read.text("answer") and why in read.text("baselines")
+    assert "beat" not in read.text("answer") and "beat" not in read.text("baselines")
     assert why in render_card(run)
 
 
 def test_scores_on_validation_rows_are_called_flattering(run: RunDir) -> None:
     fixed = {"C": 1.0, "chosen_on": None, "ladder": [{"C": 1.0, "accuracy": None, "converged": False}]}
-    part = made_part({"linear": made_rival("linear model", strength=fixed)}, "linear")
-    run.write_analysis("baseline", part | {"split": "validation", "flatters": True})
+    part = made_part({"linear": made_baseline_model("linear model", strength=fixed)}, "linear")
+    run.write_analysis("baseline", part | {"split": "validation", "optimistic": True})
     read = Read(render_page(run))
     assert "that flatters the run" in read.text("answer")
-    assert "which flatters the run; no rival chose or learnt anything by them" in read.text("rivals")
-    assert "Strength C = 1.0, fixed beforehand, not converged." in read.text("rivals")
+    assert "which flatters the run; no baseline chose or learnt anything by them" in read.text("baselines")
+    assert "Strength C = 1.0, fixed beforehand, not converged." in read.text("baselines")
     assert "all are scored on the validation rows" in render_card(run)
 
 
 def test_a_hostile_method_stays_text(run: RunDir) -> None:
-    hostile = made_rival("<script>x</script> | `title`")
+    hostile = made_baseline_model("<script>x</script> | `title`")
     run.write_analysis("probe", made_part({"probe": hostile}, "probe"))
     assert len(Read(render_page(run)).of("script")) == 1
     assert "\\<script>x\\</script> \\| \\`title\\`" in render_card(run)

@@ -54,7 +54,7 @@ def test_the_page_says_of_twins_what_the_file_says(full: RunDir) -> None:
         f"test row 7, id test-7, labelled {NAMES[1]} {HOSTILE}",
         "1 more",
         "a pair just alike enough is found with a probability of 0.9998",
-        "What this cannot see: Other words.",
+        "Limitations: Other words.",
     ):
         assert words in text, words
     assert len(read.of("script")) == 1
@@ -75,7 +75,7 @@ def test_the_page_says_of_noise_what_the_file_says(full: RunDir) -> None:
         "2 more, of 9 in all",
         "2 of its 5 mistakes on 96 test rows are candidates for a wrong label",
         "the noise rate estimated from them is 0.00 % (interval not defined).",
-        "What this cannot see: Whether a label is wrong.",
+        "Limitations: Whether a label is wrong.",
     ):
         assert words in text, words
 
@@ -119,6 +119,6 @@ def test_parts_without_effect_interval_or_split_have_their_page(tmp_path: Path) 
     assert "Mistakes that may be right" not in text and "different labels, " not in text
     assert "(95 % interval not defined)" in card and "may be wrong labels" not in card
     twins["effect"] = made_duplicates(list(NAMES))["effect"] | {"difference": None}
-    twins["effect"]["with_twin"] |= {"rows": 0, "accuracy": None, "too_small": True}
+    twins["effect"]["with_duplicate"] |= {"rows": 0, "accuracy": None, "too_small": True}
     run.write_analysis("duplicates", twins)
     assert "all less without" not in Read(render_page(run)).text("data")

@@ -9,7 +9,7 @@ from submillion.assess.run_context import RunContext
 from submillion.run_format.interval import ALPHA, interval
 from submillion.rundir import RunDir
 from support.audit import made_audit
-from support.baselines import made_baseline, made_part, made_rival
+from support.baselines import made_baseline, made_baseline_model, made_part
 
 HOSTILE = "<script>alert('text')</script> & \"quotes\""
 
@@ -26,7 +26,7 @@ def made_analysis(run: RunDir, text: str = HOSTILE) -> None:
     names = [str(label) for label in run.read_manifest()["labels"]]
     made = {
         "baseline": made_baseline(),
-        "probe": made_part({"probe": made_rival("linear probe")}, "probe"),
+        "probe": made_part({"probe": made_baseline_model("linear probe")}, "probe"),
         "errors": made_errors(names, text),
         "attribution": made_attribution(names, text),
         "audit": made_audit(names, text),
@@ -104,7 +104,7 @@ def made_errors(names: list[str], text: str) -> dict[str, Any]:
             "length": {
                 "title": "Length of the text",
                 "meaning": "Rows by their length.",
-                "cannot_see": "What else differs.",
+                "limitations": "What else differs.",
                 "tests": 2,
                 "facts": {"longest": 90, "mean": 31.5},
                 "slices": [
@@ -116,7 +116,7 @@ def made_errors(names: list[str], text: str) -> dict[str, Any]:
             "source": {
                 "title": "Source",
                 "meaning": "By source.",
-                "cannot_see": "Much.",
+                "limitations": "Much.",
                 "tests": 0,
                 "facts": {},
                 "slices": [],
@@ -149,10 +149,10 @@ def made_attribution(names: list[str], text: str) -> dict[str, Any]:
         "split": "test",
         "rows": 96,
         "method": "Integrated gradients.",
-        "cannot_see": "Reasons.",
+        "limitations": "Reasons.",
         "baseline_token": "[MASK]",
         "most_tokens": 256,
-        "passed_over": 3,
+        "skipped": 3,
         "texts": [
             explained | {"kind": "confident_mistake"},
             *[explained | {"kind": "least_sure_right", "true": names[1], "row": row} for row in range(4)],

@@ -1,4 +1,4 @@
-"""Made rivals of a made run: the parts "baseline" and "probe" as they are kept, for the tests of page and card."""
+"""Made baselines of a made run: the parts "baseline" and "probe" as they are kept, for the tests of page and card."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from submillion.assess.baselines import comparison
 from submillion.run_format.interval import interval
 
 
-def made_rival(title: str, difference: float = 0.003, p: float = 0.31, **facts: Any) -> dict[str, Any]:
-    """Return one rival as `rivals.report` does."""
+def made_baseline_model(
+    title: str, difference: float = 0.003, p: float = 0.31, **facts: Any
+) -> dict[str, Any]:
+    """Return one baseline as `baselines.report` does."""
     of = {
         "a": 0.943,
         "b": 0.943 - difference,
@@ -50,18 +52,18 @@ def made_rival(title: str, difference: float = 0.003, p: float = 0.31, **facts: 
 
 
 def made_part(found: dict[str, dict[str, Any]], judged: str, **facts: Any) -> dict[str, Any]:
-    """Return the part "baseline" or "probe" as it is kept, with the verdict that follows from its rivals."""
+    """Return the part "baseline" or "probe" as it is kept, with the verdict that follows from its baselines."""
     verdict = comparison.verdict(judged, found[judged], found[judged]["title"]) if judged in found else None
     return {
         "split": "test",
         "rows": 80,
         "resamples": 10_000,
-        "flatters": False,
+        "optimistic": False,
         "run": {
             "accuracy": interval(0.943, 0.88, 0.98),
             "macro_f1": interval(0.9381, 0.9, 0.96),
         },
-        "rivals": found,
+        "baselines": found,
         "absent": None,
         "verdict": verdict,
     } | facts
@@ -71,9 +73,11 @@ def made_baseline(
     difference: float = 0.003, p: float = 0.31, more: bool = True, **facts: Any
 ) -> dict[str, Any]:
     """Return the part "baseline": the linear model is worse than the run by `difference`."""
-    majority = made_rival("majority class", 0.69, 1e-9, strength=None, parameters=1)
-    found = {"majority": majority, "linear": made_rival("linear model", difference, p)}
+    majority = made_baseline_model("majority class", 0.69, 1e-9, strength=None, parameters=1)
+    found = {"majority": majority, "linear": made_baseline_model("linear model", difference, p)}
     part = made_part(found, "linear", **facts)
-    told = comparison.verdict("linear_more", made_rival("", -0.0027, 0.56), "linear model with more rows")
+    told = comparison.verdict(
+        "linear_more", made_baseline_model("", -0.0027, 0.56), "linear model with more rows"
+    )
     part["verdict"] = part["verdict"] and part["verdict"] | {"more": told if more else None}
     return part

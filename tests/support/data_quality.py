@@ -16,10 +16,10 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
         "one": end,
         "other": end | {"split": "test", "row": 7, "id": "test-7", "label": names[1], "cut": False},
     }
-    counts = {"rows": 3, "of_rows": 96, "share": 1 / 32, "pairs": 5, "wholly_alike": 2, "other_label": 1}
+    counts = {"rows": 3, "of_rows": 96, "share": 1 / 32, "pairs": 5, "identical": 2, "different_labels": 1}
     return {
         "meaning": "Two texts are near twins when they are.",
-        "cannot_see": "Other words.",
+        "limitations": "Other words.",
         "method": {
             "threshold": 0.7,
             "shingle_words": 2,
@@ -29,7 +29,7 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
         },
         "complete": False,
         "splits": {split: {"rows": 96, "empty": 0} for split in ("train", "validation", "test")},
-        "twins": [
+        "between_splits": [
             {"of": "train", "in": "train"} | counts,
             {"of": "validation", "in": "train"} | counts | {"of_rows": 0, "rows": 0, "share": None},
             {"of": "test", "in": "train"} | counts,
@@ -43,8 +43,8 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
             "correct": 91,
             "accuracy": 91 / 96,
             "accuracy_interval": interval(91 / 96, 0.883, 0.978),
-            "with_twin": made_slice("with a near twin in train", 40, 0.95),
-            "without_twin": made_slice("without", 56, 0.875),
+            "with_duplicate": made_slice("with a near twin in train", 40, 0.95),
+            "without_duplicate": made_slice("without", 56, 0.875),
             "difference": interval(0.0321, 0.0112, 0.0633),
             "contradicted": {"rows": 3, "correct": 1},
             "sentence": "Without the 40 test rows that have a near twin in train, the accuracy is lower.",
@@ -84,7 +84,7 @@ def made_noise(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
     return {
         "meaning": "The noise rate is what it is.",
         "model": "A model of words.",
-        "cannot_see": "Whether a label is wrong.",
+        "limitations": "Whether a label is wrong.",
         "resamples": 200,
         "train": {
             "rows": 280,

@@ -58,14 +58,7 @@ def evaluate(
     opened = open_run_classifier(run)
     recipe = run.read_recipe()
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
-    probabilities = predict_probabilities(
-        opened.classifier,
-        tokens,
-        recipe.train.eval_batch_size,
-        opened.precision,
-        progress=progress,
-        execution=opened.execution,
-    )
+    probabilities = predict_probabilities(opened.execution, tokens, recipe.train.eval_batch_size, progress)
     hashes = [split.text_sha256(row) for row in range(len(split))]
     run.save_predictions(
         split_name, Predictions.of(split.ids, hashes, split.labels, probabilities, opened.labels)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Part:
     """One question about a run, answered by one module's `analyse(context)` with a JSON object.
 
-    A module whose answer rests on work of a model that it saved (rivals, altered texts) also has
+    A module whose answer rests on work of a model that it saved (baselines, altered texts) also has
     `recheck(context, found)`: the same object, computed again from the run's files without that model.
     """
 

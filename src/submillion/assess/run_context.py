@@ -148,19 +148,7 @@ class RunContext:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Return the classifier's class probabilities for new texts, float32 [N, C], as predict would."""
-        from submillion.data.tokens import encode
-        from submillion.model.infer import predict_probabilities
-
-        opened = self.opened
-        tokens = encode(opened.tokenizer, list(texts), opened.max_length)
-        return predict_probabilities(
-            opened.classifier,
-            tokens,
-            self.recipe.train.eval_batch_size,
-            opened.precision,
-            progress=self.progress,
-            execution=opened.execution,
-        )
+        return self.opened.probabilities(texts, self.recipe.train.eval_batch_size, self.progress)
 
 
 def read_again(recipe: Recipe, progress: bool = False) -> Corpus:

@@ -36,7 +36,7 @@ SECTIONS = {
     "answer": "In short",
     "classes": "Scores by class",
     "confusion": "Confusion",
-    "rivals": "Against simpler models",
+    "baselines": "Against simpler models",
     "confidence": "Confidence",
     "errors": "Errors",
     "attribution": "Words that decide",

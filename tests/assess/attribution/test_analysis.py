@@ -59,7 +59,7 @@ def found(context: RunContext) -> dict[str, Any]:
 
 def test_the_surest_mistakes_the_least_sure_and_one_of_each_class(context: RunContext) -> None:
     chosen, facts = choose(context)
-    assert facts == {"passed_over": 0}
+    assert facts == {"skipped": 0}
     of = {kind: [row for row in chosen if chosen[row] == kind] for kind in (MISTAKE, UNSURE, SURE)}
     assert of[MISTAKE] == list(range(39, 15, -3))
     assert of[UNSURE] == [row for row in range(ROWS) if row % 3][:EACH]
@@ -177,7 +177,7 @@ def test_texts_that_cannot_be_explained_are_passed_over(
     texts = ["", "goal", "goal coach", "orbit " * 30]
     few = again(context.run, (texts, [0, 0, 0, 0]), spread([0, 1, 0, 1], [0.9] * 4))
     monkeypatch.setattr(analysis, "MOST_TOKENS", 10)
-    assert choose(few) == ({2: UNSURE}, {"passed_over": 3})
+    assert choose(few) == ({2: UNSURE}, {"skipped": 3})
     (entry,) = analyse(few)["texts"]
     assert [word for word, _ in entry["words"]] == ["goal ", "coach"]
     none = again(context.run, (["", "a"], [0, 0]), spread([0, 1], [0.9] * 2))

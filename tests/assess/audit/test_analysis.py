@@ -173,19 +173,19 @@ def test_saved_answers_give_the_audit_again_and_changed_ones_do_not(
     fresh = again(made.run, (made.texts("test"), own.labels.tolist()), own.probabilities)
     assert json.loads(json.dumps(analysis.recheck(fresh, found))) == found
 
-    saved = made.run.load_predictions("swaps", rival="audit")
+    saved = made.run.load_predictions("swaps", baseline="audit")
     place = next(index for index, known in enumerate(saved.ids) if "women > men" in known)
     forged = saved.probabilities.copy()
     forged[place] = forged[place][[1, 0, 2, 3]]
     made.run.save_predictions(
-        "swaps", Predictions.of(saved.ids, saved.text_sha256, None, forged, NAMES), rival="audit"
+        "swaps", Predictions.of(saved.ids, saved.text_sha256, None, forged, NAMES), baseline="audit"
     )
     assert analysis.recheck(fresh, found) != found
 
     made.run.save_predictions(
         "swaps",
         Predictions.of(saved.ids, saved.text_sha256[::-1], None, saved.probabilities, NAMES),
-        rival="audit",
+        baseline="audit",
     )
     with pytest.raises(BadInput, match="ids or hashes of others"):
         analysis.recheck(fresh, found)

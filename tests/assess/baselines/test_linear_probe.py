@@ -15,7 +15,7 @@ from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus
 from submillion.errors import BadInput
 from submillion.model.loading import load_encoder
-from submillion.model.precision import choose
+from submillion.model.precision import choose_precision
 from submillion.run_format.predictions import Predictions
 from support.examined import again, examined, split_of, spread
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_texts, tiny_tokens
@@ -66,24 +66,24 @@ def test_features_are_those_of_the_encoder_without_the_adapter(context: RunConte
 def test_every_family_gives_its_last_hidden_states(family: str) -> None:
     folder = shared_encoder(family)
     encoder = load_encoder(folder, LABELS, family).model.base_model.eval()
-    features = linear_probe._means(encoder, tiny_tokens(folder, TEXTS), 2, choose("float32"), False)
+    features = linear_probe._means(encoder, tiny_tokens(folder, TEXTS), 2, choose_precision("float32"), False)
     np.testing.assert_allclose(features, alone(str(folder), TEXTS, 32), atol=1e-5)
 
 
 def test_the_probe_learns_on_the_training_rows_and_is_chosen_on_validation(
     context: RunContext, found: dict[str, Any]
 ) -> None:
-    entry = found["rivals"]["probe"]
+    entry = found["baselines"]["probe"]
     assert entry["parameters"] == 4 * 32 + 4
     assert (entry["learnt_from"], entry["learnt_rows"]) == (["train"], 160)
     ladder = entry["strength"]["ladder"]
     assert [step["C"] for step in ladder] == list(linear_probe.STRENGTHS)
     best = max(step["accuracy"] for step in ladder)
     assert entry["strength"]["C"] == next(step["C"] for step in ladder if step["accuracy"] == best)
-    saved = context.run.load_predictions("test", rival="probe")
+    saved = context.run.load_predictions("test", baseline="probe")
     assert entry["accuracy"]["value"] == np.mean(saved.predicted == saved.labels)
     assert entry["accuracy"]["value"] > 0.5  # a random encoder still tells words apart
-    assert found["verdict"]["rival"] == "probe"
+    assert found["verdict"]["baseline"] == "probe"
     assert "linear probe: " in found["verdict"]["sentence"]
     assert found["run"]["accuracy"]["value"] == 30 / 40
 
@@ -92,14 +92,14 @@ def test_making_it_again_and_checking_it_give_the_same(context: RunContext, foun
     assert linear_probe.recheck(context, json.loads(json.dumps(found))) == found
     second = linear_probe.analyse(context)
     for key in ("fit_seconds", "predict_seconds"):
-        second["rivals"]["probe"][key] = found["rivals"]["probe"][key]
+        second["baselines"]["probe"][key] = found["baselines"]["probe"][key]
     assert second == found
 
 
 def test_a_changed_answer_shows(context: RunContext, found: dict[str, Any]) -> None:
-    file = context.run.prediction_file("test", rival="probe")
+    file = context.run.prediction_file("test", baseline="probe")
     before = file.read_bytes()
-    saved = context.run.load_predictions("test", rival="probe")
+    saved = context.run.load_predictions("test", baseline="probe")
     saved.probabilities[3] = np.roll(saved.probabilities[3], 1)
     context.run.save_predictions(
         "test",
@@ -107,8 +107,8 @@ def test_a_changed_answer_shows(context: RunContext, found: dict[str, Any]) -> N
         "probe",
     )
     assert (
-        linear_probe.recheck(context, found)["rivals"]["probe"]["accuracy"]
-        != found["rivals"]["probe"]["accuracy"]
+        linear_probe.recheck(context, found)["baselines"]["probe"]["accuracy"]
+        != found["baselines"]["probe"]["accuracy"]
     )
     file.write_bytes(before)
 
@@ -128,10 +128,10 @@ def test_one_class_has_no_probe(context: RunContext) -> None:
     corpus = context.corpus
     train = split_of("train", ["goal", "coach"], [1, 1])
     alike = RunContext(context.run, corpus=Corpus(train, corpus.validation, corpus.test, NAMES, {}))
-    file = context.run.prediction_file("test", rival="probe")
+    file = context.run.prediction_file("test", baseline="probe")
     before = file.read_bytes()
     found = linear_probe.analyse(alike)
-    assert (found["rivals"], found["verdict"]) == ({}, None)
+    assert (found["baselines"], found["verdict"]) == ({}, None)
     assert "all of one class" in found["absent"]
     assert linear_probe.recheck(alike, found) == found
     file.write_bytes(before)

@@ -1,4 +1,4 @@
-"""What costs nothing beside a run: rivals of made texts, by hand and at the edges, and what recheck finds changed."""
+"""What costs nothing beside a run: baselines of made texts, by hand and at the edges, and what recheck finds changed."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def a_context(
     train: tuple[list[str], list[int]] | None = None,
     held_out: tuple[list[str], list[int]] | None = None,
 ) -> RunContext:
-    """Return a run scored on 60 test rows of which `wrong` were answered wrong, without earlier rivals."""
-    for file in run.analysis.glob("rivals/*/*.parquet"):
+    """Return a run scored on 60 test rows of which `wrong` were answered wrong, without earlier baselines."""
+    for file in run.analysis.glob("baselines/*/*.parquet"):
         file.unlink()
     test = tiny_texts(ROWS, seed=2)
     context = again(run, test, answers(test[1], wrong))
@@ -62,7 +62,7 @@ def a_context(
     return RunContext(run, corpus=corpus)
 
 
-def test_rivals_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None:
+def test_baselines_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None:
     context = a_context(run)
     found = tfidf_svm.analyse(context)
     train, validation, test = context.corpus.splits
@@ -75,31 +75,31 @@ def test_rivals_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None
     best = max(held_out, key=lambda value: held_out[value])
     model = LinearSVC(C=best, random_state=42).fit(learnt, train.labels)
     predicted = model.predict(words.transform(test.texts))
-    linear = found["rivals"]["linear"]
+    linear = found["baselines"]["linear"]
     assert linear["strength"]["C"] == best
     assert [step["accuracy"] for step in linear["strength"]["ladder"]] == list(held_out.values())
     assert linear["accuracy"]["value"] == np.mean(predicted == test.labels) > 0.9
     assert linear["parameters"] == model.coef_.size + 4 + len(words.vocabulary_)
-    assert np.array_equal(context.run.load_predictions("test", rival="linear").predicted, predicted)
+    assert np.array_equal(context.run.load_predictions("test", baseline="linear").predicted, predicted)
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     model = LinearSVC(C=best, random_state=42)
     model.fit(words.fit_transform([*train.texts, *validation.texts]), train.labels + validation.labels)
-    more = found["rivals"]["linear_more"]
+    more = found["baselines"]["linear_more"]
     assert more["accuracy"]["value"] == model.score(words.transform(test.texts), test.labels)
     assert (more["learnt_from"], more["learnt_rows"]) == (["train", "validation"], 280)
 
 
 def test_models_fitted_side_by_side_are_the_same(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     def told() -> dict[str, Any]:
-        found = tfidf_svm.analyse(a_context(run))["rivals"]["linear"]
+        found = tfidf_svm.analyse(a_context(run))["baselines"]["linear"]
         return {key: value for key, value in found.items() if not key.endswith("_seconds")}
 
     here = told()
-    answers_here = run.load_predictions("test", rival="linear").probabilities
+    answers_here = run.load_predictions("test", baseline="linear").probabilities
     monkeypatch.setattr(tfidf_svm, "WORTH_PROCESSES", 0)
     assert told() == here
-    assert np.array_equal(run.load_predictions("test", rival="linear").probabilities, answers_here)
+    assert np.array_equal(run.load_predictions("test", baseline="linear").probabilities, answers_here)
 
 
 def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> None:
@@ -107,8 +107,8 @@ def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> Non
     found = tfidf_svm.analyse(context)
     truth, own = context.predictions("test").labels, context.predictions("test").predicted
     raw = []
-    for name, entry in found["rivals"].items():
-        saved = run.load_predictions("test", rival=name)
+    for name, entry in found["baselines"].items():
+        saved = run.load_predictions("test", baseline=name)
         scored = metrics_of(truth, saved.probabilities, NAMES)
         assert entry["accuracy"] == scored["accuracy_interval"]
         assert entry["macro_f1"]["value"] == pytest.approx(scored["macro_f1"])
@@ -117,7 +117,7 @@ def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> Non
         assert against["accuracy"]["p"] == paired_tests.mcnemar(against["only_a"], against["only_b"])
         assert against["shown"] == (against["accuracy"]["p_holm"] < 0.05)
         raw.append(against["accuracy"]["p"])
-    corrected = [entry["against_run"]["accuracy"]["p_holm"] for entry in found["rivals"].values()]
+    corrected = [entry["against_run"]["accuracy"]["p_holm"] for entry in found["baselines"].values()]
     assert corrected == paired_tests.holm(raw)
     assert found["run"]["accuracy"] == interval(48 / 60, *wilson(48, 60))
     of_part = paired_tests.analyse(context)["splits"]["test"]
@@ -127,13 +127,13 @@ def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> Non
 def test_the_majority_class_is_that_of_the_training_rows(run: RunDir) -> None:
     texts, _ = tiny_texts(40, seed=0)
     found = tfidf_svm.analyse(a_context(run, train=(texts, [2] * 22 + [0] * 18)))
-    saved = run.load_predictions("test", rival="majority")
+    saved = run.load_predictions("test", baseline="majority")
     assert set(saved.predicted.tolist()) == {2}
     assert saved.probabilities[0].tolist() == pytest.approx([18 / 40, 0, 22 / 40, 0])
-    majority = found["rivals"]["majority"]
+    majority = found["baselines"]["majority"]
     assert majority["accuracy"]["value"] == np.mean(np.array(tiny_texts(ROWS, seed=2)[1]) == 2)
     # Classes 1 and 3 were never learnt, so they are never answered.
-    assert set(run.load_predictions("test", rival="linear").predicted.tolist()) <= {0, 2}
+    assert set(run.load_predictions("test", baseline="linear").predicted.tolist()) <= {0, 2}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_verdict_says_what_the_interval_allows(run: RunDir, wrong: int, kind
     verdict = tfidf_svm.analyse(a_context(run, wrong))["verdict"]
     assert verdict["kind"] == kind
     assert verdict["sentence"].startswith(f"The run {said} the linear model: ")
-    assert verdict["more"]["rival"] == "linear_more"
+    assert verdict["more"]["baseline"] == "linear_more"
     assert "validation rows too" in verdict["more"]["sentence"]
 
 
@@ -168,7 +168,7 @@ def test_verdicts_by_hand() -> None:
         "(exact McNemar test, corrected: p 0.0003).",
     )
     assert said(-0.05, -0.08, -0.02, 1e-7)[0] == "worse"
-    # The interval leaves 0 out, but the test, corrected for several rivals, is not below 0.05.
+    # The interval leaves 0 out, but the test, corrected for several baselines, is not below 0.05.
     kind, sentence = said(0.01, 0.0002, 0.0198, 0.09)
     assert kind == "no difference shown" and "does not beat" in sentence and "p 0.0900" in sentence
     assert ": 0.00 points" in said(-0.00001, -0.01, 0.01, 1.0)[1]
@@ -185,9 +185,9 @@ def test_without_a_test_split_nothing_is_chosen_by_the_rows_that_are_scored(run:
     )
     try:
         found = tfidf_svm.analyse(context)
-        assert (found["split"], found["flatters"]) == ("validation", True)
-        assert list(found["rivals"]) == ["majority", "linear"]
-        assert found["rivals"]["linear"]["strength"] == {
+        assert (found["split"], found["optimistic"]) == ("validation", True)
+        assert list(found["baselines"]) == ["majority", "linear"]
+        assert found["baselines"]["linear"]["strength"] == {
             "C": 1.0,
             "chosen_on": None,
             "ladder": [{"C": 1.0, "accuracy": None, "converged": True}],
@@ -219,7 +219,7 @@ def test_where_no_linear_model_can_be_it_is_said(
         corpus=Corpus(split_of("train", *train), corpus.validation, corpus.test, NAMES, {}),
     )
     found = tfidf_svm.analyse(context)
-    assert list(found["rivals"]) == ["majority"]
+    assert list(found["baselines"]) == ["majority"]
     assert found["verdict"] is None
     assert why in found["absent"]
     assert tfidf_svm.recheck(context, found) == found
@@ -228,11 +228,11 @@ def test_where_no_linear_model_can_be_it_is_said(
 def test_one_word_texts_and_two_classes_are_enough(run: RunDir) -> None:
     words = (["goal", "shares"] * 4, [0, 1] * 4)
     found = tfidf_svm.analyse(a_context(run, train=words, held_out=(["goal"], [0])))
-    saved = run.load_predictions("test", rival="linear")
+    saved = run.load_predictions("test", baseline="linear")
     assert np.allclose(saved.probabilities.sum(axis=1), 1)
     assert not saved.probabilities[:, 2:].any()
     assert (
-        found["rivals"]["linear"]["parameters"] == 2 + 1 + 2
+        found["baselines"]["linear"]["parameters"] == 2 + 1 + 2
     )  # a weight and an idf of each word, one offset
 
 
@@ -241,7 +241,7 @@ def test_without_validation_rows_the_strength_is_fixed(run: RunDir) -> None:
     corpus = context.corpus
     empty = Corpus(corpus.train, split_of("validation", [], []), corpus.test, NAMES, {})
     found = tfidf_svm.analyse(RunContext(run, corpus=empty))
-    assert found["rivals"]["linear"]["strength"]["chosen_on"] is None
+    assert found["baselines"]["linear"]["strength"]["chosen_on"] is None
     assert "there are none" in found["absent"]
 
 
@@ -254,14 +254,14 @@ def test_making_it_again_and_checking_it_give_the_same(run: RunDir) -> None:
     assert json.loads(json.dumps(registry.recomputed(context, "baseline"))) == first
     second = json.loads(json.dumps(tfidf_svm.analyse(context)))
     for found in (first, second):
-        for rival in found["rivals"].values():
-            rival["fit_seconds"] = rival["predict_seconds"] = 0.0
+        for baseline in found["baselines"].values():
+            baseline["fit_seconds"] = baseline["predict_seconds"] = 0.0
     assert first == second
 
 
 def change(run: RunDir, column: str, turn: Callable[[list[Any]], list[Any]]) -> None:
     """Change one column of the linear model's saved predictions."""
-    file = run.prediction_file("test", rival="linear")
+    file = run.prediction_file("test", baseline="linear")
     table = pq.read_table(file)
     place = table.column_names.index(column)
     values = pa.array(turn(table[column].to_pylist()), table.schema.field(column).type)
@@ -277,7 +277,7 @@ def test_predictions_of_other_rows_are_refused(run: RunDir, column: str) -> None
         tfidf_svm.recheck(context, found)
 
 
-def test_a_changed_answer_of_a_rival_shows(run: RunDir) -> None:
+def test_a_changed_answer_of_a_baseline_shows(run: RunDir) -> None:
     context = a_context(run)
     found = tfidf_svm.analyse(context)
     change(run, "predicted", lambda values: [(values[0] + 1) % 4, *values[1:]])
@@ -285,28 +285,28 @@ def test_a_changed_answer_of_a_rival_shows(run: RunDir) -> None:
         tfidf_svm.recheck(context, found)
     # With its probabilities changed along, the file is whole, and the figures differ.
     saved = context.predictions("test")
-    probabilities = run.load_predictions("test", rival="linear").probabilities
+    probabilities = run.load_predictions("test", baseline="linear").probabilities
     probabilities[0] = np.roll(probabilities[0], 1)
     run.save_predictions(
         "test", Predictions.of(saved.ids, saved.text_sha256, saved.labels, probabilities, NAMES), "linear"
     )
     again_found = tfidf_svm.recheck(context, found)
-    assert again_found["rivals"]["linear"]["accuracy"] != found["rivals"]["linear"]["accuracy"]
-    assert again_found["rivals"]["majority"] == found["rivals"]["majority"]
+    assert again_found["baselines"]["linear"]["accuracy"] != found["baselines"]["linear"]["accuracy"]
+    assert again_found["baselines"]["majority"] == found["baselines"]["majority"]
 
 
-def test_changed_figures_and_lost_rivals_show(run: RunDir) -> None:
+def test_changed_figures_and_lost_baselines_show(run: RunDir) -> None:
     context = a_context(run)
     found = json.loads(json.dumps(tfidf_svm.analyse(context)))
     told = json.loads(json.dumps(found))
-    told["rivals"]["linear"]["accuracy"]["value"] -= 0.1
+    told["baselines"]["linear"]["accuracy"]["value"] -= 0.1
     told["verdict"]["sentence"] = "The run beats the linear model."
     assert json.loads(json.dumps(tfidf_svm.recheck(context, told))) == found
-    del told["rivals"]["linear"]
-    with pytest.raises(BadInput, match="the rivals that the analysis names"):
+    del told["baselines"]["linear"]
+    with pytest.raises(BadInput, match="the baselines that the analysis names"):
         tfidf_svm.recheck(context, told)
-    run.prediction_file("test", rival="linear").unlink()
-    assert "linear" not in tfidf_svm.recheck(context, found)["rivals"]
+    run.prediction_file("test", baseline="linear").unlink()
+    assert "linear" not in tfidf_svm.recheck(context, found)["baselines"]
 
 
 def test_unlabelled_rows_are_refused(run: RunDir) -> None:

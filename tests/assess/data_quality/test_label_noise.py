@@ -114,10 +114,10 @@ def test_files_alone_give_the_same_again(
     again = RunContext(RunDir.open(context.run.path), corpus=context.corpus)
     assert label_noise.recheck(again, {}) == found
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    saved = context.run.load_predictions("train", rival="noise")
+    saved = context.run.load_predictions("train", baseline="noise")
     right = (saved.labels == saved.predicted).mean()
     assert found["train"]["model_accuracy"]["value"] == right
-    assert context.run.prediction_splits() == ["test"]  # the rival's are no predictions of the run
+    assert context.run.prediction_splits() == ["test"]  # the baseline's are no predictions of the run
 
 
 def test_saved_rows_of_other_data_are_refused(tmp_path: Path) -> None:

@@ -156,8 +156,8 @@ def counted(rows: dict[str, Labelled]) -> list[dict[str, Any]]:
                     "of_rows": len(texts),
                     "share": len({one for one, _, _ in near}) / len(texts) if texts else None,
                     "pairs": len(near) // halves,
-                    "wholly_alike": sum(value == 1 for _, _, value in near) // halves,
-                    "other_label": sum(labels[a] != other_labels[b] for a, b, _ in near) // halves,
+                    "identical": sum(value == 1 for _, _, value in near) // halves,
+                    "different_labels": sum(labels[a] != other_labels[b] for a, b, _ in near) // halves,
                 }
             )
     return found
@@ -176,9 +176,9 @@ def test_counts_by_split_are_those_of_a_loop_over_rows(tmp_path: Path) -> None:
         begin += len(part)
     context = context_of(tmp_path, NAMES, rows, rows["test"][1])
     found = near_duplicates.analyse(context)
-    assert found["twins"] == counted(rows)
-    assert sum(part["pairs"] for part in found["twins"]) > 40
-    assert found["conflicts"]["pairs"] == sum(part["other_label"] for part in found["twins"])
+    assert found["between_splits"] == counted(rows)
+    assert sum(part["pairs"] for part in found["between_splits"]) > 40
+    assert found["conflicts"]["pairs"] == sum(part["different_labels"] for part in found["between_splits"])
     assert sum(part["empty"] for part in found["splits"].values()) == sum(
         text == "" for part in rows.values() for text in part[0]
     )
@@ -208,8 +208,8 @@ def test_the_effect_is_the_accuracy_with_and_without_the_twins(tmp_path: Path) -
     effect = leaking(tmp_path, 40, 20)["effect"]
     assert (effect["rows"], effect["correct"], effect["accuracy"]) == (80, 60, 0.75)
     assert limits(effect["accuracy_interval"]) == wilson(60, 80)
-    assert (effect["with_twin"]["rows"], effect["with_twin"]["accuracy"]) == (40, 1.0)
-    assert limits(effect["without_twin"]["accuracy_interval"]) == wilson(20, 40)
+    assert (effect["with_duplicate"]["rows"], effect["with_duplicate"]["accuracy"]) == (40, 1.0)
+    assert limits(effect["without_duplicate"]["accuracy_interval"]) == wilson(20, 40)
     assert effect["difference"]["value"] == pytest.approx(0.75 - 0.5)
     ends = limits(unpaired_interval(40, 40, 20, 40))
     assert limits(effect["difference"]) == pytest.approx([end / 2 for end in ends])
@@ -271,7 +271,7 @@ def test_without_test_split_the_report_is_about_validation(tmp_path: Path) -> No
     rows: dict[str, Labelled] = {"train": (["a b c", "d e f"], [0, 1]), "validation": (["a b c", ""], [0, 1])}
     found = near_duplicates.analyse(context_of(tmp_path, NAMES, rows, [0, 0]))
     assert found["effect"]["split"] == "validation"
-    assert found["effect"]["with_twin"]["rows"] == 1
+    assert found["effect"]["with_duplicate"]["rows"] == 1
     assert found["splits"]["validation"] == {"rows": 2, "empty": 1}
 
 

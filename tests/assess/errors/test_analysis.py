@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from submillion.assess.errors.analysis import (
-    CANNOT_SEE,
+    LIMITATIONS,
     analyse,
     confident_mistakes,
     confused_pairs,
@@ -126,7 +126,7 @@ def test_slices_of_a_whole_run(run: RunDir) -> None:
     assert found["pairs_in_all"] == len(found["pairs"]) == 1
     assert len(found["confident_mistakes"]) == 20
     kinds = found["slices"]
-    assert {kind: made["cannot_see"] for kind, made in kinds.items()} == CANNOT_SEE
+    assert {kind: made["limitations"] for kind, made in kinds.items()} == LIMITATIONS
     for made in kinds.values():
         assert sum(part["rows"] for part in made["slices"]) == rows
         assert sum(part["correct"] for part in made["slices"]) == 350

@@ -33,7 +33,7 @@ METHOD = (
     "above 0 speak for the answer, weights below 0 against it, and together they are the difference of the "
     "log-odds, but for the completeness error."
 )
-CANNOT_SEE = (
+LIMITATIONS = (
     "A weight tells how this classifier used a word in this text. It does not say that the word is a good reason, "
     "nor what another word in its place would have done; words that work only together share their weight. A "
     "handful of texts chosen for being extreme is no sample of all."
@@ -46,8 +46,8 @@ def analyse(context: RunContext) -> dict[str, Any]:
     The classifier runs in float32 on the modules of transformers, whatever the run was executed with.
 
     Returns:
-        `split`, `rows`, `method`, `cannot_see`, `baseline_token` (e.g. `[MASK]`), `most_tokens`, and
-        `passed_over` (rows of more tokens as read, or of fewer than two words: never chosen).
+        `split`, `rows`, `method`, `limitations`, `baseline_token` (e.g. `[MASK]`), `most_tokens`, and
+        `skipped` (rows of more tokens as read, or of fewer than two words: never chosen).
 
         `texts`, each {
         `row` (from 0), `id`, `kind` (`confident_mistake`, `least_sure_right`: 8 each, or `sure_right`: one of
@@ -113,7 +113,7 @@ def recheck(context: RunContext, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def choose(context: RunContext) -> tuple[dict[int, str], dict[str, Any]]:
-    """Return which rows are explained and as what ({row: kind}), and `passed_over`."""
+    """Return which rows are explained and as what ({row: kind}), and `skipped`."""
     import numpy as np
 
     from submillion.data.tokens import encode, load_tokenizer
@@ -136,7 +136,7 @@ def choose(context: RunContext) -> tuple[dict[int, str], dict[str, Any]]:
     for index in sorted(range(len(counts)), key=lambda index: (-counts[index], index))[:EACH]:
         of_class = surest[(usable & right & (labels == index))[surest]].tolist()
         chosen |= dict.fromkeys([row for row in of_class if row not in chosen][:1], SURE)
-    return chosen, {"passed_over": int((~usable).sum())}
+    return chosen, {"skipped": int((~usable).sum())}
 
 
 def _measure(context: RunContext, explainer: Explainer, row: int) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _report(
         "split": context.split,
         "rows": len(saved.ids),
         "method": METHOD,
-        "cannot_see": CANNOT_SEE,
+        "limitations": LIMITATIONS,
         "baseline_token": baseline_token,
         "most_tokens": MOST_TOKENS,
         **facts,

@@ -14,6 +14,7 @@ from submillion import notices
 from submillion.data.tokens import from_rows, load_tokenizer
 from submillion.errors import BadInput, Problem
 from submillion.model.classifier import open_adapter
+from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_probabilities
 from submillion.model.precision import Precision, training_device
 from submillion.model.trained import check_same_weights
@@ -77,7 +78,7 @@ class Explainer:
         classifier.module.merge_adapter()  # the same function but for rounding, a quarter sooner
         self._classifier = classifier.to(training_device()).requires_grad_(False)
         self.baseline_token, self._baseline_id = _baseline(self.tokenizer)
-        self._integrated = LayerIntegratedGradients(self._score, classifier.stack.feeders[0])
+        self._integrated = LayerIntegratedGradients(self._score, classifier.stack.embedding_modules[0])
 
     def weights(self, ids: Sequence[int], special: Sequence[bool], target: int) -> Weights:
         """Explain one answer by integrated gradients of its log-odds in the embeddings' output.
@@ -118,7 +119,7 @@ class Explainer:
 
     def probabilities(self, rows: Sequence[Sequence[int]], target: int) -> np.ndarray:
         """Return the probability of one class for texts given as token ids, float64 [N]."""
-        found = predict_probabilities(self._classifier, from_rows(rows), BATCH, FLOAT32)
+        found = predict_probabilities(Reference(self._classifier, FLOAT32), from_rows(rows), BATCH)
         return found[:, target].astype(np.float64)
 
     def _score(self, ids: torch.Tensor, mask: torch.Tensor, target: int) -> torch.Tensor:

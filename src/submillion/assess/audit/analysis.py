@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from submillion.assess.run_context import RunContext
 
-RIVAL = "audit"  # the altered texts' predictions lie in analysis/rivals/audit
+SAVED_AS = "audit"  # the altered texts' predictions lie in analysis/baselines/audit
 SWAPPED, STRANGE = "swaps", "domain"
 MOST_UNCHANGED = 30  # texts predicted once more as they are: what changes then is not the exchange's doing
 _ANEW = "Make the audit again: submillion report RUN --with audit."
@@ -72,7 +72,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
                 probabilities[start : start + len(texts)],
                 context.labels,
             ),
-            rival=RIVAL,
+            baseline=SAVED_AS,
         )
         start += len(texts)
     policy = (context.run.read_analysis("confidence") or {}).get("policy") or {}
@@ -190,12 +190,12 @@ def _report(context: RunContext, plan: _Plan, own: Sequence[str], threshold: flo
 
 def _saved(context: RunContext, name: str, texts: Sequence[tuple[str, str]]) -> np.ndarray:
     """Return the saved probabilities of these texts, float32 [N, C]; raises BadInput if they are of others."""
-    saved = context.run.load_predictions(name, rival=RIVAL)
+    saved = context.run.load_predictions(name, baseline=SAVED_AS)
     expected = [known for known, _ in texts], [_sha256(text) for _, text in texts], context.labels
     if (saved.ids, saved.text_sha256, saved.label_names) != expected:
         raise BadInput(
             Problem(
-                str(context.run.prediction_file(name, RIVAL)),
+                str(context.run.prediction_file(name, SAVED_AS)),
                 "predictions of the altered texts that seed, texts and word lists give",
                 "ids or hashes of others",
                 _ANEW,

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from submillion.assess.run_context import RunContext
 
 MEASURES = ("accuracy", "macro_f1")
-# What making a rival told; it cannot be computed again from its predictions.
+# What making a baseline told; it cannot be computed again from its predictions.
 MEASURED = ("learnt_from", "learnt_rows", "parameters", "strength", "fit_seconds", "predict_seconds")
 BEATS, NO_DIFFERENCE, WORSE = "beats", "no difference shown", "worse"
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """Another classifier of the same texts: the folder of its predictions, and what a reader must know of it."""
 
     name: str
@@ -35,31 +35,31 @@ class Rival:
 
 def report(
     context: RunContext,
-    rivals: Sequence[Rival],
+    baselines: Sequence[Baseline],
     measured: Mapping[str, Mapping[str, Any]],
     absent: str | None,
     judged: str,
 ) -> dict[str, Any]:
-    """Score the saved predictions of rivals and compare the run with each of them.
+    """Score the saved predictions of baselines and compare the run with each of them.
 
     Args:
-        rivals: all that the part knows; those without saved predictions are left out.
+        baselines: all that the part knows; those without saved predictions are left out.
         measured: what making each told, by name, under the keys of `MEASURED`.
         absent: why those that are left out are absent.
-        judged: name of the rival that the verdict is about.
+        judged: name of the baseline that the verdict is about.
 
     Returns:
         `split`, `rows`, `resamples`;
-        `flatters`: True where the split is validation, on which the run's adapter was chosen, and no rival;
+        `optimistic`: True where the split is validation, on which the run's adapter was chosen, and no baseline;
         `run`: {`accuracy`, `macro_f1`}, intervals, the same as in the part "intervals";
-        `rivals`: {name: {`title`, `method` (a sentence), `learnt_from` (names of splits), `learnt_rows`,
+        `baselines`: {name: {`title`, `method` (a sentence), `learnt_from` (names of splits), `learnt_rows`,
         `parameters` (learnt numbers), `strength` (see `chosen`), `fit_seconds` (from texts to the fitted model,
         the choice of its strength included), `predict_seconds` (for the rows of the split), `accuracy`,
-        `macro_f1`, `against_run`}}; the last is what `significance.paired` gives for run (a) less rival (b),
-        with `p_holm` beside each p, corrected for the rivals of this part, and `shown` (True where the exact
+        `macro_f1`, `against_run`}}; the last is what `significance.paired` gives for run (a) less baseline (b),
+        with `p_holm` beside each p, corrected for the baselines of this part, and `shown` (True where the exact
         McNemar test, corrected, is below 0.05);
-        `absent`: why a rival is missing, None where none is;
-        `verdict`: see `verdict`; None where its rival is missing.
+        `absent`: why a baseline is missing, None where none is;
+        `verdict`: see `verdict`; None where its baseline is missing.
 
     Raises:
         BadInput: predictions that are unlabelled, or not of the run's rows.
@@ -69,14 +69,14 @@ def report(
     own = context.predictions(context.split)
     if own.labels is None or not own.ids:
         where = str(context.run.prediction_file(context.split))
-        raise BadInput(Problem(where, "labelled rows, to score rivals on", "none"))
+        raise BadInput(Problem(where, "labelled rows, to score baselines on", "none"))
     found: dict[str, dict[str, Any]] = {}
-    for rival in present(context, rivals):
-        saved = load(context, rival.name)
-        found[rival.name] = {"title": rival.title, "method": rival.method}
-        found[rival.name] |= {key: measured[rival.name][key] for key in MEASURED}
-        found[rival.name] |= _scores(context, saved.predicted)
-        found[rival.name]["against_run"] = paired_tests.paired(
+    for baseline in present(context, baselines):
+        saved = load(context, baseline.name)
+        found[baseline.name] = {"title": baseline.title, "method": baseline.method}
+        found[baseline.name] |= {key: measured[baseline.name][key] for key in MEASURED}
+        found[baseline.name] |= _scores(context, saved.predicted)
+        found[baseline.name]["against_run"] = paired_tests.paired(
             own.labels,
             own.predicted,
             saved.predicted,
@@ -84,39 +84,38 @@ def report(
             np.random.default_rng(context.seed),
         )
     _correct([entry["against_run"] for entry in found.values()])
-    flatters = context.split == "validation"
     own_scores = paired_tests.analyse(context)["splits"][context.split]
     return {
         "split": context.split,
         "rows": len(own.ids),
         "resamples": RESAMPLES,
-        "flatters": flatters,
+        "optimistic": context.split == "validation",
         "run": {measure: own_scores[measure] for measure in MEASURES},
-        "rivals": found,
+        "baselines": found,
         "absent": absent,
         "verdict": verdict(judged, found[judged], found[judged]["title"]) if judged in found else None,
     }
 
 
 def again(
-    context: RunContext, found: Mapping[str, Any], rivals: Sequence[Rival], judged: str
+    context: RunContext, found: Mapping[str, Any], baselines: Sequence[Baseline], judged: str
 ) -> dict[str, Any]:
     """Return what `report` gave, computed anew from the saved predictions; only what `MEASURED` names is copied.
 
-    And `absent`, where a rival is missing: only making it anew could tell why.
+    And `absent`, where a baseline is missing: only making it anew could tell why.
 
     Raises:
-        BadInput: saved predictions that are not of the run's rows, or a `found` that does not name their rivals.
+        BadInput: saved predictions that are not of the run's rows, or a `found` that does not name their baselines.
     """
-    there = [rival.name for rival in present(context, rivals)]
+    there = [baseline.name for baseline in present(context, baselines)]
     try:
-        measured = {name: {key: found["rivals"][name][key] for key in MEASURED} for name in there}
-        absent = found["absent"] if len(there) < len(rivals) else None
+        measured = {name: {key: found["baselines"][name][key] for key in MEASURED} for name in there}
+        absent = found["absent"] if len(there) < len(baselines) else None
     except (KeyError, TypeError) as error:
-        where = str(context.run.analysis / "rivals")
-        expected = "saved predictions of the rivals that the analysis names"
+        where = str(context.run.analysis / "baselines")
+        expected = "saved predictions of the baselines that the analysis names"
         raise BadInput(Problem(where, expected, f"{type(error).__name__}: {error}")) from error
-    return report(context, rivals, measured, absent, judged)
+    return report(context, baselines, measured, absent, judged)
 
 
 def told(
@@ -127,17 +126,17 @@ def told(
     fit_seconds: float,
     predict_seconds: float,
 ) -> dict[str, Any]:
-    """Return what making a rival told, under the keys of `MEASURED`."""
+    """Return what making a baseline told, under the keys of `MEASURED`."""
     values = (list(learnt_from), learnt_rows, parameters, strength, fit_seconds, predict_seconds)
     return dict(zip(MEASURED, values, strict=True))
 
 
 def keep(context: RunContext, name: str, probabilities: np.ndarray, classes: Sequence[int]) -> None:
-    """Save a rival's predictions for the rows of `context.split`.
+    """Save a baseline's predictions for the rows of `context.split`.
 
     Args:
         probabilities: float [N, K], each row adds up to 1.
-        classes: the class index of each column, [K]; classes that the rival never saw get probability 0.
+        classes: the class index of each column, [K]; classes that the baseline never saw get probability 0.
     """
     import numpy as np
 
@@ -145,12 +144,14 @@ def keep(context: RunContext, name: str, probabilities: np.ndarray, classes: Seq
     whole = np.zeros((len(own.ids), len(context.labels)))
     whole[:, list(classes)] = probabilities
     context.run.save_predictions(
-        context.split, Predictions.of(own.ids, own.text_sha256, own.labels, whole, context.labels), rival=name
+        context.split,
+        Predictions.of(own.ids, own.text_sha256, own.labels, whole, context.labels),
+        baseline=name,
     )
 
 
 def load(context: RunContext, name: str) -> dict[str, Any]:
-    """Return a rival's saved predictions.
+    """Return a baseline's saved predictions.
 
     Raises:
         BadInput: they are not of the run's rows and classes, or contradict themselves.
@@ -158,44 +159,46 @@ def load(context: RunContext, name: str) -> dict[str, Any]:
     import numpy as np
 
     own = context.predictions(context.split)
-    saved = context.run.load_predictions(context.split, rival=name)
+    saved = context.run.load_predictions(context.split, baseline=name)
     differing = [key for key in ("ids", "text_sha256", "label_names") if saved[key] != own[key]]
     if saved.labels is None or not np.array_equal(saved.labels, own.labels):
         differing.append("labels")
     elif not np.array_equal(saved.predicted, saved.probabilities.argmax(axis=1)):
         differing.append("predicted classes, which are not the most probable ones")
     if differing:
-        where = str(context.run.prediction_file(context.split, rival=name))
+        where = str(context.run.prediction_file(context.split, baseline=name))
         expected = "predictions of the run's rows and classes, in their order"
         raise BadInput(Problem(where, expected, f"other {', '.join(differing)}"))
     return saved
 
 
-def present(context: RunContext, rivals: Sequence[Rival]) -> list[Rival]:
-    """Return the rivals that have saved predictions of `context.split`."""
+def present(context: RunContext, baselines: Sequence[Baseline]) -> list[Baseline]:
+    """Return the baselines that have saved predictions of `context.split`."""
     return [
-        rival for rival in rivals if context.run.prediction_file(context.split, rival=rival.name).is_file()
+        baseline
+        for baseline in baselines
+        if context.run.prediction_file(context.split, baseline=baseline.name).is_file()
     ]
 
 
-def forget(context: RunContext, rivals: Sequence[Rival]) -> None:
-    """Remove what an earlier analysis kept, so that no rival is told of that could not be made this time."""
-    for rival in present(context, rivals):
-        context.run.prediction_file(context.split, rival=rival.name).unlink()
+def forget(context: RunContext, baselines: Sequence[Baseline]) -> None:
+    """Remove what an earlier analysis kept, so that no baseline is told of that could not be made this time."""
+    for baseline in present(context, baselines):
+        context.run.prediction_file(context.split, baseline=baseline.name).unlink()
 
 
 def verdict(name: str, entry: Mapping[str, Any], called: str) -> dict[str, Any]:
-    """Say what the paired test and its interval allow to say about the run and one rival, and no more.
+    """Say what the paired test and its interval allow to say about the run and one baseline, and no more.
 
     Args:
-        name: of the rival.
+        name: of the baseline.
         entry: what `report` found about it.
         called: what the sentence calls it.
 
     Returns:
-        `rival`; `kind`: `beats` or `worse` where the exact McNemar test, corrected, is below 0.05 and the
+        `baseline`; `kind`: `beats` or `worse` where the exact McNemar test, corrected, is below 0.05 and the
         interval of the difference on one side of 0, else `no difference shown`; `difference`, `difference_interval`
-        (run less rival, as shares), `p_holm`; `sentence`.
+        (run less baseline, as shares), `p_holm`; `sentence`.
     """
     against = entry["against_run"]
     of = against["accuracy"]
@@ -209,7 +212,7 @@ def verdict(name: str, entry: Mapping[str, Any], called: str) -> dict[str, Any]:
     tested = "" if low <= 0 <= high else f" (exact McNemar test, corrected: p {p})"
     limits = f"95 % interval {_points(low)} to {_points(high)}"
     return {
-        "rival": name,
+        "baseline": name,
         "kind": kind,
         "difference": of["difference"],
         "difference_interval": of["difference_interval"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from submillion import notices
 from submillion.assess.baselines import comparison
-from submillion.assess.baselines.comparison import Rival
+from submillion.assess.baselines.comparison import Baseline
 from submillion.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 FIXED = 0.1
 MOST_ITERATIONS = 300
-PROBE = Rival(
+PROBE = Baseline(
     "probe",
     "linear probe",
     "Logistic regression on the encoder as it came, without adapter: the mean over a text's tokens of the last "
@@ -39,10 +39,10 @@ def analyse(context: RunContext) -> dict[str, Any]:
     rows. The strength C of the logistic regression is chosen on the validation rows, or fixed at 0.1 where the
     run is scored on those. Probing: Alain and Bengio, arXiv:1610.01644.
 
-    Its predictions are kept as `analysis/rivals/probe/<split>.parquet`.
+    Its predictions are kept as `analysis/baselines/probe/<split>.parquet`.
 
     Returns:
-        What `rivals.report` documents; the only rival is `probe`, and the verdict is about it.
+        What `baselines.report` documents; the only baseline is `probe`, and the verdict is about it.
 
     Raises:
         BadInput: data or encoder are not the run's any more.
@@ -55,7 +55,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
 def recheck(context: RunContext, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the same object again from the saved predictions of the probe; no encoder is run.
 
-    Copied from `found` is what `rivals.MEASURED` names, and why the probe is absent.
+    Copied from `found` is what `baselines.MEASURED` names, and why the probe is absent.
 
     Raises:
         BadInput: predictions that are not of the run's rows, or a `found` that does not name the probe.
@@ -73,9 +73,9 @@ def frozen_encoder(context: RunContext) -> Callable[[Sequence[str]], np.ndarray]
         BadInput: the encoder is gone or is not the one that the run was trained on.
     """
     from submillion.data.tokens import encode, load_tokenizer
-    from submillion.model.classifier import seeded
     from submillion.model.loading import load_encoder
-    from submillion.model.precision import choose, training_device
+    from submillion.model.precision import choose_precision, training_device
+    from submillion.model.process_state import seeded
     from submillion.model.trained import check_same_weights
     from submillion.sources.fetch import fetch_encoder
 
@@ -86,7 +86,7 @@ def frozen_encoder(context: RunContext) -> Callable[[Sequence[str]], np.ndarray]
         check_same_weights(context.run, recorded["sha256"], fetched)
         # Not the run's classifier with its adapter switched off: biases that were trained would stay changed.
         loaded = load_encoder(fetched.path, context.labels, str(fetched.path))
-        precision = choose(recipe.train.precision)
+        precision = choose_precision(recipe.train.precision)
     encoder = loaded.model.base_model.to(training_device()).eval()
     tokenizer = load_tokenizer(context.run.tokenizer)
 

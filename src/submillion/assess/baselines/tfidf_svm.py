@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from submillion.assess.baselines import comparison
-from submillion.assess.baselines.comparison import Rival
+from submillion.assess.baselines.comparison import Baseline
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -25,51 +25,51 @@ _WORDS = (
     f"TF-IDF of words and word pairs that are in two training texts or more (at most {MOST_TERMS:,} of them, the "
     "most frequent; a word is two letters or more, so writing without spaces is served badly) and a linear SVM"
 )
-MAJORITY = Rival("majority", "majority class", "Always the class with the most training rows.")
-LINEAR = Rival("linear", "linear model", f"{_WORDS}, learnt from the run's own training rows.")
-LINEAR_MORE = Rival(
+MAJORITY = Baseline("majority", "majority class", "Always the class with the most training rows.")
+LINEAR = Baseline("linear", "linear model", f"{_WORDS}, learnt from the run's own training rows.")
+LINEAR_MORE = Baseline(
     "linear_more",
     "linear model, validation rows too",
     f"{_WORDS}, of the same strength; once that is chosen, the validation rows are free to learn from.",
 )
 CALLED = "linear model that learns from the validation rows too"
-RIVALS = (MAJORITY, LINEAR, LINEAR_MORE)
+BASELINES = (MAJORITY, LINEAR, LINEAR_MORE)
 
 
 def analyse(context: RunContext) -> dict[str, Any]:
-    """Train rivals that cost next to nothing on the run's training rows and compare the run with them.
+    """Train baselines that cost next to nothing on the run's training rows and compare the run with them.
 
     They are the majority class; TF-IDF of words and word pairs with a linear SVM, its strength C chosen on the
     validation rows; and the same once it may learn from the validation rows too, as a user would let it. Where
-    the run is scored on its validation rows, C is fixed at 1 and the last is left out: no rival may choose or
+    the run is scored on its validation rows, C is fixed at 1 and the last is left out: no baseline may choose or
     learn by the rows it is scored on. The words are those of T. Joachims, "Text Categorization with Support
     Vector Machines", ECML 1998, weighted as in Manning, Raghavan and Schuetze, Introduction to Information
     Retrieval, 2008, 6.2.2 and 6.4.1.
 
-    Their predictions are kept as `analysis/rivals/<name>/<split>.parquet`, the names being `majority`, `linear`
+    Their predictions are kept as `analysis/baselines/<name>/<split>.parquet`, the names being `majority`, `linear`
     and `linear_more`. An SVM has no probabilities: its columns are the softmax of the decision values, of which
     only the order is meant. Those of the majority class are the classes' shares of the training rows.
 
     Returns:
-        What `rivals.report` documents; the verdict is about `linear`, and has `more`, the verdict about
+        What `baselines.report` documents; the verdict is about `linear`, and has `more`, the verdict about
         `linear_more`, None without.
     """
-    comparison.forget(context, RIVALS)
+    comparison.forget(context, BASELINES)
     measured = {MAJORITY.name: _majority(context)}
     linear, absent = _linear(context)
-    return _with_more(comparison.report(context, RIVALS, measured | linear, absent, LINEAR.name))
+    return _with_more(comparison.report(context, BASELINES, measured | linear, absent, LINEAR.name))
 
 
 def recheck(context: RunContext, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same object again from the saved predictions of the rivals; nothing is fitted anew.
+    """Return the same object again from the saved predictions of the baselines; nothing is fitted anew.
 
-    Copied from `found` is what `rivals.MEASURED` names, and why a rival is absent. Cannot find: predictions that
-    no such rival makes, changed together with every figure that follows from them.
+    Copied from `found` is what `baselines.MEASURED` names, and why a baseline is absent. Cannot find: predictions that
+    no such baseline makes, changed together with every figure that follows from them.
 
     Raises:
-        BadInput: predictions that are not of the run's rows, or a `found` that does not name their rivals.
+        BadInput: predictions that are not of the run's rows, or a `found` that does not name their baselines.
     """
-    return _with_more(comparison.again(context, found, RIVALS, LINEAR.name))
+    return _with_more(comparison.again(context, found, BASELINES, LINEAR.name))
 
 
 def _majority(context: RunContext) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _vectorizer() -> TfidfVectorizer:
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=MOST_TERMS)
 
 
-def _answer(context: RunContext, rival: Rival, words: TfidfVectorizer, model: LinearSVC) -> float:
+def _answer(context: RunContext, baseline: Baseline, words: TfidfVectorizer, model: LinearSVC) -> float:
     """Keep the answers of a linear model to the texts of `context.split`; return the seconds they took."""
     import numpy as np
 
@@ -143,7 +143,7 @@ def _answer(context: RunContext, rival: Rival, words: TfidfVectorizer, model: Li
         values = np.stack([-values, values], axis=1)
     exponents = np.exp(values - values.max(axis=1, keepdims=True))
     probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-    comparison.keep(context, rival.name, probabilities, model.classes_.tolist())
+    comparison.keep(context, baseline.name, probabilities, model.classes_.tolist())
     return seconds
 
 
@@ -156,6 +156,6 @@ def _with_more(found: dict[str, Any]) -> dict[str, Any]:
     """Put beside the verdict the one on the linear model that may learn from the validation rows too."""
     if found["verdict"] is None:
         return found
-    more = found["rivals"].get(LINEAR_MORE.name)
+    more = found["baselines"].get(LINEAR_MORE.name)
     told = None if more is None else comparison.verdict(LINEAR_MORE.name, more, CALLED)
     return found | {"verdict": found["verdict"] | {"more": told}}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from submillion.assess.run_context import RunContext
     from submillion.data.corpus import Split
 
-RIVAL = "noise"
+SAVED_AS = "noise"
 FOLDS = 5
 STEADINESS = 10.0  # C of the logistic regression
 STEPS = 500  # of its optimizer, at most
@@ -35,7 +35,7 @@ MEANING = (
     "than it is of that class's own rows on average (confident learning, Northcutt, Jiang and Chuang 2021). For "
     "every pair of classes as many rows as estimated are candidates, those where the other class is ahead most."
 )
-CANNOT_SEE = (
+LIMITATIONS = (
     "Whether a candidate's label is wrong: that takes a reader. Hard but rightly labelled rows are among the "
     "candidates, so with a weak model the noise rate is too high; errors that follow a rule, which the model learns "
     "with the rest, and wrong labels shared by near twins are not found. The interval is that of drawing rows alone."
@@ -49,10 +49,10 @@ def analyse(context: RunContext) -> dict[str, Any]:
     uncertainty in dataset labels", JAIR 70 (2021) 1373-1411, arXiv:1911.00068), by cleanlab: thresholds are the
     mean probability of each class on its own rows (equation 2), counts of given and suggested classes follow
     from them (equation 1) and are scaled to the rows of each class (equation 3); candidates are pruned by noise rate
-    (section 3.2). The probabilities are saved as those of the rival `noise`.
+    (section 3.2). The probabilities are saved as those of the baseline `noise`.
 
     Returns:
-        `meaning`, `model` and `cannot_see` (sentences), `resamples`;
+        `meaning`, `model` and `limitations` (sentences), `resamples`;
 
         `train`: {`rows`, `folds`, `left_out` ({`class`, `rows`} of classes with fewer rows than folds, which are
         not judged), `model_accuracy` (an interval, of the model on these rows by their given labels)}
@@ -87,7 +87,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
             probabilities,
             [names[index] for index in kept],
         ),
-        rival=RIVAL,
+        baseline=SAVED_AS,
     )
     return recheck(context, {})
 
@@ -102,13 +102,13 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
     train, names = context.train, context.labels
     folds, kept = _judged(train, len(names))
     rows = _rows_of(train, kept)
-    saved = context.run.load_predictions("train", rival=RIVAL)
+    saved = context.run.load_predictions("train", baseline=SAVED_AS)
     hashes = [hashlib.sha256(train.texts[row].encode()).hexdigest() for row in rows]
     labels = [kept.index(train.labels[row]) for row in rows]
     if (saved.text_sha256, saved.labels.tolist()) != (hashes, labels):
         raise BadInput(
             Problem(
-                str(context.run.prediction_file("train", RIVAL)),
+                str(context.run.prediction_file("train", SAVED_AS)),
                 "the training rows of the run",
                 "other rows or labels",
                 "Make it again: submillion report RUN --with noise",
@@ -118,7 +118,7 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
     return {
         "meaning": MEANING,
         "model": MODEL,
-        "cannot_see": CANNOT_SEE,
+        "limitations": LIMITATIONS,
         "resamples": RESAMPLES,
         "train": {
             "rows": len(rows),

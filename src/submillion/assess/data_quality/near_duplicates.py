@@ -24,7 +24,7 @@ MEANING = (
     "case and punctuation apart (the Jaccard index of the two sets). Of 40 words up to three may differ, of ten "
     "a first or last one. Figures count as words."
 ).replace("%", " %")
-CANNOT_SEE = (
+LIMITATIONS = (
     "Twins that say the same in other words, translations, and a short text inside a long one. Rows with a "
     "twin may be easier or harder for another reason: they hold other classes or sources than the rest."
 )
@@ -34,7 +34,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
     """Find near twins among all rows of the run, and compare the accuracy with and without them.
 
     Returns:
-        `meaning` and `cannot_see` (sentences); `method`: {`threshold`, `shingle_words`, `hash_values`, `bands`,
+        `meaning` and `limitations` (sentences); `method`: {`threshold`, `shingle_words`, `hash_values`, `bands`,
         `found_at_threshold` (probability that a pair just as similar is found)}; `complete` (False where there
         were too many candidates to compare them all, so that counts may be too low).
 
@@ -62,7 +62,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
     rows = Rows(splits, find_twins([text for split in splits for text in split.texts]), len(context.labels))
     return {
         "meaning": MEANING,
-        "cannot_see": CANNOT_SEE,
+        "limitations": LIMITATIONS,
         "method": {
             "threshold": THRESHOLD,
             "shingle_words": SHINGLE,
@@ -78,7 +78,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
             }
             for number, split in enumerate(splits)
         },
-        "twins": _between(rows),
+        "between_splits": _between(rows),
         "groups": _groups(rows),
         "conflicts": _conflicts(rows, context.labels),
         "examples": [
@@ -107,8 +107,8 @@ def _between(rows: Rows) -> list[dict[str, Any]]:
                     "of_rows": len(split),
                     "share": with_twin / len(split) if len(split) else None,
                     "pairs": int(twins.sum()) // halves,
-                    "wholly_alike": int(alike.sum()) // halves,
-                    "other_label": int((twins - agreeing).sum()) // halves,
+                    "identical": int(alike.sum()) // halves,
+                    "different_labels": int((twins - agreeing).sum()) // halves,
                 }
             )
     return found
@@ -154,8 +154,8 @@ def _effect(context: RunContext, rows: Rows) -> dict[str, Any] | None:
         "correct": correct,
         "accuracy": correct / total,
         "accuracy_interval": wilson_interval(correct, total),
-        "with_twin": with_twin,
-        "without_twin": without,
+        "with_duplicate": with_twin,
+        "without_duplicate": without,
         "difference": _difference(with_twin, total),
         "contradicted": {"rows": int(refuted.sum()), "correct": int(answers.right[refuted].sum())},
     }
@@ -178,7 +178,7 @@ def _difference(with_twin: dict[str, Any], total: int) -> Interval | None:
 
 
 def _sentence(effect: dict[str, Any]) -> str:
-    split, count = effect["split"], effect["with_twin"]["rows"]
+    split, count = effect["split"], effect["with_duplicate"]["rows"]
     if not count:
         return f"No {split} row has a near twin in train."
     if effect["difference"] is None:

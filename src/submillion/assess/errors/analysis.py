@@ -40,7 +40,7 @@ MEANING = {
     "novelty": f"Rows in {BINS} groups of about equal size by the share of their words (letters and digits, "
     "case apart) that occur nowhere in the training texts.",
 }
-CANNOT_SEE = {
+LIMITATIONS = {
     "length": "Long and short texts differ in more than length: in source, style and class. That classes differ "
     "is accounted for in the comparison within classes; the rest is not.",
     "cut": "Whether what was cut off would have changed the answer. Long texts are also those that are cut, so "
@@ -70,7 +70,7 @@ def analyse(context: RunContext) -> dict[str, Any]:
         the whole text), `cut` (whether `text` is shorter)}.
 
         `smallest_rows` (slices of fewer rows are not tested), `alpha` (significance level of the tests), and `slices`: for each of
-        `length`, `cut`, `source`, `novelty` an object {`title`, `meaning`, `cannot_see`, `tests` (p-values
+        `length`, `cut`, `source`, `novelty` an object {`title`, `meaning`, `limitations`, `tests` (p-values
         corrected together), `facts` (numbers of this kind alone), `slices` (as `slices.compare` returns them;
         empty where the rows are all alike)}.
 
@@ -221,7 +221,7 @@ def _kind(
     return {
         "title": TITLES[kind],
         "meaning": MEANING[kind],
-        "cannot_see": CANNOT_SEE[kind],
+        "limitations": LIMITATIONS[kind],
         "tests": min(tested, 1) if len(slices) == 2 else tested,  # two groups tell one difference
         "facts": facts,
         "slices": slices,
