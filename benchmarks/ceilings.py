@@ -20,8 +20,8 @@ from pathlib import Path
 
 from submillion.families.families import family_of
 from submillion.model.execution.packed import group_rows
-from submillion.model.loading import read_config
 from submillion.native import TARGETS
+from submillion.sources.folder import read_config
 
 TILES, WORD = 2, 4  # bytes of a number in products of bfloat16 and of float32
 
@@ -143,7 +143,7 @@ def render(
 
 def encoder_of(folder: Path) -> Encoder:
     """Return the sizes of the encoder in a folder."""
-    config = read_config(folder)
+    config = read_config(folder, str(folder))
     values = family_of(config).values(config)
     return Encoder(values["hidden_size"], values["intermediate_size"], values["num_hidden_layers"])
 

@@ -130,14 +130,14 @@ def about(setting: Setting) -> dict[str, Any]:
     """Return machine, versions and what an encoder's sizes are; asked in a process of its own, as it needs torch."""
     from submillion import environment
     from submillion.families.families import family_of
-    from submillion.model.loading import longest_input, read_config
+    from submillion.sources.folder import read_config
 
-    config = read_config(setting.encoder)
+    config = read_config(setting.encoder, str(setting.encoder))
     return {
         "machine": environment.machine(),
         "versions": environment.versions(),
         "layers": config[family_of(config).keys.get("num_hidden_layers", "num_hidden_layers")],
-        "longest": longest_input(config),
+        "longest": family_of(config).longest_input(config),
     }
 
 

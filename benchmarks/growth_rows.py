@@ -65,7 +65,7 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
     from submillion.fit.workers import Workers
     from submillion.model.classifier import build
     from submillion.model.execution.choose import choose_execution
-    from submillion.model.precision import choose
+    from submillion.model.precision import choose_precision
 
     rss: dict[str, float] = {}
     seconds: dict[str, float] = {}
@@ -84,7 +84,7 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
     with notices.suppressed():
         corpus = load_corpus(recipe.data, recipe.seed, progress=False)
         station("data")
-        precision = choose(recipe.train.precision)
+        precision = choose_precision(recipe.train.precision)
         classifier = build(setting.encoder, corpus.label_names, recipe)
         execution = choose_execution(classifier, precision, recipe.train.execution)
         station("model")

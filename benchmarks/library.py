@@ -25,15 +25,13 @@ from submillion.fit.workers import Workers
 from submillion.model.classifier import build
 from submillion.model.execution.choose import choose_execution
 from submillion.model.infer import predict_logits
-from submillion.model.precision import choose
+from submillion.model.precision import choose_precision
 from submillion.model.prefix import PrefixCache
 from submillion.recipe import Recipe
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
-    from submillion.model.classifier import Classifier
     from submillion.model.protocol import Execution
-    from submillion.model.precision import Precision
 
 QUERY_VALUE: dict[str, dict[str, Any]] = {"lora": {"targets": ["query", "value"]}, "head": {"kind": "stock"}}
 ALL_LINEAR: dict[str, dict[str, Any]] = {
@@ -107,7 +105,7 @@ def _training(
 ) -> Opened:
     set_up_process(threads)
     workers = Workers.start()
-    precision = choose(recipe.train.precision)
+    precision = choose_precision(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe)
     tokens = from_rows(texts.ids)
     runs = choose_execution(classifier, precision, recipe.train.execution)
@@ -121,7 +119,7 @@ def _training(
         "execution": runs.name,
     }
     if classifier.prefix_depth and cached:
-        prefix, about = _prefix(classifier, tokens, recipe, precision, runs)
+        prefix, about = _prefix(tokens, recipe, runs)
         stepper.train = replace(train, prefix=prefix)
         facts |= about
     classifier.train()
@@ -137,41 +135,34 @@ def _training(
     return Opened(step, texts.grouped, [texts.longest, texts.grouped[0]], facts)
 
 
-def _prefix(
-    classifier: Classifier, tokens: Tokens, recipe: Recipe, precision: Precision, runs: Execution
-) -> tuple[PrefixCache, dict[str, Any]]:
+def _prefix(tokens: Tokens, recipe: Recipe, runs: Execution) -> tuple[PrefixCache, dict[str, Any]]:
     """Build the prefix cache as a training does, and tell what it took."""
-    compute = runs.states_of(tokens)
-    if compute is not None:
-        compute(np.arange(min(len(tokens), recipe.train.batch_size)))  # weights are laid out at the first use
+    forward = runs.prefix_forward(tokens)
+    with torch.no_grad():
+        forward(np.arange(min(len(tokens), recipe.train.batch_size)))  # the first use packs the weights
     computing = 0.0
 
     def timed(rows: np.ndarray) -> torch.Tensor:
         nonlocal computing
-        assert compute is not None
         began = time.perf_counter()
-        states = compute(rows)
+        states = forward(rows)
         computing += time.perf_counter() - began
         return states
 
     # In a cache folder of its own: what an earlier run left in the user's would be found, not computed.
-    with TemporaryDirectory(prefix="prefix-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
+    with (
+        TemporaryDirectory(prefix="prefix-") as folder,
+        mock.patch.dict(os.environ, SUBMILLION_CACHE=folder),
+        mock.patch.object(runs, "prefix_forward", lambda _: timed),
+    ):
         began = time.perf_counter()
-        prefix = PrefixCache.build(
-            classifier,
-            tokens,
-            recipe.train.eval_batch_size,
-            precision,
-            compute=None if compute is None else timed,
-            execution=runs.name,
-            pass_tokens=runs.pass_tokens,
-        )
+        prefix = PrefixCache.build(runs, tokens, recipe.train.eval_batch_size)
         seconds = time.perf_counter() - began
     if prefix is None:
         raise SystemExit("there is no prefix cache for this encoder")
     facts = {
         "prefix_seconds": seconds,  # with hashing the weights and writing the file
-        "prefix_samples_per_s": len(tokens) / (computing or seconds),
+        "prefix_samples_per_s": len(tokens) / computing,
         "prefix_bytes_per_sample": prefix.nbytes / len(tokens),
     }
     return prefix, facts
@@ -188,7 +179,7 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
     texts = read_texts(setting)
     recipe = recipe_of(setting, execution)
     set_up_process()
-    precision = choose(recipe.train.precision)
+    precision = choose_precision(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
     runs = choose_execution(classifier, precision, execution, merged=merged)
     tokens = from_rows(texts.ids)
@@ -196,7 +187,7 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
     everything = [row for batch in texts.mixed for row in batch]
 
     def predict(rows: Sequence[int]) -> None:
-        predict_logits(classifier, tokens.take(rows), setting.batch_size, precision, execution=runs)
+        predict_logits(runs, tokens.take(rows), setting.batch_size)
 
     facts = {
         "tokens_per_text": texts.tokens_per_text,

@@ -23,7 +23,7 @@ from benchmarks.library import open_training, recipe_of
 from benchmarks.texts import LABELS, read_texts
 from submillion.budget.time_model import Workload, speed_of
 from submillion.estimate.benchmark import measure
-from submillion.model.loading import read_config
+from submillion.sources.folder import read_config
 
 CASES: dict[str, dict[str, Any]] = {
     "all_layers": {},
@@ -34,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def compare(setting: Setting, options: dict[str, Any], rounds: int) -> dict[str, Any]:
     """Return texts per second as planned and as measured, and by what share the plan is off."""
-    config = read_config(setting.encoder)
+    config = read_config(setting.encoder, str(setting.encoder))
     if options.get("layers") == "half":
         options = options | {"layers": f"top-{config['num_hidden_layers'] // 2}"}
     recipe = recipe_of(setting, "auto", **options)

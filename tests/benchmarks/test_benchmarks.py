@@ -16,7 +16,7 @@ from benchmarks.harness import Setting, Variant, compare, render
 from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import SPREAD, read_texts
 from submillion.budget.count import count
-from submillion.model.loading import read_config
+from submillion.sources.folder import read_config
 from support.tiny import LABELS, shared_encoder, tiny_encoder, tiny_texts
 
 KEYS = {
@@ -128,16 +128,16 @@ def test_the_peers_train_what_submillion_trains(family, all_linear):
     setting = Setting(encoder, encoder)
     recipe = library.recipe_of(setting, "auto", all_linear)
     peer = adapted(classifier(encoder), all_linear)
-    ours = count(read_config(encoder), len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable
+    ours = count(read_config(encoder, str(encoder)), len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable
     assert sum(value.numel() for value in peer.parameters() if value.requires_grad) == ours
     ranks = {module.r["default"] for module in peer.modules() if hasattr(module, "lora_A")}
     assert ranks == {recipe.lora.r} == {6 if all_linear else 8}
 
 
 def test_predicting_is_merged_where_it_is_told(setting, monkeypatch):
-    real, asked, answered = library.open_execution, [], []
+    real, asked, answered = library.choose_execution, [], []
     monkeypatch.setattr(
-        library, "open_execution", lambda *given, **named: asked.append(named) or real(*given, **named)
+        library, "choose_execution", lambda *given, **named: asked.append(named) or real(*given, **named)
     )
     predict = library.predict_logits
     monkeypatch.setattr(

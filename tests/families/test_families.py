@@ -51,7 +51,7 @@ def test_names_are_modules_of_the_built_model_with_the_sizes_told(name: str) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_the_feeders_give_is_what_the_first_layer_gets(name: str) -> None:
+def test_the_output_of_the_embedding_modules_enters_the_first_layer(name: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -60,7 +60,7 @@ def test_what_the_feeders_give_is_what_the_first_layer_gets(name: str) -> None:
     model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**config)).eval()
     given_out: list[Any] = []
     taken_in: list[Any] = []
-    feeder = model.get_submodule(family.feeders(config)[-1])
+    feeder = model.get_submodule(family.embedding_modules(config)[-1])
     feeder.register_forward_hook(lambda _module, _inputs, output: given_out.append(output))
     model.get_submodule(f"{family.layers}.0").register_forward_pre_hook(
         lambda _module, inputs, named: taken_in.append(inputs[0] if inputs else named["hidden_states"]),
@@ -68,13 +68,13 @@ def test_what_the_feeders_give_is_what_the_first_layer_gets(name: str) -> None:
     )
     model(input_ids=torch.tensor([[2, 9, 14, 3]]))
     assert torch.equal(given_out[0], taken_in[0])
-    assert [model.get_submodule(feeder) for feeder in family.feeders(config)]
+    assert [model.get_submodule(feeder) for feeder in family.embedding_modules(config)]
 
 
 def test_electra_without_a_step_between_the_sizes_is_fed_by_its_embeddings_alone() -> None:
     config = tiny_config("electra", hidden=16)
-    assert family_of(config).feeders(config) == ["electra.embeddings", "electra.embeddings_project"]
-    assert family_of(config).feeders(config | {"embedding_size": 16}) == ["electra.embeddings"]
+    assert family_of(config).embedding_modules(config) == ["electra.embeddings", "electra.embeddings_project"]
+    assert family_of(config).embedding_modules(config | {"embedding_size": 16}) == ["electra.embeddings"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from submillion import notices
 from submillion.errors import BadInput
+from submillion.families.families import family_of
 from submillion.model.classifier import build, open_adapter
-from submillion.model.loading import Loaded, load_encoder, longest_input
+from submillion.model.loading import Loaded, load_encoder
 from submillion.recipe import EncoderRecipe
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_encoder, tiny_recipe
 
@@ -77,7 +78,7 @@ def test_each_dropout_is_set_alone(family: str) -> None:
     ],
 )
 def test_positions_start_behind_the_padding_index_in_roberta(config: dict[str, object], longest: int) -> None:
-    assert longest_input(config) == longest
+    assert family_of(config).longest_input(config) == longest
 
 
 def test_half_precision_checkpoints_are_loaded_in_float32(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ PLAIN = {"sse2", "avx2", "fma"}
 def test_bfloat16_only_where_the_hardware_has_it(
     wanted: str, features: set[str], dtype: str, reason: str
 ) -> None:
-    chosen = precision.choose(wanted, features=features, device_type="cpu")
+    chosen = precision.choose_precision(wanted, features=features, device_type="cpu")
     assert (chosen.dtype_name, chosen.autocast, chosen.reason) == (dtype, dtype == "bfloat16", reason)
 
 
@@ -45,16 +45,16 @@ def test_auto_follows_the_kernels_that_are_forced(
     monkeypatch: pytest.MonkeyPatch, kernels: str, dtype: str
 ) -> None:
     monkeypatch.setenv("SUBMILLION_NATIVE", kernels)
-    chosen = precision.choose("auto", features=AMX, device_type="cpu")
+    chosen = precision.choose_precision("auto", features=AMX, device_type="cpu")
     assert (chosen.dtype_name, chosen.autocast) == (dtype, dtype == "bfloat16")
     assert f"asks for the {kernels} kernels" in chosen.reason
-    assert precision.choose("float32", features=AMX, device_type="cpu").dtype_name == "float32"
+    assert precision.choose_precision("float32", features=AMX, device_type="cpu").dtype_name == "float32"
     monkeypatch.setenv("SUBMILLION_NATIVE", "off")
-    assert precision.choose("auto", features=AMX, device_type="cpu").dtype_name == "bfloat16"
+    assert precision.choose_precision("auto", features=AMX, device_type="cpu").dtype_name == "bfloat16"
 
 
 def test_the_choice_is_said_with_its_reason() -> None:
-    precision.choose("auto", features=PLAIN, device_type="cpu")
+    precision.choose_precision("auto", features=PLAIN, device_type="cpu")
     (notice,) = notices.collected()
     assert notice["code"] == "precision"
     assert notice["text"] == "precision float32: cpu has no bfloat16 arithmetic in hardware"
@@ -63,7 +63,7 @@ def test_the_choice_is_said_with_its_reason() -> None:
 
 def test_a_misspelt_precision_is_refused_with_the_nearest() -> None:
     with pytest.raises(BadInput) as caught:
-        precision.choose("bfloat", features=PLAIN, device_type="cpu")
+        precision.choose_precision("bfloat", features=PLAIN, device_type="cpu")
     assert str(caught.value) == (
         "train.precision: expected one of auto, float32, bfloat16, found 'bfloat'. Did you mean 'bfloat16'?"
     )
@@ -122,9 +122,9 @@ def test_autocast_changes_products_and_not_weights() -> None:
     import torch
 
     layer, x = torch.nn.Linear(4, 4), torch.ones(2, 4)
-    with precision.choose("bfloat16", features=PLAIN, device_type="cpu").context("cpu"):
+    with precision.choose_precision("bfloat16", features=PLAIN, device_type="cpu").context("cpu"):
         assert layer(x).dtype == torch.bfloat16
-    with precision.choose("float32", device_type="cpu").context("cpu"):
+    with precision.choose_precision("float32", device_type="cpu").context("cpu"):
         assert layer(x).dtype == torch.float32
     assert layer.weight.dtype == torch.float32
 
@@ -144,8 +144,8 @@ def test_denormals_are_flushed() -> None:
 
 FIRST_CALLS = """
 import torch
-from submillion.model.precision import choose
-choose("float32", device_type="cpu")
+from submillion.model.precision import choose_precision
+choose_precision("float32", device_type="cpu")
 numbers = torch.linspace(-3, 3, 32 * 768).view(32, 768)
 print(torch.equal(numbers.tanh(), numbers.tanh()))
 """

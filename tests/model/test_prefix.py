@@ -17,9 +17,12 @@ from submillion.data.tokens import Tokens
 from submillion.errors import SubmillionError
 from submillion.model import prefix, prefix_file
 from submillion.model.classifier import Classifier, build
+from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.model.precision import Precision
-from submillion.model.prefix import PrefixCache, _places, states_entering, supports_prefix
+from submillion.model.prefix import PrefixCache, _row_indices
+from submillion.model.protocol import PrefixForward
+from submillion.model.stack import supports_prefix
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
 
 FLOAT32 = Precision("float32", False, "test")
@@ -41,6 +44,10 @@ def made(family: str, layers: object = "top-2", **sections: object) -> tuple[Cla
     return classifier, tiny_tokens(folder, texts)
 
 
+def reference(classifier: Classifier, tokens: Tokens, precision: Precision) -> tuple[Reference, Tokens]:
+    return Reference(classifier, precision), tokens
+
+
 def gradients(classifier: Classifier, logits: torch.Tensor) -> dict[str, torch.Tensor]:
     classifier.zero_grad()
     logits.square().sum().backward()
@@ -51,7 +58,7 @@ def gradients(classifier: Classifier, logits: torch.Tensor) -> dict[str, torch.T
 def test_logits_and_gradients_equal_the_whole_models(family: str) -> None:
     classifier, tokens = made(family)
     assert classifier.prefix_depth == 2
-    cache = PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
     assert cache is not None
     classifier.train()
     rows = np.array([11, 2, 7, 0])
@@ -75,7 +82,7 @@ def test_a_start_one_layer_off_would_show(family: str, wrong: int) -> None:
     batch = collate(tokens, rows, classifier.pad_id)
     with torch.no_grad():
         whole = classifier(batch)
-        states = states_entering(classifier, batch)
+        states = classifier.states_entering(batch)
         classifier.prefix_depth = wrong
         assert not torch.allclose(classifier(batch, states), whole, atol=1e-3)
 
@@ -90,7 +97,7 @@ def test_the_model_is_whole_again_afterwards_also_after_an_error(
     batch = collate(tokens, rows, classifier.pad_id)
     names = [name for name, _ in classifier.named_parameters()]
     with torch.no_grad():
-        whole, states = classifier(batch), states_entering(classifier, batch)
+        whole, states = classifier(batch), classifier.states_entering(batch)
         classifier(batch, states)
         with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
             broken.setattr(classifier.stack.layers[3], "forward", lambda *_, **__: 1 / 0)
@@ -102,28 +109,28 @@ def test_the_model_is_whole_again_afterwards_also_after_an_error(
 
 def test_padding_and_order_do_not_matter() -> None:
     classifier, tokens = made("roberta")
-    cache = PrefixCache.build(classifier, tokens, 5, FLOAT32)
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 5)
     assert cache is not None
     rows = np.array([4, 4, 12, 0])
     states = cache.states(rows, width=40)
     assert states.shape == (4, 40, 32)
     assert states.dtype == torch.float32
     for place, row in enumerate(rows):
-        alone = states_entering(classifier.eval(), collate(tokens, [row], classifier.pad_id))
+        alone = classifier.eval().states_entering(collate(tokens, [row], classifier.pad_id))
         length = alone.shape[1]
         torch.testing.assert_close(states[place, :length], alone[0], atol=1e-5, rtol=1e-5)
         assert not states[place, length:].any()
     np.testing.assert_allclose(
-        predict_logits(classifier, tokens, 3, FLOAT32, prefix=cache),
-        predict_logits(classifier, tokens, 13, FLOAT32),
+        predict_logits(Reference(classifier, FLOAT32), tokens, 3, prefix=cache),
+        predict_logits(Reference(classifier, FLOAT32), tokens, 13),
         atol=1e-5,
     )
 
 
-def test_places_of_a_hand_worked_case() -> None:
+def test_row_indices_of_a_hand_worked_case() -> None:
     # 3 texts of lengths 2, 0, 3 that begin at 5, 9, 0.
-    assert _places(np.array([5, 9, 0]), np.array([2, 0, 3])).tolist() == [5, 6, 0, 1, 2]
-    assert _places(np.array([], dtype=np.int64), np.array([], dtype=np.int64)).tolist() == []
+    assert _row_indices(np.array([5, 9, 0]), np.array([2, 0, 3])).tolist() == [5, 6, 0, 1, 2]
+    assert _row_indices(np.array([], dtype=np.int64), np.array([], dtype=np.int64)).tolist() == []
 
 
 def test_the_cache_holds_no_dropout_and_leaves_the_mode() -> None:
@@ -132,7 +139,7 @@ def test_the_cache_holds_no_dropout_and_leaves_the_mode() -> None:
     texts, _ = tiny_texts(6)
     tokens = tiny_tokens(folder, texts)
     classifier.train()
-    first, second = (PrefixCache.build(classifier, tokens, 4, FLOAT32) for _ in range(2))
+    first, second = (PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4) for _ in range(2))
     assert first is not None and second is not None
     torch.testing.assert_close(first.states(np.arange(6)), second.states(np.arange(6)), atol=0, rtol=0)
     assert classifier.training
@@ -140,8 +147,8 @@ def test_the_cache_holds_no_dropout_and_leaves_the_mode() -> None:
 
 def test_under_autocast_the_states_take_half_the_memory() -> None:
     classifier, tokens = made("roberta")
-    full = PrefixCache.build(classifier, tokens, 4, FLOAT32)
-    half = PrefixCache.build(classifier, tokens, 4, BFLOAT16)
+    full = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
+    half = PrefixCache.build(Reference(classifier, BFLOAT16), tokens, 4)
     assert full is not None and half is not None
     assert full.nbytes == 2 * half.nbytes == tokens.offsets[-1] * 32 * 4
     rows = np.array([3, 9])
@@ -166,19 +173,20 @@ def test_depth_is_the_lowest_layer_with_something_to_train(
 ) -> None:
     classifier, tokens = made(family, layers, **sections)
     assert classifier.prefix_depth == depth
-    assert (PrefixCache.build(classifier, tokens, 8, FLOAT32) is None) == (depth == 0)
+    assert (PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8) is None) == (depth == 0)
 
 
 def test_too_little_memory_is_said_and_nothing_is_cached() -> None:
     classifier, tokens = made("roberta")
     needed = int(tokens.offsets[-1]) * 32 * 4
-    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=2 * needed) is not None
+    assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=2 * needed) is not None
     notices.restore([])
-    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=2 * needed - 2) is None
+    assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=2 * needed - 2) is None
     (notice,) = notices.collected()
     assert notice["code"] == "prefix_cache"
     assert (
-        "more than half of the 0.00 GB that are free; the lowest 2 layers run in every step" in notice["text"]
+        "more than half of the 0.00 GB of free memory; the lowest 2 layers run in every step"
+        in notice["text"]
     )
     assert notice["bytes"] == needed
 
@@ -187,7 +195,7 @@ def test_deberta_with_a_convolution_runs_whole_and_says_so() -> None:
     classifier, tokens = made("deberta-v2")
     assert supports_prefix(classifier.config)
     classifier.config = classifier.config | {"conv_kernel_size": 3}
-    assert PrefixCache.build(classifier, tokens, 4, FLOAT32) is None
+    assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4) is None
     assert "convolution around its lowest layer" in notices.collected()[-1]["text"]
 
 
@@ -202,7 +210,7 @@ def test_flat_states_are_the_states_without_padding() -> None:
     classifier, tokens = made("roberta")
     rows = np.array([4, 4, 12, 0])
     for precision, dtype in ((FLOAT32, torch.float32), (BFLOAT16, torch.bfloat16)):
-        cache = PrefixCache.build(classifier, tokens, 5, precision)
+        cache = PrefixCache.build(Reference(classifier, precision), tokens, 5)
         assert cache is not None
         flat, padded = cache.flat_states(rows), cache.states(rows)
         assert flat.dtype == dtype
@@ -220,7 +228,7 @@ PLENTY, NOTHING = 10**9, 0  # free memory
 @pytest.fixture
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the few states of these tests be worth a file, of several chunks."""
-    monkeypatch.setattr(prefix, "WORTH_A_FILE", 1)
+    monkeypatch.setattr(prefix, "MIN_FILE_BYTES", 1)
     monkeypatch.setattr(tensor_file, "CHUNK", 1000)
 
 
@@ -228,14 +236,26 @@ def worth(monkeypatch: pytest.MonkeyPatch) -> None:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The texts of each batch that the reference model runs."""
     seen: list[int] = []
-    real = prefix.states_entering
+    real = Classifier.states_entering
 
     def counted(classifier: Classifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         seen.append(len(batch["input_ids"]))
         return real(classifier, batch)
 
-    monkeypatch.setattr(prefix, "states_entering", counted)
+    monkeypatch.setattr(Classifier, "states_entering", counted)
     return seen
+
+
+class Elsewhere(Reference):
+    """An execution of another name, whose states a function computes if one is passed."""
+
+    def __init__(self, classifier: Classifier, name: str, forward: PrefixForward | None = None) -> None:
+        super().__init__(classifier, FLOAT32)
+        self.name = name  # type: ignore[misc]
+        self._forward = forward
+
+    def prefix_forward(self, tokens: Tokens) -> PrefixForward:
+        return self._forward or super().prefix_forward(tokens)
 
 
 def files(cache: Path) -> list[Path]:
@@ -255,32 +275,34 @@ def test_the_second_build_runs_nothing(
     worth: None, runs: list[int], own_cache: Path, precision: Precision, first: int, second: int
 ) -> None:
     classifier, tokens = made("roberta")
-    one = PrefixCache.build(classifier, tokens, 4, precision, available=first)
+    one = PrefixCache.build(Reference(classifier, precision), tokens, 4, available=first)
     assert sum(runs) == 13
     (file,) = files(own_cache)
     os.utime(file, (1, 1))
-    two = PrefixCache.build(*made("roberta"), 4, precision, available=second)
+    two = PrefixCache.build(*reference(*made("roberta"), precision), 4, available=second)
     assert sum(runs) == 13
     assert time.time() - file.stat().st_mtime < 60
     assert torch.equal(all_states(one), all_states(two))
     assert one is not None and two is not None
     assert one.nbytes == two.nbytes == tokens.offsets[-1] * 32 * (4 if precision is FLOAT32 else 2)
     where = "in memory" if second else "on disk"
-    assert notices.collected()[-1]["text"].endswith(f"their output is kept {where}")
+    assert notices.collected()[-1]["text"] == (
+        f"caching the output of the 2 frozen lower layers (of 4) {where}; dropout is off in them"
+    )
 
 
 def test_few_states_get_no_file(own_cache: Path) -> None:
-    assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
+    assert PrefixCache.build(*reference(*made("roberta"), FLOAT32), 4) is not None
     assert files(own_cache) == []
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_mapped_states_give_the_logits_of_the_whole_model(worth: None, family: str) -> None:
     classifier, tokens = made(family)
-    cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING)
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=NOTHING)
     np.testing.assert_allclose(
-        predict_logits(classifier, tokens, 3, FLOAT32, prefix=cache),
-        predict_logits(classifier, tokens, 3, FLOAT32),
+        predict_logits(Reference(classifier, FLOAT32), tokens, 3, prefix=cache),
+        predict_logits(Reference(classifier, FLOAT32), tokens, 3),
         atol=1e-5,
     )
 
@@ -291,7 +313,7 @@ def test_a_damaged_file_is_said_and_made_again(
     worth: None, runs: list[int], own_cache: Path, available: int, damage: str
 ) -> None:
     classifier, tokens = made("roberta")
-    whole = all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)).clone()
+    whole = all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)).clone()
     (file,) = files(own_cache)
     content = bytearray(file.read_bytes())
     places = {"first": 0, "head": 4000, "middle": len(content) // 2, "last": len(content) - 1}
@@ -302,11 +324,11 @@ def test_a_damaged_file_is_said_and_made_again(
     file.write_bytes(content)
     notices.restore([])
     assert torch.equal(
-        all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)), whole
+        all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=available)), whole
     )
     assert sum(runs) == 26
     assert "are damaged (" in notices.collected()[0]["text"]
-    assert torch.equal(all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32)), whole)
+    assert torch.equal(all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)), whole)
     assert sum(runs) == 26
 
 
@@ -315,22 +337,22 @@ def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Pat
         return len(files(own_cache))
 
     classifier, tokens = made("mpnet")
-    PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
     assert count() == 1
-    PrefixCache.build(*made("mpnet", layers="top-1"), 4, FLOAT32)
+    PrefixCache.build(*reference(*made("mpnet", layers="top-1"), FLOAT32), 4)
     assert count() == 2  # depth
-    PrefixCache.build(classifier, tokens, 4, BFLOAT16)
+    PrefixCache.build(Reference(classifier, BFLOAT16), tokens, 4)
     assert count() == 3
-    PrefixCache.build(classifier, tokens.take(range(12)), 4, FLOAT32)
+    PrefixCache.build(Reference(classifier, FLOAT32), tokens.take(range(12)), 4)
     assert count() == 4
     # The same ids end to end, divided otherwise.
     tokens.offsets[1] -= 1
-    PrefixCache.build(classifier, tokens, 4, FLOAT32)
+    PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
     tokens.offsets[1] += 1
     assert count() == 5
-    PrefixCache.build(classifier, tokens, 4, FLOAT32, execution="packed-amx")
+    PrefixCache.build(Elsewhere(classifier, "packed-amx"), tokens, 4)
     assert count() == 6
-    PrefixCache.build(classifier, tokens, 5, FLOAT32)
+    PrefixCache.build(Reference(classifier, FLOAT32), tokens, 5)
     assert count() == 7
     with torch.no_grad():
         for name, changes in {
@@ -343,25 +365,23 @@ def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Pat
             value = next(v for n, v in reversed(list(classifier.named_parameters())) if n.endswith(name))
             value.view(-1)[3] += 1
             before = count()
-            PrefixCache.build(classifier, tokens, 4, FLOAT32)
+            PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
             assert (count() == before + 1) == changes, name
 
 
 @pytest.mark.parametrize("available", [PLENTY, NOTHING])
 def test_states_may_be_computed_elsewhere(worth: None, runs: list[int], available: int) -> None:
     classifier, tokens = made("roberta")
-    plain = all_states(PrefixCache.build(classifier, tokens, 4, FLOAT32))
+    plain = all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4))
     runs.clear()
 
     def compute(rows: np.ndarray) -> torch.Tensor:
         assert not classifier.training and not torch.is_grad_enabled()
         starts = tokens.offsets[rows]
-        return plain.index_select(0, _places(starts, tokens.lengths[rows])).double() * 2
+        return plain.index_select(0, _row_indices(starts, tokens.lengths[rows])).double() * 2
 
     for _ in range(2):
-        cache = PrefixCache.build(
-            classifier, tokens, 4, FLOAT32, available=available, compute=compute, execution="twice"
-        )
+        cache = PrefixCache.build(Elsewhere(classifier, "twice", compute), tokens, 4, available=available)
         assert torch.equal(all_states(cache), 2 * plain)
     assert runs == []
 
@@ -381,7 +401,7 @@ def test_what_breaks_off_leaves_no_file(
         return torch.zeros(int(tokens.lengths[rows].sum()), 32)
 
     with pytest.raises(error, match="stop"):
-        PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available, compute=compute)
+        PrefixCache.build(Elsewhere(classifier, "elsewhere", compute), tokens, 4, available=available)
     assert files(own_cache) == []
 
 
@@ -395,7 +415,7 @@ def test_a_disk_that_refuses_costs_time_only(
     classifier, tokens = made("roberta")
     with monkeypatch.context() as full:
         full.setattr("submillion.atomic.os.replace", refuse)
-        cache = PrefixCache.build(classifier, tokens, 4, FLOAT32, available=available)
+        cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=available)
     assert (cache is None) == (available == NOTHING)
     assert "No space left on device" in notices.collected()[0]["text"]
     assert files(own_cache) == []
@@ -406,7 +426,7 @@ def test_a_cache_folder_that_cannot_be_is_said(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("SUBMILLION_CACHE", str(tmp_path / "file"))
-    assert PrefixCache.build(*made("roberta"), 4, FLOAT32) is not None
+    assert PrefixCache.build(*reference(*made("roberta"), FLOAT32), 4) is not None
     assert "is not kept for the next run" in notices.collected()[0]["text"]
 
 
@@ -417,15 +437,15 @@ def test_no_room_in_memory_and_on_disk_is_said(
     needed = int(tokens.offsets[-1]) * 32 * 4
     usage = type("Usage", (), {"free": 2 * needed})
     monkeypatch.setattr(prefix_file.shutil, "disk_usage", lambda _: usage)
-    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
+    assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=NOTHING) is None
     (notice,) = notices.collected()
     assert "and not on disk: it is more than half of the 0.00 GB free on the disk of" in notice["text"]
     assert runs == []
     notices.restore([])
-    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=PLENTY) is not None
+    assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=PLENTY) is not None
     assert "is not kept for the next run: it is more than half" in notices.collected()[0]["text"]
     monkeypatch.setattr(tensor_file, "LIMIT", needed - 1)
-    assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING) is None
+    assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=NOTHING) is None
     assert "GB that the cache folder may take" in notices.collected()[-1]["text"]
     assert files(own_cache) == []
 
@@ -437,7 +457,7 @@ def test_the_files_least_recently_used_go_first(
 
     def build(execution: str) -> Path:
         before = set(files(own_cache))
-        assert PrefixCache.build(classifier, tokens, 4, FLOAT32, available=NOTHING, execution=execution)
+        assert PrefixCache.build(Elsewhere(classifier, execution), tokens, 4, available=NOTHING)
         new = set(files(own_cache)) - before
         return new.pop() if new else Path()
 
@@ -460,7 +480,8 @@ def test_of_two_at_the_same_time_one_computes(worth: None, runs: list[int]) -> N
     found: list[torch.Tensor] = []
     threads = [
         threading.Thread(
-            target=lambda pair: found.append(all_states(PrefixCache.build(*pair, 4, FLOAT32))), args=(pair,)
+            target=lambda pair: found.append(all_states(PrefixCache.build(*reference(*pair, FLOAT32), 4))),
+            args=(pair,),
         )
         for pair in pairs
     ]

@@ -18,7 +18,7 @@ from submillion.families.families import family_of
 from submillion.model import eva
 from submillion.model.adapter import TENSORS
 from submillion.model.classifier import Classifier, build, open_adapter
-from submillion.model.execution.packed import unsupported
+from submillion.model.execution.kernel_support import unsupported
 from submillion.model.variants import STEPS_UNKNOWN
 from submillion.verification.run.budget import count_tensors, tensor_shapes
 from support.plain_peft import logits_of, plain_peft, trained

@@ -12,6 +12,7 @@ from submillion import native
 from submillion.data.tokens import Tokens
 from submillion.model.classifier import Classifier, build
 from submillion.model.execution.packed import Packed
+from submillion.model.precision import Precision
 from support.tiny import LABELS, tiny_recipe
 
 
@@ -55,4 +56,5 @@ def outcome(classifier: Classifier, run: Any, count: int, autocast: bool) -> Any
 
 
 def opened(classifier: Classifier, path: str) -> Packed:
-    return Packed(classifier, native.load(path))
+    library = native.load(path)
+    return Packed(classifier, Precision(library.path.dtype_name, False, "test"), library)

@@ -9,6 +9,7 @@ from typing import Any
 from submillion import notices
 from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
+from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
@@ -18,9 +19,9 @@ OWN_SPLITS = ("train", "validation", "test")  # names that the training gives to
 
 def evaluate(
     run_path: str | Path,
-    data_file: str | Path,
+    data: str | Path | LabelledRows,
     name: str | None = None,
-    text: Sequence[str] | None = None,
+    text: str | Sequence[str] | None = None,
     label: str | None = None,
     thresholds: Iterable[float] = (),
     progress: bool = False,
@@ -29,10 +30,10 @@ def evaluate(
 
     Args:
         run_path: a finished run.
-        data_file: labelled texts, labels by the run's names or numbers.
-        name: what the split is to be called; null takes the file's name without its ending.
-        text: text columns; null takes those that the run's recipe names, else finds them.
-        label: label column; null finds it.
+        data: a file of labelled texts, labels by the run's names or numbers; or such rows from memory.
+        name: name of the split; None takes the file's name without its ending, `evaluation` for rows from memory.
+        text: text column of the file, or several; None takes those of the run's recipe, else finds them.
+        label: label column of the file; None finds it.
         thresholds: confidence thresholds beside 0.9.
         progress: show a bar on standard error.
 
@@ -42,19 +43,23 @@ def evaluate(
     Raises:
         BadInput: no finished run, a file that cannot be read or has unknown labels, or a name that is taken.
     """
-    from submillion.data.corpus import read_labelled
+    from submillion.data.corpus import labelled_split, read_labelled
     from submillion.data.tokens import tokenize
     from submillion.model.infer import predict_probabilities
     from submillion.model.trained import open_run_classifier, text_columns
 
     asked = check_thresholds(thresholds)
     run = RunDir.open(run_path)
-    split_name = _split_name(run, Path(data_file), name)
+    default = "evaluation" if isinstance(data, LabelledRows) else Path(data).stem
+    split_name = _split_name(run, name, default)
     labels = run.read_manifest().get("labels")
     if not labels:
         raise BadInput(Problem(str(run.manifest), "the run's label names", "none", "Train the run again."))
     # The file is read before the model is: a wrong column should not cost the wait for the weights.
-    split = read_labelled(data_file, labels, split_name, text=text or text_columns(run), label=label)
+    if isinstance(data, LabelledRows):
+        split = labelled_split(data, labels, split_name)
+    else:
+        split = read_labelled(data, labels, split_name, text=text or text_columns(run), label=label)
     opened = open_run_classifier(run)
     recipe = run.read_recipe()
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
@@ -69,27 +74,27 @@ def evaluate(
     return metrics
 
 
-def _split_name(run: RunDir, file: Path, name: str | None) -> str:
+def _split_name(run: RunDir, name: str | None, default: str) -> str:
     """Return the split's name; refuse those of the run's own splits, whose figures must stay what they are.
 
     Raises:
         BadInput: the name is one of the run's own splits, or no file could be called so.
     """
-    chosen = file.stem if name is None else name
+    chosen = default if name is None else name
     if name is None and chosen in OWN_SPLITS:
         chosen = f"{chosen}-new"
     if chosen in OWN_SPLITS:
         raise BadInput(
             Problem(
-                "--name",
+                "@{name}",
                 f"a name other than {', '.join(OWN_SPLITS)}",
                 f"'{chosen}', one of the run's own splits",
-                f"For example --name {chosen}-new.",
+                f"For example {chosen}-new.",
             )
         )
     if not chosen.strip() or chosen.startswith(".") or any(mark in chosen for mark in '/\\:*?"<>|'):
         raise BadInput(
-            Problem("--name", "a name that a file can have", f"'{chosen}'", "Use letters, digits, - and _.")
+            Problem("@{name}", "a name that a file can have", f"'{chosen}'", "Use letters, digits, - and _.")
         )
     if run.prediction_file(chosen).is_file():
         notices.emit("evaluation_replaced", f"the run's earlier predictions of '{chosen}' are replaced.")

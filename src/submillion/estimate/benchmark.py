@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from submillion.budget.plan_result import Answer
+from submillion.budget.plan_result import PlanResult
 from submillion.budget.time_model import Adapted, Cost, Measured, Workload, speed_of
-from submillion.data.batches import collate
 from submillion.data.tokens import from_rows
 from submillion.errors import BadInput, Problem
 from submillion.estimate.workload import workload_of
@@ -32,10 +31,10 @@ from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.classifier import build
 from submillion.model.execution.choose import choose_execution
-from submillion.model.infer import evaluating
-from submillion.model.loading import longest_input, quiet_libraries
-from submillion.model.precision import choose
-from submillion.model.prefix import PrefixCache, states_entering, supports_prefix
+from submillion.model.loading import quiet_libraries
+from submillion.model.precision import choose_precision
+from submillion.model.prefix import PrefixCache
+from submillion.model.stack import supports_prefix
 from submillion.recipe import LoraRecipe, Recipe
 
 if TYPE_CHECKING:
@@ -55,16 +54,16 @@ FORWARD_PASSES, PASSES = 3, 10
 
 
 def with_speed(
-    answer: Answer,
+    result: PlanResult,
     rows: int | None = None,
     tokens: float | None = None,
     epochs: int | None = None,
     budget_s: float = BUDGET_S,
-) -> Answer:
-    """Return the answer with what each of its configurations takes on this machine.
+) -> PlanResult:
+    """Return the result with what each of its configurations takes on this machine.
 
     Args:
-        answer: what `submillion plan` found.
+        result: what `submillion plan` found.
         rows: training texts; None takes the recipe's data where it is on this machine, else AG News' number.
         tokens: mean tokens per text; None likewise.
         epochs: None takes the recipe's, or 5.
@@ -73,22 +72,22 @@ def with_speed(
     Raises:
         BadInput: a configuration has no adapters, so that its cost does not grow with them.
     """
-    if any(lora.variant == "bitfit" for lora in answer.loras):
+    if any(lora.variant == "bitfit" for lora in result.loras):
         raise BadInput(Problem("plan --speed", "a lora.variant with adapters", "bitfit"))
-    recipe = answer.recipe or Recipe.load("agnews")
-    work = workload_of(answer, rows, tokens, epochs)
-    measured = measure(answer.config, answer.num_labels, recipe, answer.loras, work, budget_s)
+    recipe = result.recipe or Recipe.load("agnews")
+    work = workload_of(result, rows, tokens, epochs)
+    measured = measure(result.config, result.num_labels, recipe, result.loras, work, budget_s)
     speeds = [
         speed_of(
             measured,
-            answer.config,
+            result.config,
             lora,
             work,
-            cached=recipe.train.prefix_cache and supports_prefix(answer.config),
+            cached=recipe.train.prefix_cache and supports_prefix(result.config),
         )
-        for lora in answer.loras
+        for lora in result.loras
     ]
-    return replace(answer, speeds=speeds, measured=dict(measured.facts) | {"workload": work.to_json()})
+    return replace(result, speeds=speeds, measured=dict(measured.facts) | {"workload": work.to_json()})
 
 
 def measure(
@@ -116,7 +115,7 @@ def measure(
     widths = {sum(matrices[name].per_rank for name in family.expand(lora.targets)): lora for lora in loras}
     ends = sorted({min(widths), max(widths)})
     rank = int(statistics.median(lora.r for lora in loras))
-    length = min(max(4, round(work.tokens)), longest_input(config))
+    length = min(max(4, round(work.tokens)), family.longest_input(config))
     began = time.perf_counter()
     with TemporaryDirectory(prefix="speed-") as folder:
         _draw_encoder(config, family, Path(folder))
@@ -154,7 +153,7 @@ class _Bench:
         self._recipe, self._folder, self._pass_s = recipe, folder, pass_s
         self._labels = [str(label) for label in range(num_labels)]
         self._workers = Workers.start()
-        self._precision = choose(recipe.train.precision)
+        self._precision = choose_precision(recipe.train.precision)
         draw = np.random.default_rng(0)
         self._tokens = from_rows(list(draw.integers(5, VOCABULARY, (max(batch_size, SMALL + 1), length))))
         self._classes = draw.integers(0, num_labels, len(self._tokens))
@@ -203,15 +202,11 @@ class _Bench:
 
     def _forward(self, classifier: Classifier, execution: Execution, rows: LabelledTokens) -> None:
         """Choose the large batch, and time the frozen layers and what closes an evaluation."""
-        compute = execution.states_of(self._tokens)
+        prefix_forward = execution.prefix_forward(self._tokens)
 
         def frozen(texts: int) -> None:
-            chosen = np.arange(texts)
-            with torch.no_grad(), self._precision.context(classifier.device.type):
-                if compute is not None:
-                    compute(chosen)
-                else:
-                    states_entering(classifier, collate(self._tokens, chosen, classifier.pad_id))
+            with torch.no_grad():
+                prefix_forward(np.arange(texts))
 
         def closing(texts: int) -> None:
             with torch.inference_mode():
@@ -219,7 +214,7 @@ class _Bench:
 
         length = int(self._tokens.lengths[0])
         least = -(-LEAST_ROWS * torch.get_num_threads() // length)
-        with evaluating(classifier):
+        with classifier.evaluating():
             frozen(SMALL)
             a_text = _seconds(lambda: frozen(SMALL)) / (LAYERS - 1) / SMALL
             most = len(self._tokens)

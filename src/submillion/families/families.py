@@ -6,7 +6,7 @@ This is the only file that knows module names; the counter and the model use it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,36 @@ class Inventory:
         """Everything together."""
         head = (self.projection.tensors, self.norm, self.output.tensors)
         return sum((*self.layers, *head), self.outside)
+
+
+@dataclass(frozen=True)
+class KernelModules:
+    """The modules that the packed kernels read from a layer, beside its target matrices; names are below the layer."""
+
+    norms: tuple[str, str]
+    """The norm after attention and the norm after the feed-forward part."""
+    hidden_dropout: str
+    """The dropout of the layer's two outputs."""
+    attention_dropout: str
+    """The dropout of the attention probabilities."""
+    position_bias: bool = False
+    """Whether all layers add one bias by relative position to their attention scores (arXiv:2004.09297, 2.3)."""
+
+
+def _from_zero(config: Mapping[str, Any]) -> int | None:
+    """Positions count from 0, padding tokens included."""
+    return None
+
+
+def _from_pad_token(config: Mapping[str, Any]) -> int | None:
+    """Positions count from the padding token's id + 1 and skip padding tokens."""
+    padding = config.get("pad_token_id")
+    return 1 if padding is None else int(padding)
+
+
+def _from_one(config: Mapping[str, Any]) -> int | None:
+    """As `_from_pad_token`, but with 1 whatever the padding token's id is."""
+    return 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +117,19 @@ class Family:
     """Sizes of one layer without its target matrices."""
     matrices: Callable[[Values], dict[str, Matrix]] = sizes.separate
     """Sizes of the target matrices; the same in every layer."""
+    hidden_dropouts: tuple[str, ...] = ("hidden_dropout_prob",)
+    """The keys of config.json that hold the dropout of hidden states."""
+    attention_dropouts: tuple[str, ...] = ("attention_probs_dropout_prob",)
+    """The keys of config.json that hold the dropout of attention probabilities."""
+    head_dropout: str = "dropout"
+    """The name of the dropout before the output layer, in the module that holds the output layer."""
+    position_padding: Callable[[Mapping[str, Any]], int | None] = _from_zero
+    """Gives the padding id that positions are counted from (the first is id + 1), or None if they start at 0."""
+    attention_interface: bool = False
+    """Whether its transformers code calls attention through AttentionInterface, forwards extra keyword arguments to
+    it, and takes ready masks [B, 1, S, S]."""
+    kernels: KernelModules | None = None
+    """What the packed kernels need to know; None if they do not run this family."""
 
     @property
     def layers(self) -> str:
@@ -128,7 +171,7 @@ class Family:
             raise BadInput(Problem("lora.layers", f"layers from 0 to {last}", str(layer)))
         return f"{self.layers}.{layer}.{self.suffixes[name]}"
 
-    def feeders(self, config: Mapping[str, Any]) -> list[str]:
+    def embedding_modules(self, config: Mapping[str, Any]) -> list[str]:
         """Return the modules whose output enters the first layer; the last of them hands it over."""
         values = self.values(config)
         embeddings = [f"{self.base}.embeddings"]
@@ -136,6 +179,15 @@ class Family:
         if self.name == "electra" and values["embedding_size"] != values["hidden_size"]:
             return [*embeddings, f"{self.base}.embeddings_project"]
         return embeddings
+
+    def longest_input(self, config: Mapping[str, Any]) -> int:
+        """Return the number of tokens, special ones included, that the encoder has positions for.
+
+        roberta-base has 514 position vectors; those of ids up to its padding id 1 are no positions: 512.
+        """
+        positions = int(config.get("max_position_embeddings", 512))
+        padding = self.position_padding(config)
+        return positions if padding is None else positions - padding - 1
 
     def n_layers(self, config: Mapping[str, Any]) -> int:
         """Return the number of layers."""
@@ -188,10 +240,32 @@ _BERT_SIZES = {
     "type_vocab_size": 2,
 }
 _DENSE, _OUT = "classifier.dense", "classifier.out_proj"
+_BERT_KERNELS = KernelModules(
+    norms=("attention.output.LayerNorm", "output.LayerNorm"),
+    hidden_dropout="attention.output.dropout",
+    attention_dropout="attention.self.dropout",
+)
 
-_BERT = Family("bert", "bert", "bert.pooler.dense", "classifier", _BERT_SIZES)
-_ROBERTA = Family("roberta", "roberta", _DENSE, _OUT, _BERT_SIZES | {"vocab_size": 50265})
-_XLM_ROBERTA = Family("xlm-roberta", "roberta", _DENSE, _OUT, _BERT_SIZES)
+_BERT = Family(
+    "bert",
+    "bert",
+    "bert.pooler.dense",
+    "classifier",
+    _BERT_SIZES,
+    attention_interface=True,
+    kernels=_BERT_KERNELS,
+)
+_ROBERTA = Family(
+    "roberta",
+    "roberta",
+    _DENSE,
+    _OUT,
+    _BERT_SIZES | {"vocab_size": 50265},
+    position_padding=_from_pad_token,
+    attention_interface=True,
+    kernels=_BERT_KERNELS,
+)
+_XLM_ROBERTA = replace(_ROBERTA, name="xlm-roberta", defaults=_BERT_SIZES)
 _ELECTRA = Family(
     "electra",
     "electra",
@@ -199,6 +273,7 @@ _ELECTRA = Family(
     _OUT,
     _BERT_SIZES
     | {"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    attention_interface=True,
 )
 _MPNET = Family(
     "mpnet",
@@ -216,6 +291,13 @@ _MPNET = Family(
     },
     suffixes=_named(*(f"attention.attn.{name}" for name in "qkvo"), "intermediate.dense", "output.dense"),
     outside=sizes.mpnet_outside,
+    position_padding=_from_one,
+    kernels=KernelModules(
+        norms=("attention.LayerNorm", "output.LayerNorm"),
+        hidden_dropout="attention.dropout",
+        attention_dropout="attention.attn.dropout",
+        position_bias=True,
+    ),
 )
 _DISTILBERT = Family(
     "distilbert",
@@ -233,6 +315,9 @@ _DISTILBERT = Family(
     layer_list="transformer.layer",
     suffixes=_named(*(f"attention.{name}_lin" for name in ("q", "k", "v", "out")), "ffn.lin1", "ffn.lin2"),
     keys={"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"},
+    hidden_dropouts=("dropout",),
+    attention_dropouts=("attention_dropout",),
+    attention_interface=True,
 )
 _DEBERTA = Family(
     "deberta-v2",
@@ -295,6 +380,9 @@ _MODERNBERT = Family(
     outside=sizes.modernbert_outside,
     beside=sizes.modernbert_beside,
     matrices=sizes.fused,
+    hidden_dropouts=("embedding_dropout", "mlp_dropout"),
+    attention_dropouts=("attention_dropout",),
+    head_dropout="drop",
 )
 
 FAMILIES: dict[str, Family] = {

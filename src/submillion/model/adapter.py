@@ -1,4 +1,4 @@
-"""The adapter's two files, as plain peft reads them: written whole or not at all, read strictly."""
+"""The two files of an adapter in peft's format: written atomically, read strictly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
@@ -18,34 +17,32 @@ from submillion.errors import BadInput, Problem
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
-PREFIX = "base_model.model."  # what peft puts before every name of the model that it wraps
-ADDED = (
-    ".lora_",
-    ".vera_lambda_",
-    ".modules_to_save.",
-)  # what the names of trained parameters of peft's own hold
+PREFIX = "base_model.model."  # peft puts it before every name of the model that it wraps
+# A name that contains one of these is a trained parameter that peft added.
+ADDED = (".lora_", ".vera_lambda_", ".modules_to_save.")
 KINDS = ("LORA", "ADALORA", "VERA")
 ANOTHER = "Was it trained with another recipe or another encoder?"
 
 
-def adapter_tensors(module: PeftModel, drawn: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Return copies of all that the encoder's checkpoint does not hold, under the names that peft looks for.
+def adapter_tensors(module: PeftModel, randomly_initialised: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Return copies of all tensors that the encoder's checkpoint lacks, under the names that peft reads.
 
-    These are the adapters and trained modules, which peft itself would save, every other trained tensor,
-    and every tensor that the checkpoint lacks: loading the encoder again would draw it anew.
+    These are the adapters and trained modules, which peft itself would save, every other trained tensor, and every
+    randomly initialised tensor: loading the encoder again would draw other values.
 
     Args:
-        drawn: names, in the model before peft wrapped it, of the tensors that the checkpoint lacks.
+        module: the PeftModel.
+        randomly_initialised: names, in the model before peft wrapped it, of the tensors that the checkpoint lacks.
     """
     # save_embedding_layers="auto" would ask the hub for the encoder's config.
-    found: dict[str, torch.Tensor] = get_peft_model_state_dict(module, save_embedding_layers=False)
-    # Under bias="all" peft gives the biases of a trained module three times: as it was, as it is, and under its name.
-    twice = (".original_module.", ".modules_to_save.")
-    tensors = {name: value for name, value in found.items() if not any(part in name for part in twice)}
+    saved: dict[str, torch.Tensor] = get_peft_model_state_dict(module, save_embedding_layers=False)
+    # Under bias="all" peft returns a trained module's bias three times: the original, the trained, and by its name.
+    duplicates = (".original_module.", ".modules_to_save.")
+    tensors = {name: value for name, value in saved.items() if not any(part in name for part in duplicates)}
     state = module.state_dict()
-    for name in drawn:
+    for name in randomly_initialised:
         owner, _, leaf = name.rpartition(".")
-        # A module under LoRA holds its own tensors one level deeper; a module trained fully is in `tensors`.
+        # A module with LoRA holds its own tensors one level deeper; a fully trained module is in `tensors`.
         places = (f"{PREFIX}{name}", f"{PREFIX}{owner}.base_layer.{leaf}")
         if not any(place in tensors for place in places):
             place = next(place for place in places if place in state)
@@ -63,19 +60,21 @@ def write_adapter(
     tensors: dict[str, torch.Tensor],
     label_names: Sequence[str],
 ) -> None:
-    """Write adapter_config.json and adapter_model.safetensors; no hub is asked.
+    """Write adapter_config.json and adapter_model.safetensors without a request to the hub.
 
     Args:
-        config: the adapter's, as it is to be read.
-        tensors: as `adapter_tensors` gives them.
-        label_names: class names by index, kept in the tensor file's metadata.
+        folder: the folder of the two files.
+        module: the PeftModel.
+        config: the configuration to write.
+        tensors: the result of `adapter_tensors`.
+        label_names: class names by index, stored in the tensor file's metadata.
 
     Raises:
-        SubmillionError: the disk refused; what stood there before still stands.
+        SubmillionError: the disk refused a file; the file that was there before is unchanged.
     """
     base = type(module.get_base_model())
     mapping = {"base_model_class": base.__name__, "parent_library": base.__module__}
-    # peft's AutoPeftModel finds the class by task type, or by this mapping where there is none.
+    # AutoPeftModel finds the class by the task type, or by this mapping if there is no task type.
     named = {} if config.task_type else {"auto_mapping_dict": mapping}
     training, config.inference_mode = config.inference_mode, True
     try:
@@ -87,17 +86,17 @@ def write_adapter(
             temporary.write_bytes((Path(scratch) / CONFIG).read_bytes())
     finally:
         config.inference_mode = training
-    # One entry only: safetensors writes several in an order that changes from call to call.
+    # Only one entry: safetensors writes several entries in an order that differs between calls.
     data = save(tensors, {"label_names": json.dumps(list(label_names))})
     with atomic_file(folder / TENSORS) as temporary:
         temporary.write_bytes(data)
 
 
-def read_config(folder: Path) -> PeftConfig:
-    """Return the adapter's configuration, set for use in training or evaluation.
+def read_adapter_config(folder: Path) -> PeftConfig:
+    """Return an adapter's configuration, for training or evaluation.
 
     Raises:
-        BadInput: the folder holds no adapter of the kinds that recipes know.
+        BadInput: the folder holds no adapter of a kind that recipes support.
     """
     file = folder / CONFIG
     try:
@@ -108,14 +107,14 @@ def read_config(folder: Path) -> PeftConfig:
             Problem(str(file), "the configuration of a LoRA adapter", f"{error}", ANOTHER)
         ) from error
     if kind not in KINDS:
-        raise BadInput(Problem(str(file), "a LoRA adapter", f"one of kind {kind}"))
+        raise BadInput(Problem(str(file), "a LoRA adapter", f"an adapter of kind {kind}"))
     config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = False
     return config
 
 
 def read_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], list[str] | None]:
-    """Return the adapter's tensors by name, and its label names (None in an adapter that others wrote).
+    """Return an adapter's tensors by name, and its label names (None if another program wrote the file).
 
     Raises:
         BadInput: the file is missing or damaged.
@@ -124,7 +123,7 @@ def read_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], list[str] | Non
     try:
         with safe_open(file, framework="pt") as opened:
             labels = (opened.metadata() or {}).get("label_names")
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
         raise BadInput(Problem(str(file), "the tensors of an adapter", f"{error}")) from error
     return tensors, None if labels is None else json.loads(labels)
@@ -132,45 +131,53 @@ def read_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], list[str] | Non
 
 def check_tensors(
     folder: Path,
-    found: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
     expected: Mapping[str, torch.Tensor],
     known: Iterable[str],
 ) -> None:
-    """Refuse tensors that are not exactly those the classifier needs; nothing is ever drawn in their place.
+    """Reject tensors that are not exactly those of the classifier; a missing tensor is never randomly initialised.
 
     Args:
-        found: what the file holds.
-        expected: what the classifier would save.
-        known: names that may be there as well: tensors of the encoder that its checkpoint has by now.
+        folder: the adapter's folder, for messages.
+        tensors: the tensors in the file.
+        expected: the tensors that the classifier would save.
+        known: names that may also be in the file: tensors of the encoder that its checkpoint holds now.
 
     Raises:
-        BadInput: a tensor is missing, too many or of another shape; all of them are told.
+        BadInput: a tensor is missing, unexpected or of another shape; the error lists all of them.
     """
     file, allowed = str(folder / TENSORS), {*expected, *known}
     problems = [
-        Problem(file, f"the tensor '{name}'", "none of that name", ANOTHER)
-        for name in sorted(expected.keys() - found.keys())
+        Problem(file, f"the tensor '{name}'", "no tensor of that name", ANOTHER)
+        for name in sorted(expected.keys() - tensors.keys())
     ]
     problems += [
         Problem(file, "only tensors of this classifier", f"'{name}'", ANOTHER)
-        for name in sorted(found.keys() - allowed)
+        for name in sorted(tensors.keys() - allowed)
     ]
     problems += [
-        Problem(file, f"'{name}' of shape {list(tensor.shape)}", f"shape {list(found[name].shape)}", ANOTHER)
+        Problem(
+            file, f"'{name}' of shape {list(tensor.shape)}", f"shape {list(tensors[name].shape)}", ANOTHER
+        )
         for name, tensor in sorted(expected.items())
-        if name in found and found[name].shape != tensor.shape
+        if name in tensors and tensors[name].shape != tensor.shape
     ]
     if problems:
         raise BadInput(problems)
 
 
-def check_labels(folder: Path, saved: Any, wanted: Sequence[str]) -> None:
-    """Refuse to read an adapter's logits under other names than it was trained with.
+def check_labels(folder: Path, saved: Sequence[str] | None, labels: Sequence[str]) -> None:
+    """Reject labels that are not those the adapter was trained with.
+
+    Args:
+        folder: the adapter's folder, for messages.
+        saved: the adapter's own labels by index; None if it has none.
+        labels: the labels to use.
 
     Raises:
         BadInput: number, names or order of the labels differ.
     """
-    if saved is not None and list(saved) != list(wanted):
+    if saved is not None and list(saved) != list(labels):
         expected = f"the {len(saved)} labels it was trained with ({', '.join(saved)})"
-        found = f"{len(wanted)}: {', '.join(wanted)}"
-        raise BadInput(Problem(str(folder), expected, found, "Column i of the logits stands for label i."))
+        others = f"{len(labels)}: {', '.join(labels)}"
+        raise BadInput(Problem(str(folder), expected, others, "Pass the labels in the order of training."))

@@ -1,4 +1,4 @@
-"""The three heads: which of their modules are trained, which carries an adapter, how an absent one starts."""
+"""The three heads: which modules are trained, which carries an adapter, how a missing projection is initialised."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from submillion.families.families import Family
     from submillion.recipe import HeadRecipe
 
-# peft's sequence classification adds these to the modules it trains fully, matching the end of any name.
+# peft's SEQ_CLS fully trains every module whose name ends in one of these.
 SEQ_CLS_TRAINS = ("classifier", "score")
 
 
 def head_modules(family: Family) -> list[str]:
-    """Return the modules between the encoder's last hidden state and the logits that have parameters."""
+    """Return the modules with parameters between the encoder's last hidden state and the logits."""
     return [name for name in (family.projection, family.norm, family.output) if name is not None]
 
 
 def task_type(head: HeadRecipe) -> str | None:
     """Return peft's task type for a head.
 
-    Under SEQ_CLS peft trains every module whose name ends in `classifier`. That is right for a stock head;
-    for the others it would train what is to stay frozen: RoBERTa's whole head, DistilBERT's pre_classifier.
+    Under SEQ_CLS peft trains every module whose name ends in `classifier`. That is right for a stock head. For the
+    others it would train modules that must stay frozen: RoBERTa's whole head, DistilBERT's pre_classifier.
     """
     return "SEQ_CLS" if head.kind == "stock" else None
 
 
 def trained_modules(family: Family, head: HeadRecipe) -> list[str]:
-    """Return the names to hand to peft as modules that are trained fully, beside those SEQ_CLS adds.
+    """Return the modules to name to peft as fully trained, in addition to those that SEQ_CLS trains.
 
-    peft matches the end of a name, so that DistilBERT's `classifier` cannot be named without its
-    `pre_classifier`. Where that one is to stay as it is, the output layer is trained in place instead, and
-    saved like every tensor that the checkpoint lacks.
+    peft matches the end of a name, so DistilBERT's `classifier` cannot be named without its `pre_classifier`. If the
+    latter must stay frozen, the output layer is trained in place instead, and saved like every tensor that the
+    checkpoint lacks.
     """
     if head.kind == "stock":
         return [name for name in head_modules(family) if not name.startswith(SEQ_CLS_TRAINS)]
@@ -47,25 +47,31 @@ def adapted_modules(family: Family, head: HeadRecipe) -> list[str]:
     return [family.projection] if head.kind == "lora" else []
 
 
-def settle_projection(model: nn.Module, family: Family, head: HeadRecipe, drawn: Collection[str]) -> None:
-    """Make a projection that stays frozen, and that the checkpoint lacks, pass its input through unchanged.
+def init_identity_projection(
+    model: nn.Module, family: Family, head: HeadRecipe, missing: Collection[str]
+) -> None:
+    """Initialise a frozen projection that the checkpoint lacks as the identity.
 
-    A random projection that no step mends would only lose information; one that the checkpoint has stays.
+    A random projection that is never trained would only lose information. A projection that the checkpoint has does
+    not change.
 
     Args:
-        drawn: names of the tensors that the checkpoint lacks.
+        model: the encoder with its head.
+        family: the encoder's family.
+        head: the recipe's head section.
+        missing: names of the tensors that the checkpoint lacks.
     """
     if head.kind == "stock":
         return
     projection: Any = model.get_submodule(family.projection)
     with torch.no_grad():
-        if f"{family.projection}.weight" in drawn:
+        if f"{family.projection}.weight" in missing:
             torch.nn.init.eye_(projection.weight)
-        if f"{family.projection}.bias" in drawn:
+        if f"{family.projection}.bias" in missing:
             projection.bias.zero_()
 
 
 def outside_head(family: Family, names: Iterable[str]) -> list[str]:
-    """Return those tensor names that belong to the encoder itself."""
+    """Return the tensor names that belong to the encoder itself."""
     owners = tuple(f"{name}." for name in head_modules(family))
     return sorted(name for name in names if not name.startswith(owners))

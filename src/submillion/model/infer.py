@@ -2,121 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from submillion.data.batches import sequential
 from submillion.errors import SubmillionError
-from submillion.model.execution.reference import Reference
+from submillion.progress import ProgressOption, progress_bar
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
-    from submillion.model.classifier import Classifier
-    from submillion.model.execution.reference import Execution
-    from submillion.model.precision import Precision
-    from submillion.model.prefix import PrefixCache
-
-Progress = bool | Callable[[int], Any]
+    from submillion.model.protocol import Execution, States
 
 
 def predict_logits(
-    classifier: Classifier,
+    execution: Execution,
     tokens: Tokens,
     batch_size: int,
-    precision: Precision,
-    prefix: PrefixCache | None = None,
-    progress: Progress = False,
-    execution: Execution | None = None,
+    prefix: States | None = None,
+    progress: ProgressOption = False,
 ) -> np.ndarray:
-    """Return logits, float32 [N, C], rows in input order; dropout off, the training mode is put back after.
+    """Return logits, float32 [N, C], rows in input order, without dropout.
+
+    Calls from several threads on one classifier run one after the other. The classifier's training mode is restored.
 
     Args:
+        execution: how to run the classifier.
         tokens: N tokenized texts.
-        batch_size: texts per forward pass, or more where the execution joins batches; they are of like length.
-        precision: as `precision.choose` gave it.
-        prefix: the cached hidden states of these tokens, if there are any.
-        progress: True draws a bar on stderr; a callable is called with the rows done since the last call.
-        execution: how to run the classifier; None takes the reference execution.
+        batch_size: texts per forward pass; an execution with `pass_tokens` joins batches. A batch holds texts of
+            similar length.
+        prefix: the cached hidden states of these tokens, if any.
+        progress: True shows a bar on stderr; a callable receives the number of rows done since its last call.
 
     Raises:
-        SubmillionError: a logit is not a finite number; the rows are named.
+        SubmillionError: a logit is not a finite number; the message names the rows.
     """
+    classifier = execution.classifier
     lengths = np.diff(tokens.offsets)
     logits = np.empty((len(lengths), len(classifier.label_names)), dtype=np.float32)
-    run = execution or Reference(classifier, precision)
-    # Fetched at the end: an accelerator would be waited for after every batch.
-    found: list[tuple[np.ndarray, torch.Tensor]] = []
-    with evaluating(classifier), advancing(progress, len(lengths), "predicting") as advance:
-        for rows in sequential(lengths, batch_size, run.pass_tokens):
+    # Copied to the CPU at the end: a copy after each batch would wait for the accelerator.
+    outputs: list[tuple[np.ndarray, torch.Tensor]] = []
+    with classifier.evaluating(), progress_bar(progress, len(lengths), "predicting") as advance:
+        for rows in sequential(lengths, batch_size, execution.pass_tokens):
             with torch.inference_mode():
-                found.append((rows, run.logits(tokens, rows, prefix=prefix)))
+                outputs.append((rows, execution.logits(tokens, rows, prefix=prefix)))
             advance(len(rows))
-    for rows, values in found:
+    for rows, values in outputs:
         logits[rows] = values.cpu().numpy()
-    _refuse_non_finite(logits)
+    _check_finite(logits)
     return logits
 
 
 def predict_probabilities(
-    classifier: Classifier,
-    tokens: Tokens,
-    batch_size: int,
-    precision: Precision,
-    progress: Progress = False,
-    execution: Execution | None = None,
+    execution: Execution, tokens: Tokens, batch_size: int, progress: ProgressOption = False
 ) -> np.ndarray:
-    """Return class probabilities, float32 [N, C]: `probabilities_of` what `predict_logits` gives."""
-    return probabilities_of(
-        predict_logits(classifier, tokens, batch_size, precision, progress=progress, execution=execution)
-    )
+    """Return class probabilities, float32 [N, C]: the softmax of `predict_logits`."""
+    return probabilities_of(predict_logits(execution, tokens, batch_size, progress=progress))
 
 
 def probabilities_of(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax of logits [N, C], taken in float64, as float32."""
-    logits = logits.astype(np.float64)
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    """Return the softmax of logits [N, C], computed in float64, as float32."""
+    probabilities: np.ndarray = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
     return probabilities
 
 
-@contextmanager
-def evaluating(classifier: Classifier) -> Iterator[None]:
-    """Switch dropout off inside, and back to what it was after, also on an error."""
-    was_training = classifier.training
-    classifier.eval()
-    try:
-        yield
-    finally:
-        classifier.train(was_training)
-
-
-@contextmanager
-def advancing(progress: Progress, total: int, text: str) -> Iterator[Callable[[int], Any]]:
-    """Give a function to be called with the rows done: the caller's own, a bar on stderr, or nothing."""
-    if callable(progress):
-        yield progress
-        return
-    if not progress:
-        yield lambda rows: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=total)
-        yield lambda rows: bar.advance(task, rows)
-
-
-def _refuse_non_finite(logits: np.ndarray) -> None:
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if len(broken):
-        some = ", ".join(map(str, broken[:10])) + (", ..." if len(broken) > 10 else "")
+def _check_finite(logits: np.ndarray) -> None:
+    rows = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(rows):
+        some = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
         raise SubmillionError(
-            f"{len(broken)} of {len(logits)} rows have logits that are not finite numbers (rows {some}; the "
+            f"{len(rows)} of {len(logits)} rows have logits that are not finite numbers (rows {some}; the "
             "first is row 0). The training diverged, or the weights are damaged: lower train.learning_rate, "
             "or train in float32."
         )

@@ -1,10 +1,9 @@
-"""Loads an encoder's folder as a classifier of transformers, and finds what its checkpoint does not hold."""
+"""Loads an encoder's folder as a transformers classifier, and finds the tensors that its checkpoint lacks."""
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,51 +18,46 @@ from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.families.families import Family, family_of
 from submillion.model.heads import outside_head
+from submillion.sources.folder import read_config
 
 if TYPE_CHECKING:
     from submillion.recipe import EncoderRecipe
 
-# Names in config.json of the dropouts on hidden states and on attention probabilities.
-HIDDEN_DROPOUT = {"distilbert": ["dropout"], "modernbert": ["embedding_dropout", "mlp_dropout"]}
-ATTENTION_DROPOUT = {"distilbert": ["attention_dropout"], "modernbert": ["attention_dropout"]}
-# RoBERTa counts positions from the padding index + 1, and MPNet does so with 1 whatever its padding index is.
-PADDED_POSITIONS = ("roberta", "xlm-roberta", "mpnet")
-
 
 @dataclass(frozen=True)
 class Loaded:
-    """An encoder with a fresh head, before anything is adapted."""
+    """An encoder with a new head, before peft wraps it."""
 
     model: PreTrainedModel
     family: Family
     config: dict[str, Any]
     """The encoder's config.json."""
-    drawn: list[str]
-    """Names of the tensors that the checkpoint lacks and that were drawn at random."""
+    randomly_initialised: list[str]
+    """Names of the tensors that the checkpoint lacks."""
 
 
 def load_encoder(
     folder: Path, label_names: Sequence[str], origin: str, dropouts: EncoderRecipe | None = None
 ) -> Loaded:
-    """Load config and weights in float32, on the cpu, from local files only.
+    """Load config and weights in float32, on the CPU, from local files only.
 
-    What the checkpoint lacks is drawn from torch's default generator.
+    Tensors that the checkpoint lacks are initialised from torch's default generator.
 
     Args:
         folder: config.json and safetensors weights.
         label_names: class names by index.
         origin: name to record as the adapter's base model.
-        dropouts: the recipe's encoder section; a None in it keeps the encoder's own value.
+        dropouts: the recipe's encoder section; None in a field keeps the encoder's own value.
 
     Raises:
-        BadInput: the family is unknown, the files cannot be read, or they are not of this encoder.
+        BadInput: the family is not supported, a file cannot be read, or the weights belong to another encoder.
     """
-    values = read_config(folder)
+    values = read_config(folder, str(folder))
     family = family_of(values)
     settings = {
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: index for index, name in enumerate(label_names)},
-        **_dropout_settings(values["model_type"], dropouts),
+        **_dropout_settings(family, dropouts),
     }
     try:
         with quiet_libraries():
@@ -76,78 +70,50 @@ def load_encoder(
                 ignore_mismatched_sizes=True,
             )
     except (OSError, ValueError, SafetensorError) as error:
-        said = " ".join(str(error).split())
-        raise BadInput(Problem(str(folder), "an encoder that transformers can load", said)) from error
-    drawn = sorted(info["missing_keys"])
-    _check_checkpoint(folder, model, family, drawn, sorted(info["mismatched_keys"]))
+        message = " ".join(str(error).split())
+        raise BadInput(Problem(str(folder), "an encoder that transformers can load", message)) from error
+    missing = sorted(info["missing_keys"])
+    _check_checkpoint(folder, model, family, missing, sorted(info["mismatched_keys"]))
     model.name_or_path = origin
     if dropouts is not None and dropouts.classifier_dropout is not None:
         _dropout_before_output(model, family).p = dropouts.classifier_dropout
-    return Loaded(model, family, values, drawn)
+    return Loaded(model, family, values, missing)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the encoder's config.json.
-
-    Raises:
-        BadInput: it is missing or is no JSON object.
-    """
-    file = folder / "config.json"
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError(f"a {type(values).__name__} instead of an object")
-    except (OSError, ValueError) as error:
-        raise BadInput(Problem(str(file), "the configuration of an encoder", str(error))) from error
-    return values
-
-
-def longest_input(config: Mapping[str, Any]) -> int:
-    """Return how many tokens, special ones included, the encoder has positions for.
-
-    roberta-base has 514 position vectors, of which those of padding index 1 and below are no position: 512.
-    """
-    positions = int(config.get("max_position_embeddings", 512))
-    if config["model_type"] not in PADDED_POSITIONS:
-        return positions
-    padding = None if config["model_type"] == "mpnet" else config.get("pad_token_id")
-    return positions - (1 if padding is None else int(padding)) - 1
-
-
-def check_length(config: Mapping[str, Any], max_length: int) -> None:
-    """Refuse a length that the encoder has no positions for.
+def check_length(loaded: Loaded, max_length: int) -> None:
+    """Reject a maximum length that the encoder has no positions for.
 
     Raises:
-        BadInput: `max_length` is beyond the encoder's longest input.
+        BadInput: `max_length` exceeds the encoder's longest input.
     """
-    longest = longest_input(config)
+    longest = loaded.family.longest_input(loaded.config)
     if max_length > longest:
         raise BadInput(
             Problem(
                 "data.max_length",
                 f"at most the {longest} tokens that the encoder has positions for",
                 str(max_length),
-                f"For example --set data.max_length={longest}.",
+                f"Set @{{data.max_length}} to {longest} or less.",
             )
         )
 
 
 def _check_checkpoint(
-    folder: Path, model: PreTrainedModel, family: Family, drawn: list[str], mismatched: list[Any]
+    folder: Path, model: PreTrainedModel, family: Family, missing: list[str], mismatched: list[Any]
 ) -> None:
-    """Refuse weights of something else; say which of the encoder's tensors are missing, if any are."""
+    """Reject the weights of another model; emit a notice if some of the encoder's own tensors are missing."""
     if mismatched:
-        name, found, expected = mismatched[0]
+        name, shape, expected = mismatched[0]
         raise BadInput(
             Problem(
                 str(folder / "model.safetensors"),
-                f"an encoder, or a classifier of as many labels ('{name}' of shape {list(expected)})",
-                f"shape {list(found)}",
-                "Name the encoder that this classifier was made from.",
+                f"an encoder, or a classifier with as many labels ('{name}' of shape {list(expected)})",
+                f"shape {list(shape)}",
+                "Name the encoder that this classifier was trained from.",
             )
         )
     of_encoder = outside_head(family, model.state_dict())
-    lacking = outside_head(family, drawn)
+    lacking = outside_head(family, missing)
     if len(lacking) * 2 > len(of_encoder):
         raise BadInput(
             Problem(
@@ -162,33 +128,30 @@ def _check_checkpoint(
         notices.emit(
             "drawn_tensors",
             f"the checkpoint lacks {len(lacking)} of the encoder's tensors ({', '.join(lacking[:3])}); they "
-            "are drawn with the seed and saved with the adapter",
+            "are initialised from the seed and saved with the adapter",
             tensors=lacking,
         )
 
 
-def _dropout_settings(model_type: str, dropouts: EncoderRecipe | None) -> dict[str, float]:
+def _dropout_settings(family: Family, dropouts: EncoderRecipe | None) -> dict[str, float]:
     if dropouts is None:
         return {}
-    hidden = HIDDEN_DROPOUT.get(model_type, ["hidden_dropout_prob"])
-    attention = ATTENTION_DROPOUT.get(model_type, ["attention_probs_dropout_prob"])
-    wanted = dict.fromkeys(hidden, dropouts.dropout)
-    wanted |= dict.fromkeys(attention, dropouts.attention_dropout)
-    return {name: value for name, value in wanted.items() if value is not None}
+    values = dict.fromkeys(family.hidden_dropouts, dropouts.dropout)
+    values |= dict.fromkeys(family.attention_dropouts, dropouts.attention_dropout)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _dropout_before_output(model: PreTrainedModel, family: Family) -> Any:
-    """Return the dropout module of the head; its setting in config.json has five names, or none (MPNet)."""
+    """Return the dropout module of the head; config.json has five names for its rate, or none (MPNet)."""
     owner, _, _ = family.output.rpartition(".")
-    head = model.get_submodule(owner)
-    return head.drop if hasattr(head, "drop") else head.dropout
+    return getattr(model.get_submodule(owner), family.head_dropout)
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Hold back transformers' loading report and bar: what the checkpoint lacks is told where it matters.
+    """Suppress transformers' loading report and progress bar inside the block.
 
-    And its word to peft, which still asks a question under its old name.
+    A notice lists the tensors that matter. Also suppresses the warning about an old attribute name that peft uses.
     """
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

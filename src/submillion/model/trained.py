@@ -1,81 +1,95 @@
-"""Opens a finished run for use: the same encoder, proven by its hash, the run's adapter and tokenizer."""
+"""Opens a finished run for inference: its adapter and tokenizer on the encoder whose hash the run recorded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from submillion import notices
-from submillion.data.tokens import load_tokenizer
+from submillion.data.tokens import encode, load_tokenizer
 from submillion.errors import BadInput, Problem
-from submillion.model.classifier import Classifier, open_adapter
-from submillion.model.execution.reference import Execution, open_execution
-from submillion.model.precision import Precision, choose, training_device
-from submillion.recipe import Recipe
-from submillion.rundir import RunDir
+from submillion.model.classifier import open_adapter
+from submillion.model.execution.choose import choose_execution
+from submillion.model.infer import predict_probabilities
+from submillion.model.precision import choose_precision, training_device
 from submillion.sources.fetch import FetchedEncoder, fetch_encoder
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedTokenizerFast
 
+    from submillion.model.classifier import Classifier
+    from submillion.model.protocol import Execution
+    from submillion.progress import ProgressOption
+    from submillion.rundir import RunDir
+
 WEIGHT_SUFFIXES = (".safetensors", ".bin")
-UNFINISHED = "Finish the run with `submillion resume`, or train it again."
+UNFINISHED = "Finish the run with `resume`, or train it again."
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """What predicting with a run takes; C = len(labels)."""
+    """Classifier and tokenizer of a run, ready for inference; C = len(labels)."""
 
-    classifier: Classifier
-    """The trained classifier, on the accelerator if there is one; logits [B, C], column i is labels[i]."""
+    execution: Execution
+    """The recipe's execution, or the one that this machine supports; logits [B, C], column i is labels[i]."""
     tokenizer: PreTrainedTokenizerFast
-    """The tokenizer saved in the run, never one fetched anew."""
+    """The tokenizer saved in the run, never a newly fetched one."""
     labels: list[str]
     """Class names by index."""
     max_length: int
-    """Longest input in tokens, special tokens counted; longer texts are cut there, as in training."""
-    precision: Precision
-    """The recipe's precision as this machine can execute it."""
-    execution: Execution
-    """The recipe's execution, the same way."""
+    """Longest input in tokens, special tokens included; longer texts are truncated, as in training."""
+    _lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The trained classifier, on the accelerator if the machine has one."""
+        return self.execution.classifier
+
+    def probabilities(
+        self, texts: Sequence[str], batch_size: int, progress: ProgressOption = False
+    ) -> np.ndarray:
+        """Return the class probabilities of texts, float32 [N, C].
+
+        Calls from several threads run one after the other: tokenizer and kernels each hold one batch.
+
+        Args:
+            texts: N texts.
+            batch_size: texts per forward pass.
+            progress: True shows a bar on stderr; a callable receives the rows done since its last call.
+        """
+        with self._lock:
+            tokens = encode(self.tokenizer, list(texts), self.max_length)
+            return predict_probabilities(self.execution, tokens, batch_size, progress)
 
 
 def open_run_classifier(run: RunDir) -> OpenedRun:
     """Rebuild the classifier that a run trained, from the run directory and its encoder.
 
     Raises:
-        BadInput: the run is unfinished or unreadable, or its encoder is gone or is not the same any more.
+        BadInput: the run is unfinished or unreadable, or its encoder is missing or has changed.
     """
     manifest = run.read_manifest()
     recorded = _entry(run, manifest, "encoder")
     labels = [str(name) for name in _entry(run, manifest, "labels")]
-    recipe = run_recipe(run)
+    recipe = run.read_recipe()
     for part in (run.adapter, run.tokenizer):
         if not part.is_dir():
-            raise BadInput(Problem(str(part), "a part of every finished run", "nothing there", UNFINISHED))
+            raise BadInput(Problem(str(part), "a folder of every finished run", "no such folder", UNFINISHED))
     tokenizer = load_tokenizer(run.tokenizer)
     fetched = fetch_encoder(recorded["source"], recorded.get("revision"))
     check_same_weights(run, recorded["sha256"], fetched)
     classifier = open_adapter(fetched.path, run.adapter, labels).to(training_device())
-    precision = choose(recipe.train.precision)
-    execution = open_execution(classifier, precision, recipe.train.execution, merged=True)
-    return OpenedRun(classifier, tokenizer, labels, recipe.data.max_length, precision, execution)
-
-
-def run_recipe(run: RunDir) -> Recipe:
-    """Return the recipe that a run was trained with.
-
-    Raises:
-        BadInput: it is not there or not readable.
-    """
-    if not run.recipe.is_file():
-        raise BadInput(Problem(str(run.recipe), "the recipe of a run", "no such file", UNFINISHED))
-    return Recipe.load(run.recipe)
+    precision = choose_precision(recipe.train.precision)
+    execution = choose_execution(classifier, precision, recipe.train.execution, merged=True)
+    return OpenedRun(execution, tokenizer, labels, recipe.data.max_length)
 
 
 def text_columns(run: RunDir) -> str | list[str] | None:
-    """Return the text columns that the run's recipe names, and say so; None: they are found by usual names."""
-    columns = run_recipe(run).data.text
+    """Return the text columns that the run's recipe names, after a notice; None if it names none."""
+    columns = run.read_recipe().data.text
     if columns:
         names = columns if isinstance(columns, str) else " and ".join(columns)
         notices.emit("text_column", f"texts are read from {names}, as in training; --text names others.")
@@ -83,27 +97,29 @@ def text_columns(run: RunDir) -> str | list[str] | None:
 
 
 def check_same_weights(run: RunDir, recorded: dict[str, str], fetched: FetchedEncoder) -> None:
-    """Refuse an encoder whose weights differ from those that the adapter was trained on.
+    """Reject an encoder whose weights differ from those that the adapter was trained on.
 
     Args:
-        recorded: sha256 by file name, as the manifest has it.
+        run: the run, for messages.
+        recorded: sha256 by file name, from the manifest.
+        fetched: the encoder as it is now.
 
     Raises:
-        BadInput: a weight file is missing, new or has other bytes; all such files are named.
+        BadInput: a weight file is missing, new or has other bytes; the error lists all such files.
     """
     before = {name: sha for name, sha in recorded.items() if name.endswith(WEIGHT_SUFFIXES)}
     now = {name: sha for name, sha in fetched.sha256.items() if name.endswith(WEIGHT_SUFFIXES)}
     if before == now:
         return
     differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    absent = "none: no such file"
+    absent = "no such file"
     raise BadInput(
         [
             Problem(
                 f"{fetched.path / name}",
                 f"the weights that {run.path} was trained on (sha256 {before.get(name, absent)})",
                 f"sha256 {now.get(name, absent)}",
-                "An adapter gives other answers on other weights: name the same encoder, or train again.",
+                "On other weights the adapter gives other predictions: use the same encoder, or train again.",
             )
             for name in differing
         ]
@@ -112,5 +128,5 @@ def check_same_weights(run: RunDir, recorded: dict[str, str], fetched: FetchedEn
 
 def _entry(run: RunDir, manifest: dict[str, Any], key: str) -> Any:
     if key not in manifest:
-        raise BadInput(Problem(str(run.manifest), f"an entry '{key}'", "none", UNFINISHED))
+        raise BadInput(Problem(str(run.manifest), f"an entry '{key}'", "no such entry", UNFINISHED))
     return manifest[key]

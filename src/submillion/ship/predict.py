@@ -77,14 +77,7 @@ def predict_file(
         writer.writerow(header(opened.labels, with_confidence))
         for ids, texts in chain([first], chunks):
             tokens = encode(opened.tokenizer, texts, opened.max_length)
-            probabilities = predict_probabilities(
-                opened.classifier,
-                tokens,
-                batch_size,
-                opened.precision,
-                progress=advance,
-                execution=opened.execution,
-            )
+            probabilities = predict_probabilities(opened.execution, tokens, batch_size, advance)
             writer.writerows(lines(ids, probabilities, opened.labels, with_confidence, threshold))
             silent += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
             rows += len(tokens)

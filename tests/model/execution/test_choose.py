@@ -10,13 +10,14 @@ import torch
 
 from submillion import environment, notices
 from submillion.errors import BadInput
+from submillion.families.families import FAMILIES
 from submillion.model import eva
 from submillion.model.classifier import Classifier, build
-from submillion.model.execution.jagged import FAMILIES
-from submillion.model.execution.reference import Reference, open_execution
-from submillion.model.execution.transfer import moved
-from submillion.model.precision import choose, training_device
+from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.reference import Reference
+from submillion.model.precision import choose_precision, training_device
 from submillion.model.prefix import PrefixCache
+from submillion.model.transfer import to_device
 from support.fit_stub import FLOAT32
 from support.tiny import LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
 
@@ -37,25 +38,25 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_packed_on_a_gpu_is_packed_tokens_through_transformers(on_cuda: None) -> None:
-    assert open_execution(made(), FLOAT32, "packed").name == "packed-sdpa"
+    assert choose_execution(made(), FLOAT32, "packed").name == "packed-sdpa"
     assert notices.collected()[-1]["execution"] == "packed-sdpa"
     with pytest.raises(BadInput, match=r"train\.execution.*mpnet"):
-        open_execution(made("mpnet"), FLOAT32, "packed")
+        choose_execution(made("mpnet"), FLOAT32, "packed")
 
 
 def test_auto_on_a_gpu_is_the_reference_and_says_why(on_cuda: None) -> None:
-    assert open_execution(made(), FLOAT32, "auto").name == "reference"
+    assert choose_execution(made(), FLOAT32, "auto").name == "reference"
     assert "the model is on cuda" in notices.collected()[-1]["text"]
 
 
 def test_compile_and_packed_do_not_go_together() -> None:
     with pytest.raises(BadInput, match=r"train\.compile"):
-        open_execution(made(), FLOAT32, "packed", compiled=True)
+        choose_execution(made(), FLOAT32, "packed", compiled=True)
     with pytest.raises(ValueError, match="compile false where execution is packed"):
         tiny_recipe(shared_encoder(), train={"compile": True, "execution": "packed"})
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.attention_interface])
 def test_a_mask_that_is_ready_gives_the_same_logits(family: str) -> None:
     classifier = made(family).eval()
     tokens = tiny_tokens(shared_encoder(family, 2, 0.0), tiny_texts(12, 1)[0])
@@ -101,11 +102,11 @@ def test_only_cuda_is_copied_to_from_locked_memory(monkeypatch: pytest.MonkeyPat
         asked.append((device.type, non_blocking))
         return self
 
-    assert moved(value, torch.device("cpu")) is value
+    assert to_device(value, torch.device("cpu")) is value
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
     monkeypatch.setattr(torch.Tensor, "to", to)
-    moved(value, torch.device("cuda"))
-    moved(value, torch.device("mps"))
+    to_device(value, torch.device("cuda"))
+    to_device(value, torch.device("mps"))
     assert asked == ["pinned", ("cuda", True), ("mps", False)]
 
 
@@ -119,8 +120,8 @@ def test_accelerates_wish_for_the_processor_holds_for_every_choice(monkeypatch: 
 
 def test_the_kernels_asked_for_decide_nothing_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBMILLION_NATIVE", "avx2")
-    assert choose("auto", features={"bf16"}, device_type="cuda").dtype_name == "bfloat16"
-    assert choose("auto", features={"bf16"}, device_type="cpu").dtype_name == "float32"
+    assert choose_precision("auto", features={"bf16"}, device_type="cuda").dtype_name == "bfloat16"
+    assert choose_precision("auto", features={"bf16"}, device_type="cpu").dtype_name == "float32"
 
 
 def test_memory_of_an_accelerator_is_told_where_torch_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from submillion.fit.options import FitOptions
 from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
 from submillion.model.classifier import Classifier, build
-from submillion.model.execution.compiled import Compiled
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.compiled import Compiled
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.model.prefix import PrefixCache
@@ -57,7 +57,7 @@ def made(
 
 
 def compiled(classifier: Classifier, backend: Any) -> Compiled:
-    return Compiled(classifier, Reference(classifier, FLOAT32, compiled=True), backend)
+    return Compiled(Reference(classifier, FLOAT32, compiled=True), backend)
 
 
 def gradients(execution: Any, classifier: Classifier, tokens: Any, rows: Any, prefix: Any) -> list[Any]:
@@ -70,7 +70,7 @@ def gradients(execution: Any, classifier: Classifier, tokens: Any, rows: Any, pr
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler")
 def test_by_the_c_compiler_too_gradients_are_those_of_the_reference() -> None:
     classifier, tokens = made(targets="query")
-    prefix = PrefixCache.build(classifier, tokens, 8, FLOAT32)
+    prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8)
     execution = choose_execution(classifier, FLOAT32, compiled=True)
     assert execution.name == "compiled"
     assert notices.collected()[-1]["execution"] == "compiled"
@@ -86,7 +86,7 @@ def test_batches_of_other_sizes_compile_nothing_new() -> None:
     classifier, tokens = made()
     counted = CompileCounterWithBackend("eager")
     execution = compiled(classifier, counted)
-    prefix = PrefixCache.build(classifier, tokens, 8, FLOAT32)
+    prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8)
     assert counted.frame_count == 1  # of the one layer above the cached states
     for rows in BATCHES:
         gradients(execution, classifier, tokens, rows, prefix)
@@ -102,7 +102,7 @@ def test_batches_of_other_sizes_compile_nothing_new() -> None:
 def test_other_families_compile_as_well(family: str) -> None:
     classifier, tokens = made(family)
     execution, reference = compiled(classifier, "eager"), Reference(classifier, FLOAT32)
-    prefix = PrefixCache.build(classifier, tokens, 8, FLOAT32)
+    prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8)
     found, expected = (
         gradients(run, classifier, tokens, BATCHES[0], prefix) for run in (execution, reference)
     )
@@ -162,7 +162,7 @@ def test_a_resumed_run_has_the_same_bits_and_plain_peft_reads_its_adapter(tmp_pa
     )
     model = PeftModel.from_pretrained(base, adapter).eval()
     tokens = tiny_tokens(shared_encoder("roberta", 2, 0.1), tiny_texts(64, 1)[0])
-    expected = predict_logits(whole, tokens, 32, FLOAT32)
+    expected = predict_logits(Reference(whole, FLOAT32), tokens, 32)
     with torch.no_grad():
         ids = torch.from_numpy(tokens[5].astype(np.int64))[None]
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]

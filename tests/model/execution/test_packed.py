@@ -23,6 +23,7 @@ from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.packed import Packed, try_packed
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
+from submillion.model.prefix import PrefixCache
 from submillion.recipe import TrainRecipe
 from support.packed import made, opened, outcome, packed_outcome, texts_of
 from support.tiny import shared_encoder, tiny_encoder, tiny_texts
@@ -38,6 +39,7 @@ PATHS = [
     )
     for name, path in native.PATHS.items()
 ]
+FLOAT32 = Precision("float32", False, "test")
 FLOAT = [param for param in PATHS if native.PATHS[param.values[0]].dtype_name == "float32"]
 BFLOAT = [param for param in PATHS if native.PATHS[param.values[0]].dtype_name == "bfloat16"]
 TARGETS = (
@@ -332,7 +334,8 @@ def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: An
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
     logits, _ = reference(classifier, tokens)
-    merged = Packed(classifier, opened(classifier, path).library, merged=True)
+    packed = opened(classifier, path)
+    merged = Packed(classifier, packed.precision, packed.library, merged=True)
     with torch.inference_mode():
         exact = native.PATHS[path].dtype_name == "float32"
         assert apart(merged.logits(tokens, rows), logits) < (1e-5 if exact else 0.03)
@@ -351,15 +354,10 @@ def test_a_step_takes_more_tokens_where_fewer_layers_are_kept(encoders: Any, pat
 
 @pytest.mark.parametrize("path", PATHS)
 def test_states_at_a_depth_and_a_start_from_them(encoders: Any, path: str) -> None:
-    from submillion.model.prefix import PrefixCache
-
     classifier = made(encoders("roberta"), {"layers": "top-1"}).eval()
     tokens = texts_of(LENGTHS, classifier)
     packed = opened(classifier, path)
-    precision = Precision(native.PATHS[path].dtype_name, False, "test")
-    prefix = PrefixCache.build(
-        classifier, tokens, 4, precision, compute=packed.states_of(tokens), execution=packed.name
-    )
+    prefix = PrefixCache.build(packed, tokens, 4)
     assert prefix is not None and classifier.prefix_depth == 2
     rows = np.arange(len(LENGTHS))
     with torch.inference_mode():
@@ -382,8 +380,8 @@ def test_a_text_without_tokens_is_refused(encoders: Any) -> None:
     classifier = made(encoders("bert"))
     library = native.choose("float32")[0]
     assert library is not None
-    with pytest.raises(SubmillionError, match="one without any"):
-        Packed(classifier, library).logits(texts_of([3, 0], classifier), np.arange(2))
+    with pytest.raises(SubmillionError, match="found an empty one"):
+        Packed(classifier, FLOAT32, library).logits(texts_of([3, 0], classifier), np.arange(2))
 
 
 def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
@@ -391,7 +389,7 @@ def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
     if library is None:
         pytest.skip("no kernels here")
     classifier = made(encoders("bert"))
-    packed, tokens = Packed(classifier, library), texts_of([3, 4], classifier)
+    packed, tokens = Packed(classifier, FLOAT32, library), texts_of([3, 4], classifier)
     first = packed.logits(tokens, np.arange(2))
     packed.logits(tokens, np.arange(2))
     with pytest.raises(RuntimeError, match="later batch"):
@@ -399,7 +397,6 @@ def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
 
 
 def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> None:
-    float32 = Precision("float32", False, "test")
     for folder, lora, reason in (
         (shared_encoder("roberta"), {}, "not multiples of 32"),
         (shared_encoder("distilbert"), {}, "no kernels for distilbert"),
@@ -408,11 +405,11 @@ def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> No
         classifier = made(folder, lora)
         assert reason in (unsupported(classifier) or "")
         notices.restore([])
-        assert try_packed(classifier, float32) is None
+        assert try_packed(classifier, FLOAT32) is None
         assert reason in notices.collected()[-1]["text"]
         with pytest.raises(BadInput, match=r"train\.execution"):
-            try_packed(classifier, float32, "packed")
-    assert try_packed(made(encoders("bert")), float32, "reference") is None
+            try_packed(classifier, FLOAT32, "packed")
+    assert try_packed(made(encoders("bert")), FLOAT32, "reference") is None
 
 
 def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

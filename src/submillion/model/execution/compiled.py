@@ -1,4 +1,4 @@
-"""The compiled execution: the reference one, each of the encoder's layers run through torch.compile."""
+"""The compiled execution: the reference one with each of the encoder's layers run through torch.compile."""
 
 from __future__ import annotations
 
@@ -13,104 +13,106 @@ import torch
 from submillion import notices
 from submillion.data.tokens import from_rows
 from submillion.errors import BadInput, Problem
+from submillion.model.prefix import PrefixCache
+from submillion.model.process_state import preserved_generators
+from submillion.model.stack import supports_prefix
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
-    from submillion.model.classifier import Classifier
     from submillion.model.execution.reference import Reference
-    from submillion.model.prefix import PrefixCache
+    from submillion.model.protocol import PrefixForward, States
 
 # Graphs of one layer's code: adapted or not, with a gradient for its input or not, training or not, and in some
-# families with a mask or without. torch stops at 8 and then runs uncompiled.
-MOST_GRAPHS = 64
+# families with a mask or without. torch stops at 8 by default and then runs uncompiled.
+MAX_GRAPHS = 64
 
 
 class Compiled:
-    """Runs the modules of transformers and peft, their layers compiled; embeddings and head are not.
+    """Runs the modules of transformers and peft with compiled layers; embeddings and head are not compiled.
 
-    Layers of one kind share what is compiled for the first of them, so that it takes the time of a few layers and
-    not of the whole encoder. Widths and numbers of texts are symbols in it: batches of other sizes compile nothing
-    new. The classifier's own modules stay as they are, and so do the names of its tensors: compiled layers stand in
-    for them while a batch runs. Dropout is drawn by torch's compiler from torch's generator: other masks than
-    uncompiled, the same for the same seed.
+    Layers of one kind share the code compiled for the first of them, so compiling takes the time of a few layers
+    instead of all. Widths and numbers of texts are symbolic: batches of other sizes compile nothing new. The
+    classifier's own modules and the names of its tensors do not change: compiled layers replace them while a batch
+    runs. The compiled code draws dropout from torch's generator: other masks than uncompiled layers draw, the same
+    ones for the same seed.
     """
 
     name = "compiled"
     step_tokens = None
     pass_tokens = None
 
-    def __init__(
-        self, classifier: Classifier, reference: Reference, backend: str | Callable[..., Any] = "inductor"
-    ) -> None:
-        """Compile what a training step runs, so that what cannot be compiled is refused here.
+    def __init__(self, reference: Reference, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile everything a training step runs, so that a failure to compile is raised here.
 
         Args:
-            classifier: on its device.
-            reference: its reference execution, with masks for compiled layers.
-            backend: torch.compile's.
+            reference: the reference execution of a classifier on its target device, made with `compiled=True`.
+            backend: backend of torch.compile.
 
         Raises:
             BadInput: torch cannot compile here, or not these layers.
         """
-        self._classifier, self._reference = classifier, reference
+        self.classifier, self.precision, self._reference = (
+            reference.classifier,
+            reference.precision,
+            reference,
+        )
         try:
             self._layers: list[Any] = [
                 torch.compile(layer, fullgraph=True, dynamic=True, backend=backend)
-                for layer in classifier.stack.layers
+                for layer in self.classifier.stack.layers
             ]
-        except RuntimeError as error:  # a Python or a system that torch.compile does not know
-            raise _refusal(error) from error
-        began = time.perf_counter()
-        self._step()
-        seconds = time.perf_counter() - began
+        except RuntimeError as error:  # torch.compile does not support this Python or operating system
+            raise _cannot_compile(error) from error
+        started_at = time.perf_counter()
+        self._compile_training_step()
+        elapsed_s = time.perf_counter() - started_at
         notices.emit(
             "execution",
-            f"execution compiled: train.compile is true; compiling took {seconds:.0f} s, and the first evaluation "
-            "compiles again",
+            f"execution: compiled (train.compile is true); compiling took {elapsed_s:.0f} s, and the first "
+            "evaluation compiles again",
             execution=self.name,
-            seconds=round(seconds, 1),
+            seconds=round(elapsed_s, 1),
         )
 
     def logits(
-        self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: PrefixCache | None = None
+        self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None
     ) -> torch.Tensor:
-        """Return logits as `Execution.logits` says.
+        """Return logits; see `Execution.logits`.
 
         Raises:
-            BadInput: something new must be compiled for this batch and cannot be.
+            BadInput: this batch needs a new graph, and torch cannot compile it.
         """
-        # A batch of one would be compiled anew, as torch takes a size of 1 for a constant.
+        # A batch of one text would be compiled anew, because torch treats a size of 1 as a constant.
         run = np.repeat(rows, 2) if len(rows) == 1 else rows
-        with self._compiled():
+        with self._compiled_layers():
             return self._reference.logits(tokens, run, seed, prefix)[: len(rows)]
 
-    def states_of(self, tokens: Tokens) -> None:
-        """Return None: layers that run once per text are not worth compiling."""
+    def prefix_forward(self, tokens: Tokens) -> PrefixForward:
+        """Return that of the reference execution: layers that run once per text are not worth compiling."""
+        return self._reference.prefix_forward(tokens)
 
     @contextmanager
-    def _compiled(self) -> Iterator[None]:
-        """Let compiled layers stand in for the encoder's, and tell what fails to compile."""
+    def _compiled_layers(self) -> Iterator[None]:
+        """Run the compiled layers in place of the encoder's inside the block; report a failure to compile."""
+        # Not at the top: the compiler's modules take a second to import.
         from torch._dynamo import config
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
             with (
-                self._classifier.stack.replaced_by(self._layers),
-                config.patch(recompile_limit=MOST_GRAPHS),
+                self.classifier.stack.replaced_by(self._layers),
+                config.patch(recompile_limit=MAX_GRAPHS),
             ):
                 yield
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            raise _refusal(error) from error
+            raise _cannot_compile(error) from error
 
-    def _step(self) -> None:
-        """Run some small texts forward and backward as training does; no gradient is kept."""
-        # Not above: predicting, which fills the cache, imports the executions.
-        from submillion.model.prefix import PrefixCache, supports_prefix
-
-        classifier = self._classifier
-        word = classifier.pad_id + 1
-        # Five texts, seven tokens wide: torch takes sizes that are equal for one, and these are not a model's own.
-        tokens = from_rows([np.full(length, word) for length in (7, 3, 3, 3, 3)])
+    def _compile_training_step(self) -> None:
+        """Run a few short texts forward and backward as training does, and drop the gradients."""
+        classifier = self.classifier
+        token_id = classifier.pad_id + 1
+        # Five texts, seven tokens wide: torch merges sizes that are equal, and these are not a model's own.
+        tokens = from_rows([np.full(length, token_id) for length in (7, 3, 3, 3, 3)])
         prefix = None
         if classifier.prefix_depth and supports_prefix(classifier.config):
             prefix = PrefixCache(torch.zeros(len(tokens.ids), classifier.hidden_size), tokens.offsets)
@@ -118,17 +120,22 @@ class Compiled:
         was_training = classifier.training
         classifier.train()
         try:
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            with preserved_generators(classifier.device.type), torch.enable_grad():
                 logits = self.logits(tokens, np.arange(len(tokens)), prefix=prefix)
                 torch.autograd.grad(logits.sum(), trained, allow_unused=True)
         finally:
             classifier.train(was_training)
 
 
-def _refusal(error: Exception) -> BadInput:
-    # The first line often names the backend alone, and the second what it met.
+def _cannot_compile(error: Exception) -> BadInput:
+    # The first line often names only the backend, and the second the cause.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    found = f"{type(error).__name__}: {' '.join(lines[:2]) or 'no reason given'}".rstrip(".")
+    cause = f"{type(error).__name__}: {' '.join(lines[:2]) or 'no reason given'}".rstrip(".")
     return BadInput(
-        Problem("train.compile", "layers that torch.compile can compile here", found, "Set it to false.")
+        Problem(
+            "train.compile",
+            "layers that torch.compile can compile on this machine",
+            cause,
+            "Set @{train.compile} to false.",
+        )
     )

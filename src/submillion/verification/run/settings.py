@@ -1,4 +1,4 @@
-"""Whether recipe, manifest and adapter name the same settings: each is kept in more than one place."""
+"""Checks that recipe, manifest and adapter record the same settings."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from submillion.verification.verdict import Check, compared
 
 
 def recipe(case: Case) -> list[Check]:
-    """Compare what recipe and manifest both say.
+    """Compare the settings that recipe and manifest both record.
 
-    Finds: a changed name, seed, length or encoder in either. Cannot find: a change in both.
+    Detects: another name, seed or maximum length in one of them. Cannot detect: the same change in both.
     """
     claimed = {name: case.manifest.get(name) for name in ("name", "seed", "max_length")}
-    found = {"name": case.recipe.name, "seed": case.recipe.seed, "max_length": case.recipe.data.max_length}
-    return compared("recipe", "manifest.json, against recipe.yaml", claimed, found, said="{leaves} settings")
+    actual = {"name": case.recipe.name, "seed": case.recipe.seed, "max_length": case.recipe.data.max_length}
+    return compared("recipe", "manifest.json, against recipe.yaml", claimed, actual, summary="{leaves} settings")
 
 
 def adapter(case: Case) -> list[Check]:
-    """Compare the adapter's own configuration, modules and classes with the recipe.
+    """Compare the adapter's configuration, modules and classes with the recipe and the manifest.
 
-    Finds: a recipe whose rank, scale, targets, layers or biases are not the adapter's. Cannot find: settings
-    that leave no trace in the adapter, such as its dropout's effect or the weight decay; see `checkpoint`.
+    Detects: a recipe whose rank, scale, targets, layers or biases are not the adapter's, and other class names.
+    Cannot detect: settings that the adapter does not record, such as the weight decay; see `checkpoint`.
     """
-    from submillion.model.adapter import CONFIG, TENSORS, read_config
+    from submillion.model.adapter import CONFIG, TENSORS, read_adapter_config
 
     recipe, run = case.recipe, case.run
     family = family_of(case.config)
     in_head = [family.projection] if recipe.head.kind == "lora" else []
-    found: Any = read_config(run.adapter)
-    claimed = _claimed(recipe, in_head)
+    found: Any = read_adapter_config(run.adapter)
+    claimed = _expected_config(recipe, in_head)
     where = f"recipe.yaml, against adapter/{CONFIG}"
-    said = "{leaves} settings"
-    kept = {name: getattr(found, name, None) for name in claimed} | {"peft_type": found.peft_type.value}
-    checks = compared("adapter", where, claimed, kept, said=said)
+    actual = {name: getattr(config, name, None) for name in claimed} | {"peft_type": config.peft_type.value}
+    checks = compared("adapter", where, claimed, actual, summary="{leaves} settings")
     layers = recipe.lora.layer_indices(family.n_layers(case.config))
     targets = [] if recipe.lora.variant == "bitfit" else family.expand(recipe.lora.targets)
-    wanted = in_head + [
+    expected = in_head + [
         family.target_module(case.config, target, layer) for target in targets for layer in layers
     ]
     shapes = tensor_shapes(run.adapter / TENSORS)
     present = count_tensors(shapes, family, case.config, recipe.lora, recipe.head).adapted
     where = f"recipe.yaml: lora.targets and layers, against adapter/{TENSORS}"
-    checks += compared("adapter", where, sorted(wanted), sorted(present), said="{leaves} adapted matrices")
+    checks += compared("adapter", where, sorted(expected), sorted(present), summary="{leaves} adapted matrices")
     return checks + _labels(case)
 
 
-def _claimed(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
-    """Return what the adapter's configuration must say, by peft's names.
+def _expected_config(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
+    """Return the values that the adapter's configuration must have, by peft's names.
 
     Args:
-        in_head: modules of the head that carry an adapter.
+        recipe: the run's recipe.
+        in_head: modules of the head that have an adapter.
     """
     lora, head = recipe.lora, recipe.head
     if lora.variant == "vera":
@@ -65,7 +65,7 @@ def _claimed(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
     common = {"lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "bias": lora.bias}
     if lora.variant == "adalora":
         return {"peft_type": "ADALORA", "init_r": lora.r} | common
-    if lora.variant == "pissa":  # saved for the encoder as it was: twice the rank at the same scale
+    if lora.variant == "pissa":  # saved for the original encoder: twice the rank at the same scale
         common["lora_alpha"] = lora.alpha * (math.sqrt(2) if lora.rslora else 2)
     return common | {
         "peft_type": "LORA",
@@ -80,6 +80,6 @@ def _claimed(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
 def _labels(case: Case) -> list[Check]:
     from submillion.model.adapter import TENSORS, read_tensors
 
-    _, saved = read_tensors(case.run.adapter)
+    _, names = read_tensors(case.run.adapter)
     where = f"manifest.json: labels, against adapter/{TENSORS}"
-    return compared("adapter", where, case.manifest["labels"], saved, said="{leaves} classes")
+    return compared("adapter", where, case.manifest["labels"], names, summary="{leaves} classes")

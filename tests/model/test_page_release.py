@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from submillion.model.execution.page_release import give_back
+from submillion.model.page_release import release_pages
 
 ROWS = 300_000  # float32: some pages
 pytestmark = pytest.mark.skipif(
@@ -48,7 +48,7 @@ def resident_bytes(tensor: torch.Tensor) -> int:
 def test_pages_of_the_file_leave_memory_and_come_back(mapped: dict[str, torch.Tensor]) -> None:
     before = {name: tensor.clone() for name, tensor in mapped.items()}
     assert resident_bytes(mapped["one"]) >= mapped["one"].nbytes
-    dropped = give_back([mapped["one"]])
+    dropped = release_pages([mapped["one"]])
     assert mapped["one"].nbytes - 2 * mmap.PAGESIZE <= dropped <= mapped["one"].nbytes
     assert resident_bytes(mapped["one"]) < mapped["one"].nbytes / 2
     assert resident_bytes(mapped["other"]) >= mapped["other"].nbytes - mmap.PAGESIZE
@@ -58,13 +58,13 @@ def test_pages_of_the_file_leave_memory_and_come_back(mapped: dict[str, torch.Te
 def test_a_changed_tensor_keeps_its_change(mapped: dict[str, torch.Tensor]) -> None:
     mapped["one"][ROWS // 2] = 7.0  # one page of many
     changed = mapped["one"].clone()
-    assert give_back(mapped.values()) > 0  # the other one goes
-    assert give_back([mapped["one"]]) == 0
+    assert release_pages(mapped.values()) > 0  # the other one goes
+    assert release_pages([mapped["one"]]) == 0
     assert torch.equal(mapped["one"], changed)
 
 
 def test_memory_without_a_file_is_left_alone() -> None:
     tensor = torch.randn(ROWS)
     kept = tensor.clone()
-    assert give_back([tensor, tensor[:0], tensor[::2]]) == 0
+    assert release_pages([tensor, tensor[:0], tensor[::2]]) == 0
     assert torch.equal(tensor, kept)

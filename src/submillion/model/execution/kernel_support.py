@@ -1,0 +1,60 @@
+"""Decides whether the packed kernels can run a classifier, and says why if they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from submillion.model.stack import has_trainable_parameters
+
+if TYPE_CHECKING:
+    from submillion.model.classifier import Classifier
+
+BLOCK = 32  # channels of a block, the smallest unit of the kernels
+
+
+def unsupported(classifier: Classifier) -> str | None:
+    """Return why the kernels cannot run this classifier, or None if they can."""
+    family, config = classifier.family, classifier.module.get_base_model().config
+    if family.kernels is None:
+        return f"there are no kernels for {family.name} encoders"
+    if classifier.device.type != "cpu":
+        return f"the kernels run on CPUs, the model is on {classifier.device.type}"
+    if config.hidden_act != "gelu":
+        return f"the kernels compute gelu, the encoder {config.hidden_act}"
+    sizes = (config.hidden_size, config.intermediate_size, config.hidden_size // config.num_attention_heads)
+    if any(size % BLOCK for size in sizes) or config.hidden_size % config.num_attention_heads:
+        return f"hidden size, intermediate size and head size {sizes} are not multiples of {BLOCK}"
+    position_kind = getattr(config, "position_embedding_type", "absolute")
+    if getattr(config, "is_decoder", False) or position_kind not in ("absolute", None):
+        return "the encoder's attention is of an unsupported kind"
+    if any(map(has_trainable_parameters, classifier.stack.embedding_modules)):
+        return "the embeddings have trained parameters"
+    reasons = (
+        _unsupported_layer(index, layer, classifier.family.suffixes.values())
+        for index, layer in enumerate(classifier.stack.layers)
+    )
+    return next(filter(None, reasons), None)
+
+
+def _unsupported_layer(index: int, layer: nn.Module, target_modules: Iterable[str]) -> str | None:
+    """Return why the kernels cannot run one layer, or None if they can."""
+    lora_weights: set[int] = set()
+    for name in target_modules:
+        module: Any = layer.get_submodule(name)
+        if hasattr(module, "lora_E") or hasattr(module, "vera_lambda_b"):
+            return "an adapter is not LoRA"
+        if not hasattr(module, "lora_A"):
+            continue
+        if list(module.lora_A) != ["default"] or module.merged or module.use_dora.get("default"):
+            return "an adapter is not a single unmerged LoRA"
+        a, b = module.lora_A["default"], module.lora_B["default"]
+        if b.bias is not None:
+            return "an adapter has a bias"
+        lora_weights |= {id(a.weight), id(b.weight)}
+    for name, value in layer.named_parameters():
+        if value.requires_grad and id(value) not in lora_weights:
+            return f"{name} of layer {index} is trained, the kernels train only LoRA matrices"
+    return None

@@ -1,0 +1,116 @@
+"""Collects the tensors that the packed kernels read: frozen weights, embedding tables, biases, adapters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from submillion.families.families import Family, KernelModules
+
+MATRICES = (
+    "q",
+    "k",
+    "v",
+    "out",
+    "up",
+    "down",
+)  # names in the kernels' interface, in the order of the targets
+
+
+class Adapter(NamedTuple):
+    """The LoRA of one matrix: W x + scale * B A dropout(x)."""
+
+    a: nn.Parameter
+    """[r, inputs]."""
+    b: nn.Parameter
+    """[outputs, r]."""
+    scale: float
+    dropout: float
+    """Share of the inputs that is dropped."""
+
+
+def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
+    """Return the adapter of each target matrix of a layer, None where a matrix has none."""
+    adapters: list[Adapter | None] = []
+    for name in family.suffixes.values():
+        module: Any = layer.get_submodule(name)
+        if not hasattr(module, "lora_A"):
+            adapters.append(None)
+            continue
+        dropout = getattr(module.lora_dropout["default"], "p", 0.0)
+        a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
+        adapters.append(Adapter(a, b, float(module.scaling["default"]), float(dropout)))
+    return adapters
+
+
+def layer_tensors(layer: nn.Module, family: Family) -> dict[str, Tensor]:
+    """Return a layer's frozen weights by their names in the kernels' interface."""
+    tensors: dict[str, Tensor] = {}
+    for name, target in zip(MATRICES, family.suffixes.values(), strict=True):
+        module: Any = layer.get_submodule(target)
+        linear = getattr(module, "base_layer", module)
+        tensors[name], tensors[f"{name}_bias"] = linear.weight, linear.bias
+    for number, path in enumerate(_modules(family).norms, 1):
+        norm: Any = layer.get_submodule(path)
+        tensors[f"norm{number}_g"], tensors[f"norm{number}_b"] = norm.weight, norm.bias
+    return tensors
+
+
+def adapter_deltas(layer: nn.Module, family: Family) -> dict[str, Tensor]:
+    """Return what merging the adapters adds to a layer's matrices, float32 [outputs, inputs] each."""
+    deltas: dict[str, Tensor] = {}
+    for name, target in zip(MATRICES, family.suffixes.values(), strict=True):
+        module: Any = layer.get_submodule(target)
+        if hasattr(module, "lora_A"):
+            deltas[name] = module.get_delta_weight("default").detach().float()
+    return deltas
+
+
+def embedding_tables(embeddings: Any) -> list[Tensor]:
+    """Return the word and position tables, and weight and bias of the norm, float32.
+
+    All tokens are of type 0, so its embedding is part of the positions.
+    """
+    positions = embeddings.position_embeddings.weight.detach().float()
+    if hasattr(embeddings, "token_type_embeddings"):
+        positions = positions + embeddings.token_type_embeddings.weight.detach()[0]
+    tables = (
+        embeddings.word_embeddings.weight,
+        positions,
+        embeddings.LayerNorm.weight,
+        embeddings.LayerNorm.bias,
+    )
+    return [table.detach().float().contiguous() for table in tables]
+
+
+def position_bias(encoder: Any, reach: int) -> Tensor:
+    """Return MPNet's bias of the attention scores by relative position (arXiv:2004.09297, section 2.3).
+
+    Args:
+        encoder: the module that holds the layers.
+        reach: number of positions.
+
+    Returns:
+        float32 [heads, 2 * reach - 1], for the distances from -(reach - 1) to reach - 1.
+    """
+    with torch.no_grad():
+        buckets = encoder.relative_position_bucket(torch.arange(-(reach - 1), reach))
+        table: Tensor = encoder.relative_attention_bias(buckets).float().t().contiguous()
+    return table
+
+
+def dropouts(layer: nn.Module, family: Family) -> tuple[float, float]:
+    """Return the dropout of a layer's two outputs and of its attention probabilities."""
+    modules = _modules(family)
+    hidden: Any = layer.get_submodule(modules.hidden_dropout)
+    attention: Any = layer.get_submodule(modules.attention_dropout)
+    return hidden.p, attention.p
+
+
+def _modules(family: Family) -> KernelModules:
+    if family.kernels is None:
+        raise ValueError(f"there are no kernels for {family.name} encoders")
+    return family.kernels
