@@ -25,7 +25,7 @@ from submillion.cli import app
 from submillion.recipe import RECIPES, Recipe, recipe_names
 from submillion.sources.catalog import DATASETS, ENCODERS
 from submillion.sources.fetch import encoder_config, known_labels
-from submillion.study.grid import StudyFile
+from submillion.study.study_file import StudyFile
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 
 from submillion.errors import BadInput  # noqa: E402
-from submillion.study.asha import Asha  # noqa: E402
-from submillion.study.grid import read_study  # noqa: E402
+from submillion.study.asha import AshaPruner  # noqa: E402
+from submillion.study.design import read_study  # noqa: E402
 from support.study_worker import begun, search_file, searched  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -38,20 +38,20 @@ def lengths(pruner: object, scores: list[list[float]], often: int = 1) -> list[i
 def test_by_hand() -> None:
     # One place among the first five at evaluation 1, two among the sixth's six; evaluation 2 is no rung.
     first = [0.5, 0.4, 0.6, 0.6, 0.1, 0.55]
-    assert lengths(Asha(), [[score, 0.0, score, score] for score in first]) == [4, 1, 4, 4, 1, 1]
-    assert lengths(Asha(), [[0.5] * 3, [0.6, 0.9, 0.4]]) == [3, 3]
+    assert lengths(AshaPruner(), [[score, 0.0, score, score] for score in first]) == [4, 1, 4, 4, 1, 1]
+    assert lengths(AshaPruner(), [[0.5] * 3, [0.6, 0.9, 0.4]]) == [3, 3]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 6).map(float), min_size=1, max_size=10), min_size=1, max_size=12))
 def test_it_decides_as_optunas_own(scores: list[list[float]]) -> None:
     theirs = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
-    assert lengths(Asha(), scores, often=3) == lengths(theirs, scores)
+    assert lengths(AshaPruner(), scores, often=3) == lengths(theirs, scores)
 
 
 def test_a_search_ends_trials_by_it(tmp_path: Path) -> None:
     outcome = searched(tmp_path, trials=9, pruner="asha")
-    told = outcome.found["search"]
+    told = outcome.findings["search"]
     assert told["pruned"] > 0 and told["complete"] > 0
     best = 0.0
     for number, trial in enumerate(told["trials"]):  # fewer than six have one place: the best so far goes on
@@ -60,7 +60,9 @@ def test_a_search_ends_trials_by_it(tmp_path: Path) -> None:
             assert (trial["state"] == "complete") == (score >= best)
             best = max(best, score)
     again = searched(tmp_path, trials=9, pruner="asha")
-    assert again.found["search"] == told and len(begun(tmp_path / "out")) == len(set(begun(tmp_path / "out")))
+    assert again.findings["search"] == told and len(begun(tmp_path / "out")) == len(
+        set(begun(tmp_path / "out"))
+    )
 
 
 def test_another_pruner_is_another_search(tmp_path: Path) -> None:
@@ -72,5 +74,5 @@ def test_another_pruner_is_another_search(tmp_path: Path) -> None:
 
 def test_only_a_search_has_a_pruner(tmp_path: Path) -> None:
     file = search_file(tmp_path, search=None, trials=None, axes={"lora.r": [2, 4]}, pruner="asha")
-    with pytest.raises(BadInput, match="pruner beside search alone"):
+    with pytest.raises(BadInput, match="pruner only together with search"):
         read_study(file)

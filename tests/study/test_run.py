@@ -40,12 +40,12 @@ def test_a_study_trains_every_cell_with_every_seed(done: Path) -> None:
 
 def test_test_is_looked_at_for_winner_and_base_alone(done: Path, house: Path, tmp_path: Path) -> None:
     outcome = study(house / "rates.yaml", done, overrides=with_test(), quiet=True)
-    base, other = (run_of(done, cell["name"]) for cell in outcome.found["cells"])
-    assert outcome.found["winner"] == "base" and set(outcome.found["test"]) == {"base-seed1"}
+    base, other = (run_of(done, cell["name"]) for cell in outcome.findings["cells"])
+    assert outcome.findings["winner"] == "base" and set(outcome.findings["test"]) == {"base-seed1"}
     assert set(base.read_json(base.metrics)) == {"validation", "test"} and base.report.is_file()
     assert set(other.read_json(other.metrics)) == {"validation"} and not other.report.is_file()
     assert not base.read_manifest()["test_held_back"] and other.read_manifest()["test_held_back"]
-    assert "Test was looked at for the base alone" in outcome.render()
+    assert "Only the base was scored on test" in outcome.render()
     assert verify(base.path, rows=5, seed=0).holds  # a finished trial is a run as any other
 
     # The same two recipes the other way round: what was trained is taken, and what won is now compared with the base.
@@ -57,11 +57,13 @@ def test_test_is_looked_at_for_winner_and_base_alone(done: Path, house: Path, tm
     sets = [*with_test(), f"train.learning_rate={RATES[1]}"]
     outcome = study(house / "rates.yaml", turned, overrides=sets, quiet=True)
     assert not outcome.failed
-    winner = outcome.found["winner"]
+    winner = outcome.findings["winner"]
     assert winner == f"train.learning_rate={RATES[0]}"
-    scores = [outcome.found["test"][run_of(turned, cell).path.name]["accuracy"] for cell in (winner, "base")]
-    assert outcome.found["test_effect"]["difference"] == pytest.approx(scores[0] - scores[1])
-    assert "Test was looked at for it and the base alone" in outcome.render()
+    scores = [
+        outcome.findings["test"][run_of(turned, cell).path.name]["accuracy"] for cell in (winner, "base")
+    ]
+    assert outcome.findings["test_effect"]["difference"] == pytest.approx(scores[0] - scores[1])
+    assert "Only the winner and the base were scored on test" in outcome.render()
 
 
 def test_a_finished_study_is_not_trained_again(done: Path, house: Path) -> None:
@@ -76,7 +78,7 @@ def test_a_finished_study_is_not_trained_again(done: Path, house: Path) -> None:
 
 
 def test_a_run_of_another_recipe_is_not_taken_for_ones_own(done: Path, house: Path) -> None:
-    with pytest.raises(BadInput, match="a run of this study's recipe"):
+    with pytest.raises(BadInput, match="a run with this study's recipe"):
         study(house / "rates.yaml", done, overrides=[*with_test(), "lora.r=2"], quiet=True)
 
 
@@ -90,7 +92,7 @@ def test_runs_that_fail_are_told_and_the_others_stand(done: Path, house: Path, t
     outcome = study(tmp_path / "gone.yaml", tmp_path / "out", overrides=with_test(), quiet=True)
     (name,) = outcome.failed
     assert "gone.csv" in name and "gone.csv" in outcome.failed[name]
-    assert [len(cell["seeds"]) for cell in outcome.found["cells"]] == [1, 0]
+    assert [len(cell["seeds"]) for cell in outcome.findings["cells"]] == [1, 0]
     assert "failed" in outcome.render()
 
 

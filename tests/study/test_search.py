@@ -36,13 +36,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 def test_the_best_trial_and_the_base_are_judged_with_every_seed(done: Outcome) -> None:
-    found, search = done.found, done.found["search"]
+    found, search = done.findings, done.findings["search"]
     assert not done.failed
     assert search["complete"] + search["pruned"] == 8 and search["failed"] == 0
     best = max(
         (trial for trial in search["trials"] if trial["state"] == "complete"), key=lambda one: one["value"]
     )
-    assert search["chosen"] == found["winner"] == best["cell"]
+    assert search["best"] == found["winner"] == best["cell"]
     with_every_seed = {cell["name"] for cell in found["cells"] if cell["seeds"] == [1, 2]}
     assert with_every_seed == {"base", best["cell"]}
     (pair,) = found["pairs"]
@@ -57,18 +57,20 @@ def test_what_was_drawn_is_in_the_storage_and_the_table(done: Outcome) -> None:
 
     (summary,) = optuna.get_all_study_summaries(f"sqlite:///{done.path / 'search.db'}")
     assert summary.n_trials == 8
-    for trial in done.found["search"]["trials"]:
+    for trial in done.findings["search"]["trials"]:
         rate = trial["params"]["train.learning_rate"]
         assert trial["cell"] == f"train.learning_rate={float(f'{rate:.3g}')}"
     shown = (done.path / "table.md").read_text(encoding="utf-8")
-    states = {trial["cell"]: trial["state"] for trial in done.found["search"]["trials"]}
+    states = {trial["cell"]: trial["state"] for trial in done.findings["search"]["trials"]}
     for name, state in states.items():
-        assert f"| {name} | {0 if state == 'pruned' else 2 if name == done.found['winner'] else 1} |" in shown
+        assert (
+            f"| {name} | {0 if state == 'pruned' else 2 if name == done.findings['winner'] else 1} |" in shown
+        )
         assert (f"| {name} | 0 | pruned |" in shown) == (state == "pruned")
 
 
 def test_a_trial_below_the_median_is_ended(done: Outcome) -> None:
-    trials = done.found["search"]["trials"]
+    trials = done.findings["search"]["trials"]
     assert all(trial["state"] == "complete" for trial in trials[:4])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
     assert pruned
@@ -81,39 +83,39 @@ def test_a_trial_below_the_median_is_ended(done: Outcome) -> None:
 
 
 def test_the_process_of_a_pruned_trial_is_ended(done: Outcome, tmp_path: Path) -> None:
-    pruned = [trial["cell"] for trial in done.found["search"]["trials"] if trial["state"] == "pruned"]
+    pruned = [trial["cell"] for trial in done.findings["search"]["trials"] if trial["state"] == "pruned"]
     names = [f"{name.replace('=', '-')}-seed1" for name in pruned]
     # Left alone, they would take longer than anybody waits.
     script = TRAINING.replace("SLEEP", f"3600 if run.name in {names} else 0")
     (tmp_path / "training.py").write_text(script, encoding="utf-8")
     with trained_by(tmp_path / "training.py"):
-        assert study(search_file(tmp_path), tmp_path / "out", quiet=True).found == done.found
+        assert study(search_file(tmp_path), tmp_path / "out", quiet=True).findings == done.findings
     assert set(names) <= set(begun(tmp_path / "out"))
     own = [process.cmdline() for process in psutil.process_iter() if process.ppid() == psutil.Process().pid]
     assert not any(str(tmp_path / "training.py") in command for command in own)
 
 
 def test_the_same_seed_draws_the_same(done: Outcome, tmp_path: Path) -> None:
-    assert searched(tmp_path).found == done.found
-    other = searched(tmp_path, "other", seeds=[3, 2], trials=1).found["search"]["trials"]
-    assert other[0]["params"] != done.found["search"]["trials"][0]["params"]
+    assert searched(tmp_path).findings == done.findings
+    other = searched(tmp_path, "other", seeds=[3, 2], trials=1).findings["search"]["trials"]
+    assert other[0]["params"] != done.findings["search"]["trials"][0]["params"]
 
 
 def test_a_finished_search_trains_nothing_again(done: Outcome) -> None:
     before = begun(done.path)
-    assert searched(done.path.parent).found == done.found
+    assert searched(done.path.parent).findings == done.findings
     assert begun(done.path) == before and len(before) == len(set(before)) == 8 + 1 + 2
 
 
 def test_more_trials_go_on_from_those_there_are(done: Outcome, tmp_path: Path) -> None:
     few = searched(tmp_path, trials=4)
     more = searched(tmp_path, trials=6)
-    assert more.found["search"]["trials"][:4] == few.found["search"]["trials"]
-    assert more.found["search"]["asked"] == 6 and len(more.found["search"]["trials"]) == 6
+    assert more.findings["search"]["trials"][:4] == few.findings["search"]["trials"]
+    assert more.findings["search"]["requested"] == 6 and len(more.findings["search"]["trials"]) == 6
     manifest = next((tmp_path / "out" / "runs").glob("base*")) / "manifest.json"
     kept = json.loads(manifest.read_text(encoding="utf-8"))
     manifest.write_text(json.dumps(kept | {"test_held_back": False}), encoding="utf-8")
-    with pytest.raises(BadInput, match="test was looked at since"):
+    with pytest.raises(BadInput, match="after .* were scored on test"):
         searched(tmp_path, trials=7)
 
 
@@ -132,7 +134,7 @@ def test_killed_at_any_point_it_goes_on_and_has_every_trial_once(done: Outcome, 
         driver.wait()
         for worker in workers:  # the real one dies with its driver
             worker.kill()
-    assert searched(tmp_path).found == done.found
+    assert searched(tmp_path).findings == done.findings
 
 
 class Crash(BaseException):
@@ -171,35 +173,35 @@ def test_a_crash_after_any_write_to_the_storage_changes_nothing(
         except Crash:
             crashes += 1
     assert crashes > 5
-    assert outcome.found == undisturbed.found
+    assert outcome.findings == undisturbed.findings
 
 
 def test_a_training_that_diverges_is_a_trial_that_failed(tmp_path: Path) -> None:
     rates = {"train.learning_rate": {"choice": [0.001, 0.06]}}
     outcome = searched(tmp_path, search=rates, trials=6)
-    search = outcome.found["search"]
+    search = outcome.findings["search"]
     assert search["failed"] and search["complete"] and not outcome.failed
-    assert {trial["said"] for trial in search["trials"] if trial["state"] == "failed"} == {"diverged"}
-    assert search["chosen"] == "train.learning_rate=0.001" == outcome.found["winner"]
+    assert {trial["error"] for trial in search["trials"] if trial["state"] == "failed"} == {"diverged"}
+    assert search["best"] == "train.learning_rate=0.001" == outcome.findings["winner"]
 
 
 def test_a_trial_whose_process_broke_is_begun_again_by_the_next_call(tmp_path: Path) -> None:
     rates = {"train.learning_rate": {"choice": [0.002, 0.03]}}
     broken = searched(tmp_path, search=rates, trials=4)
     assert set(broken.failed.values()) == {"out of memory"}
-    assert broken.found["search"]["chosen"] is None
+    assert broken.findings["search"]["best"] is None
     (tmp_path / "out" / "runs" / "mended").touch()
     mended = searched(tmp_path, search=rates, trials=4)
-    assert not mended.failed and mended.found["search"]["complete"] == 4
-    assert [trial["params"] for trial in mended.found["search"]["trials"]] == [
-        trial["params"] for trial in broken.found["search"]["trials"]
+    assert not mended.failed and mended.findings["search"]["complete"] == 4
+    assert [trial["params"] for trial in mended.findings["search"]["trials"]] == [
+        trial["params"] for trial in broken.findings["search"]["trials"]
     ]
 
 
 def test_where_no_trial_ends_well_nothing_is_chosen(tmp_path: Path) -> None:
     outcome = searched(tmp_path, search={"train.learning_rate": {"low": 0.06, "high": 0.09}}, trials=2)
     assert outcome.failed == {"search": "diverged"}
-    assert outcome.found["search"]["failed"] == 2 and outcome.found["winner"] is None
+    assert outcome.findings["search"]["failed"] == 2 and outcome.findings["winner"] is None
 
 
 def test_another_search_is_not_gone_on_with(done: Outcome, tmp_path: Path) -> None:

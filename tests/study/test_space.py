@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from submillion import notices
 from submillion.errors import BadInput, OverBudget
-from submillion.study.fill_rank import counted, largest
-from submillion.study.grid import Grid, read_study
-from submillion.study.space import Question, Space
+from submillion.study.design import StudyDesign, read_study
+from submillion.study.fill_rank import count_recipe, largest_fitting
+from submillion.study.space import Distribution, Space
 
 WIDE = {
     "lora.variant": {"choice": ["lora", "dora", "adalora", "vera", "bitfit", "pissa"]},
@@ -30,19 +30,19 @@ WIDE = {
 }
 
 
-def searching(folder: Path, search: dict[str, Any], **values: Any) -> Grid:
+def searching(folder: Path, search: dict[str, Any], **values: Any) -> StudyDesign:
     file = folder / "mine.yaml"
     whole = {"base": "quickstart", "search": search, "trials": 5} | values
     file.write_text(yaml.safe_dump(whole), encoding="utf-8")
     return read_study(file)
 
 
-def at_random(rng: random.Random, asked: list[Question]) -> Any:
-    def answer(question: Question) -> Any:
+def at_random(rng: random.Random, asked: list[Distribution]) -> Any:
+    def answer(question: Distribution) -> Any:
         asked.append(question)
         if question.choices:
             return rng.choice(question.choices)
-        if not question.whole:
+        if not question.integer:
             number = rng.uniform(question.low, question.high)
             step = question.step or 1e-9
             return question.low + (number - question.low) // step * step
@@ -52,16 +52,16 @@ def at_random(rng: random.Random, asked: list[Question]) -> Any:
     return answer
 
 
-def rank_question(asked: list[Question]) -> Question:
+def rank_question(asked: list[Distribution]) -> Distribution:
     return next(question for question in asked if question.name == "lora.r")
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Space:
     base = {"lora.r": 4, "lora.alpha": 8}
-    grid = searching(tmp_path_factory.mktemp("wide"), WIDE, set=base | {"budget": 400_000})
-    assert grid.space is not None
-    return grid.space
+    design = searching(tmp_path_factory.mktemp("wide"), WIDE, set=base | {"budget": 400_000})
+    assert design.space is not None
+    return design.space
 
 
 @settings(max_examples=80, deadline=None)
@@ -69,7 +69,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Space:
 def test_every_recipe_drawn_is_valid_and_within_the_budget(wide: Space, seed: int) -> None:
     _, drawn = wide.draw(at_random(random.Random(seed), []))
     recipe = wide.recipe(drawn)
-    assert counted(recipe, 8).trainable <= 400_000
+    assert count_recipe(recipe, 8).trainable <= 400_000
     assert recipe.lora.r >= 4 and recipe.lora.alpha == 2 * recipe.lora.r
     assert recipe.lora.dropout in (0.0, 0.1, 0.2, 0.3)
 
@@ -77,12 +77,12 @@ def test_every_recipe_drawn_is_valid_and_within_the_budget(wide: Space, seed: in
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_the_rank_goes_up_to_the_largest_that_fits(wide: Space, seed: int) -> None:
-    asked: list[Question] = []
+    asked: list[Distribution] = []
     _, drawn = wide.draw(at_random(random.Random(seed), asked))
     top = int(rank_question(asked).high)
-    assert counted(wide.recipe(drawn | {"lora.r": top}), 8).trainable <= 400_000
+    assert count_recipe(wide.recipe(drawn | {"lora.r": top}), 8).trainable <= 400_000
     if top < 384:
-        assert not wide.has(drawn | {"lora.r": top + 4})
+        assert not wide.is_feasible(drawn | {"lora.r": top + 4})
 
 
 def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
     base = {"budget": 152_455, "head.kind": "linear", "lora.r": 4, "lora.targets": ["query", "value"]}
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr(notices, "say", lambda code, text, **facts: said.append(text))
+        patch.setattr(notices, "emit", lambda code, text, **facts: said.append(text))
         space = searching(tmp_path, search, set=base | {"lora.layers": "top-1"}).space
     (only,) = said
-    assert only.startswith("head.kind stock is never drawn: nothing with it fits the budget")
+    assert only.startswith("head.kind stock is never drawn: with it, no recipe")
     assert space is not None
     for seed in range(10):
-        asked: list[Question] = []
+        asked: list[Distribution] = []
         called, drawn = space.draw(at_random(random.Random(seed), asked))
         assert called["head.kind"] == "linear"
-        assert asked[0] == Question("head.kind of linear", ("linear",))
-        assert asked[1] == Question("lora.layers", ("top-1", "top-2"))
+        assert asked[0] == Distribution("head.kind of linear", ("linear",))
+        assert asked[1] == Distribution("lora.layers", ("top-1", "top-2"))
         assert rank_question(asked).high == {"top-1": 97, "top-2": 48}[drawn["lora.layers"]]
 
 
@@ -115,10 +115,10 @@ def test_ranks_are_filled_up_to_the_budget_where_parameters_are_held(tmp_path: P
         "lora.targets": {"choice": [["all-linear"], ["query"]]},
         "lora.dropout": {"low": 0.0, "high": 0.2},
     }
-    grid = searching(tmp_path, search, hold="parameters")
-    assert grid.space is not None
+    design = searching(tmp_path, search, hold="parameters")
+    assert design.space is not None
     for seed in range(5):
-        called, drawn = grid.space.draw(at_random(random.Random(seed), []))
+        called, drawn = design.space.draw(at_random(random.Random(seed), []))
         per_rank = {"all-linear": 3 * 6_912, "query": 3 * 768}[called["lora.targets"]]
         # Per rank and head as the quickstart's recipe counts them; a rank is at most the hidden size.
         assert drawn["lora.r"] == min((1_000_000 - 150_920) // per_rank, 384)
@@ -171,11 +171,11 @@ def test_a_wrong_space_is_refused_with_all_its_problems(tmp_path: Path) -> None:
     [
         ({"axes": {"lora.dropout": [0.1]}}, "either axes or search, found both"),
         ({"search": None, "trials": None}, "either axes or search, found neither"),
-        ({"trials": None}, "trials: expected how many recipes"),
+        ({"trials": None}, "trials: expected the number of recipes to draw"),
         ({"trials": 0}, "trials"),
-        ({"design": "grid"}, "design beside axes alone"),
-        ({"search": None, "axes": {"lora.dropout": [0.1]}}, "trials beside search alone"),
-        ({"hold": "parameters"}, "no lora.r and no lora.alpha with hold"),
+        ({"design": "grid"}, "design only together with axes, found search"),
+        ({"search": None, "axes": {"lora.dropout": [0.1]}}, "trials only together with search, found axes"),
+        ({"hold": "parameters"}, "a field other than lora.r and lora.alpha"),
         ({"search": {}}, "search"),
         ({"search": {f"train.{name}": {"choice": list(range(1, 60))} for name in ("epochs", "batch_size",
          "eval_batch_size")}}, "at most 10,000 combinations"),
@@ -191,7 +191,7 @@ def test_a_space_in_which_nothing_fits_is_refused(tmp_path: Path) -> None:
         "lora.targets": {"choice": [["all-linear"], ["query", "value"]]},
         "lora.r": {"low": 64, "high": 99},
     }
-    with pytest.raises(OverBudget, match="nothing of the space trains 200,000"):
+    with pytest.raises(OverBudget, match="no recipe in the search space trains at most 200,000"):
         searching(tmp_path, search, set={"budget": 200_000, "lora.r": 1, "lora.targets": ["query"]})
 
 
@@ -205,4 +205,4 @@ def test_a_base_over_the_budget_is_refused(tmp_path: Path) -> None:
 def test_largest_is_the_last_that_fits(low: int, count: int, step: int, limit: int) -> None:
     numbers = range(low, low + count * step + 1, step)
     expected = max((number for number in numbers if number <= limit), default=None)
-    assert largest(lambda number: number <= limit, low, low + count * step, step) == expected
+    assert largest_fitting(lambda number: number <= limit, low, low + count * step, step) == expected

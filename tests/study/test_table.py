@@ -9,25 +9,29 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from submillion.study import table
-from submillion.study.findings import judge
-from support.study import made_grid, made_runs
+from submillion.study.findings import compute_findings
+from submillion.study.outputs import write_outputs
+from submillion.study.sentences import sentences
+from submillion.study.table import as_text
+from support.study import made_design, made_runs
 
 
 @pytest.fixture
 def found(tmp_path: Path) -> dict[str, Any]:
     axes = {"a|b <c>": {"one": {"lora.dropout": 0.1}, "two": {"lora.r": 4}}}
-    grid = made_grid(tmp_path, axes)
+    design = made_design(tmp_path, axes)
     scores = {
         "base": [0.90, 0.91, 0.93],
         "a|b <c>=one": [0.92, 0.94, 0.94],
         "a|b <c>=two": [0.5, 0.6, 0.7],
     }
-    return judge(grid, made_runs(tmp_path, grid, {k: list(v) for k, v in scores.items()}, {"base": 5.0}))
+    return compute_findings(
+        design, made_runs(tmp_path, design, {k: list(v) for k, v in scores.items()}, {"base": 5.0})
+    )
 
 
 def test_every_form_holds_every_cell(found: dict[str, Any], tmp_path: Path) -> None:
-    table.write(found, tmp_path / "out")
+    write_outputs(found, tmp_path / "out")
     with open(tmp_path / "out" / "table.csv", encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert [row["cell"] for row in read] == ["base", "a|b <c>=one", "a|b <c>=two"]
@@ -38,7 +42,7 @@ def test_every_form_holds_every_cell(found: dict[str, Any], tmp_path: Path) -> N
     assert saved[0]["trainable lora.query"] == found["cells"][0]["parts"]["lora.query"]
     markdown = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "| a\\|b <c>=one | 3 | 93.33% |" in markdown
-    assert all(sentence in markdown for sentence in table.sentences(found))
+    assert all(sentence in markdown for sentence in sentences(found))
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "a|b &lt;c&gt;=one" in page and "<c>" not in page
     assert page.count("<svg") == 3
@@ -48,7 +52,7 @@ def test_every_form_holds_every_cell(found: dict[str, Any], tmp_path: Path) -> N
 
 def test_the_same_study_gives_the_same_files(found: dict[str, Any], tmp_path: Path) -> None:
     for place in ("one", "other"):
-        table.write(found, tmp_path / place)
+        write_outputs(found, tmp_path / place)
     files = sorted(
         file.relative_to(tmp_path / "one") for file in (tmp_path / "one").rglob("*") if file.is_file()
     )
@@ -57,10 +61,10 @@ def test_the_same_study_gives_the_same_files(found: dict[str, Any], tmp_path: Pa
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes(), file
 
 
-def test_a_study_that_has_not_begun_is_told_too(tmp_path: Path) -> None:
-    grid = made_grid(tmp_path, {"lora.dropout": [0.1]})
-    found = judge(grid, {})
-    table.write(found, tmp_path / "out")
+def test_a_study_without_runs_has_a_table(tmp_path: Path) -> None:
+    design = made_design(tmp_path, {"lora.dropout": [0.1]})
+    found = compute_findings(design, {})
+    write_outputs(found, tmp_path / "out")
     assert "not trained" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
-    assert table.sentences(found)[-1] == "Winner: none yet, no cell is trained with every seed."
-    assert "not trained" in table.as_text(found)
+    assert sentences(found)[-1] == "Winner: none yet; no cell has been trained with every seed."
+    assert "not trained" in as_text(found)

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from submillion.rundir import RunDir
-from submillion.study.grid import Grid, read_study
+from submillion.study.design import StudyDesign, read_study
 
 
-def made_grid(folder: Path, axes: dict[str, Any], **values: Any) -> Grid:
+def made_design(folder: Path, axes: dict[str, Any], **values: Any) -> StudyDesign:
     """Return a study of the quickstart over these axes."""
     file = folder / "made.yaml"
     file.write_text(yaml.safe_dump({"base": "quickstart", "axes": axes} | values), encoding="utf-8")
@@ -21,14 +21,14 @@ def made_grid(folder: Path, axes: dict[str, Any], **values: Any) -> Grid:
 
 def made_runs(
     folder: Path,
-    grid: Grid,
+    design: StudyDesign,
     scores: Mapping[str, Sequence[float | None]],
     seconds: Mapping[str, float] | None = None,
 ) -> dict[tuple[str, int], RunDir]:
     """Return runs with these validation accuracies, one per seed; None leaves a run out."""
     runs = {}
-    for cell in grid.cells:
-        for seed, score in zip(grid.study.seeds, scores[cell.name], strict=True):
+    for cell in design.cells:
+        for seed, score in zip(design.study.seeds, scores[cell.name], strict=True):
             if score is None:
                 continue
             run = RunDir.create(folder / f"{cell.slug}-{seed}")

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from submillion.study.engines import Job
+from submillion.study.engines.job import Job
 
 
 @dataclass(frozen=True)

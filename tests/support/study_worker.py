@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from submillion.study import engines, table
+from submillion.study import outputs
+from submillion.study.engines import job as engine_job
 from submillion.study.engines import local as local_engine
 from submillion.study.run import Outcome, study
 
@@ -53,10 +54,10 @@ def trained_by(script: Path | str, tables: bool = False) -> Iterator[None]:
     """Let jobs run a script in place of a training, and write tables (whose figures take their time) only if told."""
     command = property(lambda job: [sys.executable, "-S", str(script), str(job.run), str(job.recipe)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines.Job, "command", command)
+        patch.setattr(engine_job.Job, "command", command)
         patch.setattr(local_engine, "TICK_S", 0.02)
         if not tables:
-            patch.setattr(table, "write", lambda found, place: None)
+            patch.setattr(outputs, "write_outputs", lambda findings, folder: None)
         yield
 
 

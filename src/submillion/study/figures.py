@@ -1,10 +1,12 @@
-"""The figures of a study: what each axis does, and which cells are worth their parameters and their time."""
+"""The figures of a study: the effect of each axis, and the scores of the cells against their costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from submillion.atomic import atomic_dir
 from submillion.report.intervals import PITCH, draw_intervals
@@ -18,45 +20,44 @@ from submillion.report.theme import (
     label_width,
     new_figure,
     save,
-    shorten,
 )
+from submillion.study.sentences import MEASURES
+from submillion.wording import capitalized, plural, shorten
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-COSTS = {"trainable": "trainable parameters", "wall_seconds": "seconds of training"}
+COSTS = {"trainable": "trainable parameters", "wall_seconds": "training time (s)"}
 
 
-def draw(found: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Draw a study's figures as svg and png into a folder, in place of those that were there.
+def draw(findings: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Draw the figures of a study as svg and png into a folder, in place of earlier ones.
 
     Args:
-        found: what `judge` gives.
+        findings: as `compute_findings` returns them.
+        folder: replaced as a whole.
 
     Returns:
         Title -> svg: `effects`, and `pareto_<cost>` for each cost, as far as there are runs.
     """
-    measure = found["objective"].replace("macro_f1", "macro F1")
-    seeds = f"validation, {len(found['seeds'])} seeds"
-    if "search" in found:
-        seeds = f"validation, 1 seed, base and best {len(found['seeds'])} seeds"
+    measure, seeds = MEASURES[findings["objective"]], plural(len(findings["seeds"]), "seed")
+    basis = f"validation, {seeds}"
+    if "search" in findings:
+        basis = f"validation, 1 seed; base and best cell {seeds}"
     planned: list[tuple[str, str, Figure]] = []
     with house_style():
-        effects = [effect for effect in found["effects"] if effect["difference"] is not None]
+        effects = [effect for effect in findings["effects"] if effect["difference"] is not None]
         if effects:
-            title = f"What each axis does to {measure}\n{seeds}; 95 % intervals over seeds"
+            title = f"Effect of each axis on {measure}\n{basis}; 95% intervals over seeds"
             planned.append(("effects", title, effects_figure(effects, title)))
-        for cost, words in COSTS.items():
-            cells = [cell for cell in found["cells"] if cell["accuracy"] and cell[cost] is not None]
+        for cost, axis_label in COSTS.items():
+            cells = [cell for cell in findings["cells"] if cell["accuracy"] and cell[cost] is not None]
             if len(cells) > 1:
-                title = f"{measure[:1].upper()}{measure[1:]} against {words}\n{seeds}; bars: one deviation"
-                best = found["pareto"][cost]
-                figure = pareto_figure(cells, best, found["objective"], cost, title)
+                against = axis_label.removesuffix(" (s)")
+                title = f"{capitalized(measure)} against {against}\n{basis}; bars: one standard deviation"
+                figure = pareto_figure(cells, findings["pareto"][cost], findings["objective"], cost, title)
                 planned.append((f"pareto_{cost}", title, figure))
 
-        def fill(place: Path) -> None:
+        def fill(folder: Path) -> None:
             for name, title, figure in planned:
-                save(figure, place, name, title.replace("\n", ", "))
+                save(figure, folder, name, title.replace("\n", ", "))
 
         atomic_dir(folder, fill)
     return {
@@ -66,7 +67,7 @@ def draw(found: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 
 def effects_figure(effects: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw each effect with its interval; one that is shown, after Holm's correction, in orange."""
+    """Draw each effect with its interval; those shown after Holm's correction are orange."""
     names = shorten(
         [f"{effect['axis']}: {effect['level']} / {effect['base_level']}" for effect in effects], 56
     )
@@ -84,35 +85,29 @@ def effects_figure(effects: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
 
 def pareto_figure(
-    cells: Sequence[Mapping[str, Any]], best: Sequence[str], objective: str, cost: str, title: str
+    cells: Sequence[Mapping[str, Any]], front: Sequence[str], objective: str, cost: str, title: str
 ) -> Figure:
-    """Draw every cell's mean score against a cost; those that no other one beats are joined and named."""
+    """Draw the mean score of every cell against a cost; the cells of the Pareto front are joined and labelled."""
     figure = new_figure(6.4, 4.2, title)
     axes = figure.subplots()
     for cell in cells:
         score = cell[objective]
-        colour = BLUE if cell["name"] in best else MUTED
-        deviation = 100 * (score["deviation"] or 0.0)
         axes.errorbar(
-            cell[cost], 100 * score["mean"], yerr=deviation, color=colour, marker="o", markersize=5, capsize=2
+            cell[cost],
+            100 * score["mean"],
+            yerr=100 * (score["deviation"] or 0.0),
+            color=BLUE if cell["name"] in front else MUTED,
+            marker="o",
+            markersize=5,
+            capsize=2,
         )
-    front = sorted((cell for cell in cells if cell["name"] in best), key=lambda cell: float(cell[cost]))
-    axes.plot(
-        [cell[cost] for cell in front],
-        [100 * cell[objective]["mean"] for cell in front],
-        color=BLUE,
-        linewidth=1.0,
-    )
-    for cell, name in zip(front, shorten([cell["name"] for cell in front], 36), strict=True):
-        axes.annotate(
-            name,
-            (cell[cost], 100 * cell[objective]["mean"]),
-            xytext=(4, 6),
-            textcoords="offset points",
-            fontsize=8,
-        )
+    on_front = sorted((cell for cell in cells if cell["name"] in front), key=lambda cell: float(cell[cost]))
+    places = [(cell[cost], 100 * cell[objective]["mean"]) for cell in on_front]
+    axes.plot([x for x, _ in places], [y for _, y in places], color=BLUE, linewidth=1.0)
+    for place, name in zip(places, shorten([cell["name"] for cell in on_front], 36), strict=True):
+        axes.annotate(name, place, xytext=(4, 6), textcoords="offset points", fontsize=8)
     axes.set_xlabel(COSTS[cost])
-    axes.set_ylabel(f"{objective.replace('macro_f1', 'macro F1')} (%)")
+    axes.set_ylabel(f"{MEASURES[objective]} (%)")
     axes.margins(x=0.2)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     grid(axes, "y")

@@ -1,4 +1,4 @@
-"""What the recipes of a study train: counted, and filled with the largest rank that still fits."""
+"""Counts the parameters that a study's recipes train, and finds the largest LoRA rank that fits."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from submillion import notices
 from submillion.budget.count import Count, count
+from submillion.data.corpus import load_corpus
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.sources.fetch import encoder_config, known_labels
 
-MOST = 1 << 14  # no encoder that there is has a wider layer
+MAX_RANK = 1 << 14  # above the width of every layer of the supported encoders
 
 
-def counted(recipe: Recipe, num_labels: int) -> Count:
-    """Count what a recipe trains.
+def count_recipe(recipe: Recipe, num_labels: int) -> Count:
+    """Count the parameters that a recipe trains.
 
     Raises:
         BadInput: rank, targets or layers do not suit the encoder.
@@ -23,46 +24,49 @@ def counted(recipe: Recipe, num_labels: int) -> Count:
     return count(config, num_labels, recipe.lora, recipe.head, recipe.budget)
 
 
-def class_count(recipe: Recipe) -> int:
-    """Return how many classes there are; read out of the data where neither recipe nor catalog knows."""
+def number_of_classes(recipe: Recipe) -> int:
+    """Return the number of classes; the data is read if neither the recipe nor the catalog lists them."""
     if names := recipe.data.labels or known_labels(recipe.data.train):
         return len(names)
-    from submillion.data.corpus import load_corpus
-
-    with notices.suppressed():  # each run will say it
+    with notices.suppressed():  # each run emits them
         return len(load_corpus(recipe.data, recipe.seed).label_names)
 
 
 def with_rank(recipe: Recipe, r: int, scale: float) -> Recipe:
-    """Return the recipe with another rank of its adapters, alpha being `scale` times that."""
+    """Return the recipe with another LoRA rank and alpha = `scale` * r."""
     return recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"r": r, "alpha": scale * r})})
 
 
-def filled(recipe: Recipe, allowed: int, scale: float, num_labels: int) -> Recipe | None:
-    """Return the recipe with the largest rank that trains no more than is allowed; None where no rank does.
+def fill_rank(recipe: Recipe, allowed: int, scale: float, num_labels: int) -> Recipe | None:
+    """Return the recipe with the largest rank that trains at most `allowed` parameters; None if no rank does.
 
     Args:
+        recipe: its rank and alpha are replaced.
         allowed: trainable parameters.
-        scale: alpha over r.
+        scale: alpha / r.
+        num_labels: number of classes.
     """
 
     def fits(r: int) -> bool:
         try:
-            return counted(with_rank(recipe, r, scale), num_labels).trainable <= allowed
-        except BadInput:  # a rank that no matrix of the encoder can have
+            return count_recipe(with_rank(recipe, r, scale), num_labels).trainable <= allowed
+        except BadInput:  # a rank above the size of a matrix of the encoder
             return False
 
     if recipe.lora.variant == "bitfit":  # it has no rank
-        return recipe if counted(recipe, num_labels).trainable <= allowed else None
-    r = largest(fits, 1, MOST)
+        return recipe if count_recipe(recipe, num_labels).trainable <= allowed else None
+    r = largest_fitting(fits, 1, MAX_RANK)
     return None if r is None else with_rank(recipe, r, scale)
 
 
-def largest(fits: Callable[[int], bool], low: int, high: int, step: int = 1) -> int | None:
-    """Return the largest of low, low + step ... up to high that fits; None where low does not.
+def largest_fitting(fits: Callable[[int], bool], low: int, high: int, step: int = 1) -> int | None:
+    """Return the largest of low, low + step, ..., high that fits, by bisection; None if `low` does not fit.
 
     Args:
-        fits: what holds for a number holds for all lower ones.
+        fits: monotone: if a number fits, all lower numbers fit.
+        low: first candidate.
+        high: upper bound, included if it is a candidate.
+        step: distance of the candidates.
     """
     if not fits(low):
         return None

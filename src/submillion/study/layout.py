@@ -1,4 +1,4 @@
-"""Where the files of a study's runs lie in its directory, and the job that each run is."""
+"""The directory of a study: where its files are, and the job of each run."""
 
 from __future__ import annotations
 
@@ -6,54 +6,59 @@ from pathlib import Path
 
 import yaml
 
-from submillion import pipeline
 from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
-from submillion.recipe import Recipe
 from submillion.rundir import RunDir
-from submillion.study.engines import Job
-from submillion.study.grid import StudyFile, Trial
+from submillion.study.cells import CellRun
+from submillion.study.engines.job import Job
+from submillion.study.study_file import StudyFile
 
 
-def run_of(place: Path, trial: Trial) -> Path:
-    """Return a trial's run directory in the study's."""
-    return place / "runs" / trial.name
+def is_trained(run: Path) -> bool:
+    """Return whether the training of a run is complete."""
+    manifest = RunDir(run).manifest
+    return manifest.is_file() and RunDir(run).read_json(manifest).get("status") == "complete"
 
 
-def job_of(place: Path, trial: Trial) -> Job:
-    """Write a trial's recipe and return its job.
+def run_path(folder: Path, cell_run: CellRun) -> Path:
+    """Return the directory of a run."""
+    return folder / "runs" / cell_run.name
+
+
+def training_job(folder: Path, cell_run: CellRun) -> Job:
+    """Write the recipe of a run and return the job that trains it.
 
     Raises:
-        BadInput: a run of that name was made by another recipe.
+        BadInput: the run exists, with another recipe.
     """
-    recipe, run = pipeline.rooted(trial.recipe), run_of(place, trial)
-    file = place / "recipes" / f"{trial.name}.yaml"
-    made_by = RunDir(run).recipe
-    if made_by.is_file() and Recipe.read(made_by.read_text(encoding="utf-8"), str(made_by)) != recipe:
-        remedy = "Name another place with --out, or remove that run."
-        raise BadInput(Problem(str(run), "a run of this study's recipe", "one of another recipe", remedy))
+    recipe, run = cell_run.recipe.with_absolute_paths(), RunDir(run_path(folder, cell_run))
+    file = folder / "recipes" / f"{cell_run.name}.yaml"
+    if run.recipe.is_file() and run.read_recipe() != recipe:
+        remedy = "Choose another directory with @{out}, or remove that run."
+        raise BadInput(Problem(str(run.path), "a run with this study's recipe", "another recipe", remedy))
     write(file, recipe.to_yaml())
-    return Job(trial.name, file, run, place / "logs" / f"{trial.name}.txt")
+    return Job(cell_run.name, file, run.path, folder / "logs" / f"{cell_run.name}.txt")
 
 
-def finishing_job(place: Path, trial: Trial) -> Job:
+def scoring_job(folder: Path, cell_run: CellRun) -> Job:
     """Return the job that scores a trained run on test."""
-    run = run_of(place, trial)
-    return Job(f"{run.name} on test", None, run, place / "logs" / f"{run.name}.txt")
+    run = run_path(folder, cell_run)
+    return Job(f"{run.name} on test", None, run, folder / "logs" / f"{run.name}.txt")
 
 
-def keep_study(place: Path, study: StudyFile) -> None:
-    """Write the study's file, defaults included, into its directory."""
-    write(place / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
+def write_study_file(folder: Path, study: StudyFile) -> None:
+    """Write the study file with all defaults into the directory."""
+    write(folder / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file atomically."""
     with atomic_file(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def last_line(log: Path) -> str:
-    """Return the last line that a job printed."""
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+def failure(job: Job, exit_code: int) -> str:
+    """Return why a job failed: the last line that its process printed, or its exit code."""
+    text = job.log.read_text(encoding="utf-8", errors="replace") if job.log.is_file() else ""
+    last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
+    return last or f"exit code {exit_code}"

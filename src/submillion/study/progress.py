@@ -1,35 +1,32 @@
-"""What a person sees while a study runs: runs done, those under way and how far they are, and the time left."""
+"""Progress of a study: a live table on a terminal, otherwise one line per finished run."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
-import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
-from submillion.study.engines import Ended, Job
+from submillion.recipe import Recipe
+from submillion.rundir import RunDir
+from submillion.study.engines.job import FinishedJob, Job
 
-if TYPE_CHECKING:
-    from rich.live import Live
 
-
-class Progress:
-    """A live table on a terminal; elsewhere a line for each run that ends."""
+class StudyProgress:
+    """Shows finished and running runs and the time left; a context manager."""
 
     def __init__(self, total: int, quiet: bool) -> None:
+        """Take the number of runs, and whether to show nothing."""
         self._total, self._done = total, 0
-        self._quiet, self._began = quiet, time.monotonic()
-        self._at_first = 0.0
+        self._quiet, self._started_at = quiet, time.monotonic()
+        self._done_before = 0
         self._epochs: dict[str, float] = {}
         self._live: Live | None = None
 
-    def __enter__(self) -> Progress:
-        from rich.console import Console
-        from rich.live import Live
-
+    def __enter__(self) -> StudyProgress:
         console = Console(stderr=True)
         if not self._quiet and console.is_terminal:
             self._live = Live(console=console, refresh_per_second=2, transient=True)
@@ -37,62 +34,60 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._live is not None:
             self._live.stop()
 
-    def had(self, runs: int) -> None:
-        """Count runs that were done before."""
+    def add_done(self, runs: int) -> None:
+        """Count runs that an earlier call trained."""
         self._done += runs
-        self._at_first += runs
+        self._done_before += runs
 
     def tick(self, running: list[Job]) -> None:
-        """Show how far the runs under way are."""
+        """Show how far the running jobs are."""
         if self._live is None:
             return
-        from rich.table import Table
-
         shares = {job.name: self._share(job) for job in running}
-        shown = Table.grid(padding=(0, 2))
-        shown.add_row(self._overview(sum(shares.values())))
+        table = Table.grid(padding=(0, 2))
+        table.add_row(self._overview(sum(shares.values())))
         for name, share in shares.items():
-            shown.add_row(f"  {name}", f"{share:.0%}")
-        self._live.update(shown)
+            table.add_row(f"  {name}", f"{share:.0%}")
+        self._live.update(table)
 
-    def ended(self, ended: Ended, how: str = "done") -> None:
-        """Count a run that ended, and say so."""
-        if ended.job.recipe is not None and not ended.code:
+    def finish(self, finished: FinishedJob, outcome: str = "done") -> None:
+        """Count a job that has ended, and print its outcome."""
+        job = finished.job
+        if job.recipe is not None and not finished.exit_code:
             self._done += 1
-        said = f"{ended.job.name}: {'failed, see ' + str(ended.job.log) if ended.code else how}"
+        line = f"{job.name}: {f'failed, see {job.log}' if finished.exit_code else outcome}"
         if self._live is not None:
-            self._live.console.print(said)
+            self._live.console.print(line)
         elif not self._quiet:
-            print(f"{said}; {self._overview(0)}", file=sys.stderr, flush=True)
+            print(f"{line}; {self._overview(0)}", file=sys.stderr, flush=True)
 
-    def _overview(self, under_way: float) -> str:
-        """Return runs done of all, and the time left if the others take as long."""
-        told = f"{self._done} of {self._total} runs"
-        done = self._done + under_way - self._at_first
+    def _overview(self, running: float) -> str:
+        """Return the number of finished runs, and the time left if the others take as long.
+
+        Args:
+            running: the running jobs, in runs.
+        """
+        overview = f"{self._done} of {self._total} runs"
+        done = self._done + running - self._done_before
         if done <= 0 or self._done == self._total:
-            return told
-        left = (time.monotonic() - self._began) / done * (self._total - self._done - under_way)
-        hours, minutes = divmod(round(left / 60), 60)
-        return f"{told}, about {f'{hours} h ' if hours else ''}{minutes} min left"
+            return overview
+        left_s = (time.monotonic() - self._started_at) / done * (self._total - self._done - running)
+        hours, minutes = divmod(round(left_s / 60), 60)
+        return f"{overview}, about {f'{hours} h ' if hours else ''}{minutes} min left"
 
     def _share(self, job: Job) -> float:
-        """Return how much of a run is trained, from the last line of its history."""
-        file = job.run / "history.jsonl"
-        if job.recipe is None or not file.is_file():
+        """Return how much of a run is trained, from the last record of its history."""
+        history = RunDir(job.run).read_history()
+        if job.recipe is None or not history:
             return 0.0
         if job.name not in self._epochs:
-            self._epochs[job.name] = float(
-                yaml.safe_load(job.recipe.read_text(encoding="utf-8"))["train"]["epochs"]
-            )
-        for line in reversed(file.read_text(encoding="utf-8").splitlines()):
-            try:
-                record: dict[str, Any] = json.loads(line)
-            except ValueError:  # half a line: it is being written
-                continue
-            return min(1.0, record["epoch"] / self._epochs[job.name])
-        return 0.0
+            self._epochs[job.name] = Recipe.load(job.recipe).train.epochs
+        return min(1.0, history[-1]["epoch"] / self._epochs[job.name])

@@ -1,47 +1,53 @@
-"""A study, top to bottom: cells -> runs that are missing -> table and findings -> test, for two of them."""
+"""Runs a study: reads its design, trains the missing runs, compares the cells, and scores two of them on test."""
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion import notices, pipeline
-from submillion.cache import locked
+from filelock import FileLock, Timeout
+
+from submillion import notices
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
-from submillion.study import table
-from submillion.study.engines import ENGINES, Job, open_engine
-from submillion.study.findings import judge, on_test
-from submillion.study.grid import BASE, Cell, Grid, Trial, read_study
-from submillion.study.layout import finishing_job, job_of, keep_study, last_line, run_of
-from submillion.study.progress import Progress
-from submillion.study.worker import is_done
+from submillion.study import outputs
+from submillion.study.cells import BASE, Cell, CellRun
+from submillion.study.design import StudyDesign, read_study
+from submillion.study.engines.choose import ENGINES, EngineOptions, open_engine
+from submillion.study.engines.job import Job
+from submillion.study.findings import compare_on_test, compute_findings
+from submillion.study.layout import failure, is_trained, run_path, scoring_job, training_job, write_study_file
+from submillion.study.progress import StudyProgress
+from submillion.study.sentences import sentences
+from submillion.study.table import as_text
 
 if TYPE_CHECKING:
-    from submillion.study.search import Searched
+    from submillion.study.search import SearchResult
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study found, and where it lies."""
+    """The findings of a study and its failed runs."""
 
     path: Path
-    found: dict[str, Any]
+    """The study's directory."""
+    findings: dict[str, Any]
     failed: dict[str, str]
-    """Run -> what its process said last."""
+    """Run -> the last line of its process."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the findings as in study.json, the place and the failed runs."""
-        return self.found | {"path": str(self.path), "failed": self.failed}
+        """Return the findings as in study.json, the directory and the failed runs."""
+        return self.findings | {"path": str(self.path), "failed": self.failed}
 
     def render(self) -> str:
-        """Return the table, a sentence per effect, what test said, and where everything is."""
-        lines = [table.as_text(self.found), ""]
-        lines += [f"- {sentence}" for sentence in table.sentences(self.found)]
-        lines += [f"failed: {name}: {said}" for name, said in self.failed.items()]
+        """Return the table, the findings in sentences, the failed runs and the directory."""
+        lines = [as_text(self.findings), ""]
+        lines += [f"- {sentence}" for sentence in sentences(self.findings)]
+        lines += [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
         return "\n".join([*lines, f"study: {self.path}"])
 
 
@@ -54,130 +60,141 @@ def study(
     overrides: Sequence[str] = (),
     quiet: bool = False,
 ) -> Outcome:
-    """Train every run of a study that is not trained yet, then judge it.
+    """Train all runs of a study that are not trained yet, then compare its cells.
 
-    The state of a study is its run directories: killed anywhere, the same call goes on and redoes nothing.
+    The state of a study is its run directories: after an interruption of any kind, the same call continues and
+    repeats nothing.
 
     Args:
-        name_or_path: a study file, or the name of a shipped one.
+        name_or_path: name of a shipped study, or a study file.
         out: directory of the study; None is studies/NAME.
-        engine: where runs are trained, one of `engines.ENGINES`.
+        engine: one of `engines.choose.ENGINES`.
         workers: runs at a time.
-        threads: of each run.
-        overrides: fields of the base recipe, as `--set` takes them.
-        quiet: no progress on standard error.
+        threads: threads of each run.
+        overrides: fields of the base recipe, each `section.key=value`.
+        quiet: show no progress on standard error.
 
     Raises:
-        BadInput: the file is wrong, another study lies in `out`, or another process is at work on it.
-        OverBudget: a cell trains more than the budget allows.
+        BadInput: the study file is wrong, `out` holds another study, or another process is running the study.
+        OverBudget: a cell trains more parameters than the budget allows.
     """
     if engine not in ENGINES:
         raise BadInput(
-            Problem("--engine", f"one of {', '.join(ENGINES)}", f"'{engine}'", did_you_mean(engine, ENGINES))
+            Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{engine}'", did_you_mean(engine, ENGINES))
         )
-    grid = read_study(name_or_path, overrides)
-    place = Path(out or Path("studies") / grid.study.name)
-    place.mkdir(parents=True, exist_ok=True)
+    design = read_study(name_or_path, overrides)
+    folder = Path(out or Path("studies") / design.study.name)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(place / ".lock", wait=False):
-            return _conduct(grid, place.resolve(), engine, workers, threads, quiet)
-    except BlockingIOError as error:
-        remedy = "Wait for it, or name another place with --out."
+        with FileLock(folder / ".lock", blocking=False):
+            return _run_study(design, folder.resolve(), EngineOptions(engine, workers, threads), quiet)
+    except Timeout as error:
+        remedy = "Wait for that process to end, or choose another directory with @{out}."
         raise BadInput(
-            Problem(str(place), "a study that is at rest", "one that is under way", remedy)
+            Problem(str(folder), "a study that no other process is running", "a running study", remedy)
         ) from error
 
 
-def _conduct(
-    grid: Grid, place: Path, engine: str, workers: int | None, threads: int | None, quiet: bool
-) -> Outcome:
-    failed, searched = dict[str, str](), None
-    # Of a search's winner the first seed is among its trials.
-    total = (grid.study.trials or 0) + 2 * len(grid.study.seeds) - 1 if grid.space else len(grid.trials)
-    with Progress(total, quiet) as progress:
-        if grid.space is not None:
-            searched = _search(grid, place, engine, workers, threads, progress)
-            grid, failed = searched.grid, searched.failed
+def _run_study(design: StudyDesign, folder: Path, engine: EngineOptions, quiet: bool) -> Outcome:
+    seeds = design.study.seeds
+    # The trials of a search include the run of its best cell with the first seed.
+    total = (design.study.trials or 0) + 2 * len(seeds) - 1 if design.space else len(design.runs)
+    failed, result = dict[str, str](), None
+    with StudyProgress(total, quiet) as progress:
+        if design.space is not None:
+            result = _search(design, folder, engine, progress)
+            design, failed = result.design, result.failed
         if not failed:
-            jobs = [job_of(place, trial) for trial in grid.trials]
-            keep_study(place, grid.study)
-            waiting = [job for job in jobs if not is_done(job.run)]
-            told_already = len(grid.judged) if searched else 0
-            progress.had(len(jobs) - len(waiting) - told_already)
-            failed = _train(waiting, engine, workers, threads, progress)
-        cells = [cell for cell in grid.cells if searched is None or cell.name in searched.trained]
-        found = judge(grid, _runs(cells, grid.study.seeds, place))
-        if searched is not None:
-            found = searched.added_to(found)
-        if not failed and found["winner"]:
-            failed = _finish(grid, place, found, engine, workers, threads, progress)
-    table.write(found, place)
-    return Outcome(place, found, failed)
+            jobs = [training_job(folder, cell_run) for cell_run in design.runs]
+            write_study_file(folder, design.study)
+            missing = [job for job in jobs if not is_trained(job.run)]
+            counted_by_search = len(design.compared) if result else 0
+            progress.add_done(len(jobs) - len(missing) - counted_by_search)
+            failed = _run_jobs(missing, engine, progress)
+        cells = [cell for cell in design.cells if result is None or cell.name in result.trained]
+        findings = compute_findings(design, _trained_runs(cells, seeds, folder))
+        if result is not None:
+            findings = result.add_to(findings)
+        if not failed and findings["winner"]:
+            failed = _score_on_test(design, folder, findings, engine, progress)
+    outputs.write_outputs(findings, folder)
+    return Outcome(folder, findings, failed)
 
 
 def _search(
-    grid: Grid, place: Path, engine: str, workers: int | None, threads: int | None, progress: Progress
-) -> Searched:
+    design: StudyDesign, folder: Path, engine: EngineOptions, progress: StudyProgress
+) -> SearchResult:
+    """Run the search of a study.
+
+    Raises:
+        BadInput: optuna is not installed, or the directory holds another search.
+    """
+    try:
+        importlib.import_module("optuna")
+    except ImportError as error:
+        raise BadInput(
+            Problem("search", "the package optuna", "none", "pip install 'submillion[search]'")
+        ) from error
     from submillion.study.search import search
 
-    if workers is not None and workers > 1:
-        notices.emit("search_workers", "A search trains one run at a time: each is drawn from those before.")
-    return search(grid, place, open_engine(engine, 1, threads), progress)
+    if engine.workers is not None and engine.workers > 1:
+        notices.emit(
+            "search_workers",
+            "A search trains one run at a time, because each draw depends on earlier trials.",
+        )
+    return search(design, folder, open_engine(replace(engine, workers=1)), progress)
 
 
-def _train(
-    jobs: Iterable[Job], engine: str, workers: int | None, threads: int | None, progress: Progress
-) -> dict[str, str]:
-    """Give the jobs to an engine; return those that failed, with the last line that they printed."""
+def _run_jobs(jobs: Iterable[Job], engine: EngineOptions, progress: StudyProgress) -> dict[str, str]:
+    """Run jobs; return those that failed, with the last line that they printed."""
     failed: dict[str, str] = {}
     if not (waiting := list(jobs)):
         return failed
-    for ended in open_engine(engine, workers, threads).run(waiting, progress.tick):
-        if ended.code:
-            failed[ended.job.name] = last_line(ended.job.log) or f"exit code {ended.code}"
-        progress.ended(ended)
+    for finished in open_engine(engine).run(waiting, progress.tick):
+        if finished.exit_code:
+            failed[finished.job.name] = failure(finished.job, finished.exit_code)
+        progress.finish(finished)
     return failed
 
 
-def _finish(
-    grid: Grid,
-    place: Path,
-    found: dict[str, Any],
-    engine: str,
-    workers: int | None,
-    threads: int | None,
-    progress: Progress,
+def _score_on_test(
+    design: StudyDesign,
+    folder: Path,
+    findings: dict[str, Any],
+    engine: EngineOptions,
+    progress: StudyProgress,
 ) -> dict[str, str]:
-    """Score winner and base on test, each with every seed, compare them, and add that to what was found."""
-    names = list(dict.fromkeys([BASE, found["winner"]]))
-    chosen = [trial for trial in grid.trials if trial.cell.name in names]
-    runs = [run_of(place, trial) for trial in chosen]
-    if "test" not in RunDir(runs[0]).read_manifest()["data"]["splits"]:
+    """Score the runs of the winner and the base on test, and add their scores and difference to the findings."""
+    winner = findings["winner"]
+    tested = [
+        (cell_run, RunDir(run_path(folder, cell_run)))
+        for cell_run in design.runs
+        if cell_run.cell.name in (BASE, winner)
+    ]
+    if "test" not in tested[0][1].read_manifest()["data"]["splits"]:
         return {}
     jobs = [
-        finishing_job(place, trial)
-        for trial, run in zip(chosen, runs, strict=True)
-        if RunDir(run).read_manifest().get(pipeline.HELD_BACK)
+        scoring_job(folder, cell_run) for cell_run, run in tested if run.read_manifest().get("test_held_back")
     ]
-    if failed := _train(jobs, engine, workers, threads, progress):
+    if failed := _run_jobs(jobs, engine, progress):
         return failed
-    found["test"] = {
-        trial.name: {
-            measure: RunDir(run).read_json(RunDir(run).metrics)["test"][measure]
-            for measure in ("accuracy", "macro_f1")
+    findings["test"] = {
+        cell_run.name: {
+            measure: run.read_json(run.metrics)["test"][measure] for measure in ("accuracy", "macro_f1")
         }
-        for trial, run in zip(chosen, runs, strict=True)
+        for cell_run, run in tested
     }
-    if len(names) > 1:
+    if winner != BASE:
         scores = {
-            (trial.cell.name, trial.seed): found["test"][trial.name][grid.study.objective] for trial in chosen
+            (cell_run.cell.name, cell_run.seed): findings["test"][cell_run.name][design.study.objective]
+            for cell_run, _ in tested
         }
-        found["test_effect"] = on_test(grid, scores, found["winner"])
+        findings["test_effect"] = compare_on_test(design, scores, winner)
     return {}
 
 
-def _runs(cells: Iterable[Cell], seeds: Iterable[int], place: Path) -> dict[tuple[str, int], RunDir]:
-    """Return the runs that are trained to their end."""
-    trials = [Trial(cell, seed) for cell, seed in itertools.product(cells, seeds)]
-    places = {(trial.cell.name, trial.seed): run_of(place, trial) for trial in trials}
-    return {key: RunDir(run) for key, run in places.items() if is_done(run)}
+def _trained_runs(cells: Iterable[Cell], seeds: Iterable[int], folder: Path) -> dict[tuple[str, int], RunDir]:
+    """Return the trained runs by name of the cell and seed."""
+    cell_runs = [CellRun(cell, seed) for cell, seed in itertools.product(cells, seeds)]
+    runs = {(cell_run.cell.name, cell_run.seed): run_path(folder, cell_run) for cell_run in cell_runs}
+    return {key: RunDir(run) for key, run in runs.items() if is_trained(run)}

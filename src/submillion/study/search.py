@@ -1,270 +1,274 @@
-"""A search: optuna draws recipes, each is trained as far as it does well, and a file keeps what was drawn."""
+"""Searches a space with optuna: draws recipes, trains each one, and stops those that score low."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from submillion.errors import BadInput, Problem
+import optuna
+from optuna.trial import TrialState
+
+from submillion.recipe import Recipe
 from submillion.rundir import RunDir
-from submillion.study.engines import Ended, Engine, Job
-from submillion.study.fill_rank import counted
-from submillion.study.grid import Cell, Grid, Trial
-from submillion.study.layout import job_of, keep_study, last_line
-from submillion.study.progress import Progress
+from submillion.study.cells import Cell, CellRun
+from submillion.study.design import StudyDesign
+from submillion.study.engines.job import Engine, FinishedJob, Job
+from submillion.study.fill_rank import count_recipe
+from submillion.study.layout import failure, is_trained, training_job, write_study_file
+from submillion.study.progress import StudyProgress
 from submillion.study.search_storage import open_storage, sampler
-from submillion.study.space import Question, Space
-from submillion.study.worker import is_done
-
-if TYPE_CHECKING:
-    import optuna
+from submillion.study.space import Distribution, Space
 
 STATES = {
     "COMPLETE": "complete",
     "PRUNED": "pruned",
     "FAIL": "failed",
-}  # optuna's, and how they are called here
-BAD_INPUT = 2  # exit code of a run that will fail again: its training diverged
+}  # optuna's names and those of study.json
+BAD_INPUT = 2  # exit code of a run that would fail again, for example because its training diverged
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What a search came to."""
+class SearchResult:
+    """The cells and trials of a search."""
 
-    grid: Grid
-    """The study with every cell that was drawn, and the chosen one."""
-    told: dict[str, Any]
-    """`seed`, `asked`, `complete`, `pruned`, `failed` (numbers of trials), `chosen` (a cell's name, or None) and
-    `trials`: {`number`, `cell`, `state`, `value` (the objective; of a pruned trial the last evaluation's), `params`
-    (optuna's), `evaluations`, `said` (why it failed)}."""
+    design: StudyDesign
+    """The study with every cell that was drawn, and the best one."""
+    summary: dict[str, Any]
+    """`seed`, `requested`, `complete`, `pruned`, `failed` (numbers of trials), `best` (name of a cell, or None) and
+    `trials`: {`number`, `cell`, `state`, `value` (the objective; of a pruned trial that of its last evaluation),
+    `params` (optuna's), `evaluations`, `error` (why it failed)}."""
     failed: dict[str, str]
-    """Run -> what its process said last; the next call begins it again."""
+    """Run -> the last line of its process; the next call starts it again."""
 
     @property
     def trained(self) -> set[str]:
-        """Names of the cells that count as trained: a pruned run that was quick enough to end is not among them."""
-        complete = {trial["cell"] for trial in self.told["trials"] if trial["state"] == "complete"}
-        return {self.grid.cells[0].name} | complete
+        """Names of the trained cells; a pruned run is not one of them, even if it ended before it was stopped."""
+        complete = {trial["cell"] for trial in self.summary["trials"] if trial["state"] == "complete"}
+        return {self.design.cells[0].name} | complete
 
-    def added_to(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Return the findings of `judge` with `search`, and the `state` of cells that were not trained to the end."""
-        states = {trial["cell"]: trial["state"] for trial in self.told["trials"]}
+    def add_to(self, findings: dict[str, Any]) -> dict[str, Any]:
+        """Return the findings with `search`, and with the `state` of cells whose training is not complete."""
+        states = {trial["cell"]: trial["state"] for trial in self.summary["trials"]}
         cells = [
-            cell if cell["seeds"] else cell | {"state": states.get(cell["name"])} for cell in found["cells"]
+            cell if cell["seeds"] else cell | {"state": states.get(cell["name"])}
+            for cell in findings["cells"]
         ]
-        return found | {"cells": cells, "search": self.told}
+        return findings | {"cells": cells, "search": self.summary}
 
 
 class _Pruned(Exception):
-    """A trial does worse than others did at this evaluation."""
+    """The pruner stopped a trial."""
 
 
-def search(grid: Grid, place: Path, engine: Engine, progress: Progress) -> Searched:
-    """Draw and train recipes, one at a time, until as many trials have ended as the study asks for.
+def search(design: StudyDesign, folder: Path, engine: Engine, progress: StudyProgress) -> SearchResult:
+    """Draw and train recipes, one at a time, until the requested number of trials has ended.
 
-    Each is drawn by TPE (Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011) from what fits the
-    budget, and ended at an evaluation where it is below the median of the complete trials (Golovin et al., Google
-    Vizier, KDD 2017, 3.2.2), or where `Asha` says so. What is drawn follows from the study's first seed, the trial's
-    number and the trials before; so a search that was killed goes on as if it had not been. Trials under way then are
-    begun again with their parameters, and their runs go on where they stand.
+    Each recipe is drawn by TPE (Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011) among those
+    within the budget. It is stopped at an evaluation below the median of the complete trials (Golovin et al., Google
+    Vizier, KDD 2017, 3.2.2), or by `AshaPruner`. The draws depend only on the study's first seed, the number of the
+    trial and the earlier trials, so a killed search continues as if it had not been interrupted: trials that were
+    running start again with their parameters, and their runs continue from the last checkpoint.
 
     Args:
-        grid: a study with a space; its base is trained first.
-        place: the study's directory.
+        design: a study with a space; its base is trained first.
+        folder: the study's directory.
         engine: trains the runs.
-        progress: told of each that ends.
+        progress: counts the runs.
 
     Returns:
-        The cells in the order of their trials; without a chosen one where runs failed that are to be begun again.
+        The cells in the order of their trials; without a best one if runs failed that the next call repeats.
 
     Raises:
-        BadInput: optuna is not installed, or the storage there is of another search.
+        BadInput: the storage belongs to another search.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise BadInput(
-            Problem("search", "the package optuna", "none", "pip install 'submillion[search]'")
-        ) from error
-    assert grid.space is not None
+    assert design.space is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = open_storage(grid, place)
-    keep_study(place, grid.study)
+    study = open_storage(design, folder)
+    write_study_file(folder, design.study)
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    progress.had(len(ended))
-    return _Search(study, grid, grid.space, place, engine, progress).go()
+    progress.add_done(len(ended))
+    return _Search(study, design, design.space, folder, engine, progress).run()
 
 
 class _Search:
-    """The state of one call."""
+    """The state of one call of `search`."""
 
     def __init__(
-        self, study: optuna.Study, grid: Grid, space: Space, place: Path, engine: Engine, progress: Progress
+        self,
+        study: optuna.Study,
+        design: StudyDesign,
+        space: Space,
+        folder: Path,
+        engine: Engine,
+        progress: StudyProgress,
     ) -> None:
-        self.study, self.grid, self.space, self.place = study, grid, space, place
+        self.study, self.design, self.space, self.folder = study, design, space, folder
         self.engine, self.progress = engine, progress
-        self.seed, self.objective = grid.study.seeds[0], grid.study.objective
-        self.asked = grid.study.trials or 0
+        self.seed, self.objective = design.study.seeds[0], design.study.objective
+        self.requested = design.study.trials or 0
         self.failed: dict[str, str] = {}
-        self.tried: set[int] = set()
-        self.cells = {grid.cells[0].recipe.to_yaml(): grid.cells[0]}
+        self.attempted: set[int] = set()
+        self.cells = {design.cells[0].recipe.to_yaml(): design.cells[0]}
 
-    def go(self) -> Searched:
+    def run(self) -> SearchResult:
         """Train the base, then every trial that has not ended."""
-        base = job_of(self.place, Trial(self.grid.cells[0], self.seed))
-        code = 0
-        if is_done(base.run):
-            self.progress.had(1)
+        base = training_job(self.folder, CellRun(self.design.cells[0], self.seed))
+        exit_code = 0
+        if is_trained(base.run):
+            self.progress.add_done(1)
         else:
-            code = self.train(base, lambda: None)
-            self.progress.ended(Ended(base, code))
-        if code:
-            self.failed[base.name] = last_line(base.log) or f"exit code {code}"
-        while not code and (trial := self.next()) is not None:
-            self.conduct(trial)
-        return self.outcome()
+            exit_code = self.train(base, lambda: None)
+            self.progress.finish(FinishedJob(base, exit_code))
+        if exit_code:
+            self.failed[base.name] = failure(base, exit_code)
+        while not exit_code and (trial := self.next_trial()) is not None:
+            self.run_trial(trial)
+        return self.result()
 
-    def next(self) -> optuna.Trial | None:
-        """Return a trial that was under way when the study was killed, else a new one; None when all have ended."""
-        import optuna
-
+    def next_trial(self) -> optuna.Trial | None:
+        """Return a trial that was running when the study was killed, else a new one; None when all have ended."""
         trials = self.study.get_trials(deepcopy=False)
         for trial in trials:
-            if not trial.state.is_finished() and trial.number not in self.tried:
-                # optuna has no public way to take up a trial again: those under way are meant to fail.
+            if not trial.state.is_finished() and trial.number not in self.attempted:
+                # optuna has no public way to resume a trial: it expects interrupted ones to fail.
                 return optuna.Trial(self.study, trial._trial_id)
-        return self.study.ask() if len(trials) < self.asked else None
+        return self.study.ask() if len(trials) < self.requested else None
 
-    def conduct(self, trial: optuna.Trial) -> None:
-        """Draw a trial's recipe, or find what was drawn; train it, and tell optuna how it went."""
-        from optuna.trial import TrialState
-
-        self.tried.add(trial.number)
-        levels, settings = self.space.draw(lambda question: self.ask(trial, question))
+    def run_trial(self, trial: optuna.Trial) -> None:
+        """Draw the recipe of a trial, or repeat its draw; train it, and report the result to optuna."""
+        self.attempted.add(trial.number)
+        levels, settings = self.space.draw(lambda distribution: self.suggest(trial, distribution))
         cell = self.cell(levels, settings)
-        for name, kept in (("levels", levels), ("settings", settings), ("cell", cell.name)):
-            trial.set_user_attr(name, kept)
-        job, value = job_of(self.place, Trial(cell, self.seed)), self.complete(cell)
+        for name, value in (("levels", levels), ("settings", settings), ("cell", cell.name)):
+            trial.set_user_attr(name, value)
+        job, score = training_job(self.folder, CellRun(cell, self.seed)), self.known_score(cell)
         try:
-            code, value = (0, value) if value is not None else self.trained(trial, job)
+            exit_code, score = (0, score) if score is not None else self.train_trial(trial, job)
         except _Pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
-            self.progress.ended(Ended(job, 0), "pruned")
+            self.progress.finish(FinishedJob(job, 0), "pruned")
             return
-        self.progress.ended(Ended(job, code))
-        if not code:
-            self.study.tell(trial, value)
+        self.progress.finish(FinishedJob(job, exit_code))
+        if not exit_code:
+            self.study.tell(trial, score)
             return
-        said = last_line(job.log) or f"exit code {code}"
-        if code == BAD_INPUT:
-            trial.set_user_attr("said", said)
+        error = failure(job, exit_code)
+        if exit_code == BAD_INPUT:
+            trial.set_user_attr("error", error)
             self.study.tell(trial, state=TrialState.FAIL)
-        else:  # it was killed, or the machine failed: it stays under way
-            self.failed[job.name] = said
+        else:  # killed, or a failure of the machine: the trial stays open
+            self.failed[job.name] = error
 
-    def trained(self, trial: optuna.Trial, job: Job) -> tuple[int, float | None]:
+    def train_trial(self, trial: optuna.Trial, job: Job) -> tuple[int, float | None]:
         """Train a trial; return its exit code, and its objective if that is 0.
 
         Raises:
-            _Pruned: its process was ended, or would have been if it had not been quicker.
+            _Pruned: the pruner stopped it, even if the process ended before.
         """
         watch = _Watch(trial, job, self.objective)
         watch.look()
-        if code := 0 if is_done(job.run) else self.train(job, watch.look):
-            return code, None
+        if exit_code := 0 if is_trained(job.run) else self.train(job, watch.look):
+            return exit_code, None
         watch.look()
         return 0, RunDir(job.run).read_json(RunDir(job.run).metrics)["validation"][self.objective]
 
-    def complete(self, cell: Cell) -> float | None:
-        """Return the objective of a complete trial that drew the same recipe."""
+    def known_score(self, cell: Cell) -> float | None:
+        """Return the objective of a complete trial that drew the same recipe, if any."""
         for trial in self.study.get_trials(deepcopy=False):
             if trial.state.name == "COMPLETE" and trial.user_attrs["cell"] == cell.name:
                 return trial.value
         return None
 
     def train(self, job: Job, look: Callable[[], None]) -> int:
-        """Train one job and return its exit code; what `look` raises ends it."""
+        """Train one job and return its exit code; an exception in `look` terminates it."""
 
         def tick(running: Sequence[Job]) -> None:
             self.progress.tick(list(running))
             look()
 
-        (ended,) = self.engine.run([job], tick)
-        return ended.code
+        (finished,) = self.engine.run([job], tick)
+        return finished.exit_code
 
-    def ask(self, trial: optuna.Trial, question: Question) -> Any:
-        """Answer a question of the space by TPE; a question that a trial has answered is answered alike."""
-        self.study.sampler = sampler(f"{self.seed} {trial.number} {question.name}", self.asked)
-        if question.choices:
-            return trial.suggest_categorical(question.name, question.choices)
-        low, high, step, log = question.low, question.high, question.step, question.log
-        if question.whole:
-            return trial.suggest_int(question.name, int(low), int(high), step=int(step or 1), log=log)
-        return trial.suggest_float(question.name, low, high, step=step, log=log)
+    def suggest(self, trial: optuna.Trial, distribution: Distribution) -> Any:
+        """Draw from a distribution by TPE; a repeated draw of the same trial has the same result."""
+        name = distribution.name
+        self.study.sampler = sampler(f"{self.seed} {trial.number} {name}", self.requested)
+        if distribution.choices:
+            return trial.suggest_categorical(name, distribution.choices)
+        low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
+        if distribution.integer:
+            return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
+        return trial.suggest_float(name, low, high, step=step, log=log)
 
     def cell(self, levels: dict[str, str], settings: dict[str, Any]) -> Cell:
-        """Return the cell of a recipe: one for all trials that drew it."""
+        """Return the cell of a recipe, the same one for all trials that drew the recipe."""
         recipe = self.space.recipe(settings)
-        count = counted(recipe, self.space.num_labels)
+        count = count_recipe(recipe, self.space.num_labels)
         return self.cells.setdefault(recipe.to_yaml(), Cell(levels, settings, recipe, count))
 
-    def outcome(self) -> Searched:
-        """Return the cells, the best one of which is chosen once all trials have ended."""
-        base = self.grid.cells[0]
-        # The others in the order of their trials, whichever of them were trained now.
+    def result(self) -> SearchResult:
+        """Return all cells, and the best one if all trials have ended."""
+        base = self.design.cells[0]
+        # The base, then the cells in the order of their trials, also of those trained by an earlier call.
         self.cells = {base.recipe.to_yaml(): base}
-        told = [
-            self.told(trial) for trial in self.study.get_trials(deepcopy=False) if "cell" in trial.user_attrs
+        trials = [
+            self.trial_summary(trial)
+            for trial in self.study.get_trials(deepcopy=False)
+            if "cell" in trial.user_attrs
         ]
-        complete = [trial for trial in told if trial["state"] == "complete"]
+        complete = [trial for trial in trials if trial["state"] == "complete"]
         if not complete and not self.failed:
-            said = next((trial["said"] for trial in told if trial["said"]), "no trial ended well")
-            self.failed["search"] = said
+            error = next((trial["error"] for trial in trials if trial["error"]), "no trial was completed")
+            self.failed["search"] = error
         best = None
         if not self.failed:
             best = max(complete, key=lambda trial: (trial["value"], -trial["number"]))["cell"]
-        numbers = {state: sum(trial["state"] == state for trial in told) for state in STATES.values()}
-        summary = {"seed": self.seed, "asked": self.asked, **numbers, "chosen": best, "trials": told}
+        numbers = {state: sum(trial["state"] == state for trial in trials) for state in STATES.values()}
+        summary = {
+            "seed": self.seed,
+            "requested": self.requested,
+            **numbers,
+            "best": best,
+            "trials": trials,
+        }
         cells = list(self.cells.values())
-        chosen = next((cell for cell in cells if cell.name == best), None)
-        return Searched(replace(self.grid, cells=cells, chosen=chosen), summary, self.failed)
+        best_cell = next((cell for cell in cells if cell.name == best), None)
+        return SearchResult(replace(self.design, cells=cells, best=best_cell), summary, self.failed)
 
-    def told(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-        """Return what the findings say of a trial."""
+    def trial_summary(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+        """Return a trial as `SearchResult.summary` documents it."""
         attributes = trial.user_attrs
         return {
             "number": trial.number,
             "cell": self.cell(attributes["levels"], attributes["settings"]).name,
-            "state": STATES.get(trial.state.name, "under way"),
+            "state": STATES.get(trial.state.name, "running"),
             "value": trial.value,
             "params": trial.params,
             "evaluations": [value for _, value in sorted(trial.intermediate_values.items())],
-            "said": attributes.get("said"),
+            "error": attributes.get("error"),
         }
 
 
 class _Watch:
-    """Reports a run's evaluations to its trial, in their order, and says when it is to be ended.
+    """Reports the evaluations of a run to its trial, in order, and stops the trial if the pruner says so.
 
-    What is decided follows from the evaluations alone, not from when they are read.
+    Decisions depend on the evaluations alone, not on when they are read.
     """
 
     def __init__(self, trial: optuna.Trial, job: Job, objective: str) -> None:
-        from submillion.recipe import Recipe
-
         assert job.recipe is not None
         self.trial, self.run, self.objective = trial, RunDir(job.run), objective
-        self.epochs = Recipe.read(job.recipe.read_text(encoding="utf-8"), str(job.recipe)).train.epochs
+        self.epochs = Recipe.load(job.recipe).train.epochs
         frozen = trial.study.get_trials(deepcopy=False)[trial.number]
         self.reported = max(frozen.intermediate_values, default=0)
 
     def look(self) -> None:
-        """Report what is new.
+        """Report new evaluations.
 
         Raises:
-            _Pruned: an evaluation before the last one does not let it go on.
+            _Pruned: at an evaluation before the last one.
         """
         records = [record for record in self.run.read_history() if record["kind"] == "eval"]
         for number, record in enumerate(records, 1):

@@ -1,4 +1,4 @@
-"""The space of a search: what is drawn for each field, so that every recipe drawn is within its budget."""
+"""The search space: the distribution of each field, restricted so that every drawn recipe fits the budget."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pydantic import ValidationError
 
 from submillion.errors import BadInput, OverBudget
 from submillion.recipe import Recipe
-from submillion.study.fill_rank import counted, filled, largest
+from submillion.study.cells import level_name
+from submillion.study.fill_rank import count_recipe, fill_rank, largest_fitting
 
-RANKS = ("head.r", "lora.r")  # in this order, after all else: what a rank may be depends on that
-DIGITS = 3  # of a number that was drawn: what a person would write
+RANKS = ("head.r", "lora.r")  # drawn in this order after all other fields, which decide the largest rank
+DIGITS = 3  # significant digits of a drawn number
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is to be drawn for a field: one of the choices, or a number of a range."""
+class Distribution:
+    """What one draw chooses from: choices, or the numbers of a range."""
 
     name: str
-    """The field; where only some of its choices fit with what was drawn before, these too: another question."""
+    """The field; if only some of its choices fit, also these: optuna allows one set of choices per name."""
     choices: tuple[str, ...] = ()
     low: float = 0
     high: float = 0
     """Included."""
     log: bool = False
     step: float | None = None
-    whole: bool = False
-    """Only whole numbers."""
+    integer: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,33 @@ class Dimension:
 
     field: str
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Its values by how they are called; empty for a range."""
+    """Name -> value; empty for a range."""
     low: float = 0
     high: float = 0
+    """Included."""
     log: bool = False
     step: float | None = None
-    whole: bool = False
+    integer: bool = False
+
+    def end(self, top: bool) -> float:
+        """Return the lowest number of a range or its highest; steps are counted from the lowest."""
+        if not top:
+            return self.low
+        if self.step is None:
+            return self.high
+        return self.low + (self.high - self.low) // self.step * self.step
+
+    def rounded(self, number: float) -> float:
+        """Return a drawn number as a recipe states it."""
+        if self.integer:
+            return int(number)
+        if self.step is not None:
+            return round(float(number), 10)  # removes the binary fractions of summed steps
+        return min(max(float(f"{number:.{DIGITS}g}"), self.low), self.high)
 
 
 class Space:
-    """Fields with their ranges around a base recipe."""
+    """The dimensions of a search around a base recipe."""
 
     def __init__(
         self,
@@ -59,139 +76,130 @@ class Space:
         fill: bool,
         num_labels: int,
     ) -> None:
-        """Take the dimensions as `read_space` checked them.
+        """Take dimensions that `read_space` has checked.
 
         Args:
-            values: the base's keys as its file and the study set them, defaults left out.
+            dimensions: the fields to search.
+            values: the keys of the base recipe as its file and the study set them, without defaults.
             base: the same as a recipe.
-            fill: ranks are not drawn; each recipe gets the largest one within the budget.
+            fill: do not draw ranks; each recipe gets the largest one within the budget.
             num_labels: number of classes.
         """
         self.dimensions = sorted(
-            dimensions, key=lambda one: -1 if one.field not in RANKS else RANKS.index(one.field)
+            dimensions,
+            key=lambda dimension: -1 if dimension.field not in RANKS else RANKS.index(dimension.field),
         )
         self._values, self.num_labels = values, num_labels
         self._scale, self._fill = base.lora.alpha / base.lora.r, fill
-        self._known: dict[str, bool] = {}
+        self._fits_cache: dict[str, bool] = {}
 
     @property
     def fields(self) -> list[str]:
-        """The fields that are searched, in the order in which they are drawn."""
-        return [one.field for one in self.dimensions]
+        """The searched fields in the order in which they are drawn."""
+        return [dimension.field for dimension in self.dimensions]
 
-    def draw(self, ask: Callable[[Question], Any]) -> tuple[dict[str, str], dict[str, Any]]:
-        """Draw one point, each field from what fits with those drawn before.
+    def draw(self, sample: Callable[[Distribution], Any]) -> tuple[dict[str, str], dict[str, Any]]:
+        """Draw one point; each field is drawn from the values that fit together with those drawn before.
 
         Args:
-            ask: answers a question with one of its choices, or with a number from low to high.
+            sample: returns one of the choices of a distribution, or a number from low to high.
 
         Returns:
-            Field -> how its value is called, and field -> value; the rank that a recipe was filled with, and the alpha
-            that follows the rank, are among the values alone.
+            Field -> name of its value, and field -> value. Only the latter has the rank that was filled in, and the
+            alpha that follows the rank.
         """
-        called: dict[str, str] = {}
-        drawn: dict[str, Any] = {}
-        for one in self.dimensions:
-            if one.choices:
+        names: dict[str, str] = {}
+        values: dict[str, Any] = {}
+        for dimension in self.dimensions:
+            field = dimension.field
+            if dimension.choices:
                 fitting = [
-                    name for name, value in one.choices.items() if self.has(drawn | {one.field: value})
+                    name
+                    for name, value in dimension.choices.items()
+                    if self.is_feasible(values | {field: value})
                 ]
-                some = f" of {' | '.join(fitting)}" if len(fitting) < len(one.choices) else ""
-                called[one.field] = ask(Question(one.field + some, tuple(fitting)))
-                drawn[one.field] = one.choices[called[one.field]]
+                subset = f" of {' | '.join(fitting)}" if len(fitting) < len(dimension.choices) else ""
+                names[field] = sample(Distribution(field + subset, tuple(fitting)))
+                values[field] = dimension.choices[names[field]]
                 continue
-            drawn[one.field] = _rounded(one, ask(self._question(one, drawn)))
-            called[one.field] = in_words(drawn[one.field])
+            values[field] = dimension.rounded(sample(self._range(dimension, values)))
+            names[field] = level_name(values[field])
         if self._fill:
-            whole = self.recipe(drawn)
-            drawn |= {"lora.r": whole.lora.r, "lora.alpha": whole.lora.alpha}
-        return called, self._scaled(drawn)
+            recipe = self.recipe(values)
+            values |= {"lora.r": recipe.lora.r, "lora.alpha": recipe.lora.alpha}
+        return names, self._with_alpha(values)
 
     def recipe(self, settings: Mapping[str, Any]) -> Recipe:
-        """Return the base recipe with these fields, filled where the study says so.
+        """Return the base recipe with these fields, and with the largest rank if the study fills ranks.
 
         Raises:
-            BadInput: the fields do not go together, with each other or with the encoder.
-            ValidationError: a value is wrong.
-            OverBudget: no rank that it could be filled with fits.
+            BadInput: the fields do not suit each other or the encoder.
+            ValidationError: a value is not allowed.
+            OverBudget: no rank fits.
         """
-        recipe = Recipe.model_validate(with_fields(self._values, self._scaled(settings)))
+        recipe = Recipe.model_validate(with_fields(self._values, self._with_alpha(settings)))
         if not self._fill:
             return recipe
-        whole = filled(recipe, recipe.budget, self._scale, self.num_labels)
-        if whole is None:
+        filled = fill_rank(recipe, recipe.budget, self._scale, self.num_labels)
+        if filled is None:
             raise OverBudget("over budget at every rank")
-        return whole
+        return filled
 
-    def has(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether fields that are drawn already leave anything that fits the budget."""
-        for one in self.dimensions:
-            if one.choices and one.field not in settings:
-                return any(self.has({**settings, one.field: value}) for value in one.choices.values())
+    def is_feasible(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether some recipe with these values fits the budget."""
+        for dimension in self.dimensions:
+            if dimension.choices and dimension.field not in settings:
+                return any(
+                    self.is_feasible({**settings, dimension.field: value})
+                    for value in dimension.choices.values()
+                )
         return all(self._fits({**corner, **settings}) for corner in self._corners())
 
-    def _scaled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Add the alpha that goes with a drawn rank at the base's alpha / r, where alpha is not drawn itself."""
+    def _with_alpha(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the alpha of a drawn rank at the base's alpha / r, unless alpha is searched."""
         if "lora.r" not in settings or "lora.alpha" in self.fields:
             return dict(settings)
         return {**settings, "lora.alpha": self._scale * settings["lora.r"]}
 
-    def _question(self, one: Dimension, drawn: Mapping[str, Any]) -> Question:
-        low, high = one.low, one.high
-        if one.field in RANKS:
-            best = largest(
-                lambda r: self.has({**drawn, one.field: r}), int(low), int(high), int(one.step or 1)
+    def _range(self, dimension: Dimension, values: Mapping[str, Any]) -> Distribution:
+        low, high = dimension.low, dimension.high
+        if dimension.field in RANKS:
+            largest = largest_fitting(
+                lambda r: self.is_feasible({**values, dimension.field: r}),
+                int(low),
+                int(high),
+                int(dimension.step or 1),
             )
-            if best is None:  # nothing is drawn that leaves no rank
-                raise AssertionError(f"{one.field}: no rank fits with {drawn}")
-            high = best
-        return Question(one.field, (), low, high, one.log, one.step, one.whole)
+            if largest is None:  # earlier draws only take values that leave a rank
+                raise AssertionError(f"{dimension.field}: no rank fits with {values}")
+            high = largest
+        return Distribution(dimension.field, (), low, high, dimension.log, dimension.step, dimension.integer)
 
     def _corners(self) -> list[dict[str, Any]]:
-        """Return the ranges' lower ends, and their upper ones; of ranks the lower end alone, the smallest count."""
-        ranges = [one for one in self.dimensions if not one.choices]
+        """Return the lower and the upper ends of all ranges; for ranks the lower one twice, which trains least."""
+        ranges = [dimension for dimension in self.dimensions if not dimension.choices]
         return [
-            {one.field: end(one, at_top and one.field not in RANKS) for one in ranges}
-            for at_top in (False, True)
+            {dimension.field: dimension.end(top and dimension.field not in RANKS) for dimension in ranges}
+            for top in (False, True)
         ]
 
     def _fits(self, settings: Mapping[str, Any]) -> bool:
         key = repr(sorted(settings.items()))
-        if key not in self._known:
+        if key not in self._fits_cache:
             try:
-                self._known[key] = counted(self.recipe(settings), self.num_labels).fits
+                self._fits_cache[key] = count_recipe(self.recipe(settings), self.num_labels).fits
             except (BadInput, ValidationError, OverBudget):
-                self._known[key] = False
-        return self._known[key]
-
-
-def in_words(value: Any) -> str:
-    """Return what a value is called in tables and names."""
-    return "+".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
-
-
-def end(one: Dimension, top: bool) -> float:
-    """Return the lowest number of a range, or its highest, steps counted from the lowest."""
-    if not top:
-        return one.low
-    return one.high if one.step is None else one.low + (one.high - one.low) // one.step * one.step
-
-
-def _rounded(one: Dimension, number: float) -> float:
-    if one.whole:
-        return int(number)
-    if one.step is not None:
-        return round(float(number), 10)  # without what the sum of steps has of binary fractions
-    return min(max(float(f"{number:.{DIGITS}g}"), one.low), one.high)
+                self._fits_cache[key] = False
+        return self._fits_cache[key]
 
 
 def with_fields(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's keys with these fields."""
-    whole = copy.deepcopy(dict(values))
+    """Return the keys of a recipe with these fields changed."""
+    changed = copy.deepcopy(dict(values))
     for name, value in settings.items():
         *sections, last = name.split(".")
-        place = whole
+        section_values = changed
         for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-    return whole
+            section_values = section_values.setdefault(section, {})
+        section_values[last] = value
+    return changed

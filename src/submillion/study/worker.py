@@ -19,14 +19,9 @@ from submillion.errors import SubmillionError
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.study.engines.job import PARENT_PID
+from submillion.study.layout import is_trained
 
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
-
-
-def is_trained(run: Path) -> bool:
-    """Return whether the training of a run is complete."""
-    manifest = RunDir(run).manifest
-    return manifest.is_file() and RunDir(run).read_json(manifest).get("status") == "complete"
 
 
 def train_or_finish(run: Path, recipe: Path | None) -> None:
@@ -38,15 +33,18 @@ def train_or_finish(run: Path, recipe: Path | None) -> None:
     run.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(run.parent / f".{run.name}.lock"):
         if recipe is None:
-            pipeline.finish(run, quiet=True)
+            # Loads scikit-learn and matplotlib, which a training needs only at its end.
+            from submillion.scoring import finish
+
+            finish(run, quiet=True)
             return
         if is_trained(run):
             return
         # A run that was killed before its first files were complete is started again.
         if RunDir(run).manifest.is_file() and RunDir(run).recipe.is_file():
-            pipeline.resume(run, quiet=True, trial=True)
+            pipeline.resume(run, quiet=True, hold_back_test=True)
         else:
-            pipeline.train(Recipe.load(recipe), run, overwrite=run.exists(), quiet=True, trial=True)
+            pipeline.train(Recipe.load(recipe), run, overwrite=run.exists(), quiet=True, hold_back_test=True)
 
 
 def main() -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from submillion.study.engines import Ended, Job
 from submillion.study.engines import local as local_engine
+from submillion.study.engines.job import FinishedJob, Job
 from submillion.study.engines.local import LocalEngine
 from support.study_jobs import jobs
 
@@ -20,14 +20,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_engine, "TICK_S", 0.02)
 
 
-def finished(engine: LocalEngine, waiting: list[Job], seen: list[int]) -> list[Ended]:
+def finished(engine: LocalEngine, waiting: list[Job], seen: list[int]) -> list[FinishedJob]:
     return list(engine.run(waiting, lambda running: seen.append(len(running))))
 
 
 def test_every_job_ends_with_its_own_code_and_log(tmp_path: Path) -> None:
     scripts = ["print('fine')", "import sys; sys.exit('it broke')", "import os; os.kill(os.getpid(), 9)"]
     ended = finished(LocalEngine(1, 1), jobs(tmp_path, scripts), [])
-    assert {end.job.name: end.code for end in ended} == {"job0": 0, "job1": 1, "job2": -9}
+    assert {end.job.name: end.exit_code for end in ended} == {"job0": 0, "job1": 1, "job2": -9}
     assert "it broke" in (tmp_path / "logs" / "job1.txt").read_text(encoding="utf-8")
 
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from submillion.errors import BadInput
-from submillion.study.engines import Ended, Job
 from submillion.study.engines import ray as ray_engine
+from submillion.study.engines.job import FinishedJob, Job
 from submillion.study.engines.ray import RayEngine
 from support import TESTS
 from support.study_driver import findings, is_gone, killed, undisturbed
@@ -63,9 +63,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def finished(waiting: list[Job], workers: int | None = None) -> dict[str, int]:
-    ended: list[Ended] = list(RayEngine(workers).run(waiting, lambda running: None))
+    ended: list[FinishedJob] = list(RayEngine(workers).run(waiting, lambda running: None))
     assert len(ended) == len(waiting)
-    return {end.job.name: end.code for end in ended}
+    return {end.job.name: end.exit_code for end in ended}
 
 
 def long_at_first(folder: Path, at_first: str) -> list[Job]:
@@ -150,7 +150,7 @@ def test_a_job_whose_worker_dies_is_begun_again(cluster: Any, tmp_path: Path) ->
 
 
 def test_more_cores_than_any_node_has_are_refused(cluster: Any) -> None:
-    with pytest.raises(BadInput, match="--threads: expected 1 to 1, the cores of the largest node, found 2"):
+    with pytest.raises(BadInput, match="`threads`: expected 1 to 1, the cores of the largest node, found 2"):
         RayEngine(threads=2)
 
 
@@ -166,7 +166,7 @@ def test_a_lost_node_costs_the_time_of_its_job_alone(cluster: Any, tmp_path: Pat
         lose_node(cluster, psutil.Process(lost[0]))
 
     (ended,) = RayEngine().run(work, lose)
-    assert ended.code == 0
+    assert ended.exit_code == 0
     assert lost and int((tmp_path / "begun").read_text()) != lost[0]
     assert is_gone(lost[0])
 

@@ -1,4 +1,4 @@
-"""Trains the runs of a study on a Ray cluster: the one that is there, or one that is started on this machine."""
+"""Runs the jobs of a study on a Ray cluster: an existing one, or one started on this machine."""
 
 from __future__ import annotations
 
@@ -13,61 +13,62 @@ from pathlib import Path
 from typing import Any
 
 from submillion.errors import BadInput, Problem
-from submillion.study.engines import Ended, Job, environment
+from submillion.study.engines.job import FinishedJob, Job, job_environment
 
 TICK_S = 1.0
 THREADS = 2
-STOPPING_S = 60.0  # after which a job that was asked to end is killed
-AGAIN_S = 15.0  # until a task that goes on is asked again
-PACKAGES = Path(__file__).parents[3]  # where workers find this package, if the driver runs from a source tree
+CANCEL_TIMEOUT_S = 60.0  # after which a cancelled task is killed
+CANCEL_RETRY_S = 15.0  # after which a task that is still running is cancelled again
+PACKAGES = Path(__file__).parents[3]  # where workers find this package if the driver runs from a source tree
 
 
 class RayEngine:
-    """Each job is a task with declared cores; one that dies with its node is given to another.
+    """Each job is a Ray task with declared cores; if its node dies, another node repeats it.
 
     All nodes must see this package, the study's directory, the data and the encoder under the same paths.
     """
 
     def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
-        """Connect: to the cluster that RAY_ADDRESS names or that runs on this machine, else to one started here.
+        """Connect to the cluster of RAY_ADDRESS or one on this machine; start one if there is none.
 
         Args:
             workers: jobs at a time; None is as many as the cluster has cores for.
-            threads: cores of each job; None is 2, or 1 where no node has 2.
+            threads: cores of each job; None is 2, or 1 if no node has 2.
 
         Raises:
-            BadInput: ray is not installed, the cluster that was named is not there, or no node has as many cores.
+            BadInput: ray is not installed, no cluster answers at RAY_ADDRESS, or no node has enough cores.
         """
         try:
             import ray
         except ImportError as error:
             raise BadInput(
-                Problem("--engine ray", "the package ray", "none", "pip install 'submillion[ray]'")
+                Problem("@{engine} ray", "the package ray", "none", "pip install 'submillion[ray]'")
             ) from error
         self._ray = ray
         if not ray.is_initialized():
             _connect(ray)
-        most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
-        self.threads = min(THREADS, most) if threads is None else threads
-        if not 0 < self.threads <= most:
-            raise BadInput(
-                Problem("--threads", f"1 to {most}, the cores of the largest node", str(self.threads))
-            )
+        max_cores = max(
+            (int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0
+        )
+        self.threads = min(THREADS, max_cores) if threads is None else threads
+        if not 0 < self.threads <= max_cores:
+            expected = f"1 to {max_cores}, the cores of the largest node"
+            raise BadInput(Problem("@{threads}", expected, str(self.threads)))
         self.workers = workers
 
-    def run(self, jobs: Sequence[Job], tick: Callable[[list[Job]], None]) -> Iterator[Ended]:
-        """Train all, as `Engine.run` says; when it is closed early, the processes under way are ended.
+    def run(self, jobs: Sequence[Job], tick: Callable[[list[Job]], None]) -> Iterator[FinishedJob]:
+        """Run all jobs as `Engine.run` documents; closing the iterator early terminates the running processes.
 
-        What `tick` is told are the jobs that were handed to the cluster; those for which it has no core yet wait there.
+        `tick` receives the jobs that were submitted to the cluster; some may still wait there for a free core.
         """
         ray = self._ray
-        # A task whose node or worker dies is begun again elsewhere, and goes on where its run stands.
+        # If a task's node or worker dies, Ray repeats the task elsewhere; it continues from the run's last checkpoint.
         options = {
             "num_cpus": self.threads,
             "max_retries": -1,
-            "runtime_env": {"env_vars": {"PYTHONPATH": _paths()}},
+            "runtime_env": {"env_vars": {"PYTHONPATH": _python_path()}},
         }
-        remote: Any = ray.remote(**options)(_train)
+        remote: Any = ray.remote(**options)(_run_job)
         waiting, running = list(jobs), dict[Any, Job]()
         try:
             while waiting or running:
@@ -77,26 +78,26 @@ class RayEngine:
                 tick(list(running.values()))
                 ended, _ = ray.wait(list(running), num_returns=1, timeout=TICK_S)
                 for reference in ended:
-                    yield Ended(running.pop(reference), int(ray.get(reference)))
+                    yield FinishedJob(running.pop(reference), int(ray.get(reference)))
         finally:
             self._stop(list(running))
 
     def _stop(self, running: list[Any]) -> None:
-        """End tasks: each is interrupted and ends its process, and is killed where that takes too long."""
+        """Cancel tasks, which terminate their processes; kill those that take too long."""
         ray = self._ray
-        left, deadline = running, time.monotonic() + STOPPING_S
+        left, deadline = running, time.monotonic() + CANCEL_TIMEOUT_S
         while left and time.monotonic() < deadline:
             for reference in left:
-                ray.cancel(reference)  # a wish: on a busy machine it may pass unheard
-            _, left = ray.wait(left, num_returns=len(left), timeout=AGAIN_S)
+                ray.cancel(reference)  # only a request: a busy machine may miss it
+            _, left = ray.wait(left, num_returns=len(left), timeout=CANCEL_RETRY_S)
         for reference in left:
             ray.cancel(reference, force=True)
 
 
-def _paths() -> str:
-    """Return where Python finds modules on every node: this package, and what is set here."""
-    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return os.pathsep.join([str(PACKAGES), *map(os.path.abspath, given)])
+def _python_path() -> str:
+    """Return PYTHONPATH for every node: this package, then the entries of this process."""
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(PACKAGES), *map(os.path.abspath, own)])
 
 
 def _connect(ray: Any) -> None:
@@ -106,25 +107,25 @@ def _connect(ray: Any) -> None:
         ray.init(address="auto", **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address:
-            found = " ".join(str(error).split())
+            reason = " ".join(str(error).split())
             raise BadInput(
-                Problem("RAY_ADDRESS", "the address of a cluster", f"'{address}' ({found})")
+                Problem("RAY_ADDRESS", "the address of a cluster", f"'{address}' ({reason})")
             ) from error
         ray.init(include_dashboard=False, **quiet)
 
 
-def _train(job: Job, threads: int) -> int:
-    """Train one job on the node where this runs; returns its exit code."""
-    # What was started in the background ignores SIGINT, and so would this: Ray's wish to end would pass unheard.
+def _run_job(job: Job, threads: int) -> int:
+    """Run one job on the node of this task; returns its exit code."""
+    # Processes started in the background ignore SIGINT; without this they would miss Ray's request to stop.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with open(job.log, "ab") as log:
+    with job.log.open("ab") as log:
         process = subprocess.Popen(
             job.command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(threads),
+            env=job_environment(threads),
         )
     try:
         while process.poll() is None:
@@ -133,6 +134,6 @@ def _train(job: Job, threads: int) -> int:
         if process.poll() is None:  # the task was cancelled
             process.terminate()
         while process.poll() is None:
-            with suppress(KeyboardInterrupt):  # it was cancelled again
+            with suppress(KeyboardInterrupt):  # the task was cancelled again
                 process.wait()
     return process.returncode

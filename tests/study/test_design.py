@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from submillion.errors import BadInput, OverBudget
-from submillion.study.grid import read_study, study_names
+from submillion.study.design import read_study
+from submillion.study.study_file import study_names
 
 
 def study_file(folder: Path, **values: Any) -> Path:
@@ -23,20 +24,20 @@ def test_one_axis_at_a_time_from_the_base(tmp_path: Path) -> None:
         "lora.dropout": [0.0, 0.2],
         "where": {"all": {"lora.targets": ["all-linear"]}, "q": {"lora.targets": ["query"], "lora.r": 4}},
     }
-    grid = read_study(study_file(tmp_path, axes=axes, seeds=[7, 8]))
-    assert [cell.name for cell in grid.cells] == ["base", "lora.dropout=0.2", "where=q"]
-    assert grid.base_levels == {"lora.dropout": "0.0", "where": "all"}
-    assert [cell.levels for cell in grid.cells][1:] == [
+    design = read_study(study_file(tmp_path, axes=axes, seeds=[7, 8]))
+    assert [cell.name for cell in design.cells] == ["base", "lora.dropout=0.2", "where=q"]
+    assert design.base_levels == {"lora.dropout": "0.0", "where": "all"}
+    assert [cell.levels for cell in design.cells][1:] == [
         {"lora.dropout": "0.2", "where": "base"},
         {"lora.dropout": "base", "where": "q"},
     ]
-    assert grid.cells[2].recipe.lora.targets == ["query"] and grid.cells[2].recipe.lora.r == 4
-    assert [trial.name for trial in grid.trials] == [
+    assert design.cells[2].recipe.lora.targets == ["query"] and design.cells[2].recipe.lora.r == 4
+    assert [cell_run.name for cell_run in design.runs] == [
         f"{cell}-seed{seed}" for seed in (7, 8) for cell in ("base", "lora.dropout-0.2", "where-q")
     ]
-    assert {trial.recipe.seed for trial in grid.trials} == {7, 8}
+    assert {cell_run.recipe.seed for cell_run in design.runs} == {7, 8}
     # 3 layers x r 4 x (384 + 384); the head's 384 x 384 + 384 and 384 x 8 + 8
-    assert grid.cells[2].count.parts == {
+    assert design.cells[2].count.parts == {
         "lora.query": 9_216,
         "head.projection": 147_840,
         "head.output": 3_080,
@@ -45,17 +46,19 @@ def test_one_axis_at_a_time_from_the_base(tmp_path: Path) -> None:
 
 def test_a_grid_crosses_every_level(tmp_path: Path) -> None:
     axes = {"lora.dropout": [0.0, 0.1], "train.learning_rate": [1e-3, 2e-3, 3e-3]}
-    grid = read_study(study_file(tmp_path, axes=axes, design="grid", set={"train.learning_rate": 2e-3}))
-    assert len(grid.cells) == 6
-    assert grid.cells[0].name == "base" and grid.cells[0].recipe.train.learning_rate == 2e-3
-    assert len({(cell.recipe.lora.dropout, cell.recipe.train.learning_rate) for cell in grid.cells}) == 6
+    design = read_study(study_file(tmp_path, axes=axes, design="grid", set={"train.learning_rate": 2e-3}))
+    assert len(design.cells) == 6
+    assert design.cells[0].name == "base" and design.cells[0].recipe.train.learning_rate == 2e-3
+    assert len({(cell.recipe.lora.dropout, cell.recipe.train.learning_rate) for cell in design.cells}) == 6
 
 
 def test_held_parameters_are_filled_with_rank_and_the_scale_stays(tmp_path: Path) -> None:
     axes = {"lora.targets": [["query", "value"], ["ffn_up"]], "lora.layers": ["top-1"]}
-    grid = read_study(study_file(tmp_path, axes=axes, hold="parameters", set={"lora.r": 8, "lora.alpha": 24}))
-    base = grid.cells[0].count.trainable
-    for cell in grid.cells[1:]:
+    design = read_study(
+        study_file(tmp_path, axes=axes, hold="parameters", set={"lora.r": 8, "lora.alpha": 24})
+    )
+    base = design.cells[0].count.trainable
+    for cell in design.cells[1:]:
         assert cell.count.trainable <= base
         one_more = cell.recipe.lora.r + 1
         per_rank = (
@@ -79,18 +82,18 @@ def test_every_cell_over_the_budget_is_named_before_anything_is_trained(tmp_path
 
 def test_overrides_change_the_base_and_not_what_is_varied(tmp_path: Path) -> None:
     file = study_file(tmp_path, axes={"lora.dropout": [0.3]}, set={"data.limit": 100, "train.epochs": 2})
-    grid = read_study(file, ["train.epochs=7", "lora.dropout=0.1"])
-    assert [cell.recipe.train.epochs for cell in grid.cells] == [7, 7]
-    assert [cell.recipe.lora.dropout for cell in grid.cells] == [0.1, 0.3]
-    assert grid.cells[0].recipe.data.limit == 100
+    design = read_study(file, ["train.epochs=7", "lora.dropout=0.1"])
+    assert [cell.recipe.train.epochs for cell in design.cells] == [7, 7]
+    assert [cell.recipe.lora.dropout for cell in design.cells] == [0.1, 0.3]
+    assert design.cells[0].recipe.data.limit == 100
 
 
 def test_a_base_beside_the_study_comes_first(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(
         "encoder: {source: minilm}\ndata: {train: reuters-r8}\nlora: {r: 3}\n", "utf-8"
     )
-    grid = read_study(study_file(tmp_path, base="my.yaml", axes={"lora.dropout": [0.3]}))
-    assert grid.cells[0].recipe.lora.r == 3
+    design = read_study(study_file(tmp_path, base="my.yaml", axes={"lora.dropout": [0.3]}))
+    assert design.cells[0].recipe.lora.r == 3
 
 
 @pytest.mark.parametrize(
@@ -111,10 +114,10 @@ def test_a_wrong_study_is_refused_with_the_place(tmp_path: Path, values: dict[st
 
 @pytest.mark.parametrize("name", study_names())
 def test_shipped_studies_are_within_the_budget(name: str) -> None:
-    grid = read_study(name)
-    assert len(grid.cells) > 2 or grid.space is not None
-    assert all(cell.count.fits for cell in grid.cells)
-    assert len({trial.name for trial in grid.trials}) == len(grid.trials)
+    design = read_study(name)
+    assert len(design.cells) > 2 or design.space is not None
+    assert all(cell.count.fits for cell in design.cells)
+    assert len({cell_run.name for cell_run in design.runs}) == len(design.runs)
 
 
 def test_an_unknown_study_is_refused_with_the_nearest() -> None:
