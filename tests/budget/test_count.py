@@ -1,4 +1,4 @@
-"""Tests of budget/count.py: the closed form against plain peft on models that are really built."""
+"""Tests of budget/count.py and budget/gate.py: the closed form against plain peft on built models, and refusals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from submillion.budget.count import ONE_RANK, Count, count, gate
-from submillion.budget.planner import nearest
+from submillion.budget.count import ONE_RANK, Count, count
+from submillion.budget.gate import gate
+from submillion.budget.planner import nearest_plans
 from submillion.errors import BadInput, OverBudget
 from submillion.families.families import family_of
 from submillion.recipe import HeadRecipe, LoraRecipe
@@ -57,7 +58,7 @@ def check_on_a_drawn_model(data: st.DataObject, name: str, variant: str) -> None
 @pytest.mark.parametrize("name", list(LAYOUTS))
 @settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])  # small as drawn
 @given(data=st.data())
-def test_count_equals_what_peft_trains_on_the_built_model(name: str, data: st.DataObject) -> None:
+def test_the_count_equals_that_of_peft_on_the_built_model(name: str, data: st.DataObject) -> None:
     check_on_a_drawn_model(data, name, "lora")
 
 
@@ -65,7 +66,7 @@ def test_count_equals_what_peft_trains_on_the_built_model(name: str, data: st.Da
 @pytest.mark.parametrize("variant", VARIANTS)
 @settings(max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(data=st.data())
-def test_every_variant_is_counted_as_peft_trains_it(variant: str, name: str, data: st.DataObject) -> None:
+def test_the_count_of_every_variant_equals_that_of_peft(variant: str, name: str, data: st.DataObject) -> None:
     check_on_a_drawn_model(data, name, variant)
 
 
@@ -81,7 +82,7 @@ def check_that_layers_and_parts_agree(built: Any, counted: Count, name: str) -> 
 
 @pytest.mark.parametrize("name", list(REAL))
 @pytest.mark.parametrize("kind", ["stock", "linear", "lora"])
-def test_real_sizes_on_the_meta_device(name: str, kind: str) -> None:
+def test_the_count_at_real_sizes_equals_that_of_peft_on_the_meta_device(name: str, kind: str) -> None:
     config = REAL[name]
     lora = LoraRecipe(r=7, targets=["all-linear"], layers="top-5", bias="all")
     head = HeadRecipe(kind=kind, r=9)
@@ -112,7 +113,7 @@ def test_the_head_is_counted_once() -> None:
     assert counted.total == 125_537_288 - 593_668
 
 
-def test_biases_of_a_trained_head_are_not_counted_again() -> None:
+def test_biases_of_a_trained_head_are_counted_once() -> None:
     # roberta-base: per layer 4 x 768 + 3,072 + 768 of matrices and 2 x 768 of norms, 768 of the embeddings' norm.
     biases = 12 * (4 * 768 + 3_072 + 768 + 2 * 768) + 768
     assert roberta(1, ["query"], bias="all").parts["bias"] == biases
@@ -134,13 +135,13 @@ def test_modernbert_has_a_norm_in_its_head_and_no_biases() -> None:
     }
 
 
-def test_json_has_the_promised_keys() -> None:
-    told = roberta(8, ["query"], layers="top-2").to_json()
-    assert list(told) == ["trainable", "total", "parts", "budget", "fits", "by_layer"]
-    assert told["fits"] is True
-    assert told["budget"] == MILLION
-    assert [layer["trainable"] for layer in told["by_layer"]] == [0] * 10 + [12_288] * 2
-    assert told["by_layer"][11] == {"layer": 11, "trainable": 12_288, "parts": {"lora.query": 12_288}}
+def test_keys_of_the_json() -> None:
+    as_json = roberta(8, ["query"], layers="top-2").to_json()
+    assert list(as_json) == ["trainable", "total", "parts", "budget", "fits", "by_layer"]
+    assert as_json["fits"] is True
+    assert as_json["budget"] == MILLION
+    assert [layer["trainable"] for layer in as_json["by_layer"]] == [0] * 10 + [12_288] * 2
+    assert as_json["by_layer"][11] == {"layer": 11, "trainable": 12_288, "parts": {"lora.query": 12_288}}
 
 
 def test_known_counts_of_the_variants() -> None:
@@ -157,55 +158,57 @@ def test_known_counts_of_the_variants() -> None:
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "lora", "pissa", "eva"])
 @pytest.mark.parametrize("head", ["stock", "linear", "lora"])
-def test_the_arithmetic_told_gives_the_parts(head: str, variant: str) -> None:
+def test_the_arithmetic_evaluates_to_the_parts(head: str, variant: str) -> None:
     if head == "lora" and variant in ONE_RANK:
         return
     counted = roberta(5, ["all-linear"], head, layers="top-3", variant=variant)
-    for part, told in counted.workings.items():
+    for part, arithmetic in counted.arithmetic.items():
         if part == "bias":
             continue
-        expression = re.sub(r"layers|r (?=\d)|,", "", told).replace("x", "*")
-        assert eval(expression, {"__builtins__": {}}) == counted.parts[part], told
-    assert counted.workings.keys() == counted.parts.keys()
+        expression = re.sub(r"layers|r (?=\d)|,", "", arithmetic).replace("x", "*")
+        assert eval(expression, {"__builtins__": {}}) == counted.parts[part], arithmetic
+    assert counted.arithmetic.keys() == counted.parts.keys()
 
 
-def test_the_budget_itself_fits_and_one_less_does_not() -> None:
+def test_a_count_equal_to_the_budget_fits_and_one_more_does_not() -> None:
     exact = count(ROBERTA, 4, LoraRecipe(r=16, targets=["query"]), HeadRecipe(), 888_580)
     assert exact.fits
     assert not count(ROBERTA, 4, LoraRecipe(r=16, targets=["query"]), HeadRecipe(), 888_579).fits
 
 
-def test_the_gate_lets_pass_what_fits() -> None:
+def test_the_gate_accepts_a_configuration_within_the_budget() -> None:
     lora, head = LoraRecipe(r=16, targets=["query"]), HeadRecipe()
     gate(count(ROBERTA, 4, lora, head, 888_580), ROBERTA, 4, lora, head)
 
 
-def test_the_gate_shows_both_sums_and_what_fits_nearby() -> None:
+def test_the_gate_shows_the_count_and_the_nearest_plans() -> None:
     lora, head = LoraRecipe(r=16, alpha=32, targets=["query", "value"]), HeadRecipe()
     with pytest.raises(OverBudget) as caught:
         gate(count(ROBERTA, 4, lora, head, MILLION), ROBERTA, 4, lora, head)
     assert caught.value.exit_code == 3
-    told = re.sub(" +", " ", str(caught.value))
+    message = re.sub(" +", " ", str(caught.value))
     for line in (
         "over budget: 1,183,492 trainable parameters are 183,492 more than the budget of 1,000,000.",
         " lora.query 294,912 12 layers x r 16 x (768 + 768)",
         " lora.value 294,912 12 layers x r 16 x (768 + 768)",
-        " encoder together 589,824",
+        " encoder total 589,824",
         " head.projection 590,592 768 x 768 + 768",
         " head.output 3,076 768 x 4 + 4",
-        " head together 593,668",
+        " head total 593,668",
         "trainable 1,183,492 of 125,238,532 in the model (0.94%)",
         "budget 1,000,000 over by 183,492",
-        " As asked, with --set lora.r=8 --set lora.alpha=16.",
-        " As asked, with --set head.kind=linear.",
-        " As asked, with --set head.kind=lora --set head.r=16.",
+        " Your configuration with lora.r=8 and lora.alpha=16.",
+        " Your configuration with head.kind=linear.",
+        " Your configuration with head.kind=lora and head.r=16.",
     ):
-        assert line in told.splitlines(), line
+        assert line in message.splitlines(), line
 
 
 def test_the_gate_says_when_nothing_fits() -> None:
     lora, head = LoraRecipe(r=16), HeadRecipe()
-    with pytest.raises(OverBudget, match="Nothing fits: r 1 on one matrix of one layer, with a linear head"):
+    with pytest.raises(
+        OverBudget, match="Nothing fits: even r 1 on one matrix of one layer with a linear head"
+    ):
         gate(count(ROBERTA, 4, lora, head, 3_500), ROBERTA, 4, lora, head)
 
 
@@ -223,27 +226,32 @@ def test_the_gate_says_when_nothing_fits() -> None:
             {"variant": "pissa", "r": 9, "targets": ["ffn_down"]},
             {},
             4,
-            "lora.r: expected a rank from 1 to 8, the smallest side of a matrix that carries an adapter, found 9.",
+            "lora.r: expected a rank from 1 to 8, the smallest side of an adapted matrix, found 9.",
         ),
         ({"variant": "eva", "r": 0}, {}, 4, "lora.r: expected a rank from 1 to .* 16, found 0."),
-        ({"variant": "vera"}, {"kind": "lora"}, 4, "head.kind: expected stock or linear, found lora: vera"),
+        (
+            {"variant": "vera"},
+            {"kind": "lora"},
+            4,
+            "head.kind: expected stock or linear, found lora, and vera uses",
+        ),
         ({"layers": [2]}, {}, 4, "lora.layers: expected layers among the encoder's 2 .* found \\[2\\]."),
     ],
 )
-def test_what_does_not_suit_the_encoder(
+def test_a_configuration_that_does_not_fit_the_encoder_is_refused(
     lora: dict[str, Any], head: dict[str, Any], labels: int, message: str
 ) -> None:
-    # model_copy does not check: the counter has to stand on its own where no recipe file was read.
+    # model_copy skips the recipe's validation: `count` must check for itself.
     sections = LoraRecipe().model_copy(update=lora), HeadRecipe().model_copy(update=head)
     with pytest.raises(BadInput, match=message):
         config = tiny_config("roberta", layers=2, hidden=16) | {"intermediate_size": 8}
         count(config, labels, *sections, MILLION)
 
 
-def test_bitfit_needs_biases_and_vera_any_rank() -> None:
+def test_bitfit_needs_biases_and_vera_allows_any_rank() -> None:
     bare = tiny_config("modernbert", layers=2, hidden=16)
     with pytest.raises(
-        BadInput, match="lora.variant: expected one with adapters, found bitfit: the layers of"
+        BadInput, match="lora.variant: expected a variant with adapters, found bitfit, and the layers of"
     ):
         count(bare, 2, LoraRecipe(variant="bitfit"), HeadRecipe(), MILLION)
     wide = LoraRecipe(variant="vera", r=999, targets=["query"])
@@ -252,26 +260,26 @@ def test_bitfit_needs_biases_and_vera_any_rank() -> None:
 
 
 @pytest.mark.parametrize("variant", ["dora", "pissa", "eva", "adalora", "vera", "bitfit"])
-def test_a_variant_over_budget_is_refused_with_what_fits(variant: str) -> None:
+def test_a_refused_variant_gets_plans_of_the_same_variant(variant: str) -> None:
     lora = LoraRecipe(variant=variant, r=16, targets=["all-linear"])
     counted = count(ROBERTA, 4, lora, HeadRecipe(), 500_000)
     with pytest.raises(OverBudget, match="over budget: ") as caught:
         gate(counted, ROBERTA, 4, lora, HeadRecipe())
-    assert "As asked, with --set " in str(caught.value)
+    assert "Your configuration with " in str(caught.value)
     assert "lora.variant" not in str(caught.value)
-    for entry in nearest(ROBERTA, 4, lora, HeadRecipe(), 500_000):
+    for entry in nearest_plans(ROBERTA, 4, lora, HeadRecipe(), 500_000):
         assert entry.lora.variant == variant
         assert (
             entry.count.trainable == count(ROBERTA, 4, entry.lora, entry.head, 500_000).trainable <= 500_000
         )
 
 
-def test_a_head_rank_counts_only_where_the_head_has_one() -> None:
+def test_the_head_rank_is_ignored_if_the_head_has_no_adapter() -> None:
     config = tiny_config("roberta", layers=2, hidden=16)
     assert count(config, 2, LoraRecipe(), HeadRecipe(kind="linear", r=99), MILLION).trainable == 1_058
 
 
-def test_both_wrong_ranks_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     config = tiny_config("roberta", layers=2, hidden=16)
     with pytest.raises(BadInput) as caught:
         count(config, 0, LoraRecipe(r=40), HeadRecipe(kind="lora", r=40), MILLION)

@@ -1,11 +1,11 @@
-"""Tests of budget/speed.py: pieces of known cost put together by hand, and what a plan prints of it."""
+"""Tests of budget/time_model.py: layers of known cost added up by hand, and the speeds that a plan prints."""
 
 from __future__ import annotations
 
 import pytest
 
-from submillion.budget.plan_result import Answer
-from submillion.budget.planner import plan
+from submillion.budget.plan_result import PlanResult
+from submillion.budget.planner import best_plans
 from submillion.budget.time_model import Adapted, Cost, Measured, Speed, Workload, speed_of
 from submillion.recipe import LoraRecipe
 from support.budget_models import REAL
@@ -19,7 +19,7 @@ MEASURED = Measured(Cost(0.0, 0.005), Cost(0.0, 0.002), [NARROW, WIDE], {"second
 WORK = Workload(100, 20, 53.0, 2, 10, 10, "here")
 
 
-def test_a_line_through_two_batches() -> None:
+def test_a_cost_is_a_line_through_two_batches() -> None:
     cost = Cost.through(2, 0.5, 10, 1.3)
     assert (cost.fixed, cost.per_text) == (pytest.approx(0.3), pytest.approx(0.1))
     assert cost.seconds(32) == pytest.approx(3.5)
@@ -58,8 +58,8 @@ def test_the_last_layer_alone_and_targets_between_the_measured_ones() -> None:
     assert MEASURED.at(1).between == NARROW.between, "narrower than measured: as the narrowest"
 
 
-def test_the_answer_carries_speeds_in_table_and_json() -> None:
-    plans = plan(ROBERTA, 4, 1_000_000, top=2)
+def test_speeds_in_the_table_and_the_json() -> None:
+    plans = best_plans(ROBERTA, 4, 1_000_000, top=2)
     speeds = [Speed(123.4, 1.25, 36.0), Speed(2.5, 80.0, 0.0)]
     facts = {
         "seconds": 2.1,
@@ -69,13 +69,13 @@ def test_the_answer_carries_speeds_in_table_and_json() -> None:
         "precision": "float32",
     }
     measured = facts | {"workload": WORK.to_json()}
-    answer = Answer("roberta-base", 4, 1_000_000, None, plans, ROBERTA, speeds=speeds, measured=measured)
-    rows = answer.render().splitlines()
+    result = PlanResult("roberta-base", 4, 1_000_000, None, plans, ROBERTA, speeds=speeds, measured=measured)
+    rows = result.render().splitlines()
     assert rows[1].split()[-3:] == ["texts/s", "hours", "prefix"]
     assert rows[2].split()[-3:] == ["123", "1.25", "0.01"]
     assert rows[4].split()[-3:] == ["2.5", "80.0", "0.00"]
     assert "2 epochs of 100 texts of 53 tokens in batches of 10 (here)" in rows[-1]
-    told = answer.to_json()
-    assert [entry["speed"]["samples_per_s"] for entry in told["plans"]] == [123.4, 2.5]
-    assert told["measured"]["workload"]["rows"] == 100
-    assert "speed" not in Answer("roberta-base", 4, 1_000_000, None, plans).to_json()["plans"][0]
+    as_json = result.to_json()
+    assert [entry["speed"]["samples_per_s"] for entry in as_json["plans"]] == [123.4, 2.5]
+    assert as_json["measured"]["workload"]["rows"] == 100
+    assert "speed" not in PlanResult("roberta-base", 4, 1_000_000, None, plans).to_json()["plans"][0]

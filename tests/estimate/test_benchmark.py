@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from submillion.budget.plan_result import answer
+from submillion.budget.plan_result import plan_or_count
 from submillion.errors import BadInput
 from submillion.estimate.benchmark import with_speed
 from submillion.estimate.workload import workload_of
@@ -22,7 +22,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plans_of_an_encoder_without_weights_get_speeds(encoder: Path) -> None:
-    planned = answer(None, str(encoder), 3, 3000, {}, [])
+    planned = plan_or_count(None, str(encoder), 3, 3000, {}, [])
     timed = with_speed(planned, rows=1000, tokens=12, epochs=3, budget_s=0.05)
     assert len(timed.speeds) == len(timed.plans) == len(timed.loras)
     assert all(speed.samples_per_s > 0 and speed.hours > 0 for speed in timed.speeds)
@@ -32,14 +32,14 @@ def test_plans_of_an_encoder_without_weights_get_speeds(encoder: Path) -> None:
 
 
 def test_a_count_gets_the_first_speed(encoder: Path) -> None:
-    counted = answer(None, str(encoder), 3, 10**6, {"r": 2, "layers": "top-1"}, [])
+    counted = plan_or_count(None, str(encoder), 3, 10**6, {"r": 2, "layers": "top-1"}, [])
     timed = with_speed(counted, tokens=8, budget_s=0.05)
     (speed,) = timed.speeds
     assert timed.to_json()["speed"] == speed.to_json()
 
 
 def test_what_is_not_asked_and_not_here_is_ag_news() -> None:
-    counted = answer("agnews", "roberta-base", 4, None, {}, ["data.train=nobody/has-this"])
+    counted = plan_or_count("agnews", "roberta-base", 4, None, {}, ["data.train=nobody/has-this"])
     work = workload_of(counted, rows=900)
     assert (work.rows, work.validation_rows, work.tokens, work.epochs) == (900, 100, 53.0, 5)
     assert work.source == "--rows, else AG News (108,000 training texts of 53 tokens)"
@@ -48,6 +48,6 @@ def test_what_is_not_asked_and_not_here_is_ag_news() -> None:
 def test_bitfit_has_no_adapters_to_measure(encoder: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv}}\nlora: {{variant: bitfit}}\n")
-    asked = answer(str(file), "", 4, None, {}, [])
+    asked = plan_or_count(str(file), "", 4, None, {}, [])
     with pytest.raises(BadInput, match="plan --speed: expected a lora.variant with adapters, found bitfit"):
         with_speed(asked)

@@ -1,4 +1,4 @@
-"""What `submillion plan` answers: the best-filling configurations, or the count of one."""
+"""Plans an encoder's budget: the best configurations within it, or the count of one configuration."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from submillion.budget.count import Count, count
-from submillion.budget.planner import Plan, nearest, plan
-from submillion.budget.render import render_count, render_plans, render_speed
+from submillion.budget.plan import Plan
+from submillion.budget.planner import best_plans, nearest_plans
+from submillion.budget.render import render_count, render_plans, render_refusal, render_speed
 from submillion.budget.time_model import Speed
 from submillion.errors import BadInput, Problem
 from submillion.recipe import HeadRecipe, LoraRecipe, Recipe
@@ -17,101 +18,133 @@ from submillion.sources.fetch import encoder_config, known_labels
 DEFAULT_BUDGET = 1_000_000
 
 
+def plan(
+    encoder: str, n_classes: int, budget: int = DEFAULT_BUDGET, top: int = 12, revision: str | None = None
+) -> list[Plan]:
+    """Return the best configurations within a budget, best first.
+
+    Reads the encoder's config.json and no weights; encoders of the catalog need no network.
+
+    Args:
+        encoder: catalog name, hub id (org/name) or local folder.
+        n_classes: number of classes, at least 2.
+        budget: trainable parameters allowed.
+        top: maximum number of plans.
+        revision: hub revision of the encoder; None uses the main branch.
+
+    Returns:
+        Plans; each has `lora`, `head`, `trainable`, `reason`, and `settings` for `Recipe.load`.
+
+    Raises:
+        OverBudget: not even the smallest configuration fits.
+        BadInput: the encoder cannot be found or its family is not supported, or there are fewer than 2 classes.
+
+    Example:
+        >>> best = plan("roberta-base", n_classes=4, budget=1_000_000)[0]
+        >>> print(best)
+        998,404 trainable (99.8% of 1,000,000): r 6, targets all-linear, layers all, head linear
+        >>> recipe = Recipe.load("agnews", best.settings)
+    """
+    return best_plans(encoder_config(encoder, revision), n_classes, budget, top)
+
+
 @dataclass(frozen=True)
-class Answer:
-    """One configuration's count (with what fits nearby, when it does not), or a ranked list of plans."""
+class PlanResult:
+    """The result of `submillion plan`: ranked plans, or the count of one configuration.
+
+    If the counted configuration is over the budget, `plans` are the nearest ones that fit.
+    """
 
     encoder: str
     num_labels: int
     budget: int
-    counted: Count | None
+    count: Count | None
     plans: list[Plan]
     config: Mapping[str, Any] = field(default_factory=dict)
     """The encoder's config.json."""
-    asked: LoraRecipe | None = None
-    """The adapters of the configuration that was counted."""
+    lora: LoraRecipe | None = None
+    """The adapters of the counted configuration."""
     recipe: Recipe | None = None
-    """The recipe that was counted, if it was one."""
+    """The counted recipe, if a recipe was counted."""
     speeds: Sequence[Speed] = ()
-    """What each of `loras` takes on this machine, where it was measured."""
+    """The measured speed of each entry of `loras`; empty if none was measured."""
     measured: Mapping[str, Any] = field(default_factory=dict)
-    """How it was measured, and the `workload` that hours are told for."""
+    """How the speeds were measured, with the `workload` that the hours are for."""
 
     @property
     def loras(self) -> list[LoraRecipe]:
-        """The adapters of all configurations: first the counted one, then those of the plans."""
-        return [*([self.asked] if self.asked else []), *(entry.lora for entry in self.plans)]
+        """The adapters of all configurations: the counted one first, then those of the plans."""
+        return [*([self.lora] if self.lora else []), *(plan.lora for plan in self.plans)]
 
     @property
     def fits(self) -> bool:
         """False only for a counted configuration over the budget."""
-        return self.counted is None or self.counted.fits
+        return self.count is None or self.count.fits
 
     def to_json(self) -> dict[str, Any]:
-        """Return the count's keys (`trainable`, `total`, `parts`, `budget`, `fits`) or `plans`.
+        """Return `plans`, or the count's keys (`trainable`, `total`, `parts`, `budget`, `fits`, ...).
 
-        Where speed was measured, each configuration has `speed`, and `measured` says how.
+        If speeds were measured, each configuration has `speed`, and `measured` describes the measurement.
         """
         head: dict[str, Any] = {"encoder": self.encoder, "labels": self.num_labels, "budget": self.budget}
-        mine, theirs = self._speeds()
-        plans = [entry.to_json() for entry in self.plans]
-        for entry, speed in zip(plans, theirs, strict=False):
-            entry["speed"] = speed.to_json()
+        count_speed, plan_speeds = self._speeds()
+        plans = [plan.to_json() for plan in self.plans]
+        for plan_json, speed in zip(plans, plan_speeds, strict=False):
+            plan_json["speed"] = speed.to_json()
         foot: dict[str, Any] = {"measured": dict(self.measured)} if self.speeds else {}
-        if self.counted is None:
+        if self.count is None:
             return head | {"plans": plans} | foot
-        if mine:
-            foot["speed"] = mine.to_json()
-        return head | self.counted.to_json() | ({} if self.fits else {"nearest": plans}) | foot
+        if count_speed:
+            foot["speed"] = count_speed.to_json()
+        return head | self.count.to_json() | ({} if self.fits else {"nearest": plans}) | foot
 
     def render(self) -> str:
-        """Return the answer as plain text tables."""
-        title = f"{self.encoder}, {self.num_labels} labels, budget {self.budget:,} trainable parameters"
-        mine, theirs = self._speeds()
-        lines = [title]
-        if self.counted is not None:
-            lines.append(render_count(self.counted, mine))
-            if not self.fits:
-                lines.append("Nearest that fit:")
-        if self.plans or self.counted is None:
-            lines.append(render_plans(self.plans, theirs))
+        """Return the result as text tables."""
+        lines = [f"{self.encoder}, {self.num_labels} labels, budget {self.budget:,} trainable parameters"]
+        count_speed, plan_speeds = self._speeds()
+        if self.count is None:
+            lines.append(render_plans(self.plans, plan_speeds))
+        elif self.count.fits:
+            lines.append(render_count(self.count, count_speed))
+        else:
+            lines.append(render_refusal(self.count, self.plans, count_speed, plan_speeds))
         if self.speeds:
             lines.append(render_speed(self.measured))
         return "\n".join(lines)
 
     def _speeds(self) -> tuple[Speed | None, Sequence[Speed]]:
-        """Return the speed of the counted configuration and those of the plans, as far as there are."""
-        if self.asked and self.speeds:
+        """Return the speed of the counted configuration, if any, and those of the plans."""
+        if self.lora and self.speeds:
             return self.speeds[0], self.speeds[1:]
         return None, self.speeds
 
 
-def answer(
+def plan_or_count(
     recipe: str | None,
     encoder: str,
     labels: int,
     budget: int | None,
-    options: dict[str, Any],
-    overrides: list[str],
-) -> Answer:
-    """Count one configuration (a recipe's, or the options given), or plan where nothing is fixed.
+    options: Mapping[str, Any],
+    overrides: Sequence[str],
+) -> PlanResult:
+    """Count one configuration (a recipe's, or the given options), or plan if nothing is fixed.
 
     Args:
-        recipe: name or file of a recipe; it then gives encoder, labels, budget and configuration.
+        recipe: name or file of a recipe, which then determines encoder, labels, budget and configuration.
         encoder: catalog name, hub id or folder.
-        labels: number of classes; for a recipe only where the recipe does not know them.
-        budget: trainable parameters allowed; None takes the recipe's, or 1,000,000.
-        options: `r`, `targets`, `layers`, `head` from the command line; None where not given.
-        overrides: `--set` items; they need a recipe.
+        labels: number of classes; with a recipe, used only if the recipe does not know its labels.
+        budget: trainable parameters allowed; None uses the recipe's, or 1,000,000.
+        options: `r`, `targets`, `layers` and `head` of the command line; None if not given.
+        overrides: recipe overrides such as `lora.r=8`; they need a recipe.
 
     Raises:
         BadInput: contradictory or unknown values.
     """
     resolved: Recipe | None = None
-    given = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     if recipe is not None:
-        if given:
-            clash = ", ".join(f"--{name}" for name in given)
+        if chosen:
+            clash = ", ".join(f"--{name}" for name in chosen)
             raise BadInput(Problem("plan", "a recipe with --set, or options", f"both ({clash})"))
         resolved = Recipe.load(recipe, overrides)
         names = resolved.data.labels or known_labels(resolved.data.train)
@@ -124,24 +157,25 @@ def answer(
             raise BadInput(Problem("plan", "a recipe before --set", "--set alone", "Name a recipe first."))
         budget = budget or DEFAULT_BUDGET
         config = encoder_config(encoder)
-        if not given:
-            return Answer(encoder, labels, budget, None, plan(config, labels, budget), config)
-        lora, head = _sections(given)
+        if not chosen:
+            return PlanResult(encoder, labels, budget, None, best_plans(config, labels, budget), config)
+        lora, head = _sections(chosen)
     counted = count(config, labels, lora, head, budget)
-    plans = [] if counted.fits else nearest(config, labels, lora, head, budget)
-    return Answer(encoder, labels, budget, counted, plans, config, lora, resolved)
+    plans = [] if counted.fits else nearest_plans(config, labels, lora, head, budget)
+    return PlanResult(encoder, labels, budget, counted, plans, config, lora, resolved)
 
 
-def _sections(given: dict[str, Any]) -> tuple[LoraRecipe, HeadRecipe]:
-    """Read the command line's options as a recipe's sections, with a recipe's checks."""
-    names = {"r": "lora.r", "targets": "lora.targets", "layers": "lora.layers", "head": "head.kind"}
-    sets = [
-        f"{names[name]}={_layer_list(value) if name == 'layers' else value}" for name, value in given.items()
+def _sections(options: Mapping[str, Any]) -> tuple[LoraRecipe, HeadRecipe]:
+    """Read the command line's options as sections of a recipe, with a recipe's checks."""
+    fields = {"r": "lora.r", "targets": "lora.targets", "layers": "lora.layers", "head": "head.kind"}
+    overrides = [
+        f"{fields[name]}={_layer_list(value) if name == 'layers' else value}"
+        for name, value in options.items()
     ]
-    resolved = Recipe.load("agnews", ["lora.r=8", "lora.targets=query,value", "head.kind=stock", *sets])
+    resolved = Recipe.load("agnews", ["lora.r=8", "lora.targets=query,value", "head.kind=stock", *overrides])
     return resolved.lora, resolved.head
 
 
 def _layer_list(text: str) -> str:
-    """`0,1,2` on the command line is the list [0,1,2] of a recipe."""
+    """Return `0,1,2` of the command line as the list `[0,1,2]` of a recipe."""
     return f"[{text}]" if text.replace(",", "").replace(" ", "").isdigit() else text

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from submillion import notices
-from submillion.budget.plan_result import Answer
+from submillion.budget.plan_result import PlanResult
 from submillion.budget.time_model import DEFAULT_EPOCHS, DEFAULT_ROWS, DEFAULT_TOKENS, Workload
 from submillion.cache import cache_root
 from submillion.recipe import Recipe, TrainRecipe
@@ -17,17 +17,17 @@ VALIDATION_SHARE = 1 / 9  # of the training rows, where nothing else is known: a
 
 
 def workload_of(
-    answer: Answer, rows: int | None = None, tokens: float | None = None, epochs: int | None = None
+    result: PlanResult, rows: int | None = None, tokens: float | None = None, epochs: int | None = None
 ) -> Workload:
     """Return the texts that hours are told for; nothing is downloaded to know them.
 
     Args:
-        answer: its recipe names data and encoder; they are read where they are on this machine.
+        result: its recipe names data and encoder; they are read where they are on this machine.
         rows: training texts; None takes the data's.
         tokens: mean tokens per text; None likewise.
         epochs: None takes the recipe's.
     """
-    recipe = answer.recipe
+    recipe = result.recipe
     train = recipe.train if recipe else TrainRecipe()
     found = None if rows and tokens else _in_data(recipe) if recipe else None
     texts, validation, length, source = found or (

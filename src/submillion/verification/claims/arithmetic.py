@@ -55,13 +55,13 @@ def _budget(source: Source) -> list[Check]:
     if isinstance(exact, SubmillionError):
         return [Check("budget", None, where, found=" ".join(str(exact).split()))]
     workings = "; ".join(
-        f"{part} {working} = {exact.parts[part]:,}" for part, working in exact.workings.items()
+        f"{part} {working} = {exact.parts[part]:,}" for part, working in exact.arithmetic.items()
     )
     of_recipe = {
         "trainable": (exact.trainable, workings),
         "total": (exact.total, "with the adapters, the head counted once"),
         "share": (exact.trainable / exact.total, f"{exact.trainable:,} of {exact.total:,}"),
-    } | {part: (size, exact.workings[part]) for part, size in exact.parts.items()}
+    } | {part: (size, exact.arithmetic[part]) for part, size in exact.parts.items()}
     checks = []
     for name, stated in claimed.items():
         if name == "budget":
