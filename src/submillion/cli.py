@@ -1,31 +1,46 @@
-"""The command line: each command parses, calls one function and prints; no logic lives here."""
+"""The command line: each command parses its arguments, calls one function and prints the result."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from submillion import __version__, notices
+from submillion import notices
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.version import __version__
+
+if TYPE_CHECKING:
+    from submillion.outcome import Outcome
 
 INTERRUPTED = 130
+
+# Heavy libraries are imported inside the commands that use them, so that `--help` and `plan` start at once.
+
+
+def _mute(quiet: bool) -> bool:
+    if quiet:
+        notices.mute()
+    return quiet
+
 
 app = typer.Typer(
     name="submillion",
     help="The best text classifier that fits in a million trainable parameters, with proof.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a claim or check failed, 2 bad input, 3 over budget, 130 interrupted.",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No notes and no progress on standard error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", callback=_mute, help="Print neither notices nor progress on standard error."),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field, e.g. lora.r=8. Repeatable."),
@@ -59,30 +74,34 @@ def plan(
         bool,
         typer.Option(
             "--speed",
-            help="Also tell texts/s and hours on this machine, measured for some seconds with random weights; "
-            "reads none.",
+            help="Also estimate texts/s and hours on this machine (times random weights for a few seconds; "
+            "downloads nothing).",
         ),
     ] = False,
     rows: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="With --speed: training texts; the recipe's data where it is here, else AG News' 108,000.",
+            help="With --speed: training texts; default: the recipe's data if cached, else 108,000 (AG News).",
         ),
     ] = None,
     tokens: Annotated[
         float | None,
-        typer.Option(min=1, help="With --speed: mean tokens per text; likewise, else AG News' 53."),
+        typer.Option(
+            min=1,
+            help="With --speed: mean tokens per text; default: the recipe's data if cached, else 53 (AG News).",
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="With --speed: passes over the texts; the recipe's, else 5.")
+        int | None,
+        typer.Option(min=1, help="With --speed: passes over the texts; default: the recipe's, else 5."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what fits into the budget, or count one configuration. Reads no weights; exit code 3 when over."""
-    from submillion.budget.plan_result import answer as answer_of
+    """Show what fits into the budget, or count one configuration. Reads no weights; exit code 3 if over budget."""
+    from submillion.budget.plan_result import plan_or_count
 
-    answer = answer_of(
+    answer = plan_or_count(
         recipe=recipe,
         encoder=encoder,
         labels=labels,
@@ -106,9 +125,9 @@ def plan(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a yaml file.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
     out: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/NAME where not given.", show_default=False)
+        Path | None, typer.Option(help="Run directory; default runs/NAME.", show_default=False)
     ] = None,
     sets: Sets = None,
     track: Annotated[
@@ -117,22 +136,19 @@ def train(
     ] = None,
     execution: Annotated[
         str | None,
-        typer.Option(help="auto, reference or packed: what runs the encoder.", show_default=False),
+        typer.Option(help="How to run the encoder: auto, reference or packed.", show_default=False),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that stands there.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one recipe: data, budget, model, fit, assessment, figures, card, in one run directory.
+    """Train a recipe into a run directory: adapter, predictions, metrics, analysis and report.
 
     `submillion fields` lists what --set can change.
     """
     from submillion import pipeline
     from submillion.recipe import Recipe
 
-    notices.set_quiet(quiet)
     overrides = list(sets or [])
     if track:
         overrides.append(f"track=[{','.join(track)}]")
@@ -145,10 +161,9 @@ def train(
 
 @app.command()
 def resume(run: Run, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Continue an interrupted training exactly where its last checkpoint stands."""
+    """Continue an interrupted training from its last checkpoint."""
     from submillion import pipeline
 
-    notices.set_quiet(quiet)
     _end_of_training(pipeline.resume(run, quiet=quiet), as_json)
 
 
@@ -157,7 +172,7 @@ def evaluate(
     run: Run,
     data: Annotated[Path, typer.Option(help="File with labelled texts.")],
     name: Annotated[
-        str | None, typer.Option(help="Name of this split in the run; the file's name where not given.")
+        str | None, typer.Option(help="Name of this split in the run; default: the file's name.")
     ] = None,
     text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
     label: Annotated[str | None, typer.Option(help="Label column.")] = None,
@@ -167,10 +182,9 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a run on a new labelled file; predictions and metrics are kept in the run under the split's name."""
+    """Score a run on a new labelled file; predictions and metrics are saved in the run under the split's name."""
     from submillion import reporting
 
-    notices.set_quiet(quiet)
     metrics = reporting.evaluate(
         run, data, name=name, text=text, label=label, thresholds=threshold or (), progress=not quiet
     )
@@ -181,24 +195,23 @@ def evaluate(
 def predict(
     run: Run,
     file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")],
-    out: Annotated[str, typer.Option(help="csv to write; - is standard output.")] = "submission.csv",
+    out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "submission.csv",
     with_confidence: Annotated[
-        bool, typer.Option("--with-confidence", help="Add Confidence and every class's probability.")
+        bool, typer.Option("--with-confidence", help="Add the confidence and every class's probability.")
     ] = False,
     abstain: Annotated[
         bool,
         typer.Option(
             "--abstain",
-            help="No label where the confidence is below the run's threshold; see report --answer-at.",
+            help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
         ),
     ] = False,
     text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Label texts with a trained run: csv with the header ID,Label, rows in input order."""
+    """Label texts with a trained run: a CSV file with the header ID,Label, rows in input order."""
     from submillion.ship.predict import predict_file
 
-    notices.set_quiet(quiet)
     rows = predict_file(
         run, file, out, with_confidence=with_confidence, text=text, progress=not quiet, abstain=abstain
     )
@@ -214,7 +227,7 @@ def report(
         typer.Option(
             "--with",
             metavar="PART",
-            help="Make this part of the analysis first: confidence, intervals, errors, baseline, "
+            help="Compute this part of the analysis first: confidence, intervals, errors, baseline, "
             "duplicates; slower: probe, noise, attribution, audit; or all. "
             "Repeatable.",
         ),
@@ -222,15 +235,16 @@ def report(
     answer_at: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Accuracy that answers shall have; sets when predict --abstain is silent."
+            min=0.0,
+            max=1.0,
+            help="Target accuracy of the answered texts; sets the threshold used by `predict --abstain`.",
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report: page, model card and figures, from what the run directory holds."""
+    """Write the report again from the run directory: page, model card and figures."""
     from submillion import reporting
 
-    notices.set_quiet(quiet)
     typer.echo(reporting.remake(run, parts or [], answer_at=answer_at, progress=not quiet))
 
 
@@ -240,14 +254,16 @@ def compare(
         list[Path], typer.Argument(metavar="RUN RUN [...]", help="Runs scored on the same rows.")
     ],
     split: Annotated[
-        str | None, typer.Option(help="Split to compare on; test where all have it, else validation.")
+        str | None,
+        typer.Option(help="Split to compare on; default: test if all runs have it, else validation."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Also draw it: svg and png with this name.", show_default=False)
+        Path | None,
+        typer.Option(help="Also draw the comparison as SVG and PNG files of this name.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare runs on the same rows: exact McNemar, paired bootstrap, Holm's correction, spread over seeds."""
+    """Compare runs on the same rows: exact McNemar test, paired bootstrap, Holm's correction, variation over seeds."""
     from submillion import reporting
 
     compared = reporting.compare(runs, split=split, out=out)
@@ -260,23 +276,26 @@ def verify(
     rows: Annotated[int, typer.Option(min=0, help="Rows of each split to predict again.")] = 200,
     full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
     seed: Annotated[
-        int | None, typer.Option(help="Draw the rows of an earlier check again.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Seed of the re-predicted rows; pass the one an earlier check printed to repeat it.",
+            show_default=False,
+        ),
     ] = None,
     claims: Annotated[
         str | None,
         typer.Option(
-            help="Check somebody's claims instead (a yaml file, or reference-readme): whether they fit together, "
-            "and, with a run, whether it bears them out.",
+            help="Check published figures instead (a YAML file, or reference-readme): whether they agree with each "
+            "other and, with a run, whether the run confirms them.",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Recompute what a run claims from its predictions, data and adapter; exit code 1 where it does not hold."""
+    """Recompute what a run reports from its predictions, data and adapter; exit code 1 if a check fails."""
     from submillion import verification
 
-    notices.set_quiet(quiet)
     if claims is not None:
         verdict = verification.verify_claims(claims, run)
     elif run is not None:
@@ -293,21 +312,22 @@ def study(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Directory of the study; studies/NAME where not given.", show_default=False),
+        typer.Option(help="Directory of the study; default studies/NAME.", show_default=False),
     ] = None,
-    engine: Annotated[str, typer.Option(help="Where runs are trained: local or ray.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default=False)] = None,
+    engine: Annotated[str, typer.Option(help="What runs the trainings: local or ray.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of runs at a time.", show_default=False)
+    ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each run.", show_default=False)
+        int | None, typer.Option(min=1, help="Processor threads of each run.", show_default=False)
     ] = None,
     sets: Sets = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train many variants of one recipe and judge them; killed anywhere, the same command goes on."""
+    """Train and compare many variants of one recipe; rerun the same command to continue after an interruption."""
     from submillion.study.run import study as conduct
 
-    notices.set_quiet(quiet)
     outcome = conduct(study, out, engine, workers, threads, sets or (), quiet)
     typer.echo(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
     if outcome.failed:
@@ -316,7 +336,7 @@ def study(
 
 @app.command()
 def fields() -> None:
-    """List every field of a recipe with its help; each can be changed with --set."""
+    """List every field of a recipe with its help; --set changes any of them."""
     from submillion.recipe import field_help, field_names, recipe_names
 
     typer.echo(f"recipes: {', '.join(recipe_names())}\n")
@@ -324,8 +344,8 @@ def fields() -> None:
         typer.echo(f"{name}\n    {field_help(name)}")
 
 
-def _end_of_training(outcome: Any, as_json: bool) -> None:
-    if outcome.metrics:  # of several processes the first one has them
+def _end_of_training(outcome: Outcome, as_json: bool) -> None:
+    if outcome.metrics:  # only the first of several processes has them
         typer.echo(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -340,14 +360,35 @@ def _print_metrics(metrics: dict[str, Any], as_json: bool) -> None:
 def main() -> None:
     """Run the command line; a user's error is one message and an exit code, never a traceback."""
     try:
-        app()
+        with notices.collecting():
+            app()
     except SubmillionError as error:
-        for line in str(error).splitlines():
+        for line in error.render(_flag_of).splitlines():
             print(f"submillion: {line}" if isinstance(error, BadInput) else line, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("submillion: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _flag_of(argument: str) -> str:
+    """Return how the present command takes an argument or a recipe field: `--overwrite`, `--set data.text=...`."""
+    command = _command(sys.argv[1:])
+    flags = {parameter.name: parameter for parameter in command.params} if command else {}
+    name = argument.rpartition(".")[2]
+    for candidate in (name, name.removesuffix("s")):
+        if candidate in flags:
+            parameter = flags[candidate]
+            return (
+                max(parameter.opts, key=len) if parameter.param_type_name == "option" else candidate.upper()
+            )
+    return f"--set {argument}=..." if "." in argument and "sets" in flags else argument
+
+
+def _command(arguments: list[str]) -> Any:
+    """Return the command that the arguments call, or None."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return next((commands[word] for word in arguments if word in commands), None)
 
 
 if __name__ == "__main__":

@@ -280,14 +280,34 @@ class Recipe(Section):
 
     @classmethod
     def load(cls, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-        """Read a recipe by its shipped name or its file, with `--set section.key=value` overrides.
+        """Read a recipe by its shipped name or its file, then apply overrides.
+
+        Args:
+            name_or_path: such as `quickstart`, or a YAML file.
+            overrides: fields to change, such as `["lora.r=8", "train.epochs=2"]`; values are YAML.
 
         Raises:
-            BadInput: the file is missing or unreadable, or any key or value is wrong; all problems at once.
+            BadInput: the file is missing or unreadable, or a key or value is wrong; all problems at once.
+
+        Example:
+            >>> Recipe.load("quickstart", ["lora.r=8"]).lora.r
+            8
         """
         file = find_recipe(str(name_or_path))
         values = recipe_file.read_yaml(file)
         values.setdefault("name", file.stem)
+        return cls._overridden(values, overrides, file)
+
+    def with_overrides(self, overrides: Sequence[str]) -> Recipe:
+        """Return a copy with fields changed, as `load` changes them.
+
+        Raises:
+            BadInput: a key or value is wrong; all problems at once.
+        """
+        return self._overridden(self.model_dump(mode="json"), overrides, Path(self.name))
+
+    @classmethod
+    def _overridden(cls, values: dict[str, Any], overrides: Sequence[str], file: Path) -> Recipe:
         problems = [problem for item in overrides if (problem := recipe_file.override(cls, values, item))]
         try:
             recipe = cls.model_validate(values)
@@ -296,6 +316,20 @@ class Recipe(Section):
         if problems:
             raise BadInput(problems)
         return recipe
+
+    def with_data(self, **fields: Any) -> Recipe:
+        """Return a copy with other fields of the `data` section."""
+        return self.model_copy(update={"data": self.data.model_copy(update=fields)})
+
+    def with_absolute_paths(self) -> Recipe:
+        """Return a copy whose existing paths are absolute: a run may be resumed and used from another directory."""
+
+        def absolute(source: str | None) -> str | None:
+            return str(Path(source).resolve()) if source and Path(source).exists() else source
+
+        encoder = self.encoder.model_copy(update={"source": absolute(self.encoder.source)})
+        paths = {name: absolute(getattr(self.data, name)) for name in ("train", "validation", "test")}
+        return self.with_data(**paths).model_copy(update={"encoder": encoder})
 
     def to_yaml(self) -> str:
         """Return the complete recipe, defaults included, as yaml."""

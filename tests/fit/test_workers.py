@@ -127,7 +127,7 @@ def test_two_nodes_produce_the_run_of_one_process(tmp_path: Path) -> None:
     assert codes == [0, 0], [(place / "log.txt").read_text(encoding="utf-8") for place in places]
     assert not (tmp_path / "node1" / "run").exists()
 
-    alone = pipeline.train(Recipe.load(house / "tiny.yaml", sets), tmp_path / "alone", quiet=True, trial=True)
+    alone = pipeline.train(Recipe.load(house / "tiny.yaml", sets), tmp_path / "alone", quiet=True, hold_back_test=True)
     together = RunDir.open(tmp_path / "node0" / "run")
     assert together.read_manifest()["training"]["processes"] == 2
     theirs, ours = (load_file(run.adapter / "adapter_model.safetensors") for run in (together, alone.run))

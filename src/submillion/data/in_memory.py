@@ -61,6 +61,18 @@ def labelled_rows(texts: Iterable[Any], labels: Iterable[Any]) -> LabelledRows:
     )
 
 
+def text_values(texts: Iterable[Any]) -> list[str]:
+    """Return texts, in any form that `labelled_rows` takes, as a list.
+
+    Raises:
+        BadInput: the column is not one-dimensional, or values are missing or no text.
+    """
+    values = _values(texts, "texts")
+    if problems := _problems_of_texts(values):
+        raise BadInput(problems)
+    return values
+
+
 def write_rows(
     rows: LabelledRows, path: Path, text: str | Sequence[str] | None = None, label: str | None = None
 ) -> Columns:

@@ -88,6 +88,8 @@ class Manifest(TypedDict):
     seed: int
     labels: list[str]
     """Class names by index."""
+    label_type: str
+    """Type of the labels as they were passed: `str` for files; `int`, `bool` or `float` for rows from memory."""
     max_length: int
     versions: dict[str, str]
     machine: dict[str, Any]

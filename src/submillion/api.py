@@ -1,0 +1,296 @@
+"""The Python API: train, load and verify runs, and `Run`, a trained classifier with its results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from submillion import notices
+from submillion.errors import BadInput, Problem
+from submillion.recipe import Recipe
+from submillion.run_format.metrics import Metrics, SplitMetrics
+from submillion.rundir import RunDir
+
+if TYPE_CHECKING:
+    from submillion.assess.compare.comparison import Comparison
+    from submillion.model.trained import OpenedRun
+    from submillion.verification import Verdict
+
+LABEL_TYPES: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": lambda name: name == "true"}
+"""How a class name becomes the label that was passed to `train`, by the manifest's `label_type`."""
+
+# Torch, scikit-learn and matplotlib are imported inside the functions that need them: `load` and the scores of a
+# run need none of them.
+
+
+def train(
+    recipe: Recipe | str | Path,
+    out: str | Path | None = None,
+    *,
+    texts: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train a classifier and return its run.
+
+    Args:
+        recipe: a `Recipe`, the name of a shipped recipe, or a YAML file.
+        out: the run directory to make; None takes `runs/NAME`, by the recipe's name.
+        texts: N training texts, in place of `recipe.data.train`: a list, a numpy array, a pandas or polars Series
+            or a pyarrow column.
+        labels: N labels, in any of the same forms: strings, integers, booleans or whole floats.
+        overrides: recipe fields to change, such as `["lora.r=8"]`.
+        overwrite: replace an existing run.
+        quiet: neither notices nor progress on standard error.
+
+    Returns:
+        The complete run, or an interrupted one after Ctrl-C.
+
+    Raises:
+        OverBudget: the recipe trains more parameters than its budget; nothing is loaded or written.
+        BadInput: the recipe, the data, the encoder or the directory cannot be used as requested.
+
+    Example:
+        >>> run = sm.train("quickstart", "runs/reviews", texts=texts, labels=labels)  # doctest: +SKIP
+        >>> run.predict(["arrived broken"])  # doctest: +SKIP
+        ['complaint']
+    """
+    from submillion import pipeline
+    from submillion.data.corpus import MEMORY
+    from submillion.data.in_memory import labelled_rows
+
+    if not isinstance(recipe, Recipe):
+        recipe = Recipe.load(recipe, overrides)
+    elif overrides:
+        recipe = recipe.with_overrides(overrides)
+    if (texts is None) != (labels is None):
+        absent = "texts" if texts is None else "labels"
+        raise BadInput(Problem("train", "both @{texts} and @{labels}, or neither", f"no {absent}"))
+    rows = None
+    if texts is not None and labels is not None:
+        rows = labelled_rows(texts, labels)
+        # Of the recipe's own data only the columns' names and the limits still apply.
+        own = {"test": None, "validation": None, "labels": recipe.data.labels}
+        recipe = recipe.with_data(train=MEMORY, **own)
+    outcome = pipeline.train(
+        recipe, out or Path("runs") / recipe.name, rows, overwrite=overwrite, quiet=quiet
+    )
+    return Run(outcome.run.path)
+
+
+def load(path: str | Path) -> Run:
+    """Open a run directory. The classifier itself is loaded with the first prediction.
+
+    Raises:
+        BadInput: there is no run, or it was written in another format.
+
+    Example:
+        >>> run = sm.load("runs/reviews")  # doctest: +SKIP
+        >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
+        0.9421
+    """
+    return Run(path)
+
+
+def verify(
+    run: Run | str | Path, *, rows: int = 200, full: bool = False, seed: int | None = None, quiet: bool = True
+) -> Verdict:
+    """Recompute what a run reports from its predictions, data and adapter; nothing in the run is changed.
+
+    Args:
+        run: a run whose training has ended, or its directory.
+        rows: rows of each split to predict again; 0 predicts none.
+        full: predict every row again.
+        seed: seed of the choice of these rows; None draws one that nobody could know beforehand.
+        quiet: neither notices nor progress on standard error.
+
+    Returns:
+        The checks; `holds` is True if all of them pass.
+
+    Raises:
+        BadInput: no run, or one that is still being trained.
+
+    Example:
+        >>> sm.verify("runs/reviews").holds  # doctest: +SKIP
+        True
+    """
+    from submillion import verification
+
+    path = run.path if isinstance(run, Run) else run
+    with notices.collecting(quiet or None):
+        return verification.verify(path, rows=rows, full=full, seed=seed, progress=not quiet)
+
+
+class Run:
+    """A trained classifier and its results, backed by a run directory.
+
+    Predictions may be made from several threads at once; they give the same answers as one thread.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a run directory.
+
+        Raises:
+            BadInput: there is no run, or it was written in another format.
+        """
+        self._dir = RunDir.open(path)
+        self._manifest = self._dir.read_manifest()
+        self._opened: OpenedRun | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self._dir.path
+
+    @property
+    def status(self) -> str:
+        """`complete`, `interrupted` or `running`."""
+        return self._dir.read_manifest()["status"]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was trained with."""
+        return self._dir.read_recipe()
+
+    @property
+    def metrics(self) -> Metrics:
+        """The scores of every split, as in metrics.json; empty before the run is scored."""
+        return self._dir.read_metrics()
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The C classes, in the order of the columns of `predict_proba`, in the type that was passed to `train`."""
+        type_of = LABEL_TYPES[self._manifest["label_type"]]
+        return np.array([type_of(name) for name in self._manifest["labels"]])
+
+    def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
+        """Return class probabilities, float32 [N, C], rows in the order of the texts.
+
+        Args:
+            texts: N texts: a list, a numpy array, a pandas or polars Series or a pyarrow column.
+
+        Raises:
+            BadInput: a text is missing or is no string, the run is unfinished, or its encoder has changed.
+        """
+        from submillion.data.in_memory import text_values
+        from submillion.data.tokens import encode
+        from submillion.model.infer import predict_probabilities
+
+        column = text_values(texts)
+        opened = self._open()
+        if not column:
+            return np.zeros((0, len(self._manifest["labels"])), np.float32)
+        tokens = encode(opened.tokenizer, column, opened.max_length)
+        batch_size = self.recipe.train.eval_batch_size
+        return predict_probabilities(opened.execution, tokens, batch_size)
+
+    def predict(self, texts: Iterable[str]) -> list[Any]:
+        """Return the most probable class of each text, in the type of `classes_`; arguments as in `predict_proba`."""
+        classes: list[Any] = self.classes_[self.predict_proba(texts).argmax(axis=1)].tolist()
+        return classes
+
+    def evaluate(
+        self,
+        data: str | Path | Iterable[str],
+        labels: Iterable[Any] | None = None,
+        *,
+        name: str | None = None,
+        text: str | Sequence[str] | None = None,
+        label: str | None = None,
+        thresholds: Sequence[float] = (),
+        quiet: bool = False,
+    ) -> SplitMetrics:
+        """Score the run on labelled texts; predictions and metrics are saved in the run under a name of their own.
+
+        Args:
+            data: a file with labelled texts, or N texts in memory.
+            labels: N labels, if the texts are in memory.
+            name: name of the split; None takes the file's name, or `evaluation` for texts in memory.
+            text: text column of the file, or several; None takes those of the training.
+            label: label column of the file; None finds it.
+            thresholds: confidence thresholds to report beside 0.9.
+            quiet: neither notices nor progress on standard error.
+
+        Raises:
+            BadInput: the data cannot be read, has labels that the run does not know, or the name is reserved.
+        """
+        from submillion import reporting
+        from submillion.data.in_memory import labelled_rows
+
+        if labels is not None:
+            data = labelled_rows(data, labels)
+        elif not isinstance(data, str | Path):
+            raise BadInput(Problem("@{labels}", "one label per text", "none"))
+        with notices.collecting(quiet or None):
+            return reporting.evaluate(
+                self.path,
+                data,
+                name=name,
+                text=text,
+                label=label,
+                thresholds=thresholds,
+                progress=not quiet,
+            )
+
+    def report(
+        self, parts: Sequence[str] = (), *, answer_at: float | None = None, quiet: bool = False
+    ) -> Path:
+        """Write page, model card and figures again, and return the page's path.
+
+        Args:
+            parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one.
+            answer_at: target accuracy of the answered texts; sets the threshold for abstaining.
+            quiet: neither notices nor progress on standard error.
+
+        Raises:
+            BadInput: an unknown part, or data or encoder that have changed since the training.
+        """
+        from submillion import reporting
+
+        with notices.collecting(quiet or None):
+            return reporting.remake(self.path, parts, answer_at=answer_at, progress=not quiet)
+
+    def compare(self, *others: Run | str | Path, split: str | None = None) -> Comparison:
+        """Compare this run with others on the same rows: paired tests with Holm's correction, and intervals.
+
+        Args:
+            others: one or more runs, or their directories.
+            split: the split to compare on; None takes test if all runs have it, else validation.
+
+        Raises:
+            BadInput: the runs were not scored on the same rows.
+        """
+        from submillion import reporting
+
+        paths = [self.path, *(other.path if isinstance(other, Run) else Path(other) for other in others)]
+        return reporting.compare(paths, split=split)
+
+    def file_hashes(self) -> dict[str, str]:
+        """Return the sha256 of the files that decide the predictions: recipe, adapter and tokenizer."""
+        return self._dir.hashes(self._dir.recipe, self._dir.adapter, self._dir.tokenizer)
+
+    def __repr__(self) -> str:
+        from submillion.report.run_summary import summary_text
+
+        return f"{summary_text(self._dir)}\n  {self.path}"
+
+    def _repr_html_(self) -> str:
+        from submillion.report.run_summary import summary_html
+
+        return summary_html(self._dir)
+
+    def _open(self) -> OpenedRun:
+        """Return the classifier, loaded once."""
+        from submillion.model.trained import open_run_classifier
+
+        with self._opening:
+            if self._opened is None:
+                self._opened = open_run_classifier(self._dir)
+            return self._opened

@@ -1,0 +1,240 @@
+"""`SubmillionClassifier`: the classifier as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from submillion import notices
+from submillion.api import Run, train
+from submillion.atomic import atomic_dir
+from submillion.cache import cache_root
+from submillion.data.in_memory import text_values
+from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.recipe import Recipe, field_names
+
+SEPARATOR = "__"
+"""Joins section and field in parameter names, as scikit-learn's nested parameters: `lora__r`."""
+
+
+class SubmillionClassifier(ClassifierMixin, BaseEstimator):
+    """A text classifier under a budget of trainable parameters, with scikit-learn's interface.
+
+    Every recipe field is a parameter: `set_params(lora__r=8, train__epochs=3)`, also in a grid of GridSearchCV.
+
+    Args:
+        encoder: catalog name, hub id or folder of the pretrained encoder; None takes the recipe's.
+        budget: maximum number of trainable parameters.
+        recipe: name of a shipped recipe or a YAML file, for everything that no other argument sets; its data are
+            not used.
+        fields: recipe fields by dotted name, such as `{"lora.r": 8}`.
+        random_state: seed of the validation split, the adapters' start, the order of texts and dropout: an int, a
+            numpy RandomState, or None for another seed at every fit.
+        out: the run directory to make, replaced at every fit; None makes one in the cache, which is deleted with the
+            estimator unless that was saved or pickled.
+        quiet: neither notices nor progress on standard error.
+
+    Attributes:
+        classes_: the C classes, sorted, in the type of the labels that were passed to `fit`.
+        run_: the `Run` of the last fit.
+
+    Example:
+        >>> clf = SubmillionClassifier(random_state=0).fit(texts, labels)  # doctest: +SKIP
+        >>> clf.predict_proba(["arrived broken"]).shape  # doctest: +SKIP
+        (1, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str | None = None,
+        budget: int = 1_000_000,
+        recipe: str | Path = "quickstart",
+        fields: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        out: str | Path | None = None,
+        quiet: bool = True,
+    ) -> None:
+        self.encoder = encoder
+        self.budget = budget
+        self.recipe = recipe
+        self.fields = fields
+        self.random_state = random_state
+        self.out = out
+        self.quiet = quiet
+
+    def fit(self, X: Iterable[str], y: Iterable[Any]) -> Self:
+        """Train on N texts and their labels.
+
+        Args:
+            X: N texts: a list, a numpy array, a pandas or polars Series or a pyarrow column.
+            y: N strings, integers, booleans or whole floats.
+
+        Raises:
+            OverBudget: the recipe trains more parameters than the budget allows.
+            BadInput: texts, labels or a recipe field cannot be used.
+        """
+        texts, labels = text_values(X), _column(y)
+        check_classification_targets(labels)
+        recipe = self._recipe()
+        out = cache_root() / "estimators" / uuid.uuid4().hex if self.out is None else Path(self.out)
+        run = train(recipe, out, texts=texts, labels=labels, overwrite=self.out is not None, quiet=self.quiet)
+        deletion = (
+            weakref.finalize(self, shutil.rmtree, out, ignore_errors=True) if self.out is None else None
+        )
+        self._use(run, deletion)
+        return self
+
+    def predict_proba(self, X: Iterable[str]) -> np.ndarray:
+        """Return class probabilities, float32 [N, C], columns in the order of `classes_`."""
+        check_is_fitted(self)
+        with notices.collecting(self.quiet or None):
+            return self.run_.predict_proba(X)
+
+    def predict(self, X: Iterable[str]) -> np.ndarray:
+        """Return the most probable class of each text, [N], in the type of the labels that were passed to `fit`."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def save(self, path: str | Path) -> Path:
+        """Copy the run to a new directory, which `load`, `submillion.load` and the command line open.
+
+        Raises:
+            BadInput: the directory exists.
+        """
+        check_is_fitted(self)
+        target = Path(path)
+        if target.exists():
+            raise BadInput(
+                Problem(str(target), "a new directory", "an existing one", "Choose another @{path}.")
+            )
+        source = self.run_.path
+        atomic_dir(target, lambda folder: shutil.copytree(source, folder, dirs_exist_ok=True))
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> SubmillionClassifier:
+        """Return a fitted classifier from a run directory, made by `save`, `submillion.train` or the command line.
+
+        Raises:
+            BadInput: there is no run, or it was written in another format.
+        """
+        run = Run(path)
+        recipe = run.recipe
+        classifier = cls(recipe=run.path / "recipe.yaml", budget=recipe.budget, random_state=recipe.seed)
+        classifier._use(run, None)
+        return classifier
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; if `deep`, every recipe field as well, such as `lora__r`."""
+        params: dict[str, Any] = super().get_params(deep=False)
+        if deep:
+            values = self._base_recipe().model_dump(mode="json")
+            for name in field_names():
+                section, _, field = name.partition(".")
+                if field:
+                    params[f"{section}{SEPARATOR}{field}"] = (self.fields or {}).get(
+                        name, values[section][field]
+                    )
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters and recipe fields, such as `set_params(budget=500_000, lora__r=8)`.
+
+        Raises:
+            ValueError: there is no such parameter; the message has the nearest name.
+        """
+        nested = {name: value for name, value in params.items() if SEPARATOR in name}
+        super().set_params(**{name: value for name, value in params.items() if name not in nested})
+        if nested:
+            valid = self.get_params()
+            if unknown := [name for name in nested if name not in valid]:
+                hint = did_you_mean(unknown[0], valid)
+                raise ValueError(f"Invalid parameter {unknown[0]!r} for {type(self).__name__}. {hint}")
+            changed = {name.replace(SEPARATOR, "."): value for name, value in nested.items()}
+            self.fields = dict(self.fields or {}) | changed
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare texts as input: one dimension, strings."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "run_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return parameters, the run's directory and its hash; the weights stay in the run."""
+        state = {name: value for name, value in vars(self).items() if name not in ("run_", "_deletion")}
+        if hasattr(self, "run_"):
+            if self._deletion is not None:
+                self._deletion.detach()
+            state["_run"] = (str(self.run_.path.resolve()), _hash_of(self.run_))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the run again.
+
+        Raises:
+            BadInput: the run is gone, or is not the one that was pickled.
+        """
+        state = dict(state)
+        place = state.pop("_run", None)
+        vars(self).update(state)
+        if place is not None:
+            path, expected = place
+            run = Run(path)
+            if _hash_of(run) != expected:
+                raise BadInput(Problem(path, "the run that was pickled", "another run", "Fit again."))
+            self.run_, self._deletion = run, None
+
+    def _base_recipe(self) -> Recipe:
+        return Recipe.load(self.recipe)
+
+    def _recipe(self) -> Recipe:
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        values: dict[str, Any] = {"budget": self.budget, "seed": int(seed)} | dict(self.fields or {})
+        if self.encoder is not None:
+            values["encoder.source"] = self.encoder
+        overrides = [f"{name}={_as_yaml(value)}" for name, value in values.items()]
+        return self._base_recipe().with_overrides(overrides)
+
+    def _use(self, run: Run, deletion: weakref.finalize | None) -> None:
+        previous = getattr(self, "_deletion", None)
+        if previous is not None:
+            previous()
+        self.run_, self._deletion = run, deletion
+        self.classes_ = run.classes_
+
+
+def _column(values: Iterable[Any]) -> Any:
+    """Return labels as an array that scikit-learn can inspect."""
+    return np.asarray(values if hasattr(values, "__array__") else list(values))
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as the right side of an override; JSON is YAML."""
+    return json.dumps(value.item() if isinstance(value, np.generic) else value)
+
+
+def _hash_of(run: Run) -> str:
+    """Return a sha256 over the files that decide the run's predictions."""
+    files = run.file_hashes()
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

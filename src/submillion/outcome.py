@@ -1,0 +1,45 @@
+"""The result of one training, as the command line prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from submillion.run_format.metrics import Metrics
+from submillion.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one training."""
+
+    run: RunDir
+    metrics: Metrics
+    """By split; empty in all but the first of several processes."""
+    trainable: int
+    interrupted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run's directory, its metrics and its trainable parameters."""
+        return {
+            "run": str(self.run.path),
+            "interrupted": self.interrupted,
+            "trainable": self.trainable,
+            "metrics": self.metrics,
+        }
+
+    def render(self) -> str:
+        """Return the closing lines: each split's accuracy with its interval, and the place of the report."""
+        lines = []
+        for split, scores in self.metrics.items():
+            interval = scores["accuracy_interval"]
+            lines.append(
+                f"{split} accuracy {scores['accuracy']:.2%} "
+                f"(95 % interval {interval['low']:.2%} to {interval['high']:.2%}), "
+                f"macro F1 {scores['macro_f1']:.4f}, {scores['rows']:,} rows"
+            )
+        lines.append(f"trainable parameters {self.trainable:,}")
+        if self.interrupted:
+            lines.append(f"interrupted; continue with: submillion resume {self.run.path}")
+        lines.append(f"report: {self.run.report}")
+        return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""From a trained classifier to its results: predictions, metrics, analysis and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from submillion import notices, reporting
+from submillion.assess.run_context import RunContext
+from submillion.assess.score import assess_run
+from submillion.data.corpus import Corpus, Split
+from submillion.data.tokens import Tokens
+from submillion.errors import BadInput, Problem
+from submillion.fit.result import FitResult
+from submillion.model.infer import predict_probabilities, probabilities_of
+from submillion.model.trained import OpenedRun
+from submillion.run_format.metrics import Metrics
+from submillion.run_format.predictions import Predictions
+from submillion.rundir import RunDir
+
+
+def score(
+    run: RunDir,
+    corpus: Corpus,
+    opened: OpenedRun,
+    tokens: Mapping[str, Tokens],
+    result: FitResult,
+    *,
+    hold_back_test: bool,
+    progress: bool,
+) -> Metrics:
+    """Save the predictions of each split once, then compute metrics, analysis and report from the saved files.
+
+    Args:
+        tokens: each split's texts, by the split's name.
+        hold_back_test: score validation rows alone and make no report; `finish` does the rest.
+    """
+    splits = [corpus.validation]
+    # An interrupted run is scored on validation alone: the test rows are used once, when it is complete.
+    if corpus.test is not None and not result.interrupted and not hold_back_test:
+        splits.append(corpus.test)
+    batch_size = run.read_recipe().train.eval_batch_size
+    for split in splits:
+        if split is corpus.validation and result.best_logits is not None:
+            probabilities = probabilities_of(result.best_logits)
+        else:
+            probabilities = predict_probabilities(opened.execution, tokens[split.name], batch_size, progress)
+        run.save_predictions(split.name, _predictions(split, probabilities, corpus.label_names))
+    metrics = assess_run(run)
+    if hold_back_test:
+        run.seal()  # before the status is `complete`: a run killed in between is scored again
+    run.update_manifest(
+        status="interrupted" if result.interrupted else "complete",
+        training=result.to_json(),
+        notices=notices.collected(),
+        **({"test_held_back": True} if hold_back_test else {}),
+    )
+    if not hold_back_test:
+        reporting.after_training(RunContext(run, corpus, opened, progress=progress))
+    return metrics
+
+
+def finish(path: str | Path, quiet: bool = False) -> Metrics:
+    """Score the test rows of a run whose test split was held back, then make its analysis and report.
+
+    Returns:
+        The run's metrics; those of a run that is already finished are only read.
+
+    Raises:
+        BadInput: no run, a run that is not trained to its end, or data or encoder that have changed since.
+    """
+    run = RunDir.open(path)
+    manifest = run.read_manifest()
+    with notices.collecting(quiet or None):
+        notices.restore(manifest.get("notices", []))
+        if manifest["status"] != "complete":
+            raise BadInput(
+                Problem(str(path), "a run trained to its end", f"one that is {manifest['status']}")
+            )
+        if not manifest.get("test_held_back"):
+            return run.read_metrics()
+        context = RunContext(run, progress=not quiet)
+        if (test := context.corpus.test) is not None:
+            probabilities = context.probabilities(test.texts)
+            run.save_predictions(test.name, _predictions(test, probabilities, context.labels))
+        metrics = assess_run(run)
+        reporting.after_training(RunContext(run, context.corpus, context.opened, progress=not quiet))
+        run.update_manifest(test_held_back=False)  # last: a run killed before this is finished again
+        return metrics
+
+
+def _predictions(split: Split, probabilities: np.ndarray, label_names: list[str]) -> Predictions:
+    hashes = [split.text_sha256(row) for row in range(len(split))]
+    return Predictions.of(split.ids, hashes, split.labels, probabilities, label_names)
