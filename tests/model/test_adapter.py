@@ -87,7 +87,7 @@ def test_a_missing_tensor_is_an_error_and_never_drawn(part: str, tmp_path: Path)
     tensors = load_file(tmp_path / TENSORS)
     lost = next(name for name in tensors if part in name)
     save_file({name: value for name, value in tensors.items() if name != lost}, tmp_path / TENSORS)
-    message = f"{TENSORS}: expected the tensor '{lost}', found none of that name. Was it trained with another"
+    message = f"{TENSORS}: expected the tensor '{lost}', found no tensor of that name. Was it trained with another"
     with pytest.raises(BadInput) as caught:
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     assert message in str(caught.value)
@@ -133,7 +133,7 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="expected the configuration of a LoRA adapter, found .*No such file"):
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     (tmp_path / CONFIG).write_text('{"peft_type": "IA3"}')
-    with pytest.raises(BadInput, match="expected a LoRA adapter, found one of kind IA3"):
+    with pytest.raises(BadInput, match="expected a LoRA adapter, found an adapter of kind IA3"):
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     trained("roberta").save_adapter(tmp_path)
     (tmp_path / TENSORS).write_bytes(b"torn")

@@ -43,7 +43,7 @@ def test_a_wrong_count_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         return count(config, num_labels + 1, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module_under_test, "count", one_more)
-    with pytest.raises(RuntimeError, match="trains 1,572 parameters, counted were 1,605: {'lora.q"):
+    with pytest.raises(RuntimeError, match="trains 1,572 parameters, but 1,605 were counted: {'lora.q"):
         made("roberta", lora={"targets": ["query"]})
 
 
@@ -156,7 +156,7 @@ def test_texts_longer_than_the_encoders_positions_are_refused(family: str, longe
         made(family, data={"max_length": longest + 1})
     assert str(caught.value) == (
         f"data.max_length: expected at most the {longest} tokens that the encoder has positions for, "
-        f"found {longest + 1}. For example --set data.max_length={longest}."
+        f"found {longest + 1}. Lower `data.max_length` to {longest}."
     )
 
 

@@ -122,13 +122,17 @@ def test_a_classifier_of_other_labels_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
-    [(None, "No such file"), ("{", "Expecting property name"), ("[1]", "a list instead of an object")],
+    ("text", "message"),
+    [
+        (None, "expected an encoder's folder with config.json, found no config.json"),
+        ("{", "expected an encoder's configuration in JSON, found Expecting property name"),
+        ("[1]", "expected a JSON object with the key model_type, found none"),
+    ],
 )
-def test_an_unreadable_config_is_refused(text: str | None, found: str, tmp_path: Path) -> None:
+def test_an_unreadable_config_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "config.json").write_text(text)
-    with pytest.raises(BadInput, match=f"expected the configuration of an encoder, found .*{found}"):
+    with pytest.raises(BadInput, match=message):
         load(tmp_path)
 
 

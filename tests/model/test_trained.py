@@ -30,7 +30,7 @@ def test_the_opened_classifier_is_the_trained_one(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(opened.classifier.cpu()(batch), trained(batch), rtol=0, atol=0)
     assert (opened.labels, opened.max_length) == (NAMES, MAX_LENGTH)
-    assert opened.precision.dtype_name == "float32"
+    assert opened.execution.precision.dtype_name == "float32"
     assert not opened.classifier.training
 
 
@@ -73,8 +73,8 @@ def test_every_differing_weight_file_is_named_and_other_files_are_not() -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("adapter", "adapter: expected a part of every finished run, found nothing there.*submillion resume"),
-        ("tokenizer", "tokenizer: expected a part of every finished run"),
+        ("adapter", "adapter: expected a folder of every finished run, found no such folder.*`resume`"),
+        ("tokenizer", "tokenizer: expected a folder of every finished run"),
         ("recipe.yaml", r"recipe\.yaml: expected the recipe of a run, found no such file"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_missing_fact_of_the_manifest_is_named(tmp_path: Path, key: str) -> No
     manifest = run.read_manifest()
     del manifest[key]
     run.manifest.write_text(json.dumps(manifest))
-    with pytest.raises(BadInput, match=rf"manifest\.json: expected an entry '{key}', found none"):
+    with pytest.raises(BadInput, match=rf"manifest\.json: expected an entry '{key}', found no such entry"):
         open_run_classifier(run)
 
 

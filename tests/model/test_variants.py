@@ -236,10 +236,10 @@ def test_eva_takes_a_sample_of_long_data_and_refuses_too_little() -> None:
 @pytest.mark.parametrize(
     ("variant", "reason"),
     [
-        ("dora", "an adapter is of another kind than one unmerged LoRA"),
-        ("adalora", "an adapter is of another kind than LoRA"),
-        ("vera", "an adapter is of another kind than LoRA"),
-        ("bitfit", "something in the embeddings is trained"),
+        ("dora", "an adapter is not a single unmerged LoRA"),
+        ("adalora", "an adapter is not LoRA"),
+        ("vera", "an adapter is not LoRA"),
+        ("bitfit", "the embeddings have trained parameters"),
         ("pissa", None),
         ("eva", None),
     ],

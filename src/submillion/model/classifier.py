@@ -20,7 +20,7 @@ from submillion.model.process_state import seeded
 from submillion.model.stack import Stack, has_trainable_parameters
 
 if TYPE_CHECKING:
-    from submillion.families.families import Family
+    from submillion.families.family import Family
     from submillion.recipe import Recipe
     from submillion.sources.fetch import FetchedEncoder
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from submillion.families.families import Family
+    from submillion.families.family import Family
     from submillion.recipe import HeadRecipe
 
 # peft's SEQ_CLS fully trains every module whose name ends in one of these.

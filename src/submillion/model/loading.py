@@ -16,7 +16,8 @@ from transformers.utils import logging
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
-from submillion.families.families import Family, family_of
+from submillion.families.families import family_of
+from submillion.families.family import Family
 from submillion.model.heads import outside_head
 from submillion.sources.folder import read_config
 
@@ -93,7 +94,7 @@ def check_length(loaded: Loaded, max_length: int) -> None:
                 "data.max_length",
                 f"at most the {longest} tokens that the encoder has positions for",
                 str(max_length),
-                f"Set @{{data.max_length}} to {longest} or less.",
+                f"Lower @{{data.max_length}} to {longest}.",
             )
         )
 

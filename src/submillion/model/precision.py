@@ -74,7 +74,7 @@ def choose_precision(
     warm_up_mkl_dispatch()  # here, because every command that computes chooses its precision first
     notices.emit(
         "precision",
-        f"precision {chosen.dtype_name}: {chosen.reason}",
+        f"precision: {chosen.dtype_name} ({chosen.reason})",
         dtype=chosen.dtype_name,
         reason=chosen.reason,
         device=device_type,

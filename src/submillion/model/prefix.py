@@ -13,13 +13,14 @@ import psutil
 import torch
 import transformers
 
-from submillion import __version__, notices
+from submillion import notices
 from submillion.data.batches import sequential
 from submillion.model.page_release import release_pages
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
 from submillion.model.stack import supports_prefix
 from submillion.model.transfer import to_device
 from submillion.progress import ProgressOption, progress_bar
+from submillion.version import __version__
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens

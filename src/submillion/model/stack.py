@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from submillion.families.families import Family
+from submillion.families.family import Family
 
 
 @dataclass(frozen=True)

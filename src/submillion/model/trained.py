@@ -92,7 +92,7 @@ def text_columns(run: RunDir) -> str | list[str] | None:
     columns = run.read_recipe().data.text
     if columns:
         names = columns if isinstance(columns, str) else " and ".join(columns)
-        notices.emit("text_column", f"texts are read from {names}, as in training; --text names others.")
+        notices.emit("text_column", f"texts are read from {names}, as in training.")
     return columns
 
 

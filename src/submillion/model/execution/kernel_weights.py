@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from submillion.families.families import Family, KernelModules
+    from submillion.families.family import Family, KernelModules
 
 MATRICES = (
     "q",
