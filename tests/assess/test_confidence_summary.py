@@ -28,5 +28,5 @@ def test_thresholds_are_sorted_and_stand_once_with_0_9_always_among_them() -> No
 
 
 def test_thresholds_in_per_cent_are_refused_all_at_once() -> None:
-    with pytest.raises(BadInput, match=r"(?s)found -0.1.*found 90.*90 % is written 0.9"):
+    with pytest.raises(BadInput, match=r"(?s)found -0.1.*found 90.*90% is written 0.9"):
         confidence_of("test", PROBABILITIES, [90, 0.5, -0.1])

@@ -73,7 +73,7 @@ def context(home: Path, tmp_path: Path) -> Iterator[RunContext]:
 
 
 def audited(context: RunContext) -> dict[str, Any]:
-    registry.analyse(context, ["audit"])
+    registry.compute_parts(context, ["audit"])
     found = context.run.read_analysis("audit")
     assert found is not None
     found.pop("cost")
@@ -100,7 +100,7 @@ def test_a_classifier_that_answers_by_gender_is_found_out(
     assert not any(part["beyond_chance"] for part in region["groups"] if not part["too_small"])
     assert axis_of(found, "companies.sector")["overall"] == {"group": None, "texts": 0, "too_small": True}
     told = "\n".join(found["summary"])
-    assert "Given names, by gender: a word of another group changed 120 of 120 (100.0 %" in told
+    assert "Given names, by gender: a word of another group changed 120 of 120 (100.0%" in told
     assert "the group matters. Towards women: 60 of 60" in told
     assert "Company names, by sector: too few texts to judge (0 of at least 30" in told
 
@@ -137,7 +137,7 @@ def test_texts_of_women_that_are_answered_worse_are_found(
     assert part["beyond_chance"] and part["beyond_chance_same_classes"] and part["gap_beyond_chance"]
     told = "\n".join(found["summary"])
     assert (
-        "Texts that mention women (given names, by gender): accuracy 33.3 % on 60 rows, \N{MINUS SIGN}66.7 points"
+        "Texts that mention women (given names, by gender): accuracy 33.3% on 60 rows, \N{MINUS SIGN}66.7 points"
         in told
     )
 

@@ -160,17 +160,17 @@ def test_verdicts_by_hand() -> None:
 
     assert said(0.003, -0.002, 0.008, 0.3) == (
         "no difference shown",
-        "The run does not beat the linear model: +0.30 points of accuracy, 95 % interval \N{MINUS SIGN}0.20 to +0.80.",
+        "The run does not beat the linear model: +0.30 points of accuracy, 95% interval \N{MINUS SIGN}0.20 to +0.80.",
     )
     assert said(0.0143, 0.006, 0.0226, 0.00031) == (
         "beats",
-        "The run beats the linear model: +1.43 points of accuracy, 95 % interval +0.60 to +2.26 "
-        "(exact McNemar test, corrected: p 0.0003).",
+        "The run beats the linear model: +1.43 points of accuracy, 95% interval +0.60 to +2.26 "
+        "(exact McNemar test, corrected: p = 0.0003).",
     )
     assert said(-0.05, -0.08, -0.02, 1e-7)[0] == "worse"
     # The interval leaves 0 out, but the test, corrected for several baselines, is not below 0.05.
     kind, sentence = said(0.01, 0.0002, 0.0198, 0.09)
-    assert kind == "no difference shown" and "does not beat" in sentence and "p 0.0900" in sentence
+    assert kind == "no difference shown" and "does not beat" in sentence and "p = 0.09)" in sentence
     assert ": 0.00 points" in said(-0.00001, -0.01, 0.01, 1.0)[1]
 
 
@@ -247,11 +247,11 @@ def test_without_validation_rows_the_strength_is_fixed(run: RunDir) -> None:
 
 def test_making_it_again_and_checking_it_give_the_same(run: RunDir) -> None:
     context = a_context(run)
-    registry.analyse(context, ["baseline"])
+    registry.compute_parts(context, ["baseline"])
     first = run.read_analysis("baseline")
     assert first is not None
     first.pop("cost")
-    assert json.loads(json.dumps(registry.recomputed(context, "baseline"))) == first
+    assert json.loads(json.dumps(registry.recompute_part(context, "baseline"))) == first
     second = json.loads(json.dumps(tfidf_svm.analyse(context)))
     for found in (first, second):
         for baseline in found["baselines"].values():

@@ -97,7 +97,7 @@ def test_what_is_not_shown_is_said_so_with_the_rows_it_would_take(tmp_path: Path
     low, high = (100 * limit for limit in limits(pair["accuracy"]["difference_interval"]))
     assert not pair["shown"]
     assert f"run13 against run14: no difference shown: {low:+.1f} to {high:+.1f} points" in pair["sentence"]
-    assert "rows to be shown at 80 % power" in pair["sentence"]
+    assert "rows to be shown at 80% power" in pair["sentence"]
     assert pair["rows_needed"] > 600
 
 
@@ -106,7 +106,7 @@ def test_runs_that_are_right_on_the_same_rows(tmp_path: Path) -> None:
     comparison = compare(paths)
     [pair] = comparison.to_json()["pairs"]
     assert pair["rows_needed"] is None
-    assert "right and wrong on the same rows; no difference shown: -0.3 to +0.3 points" in pair["sentence"]
+    assert "right and wrong on the same rows; no difference shown: \N{MINUS SIGN}0.3 to +0.3 points" in pair["sentence"]
     assert pair["sentence"] in comparison.render()
 
 

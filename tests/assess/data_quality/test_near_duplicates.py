@@ -214,7 +214,7 @@ def test_the_effect_is_the_accuracy_with_and_without_the_twins(tmp_path: Path) -
     ends = limits(unpaired_interval(40, 40, 20, 40))
     assert limits(effect["difference"]) == pytest.approx([end / 2 for end in ends])
     assert effect["sentence"] == (
-        "Without the 40 test rows that have a near twin in train, the accuracy is 50.00 % instead of 75.00 %: "
+        "Without the 40 test rows that have a near twin in train, the accuracy is 50.00% instead of 75.00%: "
         f"such rows raise it, by +25.00 points (+{50 * ends[0]:.2f} to +{50 * ends[1]:.2f})."
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from submillion.wording import p_equals, percent, percent_range, plural, points, points_range
+
 MOST_TOLD = 3  # of a kind, one by one; all are in the numbers
 
 LIMITS = (
@@ -53,13 +55,13 @@ def _of_axis(axis: Mapping[str, Any], smallest: int) -> str:
         f"{title}: a word of another group changed {_rate(overall)} answers, another word of the same group "
         f"{overall['control_flips']:,}; "
     )
-    span = f"{_signed_span(overall['difference_interval'])} points"
+    span = f"{_points_span(overall['difference_interval'])} points"
     if not overall["beyond_chance"]:
         told += f"chance explains the difference ({span})."
     elif overall["difference"] > 0:
-        told += f"that is beyond chance ({span}, p {_p(overall['p_holm'])}): the group matters."
+        told += f"that is beyond chance ({span}, {p_equals(overall['p_holm'])}): the group matters."
     else:
-        told += f"that is fewer, beyond chance ({span}, p {_p(overall['p_holm'])})."
+        told += f"that is fewer, beyond chance ({span}, {p_equals(overall['p_holm'])})."
     return " ".join([told, *_of_groups(axis["groups"])])
 
 
@@ -69,12 +71,12 @@ def _of_groups(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for group in sorted(beyond, key=lambda group: -abs(group["difference"]))[:MOST_TOLD]:
         yield (
             f"Towards {group['group']}: {_rate(group)} changed, in the control {group['control_flips']:,}, beyond "
-            f"chance (p {_p(group['p_holm'])})."
+            f"chance ({p_equals(group['p_holm'])})."
         )
     if len(beyond) > MOST_TOLD:
         yield f"So with {len(beyond) - MOST_TOLD} groups more."
     if judged and not beyond:
-        groups_told = f"{len(judged)} group{'s' if len(judged) > 1 else ''}"
+        groups_told = plural(len(judged), "group")
         yield f"Of {groups_told} with texts enough, none differs from its control beyond chance."
     if small := [str(group["group"]) for group in groups if group["too_small"]]:
         where = f"towards {', '.join(small)}" if judged else "any one group"
@@ -88,13 +90,13 @@ def _of_mentions(
     beyond = [one for one in parts if one[1]["beyond_chance"] or one[1]["beyond_chance_same_classes"]]
     for kind, part in sorted(beyond, key=lambda one: one[1]["difference"])[:MOST_TOLD]:
         told = (
-            f"{_mention(kind, part)}: accuracy {_percent(part['accuracy'])} on {part['rows']:,} rows, "
-            f"{_signed(part['difference'])} points against all other rows ({_judged(part['beyond_chance'])})"
+            f"{_mention(kind, part)}: accuracy {percent(part['accuracy'])} on {part['rows']:,} rows, "
+            f"{points(part['difference'], 1)} points against all other rows ({_judged(part['beyond_chance'])})"
         )
         if part["rest_accuracy_same_classes"] is not None:
             within = part["accuracy"] - part["rest_accuracy_same_classes"]
             verdict = _judged(part["beyond_chance_same_classes"])
-            told += f", {_signed(within)} against those of the same classes ({verdict})"
+            told += f", {points(within, 1)} against those of the same classes ({verdict})"
         yield f"{told}."
     if more := len(beyond) - min(len(beyond), MOST_TOLD):
         differ = "differs" if more == 1 else "differ"
@@ -139,13 +141,13 @@ def _of_domain(domain: Mapping[str, Any]) -> Iterator[str]:
         if "kept" in part:
             told += f"; {_share(part['kept'])} keep the answer that they had in order"
         yield f"{told}."
-    told = f"Of the rows of the split, {_percent(inside['above']['share'])} are answered with confidence above {above}"
+    told = f"Of the rows of the split, {percent(inside['above']['share'])} are answered with confidence above {above}"
     if threshold is not None:
-        told += f", and {_percent(inside['answered']['share'])} at the policy's threshold"
+        told += f", and {percent(inside['answered']['share'])} at the policy's threshold"
     yield f"{told}."
     if "empty" in sets:
         answer = next(iter(sets["empty"]["answers"]))
-        yield f"An empty text is answered '{answer}' with confidence {_percent(sets['empty']['mean'])}."
+        yield f"An empty text is answered '{answer}' with confidence {percent(sets['empty']['mean'])}."
 
 
 def _mention(kind: Mapping[str, Any], part: Mapping[str, Any]) -> str:
@@ -159,14 +161,14 @@ def _judged(beyond: bool) -> str:
 def _gap(part: Mapping[str, Any]) -> str:
     what = "surer than right" if part["gap"] > 0 else "less sure than right"
     return (
-        f"{what} beyond chance, mean confidence {_percent(part['mean_confidence'])}, accuracy "
-        f"{_percent(part['accuracy'])} ({_span(part['accuracy_interval'])}) on {part['rows']:,} rows"
+        f"{what} beyond chance, mean confidence {percent(part['mean_confidence'])}, accuracy "
+        f"{percent(part['accuracy'])} ({_span(part['accuracy_interval'])}) on {part['rows']:,} rows"
     )
 
 
 def _rate(found: Mapping[str, Any]) -> str:
     return (
-        f"{_count(found['flips'], found['texts'])} ({_percent(found['flip_rate'])}, "
+        f"{_count(found['flips'], found['texts'])} ({percent(found['flip_rate'])}, "
         f"{_span(found['flip_rate_interval'])})"
     )
 
@@ -176,25 +178,12 @@ def _count(part: int, whole: int) -> str:
 
 
 def _share(share: Mapping[str, Any]) -> str:
-    return f"{share['texts']:,} ({_percent(share['share'])}, {_span(share['share_interval'])})"
+    return f"{share['texts']:,} ({percent(share['share'])}, {_span(share['share_interval'])})"
 
 
 def _span(found: Mapping[str, Any]) -> str:
-    return f"{_percent(found['low'])} to {_percent(found['high'])}"
+    return percent_range(found["low"], found["high"])
 
 
-def _signed_span(found: Mapping[str, Any]) -> str:
-    return f"{_signed(found['low'])} to {_signed(found['high'])}"
-
-
-def _signed(value: float) -> str:
-    shown = f"{100 * value:+.1f}"
-    return shown.replace("-", "\N{MINUS SIGN}") if float(shown) else "0.0"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _p(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.01 else f"{value:.4f}" if value >= 0.0001 else "below 0.0001"
+def _points_span(found: Mapping[str, Any]) -> str:
+    return points_range(found["low"], found["high"], 1)

@@ -12,6 +12,7 @@ from submillion.assess.statistics.bootstrap import RESAMPLES, tabulate
 from submillion.errors import BadInput, Problem
 from submillion.run_format.interval import ALPHA
 from submillion.run_format.predictions import Predictions
+from submillion.wording import p_equals, points, points_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,17 +208,16 @@ def verdict(name: str, entry: Mapping[str, Any], called: str) -> dict[str, Any]:
     if against["shown"] and (low > 0 or high < 0):
         kind = BEATS if low > 0 else WORSE
     said = {BEATS: "beats", NO_DIFFERENCE: "does not beat", WORSE: "is worse than"}[kind]
-    p = f"{of['p_holm']:.4f}" if of["p_holm"] >= 0.0001 else "below 0.0001"
     # Where the interval alone says it, the p need not be said.
-    tested = "" if low <= 0 <= high else f" (exact McNemar test, corrected: p {p})"
-    limits = f"95 % interval {_points(low)} to {_points(high)}"
+    tested = "" if low <= 0 <= high else f" (exact McNemar test, corrected: {p_equals(of['p_holm'])})"
+    limits = f"95% interval {points_range(low, high)}"
     return {
         "baseline": name,
         "kind": kind,
         "difference": of["difference"],
         "difference_interval": of["difference_interval"],
         "p_holm": of["p_holm"],
-        "sentence": f"The run {said} the {called}: {_points(of['difference'])} points of accuracy, {limits}{tested}.",
+        "sentence": f"The run {said} the {called}: {points(of['difference'])} points of accuracy, {limits}{tested}.",
     }
 
 
@@ -288,9 +288,3 @@ def _correct(found: Sequence[dict[str, Any]]) -> None:
             entry[measure]["p_holm"] = p
     for entry in found:
         entry["shown"] = entry["accuracy"]["p_holm"] < ALPHA
-
-
-def _points(share: float) -> str:
-    """Write a difference in points with its sign, a true minus; one that rounds to nothing has none."""
-    shown = f"{100 * share:+.2f}".replace("-", "\N{MINUS SIGN}")
-    return "0.00" if shown[1:] == "0.00" else shown

@@ -8,6 +8,7 @@ from typing import Any
 from submillion.assess.statistics.paired_tests import unshown
 from submillion.run_format.interval import ALPHA, Interval
 from submillion.text_table import align
+from submillion.wording import p_equals, p_value, percent, percent_range, points, points_range
 
 MEASURES = ("accuracy", "macro_f1")
 
@@ -28,7 +29,7 @@ class Comparison:
         lines = [f"{found['split']}: {found['rows']:,} rows, the same for every run", ""]
         lines += align(
             [
-                ["run", "seed", "accuracy (95 % interval)", "macro F1 (95 % interval)"],
+                ["run", "seed", "accuracy (95% interval)", "macro F1 (95% interval)"],
                 *(
                     [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
                     for run in found["runs"]
@@ -52,7 +53,7 @@ class Comparison:
                         *(
                             cell
                             for measure in MEASURES
-                            for cell in (_points(pair[measure]), f"{pair[measure]['p_holm']:.2g}")
+                            for cell in (_points(pair[measure]), p_value(pair[measure]["p_holm"]))
                         ),
                     ]
                     for pair in found["pairs"]
@@ -63,9 +64,9 @@ class Comparison:
             lines += ["", f"{group['name']}: {len(group['runs'])} seeds ({', '.join(group['runs'])})"]
             lines += [
                 f"  {title} mean {form(group[measure]['mean'])}, deviation {form(group[measure]['deviation'])}, "
-                f"95 % interval of the mean {form(low)} to {form(high)}"
+                f"95% interval of the mean {form(low)} to {form(high)}"
                 for measure, title, form in (
-                    ("accuracy", "accuracy", "{:.2%}".format),
+                    ("accuracy", "accuracy", lambda share: percent(share, 2)),
                     ("macro_f1", "macro F1", "{:.4f}".format),
                 )
                 for low, high in [_limits(group[measure]["mean_interval"])]
@@ -80,41 +81,35 @@ def sentence(pair: dict[str, Any], comparisons: int) -> str:
     """Say what the interval of a pair's accuracy difference allows to say, and no more."""
     of = pair["accuracy"]
     low, high = _limits(of["difference_interval"])
-    limits = f"{100 * low:+.1f} to {100 * high:+.1f} points"
+    limits = f"{points_range(low, high, 1)} points"
     who = f"{pair['a']} against {pair['b']}"
     if pair["shown"]:
         better = "more" if of["difference"] > 0 else "less"
-        return (
-            f"{who}: {better} accurate, {100 * of['difference']:+.1f} points ({limits}; p {of['p_holm']:.2g})"
-        )
+        return f"{who}: {better} accurate, {points(of['difference'], 1)} points ({limits}; {p_equals(of['p_holm'])})"
     if not pair["only_a"] + pair["only_b"]:
         return f"{who}: right and wrong on the same rows; no difference shown: {limits}"
     needed = pair["rows_needed"]
-    size = (
-        f"; {_size(of)} would take some {_round(needed):,} rows to be shown at 80 % power" if needed else ""
-    )
-    return f"{who}: {unshown(of['p'], comparisons)}: {limits} (p {of['p_holm']:.2g}){size}"
+    size = f"; {_size(of)} would take some {_round(needed):,} rows to be shown at 80% power" if needed else ""
+    return f"{who}: {unshown(of['p'], comparisons)}: {limits} ({p_equals(of['p_holm'])}){size}"
 
 
 def sentence_over_seeds(entry: dict[str, Any]) -> str:
     """Say what the seeds of two recipes allow to say about the mean accuracies."""
     of = entry["accuracy"]
     low, high = _limits(of["difference_interval"])
-    limits = f"{100 * low:+.1f} to {100 * high:+.1f} points"
+    limits = f"{points_range(low, high, 1)} points"
     who = f"{entry['a']} against {entry['b']}, over seeds"
     if of["p_holm"] < ALPHA:
         better = "more" if of["difference"] > 0 else "less"
-        return (
-            f"{who}: {better} accurate, {100 * of['difference']:+.1f} points ({limits}; p {of['p_holm']:.2g})"
-        )
+        return f"{who}: {better} accurate, {points(of['difference'], 1)} points ({limits}; {p_equals(of['p_holm'])})"
     needed = of["seeds_needed"]
-    size = f"; {_size(of)} would take {needed:,} seeds of each to be shown at 80 % power" if needed else ""
-    return f"{who}: no difference shown: {limits} (p {of['p_holm']:.2g}){size}"
+    size = f"; {_size(of)} would take {needed:,} seeds of each to be shown at 80% power" if needed else ""
+    return f"{who}: no difference shown: {limits} ({p_equals(of['p_holm'])}){size}"
 
 
 def _size(of: dict[str, Any]) -> str:
     """Name the difference seen."""
-    return f"one of {100 * of['difference']:+.2f}"
+    return f"one of {points(of['difference'])}"
 
 
 def _round(count: int) -> int:
@@ -127,7 +122,7 @@ def _limits(found: Interval) -> tuple[Any, Any]:
 
 
 def _percent(found: Interval) -> str:
-    return f"{found['value']:.2%} ({found['low']:.2%} to {found['high']:.2%})"
+    return f"{percent(found['value'], 2)} ({percent_range(found['low'], found['high'], 2)})"
 
 
 def _decimal(found: Interval) -> str:
@@ -137,5 +132,5 @@ def _decimal(found: Interval) -> str:
 
 def _points(found: dict[str, Any]) -> str:
     low, high = _limits(found["difference_interval"])
-    limits = "" if low is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
-    return f"{100 * found['difference']:+.2f}{limits}"
+    limits = "" if low is None else f" ({points_range(low, high)})"
+    return f"{points(found['difference'])}{limits}"

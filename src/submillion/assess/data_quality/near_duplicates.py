@@ -10,6 +10,7 @@ from submillion.assess.metrics import wilson_interval
 from submillion.assess.statistics.slices import Answers, compare
 from submillion.errors import BadInput, Problem
 from submillion.run_format.interval import Interval, interval
+from submillion.wording import percent, points, points_range
 
 if TYPE_CHECKING:
     from submillion.assess.run_context import RunContext
@@ -23,7 +24,7 @@ MEANING = (
     f"Two texts are near twins when they share at least {THRESHOLD:.0%} of their pairs of neighbouring words, "
     "case and punctuation apart (the Jaccard index of the two sets). Of 40 words up to three may differ, of ten "
     "a first or last one. Figures count as words."
-).replace("%", " %")
+)
 LIMITATIONS = (
     "Twins that say the same in other words, translations, and a short text inside a long one. Rows with a "
     "twin may be easier or harder for another reason: they hold other classes or sources than the rest."
@@ -184,20 +185,15 @@ def _sentence(effect: dict[str, Any]) -> str:
     if effect["difference"] is None:
         return f"Every {split} row has a near twin in train: there are no others to compare with."
     low, high = effect["difference"]["low"], effect["difference"]["high"]
-    change = f"{_points(effect['difference']['value'])} points ({_points(low)} to {_points(high)})"
+    change = f"{points(effect['difference']['value'])} points ({points_range(low, high)})"
     whom = f"the {count:,} {split} rows that have" if count > 1 else f"the one {split} row that has"
     said = (
-        f"Without {whom} a near twin in train, the accuracy is {100 * effect['without_twin']['accuracy']:.2f} % "
-        f"instead of {100 * effect['accuracy']:.2f} %"
+        f"Without {whom} a near twin in train, the accuracy is {percent(effect['without_twin']['accuracy'], 2)} "
+        f"instead of {percent(effect['accuracy'], 2)}"
     )
     if low > 0 or high < 0:
         return f"{said}: such rows {'raise' if low > 0 else 'lower'} it, by {change}."
     return f"{said}. No effect is shown: the difference is {change}, and chance alone may make it."
-
-
-def _points(value: float) -> str:
-    shown = f"{100 * value:+.2f}"
-    return shown.replace("-", "\N{MINUS SIGN}") if float(shown) else shown[1:]
 
 
 def _number(splits: list[Split], name: str) -> int:
