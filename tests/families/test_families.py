@@ -1,4 +1,4 @@
-"""Tests of budget/families.py and the sizes it uses: names and sizes against the models of transformers."""
+"""Tests of families/: module names, sizes and defaults against the models of transformers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = list(FAMILIES)
 
 
 def numbers(model: Any) -> tuple[int, int]:
-    """All parameters, and how many of them are biases."""
+    """Return the number of parameters and the number of biases."""
     named = list(model.named_parameters())
     return (
         sum(value.numel() for _, value in named),
@@ -26,13 +26,13 @@ def numbers(model: Any) -> tuple[int, int]:
     )
 
 
-def test_the_families_are_those_promised() -> None:
-    promised = "roberta xlm-roberta bert distilbert mpnet electra deberta-v2 modernbert"
-    assert set(FAMILIES) == set(LAYOUTS) == set(promised.split())
+def test_supported_families() -> None:
+    supported = "roberta xlm-roberta bert distilbert mpnet electra deberta-v2 modernbert"
+    assert set(FAMILIES) == set(LAYOUTS) == set(supported.split())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_modules_of_the_built_model_with_the_sizes_told(name: str) -> None:
+def test_names_are_modules_of_the_built_model_with_these_sizes(name: str) -> None:
     config = tiny_config(name, layers=3, hidden=16)
     family = family_of(config)
     model = meta_model(config, 5)
@@ -58,20 +58,50 @@ def test_the_output_of_the_embedding_modules_enters_the_first_layer(name: str) -
     config = tiny_config(name, layers=2, hidden=16)
     family = family_of(config)
     model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**config)).eval()
-    given_out: list[Any] = []
-    taken_in: list[Any] = []
-    feeder = model.get_submodule(family.embedding_modules(config)[-1])
-    feeder.register_forward_hook(lambda _module, _inputs, output: given_out.append(output))
+    outputs: list[Any] = []
+    inputs_of_first: list[Any] = []
+    last = model.get_submodule(family.embedding_modules(config)[-1])
+    last.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     model.get_submodule(f"{family.layers}.0").register_forward_pre_hook(
-        lambda _module, inputs, named: taken_in.append(inputs[0] if inputs else named["hidden_states"]),
+        lambda _module, inputs, named: inputs_of_first.append(
+            inputs[0] if inputs else named["hidden_states"]
+        ),
         with_kwargs=True,
     )
     model(input_ids=torch.tensor([[2, 9, 14, 3]]))
-    assert torch.equal(given_out[0], taken_in[0])
-    assert [model.get_submodule(feeder) for feeder in family.embedding_modules(config)]
+    assert torch.equal(outputs[0], inputs_of_first[0])
+    assert [model.get_submodule(module) for module in family.embedding_modules(config)]
 
 
-def test_electra_without_a_step_between_the_sizes_is_fed_by_its_embeddings_alone() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_dropouts_are_keys_of_the_config_and_modules_of_the_model(name: str) -> None:
+    import torch
+    from transformers import AutoConfig
+
+    family, built = FAMILIES[name], AutoConfig.for_model(name)
+    assert all(hasattr(built, key) for key in family.hidden_dropouts + family.attention_dropouts)
+    config = tiny_config(name, layers=1, hidden=16)
+    model = meta_model(config, 5)
+    owner, _, _ = family.output.rpartition(".")
+    head_dropout = getattr(model.get_submodule(owner), family.head_dropout)
+    assert isinstance(head_dropout, torch.nn.Dropout)
+    if family.kernels is not None:
+        layer = model.get_submodule(f"{family.layers}.0")
+        for norm in family.kernels.norms:
+            assert isinstance(layer.get_submodule(norm), torch.nn.LayerNorm)
+        for dropout in (family.kernels.hidden_dropout, family.kernels.attention_dropout):
+            assert isinstance(layer.get_submodule(dropout), torch.nn.Dropout)
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [("roberta-base", 512), ("bert-base-uncased", 512), ("mpnet-base", 512), ("ModernBERT-base", 8192)],
+)
+def test_longest_input(name: str, longest: int) -> None:
+    assert family_of(REAL[name]).longest_input(REAL[name]) == longest
+
+
+def test_electra_has_an_embedding_projection_only_if_the_sizes_differ() -> None:
     config = tiny_config("electra", hidden=16)
     assert family_of(config).embedding_modules(config) == ["electra.embeddings", "electra.embeddings_project"]
     assert family_of(config).embedding_modules(config | {"embedding_size": 16}) == ["electra.embeddings"]
@@ -88,19 +118,19 @@ def test_inventory_equals_the_built_model(name: str, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_missing_keys_are_what_transformers_takes(name: str) -> None:
+def test_defaults_of_missing_keys_are_those_of_transformers(name: str) -> None:
     from transformers import AutoConfig
 
-    family, usual = FAMILIES[name], AutoConfig.for_model(name)
-    # DeBERTa's code reads these with a default of its own; the config class does not know them.
+    family, built = FAMILIES[name], AutoConfig.for_model(name)
+    # DeBERTa's code reads these with defaults of its own; its config class does not have them.
     unknown = {"embedding_size", "position_buckets", "share_att_key", "norm_rel_ebd"}
     unknown |= {"conv_kernel_size", "conv_groups"}
     known = family.defaults.keys() - (unknown if name == "deberta-v2" else set())
-    as_wide_as_hidden = {"pooler_hidden_size": usual.hidden_size}
+    as_wide_as_hidden = {"pooler_hidden_size": built.hidden_size}
     for key in known:
         expected = family.defaults[key]
-        assert getattr(usual, key) == as_wide_as_hidden.get(key, expected), key
-    assert not any(hasattr(usual, key) for key in family.defaults.keys() - known)
+        assert getattr(built, key) == as_wide_as_hidden.get(key, expected), key
+    assert not any(hasattr(built, key) for key in family.defaults.keys() - known)
     layers = "n_layers" if name == "distilbert" else "num_hidden_layers"
     config = {"model_type": name, layers: 1}
     assert family.inventory(config, 3).all.total == numbers(meta_model(config, 3))[0]
@@ -125,18 +155,18 @@ def test_real_sizes(name: str, num_labels: int, total: int | None) -> None:
     assert total is None or everything.total == total
 
 
-def test_distilbert_takes_common_words_as_transformers_does() -> None:
+def test_distilbert_accepts_its_own_and_the_common_keys() -> None:
     family = FAMILIES["distilbert"]
     own = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 40}
     common = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_dim": 40}
     assert family.inventory(own, 2) == family.inventory(common, 2)
-    # It has no other word for hidden_dim, and of two for the same size the common one is taken.
+    # hidden_dim has no common key; of two keys for one size, the common one takes precedence.
     for config in ({"dim": 8, "n_heads": 2, "n_layers": 1, "intermediate_size": 3}, common | {"dim": 64}):
         built = meta_model({"model_type": "distilbert", **config}, 2)
         assert family.inventory(config, 2).all.total == numbers(built)[0]
 
 
-def test_expand_orders_targets_and_takes_each_once() -> None:
+def test_expand_orders_targets_and_drops_repeated_ones() -> None:
     roberta, modernbert = FAMILIES["roberta"], FAMILIES["modernbert"]
     assert roberta.expand(["value", "query", "value"]) == ["query", "value"]
     assert roberta.expand(["all-linear"]) == list(roberta.targets)
@@ -147,17 +177,17 @@ def test_expand_orders_targets_and_takes_each_once() -> None:
     ("name", "targets", "message"),
     [
         ("modernbert", ["query", "value"], "modernbert computes query, key and value with one matrix: qkv."),
-        ("roberta", ["qkv"], "found qkv. roberta has a matrix for each: query, key, value."),
+        ("roberta", ["qkv"], "found qkv. roberta has separate matrices: query, key, value."),
         ("bert", ["ffn_upp"], "found ffn_upp. Did you mean 'ffn_up'?"),
         ("bert", [], "expected all-linear, or some of query, key, value, attention_output, ffn_up, ffn_down"),
     ],
 )
-def test_targets_that_a_family_lacks(name: str, targets: list[str], message: str) -> None:
+def test_unknown_targets_are_refused_with_a_remedy(name: str, targets: list[str], message: str) -> None:
     with pytest.raises(BadInput, match=re.escape(message)):
         FAMILIES[name].expand(targets)
 
 
-def test_layers_that_an_encoder_lacks() -> None:
+def test_unknown_layers_are_refused() -> None:
     config = tiny_config("roberta", layers=2)
     with pytest.raises(BadInput, match="lora.layers: expected layers from 0 to 1, found 2."):
         family_of(config).target_module(config, "query", 2)
@@ -172,12 +202,12 @@ def test_layers_that_an_encoder_lacks() -> None:
         ({"model_type": ["bert"]}, "found \\['bert'\\]"),
     ],
 )
-def test_encoders_of_no_supported_family(config: dict[str, Any], message: str) -> None:
+def test_unsupported_families_are_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         family_of(config)
 
 
-def test_all_impossible_sizes_are_told_at_once() -> None:
+def test_all_invalid_sizes_are_reported_at_once() -> None:
     config = {"model_type": "bert", "hidden_size": 0, "vocab_size": "many", "num_hidden_layers": None}
     with pytest.raises(BadInput) as caught:
         family_of(config).inventory(config, 2)
@@ -188,6 +218,6 @@ def test_all_impossible_sizes_are_told_at_once() -> None:
     ]
 
 
-def test_a_size_is_no_truth_value() -> None:
+def test_a_boolean_is_not_a_size() -> None:
     with pytest.raises(BadInput, match="hidden_size: expected a whole number from 1, found True"):
         FAMILIES["bert"].values({"hidden_size": True})

@@ -16,7 +16,7 @@ layer, 2.8 % of it at 128 tokens), norms, the embedding lookup, and the head, wh
 
 from __future__ import annotations
 
-from submillion.families.families import Family, Inventory
+from submillion.families.family import Family, Inventory
 from submillion.recipe import LoraRecipe
 
 ORDER = {"query": 0, "key": 0, "value": 0, "qkv": 0, "attention_output": 1, "ffn_up": 2, "ffn_down": 3}

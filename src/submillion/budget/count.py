@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from submillion.errors import BadInput, Problem
-from submillion.families.families import Family, Inventory, family_of
+from submillion.families.families import family_of
+from submillion.families.family import Family, Inventory
 from submillion.families.sizes import Matrix
 from submillion.recipe import HeadRecipe, LoraRecipe
 

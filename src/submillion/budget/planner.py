@@ -23,7 +23,8 @@ from submillion.budget.cost import operations_per_token, reference_lora
 from submillion.budget.count import ONE_RANK, Count, adapter_size, count_inventory
 from submillion.budget.plan import Plan, settings_of
 from submillion.errors import OverBudget
-from submillion.families.families import Family, Inventory, family_of
+from submillion.families.families import family_of
+from submillion.families.family import Family, Inventory
 from submillion.recipe import ALL_LINEAR, HeadRecipe, LoraRecipe
 from submillion.wording import listed
 

@@ -23,7 +23,8 @@ from submillion.budget.time_model import Adapted, Cost, Measured, Workload, spee
 from submillion.data.tokens import from_rows
 from submillion.errors import BadInput, Problem
 from submillion.estimate.workload import workload_of
-from submillion.families.families import Family, family_of
+from submillion.families.families import family_of
+from submillion.families.family import Family
 from submillion.fit.batch_schedule import BatchSchedule
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens

@@ -1,4 +1,4 @@
-"""How many parameters the parts of an encoder have, from the sizes in its config.json.
+"""Numbers of parameters of the parts of an encoder, from the sizes in its config.json.
 
 Formulas follow the classes in transformers' modeling_<family>.py (5.23). D hidden size, F intermediate size,
 E width of the embeddings, V vocabulary, L longest input. A linear layer D x F has D F weights and F biases;
@@ -13,7 +13,6 @@ from typing import Any
 
 Values = Mapping[str, Any]
 
-# Sizes that a config may hold, each with the smallest value that makes sense.
 SMALLEST = {
     "vocab_size": 1,
     "hidden_size": 1,
@@ -31,11 +30,12 @@ SMALLEST = {
     "conv_kernel_size": 0,
     "conv_groups": 1,
 }
+"""The sizes that a config may hold, each with its smallest valid value."""
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """The number of parameters of some modules, their biases apart."""
+    """The number of parameters of some modules, with biases counted separately."""
 
     weights: int = 0
     biases: int = 0
@@ -51,7 +51,7 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A linear layer: weight [outputs, inputs] and perhaps a bias [outputs]."""
+    """A linear layer: weight [outputs, inputs] and an optional bias [outputs]."""
 
     inputs: int
     outputs: int
@@ -64,35 +64,35 @@ class Matrix:
 
     @property
     def per_rank(self) -> int:
-        """What one unit of rank costs: a row of A [r, inputs] and a column of B [outputs, r]."""
+        """Parameters per unit of rank: a row of A [r, inputs] and a column of B [outputs, r]."""
         return self.inputs + self.outputs
 
 
 def is_size(key: str, value: Any) -> bool:
-    """Whether `value` can be the size called `key`."""
+    """Return whether `value` is valid for the size `key`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= SMALLEST[key]
 
 
 def norm(size: int, bias: bool = True) -> Tensors:
-    """Return a norm over `size` channels: scales, and shifts where it has them."""
+    """Return the parameters of a norm over `size` channels: scales, and shifts if it has a bias."""
     return Tensors(size, size if bias else 0)
 
 
 def projection(values: Values) -> Matrix:
-    """Return the head's projection: D x D, or as wide as DeBERTa's pooler; ModernBERT's may lack the bias."""
+    """Return the head's projection: D x D, or DeBERTa's pooler size; ModernBERT's may have no bias."""
     width = values.get("pooler_hidden_size") or values["hidden_size"]
     return Matrix(width, width, bias=values.get("classifier_bias", True))
 
 
 def separate(values: Values) -> dict[str, Matrix]:
-    """Query, key, value and output D x D, then up D x F and down F x D, all with bias."""
+    """Return query, key, value and output D x D, then up D x F and down F x D, all with bias."""
     hidden, inner = values["hidden_size"], values.get("hidden_dim") or values["intermediate_size"]
     attention = dict.fromkeys(("query", "key", "value", "attention_output"), Matrix(hidden, hidden))
     return attention | {"ffn_up": Matrix(hidden, inner), "ffn_down": Matrix(inner, hidden)}
 
 
 def fused(values: Values) -> dict[str, Matrix]:
-    """ModernBERT: one matrix D x 3 D for query, key and value; up D x 2 F, as half of it gates the other."""
+    """Return ModernBERT's matrices: D x 3 D for query, key and value; up D x 2 F, of which one half gates the other."""
     hidden, inner = values["hidden_size"], values["intermediate_size"]
     attention, mlp = values["attention_bias"], values["mlp_bias"]
     return {
@@ -104,27 +104,27 @@ def fused(values: Values) -> dict[str, Matrix]:
 
 
 def two_norms(values: Values, _: int) -> Tensors:
-    """Beside its matrices a layer has a norm after attention and one after the feed-forward part."""
+    """Return a layer without its matrices: a norm after attention and one after the feed-forward part."""
     return norm(values["hidden_size"]) + norm(values["hidden_size"])
 
 
 def bert_outside(values: Values) -> Tensors:
-    """(V + L + types) x E and a norm; ELECTRA steps from E to D where they differ."""
+    """Return (V + L + types) x E and a norm, and ELECTRA's projection from E to D if they differ."""
     hidden = values["hidden_size"]
     width = values.get("embedding_size") or hidden
     rows = values["vocab_size"] + values["max_position_embeddings"] + values.get("type_vocab_size", 0)
-    step = Matrix(width, hidden).tensors if width != hidden else Tensors()
-    return Tensors(rows * width) + norm(width) + step
+    projected = Matrix(width, hidden).tensors if width != hidden else Tensors()
+    return Tensors(rows * width) + norm(width) + projected
 
 
 def mpnet_outside(values: Values) -> Tensors:
-    """BERT's without token types, and a relative position bias per bucket and head, shared by all layers."""
+    """Return BERT's without token types, plus a relative position bias per bucket and head, shared by all layers."""
     buckets = values["relative_attention_num_buckets"] * values["num_attention_heads"]
     return bert_outside(values) + Tensors(buckets)
 
 
 def deberta_outside(values: Values) -> Tensors:
-    """Embeddings, perhaps without positions and types; relative positions, their norm; the convolution."""
+    """Return embeddings (positions and types are optional), relative positions, their norm, and the convolution."""
     hidden = values["hidden_size"]
     width = values["embedding_size"] or hidden
     positions = values["max_position_embeddings"] if values["position_biased_input"] else 0
@@ -132,12 +132,12 @@ def deberta_outside(values: Values) -> Tensors:
     if width != hidden:
         sizes += Matrix(width, hidden, bias=False).tensors
     if values["relative_attention"]:
-        # Buckets go before the reach, and the reach before the longest input, where they are set.
+        # position_buckets takes precedence over max_relative_positions, and that over max_position_embeddings.
         reach = values["max_relative_positions"]
         reach = reach if reach >= 1 else values["max_position_embeddings"]
         reach = values["position_buckets"] if values["position_buckets"] > 0 else reach
         sizes += Tensors(2 * reach * hidden)
-    if "layer_norm" in _words(values["norm_rel_ebd"]):
+    if "layer_norm" in _items(values["norm_rel_ebd"]):
         sizes += norm(hidden)
     if values["conv_kernel_size"] > 0:
         taps = hidden // values["conv_groups"] * values["conv_kernel_size"]
@@ -145,28 +145,27 @@ def deberta_outside(values: Values) -> Tensors:
     return sizes
 
 
-def deberta_beside(values: Values, layer: int) -> Tensors:
-    """Two norms, and D x D for positions seen by key and query, unless they share the content's matrices."""
+def deberta_layer_rest(values: Values, layer: int) -> Tensors:
+    """Return two norms, and D x D for position keys and queries unless they share the matrices of the content."""
     sizes = two_norms(values, layer)
     if values["relative_attention"] and not values["share_att_key"]:
-        own = {"c2p", "p2c"}.intersection(_words(values["pos_att_type"]))
-        for _ in own:
+        for _ in {"c2p", "p2c"}.intersection(_items(values["pos_att_type"])):
             sizes += Matrix(values["hidden_size"], values["hidden_size"]).tensors
     return sizes
 
 
 def modernbert_outside(values: Values) -> Tensors:
-    """V x D and a norm, and the norm after the last layer; positions are rotations without parameters."""
-    closing = norm(values["hidden_size"], values["norm_bias"])
-    return Tensors(values["vocab_size"] * values["hidden_size"]) + closing + closing
+    """Return V x D, a norm, and the norm after the last layer; rotary positions have no parameters."""
+    one = norm(values["hidden_size"], values["norm_bias"])
+    return Tensors(values["vocab_size"] * values["hidden_size"]) + one + one
 
 
-def modernbert_beside(values: Values, layer: int) -> Tensors:
-    """A norm before attention, which the first layer lacks (its input comes from one), one before the MLP."""
+def modernbert_layer_rest(values: Values, layer: int) -> Tensors:
+    """Return a norm before attention (not in the first layer, which follows the embedding norm) and before the MLP."""
     one = norm(values["hidden_size"], values["norm_bias"])
     return one if layer == 0 else one + one
 
 
-def _words(value: str | list[str] | None) -> list[str]:
-    """Read a list that a config may hold as `a|b` or leave out."""
+def _items(value: str | list[str] | None) -> list[str]:
+    """Return the items of a list that a config spells as `a|b`, as a list, or omits."""
     return [word.strip() for word in value.lower().split("|")] if isinstance(value, str) else value or []

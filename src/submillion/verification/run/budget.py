@@ -1,4 +1,4 @@
-"""Whether a run trains what it says: counted from the tensors of its adapter, and from its recipe."""
+"""Check of a run's budget: trained parameters counted from its adapter's tensors and from its recipe."""
 
 from __future__ import annotations
 
@@ -10,52 +10,53 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
-from submillion.families.families import Family, family_of
+from submillion.families.families import family_of
+from submillion.families.family import Family
+from submillion.model.adapter import ANOTHER, PREFIX, TENSORS
 from submillion.recipe import HeadRecipe, LoraRecipe
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared
 
-# peft's names of what it adds to a module, by variant: `lora_A.weight`, with the adapter's own name in between or not.
+# peft's names of the tensors it adds to a module, by variant: `lora_A.weight`, or with the adapter's name in between.
 _MATRICES = r"\.lora_(?:A|B)(?:\.\w+)?\.weight$"
 _ADDED = {
     "dora": rf"{_MATRICES}|\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?$",
     "adalora": r"\.lora_[ABE](?:\.\w+)?$",
     "vera": r"\.vera_lambda_[bd](?:\.\w+)?$",
 }
-# VeRA's random matrices, one pair for all modules: saved, so that nobody has to draw them again, and never trained.
+# VeRA's random matrices, one pair shared by all modules: saved with the adapter, and never trained.
 _SHARED = re.compile(r"base_model\.vera_[AB]$")
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What the tensors of an adapter file amount to."""
+    """Trained parameters of an adapter file."""
 
     parts: dict[str, int]
-    """Trained parameters by part, named as `budget.count` names them."""
+    """Trained parameters by part, with the names of `budget.count`."""
     by_layer: list[int]
     """Trained parameters of each layer, lowest first."""
     adapted: list[str]
-    """Modules that carry an adapter."""
-    strange: list[str]
+    """Modules that have an adapter."""
+    unexpected: list[str]
     """Tensors that such an adapter does not have."""
 
 
 def budget(case: Case) -> list[Check]:
-    """Count what the run trains from its adapter's tensors and from its recipe, part by part.
+    """Count the trained parameters from the adapter's tensors and from the recipe, part by part.
 
-    Finds: a budget in the manifest that the recipe does not give, and an adapter with more, fewer or larger
-    tensors than either says. Cannot find: tensors that were trained, then thrown away and not saved; the
-    predictions that are made again would differ.
+    Detects: a budget in the manifest that does not follow from the recipe, and an adapter with more, fewer or larger
+    tensors. Cannot detect: tensors that were trained and not saved; re-predicted rows would differ.
     """
-    from submillion.model.adapter import TENSORS
-
     claimed, recipe = case.manifest["budget"], case.recipe
     labels = len(case.manifest["labels"])
     from_recipe = count(case.config, labels, recipe.lora, recipe.head, recipe.budget).to_json()
-    said = f"{from_recipe['trainable']:,} trainable of {from_recipe['total']:,}, counted from recipe.yaml"
-    checks = compared("budget", "manifest.json: budget", claimed, from_recipe, said=said)
+    summary = f"{from_recipe['trainable']:,} trainable of {from_recipe['total']:,}, counted from recipe.yaml"
+    checks = compared("budget", "manifest.json: budget", claimed, from_recipe, summary=summary)
 
     file = case.run.adapter / TENSORS
     saved = count_tensors(tensor_shapes(file), family_of(case.config), case.config, recipe.lora, recipe.head)
@@ -70,27 +71,22 @@ def budget(case: Case) -> list[Check]:
         "parts": saved.parts,
         "by_layer": saved.by_layer,
     }
-    said = f"{trainable:,} trainable, counted from the adapter's tensors"
-    checks += compared(
-        "budget", f"manifest.json: budget, against adapter/{TENSORS}", of_manifest, of_file, said=said
-    )
+    where = f"manifest.json: budget, against adapter/{TENSORS}"
+    summary = f"{trainable:,} trainable, counted from the adapter's tensors"
+    checks += compared("budget", where, of_manifest, of_file, summary=summary)
     checks += [
         Check("budget", False, f"adapter/{TENSORS}", "only tensors of this classifier", f"'{name}'")
-        for name in saved.strange
+        for name in saved.unexpected
     ]
     return checks
 
 
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor in a safetensors file, from its header alone.
+    """Read the shape of each tensor from the header of a safetensors file.
 
     Raises:
         BadInput: the file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    from submillion.model.adapter import ANOTHER
-
     try:
         with safe_open(file, framework="numpy") as opened:
             names = list(opened.keys())
@@ -106,19 +102,19 @@ def count_tensors(
     lora: LoraRecipe,
     head: HeadRecipe,
 ) -> Counted:
-    """Count the trained parameters in an adapter file; what it holds beside them, frozen, does not count.
+    """Count the trained parameters in an adapter file; frozen tensors in it do not count.
 
-    A tensor that the encoder's checkpoint lacks is saved in the adapter though it may not be trained: the
-    head's projection and norm where the head is `linear` or `lora`, of which at most the bias is. PiSSA's file is
-    for the encoder as it was: each adapter has twice its rank there, one half of it what training began with.
+    Tensors that the encoder's checkpoint lacks are saved in the adapter even if they are not trained: projection and
+    norm of a `linear` or `lora` head, of which at most the biases are trained. PiSSA's file fits the original encoder:
+    each adapter in it has twice its rank, and one half is its initial value.
 
     Args:
-        shapes: of the tensors by name, as peft saves them.
+        shapes: shape of each tensor by name, as peft saves them.
+        family: the encoder's family.
         config: the encoder's config.json.
-        lora, head: say which of the saved tensors are trained.
+        lora: the recipe's adapters.
+        head: the recipe's head.
     """
-    from submillion.model.adapter import PREFIX
-
     targets = {
         family.target_module(config, target, layer): target
         for layer in range(family.n_layers(config))
@@ -132,7 +128,7 @@ def count_tensors(
         plain_names = {name: plain for name, plain in plain_names.items() if not _SHARED.match(name)}
     adapted = {added.sub("", plain) for plain in plain_names.values() if added.search(plain)}
     biased = {"none": set(), "lora_only": adapted, "all": None}[lora.bias]
-    strange: list[str] = []
+    unexpected: list[str] = []
     for name, plain in plain_names.items():
         module, size = added.sub("", plain), prod(shapes[name])
         if module == plain:
@@ -143,21 +139,23 @@ def count_tensors(
             part = f"lora.{targets[module]}" if module in targets else None
             size //= 2 if lora.variant == "pissa" else 1
         if part is None:
-            strange.append(name)
+            unexpected.append(name)
         elif part:
             parts[part] += size
             layer = re.match(rf"{re.escape(family.layers)}\.(\d+)\.", plain)
             if layer and int(layer[1]) < len(layers):
                 layers[int(layer[1])] += size
-    return Counted(dict(parts), layers, sorted(adapted), strange)
+    return Counted(dict(parts), layers, sorted(adapted), unexpected)
 
 
 def _plain_part(family: Family, name: str, biased: Collection[str] | None, head: HeadRecipe) -> str | None:
-    """Return the part of a saved tensor that is no adapter; "" where it is not trained, None if it is strange.
+    """Return the part of a saved tensor outside the adapters: "" if it is frozen, None if it is unexpected.
 
     Args:
-        name: of the tensor in the model before peft wrapped it.
-        biased: modules whose biases are trained though the modules are not; None is all of them.
+        family: the encoder's family.
+        name: the tensor's name in the model before peft wrapped it.
+        biased: modules whose biases are trained although the modules are frozen; None means all modules.
+        head: the recipe's head.
     """
     module, _, leaf = name.rpartition(".")
     if module == family.output:
