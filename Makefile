@@ -1,4 +1,4 @@
-# Everything runs inside $(VENV), which these targets make and keep up to date.
+# Everything runs inside $(VENV), which these targets create and keep up to date.
 #   make quickstart PYTHON=/path/to/python3.12     another Python
 #   make test ARGS="-k budget -x"                  arguments for pytest
 #   make test JOBS=0                               in one process
@@ -10,18 +10,20 @@ ARGS ?=
 JOBS ?= 2
 
 NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
+CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp)
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart test lint format docs clean
 
 help:
-	@echo "make quickstart   install, train a real classifier under 1,000,000 parameters, show its report's place"
-	@echo "make test         install the development parts and run the tests (ARGS= goes to pytest)"
-	@echo "make lint         style, types and the floors of the house"
-	@echo "make format       rewrite the sources in the project's style"
+	@echo "make quickstart   install, train a real classifier under 1,000,000 parameters, print the path of its report"
+	@echo "make test         install the development extras and run the tests (ARGS= goes to pytest)"
+	@echo "make lint         check style, types and import contracts"
+	@echo "make format       format the sources"
+	@echo "make docs         build the documentation into build/docs (no network); start at build/docs/index.html"
 	@echo "make clean        remove caches and builds; runs/ and $(VENV) stay"
 
 quickstart: $(VENV)/.installed
@@ -35,16 +37,22 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
-# The first Python of the list that is new enough makes the environment.
+# The environment is made with the first Python of the list that is new enough.
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
