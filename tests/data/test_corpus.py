@@ -13,11 +13,12 @@ import pytest
 
 from submillion import notices
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
-from submillion.data.labels import AGNEWS
 from submillion.errors import BadInput
 from submillion.recipe import DataRecipe
+from submillion.sources.convert import AGNEWS_CLASSES
 from submillion.sources.fetch import FetchedData
 
+AGNEWS = list(AGNEWS_CLASSES)
 Pairs = Iterable[tuple[str, Any]]
 
 
@@ -121,6 +122,22 @@ def test_named_training_and_official_test_files_have_one_label_set(tmp_path: Pat
     assert other.label_names[0] == "Business" != reversed_names[0]
 
 
+def test_names_of_a_test_file_in_agnews_form_are_ignored_if_they_do_not_fit(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", some(40, labels=("cats", "dogs")))
+    test = write(tmp_path / "test.csv", [("1", "Cats", "sleep"), ("2", "Dogs", "bark")], header=())
+    corpus = load(train, test=test)
+    assert corpus.label_names == ["cats", "dogs"]
+    assert corpus.test is not None and corpus.test.labels == [0, 1]
+
+
+def test_another_data_set_in_agnews_form_keeps_its_numbers(tmp_path: Path) -> None:
+    rows = [(str(row % 14 + 1), f"title {row}", "text") for row in range(140)]
+    corpus = load(write(tmp_path / "train.csv", rows, header=()))
+    assert corpus.label_names == [str(number) for number in range(1, 15)]
+    named = load(tmp_path / "train.csv", labels=[f"class {number}" for number in range(14)])
+    assert named.train.labels == corpus.train.labels
+
+
 def test_names_of_a_source_are_those_of_its_own_label_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,19 +219,6 @@ def test_a_limit_keeps_the_shares_of_every_split(tmp_path: Path) -> None:
     assert corpus.train.labels.count(0) == 5
     assert corpus.train.texts != [text for text, _ in some(20)]  # drawn, not the first ones
     assert set(corpus.validation.texts) <= set(load(train).validation.texts)
-
-
-def test_a_pickle_is_read_only_on_trust(tmp_path: Path) -> None:
-    import pandas as pd
-
-    train, test = write(tmp_path / "train.csv", some(20)), tmp_path / "test.pkl"
-    pd.DataFrame(some(4, "new"), columns=["text", "label"]).to_pickle(test)
-    with pytest.raises(
-        BadInput, match=r"runs code that the file's author chose\. .* --set data\.trust_pickle=true"
-    ):
-        load(train, test=test)
-    corpus = load(train, test=test, trust_pickle=True)
-    assert corpus.test is not None and len(corpus.test) == 4
 
 
 # -- bad input ----------------------------------------------------------------------------------------------

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from submillion import notices
-from submillion.data.labels import AGNEWS, class_indices, first_number, label_names
+from submillion.data.labels import class_indices, first_number, label_names
 from submillion.data.rows import LabelledRows
 from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput
 
+AGNEWS = ["World", "Sports", "Business", "Sci/Tech"]
 
-def rows(*labels: str, official: bool = False) -> LabelledRows:
+
+def rows(*labels: str) -> LabelledRows:
     return LabelledRows(
         texts=TextColumn(["x"] * len(labels)),
         labels=list(labels),
         file_of=array("i", [0] * len(labels)),
         places=array("q", range(2, len(labels) + 2)),
         files=[(Path("some.csv"), "line")],
-        official=official,
     )
 
 
@@ -31,22 +32,10 @@ def test_names_are_sorted_numbers_by_size() -> None:
     assert label_names(["z", "a"], {"train": rows("a", "z")}) == ["z", "a"]
 
 
-def test_the_official_form_brings_the_names_of_agnews() -> None:
-    named, numbered = rows("World", "Sci/Tech", "Sports", "Business"), rows("4", "1", official=True)
-    assert label_names(None, {"train": named, "test": numbered}) == AGNEWS
-    assert "classes 1 to 4 are World, Sports, Business, Sci/Tech" in notices.collected()[0]["text"]
-    assert class_indices("train", named, AGNEWS) == [0, 3, 1, 2]
-    assert class_indices("test", numbered, AGNEWS) == [3, 0]
-
-
-def test_another_data_set_in_that_form_keeps_its_numbers() -> None:
-    fourteen = rows(*(str(number) for number in range(1, 15)), official=True)
-    names = label_names(None, {"train": fourteen})
-    assert names == [str(number) for number in range(1, 15)]
-    assert class_indices("train", fourteen, names) == list(range(14))
-    topics = {"train": rows("cats", "dogs"), "test": rows("1", "2", official=True)}
-    assert label_names(None, topics) == ["cats", "dogs"]
-    assert class_indices("test", topics["test"], ["cats", "dogs"]) == [0, 1]
+def test_names_and_numbers_give_the_same_indices() -> None:
+    assert class_indices("train", rows("World", "Sci/Tech", "Sports", "Business"), AGNEWS) == [0, 3, 1, 2]
+    assert class_indices("test", rows("4", "1"), AGNEWS) == [3, 0]
+    assert [notice["code"] for notice in notices.collected()] == ["label_numbers"]
 
 
 @pytest.mark.parametrize(
@@ -62,14 +51,13 @@ def test_the_training_numbers_decide_for_a_split_that_does_not_show() -> None:
     assert first_number(rows("1", "2", "3"), names) == 1
     assert class_indices("test", rows("1", "2"), names, first=1) == [0, 1]
     assert class_indices("test", rows("1", "2"), names, first=0) == [1, 2]
-    assert class_indices("test", rows("1", "2", official=True), names, first=0) == [0, 1]
     with pytest.raises(
         BadInput, match=r"show whether the 3 classes count from 0 or from 1, found the numbers 1, 2"
     ):
         class_indices("test", rows("1", "2"), names)
 
 
-def test_unknown_labels_are_told_with_their_rows_and_the_nearest() -> None:
+def test_unknown_labels_are_listed_with_their_rows_and_the_nearest_name() -> None:
     with pytest.raises(BadInput) as caught:
         class_indices("test", rows("Sport", "World", "Sport", "weather"), AGNEWS)
     assert str(caught.value).splitlines() == [
@@ -80,13 +68,13 @@ def test_unknown_labels_are_told_with_their_rows_and_the_nearest() -> None:
     ]
 
 
-def test_numbers_beyond_the_label_set_are_told() -> None:
+def test_numbers_outside_the_label_set_are_refused() -> None:
     with pytest.raises(BadInput, match=r"found '4' in 1 of 3 rows: some\.csv, line 4"):
         class_indices("train", rows("0", "1", "4"), AGNEWS)
     with pytest.raises(BadInput, match=r"found '5' in 1 of 2 rows"):
-        class_indices("train", rows("1", "5", official=True), AGNEWS)
+        class_indices("train", rows("1", "5"), AGNEWS, first=1)
     with pytest.raises(BadInput, match=r"found '0' in 1 of 2 rows"):
-        class_indices("train", rows("0", "1", official=True), AGNEWS)
+        class_indices("train", rows("0", "1"), AGNEWS, first=1)
 
 
 def test_numbers_that_are_names_are_not_counted_anew() -> None:

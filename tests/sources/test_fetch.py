@@ -30,7 +30,7 @@ def test_a_file_is_train(tmp_path: Path) -> None:
     fetched = fetch_data(str(file))
     assert fetched.files == {"train": [file]}
     assert fetched.sha256 == {"news.csv": hashlib.sha256(b"one").hexdigest()}
-    assert (fetched.labels, fetched.format, fetched.revision) == (None, None, None)
+    assert (fetched.labels, fetched.label, fetched.revision) == (None, None, None)
 
 
 def test_a_folder_s_files_come_by_split(tmp_path: Path) -> None:

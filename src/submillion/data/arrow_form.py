@@ -1,4 +1,4 @@
-"""Rows of parquet and arrow files, and of pickles whose author is trusted."""
+"""Rows of parquet and arrow files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from submillion.data.table import Malformed, Table, unreadable
+from submillion.data.table import Rows, Table, unreadable
 from submillion.errors import BadInput, Problem
 
 ROWS = 1024  # rows decoded at a time
@@ -15,7 +15,7 @@ BUFFER = 1 << 20  # bytes of a parquet column read at a time, where the default 
 
 
 def parquet(path: Path) -> Table:
-    """Open a parquet file; only the wanted columns are read, some rows at a time."""
+    """Open a parquet file; only the wanted columns are read, ROWS rows at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -57,35 +57,12 @@ def arrow(path: Path) -> Table:
     return _table(path, "arrow", schema, batches)
 
 
-def pickle(path: Path) -> Table:
-    """Open a pickle of a pandas DataFrame or a `datasets.Dataset`. Runs code that the file's author chose."""
-    import pandas as pd  # type: ignore[import-untyped]
-    import pyarrow as pa
-
-    try:
-        value = pd.read_pickle(path)
-        if isinstance(value, pd.DataFrame):
-            table = pa.Table.from_pandas(value.rename(columns=str), preserve_index=False)
-        elif hasattr(value, "with_format"):
-            table = value.with_format("arrow")[:]
-        else:
-            table = None
-    except Exception as error:
-        # Unpickling may raise anything at all: it runs whatever the file says.
-        raise unreadable(path, "pickle", error) from error
-    if table is None:
-        raise BadInput(
-            Problem(str(path), "a pickled DataFrame or Dataset", f"a pickled {type(value).__name__}")
-        )
-    return _table(path, "pickle", table.schema, lambda wanted: table.select(wanted).to_batches(ROWS))
-
-
 def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
     import pyarrow as pa
 
-    def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any] | Malformed]]:
+    def rows(wanted: Sequence[str]) -> Rows:
         number = 0
-        # A column asked for twice is read once.
+        # A column that is wanted twice is read once.
         distinct = list(dict.fromkeys(wanted))
         try:
             for batch in batches(distinct):
@@ -118,9 +95,9 @@ def _values(path: Path, column: Any, before: int) -> list[Any]:
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:
-    """Return the class names that `datasets` keeps in a file's schema, by column."""
-    kept = (schema.metadata or {}).get(b"huggingface")
-    features = json.loads(kept)["info"]["features"] if kept else {}
+    """Return the class names that `datasets` writes into a file's schema, by column."""
+    stored = (schema.metadata or {}).get(b"huggingface")
+    features = json.loads(stored)["info"]["features"] if stored else {}
     return {
         name: [str(label) for label in feature["names"]]
         for name, feature in features.items()

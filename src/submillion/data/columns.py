@@ -1,4 +1,4 @@
-"""Which columns of a file hold text, label and id: those asked for, or those with the usual names."""
+"""Chooses the text, label and id columns of a file, by the names requested or by the usual names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXT_NAMES = (
     "title",
     "description",
 )
-# Where a file has both, a text is its title and what follows it.
+# If a file has both columns of a pair, the text is both, joined.
 TEXT_PAIRS = (("title", "description"), ("title", "content"), ("title", "body"))
 LABEL_NAMES = (
     "label",
@@ -38,7 +38,7 @@ LABEL_NAMES = (
     "intent",
 )
 ID_NAME = "id"
-SHOWN = 20  # columns named in a message
+LISTED = 20  # columns listed in one message
 
 
 @dataclass(frozen=True)
@@ -48,53 +48,50 @@ class Columns:
     text: list[str]
     """Columns whose values, joined with a space, are the text."""
     label: str | None
-    """Column of the labels; None where none was asked for."""
+    """Label column; None if labels are not wanted."""
     id: str | None
-    """Column of the rows' own ids, if there is one."""
+    """Column of the rows' own ids, if any."""
 
 
 def choose_columns(
     table: Table, text: str | Sequence[str] | None = None, label: str | None = None, labelled: bool = True
 ) -> Columns:
-    """Choose a file's columns; what was not asked for by name is found by its usual name, and said.
+    """Choose a file's columns; a text column found by its usual name is reported in a notice.
 
     Args:
         table: the opened file.
-        text: text column, or several; null finds it.
-        label: label column; null finds it.
+        text: text column, or several; None finds it.
+        label: label column; None finds it.
         labelled: whether labels are wanted.
 
     Raises:
-        BadInput: a named column is not there, or none has a usual name; the file's columns are listed.
+        BadInput: a requested column does not exist, or no column has a usual name; the file's columns are listed.
     """
-    if table.official:
-        # Columns of this form are known by their place: names asked for are those of the other files.
-        text, label = table.columns[1:], table.columns[0]
-    asked = [text] if isinstance(text, str) else list(text or [])
-    texts = asked or _usual_text(table)
-    found = (label or _usual(table, LABEL_NAMES)) if labelled else None
+    requested = [text] if isinstance(text, str) else list(text or [])
+    texts = requested or _usual_text(table)
+    labels = (label or _usual(table, LABEL_NAMES)) if labelled else None
     wrong = [
         _wrong(table, name, kind)
-        for kind, names in (("text", texts), ("label", [found] if found else []))
+        for kind, names in (("text", texts), ("label", [labels] if labels else []))
         for name in names
         if table.columns.count(name) != 1
     ]
     if wrong:
         raise BadInput(wrong)
-    if not texts or (labelled and not found):
+    if not texts or (labelled and not labels):
         kind, names = ("label", LABEL_NAMES) if texts else ("text", TEXT_NAMES)
         raise BadInput(
             Problem(
                 str(table.path),
                 f"a {kind} column ({', '.join(names)})",
                 _listed(table),
-                f"Name it: --set data.{kind}=COLUMN, or --{kind} COLUMN. (Is the first line a header?)",
+                f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
             )
         )
-    if not asked and table.columns != ["text"]:
+    if not requested and table.columns != ["text"]:
         notices.emit("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
     row_id = _usual(table, (ID_NAME,))
-    return Columns(texts, found, None if row_id in texts else row_id)
+    return Columns(texts, labels, None if row_id in texts else row_id)
 
 
 def _usual_text(table: Table) -> list[str]:
@@ -125,7 +122,7 @@ def _wrong(table: Table, name: str, kind: str) -> Problem:
 def _listed(table: Table) -> str:
     if not table.columns:
         return "no rows"
-    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in table.columns[:SHOWN]]
+    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in table.columns[:LISTED]]
     more = len(table.columns) - len(names)
     return f"the columns {', '.join(repr(name) for name in names)}" + (f" and {more} more" if more else "")
 

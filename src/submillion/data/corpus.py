@@ -115,7 +115,7 @@ def corpus_from(
     """
     splits = dict(rows)
     _check_classes(splits["train"])
-    names = label_names(data.labels or _source_labels(data, sources.values()), splits)
+    names = label_names(data.labels or _source_labels(data, sources, splits["train"]), splits)
     first = first_number(splits["train"], names)
     for name, part in splits.items():
         splits[name] = replace(part, classes=class_indices(name, part, names, first))
@@ -172,7 +172,6 @@ def read_labelled(
     name: str,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
-    trust_pickle: bool = False,
 ) -> Split:
     """Read a further labelled file with the classes of a trained run.
 
@@ -182,12 +181,11 @@ def read_labelled(
         name: of the split.
         text: text column, or several; None finds it.
         label: label column; None finds it.
-        trust_pickle: unpickle a pickle.
 
     Raises:
         BadInput: the file cannot be read, or has labels that the run does not know.
     """
-    return labelled_split(read_rows([path], text, label, trust_pickle=trust_pickle), names, name)
+    return labelled_split(read_rows([path], text, label), names, name)
 
 
 def labelled_split(rows: LabelledRows, names: Sequence[str], name: str) -> Split:
@@ -248,10 +246,16 @@ def _values_of_classes(train: LabelledRows, names: Sequence[str]) -> dict[str, C
     }
 
 
-def _source_labels(data: DataRecipe, sources: Iterable[FetchedData]) -> list[str] | None:
-    """Return the class names that a source knows; those of its own label column are not those of another."""
-    known = (source.labels for source in sources if data.label in (None, source.label))
-    return next(filter(None, known), None)
+def _source_labels(
+    data: DataRecipe, sources: Mapping[str, FetchedData], train: LabelledRows
+) -> list[str] | None:
+    """Return the class names that a source has for the label column; those of other splits only if they fit."""
+    for name, source in sources.items():
+        if source.labels and data.label in (None, source.label):
+            known = set(source.labels)
+            if name == "train" or all(label in known or label.isdecimal() for label in set(train.labels)):
+                return source.labels
+    return None
 
 
 def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
@@ -269,7 +273,7 @@ def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
             )
         )
     text, label = data.text or source.text, data.label or source.label
-    return read_rows(files, text, label, source.format, data.trust_pickle)
+    return read_rows(files, text, label)
 
 
 def _check_classes(train: LabelledRows) -> None:

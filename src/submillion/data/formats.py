@@ -1,4 +1,4 @@
-"""Which format a file has, told by its first bytes and its name; what is not read is refused and named."""
+"""Opens a data file by its first bytes and its suffix, and rejects what is not read here by name."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from pathlib import Path
 from submillion.data import arrow_form, delimited, json_form
 from submillion.data.table import Table
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.sources.convert import converted
+from submillion.sources.suffixes import FORMATS, PICKLE_MAGIC, PICKLES
 
 READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": delimited.comma_separated,
-    ".tsv": delimited.tab_separated,
-    ".tab": delimited.tab_separated,
-    ".jsonl": json_form.json_lines,
-    ".ndjson": json_form.json_lines,
-    ".json": json_form.json_file,
-    ".parquet": arrow_form.parquet,
-    ".arrow": arrow_form.arrow,
-    ".feather": arrow_form.arrow,
-    ".txt": delimited.text_lines,
-    ".text": delimited.text_lines,
-    "": delimited.text_lines,
+    "csv": delimited.comma_separated,
+    "tsv": delimited.tab_separated,
+    "jsonl": json_form.json_lines,
+    "json": json_form.json_file,
+    "parquet": arrow_form.parquet,
+    "arrow": arrow_form.arrow,
+    "text": delimited.text_lines,
 }
-PICKLES = (".pkl", ".pickle", ".p", ".joblib")
-# A pickle of protocol 2 to 5 starts with the opcode PROTO and its number (pickletools).
-PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 FOREIGN = {
     b"\x1f\x8b": ("a gzip archive", "Unpack it: gunzip FILE."),
     b"PK\x03\x04": ("a zip archive or a spreadsheet", "Unpack it, or save the sheet as csv (utf-8)."),
@@ -37,13 +31,11 @@ FOREIGN = {
 }
 
 
-def open_table(path: str | Path, form: str | None = None, trust_pickle: bool = False) -> Table:
+def open_table(path: str | Path) -> Table:
     """Open a file of texts, labelled or not.
 
     Args:
-        path: csv, tsv, jsonl, json, parquet, arrow, plain text lines.
-        form: `orange-tab` where the source knows that it is one; null tells the format by the file.
-        trust_pickle: unpickle pickles, which runs code that their author chose.
+        path: csv, tsv, jsonl, json, parquet, arrow or plain text lines; AG News' and Orange's forms are converted.
 
     Raises:
         BadInput: no such file, an empty one, a pickle, or a format that is not read here.
@@ -52,29 +44,28 @@ def open_table(path: str | Path, form: str | None = None, trust_pickle: bool = F
     beginning = _beginning(path)
     suffix = path.suffix.lower()
     if suffix in PICKLES or beginning.startswith(PICKLE_MAGIC):
-        if trust_pickle:
-            return arrow_form.pickle(path)
         raise BadInput(
             Problem(
                 str(path),
-                "a file that holds data only",
-                "a pickle: reading one runs code that the file's author chose",
-                "Save it as csv, jsonl or parquet; if you made it yourself, --set data.trust_pickle=true.",
+                "a file that contains only data",
+                "a pickle, and reading one runs code that its author chose",
+                "Save the data as csv, jsonl or parquet.",
             )
         )
     for magic, (found, remedy) in FOREIGN.items():
         if beginning.startswith(magic):
             raise BadInput(Problem(str(path), "a file of texts", found, remedy))
-    if form == "orange-tab":
-        return delimited.orange(path)
     if beginning.startswith(b"PAR1"):
         return arrow_form.parquet(path)
     if beginning.startswith(b"ARROW1"):
         return arrow_form.arrow(path)
-    if suffix not in READERS:
-        known = ", ".join(name for name in READERS if name)
-        raise BadInput(Problem(str(path), f"a file whose name ends in {known}", f"'{path.suffix}'"))
-    return READERS[suffix](path)
+    path = converted(path).file
+    form = FORMATS.get(path.suffix.lower(), "" if path.suffix else "text")
+    if not form:
+        raise BadInput(
+            Problem(str(path), f"a file whose name ends in {', '.join(FORMATS)}", f"'{path.suffix}'")
+        )
+    return READERS[form](path)
 
 
 def _beginning(path: Path) -> bytes:

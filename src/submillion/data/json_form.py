@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from submillion.data.table import Malformed, Table, decoded_lines, unreadable
+from submillion.data.table import Malformed, Rows, Table, unreadable
 from submillion.errors import BadInput, Problem
+from submillion.sources.records import decoded_lines
 
 
 def json_lines(path: Path) -> Table:
-    """Open a file with one JSON object per line; the first one says what the columns are."""
+    """Open a file with one JSON object per line; its columns are those of the first one."""
 
-    def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any] | Malformed]]:
+    def rows(wanted: Sequence[str]) -> Rows:
         for number, value in _objects(path):
             yield number, _picked(value, wanted)
 
@@ -23,7 +24,7 @@ def json_lines(path: Path) -> Table:
 
 
 def json_file(path: Path) -> Table:
-    """Open a .json file: one object per line, or a list of objects, which is read as a whole."""
+    """Open a .json file: one object per line, or a list of objects, which is loaded whole."""
     if _is_object_per_line(next((line for line in decoded_lines(path) if line.strip()), "")):
         return json_lines(path)
     try:
@@ -37,7 +38,7 @@ def json_file(path: Path) -> Table:
     if not isinstance(values, list):
         raise BadInput(Problem(str(path), "a list of objects, or one object per line", "one object"))
 
-    def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any] | Malformed]]:
+    def rows(wanted: Sequence[str]) -> Rows:
         for number, value in enumerate(values, start=1):
             yield number, _picked(value, wanted)
 
@@ -45,7 +46,7 @@ def json_file(path: Path) -> Table:
 
 
 def _is_object_per_line(first_line: str) -> bool:
-    """Tell by the first line: it is a whole object, and not one that wraps a list of them."""
+    """Return whether the first line is a whole object, and not one that wraps a list of objects."""
     try:
         value = json.loads(first_line)
     except ValueError:
@@ -61,7 +62,9 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, json.loads(line)
         except (ValueError, RecursionError) as error:
             raise BadInput(
-                Problem(f"{path}, line {number}", "one JSON object per line", f"what is no JSON ({error})")
+                Problem(
+                    f"{path}, line {number}", "one JSON object per line", f"a line that is not JSON ({error})"
+                )
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""From labels as files write them, by name or by number, to class indices over one set of names."""
+"""Maps labels, written as class names or as numbers, to class indices over one list of names."""
 
 from __future__ import annotations
 
@@ -7,35 +7,19 @@ from collections.abc import Mapping, Sequence
 from submillion import notices
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem, did_you_mean
-from submillion.sources.catalog import DATASETS
 
-KINDS = 10  # unknown labels told apart in one message
-# Classes 1 to 4 of the official files (Zhang, Zhao, LeCun 2015, arXiv:1509.01626; their classes.txt).
-AGNEWS = list(DATASETS["ag_news"].labels)
+KINDS = 10  # unknown labels listed in one message
+NAMES = 20  # class names listed in one message
 
 
-def label_names(given: Sequence[str] | None, splits: Mapping[str, LabelledRows]) -> list[str]:
+def label_names(names: Sequence[str] | None, splits: Mapping[str, LabelledRows]) -> list[str]:
     """Return the class names in the order of their indices.
 
     Args:
-        given: names from the recipe or from the source; they decide.
-        splits: rows by split, `train` among them. Without given names, data with files in the official form
-            of AG News has its names, as long as all labels fit; else the names are the training labels,
-            sorted, numbers by their size.
+        names: from the recipe or from the source; None takes the training labels, sorted, numbers by their size.
+        splits: rows by split, `train` among them.
     """
-    if given:
-        return list(given)
-    numbers = {str(number) for number in range(1, len(AGNEWS) + 1)}
-    official = [split for split, rows in splits.items() if rows.official]
-    fits = all(set(rows.labels) <= (numbers if rows.official else set(AGNEWS)) for rows in splits.values())
-    if official and fits:
-        notices.emit(
-            "agnews_form",
-            f"{' and '.join(official)}: read in the form of AG News, "
-            f"whose classes 1 to {len(AGNEWS)} are {', '.join(AGNEWS)}.",
-        )
-        return list(AGNEWS)
-    return sorted(set(splits["train"].labels), key=_by_size)
+    return list(names) if names else sorted(set(splits["train"].labels), key=_by_size)
 
 
 def class_indices(
@@ -43,8 +27,8 @@ def class_indices(
 ) -> list[int]:
     """Return the class index of every row [N].
 
-    A label is a class name, or the number of one, from 0 or from 1: from 1 in the official form of AG News,
-    otherwise as `first` says, or else as the split's own numbers show.
+    A label is a class name, or the number of a class, counted from 0 or from 1: as `first` says, or else as the
+    split's own numbers show.
 
     Args:
         split: name for messages.
@@ -58,31 +42,31 @@ def class_indices(
     index = {name: position for position, name in enumerate(names)}
     unknown = sorted(set(rows.labels) - index.keys(), key=_by_size)
     numbers = [label for label in unknown if label.isdecimal()]
-    # Where the names are numbers themselves, another number is no class.
+    # If the names are numbers themselves, another number is not a class.
     if numbers and not any(name.isdecimal() for name in names):
-        first = first_number(rows, names) if first is None or rows.official else first
+        first = first_number(rows, names) if first is None else first
+        if first is None and any(int(number) > len(names) for number in numbers):
+            first = 1  # a number is outside either way; the others need no error of their own
         if first is None:
             raise BadInput(
                 Problem(
                     f"{split} labels",
                     f"names, or numbers that show whether the {len(names)} classes count from 0 or from 1",
                     f"the numbers {', '.join(numbers)}",
-                    f"Write the names: {', '.join(names)}.",
+                    f"Write the names: {', '.join(names)}; or name other classes with @{{data.labels}}.",
                 )
             )
         index = {str(first + position): position for position in range(len(names))} | index
-        if first == 1 and not rows.official:
+        if first == 1:
             notices.emit("label_numbers", f"{split}: the numbers of the classes are read as counting from 1.")
-    strange = [label for label in unknown if label not in index]
-    if strange:
-        raise BadInput([_unknown(split, rows, label, names) for label in strange[:KINDS]])
+    outside = [label for label in unknown if label not in index]
+    if outside:
+        raise BadInput([_unknown(split, rows, label, names) for label in outside[:KINDS]])
     return [index[label] for label in rows.labels]
 
 
 def first_number(rows: LabelledRows, names: Sequence[str]) -> int | None:
-    """Return the number of the first class, 0 or 1, as a split's labels show it; None where they do not."""
-    if rows.official:
-        return 1
+    """Return the number of the first class, 0 or 1, as a split's labels show it; None if they do not."""
     numbers = set(rows.labels) - set(names)
     if "0" in numbers:
         return 0
@@ -92,8 +76,8 @@ def first_number(rows: LabelledRows, names: Sequence[str]) -> int | None:
 def _unknown(split: str, rows: LabelledRows, label: str, names: Sequence[str]) -> Problem:
     places = [row for row, value in enumerate(rows.labels) if value == label]
     found = f"'{label}' in {len(places)} of {len(rows)} rows: {'; '.join(rows.examples(places))}"
-    shown = names if len(names) <= 20 else [*names[:20], f"... ({len(names)} in all)"]
-    return Problem(f"{split} labels", f"one of {', '.join(shown)}", found, did_you_mean(label, names))
+    listed = names if len(names) <= NAMES else [*names[:NAMES], f"... ({len(names)} in all)"]
+    return Problem(f"{split} labels", f"one of {', '.join(listed)}", found, did_you_mean(label, names))
 
 
 def _by_size(label: str) -> tuple[bool, int, str]:

@@ -1,4 +1,4 @@
-"""Texts and labels out of files: labelled ones as a whole for training, unlabelled ones as a stream."""
+"""Texts and labels from files: labelled rows loaded whole for training, unlabelled texts as a stream."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 from submillion import notices
 from submillion.data.columns import Columns, choose_columns
 from submillion.data.formats import open_table
-from submillion.data.rows import EXAMPLES, LabelledRows, flaw_of_text, label_text, shown
+from submillion.data.rows import LabelledRows, flaw_of_text, label_text, shown
 from submillion.data.table import Malformed, Table
 from submillion.errors import BadInput, Problem
+from submillion.sources.records import places_of
 
 
 class _Problems:
-    """What is wrong with a file's rows: every kind once, with a few places and how many there are in all."""
+    """Problems with a file's rows, grouped by kind, with the places of each kind."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -26,7 +27,7 @@ class _Problems:
         self.kinds.setdefault((expected, found), []).append(place)
 
     def raise_any(self) -> None:
-        """Raise what was found, if anything was."""
+        """Raise BadInput with all problems, if any."""
         if self.kinds:
             raise BadInput(
                 [
@@ -36,68 +37,49 @@ class _Problems:
             )
 
 
-def places_of(places: Sequence[int], unit: str) -> str:
-    """Return such as `line 3` or `lines 3, 5, 8, 9, 11 and 4 more`."""
-    shown = ", ".join(str(place) for place in places[:EXAMPLES])
-    more = f" and {len(places) - EXAMPLES:,} more" if len(places) > EXAMPLES else ""
-    plural = {"entry": "entries"}.get(unit, f"{unit}s")
-    return f"{unit if len(places) == 1 else plural} {shown}{more}"
-
-
 def read_rows(
-    files: Sequence[str | Path],
-    text: str | Sequence[str] | None = None,
-    label: str | None = None,
-    form: str | None = None,
-    trust_pickle: bool = False,
+    files: Sequence[str | Path], text: str | Sequence[str] | None = None, label: str | None = None
 ) -> LabelledRows:
     """Read labelled texts from one file or several, in order.
 
     Args:
-        files: files of the formats that `formats.open_table` reads.
-        text: text column, or several to be joined with a space; null finds it by its usual names.
-        label: label column; null finds it by its usual names.
-        form: the files' format, where the source knows it.
-        trust_pickle: unpickle pickles.
+        files: in the formats that `formats.open_table` reads.
+        text: text column, or several, joined with a space; None finds it by its usual names.
+        label: label column; None finds it by its usual names.
 
     Raises:
-        BadInput: a file cannot be read, or rows of it are not as they must be: all kinds of flaw of a file at
-            once, each with the places of the first few rows.
+        BadInput: a file cannot be read, or has rows without a valid text or label; all problems of a file at once,
+            each with the places of the first few rows.
     """
-    rows = LabelledRows(official=True)
+    rows = LabelledRows()
     for file in files:
-        table = open_table(file, form, trust_pickle)
+        table = open_table(file)
         before = len(rows)
         chosen = choose_columns(table, text, label)
         _read_into(rows, table, chosen)
         if len(rows) == before:
             raise BadInput(Problem(str(file), "rows with a text and a label", "none"))
         rows.columns.append(chosen)
-        rows.official = rows.official and table.official
     return rows
 
 
 def iter_texts(
-    path: str | Path,
-    text: str | Sequence[str] | None = None,
-    batch: int = 1024,
-    trust_pickle: bool = False,
+    path: str | Path, text: str | Sequence[str] | None = None, batch: int = 1024
 ) -> Iterator[tuple[list[str], list[str]]]:
-    """Stream texts out of a file that may be larger than memory; labels are neither needed nor read.
+    """Stream texts from a file that may be larger than memory; labels are neither needed nor read.
 
     Args:
-        path: csv, tsv, jsonl, parquet, arrow or plain text lines (a .json list is read as a whole).
-        text: text column, or several to be joined with a space; null finds it by its usual names.
+        path: csv, tsv, jsonl, parquet, arrow or plain text lines (a .json list is loaded whole).
+        text: text column, or several, joined with a space; None finds it by its usual names.
         batch: rows per step.
-        trust_pickle: unpickle pickles.
 
     Returns:
         Steps of (ids, texts) in the file's order, no row left out; ids are the file's own or count from 0.
 
     Raises:
-        BadInput: at once where the file or its columns are at fault, later where one of its rows is.
+        BadInput: immediately if the file or its columns cannot be used, later if one of its rows cannot.
     """
-    table = open_table(path, None, trust_pickle)
+    table = open_table(path)
     return _stream(table, choose_columns(table, text, labelled=False), batch)
 
 
@@ -148,7 +130,7 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
 def _picked(
     table: Table, chosen: Columns, problems: _Problems | None = None
 ) -> Iterator[tuple[int, Any, str, Any]]:
-    """Give (place, own id or None, text, label's value); malformed rows are collected, or end the stream."""
+    """Yield (place, own id or None, text, label's value); malformed rows are collected, or end the stream."""
     wanted = [*chosen.text, *(name for name in (chosen.label, chosen.id) if name)]
     texts = len(chosen.text)
     for place, values in table.rows(wanted):
@@ -164,7 +146,7 @@ def _picked(
 
 
 def _joined(values: Sequence[Any]) -> Any:
-    """Return the text of one or more columns; what is no text is passed on to be refused."""
+    """Return the text of one or more columns, or the first value that is neither text nor number."""
     parts = ["" if value is None else value for value in values]
     for index, value in enumerate(parts):
         if isinstance(value, int | float):

@@ -12,8 +12,7 @@ import numpy as np
 
 from submillion.data.columns import Columns
 from submillion.data.text_column import TextColumn, picked
-
-EXAMPLES = 5  # rows named in a message or a report
+from submillion.sources.records import EXAMPLES
 
 ClassValue = str | int | float | bool
 """A label as the caller of the Python API passed it."""
@@ -38,8 +37,6 @@ class LabelledRows:
     """(file, unit of its places: line or row)."""
     columns: list[Columns] = field(default_factory=list)
     """Chosen columns, file by file."""
-    official: bool = False
-    """All files are in the official form of AG News: labels are numbers from 1."""
     class_values: dict[str, ClassValue] = field(default_factory=dict)
     """The caller's own value of each label; empty for rows of files."""
 

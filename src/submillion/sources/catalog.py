@@ -66,9 +66,6 @@ class DataEntry:
     """sha256 by file name, as in EncoderEntry."""
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """File names by split."""
-    format: str | None = None
-    """What the files' names do not tell. `orange-tab`: tab-separated utf-8 without quoting, whose first three
-    lines are column names, types and roles; empty lines mean nothing."""
 
 
 ENCODERS: dict[str, EncoderEntry] = {
@@ -227,7 +224,6 @@ DATASETS: dict[str, DataEntry] = {
                 "reuters-r8-test.tab": "8c21d3ca16e720084e9a3e17db5048d214d73df1ffc68094c02d78cf8f366982",
             },
             splits={"train": ("reuters-r8-train.tab",), "test": ("reuters-r8-test.tab",)},
-            format="orange-tab",
         ),
     )
 }

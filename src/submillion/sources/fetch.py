@@ -13,7 +13,9 @@ from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.sources import hub, hub_data, store, wheel
 from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, Entry, WheelSource, find
-from submillion.sources.folder import DATA_SUFFIXES, data_files, encoder_files, read_config
+from submillion.sources.convert import AGNEWS_CLASSES, converted
+from submillion.sources.folder import data_files, encoder_files, read_config
+from submillion.sources.suffixes import DATA_SUFFIXES
 
 # A hub id or a catalog name; for data also a configuration after a colon and a revision after an @.
 HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>\S+))?")
@@ -57,8 +59,6 @@ class FetchedData:
     """Text column, where the source knows it."""
     label: str | None = None
     """Label column, where the source knows it."""
-    format: str | None = None
-    """What the files' names do not tell; see `catalog.DataEntry`."""
     revision: str | None = None
     """The hub's commit."""
 
@@ -137,26 +137,38 @@ def fetch_data(source: str, progress: bool = True) -> FetchedData:
     """
     found = _locate(source, DATASETS, "data")
     if isinstance(found, Path):
-        files = data_files(found) if found.is_dir() else {"train": [found]}
-        base = found if found.is_dir() else found.parent
-        listed = [file for split in files.values() for file in split]
-        sha256 = {file.relative_to(base).as_posix(): sha256_of(file) for file in listed}
-        return FetchedData(source, files, sha256, str(found))
+        return _local_data(source, found)
     if isinstance(found, DataEntry):
         path = cache_root() / "data" / found.name
         store.kept(path, lambda folder: _unpack(found, folder, "data.train", progress), found.files)
         return FetchedData(
             name=source,
-            files={split: [path / name for name in names] for split, names in found.splits.items()},
+            files={
+                split: [converted(path / name).file for name in names]
+                for split, names in found.splits.items()
+            },
             sha256=dict(found.files),
             origin=", ".join(part.requirement for part in _wheels(found).wheels),
             licence=found.licence,
             labels=list(found.labels),
             text=found.text,
             label=found.label,
-            format=found.format,
         )
     return _from_hub(source, found, progress)
+
+
+def _local_data(source: str, path: Path) -> FetchedData:
+    """Return a file or a folder as data; hashes are those of the files before any conversion."""
+    originals = data_files(path) if path.is_dir() else {"train": [path]}
+    base = path if path.is_dir() else path.parent
+    sha256 = {
+        file.relative_to(base).as_posix(): sha256_of(file) for files in originals.values() for file in files
+    }
+    copies = {split: [converted(file) for file in files] for split, files in originals.items()}
+    files = {split: [copy.file for copy in part] for split, part in copies.items()}
+    if all(copy.is_agnews for part in copies.values() for copy in part):
+        return FetchedData(source, files, sha256, str(path), labels=list(AGNEWS_CLASSES), label="label")
+    return FetchedData(source, files, sha256, str(path))
 
 
 def known_labels(source: str) -> list[str] | None:

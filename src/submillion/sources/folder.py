@@ -10,6 +10,7 @@ from typing import Any
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
+from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -34,10 +35,6 @@ ENCODER_PATTERNS = (
 """What an encoder is loaded from; nothing else of a repository is needed."""
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 
-LABELLED = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather")
-PICKLES = (".pkl", ".pickle", ".p", ".joblib")  # found, so that the reader can say why it refuses them
-PLAIN = (".txt", ".text")
-DATA_SUFFIXES = LABELLED + PICKLES + PLAIN
 # What `datasets` keeps beside the data it saves.
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 SPLIT_WORDS = {
@@ -211,13 +208,6 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
         )
     _one_format_each(folder, by_split)
     return by_split
-
-
-def _is_data(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return (
-        file.is_file() and not hidden and file.suffix.lower() in DATA_SUFFIXES and file.name not in NOT_DATA
-    )
 
 
 def _one_format_each(folder: Path, by_split: dict[str, list[Path]]) -> None:

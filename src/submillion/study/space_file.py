@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from submillion import notices
 from submillion.errors import BadInput, OverBudget, Problem, did_you_mean
-from submillion.recipe import Recipe, field_names
+from submillion.recipe import Recipe
+from submillion.recipe_file import field_names
 from submillion.study.cells import level_name
 from submillion.study.fill_rank import count_recipe
 from submillion.study.space import RANKS, Dimension, Space, with_fields
@@ -24,7 +25,6 @@ FIXED = (
         f"data.{name}"
         for name in ("train", "test", "validation", "validation_size", "label", "labels", "limit")
     ),
-    "data.trust_pickle",
 )
 """Fields that are never searched: trials share one budget, the same validation rows and the same seed."""
 
@@ -79,8 +79,8 @@ def read_space(
 
 def _field_problem(name: str, fill: bool) -> Problem | None:
     where = f"search: {name}"
-    if name not in field_names():
-        return Problem(where, "a field of the recipe", f"'{name}'", did_you_mean(name, field_names()))
+    if name not in field_names(Recipe):
+        return Problem(where, "a field of the recipe", f"'{name}'", did_you_mean(name, field_names(Recipe)))
     if name in FIXED:
         remedy = "All trials are compared on the same rows and within one budget."
         return Problem(where, "a field that changes neither the data nor the budget", f"'{name}'", remedy)

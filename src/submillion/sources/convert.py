@@ -1,0 +1,137 @@
+"""Converts two forms of data files to plain csv, once per content: AG News' headerless csv and Orange's .tab."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.cache import cache_root, sha256_of
+from submillion.errors import BadInput, Problem
+from submillion.sources import store
+from submillion.sources.catalog import DATASETS
+from submillion.sources.records import Record, csv_records, decoded_lines, places_of
+
+# Classes 1 to 4 of the published files (Zhang, Zhao, LeCun 2015, arXiv:1509.01626; their classes.txt).
+AGNEWS_CLASSES = DATASETS["ag_news"].labels
+AGNEWS_HEADER = ["class index", "title", "description"]  # in copies of the files that have a header
+ORANGE_TYPES = {"", "c", "continuous", "d", "discrete", "s", "string", "t", "time", "m", "meta"}
+NUMBERS_KEPT = len(AGNEWS_CLASSES) + 1
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A data file in a form that the general readers know."""
+
+    file: Path
+    """The file itself if it needs no conversion, else its copy in the cache."""
+    is_agnews: bool = False
+    """Whether it has AG News' form, and no class number outside 1 to 4."""
+
+
+def converted(file: Path) -> Converted:
+    """Return a data file in a form that the general readers know; all but two forms are returned unchanged.
+
+    AG News' form is a csv file of class number, title and description, without a header or with the header
+    `Class Index,Title,Description`; its copy has the columns text (title and description, joined with a space),
+    label (the number), title and description. Orange's form is a .tab file with three header lines (names, types,
+    roles) and without quoting; its copy has the columns that the first line names.
+
+    Args:
+        file: an existing file.
+
+    Raises:
+        BadInput: a row has more or fewer fields than the others.
+        SubmillionError: the cache cannot be written.
+    """
+    suffix = file.suffix.lower()
+    try:
+        if suffix == ".csv" and _is_agnews(file):
+            fill = _from_agnews
+        elif suffix == ".tab" and _is_orange(file):
+            fill = _from_orange
+        else:
+            return Converted(file)
+    except BadInput:
+        return Converted(file)  # its reader gives the same error, with the rows around it
+    target = cache_root() / "converted" / f"{sha256_of(file)[:32]}-{file.stem}"
+    copy = f"{file.stem}.csv"
+
+    def convert(folder: Path) -> dict[str, Any]:
+        with (folder / copy).open("w", encoding="utf-8", newline="") as out:
+            return {"numbers": fill(file, csv.writer(out, lineterminator="\n").writerow)}
+
+    facts = store.kept(target, convert)["facts"]
+    if fill is _from_agnews:
+        notices.emit(
+            "agnews_form", f"{file.name}: read as class number, title and description (AG News' form)."
+        )
+    known = {str(number) for number in range(1, len(AGNEWS_CLASSES) + 1)}
+    return Converted(target / copy, fill is _from_agnews and set(facts["numbers"]) <= known)
+
+
+def _is_agnews(file: Path) -> bool:
+    _, first = next(csv_records(file, ",", csv.QUOTE_MINIMAL), (1, []))
+    if _is_agnews_header(first):
+        return True
+    return len(first) == 3 and first[0].strip().isdecimal() and not first[1].strip().isdecimal()
+
+
+def _is_agnews_header(record: list[str]) -> bool:
+    return [name.strip().lower() for name in record] == AGNEWS_HEADER
+
+
+def _is_orange(file: Path) -> bool:
+    second = [line.rstrip("\r\n") for line in islice(decoded_lines(file), 1, 2)]
+    return bool(second) and set(second[0].split("\t")) <= ORANGE_TYPES
+
+
+def _from_agnews(file: Path, write: Callable[[list[str]], object]) -> list[str]:
+    """Write the rows; return the class numbers, of many only the first few."""
+    numbers: set[str] = set()
+    write(["text", "label", "title", "description"])
+    records = csv_records(file, ",", csv.QUOTE_MINIMAL)
+    first = next(records)
+    if not _is_agnews_header(first[1]):
+        records = chain([first], records)
+    for number, title, description in _rows(file, records, 3):
+        write([" ".join(part for part in (title, description) if part), number, title, description])
+        if len(numbers) < NUMBERS_KEPT:
+            numbers.add(number.strip())
+    return sorted(numbers)
+
+
+def _from_orange(file: Path, write: Callable[[list[str]], object]) -> list[str]:
+    records = csv_records(file, "\t", csv.QUOTE_NONE)
+    _, header = next(records)
+    write([name.strip() for name in header])
+    for row in _rows(file, islice(records, 2, None), len(header)):
+        write(row)
+    return []
+
+
+def _rows(file: Path, records: Iterator[Record], count: int) -> Iterator[list[str]]:
+    """Yield the records of `count` fields; in the end raise an error that names all others but empty lines."""
+    malformed: dict[int, list[int]] = {}
+    for line, record in records:
+        if len(record) == count:
+            yield record
+        elif record:
+            malformed.setdefault(len(record), []).append(line)
+        elif count == 1:
+            yield [""]  # in a file of one column, an empty line is an empty text
+    if malformed:
+        raise BadInput(
+            [
+                Problem(
+                    f"{file}, {places_of(lines, 'line')}",
+                    f"{count} fields, as in other rows",
+                    str(found),
+                )
+                for found, lines in malformed.items()
+            ]
+        )
