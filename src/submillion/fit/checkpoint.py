@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
 
 from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
 from submillion.rundir import RunDir
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 RESTART = "Train the run again with @{overwrite}."
 
@@ -44,8 +45,6 @@ def save(run: RunDir, tensors: dict[str, Tensor], position: dict[str, Any]) -> N
     Raises:
         SubmillionError: the file could not be written; the previous state is unchanged.
     """
-    from safetensors.torch import save as serialise
-
     data = serialise({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata(position))
     with atomic_file(latest(run)) as temporary:
         temporary.write_bytes(data)
@@ -64,8 +63,6 @@ def load(
     Raises:
         BadInput: the state is unreadable, or belongs to another training.
     """
-    from safetensors import SafetensorError, safe_open
-
     file = latest(run)
     if not file.exists():
         return None

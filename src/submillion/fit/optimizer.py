@@ -89,7 +89,7 @@ class FlatAdamW:
 
     def step(self, learning_rate: float) -> torch.Tensor:
         """Clip the gradients and update the values; return the norm before clipping (0-dim, not synchronised)."""
-        norm = torch.linalg.vector_norm(self.gradients)
+        norm: torch.Tensor = torch.linalg.vector_norm(self.gradients)
         # As torch.nn.utils.clip_grad_norm_. On an accelerator, multiplying by 1 costs less than reading the norm.
         share = (self._max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
         if share.device.type != "cpu" or share != 1.0:

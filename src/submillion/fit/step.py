@@ -88,10 +88,10 @@ class Stepper:
             loss = self.loss_of(part, seed << PIECE_BITS | index)
             # Divided by the texts of the whole step. A mean over the means of parts or processes would weight
             # the texts of a small last part more than the others.
-            (loss / len(rows)).backward()
+            torch.autograd.backward(loss / len(rows))
             optimizer.exchange[-2] += loss.detach()
         if self._allocation:  # each process adds its share, so that their sum has the penalty once
-            (self._allocation.penalty() / workers.world).backward()
+            torch.autograd.backward(self._allocation.penalty() / workers.world)
         optimizer.exchange[-1] = float(interrupt.stop_requested)
         workers.add_up(optimizer.exchange)
         norm = optimizer.step(self.learning_rate(number, elapsed_s))

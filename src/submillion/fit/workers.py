@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
 from submillion import notices
 from submillion.model.precision import cpu_requested
@@ -30,8 +31,6 @@ class Workers:
     @classmethod
     def start(cls) -> Workers:
         """Join the processes that `accelerate launch` or torchrun started, or be the only one."""
-        from accelerate import PartialState
-
         # Without `cpu`, accelerate does not connect processes that have no accelerator: each would be the first.
         state = PartialState(cpu=cpu_requested() or not torch.accelerator.is_available())
         if state.num_processes > 1:

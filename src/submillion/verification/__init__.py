@@ -1,4 +1,4 @@
-"""Whether the claims hold: those of a run, recomputed from its files, and those of anybody, by arithmetic."""
+"""Verification of claims: those of a run, recomputed from its files, and published ones, checked by arithmetic."""
 
 from submillion.verification.claims.consistency import verify_claims
 from submillion.verification.run.checks import verify

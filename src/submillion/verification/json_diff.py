@@ -1,4 +1,4 @@
-"""Compares two JSON values leaf by leaf, and says where they differ."""
+"""Compares two JSON values leaf by leaf."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-NEAR_ZERO = 1e-3  # times the relative tolerance: how far from each other two figures close to 0 may be
-LONGEST = 80  # characters of a value in a message
+NEAR_ZERO = 1e-3  # times the relative tolerance: the absolute tolerance for figures close to 0
+MAX_CHARACTERS = 80  # of a value in a message
 
 
 class Absent:
-    """What stands where one side has no value."""
+    """The value of a leaf that one side lacks."""
 
     def __repr__(self) -> str:
         return "nothing"
@@ -24,7 +24,7 @@ ABSENT = Absent()
 
 @dataclass(frozen=True)
 class Difference:
-    """One leaf that is not the same."""
+    """One leaf in which two JSON values differ."""
 
     path: str
     """For example `test.per_class.World.f1` or `test.confusion[0][1]`."""
@@ -36,9 +36,11 @@ def differences(claimed: Any, found: Any, relative: float = 0.0, path: str = "")
     """Yield the leaves in which two JSON values differ, in the order of the first.
 
     Args:
-        relative: two numbers are the same when they differ by at most this share of the larger one, or by a
-            thousandth of it where they are near zero. Whole numbers and 1.0 for 1 are compared as numbers.
-        path: of the two values, for the paths of the leaves.
+        claimed: one value.
+        found: the other value.
+        relative: two numbers are equal if they differ by at most this share of the larger one, or near zero by at
+            most a thousandth of this share. 1 and 1.0 are equal.
+        path: prefix of the leaves' paths.
     """
     if isinstance(claimed, dict) and isinstance(found, dict):
         for key in [*claimed, *(key for key in found if key not in claimed)]:
@@ -54,28 +56,28 @@ def differences(claimed: Any, found: Any, relative: float = 0.0, path: str = "")
 
 
 def same(one: Any, other: Any, relative: float = 0.0) -> bool:
-    """Return whether two leaves are the same, numbers up to a relative tolerance."""
+    """Return whether two leaves are equal, numbers up to a relative tolerance."""
     if is_number(one) and is_number(other):
         return one == other or math.isclose(one, other, rel_tol=relative, abs_tol=relative * NEAR_ZERO)
     return type(one) is type(other) and bool(one == other)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a number; true and false are none."""
+    """Return whether a JSON value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def leaves(value: Any) -> int:
-    """Return how many leaves a JSON value has."""
+def count_leaves(value: Any) -> int:
+    """Return the number of leaves of a JSON value."""
     if isinstance(value, dict):
-        return sum(map(leaves, value.values()))
+        return sum(map(count_leaves, value.values()))
     if isinstance(value, list):
-        return sum(map(leaves, value))
+        return sum(map(count_leaves, value))
     return 1
 
 
 def shown(value: Any) -> str:
-    """Write a value for a message: numbers with all their digits, whole ones with commas, long ones cut."""
+    """Format a value for a message: numbers with all digits, integers with commas, long texts cut."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, str | Absent):
@@ -83,4 +85,4 @@ def shown(value: Any) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"

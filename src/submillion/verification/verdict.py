@@ -1,51 +1,51 @@
-"""What a verification found: single checks, and the verdict over all of them."""
+"""Results of a verification: single checks, and the verdict over all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from submillion.errors import BadInput, SubmillionError
-from submillion.verification.json_diff import differences, leaves, shown
+from submillion.verification.json_diff import count_leaves, differences, shown
 
 HOLDS, FAILS, OPEN = "holds", "DOES NOT HOLD", "not checked"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One claim that was looked at."""
+    """The result of checking one claim."""
 
     name: str
-    """What was looked at: `layout`, `hashes`, `metrics` ..."""
+    """Name of the check: `layout`, `hashes`, `metrics` ..."""
     holds: bool | None
-    """None: it could not be judged, and nobody claims that it can."""
+    """None if the claim could not be checked."""
     where: str
     """The file, and the place in it."""
     claimed: str = ""
     found: str = ""
-    """What was found instead; for a claim that holds, what it was compared with."""
+    """The recomputed value; for a claim that holds, what it was compared with."""
 
     def render(self) -> str:
         """Return one line."""
         title = {True: HOLDS, False: FAILS, None: OPEN}[self.holds]
-        told = f"claimed {self.claimed}, found {self.found}" if self.claimed else self.found
-        return f"{title:<{len(FAILS)}}  {self.name}: {self.where}" + (f": {told}" if told else "")
+        detail = f"claimed {self.claimed}, found {self.found}" if self.claimed else self.found
+        return f"{title:<{len(FAILS)}}  {self.name}: {self.where}" + (f": {detail}" if detail else "")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All that was looked at in one run, or in one file of claims."""
+    """The checks of one run, or of one file of claims."""
 
     subject: str
-    """The run or the file."""
+    """Path of the run or of the file."""
     checks: list[Check]
     seed: int | None = None
-    """From which the rows that were predicted again were drawn; None where none were."""
+    """Seed of the re-predicted rows; None if no rows were re-predicted."""
 
     @property
     def holds(self) -> bool:
-        """Whether no claim was found not to hold."""
+        """Whether no claim failed; claims that could not be checked do not count."""
         return not self.failing
 
     @property
@@ -67,7 +67,7 @@ class Verdict:
         order = sorted(self.checks, key=lambda check: (check.holds is False, check.holds is None))
         lines = [check.render() for check in order]
         if self.seed is not None:
-            lines.append(f"rows predicted again were drawn with --seed {self.seed}")
+            lines.append(f"seed of the re-predicted rows: {self.seed}")
         held = sum(check.holds is True for check in self.checks)
         unjudged = len(self.checks) - held - len(self.failing)
         left = f", {unjudged} not checked" if unjudged else ""
@@ -79,17 +79,17 @@ class Verdict:
 
 
 def compared(
-    name: str, where: str, claimed: Any, found: Any, relative: float = 0.0, said: str = ""
+    name: str, where: str, claimed: Any, found: Any, relative: float = 0.0, summary: str = ""
 ) -> list[Check]:
-    """Return one failing check per leaf that differs, or one that holds.
+    """Return one failing check per leaf that differs, or a single check that holds.
 
     Args:
         name: of the checks.
         where: the file, or the file and the place in it.
-        claimed: what the file says.
-        found: what came out.
+        claimed: the file's value.
+        found: the recomputed value.
         relative: tolerance between numbers, as in `differences`.
-        said: what to tell where all is the same; `{leaves}` in it is the number of leaves.
+        summary: text of the check that holds; `{leaves}` in it becomes the number of leaves.
     """
     differing = [
         Check(
@@ -101,11 +101,11 @@ def compared(
         )
         for leaf in differences(claimed, found, relative)
     ]
-    return differing or [Check(name, True, where, found=said.format(leaves=f"{leaves(claimed):,}"))]
+    return differing or [Check(name, True, where, found=summary.format(leaves=f"{count_leaves(claimed):,}"))]
 
 
 def failed(name: str, where: str, error: Exception) -> list[Check]:
-    """Return what an error during a check amounts to: what was claimed could not be had."""
+    """Return failing checks for an error that was raised during a check."""
     if isinstance(error, BadInput) and error.problems:
         return [
             Check(name, False, problem.where, problem.expected, problem.found) for problem in error.problems
@@ -115,9 +115,9 @@ def failed(name: str, where: str, error: Exception) -> list[Check]:
     return [Check(name, False, where, "a readable file of a run", f"{type(error).__name__}: {error}")]
 
 
-def at_most(checks: Sequence[Check], most: int, name: str, where: str) -> Iterable[Check]:
-    """Return the first `most` failing checks, and one that counts the others."""
-    rest = len(checks) - most
-    return (
-        [*checks[:most], Check(name, False, where, found=f"{rest:,} more like these")] if rest > 0 else checks
-    )
+def at_most(checks: Sequence[Check], max_checks: int, name: str, where: str) -> list[Check]:
+    """Return the first `max_checks` failing checks, and one that counts the others."""
+    rest = len(checks) - max_checks
+    if rest <= 0:
+        return list(checks)
+    return [*checks[:max_checks], Check(name, False, where, found=f"{rest:,} more like these")]

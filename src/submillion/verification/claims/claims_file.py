@@ -69,7 +69,7 @@ def read_claims(name_or_path: str | Path) -> list[Source]:
     try:
         text = file.read_text(encoding="utf-8")
         written = yaml.load(text, Loader=yaml.BaseLoader)  # every value as it was written
-        typed = yaml.load(text, Loader=recipe_file.Loader)
+        typed = recipe_file.parse_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         found = " ".join(str(error).split())
         raise BadInput(

@@ -94,4 +94,4 @@ def _chance(path: tuple[str, ...], claimed: float, metrics: dict[str, Any]) -> s
         return ""
     low, high = (metrics[path[1]]["accuracy_interval"][end] for end in ("low", "high"))
     inside = "inside" if low <= claimed <= high else "outside"
-    return f" (the claim lies {inside} the run's 95 % interval, {low:.2%} to {high:.2%})"
+    return f" (the claim lies {inside} the run's 95% interval, {low:.2%} to {high:.2%})"

@@ -1,1 +1,1 @@
-"""The checks of one run: everything it reports, recomputed from its own files."""
+"""The checks of a run: everything that it reports is recomputed from its own files."""

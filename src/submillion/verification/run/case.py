@@ -1,46 +1,43 @@
-"""A run under verification: what several checks need, each fetched once and from its own source."""
+"""A run under verification: recipe, data, tokens and encoder, each read once and independently of its figures."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from submillion.assess.run_context import RunContext, read_again
+from submillion.assess.run_context import RunContext, reread_corpus
+from submillion.data.corpus import Corpus, Split
+from submillion.data.tokens import Tokens, encode, load_tokenizer
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
 
-if TYPE_CHECKING:
-    from submillion.data.corpus import Corpus, Split
-    from submillion.data.tokens import Tokens
-
 
 class Case:
-    """What the checks read. Nothing here is taken from the run's own figures."""
+    """A run and what its checks need; nothing is taken from the run's own figures."""
 
     def __init__(self, run: RunDir, rows: int, full: bool, seed: int, progress: bool) -> None:
-        """Take a run.
+        """Prepare; everything is read when it is first needed.
 
         Args:
-            rows: rows of each split to predict again.
-            full: predict all rows again.
-            seed: from which those rows are drawn.
-            progress: show bars on standard error.
+            run: the run.
+            rows: rows of each split to re-predict.
+            full: re-predict all rows.
+            seed: seed of the re-predicted rows.
+            progress: show progress bars on standard error.
         """
         self.run, self.rows, self.full, self.seed, self.progress = run, rows, full, seed, progress
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What the run claims of itself."""
-        return self.run.read_manifest()
+        """The run's manifest, which most checks compare with recomputed values; any entry may be missing."""
+        return cast(dict[str, Any], self.run.read_manifest())
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe that lies in the run."""
-        from submillion.model.trained import run_recipe
-
-        return run_recipe(self.run)
+        """The run's recipe."""
+        return self.run.read_recipe()
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -49,29 +46,27 @@ class Case:
 
     @cached_property
     def encoder(self) -> FetchedEncoder:
-        """The recipe's encoder, at the commit that the run recorded."""
+        """The recipe's encoder, at the revision that the run recorded."""
         revision = self.manifest["encoder"].get("revision") or self.recipe.encoder.revision
         return fetch_encoder(self.recipe.encoder.source, revision, progress=self.progress)
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The data, read again as the recipe says.
+        """The recipe's data, read again.
 
         Raises:
-            BadInput: it cannot be read any more.
+            BadInput: it can no longer be read.
         """
-        return read_again(self.recipe, self.progress)
+        return reread_corpus(self.recipe, self.progress)
 
     @cached_property
     def splits(self) -> dict[str, Split]:
-        """The corpus' splits by name."""
+        """The splits of the corpus by name."""
         return {split.name: split for split in self.corpus.splits}
 
     @cached_property
     def tokens(self) -> dict[str, Tokens]:
-        """Each split's texts as the run's own tokenizer reads them now; no cache is asked."""
-        from submillion.data.tokens import encode, load_tokenizer
-
+        """Each split's texts, tokenized again with the run's tokenizer; no cache is used."""
         tokenizer = load_tokenizer(self.run.tokenizer)
         length = self.recipe.data.max_length
         return {
@@ -80,7 +75,7 @@ class Case:
 
     @cached_property
     def context(self) -> RunContext:
-        """The run as an analysis sees it; texts that are not the run's any more are refused there."""
+        """The run as an analysis reads it. If the data changed, the context refuses to give texts."""
         recorded = self.manifest["data"]["splits"]
         try:
             corpus = self.corpus

@@ -1,4 +1,4 @@
-"""Recomputes everything that a run claims, and says of each claim whether it holds."""
+"""The list of checks of a run, and `verify`, which runs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from submillion.verification.run import (
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, Verdict, failed
 
-LOOK: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (
+CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, place, function
     ("layout", "the run", files.layout),
     ("hashes", "manifest.json: files", files.hashes),
     ("recipe", "recipe.yaml", settings.recipe),
@@ -39,11 +39,11 @@ LOOK: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (
     ("history", "manifest.json: training.best_accuracy", scores.best_accuracy),
     ("analysis", "analysis/", scores.analysis),
     ("pages", "card, page and figures", report_pages.pages),
-    ("again", "predictions/", predictions.again),
+    ("predictions", "predictions/", predictions.predictions),
 )
-# What a changed file of a run can make of a check: an entry that is gone, a text where a number was, a file
-# that its reader refuses. It is told as a claim that does not hold.
-BROKEN = (
+# Errors that a changed file can cause in a check: a missing entry, a text instead of a number, a file that its
+# reader refuses. They are reported as claims that do not hold.
+TAMPERING_ERRORS = (
     SubmillionError,
     OSError,
     LookupError,
@@ -58,37 +58,37 @@ BROKEN = (
 def verify(
     path: str | Path, rows: int = 200, full: bool = False, seed: int | None = None, progress: bool = False
 ) -> Verdict:
-    """Recompute what a run claims from its predictions, data and adapter; nothing in the run is changed.
+    """Recompute everything that a run claims from its predictions, data and adapter; the run is not changed.
 
     Args:
-        path: a run whose training is over.
-        rows: rows of each own split to predict again; 0 leaves that out.
-        full: predict every row again.
-        seed: from which those rows are drawn; None draws one that nobody could know beforehand.
-        progress: show bars on standard error.
+        path: a run whose training has ended.
+        rows: rows of each of the run's own splits to re-predict; 0 re-predicts none.
+        full: re-predict every row.
+        seed: seed of the re-predicted rows; None draws one that nobody could know in advance.
+        progress: show progress bars on standard error.
 
     Returns:
-        The checks; each function of LOOK says what it finds and what it cannot find.
+        All checks. The docstring of each function in CHECKS says what it detects and what it cannot detect.
 
     Raises:
-        BadInput: no run, or one that is still being trained.
+        BadInput: there is no run at `path`, or its training has not ended.
     """
     run = RunDir.open(path)
     if run.read_manifest().get("status") == "running":
         raise BadInput(
             Problem(
                 str(path),
-                "a run whose training is over",
-                "one that is running, or that was killed",
-                "Finish it with `submillion resume`.",
+                "a run whose training has ended",
+                "one that is still training or was killed",
+                "Finish it with `resume`.",
             )
         )
-    drawn = secrets.randbelow(2**32) if seed is None else seed
-    case = Case(run, rows, full, drawn, progress)
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    case = Case(run, rows, full, seed, progress)
     checks: list[Check] = []
-    for name, where, look in LOOK:
+    for name, where, check in CHECKS:
         try:
-            checks += look(case)
-        except BROKEN as error:
+            checks += check(case)
+        except TAMPERING_ERRORS as error:
             checks += failed(name, where, error)
-    return Verdict(str(path), checks, drawn if rows or full else None)
+    return Verdict(str(path), checks, seed if rows or full else None)

@@ -1,57 +1,53 @@
-"""Whether a run's data is what it says: counts, findings, fingerprints, tokens, and the rows predicted."""
+"""Checks of a run's data: counts, fingerprints, token counts, and the rows that were predicted."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from submillion import notices
+from submillion.data.corpus import Split
+from submillion.data.tokens import truncation_report
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, at_most, compared
 
-if TYPE_CHECKING:
-    from submillion.data.corpus import Split
-
-MOST_ROWS = 5  # differing rows of one split that are told one by one
-UNKNOWN = "its texts are not known to the run"
+MAX_ROWS = 5  # differing rows of a split that are listed one by one
+UNKNOWN = "the run does not know its texts"
 
 
 def data(case: Case) -> list[Check]:
-    """Read the data again as the recipe says, and compare all that the manifest keeps of it.
+    """Read the recipe's data again and compare it with everything that the manifest records about it.
 
-    Finds: other rows, labels or order in any split (by fingerprint), other files (sha256), counts, class
-    names, and findings (duplicates, overlaps, conflicts) that do not follow from the data.
-    Cannot find: what is wrong with the data itself, or a source that always gave these rows.
+    Detects: other rows, labels or order in any split (by fingerprint), other files (sha256), and counts, class
+    names, duplicates, overlaps or conflicts that do not follow from the data.
+    Cannot detect: errors in the data itself.
     """
     claimed = {name: value for name, value in case.manifest["data"].items() if name != "tokens"}
-    found = json.loads(json.dumps(case.corpus.report))  # through JSON and back, as the manifest went
-    checks = compared("data", "manifest.json: data", claimed, found, said="{leaves} facts, read again")
+    report = json.loads(json.dumps(case.corpus.report))  # the manifest went through JSON too
+    checks = compared("data", "manifest.json: data", claimed, report, summary="{leaves} facts, read again")
     names = case.manifest.get("labels")
     return checks + compared(
-        "data", "manifest.json: labels", names, case.corpus.label_names, said="{leaves} classes"
+        "data", "manifest.json: labels", names, case.corpus.label_names, summary="{leaves} classes"
     )
 
 
 def tokens(case: Case) -> list[Check]:
-    """Tokenize every split again with the run's tokenizer, and compare the counts.
+    """Tokenize every split again with the run's tokenizer and compare the counts.
 
-    Finds: another tokenizer, another `max_length`, invented counts of tokens or of texts that were cut.
+    Detects: another tokenizer, another `max_length`, and wrong counts of tokens or truncated texts.
     """
-    from submillion.data.tokens import truncation_report
-
     with notices.suppressed():
-        found = truncation_report(case.tokens)
+        report = truncation_report(case.tokens)
     claimed = case.manifest["data"].get("tokens")
     return compared(
-        "tokens", "manifest.json: data.tokens", claimed, found, said="{leaves} counts, tokenized again"
+        "tokens", "manifest.json: data.tokens", claimed, report, summary="{leaves} counts, tokenized again"
     )
 
 
 def predicted_rows(case: Case) -> list[Check]:
     """Compare ids, text hashes and labels of the run's own predictions with the data.
 
-    Finds: predictions of other texts, changed labels, rows left out, added or put in another order.
-    Cannot find: anything about splits that `evaluate` made, whose texts the run does not keep.
+    Detects: predictions of other texts, changed labels, and missing, added or reordered rows.
+    Cannot detect: anything about splits that `evaluate` added, because the run does not keep their texts.
     """
     checks: list[Check] = []
     for name in case.run.prediction_splits():
@@ -67,28 +63,30 @@ def predicted_rows(case: Case) -> list[Check]:
 def _rows_of(case: Case, where: str, split: Split) -> list[Check]:
     saved = case.run.load_predictions(split.name)
     names = case.corpus.label_names
-    if saved["label_names"] != names:
-        return compared("rows", f"{where}: classes", saved["label_names"], names)
-    if len(saved["ids"]) != len(split):
-        return [Check("rows", False, where, f"{len(saved['ids']):,} rows", f"{len(split):,} in the data")]
-    labels = [None] * len(split) if saved["labels"] is None else saved["labels"].tolist()
-    claimed = zip(saved["ids"], saved["text_sha256"], labels, strict=True)
-    found = zip(split.ids, map(split.text_sha256, range(len(split))), split.labels, strict=True)
+    if saved.label_names != names:
+        return compared("rows", f"{where}: classes", saved.label_names, names)
+    if len(saved.ids) != len(split):
+        return [Check("rows", False, where, f"{len(saved.ids):,} rows", f"{len(split):,} in the data")]
+    labels = [None] * len(split) if saved.labels is None else saved.labels.tolist()
+    claimed = zip(saved.ids, saved.text_sha256, labels, strict=True)
+    actual = zip(split.ids, map(split.text_sha256, range(len(split))), split.labels, strict=True)
     differing = [
         Check(
-            "rows", False, f"{where}: row {row}, {what}", _told(what, one, names), _told(what, other, names)
+            "rows",
+            False,
+            f"{where}: row {row}, {field}",
+            _shown(field, one, names),
+            _shown(field, other, names),
         )
-        for row, (before, now) in enumerate(zip(claimed, found, strict=True))
-        for what, one, other in zip(("id", "text_sha256", "label"), before, now, strict=True)
+        for row, (before, now) in enumerate(zip(claimed, actual, strict=True))
+        for field, one, other in zip(("id", "text_sha256", "label"), before, now, strict=True)
         if one != other
     ]
     if differing:
-        return list(at_most(differing, MOST_ROWS, "rows", where))
-    return [
-        Check("rows", True, where, found=f"{len(split):,} ids, text hashes and labels are those of the data")
-    ]
+        return at_most(differing, MAX_ROWS, "rows", where)
+    return [Check("rows", True, where, found=f"{len(split):,} ids, text hashes and labels, as in the data")]
 
 
-def _told(what: str, value: object, names: list[str]) -> str:
-    known = what == "label" and isinstance(value, int) and 0 <= value < len(names)
+def _shown(field: str, value: object, names: list[str]) -> str:
+    known = field == "label" and isinstance(value, int) and 0 <= value < len(names)
     return f"{value} ({names[value]})" if known else f"{value}"  # type: ignore[call-overload]

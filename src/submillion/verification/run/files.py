@@ -1,18 +1,17 @@
-"""Whether the files of a run are there, are those that were written, and name the encoder that is here."""
+"""Checks of a run's files: all are present, none has changed, and the encoder is the recorded one."""
 
 from __future__ import annotations
 
+from submillion.model.adapter import CONFIG, TENSORS
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared
 
 
 def layout(case: Case) -> list[Check]:
-    """Look for the files of a finished run.
+    """Check that the files of a finished run are present.
 
-    Finds: a part that is gone, and a run that never finished. Cannot find: what a file holds.
+    Detects: missing files, and a run that never finished. Cannot detect: changed content.
     """
-    from submillion.model.adapter import CONFIG, TENSORS
-
     run, status = case.run, case.manifest.get("status")
     scored = status == "complete" and not case.manifest.get("test_held_back")
     splits = ["validation"] + ["test"] * ("test" in case.manifest["data"]["splits"] and scored)
@@ -34,7 +33,7 @@ def layout(case: Case) -> list[Check]:
     ]
     if status == "interrupted":
         checks.append(
-            Check("layout", None, "manifest.json: status", found="interrupted: no test rows were scored")
+            Check("layout", None, "manifest.json: status", found="interrupted: the test rows were not scored")
         )
     elif status != "complete":
         checks.append(Check("layout", False, "manifest.json: status", "complete", f"{status}"))
@@ -42,35 +41,35 @@ def layout(case: Case) -> list[Check]:
 
 
 def hashes(case: Case) -> list[Check]:
-    """Compare the files with the sha256 that the manifest keeps of them.
+    """Compare the files with their sha256 in the manifest.
 
-    Finds: any change of a byte, by accident or by hand, and files that are gone or that nobody recorded.
-    Cannot find: a file that was changed together with its hash; that is what the other checks are for.
+    Detects: any changed byte, missing files, and files that were not recorded.
+    Cannot detect: a file that was changed together with its hash; the other checks are for that.
     """
     run, checks = case.run, []
     now = run.hashes()
     for entry, of_analysis in (("files", False), ("analysis_files", True)):
         recorded = case.manifest.get(entry)
-        found = {name: sha for name, sha in now.items() if name.startswith("analysis/") == of_analysis}
+        present = {name: sha for name, sha in now.items() if name.startswith("analysis/") == of_analysis}
         where = f"manifest.json: {entry}"
         if not isinstance(recorded, dict):
-            told = f"none recorded of {len(found)} files"
-            if found:
-                checks.append(Check("hashes", False, where, "the sha256 of every file", told))
+            if present:
+                text = f"none recorded for {len(present)} files"
+                checks.append(Check("hashes", False, where, "the sha256 of every file", text))
             continue
-        checks += compared("hashes", where, recorded, found, said="{leaves} files, sha256")
+        checks += compared("hashes", where, recorded, present, summary="{leaves} files, sha256")
     return checks
 
 
 def encoder(case: Case) -> list[Check]:
-    """Compare the encoder on this machine with the one that the manifest names.
+    """Compare the encoder on this machine with the one that the manifest records.
 
-    Finds: other weights, another configuration or tokenizer, another origin or licence than recorded.
-    Cannot find: that the run was trained on still other weights; `again` would, by its predictions.
+    Detects: weights, configuration, tokenizer, origin or licence that differ from the record.
+    Cannot detect: that the run was trained on other weights than recorded; `predictions` does.
     """
     recorded, here = case.manifest["encoder"], case.encoder
     names = ("source", "name", "origin", "licence", "model_type", "sha256")
-    found = {
+    actual = {
         "source": case.recipe.encoder.source,
         "name": here.name,
         "origin": here.origin,
@@ -79,5 +78,5 @@ def encoder(case: Case) -> list[Check]:
         "sha256": here.sha256,
     }
     claimed = {name: recorded[name] for name in names if name in recorded}
-    said = f"{here.name}, {len(here.sha256)} files, sha256"
-    return compared("encoder", "manifest.json: encoder", claimed, found, said=said)
+    summary = f"{here.name}, {len(here.sha256)} files, sha256"
+    return compared("encoder", "manifest.json: encoder", claimed, actual, summary=summary)

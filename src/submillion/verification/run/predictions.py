@@ -1,83 +1,73 @@
-"""Whether the adapter really makes the run's predictions: some rows are predicted again, on this machine."""
+"""Check that the adapter makes the run's predictions: rows are re-predicted on this machine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
 
 from submillion.errors import SubmillionError
 from submillion.verification.run.case import Case
 from submillion.verification.run.data import UNKNOWN
-from submillion.verification.run.scores import CLOSE
+from submillion.verification.run.scores import probability_tolerance
 from submillion.verification.verdict import Check, at_most, failed
 
-if TYPE_CHECKING:
-    import numpy as np
-
-MOST_ROWS = 5  # differing rows of one split that are told one by one
+MAX_ROWS = 5  # differing rows of a split that are listed one by one
 
 
-def again(case: Case) -> list[Check]:
-    """Predict a random sample of each own split with the saved adapter, or all of it, and compare.
+def predictions(case: Case) -> list[Check]:
+    """Re-predict a random sample of each of the run's own splits, or all rows, with the saved adapter and compare.
 
-    Finds: predictions, adapter or tokenizer that do not belong together, even where every other file was made
-    to agree. Cannot find: changed rows outside the sample (k changed rows of n escape a sample of m with a
-    probability of about (1 - m / n)^k), a change of a weight that moves no probability beyond the tolerance,
+    Detects: predictions, adapter or tokenizer that do not belong together, even if every other file was made
+    consistent with them. Cannot detect: changed rows outside the sample (k changed rows of n escape a sample of m
+    with a probability of about (1 - m / n)^k), a changed weight that moves no probability beyond the tolerance,
     and rows whose texts the run does not know.
     """
     checks: list[Check] = []
     for split in case.run.prediction_splits():
         where = f"predictions/{split}.parquet"
         if split not in case.splits:
-            checks.append(Check("again", None, where, found=UNKNOWN))
+            checks.append(Check("predictions", None, where, found=UNKNOWN))
         elif not (case.rows or case.full):
-            checks.append(Check("again", None, where, found="no rows were asked for"))
+            checks.append(Check("predictions", None, where, found="no rows were requested"))
         else:
             try:
-                checks += _split_again(case, split, where)
+                checks += _re_predicted(case, split, where)
             except SubmillionError as error:
-                checks += failed("again", where, error)
+                checks += failed("predictions", where, error)
     return checks
 
 
-def _split_again(case: Case, split: str, where: str) -> list[Check]:
-    import numpy as np
-
+def _re_predicted(case: Case, split: str, where: str) -> list[Check]:
     saved, texts = case.context.predictions(split), case.context.texts(split)
     count = len(texts) if case.full else min(case.rows, len(texts))
-    drawn = np.random.default_rng(case.seed).choice(len(texts), count, replace=False)
-    rows = np.sort(drawn)
-    found = case.context.probabilities([texts[row] for row in rows]).astype(np.float64)
-    claimed = saved["probabilities"][rows].astype(np.float64)
-    formats = [case.manifest["training"]["precision"], case.context.opened.precision.dtype_name]
-    allowed = max(CLOSE.get(name, CLOSE["bfloat16"]) for name in formats)
-    largest = np.abs(found - claimed).max(axis=1)
-    # NaN is near nothing.
-    differing = np.flatnonzero(~((largest <= allowed) & _same_class(claimed, found, allowed)))
+    rows = np.sort(np.random.default_rng(case.seed).choice(len(texts), count, replace=False))
+    actual = case.context.probabilities([texts[row] for row in rows]).astype(np.float64)
+    claimed = saved.probabilities[rows].astype(np.float64)
+    formats = [case.manifest["training"]["precision"], case.context.opened.execution.precision.dtype_name]
+    allowed = max(probability_tolerance(name) for name in formats)
+    largest = np.abs(actual - claimed).max(axis=1)
+    # Written with `~`, so that NaN differs.
+    differing = np.flatnonzero(~((largest <= allowed) & _same_class(claimed, actual, allowed)))
     if not len(differing):
-        told = f"largest difference of a probability {largest.max():.1e}, allowed {allowed:g} ({' and '.join(formats)})"
-        return [
-            Check("again", True, where, found=f"{count:,} of {len(texts):,} rows predicted again; {told}")
-        ]
-    names = saved["label_names"]
+        detail = f"largest difference of a probability {largest.max():.1e}, allowed {allowed:g}"
+        text = f"{count:,} of {len(texts):,} rows re-predicted; {detail} ({' and '.join(formats)})"
+        return [Check("predictions", True, where, found=text)]
+    names = saved.label_names
     checks = []
     for place in differing.tolist():
-        column = int(np.abs(found[place] - claimed[place]).argmax())
+        column = int(np.abs(actual[place] - claimed[place]).argmax())
         checks.append(
             Check(
-                "again",
+                "predictions",
                 False,
-                f"{where}: id {saved['ids'][rows[place]]}, p_{names[column]}",
+                f"{where}: id {saved.ids[rows[place]]}, p_{names[column]}",
                 f"{claimed[place, column]:.6f}",
-                f"{found[place, column]:.6f} on this machine (allowed difference {allowed:g})",
+                f"{actual[place, column]:.6f} on this machine (allowed difference {allowed:g})",
             )
         )
-    return list(at_most(checks, MOST_ROWS, "again", where))
+    return at_most(checks, MAX_ROWS, "predictions", where)
 
 
-def _same_class(claimed: np.ndarray, found: np.ndarray, allowed: float) -> np.ndarray:
-    """Return per row whether both name the same class, or one that was as probable within the tolerance."""
-    import numpy as np
-
-    each = np.arange(len(claimed))
-    gap = claimed.max(axis=1) - claimed[each, found.argmax(axis=1)]
+def _same_class(claimed: np.ndarray, actual: np.ndarray, allowed: float) -> np.ndarray:
+    """Return per row whether both predict the same class, or classes equally probable within the tolerance."""
+    gap: np.ndarray = claimed.max(axis=1) - claimed[np.arange(len(claimed)), actual.argmax(axis=1)]
     return gap <= allowed

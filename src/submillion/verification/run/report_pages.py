@@ -1,4 +1,4 @@
-"""Whether card, page and figures are those that the run's files give: they are written again and compared."""
+"""Check of card, report page and figures: they are written again from the run's files and compared."""
 
 from __future__ import annotations
 
@@ -8,72 +8,75 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from submillion import __version__, report
+from submillion import report
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check
+from submillion.version import __version__
 
-MOST_LINES = 3  # differing lines of one file that are told
+MAX_LINES = 3  # differing lines of a file that are listed
 AROUND = 36  # characters shown on each side of the first difference in a line
-TEXTS = (".md", ".html", ".svg")
-UNREAD = ("checkpoint", "trackers", "figures", "report.html", "README.md")  # what no report is written from
+TEXT_SUFFIXES = (".md", ".html", ".svg")
+IGNORED = (
+    "checkpoint",
+    "trackers",
+    "figures",
+    "report.html",
+    "README.md",
+)  # files that a report does not read
 
 
 def pages(case: Case) -> list[Check]:
-    """Write card, page and figures again, from a copy of the files they rest on, and compare them whole.
+    """Write card, page and figures again from a copy of the files that they are made of, and compare every byte.
 
-    Finds: any changed number, word or pixel, and figures that are gone or that no run draws. Cannot find:
-    wrong facts in the files they are written from, which are for the other checks; of these, what was
-    measured once (seconds, memory, machine, versions) stands as the manifest has it.
+    Detects: any changed number, word or pixel, missing figures, and figures that do not belong to the run.
+    Cannot detect: wrong facts in the files that they are made of; the other checks do, except for facts that were
+    measured once (seconds, memory, machine, versions).
     """
     run = case.run
     with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch:
         copy = Path(scratch) / (run.path.resolve().name or "run")
-        shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(*UNREAD))
+        shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(*IGNORED))
         report.write(copy)
         written = {run.card.name, run.report.name} & {file.name for file in copy.iterdir()}
         names = sorted(written) + sorted(
             {f"figures/{file.name}" for folder in (copy, run.path) for file in folder.glob("figures/*.*")}
         )
-        checks = [check for name in names for check in _file(run.path / name, copy / name, name)]
-    same = sum(check.holds is True for check in checks)
+        checks = [check for name in names for check in _compare(run.path / name, copy / name, name)]
+    equal = sum(check.holds is True for check in checks)
     differing = [check for check in checks if not check.holds]
     if not differing:
-        return [
-            Check(
-                "pages", True, "card, page and figures", found=f"{same} files, written again, byte for byte"
-            )
-        ]
+        return [Check("pages", True, "card, page and figures", found=f"{equal} files, equal byte for byte")]
     claimed, here = case.manifest.get("submillion"), __version__
     if claimed != here:
-        told = f"{here}; another version may write another page: `submillion report RUN` writes it anew"
-        differing.append(Check("pages", None, "manifest.json: submillion", f"{claimed}", told))
+        text = f"{here}; another version may write another page. Write it again with `report`."
+        differing.append(Check("pages", None, "manifest.json: submillion", f"{claimed}", text))
     return differing
 
 
-def _file(claimed: Path, found: Path, name: str) -> list[Check]:
+def _compare(claimed: Path, written: Path, name: str) -> list[Check]:
     if not claimed.is_file():
-        return [Check("pages", False, name, "a file that the run's facts give", "no such file")]
-    if not found.is_file():
-        return [
-            Check("pages", False, name, "a figure of this run", "none of this name is drawn from its facts")
-        ]
-    before, now = claimed.read_bytes(), found.read_bytes()
+        return [Check("pages", False, name, "a file of every report on this run", "no such file")]
+    if not written.is_file():
+        return [Check("pages", False, name, "a figure of this run", "a figure that its report does not have")]
+    before, now = claimed.read_bytes(), written.read_bytes()
     if before == now:
         return [Check("pages", True, name)]
-    if claimed.suffix not in TEXTS:
+    if claimed.suffix not in TEXT_SUFFIXES:
         return [
-            Check("pages", False, name, f"{len(before):,} bytes", f"{len(now):,} bytes, others, drawn again")
+            Check(
+                "pages", False, name, f"{len(before):,} bytes", f"{len(now):,} other bytes when drawn again"
+            )
         ]
     lines = (text.decode(errors="replace").splitlines() for text in (before, now))
-    return list(_lines(name, *lines)) or [Check("pages", False, name, "the same line ends", "others")]
+    return list(_lines(name, *lines)) or [Check("pages", False, name, "the same line endings", "others")]
 
 
 def _lines(name: str, before: list[str], now: list[str]) -> Iterator[Check]:
-    """Yield the first lines that differ, cut to what lies around the first difference."""
-    told = 0
+    """Yield the first lines that differ, cut to the surroundings of the first difference."""
+    listed = 0
     for number, (one, other) in enumerate(zip_longest(before, now, fillvalue=""), start=1):
-        if one != other and told < MOST_LINES:
-            told += 1
+        if one != other and listed < MAX_LINES:
+            listed += 1
             yield Check("pages", False, f"{name}: line {number}", *_around(one, other))
 
 

@@ -1,9 +1,11 @@
-"""Whether metrics and analysis follow from the saved predictions: both are computed again, figure by figure."""
+"""Checks of metrics and analysis: both are recomputed from the saved predictions, figure by figure."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+import numpy as np
 
 from submillion.assess import registry
 from submillion.assess.confidence_summary import ALWAYS_ABOVE
@@ -13,128 +15,127 @@ from submillion.verification.json_diff import is_number
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared, failed
 
-METRICS_TOLERANCE = 1e-12  # relative; sums of the same numbers may be added up in another order
+METRICS_TOLERANCE = 1e-12  # relative; sums of the same numbers may be computed in another order
 ANALYSIS_TOLERANCE = 1e-9  # relative; eigenvalues and optima depend on the machine's linear algebra
-SUM_TOLERANCE = 1e-5  # how far the probabilities of a row, stored in float32, may be from adding up to 1
-CLOSE = {"float32": 1e-3, "bfloat16": 0.05}
-"""How far from each other two executions of one classifier may put a probability.
+SUM_TOLERANCE = 1e-5  # absolute, between 1 and the sum of a row's probabilities, which are stored in float32
+PROBABILITY_TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05}
+"""Largest difference of a probability between two executions of one classifier, by number format.
 
-float32 on any machine: sums in another order change a probability by about 1e-6, so 1e-3 is ample. bfloat16
-has 8 bits of precision, and errors of its rounding grow with the layers: 0.05 is a choice, wide on purpose.
+In float32, sums in another order change a probability by about 1e-6, so 1e-3 is ample on any machine. bfloat16
+has 8 bits of precision, and its rounding errors grow with the layers; 0.05 is wide on purpose.
 """
 
 
+def probability_tolerance(precision: str) -> float:
+    """Return the tolerance between probabilities of a number format; of bfloat16 for an unknown one."""
+    return PROBABILITY_TOLERANCES.get(precision, PROBABILITY_TOLERANCES["bfloat16"])
+
+
 def probabilities(case: Case) -> list[Check]:
-    """Look whether saved probabilities are probabilities, and the predicted class is the most probable one.
+    """Check that each row's probabilities add up to 1 and that the predicted class is the most probable one.
 
-    Finds: a changed prediction or probability, unless the row was made to add up again.
+    Detects: a changed prediction or probability, unless the row was changed consistently.
     """
-    import numpy as np
-
     checks = []
     for split in case.run.prediction_splits():
         saved, where = case.run.load_predictions(split), f"predictions/{split}.parquet"
-        values = saved["probabilities"].astype(np.float64)
+        values = saved.probabilities.astype(np.float64)
         sums = values.sum(axis=1)
-        broken = ~((values >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
-        other = values.argmax(axis=1) != saved["predicted"]
-        for fault, told in ((broken, "probabilities that add up to 1"), (other, "the most probable class")):
-            if rows := np.flatnonzero(fault).tolist():
-                first = ", ".join(f"{saved['ids'][row]}" for row in rows[:3])
-                found = (
-                    f"{len(rows):,} rows where that is not so (id {first}{', ...' if len(rows) > 3 else ''})"
+        invalid = ~((values >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
+        not_top = values.argmax(axis=1) != saved.predicted
+        for wrong, claim in (
+            (invalid, "probabilities that add up to 1 in every row"),
+            (not_top, "the most probable class predicted in every row"),
+        ):
+            if rows := np.flatnonzero(wrong).tolist():
+                first = ", ".join(saved.ids[row] for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+                checks.append(
+                    Check("probabilities", False, where, claim, f"{len(rows):,} exceptions (id {first})")
                 )
-                checks.append(Check("probabilities", False, where, f"{told} in every row", found))
-        if not broken.any() and not other.any():
-            checks.append(
-                Check("probabilities", True, where, found=f"{len(values):,} rows, each adds up to 1")
-            )
+        if not invalid.any() and not not_top.any():
+            text = f"{len(values):,} rows, each adds up to 1"
+            checks.append(Check("probabilities", True, where, found=text))
     return checks
 
 
 def metrics(case: Case) -> list[Check]:
-    """Compute metrics.json again from the saved predictions.
+    """Recompute metrics.json from the saved predictions.
 
-    Finds: any figure that does not follow from the predictions. Cannot find: predictions that the adapter
-    does not make (`again` does).
+    Detects: any figure that does not follow from the predictions. Cannot detect: predictions that the adapter
+    does not make; `predictions` does.
     """
     saved = case.run.read_json(case.run.metrics)
-    found: dict[str, Any] = {}
+    actual: dict[str, Any] = {}
     checks: list[Check] = []
     for split in case.run.prediction_splits():
         above = saved.get(split, {}).get("confidence", {}).get("above", {})
         try:
-            found[split] = score_split(case.run, split, _thresholds(above))
+            actual[split] = score_split(case.run, split, _thresholds(above))
         except SubmillionError as error:
             checks += failed("metrics", f"predictions/{split}.parquet", error)
             saved.pop(split, None)
-    said = f"{{leaves}} figures, computed again from predictions ({METRICS_TOLERANCE:g} relative)"
-    return checks + compared("metrics", "metrics.json", saved, found, METRICS_TOLERANCE, said)
+    summary = f"{{leaves}} figures, recomputed from predictions (relative tolerance {METRICS_TOLERANCE:g})"
+    return checks + compared("metrics", "metrics.json", saved, actual, METRICS_TOLERANCE, summary)
 
 
 def _thresholds(above: dict[str, Any]) -> list[float]:
-    """Return the thresholds that `evaluate` was asked for; a key that is none is left to differ."""
-    found = []
+    """Return the thresholds that `evaluate` was called with; keys that are not thresholds will differ."""
+    thresholds = []
     for key in above:
         try:
             threshold = float(key)
         except ValueError:
             continue
         if 0 <= threshold < 1 and repr(threshold) == key:
-            found.append(threshold)
-    return [threshold for threshold in found if threshold != ALWAYS_ABOVE]
+            thresholds.append(threshold)
+    return [threshold for threshold in thresholds if threshold != ALWAYS_ABOVE]
 
 
 def best_accuracy(case: Case) -> list[Check]:
-    """Compare the accuracy of the validation predictions with that of the evaluation that chose the adapter.
+    """Compare the accuracy of the validation predictions with that of the evaluation that selected the adapter.
 
-    Finds: an adapter or predictions of another evaluation than the manifest names. The two were computed in
-    different batches, so rows whose top two probabilities are nearly equal may be right in one and wrong in
-    the other.
+    Detects: predictions of another evaluation than the one in the manifest. The two may have been computed in
+    different batches, so rows whose top two probabilities are nearly equal are allowed to differ.
     """
-    import numpy as np
-
     training = case.manifest["training"]
     claimed = training["best_accuracy"]
     where = "manifest.json: training.best_accuracy, against predictions/validation.parquet"
     if claimed is None:
-        return [
-            Check("history", None, where, found="the training was interrupted before its first evaluation")
-        ]
+        text = "the training was interrupted before its first evaluation"
+        return [Check("history", None, where, found=text)]
     saved = case.run.load_predictions("validation")
-    values = np.sort(saved["probabilities"], axis=1)
-    close = CLOSE.get(training["precision"], CLOSE["bfloat16"])
-    ties = int((values[:, -1] - values[:, -2] <= close).sum())
-    right = int((saved["labels"] == saved["predicted"]).sum())
+    values = np.sort(saved.probabilities, axis=1)
+    ties = int((values[:, -1] - values[:, -2] <= probability_tolerance(training["precision"])).sum())
+    correct = 0 if saved.labels is None else int((saved.labels == saved.predicted).sum())
     rows = len(values)
-    holds = is_number(claimed) and abs(claimed * rows - right) <= ties + 1e-6
+    holds = is_number(claimed) and abs(claimed * rows - correct) <= ties + 1e-6
     if holds:
-        return [Check("history", True, where, found=f"{right:,} of {rows:,} right")]
+        return [Check("history", True, where, found=f"{correct:,} of {rows:,} correct")]
     allowed = f"; {ties} rows are too close to call" if ties else ""
-    return [Check("history", False, where, f"{claimed}", f"{right / rows} ({right:,} of {rows:,}{allowed})")]
+    text = f"{correct / rows} ({correct:,} of {rows:,}{allowed})"
+    return [Check("history", False, where, f"{claimed}", text)]
 
 
 def analysis(case: Case) -> list[Check]:
-    """Make each part of the analysis again, from predictions and texts, and compare it figure by figure.
+    """Recompute each part of the analysis from predictions and texts, and compare every figure.
 
-    Finds: any changed figure of a part. Cannot find: what a part itself copies when it is checked again, such
-    as seconds and what only the model could tell anew (see each part's `recheck`).
+    Detects: any changed figure of a part. Cannot detect: figures that a part copies from its file when it is
+    recomputed, such as seconds and figures that need the model (see each part's `recheck`).
     """
     checks: list[Check] = []
     for file in sorted(case.run.analysis.glob("*.json")):
         where = f"analysis/{file.name}"
         if file.stem not in registry.PARTS:
-            checks.append(
-                Check("analysis", None, where, found="no part of an analysis that this version makes")
-            )
+            text = "this version has no analysis of this name"
+            checks.append(Check("analysis", None, where, found=text))
             continue
         try:
             saved = case.run.read_json(file)
-            found = json.loads(json.dumps(registry.recomputed(case.context, file.stem)))
+            actual = json.loads(json.dumps(registry.recompute_part(case.context, file.stem)))
         except SubmillionError as error:
             checks += failed("analysis", where, error)
             continue
         saved.pop(registry.COST, None)
-        said = f"{{leaves}} figures, computed again ({ANALYSIS_TOLERANCE:g} relative)"
-        checks += compared("analysis", where, saved, found, ANALYSIS_TOLERANCE, said)
-    return checks or [Check("analysis", None, "analysis/", found="none was made")]
+        summary = f"{{leaves}} figures, recomputed (relative tolerance {ANALYSIS_TOLERANCE:g})"
+        checks += compared("analysis", where, saved, actual, ANALYSIS_TOLERANCE, summary)
+    return checks or [Check("analysis", None, "analysis/", found="there is no analysis")]

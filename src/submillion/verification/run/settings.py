@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from submillion.families.families import family_of
+from submillion.model.adapter import CONFIG, TENSORS, read_adapter_config, read_tensors
 from submillion.recipe import Recipe
 from submillion.verification.run.budget import count_tensors, tensor_shapes
 from submillion.verification.run.case import Case
@@ -19,7 +20,9 @@ def recipe(case: Case) -> list[Check]:
     """
     claimed = {name: case.manifest.get(name) for name in ("name", "seed", "max_length")}
     actual = {"name": case.recipe.name, "seed": case.recipe.seed, "max_length": case.recipe.data.max_length}
-    return compared("recipe", "manifest.json, against recipe.yaml", claimed, actual, summary="{leaves} settings")
+    return compared(
+        "recipe", "manifest.json, against recipe.yaml", claimed, actual, summary="{leaves} settings"
+    )
 
 
 def adapter(case: Case) -> list[Check]:
@@ -28,12 +31,10 @@ def adapter(case: Case) -> list[Check]:
     Detects: a recipe whose rank, scale, targets, layers or biases are not the adapter's, and other class names.
     Cannot detect: settings that the adapter does not record, such as the weight decay; see `checkpoint`.
     """
-    from submillion.model.adapter import CONFIG, TENSORS, read_adapter_config
-
     recipe, run = case.recipe, case.run
     family = family_of(case.config)
     in_head = [family.projection] if recipe.head.kind == "lora" else []
-    found: Any = read_adapter_config(run.adapter)
+    config: Any = read_adapter_config(run.adapter)
     claimed = _expected_config(recipe, in_head)
     where = f"recipe.yaml, against adapter/{CONFIG}"
     actual = {name: getattr(config, name, None) for name in claimed} | {"peft_type": config.peft_type.value}
@@ -46,7 +47,9 @@ def adapter(case: Case) -> list[Check]:
     shapes = tensor_shapes(run.adapter / TENSORS)
     present = count_tensors(shapes, family, case.config, recipe.lora, recipe.head).adapted
     where = f"recipe.yaml: lora.targets and layers, against adapter/{TENSORS}"
-    checks += compared("adapter", where, sorted(expected), sorted(present), summary="{leaves} adapted matrices")
+    checks += compared(
+        "adapter", where, sorted(expected), sorted(present), summary="{leaves} adapted matrices"
+    )
     return checks + _labels(case)
 
 
@@ -78,8 +81,6 @@ def _expected_config(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
 
 
 def _labels(case: Case) -> list[Check]:
-    from submillion.model.adapter import TENSORS, read_tensors
-
     _, names = read_tensors(case.run.adapter)
     where = f"manifest.json: labels, against adapter/{TENSORS}"
     return compared("adapter", where, case.manifest["labels"], names, summary="{leaves} classes")
