@@ -21,9 +21,10 @@ import yaml
 import submillion
 from submillion.budget.count import count
 from submillion.cli import app
-from submillion.recipe import HeadRecipe, LoraRecipe, field_names, recipe_names
+from submillion.recipe import HeadRecipe, LoraRecipe, Recipe, recipe_names
+from submillion.recipe_file import field_names
 from submillion.sources.fetch import encoder_config
-from submillion.study.grid import STUDIES
+from submillion.study.study_file import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -130,7 +131,7 @@ def test_commands_and_options_exist(name: str) -> None:
         } | ON_EVERY_COMMAND
         assert {word for word in words if word.startswith("--")} <= known, words
         changed = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
-        assert {item.partition("=")[0] for item in changed} - {"KEY"} <= set(field_names()), words
+        assert {item.partition("=")[0] for item in changed} - {"KEY"} <= set(field_names(Recipe)), words
 
 
 @pytest.mark.parametrize("name", TEXTS)

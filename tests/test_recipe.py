@@ -1,4 +1,4 @@
-"""Recipes: every shipped file is read, and every problem of a bad one is told at once with its remedy."""
+"""Tests of recipes: the shipped files, overrides, and the problems of an invalid recipe with their remedies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from submillion.errors import BadInput
-from submillion.recipe import RECIPES, Recipe, field_help, field_names, recipe_names
+from submillion.recipe import RECIPES, Recipe, recipe_names
+from submillion.recipe_file import field_help, field_names
 
 MINIMAL = "encoder: {source: minilm}\ndata: {train: reuters-r8}\n"
 
@@ -19,7 +20,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_shipped_recipe_is_read_named_and_says_what_it_is(file: Path) -> None:
+def test_every_shipped_recipe_loads_and_starts_with_a_description(file: Path) -> None:
     recipe = Recipe.load(file.stem)
     assert recipe.name == file.stem
     assert recipe.budget == 1_000_000
@@ -27,12 +28,12 @@ def test_every_shipped_recipe_is_read_named_and_says_what_it_is(file: Path) -> N
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_a_recipe_survives_its_own_yaml(name: str, tmp_path: Path) -> None:
+def test_a_recipe_equals_the_one_read_from_its_yaml(name: str, tmp_path: Path) -> None:
     recipe = Recipe.load(name)
     assert Recipe.load(write(tmp_path, recipe.to_yaml())) == recipe
 
 
-def test_the_reference_recipe_is_what_the_reference_run_ran() -> None:
+def test_the_reference_recipe_has_the_settings_of_the_reference_run() -> None:
     recipe = Recipe.load("agnews-reference")
     assert (recipe.lora.targets, recipe.lora.r, recipe.lora.alpha, recipe.lora.dropout) == (
         ["query"],
@@ -64,7 +65,7 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
     assert recipe.data.test == "C:/a: b.csv"
 
 
-def test_all_problems_of_a_file_are_told_at_once_with_remedies(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once_with_remedies(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         "encoder: {source: minilm}\ndata: {train: a.csv, max_lenght: 64}\n"
@@ -93,11 +94,11 @@ def test_a_rank_below_one_is_refused(value: str) -> None:
     [
         (b"lora: [1, 2\n", "a file that cannot be read"),
         (b"\xff\xfe\x00", "a file that cannot be read"),
-        (b"just a sentence", "a recipe in yaml"),
+        (b"just a sentence", "a recipe in YAML"),
         (b"lora: {r: 4}\n", "encoder: expected a value, found none"),
     ],
 )
-def test_an_unreadable_recipe_is_one_message(tmp_path: Path, content: bytes, message: str) -> None:
+def test_an_unreadable_recipe_gives_one_message(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "broken.yaml"
     file.write_bytes(content)
     with pytest.raises(BadInput, match=message):
@@ -109,7 +110,7 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
         Recipe.load("quikstart")
 
 
-def test_layers_resolve_from_the_top() -> None:
+def test_layer_indices_count_from_the_top() -> None:
     lora = Recipe.load("quickstart", ["lora.layers=top-2"]).lora
     assert lora.layer_indices(6) == [4, 5]
     with pytest.raises(BadInput, match="the encoder's 1 "):
@@ -117,11 +118,11 @@ def test_layers_resolve_from_the_top() -> None:
 
 
 def test_every_field_has_help() -> None:
-    without = [name for name in field_names() if len(field_help(name)) < 10 and name != "lora.r"]
+    without = [name for name in field_names(Recipe) if len(field_help(Recipe, name)) < 10]
     assert without == []
 
 
-def test_bitfit_means_all_biases(tmp_path: Path) -> None:
+def test_bitfit_trains_all_biases(tmp_path: Path) -> None:
     recipe = Recipe.load(write(tmp_path, MINIMAL), ["lora.variant=bitfit"])
     assert recipe.lora.bias == "all"
     assert Recipe.load(write(tmp_path, recipe.to_yaml())) == recipe
@@ -136,11 +137,11 @@ def test_bitfit_means_all_biases(tmp_path: Path) -> None:
         ),
         (
             ["lora.variant=bitfit", "lora.bias=none"],
-            "lora: expected bias all where the variant is bitfit, found 'none'",
+            "lora: expected bias=all with variant=bitfit, found 'none'",
         ),
         (
             ["lora.variant=vera", "lora.rslora=true"],
-            "lora: expected variant lora, dora, pissa or eva where rslora is true, found 'vera'",
+            "lora: expected variant lora, dora, pissa or eva with rslora=true, found 'vera'",
         ),
         (
             ["lora.variant=vera", "train.lora_plus_ratio=16"],
@@ -153,12 +154,43 @@ def test_bitfit_means_all_biases(tmp_path: Path) -> None:
         (["train.lora_plus_ratio=0"], "train.lora_plus_ratio: expected greater than 0, found 0"),
     ],
 )
-def test_what_a_variant_does_not_have_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_fields_that_a_variant_does_not_support_are_refused(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
     with pytest.raises(BadInput) as caught:
         Recipe.load(write(tmp_path, MINIMAL), overrides)
     assert message in str(caught.value)
 
 
-def test_lora_plus_goes_with_a_low_rank_head(tmp_path: Path) -> None:
+def test_lora_plus_works_with_a_low_rank_head(tmp_path: Path) -> None:
     items = ["lora.variant=bitfit", "head.kind=lora", "train.lora_plus_ratio=2"]
     assert Recipe.load(write(tmp_path, MINIMAL), items).train.lora_plus_ratio == 2
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("lora.rank=8", "lora.rank=8: expected a field of the recipe, found 'lora.rank'."),
+        (
+            "train.epoch=2",
+            "train.epoch=2: expected a field of the recipe, found 'train.epoch'. Did you mean 'train.epochs'?",
+        ),
+        ("lora.r", "lora.r: expected section.key=value, found 'lora.r'. For example lora.r=8."),
+    ],
+)
+def test_an_invalid_override_names_the_nearest_field(item: str, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        Recipe.load("quickstart", [item])
+    assert str(caught.value).startswith(message)
+
+
+def test_overrides_of_a_recipe_object_are_checked_like_those_of_a_file() -> None:
+    recipe = Recipe.load("quickstart")
+    assert recipe.with_overrides(["lora.r=8"]) == Recipe.load("quickstart", ["lora.r=8"])
+    with pytest.raises(BadInput, match="Did you mean 'lora.r'"):
+        recipe.with_overrides(["lora.rr=8"])
+
+
+def test_a_pickle_option_does_not_exist_any_more() -> None:
+    with pytest.raises(BadInput, match="expected a field of the recipe, found 'data.trust_pickle'"):
+        Recipe.load("quickstart", ["data.trust_pickle=true"])

@@ -337,11 +337,12 @@ def study(
 @app.command()
 def fields() -> None:
     """List every field of a recipe with its help; --set changes any of them."""
-    from submillion.recipe import field_help, field_names, recipe_names
+    from submillion.recipe import Recipe, recipe_names
+    from submillion.recipe_file import field_help, field_names
 
     typer.echo(f"recipes: {', '.join(recipe_names())}\n")
-    for name in field_names():
-        typer.echo(f"{name}\n    {field_help(name)}")
+    for name in field_names(Recipe):
+        typer.echo(f"{name}\n    {field_help(Recipe, name)}")
 
 
 def _end_of_training(outcome: Outcome, as_json: bool) -> None:

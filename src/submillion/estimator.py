@@ -23,13 +23,14 @@ from submillion.atomic import atomic_dir
 from submillion.cache import cache_root
 from submillion.data.in_memory import text_values
 from submillion.errors import BadInput, Problem, did_you_mean
-from submillion.recipe import Recipe, field_names
+from submillion.recipe import Recipe
+from submillion.recipe_file import field_names
 
 SEPARATOR = "__"
 """Joins section and field in parameter names, as scikit-learn's nested parameters: `lora__r`."""
 
 
-class SubmillionClassifier(ClassifierMixin, BaseEstimator):
+class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A text classifier under a budget of trainable parameters, with scikit-learn's interface.
 
     Every recipe field is a parameter: `set_params(lora__r=8, train__epochs=3)`, also in a grid of GridSearchCV.
@@ -90,7 +91,11 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(labels)
         recipe = self._recipe()
         out = cache_root() / "estimators" / uuid.uuid4().hex if self.out is None else Path(self.out)
-        run = train(recipe, out, texts=texts, labels=labels, overwrite=self.out is not None, quiet=self.quiet)
+        overwrite = self.out is not None
+        # The report takes longer than a small training; `save` makes it, and so does `run_.report()`.
+        run = train(
+            recipe, out, texts=texts, labels=labels, overwrite=overwrite, report=False, quiet=self.quiet
+        )
         deletion = (
             weakref.finalize(self, shutil.rmtree, out, ignore_errors=True) if self.out is None else None
         )
@@ -109,7 +114,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def save(self, path: str | Path) -> Path:
-        """Copy the run to a new directory, which `load`, `submillion.load` and the command line open.
+        """Copy the run, with its report, to a new directory, which `load`, `submillion.load` and the command line open.
 
         Raises:
             BadInput: the directory exists.
@@ -120,6 +125,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):
             raise BadInput(
                 Problem(str(target), "a new directory", "an existing one", "Choose another @{path}.")
             )
+        self.run_.report(quiet=self.quiet)
         source = self.run_.path
         atomic_dir(target, lambda folder: shutil.copytree(source, folder, dirs_exist_ok=True))
         return target
@@ -142,7 +148,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):
         params: dict[str, Any] = super().get_params(deep=False)
         if deep:
             values = self._base_recipe().model_dump(mode="json")
-            for name in field_names():
+            for name in field_names(Recipe):
                 section, _, field = name.partition(".")
                 if field:
                     params[f"{section}{SEPARATOR}{field}"] = (self.fields or {}).get(
@@ -216,7 +222,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):
         overrides = [f"{name}={_as_yaml(value)}" for name, value in values.items()]
         return self._base_recipe().with_overrides(overrides)
 
-    def _use(self, run: Run, deletion: weakref.finalize | None) -> None:
+    def _use(self, run: Run, deletion: weakref.finalize[..., Any] | None) -> None:
         previous = getattr(self, "_deletion", None)
         if previous is not None:
             previous()

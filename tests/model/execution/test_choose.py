@@ -52,7 +52,7 @@ def test_auto_on_a_gpu_is_the_reference_and_says_why(on_cuda: None) -> None:
 def test_compile_and_packed_do_not_go_together() -> None:
     with pytest.raises(BadInput, match=r"train\.compile"):
         choose_execution(made(), FLOAT32, "packed", compiled=True)
-    with pytest.raises(ValueError, match="compile false where execution is packed"):
+    with pytest.raises(ValueError, match="compile=false with execution=packed"):
         tiny_recipe(shared_encoder(), train={"compile": True, "execution": "packed"})
 
 

@@ -1,0 +1,247 @@
+"""The sections of a recipe: encoder, data, lora, head and train, with the help of every field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from submillion.errors import BadInput, Problem
+
+TARGETS = ("query", "key", "value", "qkv", "attention_output", "ffn_up", "ffn_down")
+TARGET_ALIASES = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "attention_output",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}
+"""Common short names of the same matrices."""
+ALL_LINEAR = "all-linear"
+
+
+class Section(BaseModel):
+    """Base class of the recipe's sections: frozen, without unknown keys; the docstring of a field is its help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True
+    )
+
+
+class EncoderRecipe(Section):
+    """The pretrained encoder and its regularisation."""
+
+    source: str
+    """Catalog name (roberta-base, minilm, mpnet-base ...), hub id (org/name) or local folder."""
+    revision: str | None = None
+    """Hub revision: branch, tag or commit. Default: the main branch."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout on hidden states in training. Default: the value in the encoder's config.json."""
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout on attention probabilities in training. Default: the value in the encoder's config.json."""
+    classifier_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout before the head's output layer. Default: the value in the encoder's config.json."""
+
+
+class DataRecipe(Section):
+    """The labelled texts: their location, columns and splits."""
+
+    train: str
+    """Catalog name (ag_news, reuters-r8), hub id, file or folder with the training texts."""
+    test: str | None = None
+    """Location of the test texts. Default: the test split that comes with `train`, if any."""
+    validation: str | None = None
+    """Location of the validation texts. Default: a part of the training texts."""
+    validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training texts held out for validation, stratified by label."""
+    text: str | list[str] | None = None
+    """Text column, or a list of columns that are joined with a space. Default: the column with a usual name."""
+    label: str | None = None
+    """Label column. Default: the column with a usual name."""
+    labels: Annotated[list[str], Field(min_length=2)] | None = None
+    """Label names in the order of their numbers. Default: the labels in the data."""
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    """Maximum tokens per text, special tokens included; longer texts are truncated and counted in the manifest."""
+    drop_train_rows_in_test: bool = True
+    """Drop training rows whose text also occurs in the test split."""
+    drop_duplicates: bool = False
+    """Drop training rows that repeat the text and label of an earlier row."""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """Maximum rows per split, drawn at random with the seed, for a quick test."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, value: list[str] | None) -> list[str] | None:
+        if value and len(set(value)) != len(value):
+            raise ValueError("distinct label names")
+        return value
+
+
+class LoraRecipe(Section):
+    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685), W x + (alpha / r) B A x, and its variants."""
+
+    variant: Literal["lora", "dora", "pissa", "eva", "adalora", "vera", "bitfit"] = "lora"
+    """lora; dora: separate magnitude and direction (arXiv:2402.09353); pissa: A and B start as the principal part of W
+    (arXiv:2404.02948), best without dropout; eva: A starts as the principal directions of the matrix's input
+    (arXiv:2410.07170); adalora: prunes a third of the ranks during training (arXiv:2303.10512); vera: A and B are
+    random and shared by all matrices, two vectors per matrix are trained (arXiv:2310.11454); bitfit: trains biases
+    only (arXiv:2106.10199)."""
+    r: Annotated[int, Field(ge=1)] = 8
+    """Rank of the adapters; not used by bitfit."""
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale: the adapter's output is multiplied by alpha / r (alpha / sqrt(r) with rslora); not used by vera."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout on the adapter's input."""
+    targets: Annotated[list[str], Field(min_length=1)] = ["query", "value"]
+    """Matrices that carry adapters: query, key, value, attention_output, ffn_up, ffn_down (ModernBERT: qkv for the
+    fused first three), or all-linear for all of them."""
+    layers: Literal["all"] | Annotated[str, Field(pattern=r"^top-[1-9]\d*$")] | list[int] = "all"
+    """Layers that carry adapters: all, top-N, or a list of indices from 0. The layers below the lowest one run once
+    per text, and their output is cached."""
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Biases of the encoder that are trained as well: none, all, or those of the adapted matrices; bitfit: all."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(r) instead of alpha / r (Kalajdzievski 2023, arXiv:2312.03732)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bitfit_trains_biases(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("variant") == "bitfit":
+            return {"bias": "all"} | values
+        return values
+
+    @model_validator(mode="after")
+    def _variant_supports_fields(self) -> LoraRecipe:
+        if self.rslora and self.variant not in ("lora", "dora", "pissa", "eva"):
+            raise ValueError(f"variant lora, dora, pissa or eva with rslora=true|{self.variant}")
+        if self.variant == "bitfit" and self.bias != "all":
+            raise ValueError(f"bias=all with variant=bitfit|{self.bias}")
+        return self
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _canonical_targets(cls, value: Any) -> Any:
+        names = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return value
+        canonical = [TARGET_ALIASES.get(name, name) for name in names]
+        unknown = [name for name in canonical if name not in (*TARGETS, ALL_LINEAR)]
+        if unknown:
+            raise ValueError(f"targets among {', '.join((*TARGETS, ALL_LINEAR))}|{unknown[0]}")
+        if ALL_LINEAR in canonical:
+            return [ALL_LINEAR]
+        return list(dict.fromkeys(canonical))
+
+    @field_validator("layers")
+    @classmethod
+    def _valid_layers(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            if not value or min(value) < 0:
+                raise ValueError("'all', 'top-N' or a list of layer indices from 0")
+            return sorted(set(value))
+        return value
+
+    def layer_indices(self, n_layers: int) -> list[int]:
+        """Return the indices of the adapted layers, ascending, in an encoder of `n_layers` layers.
+
+        Raises:
+            BadInput: the encoder does not have one of the layers.
+
+        Example:
+            >>> LoraRecipe(layers="top-2").layer_indices(12)
+            [10, 11]
+        """
+        if self.layers == "all":
+            return list(range(n_layers))
+        if isinstance(self.layers, str):
+            count = int(self.layers.removeprefix("top-"))
+            indices = list(range(n_layers - count, n_layers))
+        else:
+            indices = list(self.layers)
+        if indices[0] < 0 or indices[-1] >= n_layers:
+            raise BadInput(
+                Problem(
+                    "lora.layers",
+                    f"layers among the encoder's {n_layers} (0 to {n_layers - 1})",
+                    repr(self.layers),
+                    f"Set @{{lora.layers}} to top-{max(1, n_layers // 2)}, for example.",
+                )
+            )
+        return indices
+
+
+class HeadRecipe(Section):
+    """The classification head between the last hidden state and the logits."""
+
+    kind: Literal["stock", "linear", "lora"] = "stock"
+    """stock: trains the whole head of the encoder family; linear: trains only its output layer; lora: trains the
+    output layer and a low-rank adapter on the projection before it."""
+    r: Annotated[int, Field(ge=1)] = 16
+    """Rank of the projection's adapter, with kind lora."""
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale of the projection's adapter, with kind lora."""
+
+
+class TrainRecipe(Section):
+    """Optimization: AdamW, linear warm-up and linear decay, early stopping on validation accuracy."""
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    """Maximum passes over the training texts."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Stop after the step that reaches this number of tokens, without padding; the learning rate decays until then.
+    Default: no limit."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Stop after the step that reaches this training time, including evaluations but not the filling of the prefix
+    cache; the learning rate follows the clock if that is ahead of the steps. The number of steps depends on the
+    machine, so such a run is not reproducible. Single process only. Default: no limit."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Texts per forward pass and process."""
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens per forward pass and process, without padding, in place of a fixed number of texts: a batch holds as many
+    texts as fit, from 1 to 8 times batch_size. Default: batch_size texts."""
+    eval_batch_size: Annotated[int, Field(ge=1)] = 64
+    """Texts per forward pass in evaluation; the packed execution, which needs no padding, joins batches."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
+    """Peak learning rate."""
+    lora_plus_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Ratio of the learning rate of the adapters' B to that of all other parameters (LoRA+, Hayou et al. 2024,
+    arXiv:2402.12354)."""
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Decoupled weight decay; not applied to biases and norms."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the learning rate rises from 0 to its peak."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Maximum norm of the gradient; larger gradients are scaled down to it."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    """Forward passes per optimizer step."""
+    eval_every: Literal["epoch"] | Annotated[int, Field(ge=1)] = "epoch"
+    """Evaluate after every epoch, or after every N optimizer steps."""
+    patience: Annotated[int, Field(ge=0)] = 2
+    """Stop after this many consecutive evaluations without a better validation accuracy; 0 never stops early."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target probability that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the matrix products; auto uses bfloat16 if the processor computes it in hardware."""
+    execution: Literal["auto", "reference", "packed"] = "auto"
+    """reference runs the modules of transformers and peft; packed runs the packed kernels on a CPU, and packed tokens
+    through transformers on a CUDA device; auto uses the packed kernels if they support the encoder, else
+    reference."""
+    compile: bool = False
+    """Compile the layers of transformers and peft with torch.compile, which takes time before the first step. With
+    compile, execution auto means reference, and packed is refused. Prediction with the finished run does not
+    compile."""
+    group_by_length: bool = True
+    """Batch texts of similar length together; the longest batch comes first in the first epoch."""
+    prefix_cache: bool = True
+    """Run the layers below the lowest adapter once per text and cache their output, in memory or on disk."""
+    log_every: Annotated[int, Field(ge=1)] = 10
+    """Optimizer steps between two lines of the history."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Number of processor threads. Default: the choice of torch."""
+
+    @model_validator(mode="after")
+    def _compiled_is_not_packed(self) -> TrainRecipe:
+        if self.compile and self.execution == "packed":
+            raise ValueError("compile=false with execution=packed|true")
+        return self
