@@ -47,8 +47,8 @@ def executions(tmp_path: Path) -> list[Execution]:
     """Return the reference execution of a classifier with dropout, and its packed one if the kernels run here."""
     folder = tiny_encoder(tmp_path / "encoder", "roberta", hidden=64, heads=2, dropout=0.2)
     classifier = made(folder, {"layers": "top-1", "dropout": 0.2})
-    library, _ = native.choose("float32")
-    packed = [] if library is None else [opened(classifier, library.path.name)]
+    library, _ = native.load_best_build("float32")
+    packed = [] if library is None else [opened(classifier, library.build.name)]
     return [Reference(classifier, FLOAT32), *packed]
 
 

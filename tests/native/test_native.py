@@ -1,4 +1,4 @@
-"""Tests of native/: the kernels under the address and undefined behaviour sanitizers, and one interface for all."""
+"""Tests of native/: the kernels under sanitizers, the choice of a build, and the C interface."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from submillion.environment import cpu_features
 from submillion.errors import SubmillionError
 from support import ROOT, TESTS
 
-# Every family, target and place of a short and a long text, forward and backward, with dropout.
+# Every family and target with short and long texts, forward and backward, with dropout.
 EXERCISE = """
 import sys
 from pathlib import Path
@@ -43,7 +43,7 @@ print("done")
 
 
 def sanitizer(name: str) -> str | None:
-    """The runtime that must come before everything else in the process."""
+    """Return the path of a sanitizer runtime, which must be loaded before everything else in the process."""
     compiler = shutil.which("g++")
     if compiler is None or shutil.which("cmake") is None:
         return None
@@ -60,23 +60,23 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-DSANITIZE=ON"]
     subprocess.run(configure, check=True, capture_output=True)
     listed = subprocess.run([*build, "--target", "help"], check=True, capture_output=True, text=True).stdout
-    # Kernels that cannot run here are compiled by the installation; here they would cost a minute more.
-    runs = [name for name, path in native.PATHS.items() if path.needs <= cpu_features()]
+    # The installation compiles all builds; this skips those that cannot run here, which would take a minute more.
+    runs = [name for name, build in native.BUILDS.items() if build.needs <= cpu_features()]
     if targets := [f"submillion_{name}" for name in runs if f"submillion_{name}" in listed]:
         subprocess.run([*build, "--parallel", "2", "--target", *targets], check=True, capture_output=True)
     return folder
 
 
-@pytest.mark.parametrize("name", native.PATHS)
-def test_no_access_is_out_of_bounds_and_no_behaviour_undefined(
+@pytest.mark.parametrize("name", native.BUILDS)
+def test_kernels_pass_the_address_and_undefined_behaviour_sanitizers(
     sanitized: Path, name: str, tmp_path: Path
 ) -> None:
-    path = native.PATHS[name]
-    if not path.needs <= cpu_features() or not (sanitized / path.file.name).is_file():
+    build = native.BUILDS[name]
+    if not build.needs <= cpu_features() or not (sanitized / build.file.name).is_file():
         pytest.skip(f"this processor or compiler has no {name}")
     environment = os.environ | {
         "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libstdc++.so')}",
-        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own allocations live until the process ends
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python does not free its own allocations
         "PYTHONPATH": str(TESTS),
         "OMP_NUM_THREADS": "2",
     }
@@ -90,17 +90,15 @@ def test_no_access_is_out_of_bounds_and_no_behaviour_undefined(
     assert done.returncode == 0 and done.stdout.strip() == "done", done.stderr[-4000:]
 
 
-def test_the_structures_are_as_long_as_the_kernels_take_them() -> None:
-    library, _ = native.choose("float32")
+def test_structures_have_the_size_that_the_kernels_expect() -> None:
+    library, _ = native.load_best_build("float32")
     if library is None:
         pytest.skip("no kernels here")
-    for structure in (native.Shape, native.Layer, native.Embeddings, native.Adapter, native.Batch):
-        assert library.size_of(structure) == ctypes.sizeof(structure), structure.__name__
+    for structure in native.STRUCTURES:
+        assert library.struct_size(structure) == ctypes.sizeof(structure), structure.__name__
 
 
-def test_kernels_that_the_system_refuses_give_way_to_the_next_best(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_build_that_the_system_refuses_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("amx", "avx512_bf16"):
         (tmp_path / f"libsubmillion_{name}.so").write_bytes(b"stands for a build")
     monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
@@ -116,23 +114,25 @@ def test_kernels_that_the_system_refuses_give_way_to_the_next_best(
         return Stub(name)
 
     monkeypatch.setattr(native, "load", load)
-    library, reason = native.choose("bfloat16", features=native.PATHS["amx"].needs)
+    library, reason = native.load_best_build("bfloat16", features=native.BUILDS["amx"].needs)
     assert library is not None and library.name == "avx512_bf16"  # type: ignore[attr-defined]
     assert (
         reason == "the processor has avx512_bf16; the amx kernels: the system does not grant tile registers"
     )
     refused.add("avx512_bf16")
-    library, reason = native.choose("bfloat16", features=native.PATHS["amx"].needs)
+    library, reason = native.load_best_build("bfloat16", features=native.BUILDS["amx"].needs)
     assert library is None and "tile registers" in reason
 
 
-def test_an_install_without_kernels_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_install_without_kernels_names_the_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
-    library, reason = native.choose("float32", features=native.PATHS["avx2"].needs)
+    library, reason = native.load_best_build("float32", features=native.BUILDS["avx2"].needs)
     assert library is None and "C++ compiler" in reason
     (tmp_path / "libsubmillion_avx2.so").write_bytes(b"not a library")
     native.load.cache_clear()
-    library, reason = native.choose("float32", features=native.PATHS["avx2"].needs)
+    library, reason = native.load_best_build("float32", features=native.BUILDS["avx2"].needs)
     assert library is None and "could not be loaded" in reason
     native.load.cache_clear()
 
@@ -141,28 +141,28 @@ def test_an_install_without_kernels_says_so(monkeypatch: pytest.MonkeyPatch, tmp
     lengths=strategies.lists(strategies.integers(1, 128), min_size=1, max_size=80),
     wanted=strategies.integers(1, 9),
 )
-def test_texts_are_shared_among_groups_with_little_padding(lengths: list[int], wanted: int) -> None:
-    count, side = min(wanted, len(lengths)), 16
-    rows = rows_of_groups(lengths, count, side)
+def test_groups_have_equal_sizes_and_little_padding(lengths: list[int], wanted: int) -> None:
+    count, multiple = min(wanted, len(lengths)), 16
+    rows = rows_of_groups(lengths, count, multiple)
     assert sum(rows) == sum(lengths)
     assert all(rows)  # an empty group would have no blocks
-    padded = [-(-row // side) * side for row in rows]
+    padded = [-(-row // multiple) * multiple for row in rows]
     longest_first = [0] * count
     for length in sorted(lengths, reverse=True):
         longest_first[longest_first.index(min(longest_first))] += length
-    assert sum(padded) <= sum(-(-row // side) * side for row in longest_first)
-    assert max(rows) <= sum(lengths) / count + max(lengths) + 2 * side
+    assert sum(padded) <= sum(-(-row // multiple) * multiple for row in longest_first)
+    assert max(rows) <= sum(lengths) / count + max(lengths) + 2 * multiple
 
 
-def test_groups_are_exact_where_lengths_allow_it() -> None:
-    # Longest first, each to the emptiest: 60 + 10 and 50 + 20, five blocks of 16 each; 60 + 20 and 50 + 10 take nine.
+def test_groups_are_padded_as_little_as_the_lengths_allow() -> None:
+    # 60 + 20 and 50 + 10 rows need 5 + 4 units of 16. Longest first gives 60 + 10 and 50 + 20, which need 5 + 5.
     assert sorted(rows_of_groups([60, 50, 20, 10], 2, 16)) == [60, 80]
 
 
-def rows_of_groups(lengths: list[int], count: int, side: int) -> list[int]:
-    of_text, group = np.array(lengths, dtype=np.int64), np.full(len(lengths), -1, dtype=np.int64)
-    library, _ = native.choose("float32")
+def rows_of_groups(lengths: list[int], count: int, multiple: int) -> list[int]:
+    rows, group = np.array(lengths, dtype=np.int64), np.full(len(lengths), -1, dtype=np.int64)
+    library, _ = native.load_best_build("float32")
     if library is None:
         pytest.skip("no kernels here")
-    library.group(of_text.ctypes.data, len(lengths), count, side, group.ctypes.data)
-    return [int(of_text[group == number].sum()) for number in range(count)]
+    library.group_texts(rows.ctypes.data, len(lengths), count, multiple, group.ctypes.data)
+    return [int(rows[group == number].sum()) for number in range(count)]

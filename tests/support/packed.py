@@ -57,4 +57,4 @@ def outcome(classifier: Classifier, run: Any, count: int, autocast: bool) -> Any
 
 def opened(classifier: Classifier, path: str) -> Packed:
     library = native.load(path)
-    return Packed(classifier, Precision(library.path.dtype_name, False, "test"), library)
+    return Packed(classifier, Precision(library.build.dtype_name, False, "test"), library)

@@ -58,7 +58,7 @@ def choose_precision(
     features = bf16_features(device_type) if features is None else features
     hardware = next((feature for feature in BF16_FEATURES if feature in features), None)
     # The kernels run on CPUs, so the variable has no effect on an accelerator.
-    forced = native.PATHS.get(os.environ.get(native.VARIABLE, "")) if device_type == "cpu" else None
+    forced = native.BUILDS.get(os.environ.get(native.VARIABLE, "")) if device_type == "cpu" else None
     if requested == "float32":
         chosen = Precision("float32", False, "requested")
     elif requested == "auto" and forced is not None:

@@ -1,4 +1,4 @@
-"""The C++ kernels of the packed execution: which of their builds this processor runs, and their C interface."""
+"""Loads the C++ kernels of the packed execution: selects the best build for the processor, declares the C interface."""
 
 from __future__ import annotations
 
@@ -12,37 +12,43 @@ from pathlib import Path
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, Problem, SubmillionError, did_you_mean
 
-FOLDERS = tuple(map(Path, __path__))  # two in an editable install: sources and what was built lie apart
+FOLDERS = tuple(
+    map(Path, __path__)
+)  # two in an editable install: one has the sources, one the built libraries
 VARIABLE = "SUBMILLION_NATIVE"
 TARGETS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
-"""The adapted matrices in the kernels' order."""
-LORA_PLACE = 4
-"""`place` of the dropout before target 0's A; the embeddings, attention, its output and the FFN's come before."""
+"""The adapted matrices, in the order of the kernels."""
+LORA_SITE = 4
+"""Dropout site of the first target's adapter. Sites 0 to 3: embeddings, attention, attention output, FFN output."""
+NOT_BUILT = (
+    "the kernels were not built when submillion was installed; install it again where a C++ compiler "
+    "(g++ or clang) is available"
+)
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma", "f16c", "bmi2"})
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build of the kernels."""
+    """A build of the kernels for one instruction set."""
 
     name: str
     dtype_name: str
-    """What its products read: `bfloat16` or `float32`; sums are float32 in all."""
+    """Format of the matrix operands: `bfloat16` or `float32`. All builds accumulate in float32."""
     needs: frozenset[str]
-    """Processor features in /proc/cpuinfo's words."""
+    """Processor features, as /proc/cpuinfo names them."""
 
     @property
     def file(self) -> Path:
-        """Where the build lies, if it was built."""
-        names = [folder / f"libsubmillion_{self.name}.so" for folder in FOLDERS]
-        return next((name for name in names if name.is_file()), names[0])
+        """Path of the library; it may not exist."""
+        candidates = [folder / f"libsubmillion_{self.name}.so" for folder in FOLDERS]
+        return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 # Best first.
-PATHS = {
-    path.name: path
-    for path in (
+BUILDS = {
+    build.name: build
+    for build in (
         Build("amx", "bfloat16", _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"}),
         Build("avx512_bf16", "bfloat16", _AVX512 | {"avx512_bf16"}),
         Build("avx512", "float32", _AVX512),
@@ -51,36 +57,36 @@ PATHS = {
 }
 
 
-class Shape(ctypes.Structure):
-    """SmShape: sizes in channels."""
+class EncoderConfig(ctypes.Structure):
+    """SmEncoderConfig: sizes in channels."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("layers", "hidden", "inner", "heads")] + [
+    _fields_ = [(name, ctypes.c_int64) for name in ("layers", "hidden", "ffn", "heads")] + [
         (name, ctypes.c_double) for name in ("epsilon", "hidden_dropout", "attention_dropout")
     ]
 
 
-LAYER_FIELDS = (
-    *("q", "q_bias", "k", "k_bias", "v", "v_bias", "out", "out_bias", "norm1_g", "norm1_b"),
-    *("up", "up_bias", "down", "down_bias", "norm2_g", "norm2_b"),
-)
+class LayerWeights(ctypes.Structure):
+    """SmLayerWeights: pointers to row-major float32 matrices [outputs, inputs], and to vectors."""
 
-
-class Layer(ctypes.Structure):
-    """SmLayer: pointers to row-major float32 [outputs, inputs] and vectors."""
-
-    _fields_ = [(name, ctypes.c_void_p) for name in LAYER_FIELDS]
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in (
+            *("q", "q_bias", "k", "k_bias", "v", "v_bias", "out", "out_bias", "norm1_gamma", "norm1_beta"),
+            *("up", "up_bias", "down", "down_bias", "norm2_gamma", "norm2_beta"),
+        )
+    ]
 
 
 class Embeddings(ctypes.Structure):
-    """SmEmbeddings: tables that must outlive the encoder."""
+    """SmEmbeddings: pointers to tables that must outlive the encoder."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("words", "positions", "norm_g", "norm_b")] + [
+    _fields_ = [(name, ctypes.c_void_p) for name in ("words", "positions", "norm_gamma", "norm_beta")] + [
         ("dropout", ctypes.c_double)
     ]
 
 
 class Adapter(ctypes.Structure):
-    """SmAdapter: a [r, inputs] and b [outputs, r] with their gradients; r = 0 for none."""
+    """SmAdapter: pointers to a [r, inputs], b [outputs, r] and their gradients; r = 0 means no adapter."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("a", "b", "da", "db")),
@@ -91,167 +97,185 @@ class Adapter(ctypes.Structure):
 
 
 class Batch(ctypes.Structure):
-    """SmBatch: texts laid end to end, and what to do with them."""
+    """SmBatch: texts laid end to end, the layers to run, and where to write the results."""
 
     _fields_ = [
         ("texts", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("offsets", "ids", "positions", "states")),
-        *((name, ctypes.c_int64) for name in ("first", "last", "training", "save", "threads", "group_rows")),
+        *((name, ctypes.c_void_p) for name in ("offsets", "token_ids", "position_ids", "input_states")),
+        *((name, ctypes.c_int64) for name in ("first_layer", "end_layer", "training", "save_activations")),
+        *((name, ctypes.c_int64) for name in ("threads", "group_rows")),
         ("seed", ctypes.c_uint64),
-        *((name, ctypes.c_void_p) for name in ("adapters", "features", "states_out")),
+        *((name, ctypes.c_void_p) for name in ("adapters", "features", "output_states")),
     ]
 
 
-class Library:
-    """One loaded build; its functions raise what the kernels report."""
+class Dropout(ctypes.Structure):
+    """SmDropout: one application of dropout, at a site of a layer."""
 
-    def __init__(self, path: Build) -> None:
-        """Load it.
+    _fields_ = [
+        ("p", ctypes.c_double),
+        ("seed", ctypes.c_uint64),
+        ("layer", ctypes.c_int64),
+        ("site", ctypes.c_int64),
+    ]
+
+
+STRUCTURES = (EncoderConfig, LayerWeights, Embeddings, Adapter, Batch, Dropout)
+"""All structures of the interface, in the order of `sm_struct_size`."""
+
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
+_FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
+    "sm_init": ([], ctypes.c_char_p),
+    "sm_create": ([_POINTER, _POINTER], ctypes.c_char_p),
+    "sm_destroy": ([_POINTER], None),
+    "sm_load_layer": ([_POINTER, _INT, _POINTER, _INT, _INT], ctypes.c_char_p),
+    "sm_set_embeddings": ([_POINTER, _POINTER], None),
+    "sm_set_position_bias": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
+    "sm_forward": ([_POINTER, _POINTER], ctypes.c_char_p),
+    "sm_backward": ([_POINTER, _POINTER], ctypes.c_char_p),
+    "sm_dropout_mask": ([_POINTER, _POINTER, _INT, _INT, _POINTER], ctypes.c_float),
+    "sm_group_texts": ([_POINTER, _INT, _INT, _INT, _POINTER], None),
+    "sm_struct_size": ([_INT], _INT),
+}
+"""Argument types and result type of each function."""
+
+
+class Library:
+    """A loaded build; turns the error messages of the kernels into exceptions."""
+
+    def __init__(self, build: Build) -> None:
+        """Load the build.
+
+        Args:
+            build: one whose file exists.
 
         Raises:
             OSError: the file cannot be loaded.
-            SubmillionError: the system does not let this process run it.
+            SubmillionError: the operating system does not let this process run the kernels.
         """
-        self.path = path
-        self._lib = ctypes.CDLL(str(path.file))
-        pointer, whole = ctypes.c_void_p, ctypes.c_int64
-        for name, arguments, result in (
-            ("sm_ready", [], ctypes.c_char_p),
-            ("sm_create", [pointer, pointer], ctypes.c_char_p),
-            ("sm_destroy", [pointer], None),
-            ("sm_load", [pointer, whole, pointer, whole, whole], ctypes.c_char_p),
-            ("sm_embeddings", [pointer, pointer], None),
-            ("sm_position_bias", [pointer, pointer, whole], ctypes.c_char_p),
-            ("sm_forward", [pointer, pointer], ctypes.c_char_p),
-            ("sm_backward", [pointer, pointer], ctypes.c_char_p),
-            (
-                "sm_mask",
-                [ctypes.c_double, ctypes.c_uint64, whole, whole, pointer, whole, whole, pointer],
-                ctypes.c_float,
-            ),
-            ("sm_group", [pointer, whole, whole, whole, pointer], None),
-            ("sm_size_of", [whole], whole),
-        ):
+        self.build = build
+        self._lib = ctypes.CDLL(str(build.file))
+        for name, (argument_types, result_type) in _FUNCTIONS.items():
             function = getattr(self._lib, name)
-            function.argtypes, function.restype = arguments, result
-        self.call("sm_ready")
+            function.argtypes, function.restype = argument_types, result_type
+        self.call("sm_init")
 
     def call(self, name: str, *arguments: object) -> None:
-        """Call a function that returns null or a message.
+        """Call a function that returns None or an error message.
 
         Raises:
-            SubmillionError: with the message.
+            SubmillionError: the function returned an error message.
         """
         message = getattr(self._lib, name)(*arguments)
         if message:
-            raise SubmillionError(f"the {self.path.name} kernels: {message.decode()}")
+            raise SubmillionError(f"the {self.build.name} kernels: {message.decode()}")
 
-    def create(self, shape: Shape) -> ctypes.c_void_p:
-        """Return a new encoder's handle."""
+    def create(self, config: EncoderConfig) -> ctypes.c_void_p:
+        """Return the handle of a new encoder."""
         handle = ctypes.c_void_p()
-        self.call("sm_create", ctypes.byref(shape), ctypes.byref(handle))
+        self.call("sm_create", ctypes.byref(config), ctypes.byref(handle))
         return handle
 
     def destroy(self, handle: ctypes.c_void_p) -> None:
         """Free an encoder."""
         self._lib.sm_destroy(handle)
 
-    def embeddings(self, handle: ctypes.c_void_p, tables: Embeddings) -> None:
-        """Set the embeddings."""
-        self._lib.sm_embeddings(handle, ctypes.byref(tables))
+    def set_embeddings(self, handle: ctypes.c_void_p, embeddings: Embeddings) -> None:
+        """Set the embedding tables of an encoder."""
+        self._lib.sm_set_embeddings(handle, ctypes.byref(embeddings))
 
-    def size_of(self, structure: type[ctypes.Structure]) -> int:
-        """Return how long the kernels take a structure of this interface to be, in bytes."""
-        return int(self._lib.sm_size_of((Shape, Layer, Embeddings, Adapter, Batch).index(structure)))
+    def struct_size(self, structure: type[ctypes.Structure]) -> int:
+        """Return the size in bytes that the kernels expect of one of `STRUCTURES`."""
+        return int(self._lib.sm_struct_size(STRUCTURES.index(structure)))
 
-    def mask(
-        self, share: float, seed: int, layer: int, place: int, rows: int, count: int, chunks: int, to: int
-    ) -> float:
-        """Write what dropout keeps at one place, uint8 [count, 32 chunks], to address `to`; return its scale.
+    def dropout_mask(self, dropout: Dropout, row_ids: int, rows: int, col_blocks: int, mask: int) -> float:
+        """Write the mask of one application of dropout, and return the scale of the kept elements.
 
         Args:
-            rows: address of the rows' ids, uint64 [count]: text << 16 | position, or for attention
-                text << 24 | head << 16 | position.
+            dropout: probability, seed, layer and site.
+            row_ids: address of uint64 [rows]: text << 16 | position, or for attention
+                text << 24 | head << 16 | query.
+            rows: number of rows.
+            col_blocks: blocks of 32 columns.
+            mask: address of uint8 [rows, 32 * col_blocks], set to 1 where an element is kept.
         """
-        return float(self._lib.sm_mask(share, seed, layer, place, rows, count, chunks, to))
+        return float(self._lib.sm_dropout_mask(ctypes.byref(dropout), row_ids, rows, col_blocks, mask))
 
-    def group(self, lengths: int, texts: int, count: int, side: int, to: int) -> None:
-        """Write each text's group to address `to`, int64 [texts].
+    def group_texts(self, lengths: int, texts: int, count: int, multiple: int, groups: int) -> None:
+        """Write the index of each text's group.
 
         Args:
-            lengths: address of the texts' rows, int64 [texts].
-            texts: how many there are, `count` at least.
-            count: of groups; each gets a text.
-            side: the groups' rows are padded to multiples of it.
+            lengths: address of the texts' token counts, int64 [texts].
+            texts: number of texts, at least `count`.
+            count: number of groups; each gets at least one text.
+            multiple: the rows of a group are padded to a multiple of it.
+            groups: address of the result, int64 [texts].
         """
-        self._lib.sm_group(lengths, texts, count, side, to)
+        self._lib.sm_group_texts(lengths, texts, count, multiple, groups)
 
 
 @cache
 def load(name: str) -> Library:
-    """Load a build by its name, once.
+    """Return a build by its name; it is loaded once per process.
 
     Raises:
-        OSError: it is not there, or cannot be loaded.
-        SubmillionError: the system does not let this process run it.
+        OSError: its file does not exist or cannot be loaded.
+        SubmillionError: the operating system does not let this process run the kernels.
     """
-    return Library(PATHS[name])
+    return Library(BUILDS[name])
 
 
-def choose(
+def load_best_build(
     dtype_name: str, features: Iterable[str] | None = None, forced: str | None = None
 ) -> tuple[Library | None, str]:
-    """Return the best build for products in a format on this processor, and why; None where there is none.
+    """Return the best build that this processor can run, or None, and the reason.
 
     Args:
-        dtype_name: `bfloat16` or `float32`.
-        features: the processor's; None asks the machine.
-        forced: a build's name, or `off`; None takes the environment variable SUBMILLION_NATIVE, if it is set.
+        dtype_name: format of the matrix operands, `bfloat16` or `float32`.
+        features: processor features; None reads them from the machine.
+        forced: name of a build, or `off`; None takes the environment variable SUBMILLION_NATIVE, if set.
 
     Raises:
-        BadInput: the build that is forced does not exist, was not built, is for another format, or this
-            processor cannot run it.
+        BadInput: the forced build does not exist, was not built, has another format, or needs features that this
+            processor lacks.
     """
     forced = forced or os.environ.get(VARIABLE) or None
-    has = set(cpu_features() if features is None else features)
+    available = set(cpu_features() if features is None else features)
     if forced == "off":
         return None, f"{VARIABLE} is off"
     if forced is not None:
-        if forced not in PATHS:
-            names = (*PATHS, "off")
-            raise BadInput(
-                Problem(VARIABLE, f"one of {', '.join(names)}", forced, did_you_mean(forced, names))
-            )
-        path = PATHS[forced]
-        missing = sorted(path.needs - has)
-        if missing:
-            raise BadInput(
-                Problem(VARIABLE, f"a processor with {', '.join(missing)}", "one without", "Choose another.")
-            )
-        if path.dtype_name != dtype_name:
-            found = f"{forced}, which are {path.dtype_name}"
-            remedy = f"Choose others, or --set train.precision={path.dtype_name}."
-            raise BadInput(Problem(VARIABLE, f"kernels in {dtype_name}", found, remedy))
-        if not path.file.is_file():
-            raise BadInput(Problem(VARIABLE, f"{path.file.name}, built", "no such file", NOT_BUILT))
-        return load(forced), f"{VARIABLE} asks for it"
-    fitting = [path for path in PATHS.values() if path.dtype_name == dtype_name]
-    able = [path for path in fitting if path.needs <= has]
-    if not able:
+        return _load_forced(forced, dtype_name, available), f"{VARIABLE} selects it"
+    builds = [
+        build for build in BUILDS.values() if build.dtype_name == dtype_name and build.needs <= available
+    ]
+    if not builds:
         return None, f"no {dtype_name} kernels for this processor"
-    passed_over: list[str] = []
-    for path in able:
-        if path.file.is_file():
+    skipped: list[str] = []
+    for build in builds:
+        if build.file.is_file():
             try:
-                return load(path.name), "; ".join([f"the processor has {path.name}", *passed_over])
+                return load(build.name), "; ".join([f"the processor has {build.name}", *skipped])
             except OSError as error:
-                passed_over.append(f"{path.file.name} could not be loaded ({error})")
+                skipped.append(f"{build.file.name} could not be loaded ({error})")
             except SubmillionError as error:
-                passed_over.append(str(error))
-    return None, "; ".join(passed_over) or NOT_BUILT
+                skipped.append(str(error))
+    return None, "; ".join(skipped) or NOT_BUILT
 
 
-NOT_BUILT = (
-    "the kernels were not built when submillion was installed; install it again where a C++ compiler "
-    "(g++ or clang) is found"
-)
+def _load_forced(name: str, dtype_name: str, features: set[str]) -> Library:
+    if name not in BUILDS:
+        names = (*BUILDS, "off")
+        raise BadInput(Problem(VARIABLE, f"one of {', '.join(names)}", name, did_you_mean(name, names)))
+    build = BUILDS[name]
+    missing = sorted(build.needs - features)
+    if missing:
+        expected = f"a processor with {', '.join(missing)}"
+        raise BadInput(Problem(VARIABLE, expected, "one without", "Choose another build."))
+    if build.dtype_name != dtype_name:
+        remedy = f"Choose another build, or set @{{train.precision}} to {build.dtype_name}."
+        raise BadInput(
+            Problem(VARIABLE, f"kernels in {dtype_name}", f"{name}, in {build.dtype_name}", remedy)
+        )
+    if not build.file.is_file():
+        raise BadInput(Problem(VARIABLE, f"the library {build.file.name}", "no such file", NOT_BUILT))
+    return load(name)

@@ -1,210 +1,237 @@
-// Attention of one text, head by head, forward and backward; scores are recomputed, never stored.
+// Attention of one text, head by head, forward and backward; the backward pass recomputes the scores.
 #pragma once
-#include "products.hpp"
+#include "gemm.hpp"
 #include "dropout.hpp"
 
-// Rows of one kind of token block: row `row` and on, `count` of them, channels from block `chunk` of `chunks`.
-struct Slice {
-  T* at;
-  long chunks, chunk, row, count;
-  T* of(long i, int c) const { return at + row_at(row + i, chunks) + (chunk + c) * BLOCK; }
+namespace submillion {
+
+// A view of one text in block layout: rows [first_row, first_row + rows), columns from block `first_col`.
+struct RowView {
+  elem_t* data;
+  long col_blocks, first_col, first_row, rows;
+  elem_t* at(long row, int col) const {
+    return data + row_offset(first_row + row, col_blocks) + (first_col + col) * BLOCK_ELEMS;
+  }
 };
 
-// What a text's attention needs besides its rows. A head has `wide` blocks of 32 channels.
-struct Heads {
-  int heads, wide;
-  float scale;                  // 1 / sqrt(channels of a head)
-  const float* bias = nullptr;  // [heads][2 reach - 1]: added to the score of key k for query q at k - q + reach - 1
+struct HeadConfig {
+  int heads, head_blocks;  // a head has 32 * head_blocks channels
+  float scale;             // 1 / sqrt(channels of a head)
+  // [heads][2 reach - 1]: the score of query q and key k gets entry k - q + reach - 1 added.
+  const float* position_bias = nullptr;
   long reach = 0;
 };
 
+// Buffers for one head of the longest text.
 struct AttentionScratch {
-  T *q, *k, *v, *out, *a, *b, *c;  // blocks and right factors of one head, each [longest / 32][wide]
-  T *p, *ps, *pt, *pst;            // [longest / 32]^2 blocks
-  float *scores, *other;           // [longest / 32] blocks
-  float* sums;                     // [wide] blocks
-  static size_t blocks(long longest, int wide) { return 7 * (longest / 32) * wide + 4 * (longest / 32) * (longest / 32); }
+  elem_t *q, *k, *v, *dcontext;                   // rows of a head, [text blocks][head_blocks]
+  elem_t *k_panels, *v_panels, *panels;           // packed B operands
+  elem_t *probs, *dscores, *probs_t, *dscores_t;  // [text blocks]^2 blocks; _t: transposed
+  float *scores, *dprobs;                         // of 32 queries, [text blocks]
+  float* acc;                                     // [head_blocks]
 };
 
-// Copies a head's rows to blocks [count / 32][wide], zero after the last row.
-ALWAYS void gather(const Slice& from, int head, int wide, T* to) {
-  long end = (from.count + 31) & ~31l;
-  for (int c = 0; c < wide; c++)
+// Copies a head's rows to blocks [rows / 32][head_blocks], zero-padded after the last row.
+FORCE_INLINE void gather_head(const RowView& from, int head, int head_blocks, elem_t* to) {
+  long end = (from.rows + 31) & ~31l;
+  for (int c = 0; c < head_blocks; c++)
     for (long i = 0; i < end; i++) {
-      T* row = to + ((i >> 5) * wide + c) * BLOCK + (i & 31) * SIDE;
-      if (i < from.count) {
-        const T* here = from.of(i, head * wide + c);
-        memcpy(row, here, SIDE * sizeof(T));
-        _mm_prefetch((const char*)(here + wide * BLOCK), _MM_HINT_T0);  // the same row of the next head
+      elem_t* row = to + ((i >> 5) * head_blocks + c) * BLOCK_ELEMS + (i & 31) * BLOCK_SIDE;
+      if (i < from.rows) {
+        const elem_t* source = from.at(i, head * head_blocks + c);
+        memcpy(row, source, BLOCK_SIDE * sizeof(elem_t));
+        // Prefetches the same row of the next head.
+        _mm_prefetch((const char*)(source + head_blocks * BLOCK_ELEMS), _MM_HINT_T0);
       } else {
-        memset(row, 0, SIDE * sizeof(T));
+        memset(row, 0, BLOCK_SIDE * sizeof(elem_t));
       }
     }
 }
 
-ALWAYS void scatter(const float* sums, const Slice& to, int head, int wide, long block) {
-  for (int c = 0; c < wide; c++)
-    for (long i = block * SIDE; i < to.count && i < (block + 1) * SIDE; i++) {
-      const float* row = sums + c * BLOCK + (i & 31) * SIDE;
-      store_row(to.of(i, head * wide + c), load(row), load(row + 16));
+// Converts 32 rows of a head, those of row block `block`, and writes the ones that exist.
+FORCE_INLINE void scatter_head(const float* acc, const RowView& to, int head, int head_blocks, long block) {
+  for (int c = 0; c < head_blocks; c++)
+    for (long i = block * BLOCK_SIDE; i < to.rows && i < (block + 1) * BLOCK_SIDE; i++) {
+      const float* row = acc + c * BLOCK_ELEMS + (i & 31) * BLOCK_SIDE;
+      store_row(to.at(i, head * head_blocks + c), load(row), load(row + 16));
     }
 }
 
-// Right factors [wide][blocks] whose inner dimension is the rows: what P multiplies.
-ALWAYS void factors_over_rows(const T* rows, long blocks, int wide, T* to) {
-  for (long b = 0; b < blocks; b++)
-    for (int c = 0; c < wide; c++) factor_from_rows(rows + (b * wide + c) * BLOCK, to + (c * blocks + b) * BLOCK);
+// Packs B operands [head_blocks][row_blocks] whose k dimension is the rows, as in P V.
+FORCE_INLINE void pack_rows_as_k(const elem_t* rows, long row_blocks, int head_blocks, elem_t* panels) {
+  for (long b = 0; b < row_blocks; b++)
+    for (int c = 0; c < head_blocks; c++)
+      pack_b_from_kn(rows + (b * head_blocks + c) * BLOCK_ELEMS, panels + (c * row_blocks + b) * BLOCK_ELEMS);
 }
-// Right factors [blocks][wide] whose inner dimension is the channels: what gives scores.
-ALWAYS void factors_over_channels(const T* rows, long blocks, int wide, T* to) {
-  for (long i = 0; i < blocks * wide; i++) factor_from_columns(rows + i * BLOCK, to + i * BLOCK);
-}
-
-// The last block of a row of scores has columns that are no keys.
-ALWAYS lanes only(lanes value, long columns, float instead) {
-  const ilanes each = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return either(each < ilanes{} + (int)columns, value, all(instead));
+// Packs B operands [row_blocks][head_blocks] whose k dimension is the channels, as in Q K^T.
+FORCE_INLINE void pack_channels_as_k(const elem_t* rows, long row_blocks, int head_blocks, elem_t* panels) {
+  for (long i = 0; i < row_blocks * head_blocks; i++)
+    pack_b_from_nk(rows + i * BLOCK_ELEMS, panels + i * BLOCK_ELEMS);
 }
 
-// score = scale q k + bias, for 16 keys of query `query`.
-ALWAYS lanes score(const float* row, const Heads& h, const float* bias, long query, long key) {
-  lanes value = load(row) * h.scale;
-  if (bias) value += load(bias + key - query + h.reach - 1);
+// Replaces lanes from `valid` on, because the last block of a row of scores has columns that are no keys.
+FORCE_INLINE f32x16 mask_tail(f32x16 value, long valid, float replacement) {
+  const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return select(lane < i32x16{} + (int)valid, value, broadcast(replacement));
+}
+
+// Returns scale * (q k) + bias for 16 keys of a query; `dot` points to the 16 dot products.
+FORCE_INLINE f32x16 scaled_score(const float* dot, const HeadConfig& config, const float* bias, long query,
+                                 long key) {
+  f32x16 value = load(dot) * config.scale;
+  if (bias) value += load(bias + key - query + config.reach - 1);
   return value;
 }
 
-// context = dropout(softmax(scores)) V (Vaswani et al. 2017, arXiv:1706.03762, eq. 1) for heads [first, first + heads)
-// of one text; q, k and v begin with the first of these, context with that of all.
+// context = dropout(softmax(scores)) V (Vaswani et al. 2017, arXiv:1706.03762, eq. 1) for `heads` heads of
+// one text, from `first` on. q, k and v begin with head `first`, context with head 0.
 //
-// keys: a dropout row key is mixed from the text's rows: ids of (text, head, query). log_sums: per head and query the
-// log of the softmax's denominator, [heads][stride], or null.
-STAGE void attention_forward(const Heads& h, int first, int heads, Slice q, Slice k, Slice v, Slice context,
-                              const Dropout& drop, uint64_t text, float* log_sums, long stride, const AttentionScratch& s) {
-  const long keys = (k.count + 31) / 32, queries = (q.count + 31) / 32;
+// A row of the dropout mask has the id text << 24 | head << 16 | query. log_sum_exp: the log of the softmax's
+// denominator for each head and query, [heads][stride], for the backward pass; may be null.
+NOINLINE void attention_forward(const HeadConfig& config, int first, int heads, RowView q, RowView k,
+                                RowView v, RowView context, const Dropout& dropout, uint64_t text,
+                                float* log_sum_exp, long stride, const AttentionScratch& s) {
+  const long key_blocks = (k.rows + 31) / 32, query_blocks = (q.rows + 31) / 32;
   for (int head = first; head < first + heads; head++) {
-    gather(q, head - first, h.wide, s.q);
-    gather(k, head - first, h.wide, s.k);
-    gather(v, head - first, h.wide, s.v);
-    factors_over_channels(s.k, keys, h.wide, s.a);
-    factors_over_rows(s.v, keys, h.wide, s.b);
-    const float* bias = h.bias ? h.bias + head * (2 * h.reach - 1) : nullptr;
-    for (long block = 0; block < queries; block++) {
-      for (long b = 0; b < keys; b++)
-        product(s.q + block * h.wide * BLOCK, s.a + b * h.wide * BLOCK, h.wide, s.scores + b * BLOCK, true);
-      long rows = q.count - block * SIDE < SIDE ? q.count - block * SIDE : +SIDE;
+    gather_head(q, head - first, config.head_blocks, s.q);
+    gather_head(k, head - first, config.head_blocks, s.k);
+    gather_head(v, head - first, config.head_blocks, s.v);
+    pack_channels_as_k(s.k, key_blocks, config.head_blocks, s.k_panels);
+    pack_rows_as_k(s.v, key_blocks, config.head_blocks, s.v_panels);
+    const float* bias = config.position_bias ? config.position_bias + head * (2 * config.reach - 1) : nullptr;
+    for (long block = 0; block < query_blocks; block++) {
+      for (long b = 0; b < key_blocks; b++)
+        brgemm(s.q + block * config.head_blocks * BLOCK_ELEMS,
+               s.k_panels + b * config.head_blocks * BLOCK_ELEMS, config.head_blocks,
+               s.scores + b * BLOCK_ELEMS, true);
+      long rows = q.rows - block * BLOCK_SIDE < BLOCK_SIDE ? q.rows - block * BLOCK_SIDE : +BLOCK_SIDE;
       for (long i = 0; i < rows; i++) {
-        long query = block * SIDE + i;
-        lanes most = all(-INFINITY), total{};
-        for (long key = 0; key < keys * SIDE; key += 16) {
-          float* at = s.scores + (key >> 5) * BLOCK + i * SIDE + (key & 16);
-          lanes value = score(at, h, bias, query, key);
-          if (key + 16 > k.count) value = only(value, k.count - key, -INFINITY);
+        long query = block * BLOCK_SIDE + i;
+        f32x16 max = broadcast(-INFINITY), total{};
+        for (long key = 0; key < key_blocks * BLOCK_SIDE; key += 16) {
+          float* at = s.scores + (key >> 5) * BLOCK_ELEMS + i * BLOCK_SIDE + (key & 16);
+          f32x16 value = scaled_score(at, config, bias, query, key);
+          if (key + 16 > k.rows) value = mask_tail(value, k.rows - key, -INFINITY);
           store(at, value);
-          most = either(value > most, value, most);
+          max = select(value > max, value, max);
         }
-        float top = largest(most);
-        for (long key = 0; key < keys * SIDE; key += 16) {
-          float* at = s.scores + (key >> 5) * BLOCK + i * SIDE + (key & 16);
-          lanes value = exp(load(at) - top);
-          if (key + 16 > k.count) value = only(value, k.count - key, 0.f);
+        float row_max = reduce_max(max);
+        for (long key = 0; key < key_blocks * BLOCK_SIDE; key += 16) {
+          float* at = s.scores + (key >> 5) * BLOCK_ELEMS + i * BLOCK_SIDE + (key & 16);
+          f32x16 value = exp(load(at) - row_max);
+          if (key + 16 > k.rows) value = mask_tail(value, k.rows - key, 0.f);
           store(at, value);
           total += value;
         }
-        float denominator = sum(total);
-        if (log_sums) log_sums[head * stride + query] = top + std::log(denominator);
-        uint64_t row = drop.row(text << 24 | (uint64_t)head << 16 | (uint64_t)query);
-        lanes factor = all(drop.scale / denominator);
-        for (long b = 0; b < keys; b++) {
-          float* at = s.scores + b * BLOCK + i * SIDE;
-          lanes low = load(at) * factor, high = load(at + 16) * factor;
-          if (drop.on()) {
-            uint32_t bits = drop.bits(row, (uint32_t)b);
-            low = keep(low, bits), high = keep(high, bits >> 16);
+        float denominator = reduce_add(total);
+        if (log_sum_exp) log_sum_exp[head * stride + query] = row_max + std::log(denominator);
+        uint64_t row_key = dropout.row_key(text << 24 | (uint64_t)head << 16 | (uint64_t)query);
+        f32x16 factor = broadcast(dropout.scale / denominator);
+        for (long b = 0; b < key_blocks; b++) {
+          float* at = s.scores + b * BLOCK_ELEMS + i * BLOCK_SIDE;
+          f32x16 low = load(at) * factor, high = load(at + 16) * factor;
+          if (dropout.enabled()) {
+            uint32_t mask = dropout.mask(row_key, (uint32_t)b);
+            low = zero_dropped(low, mask), high = zero_dropped(high, mask >> 16);
           }
-          store_row(s.p + b * BLOCK + i * SIDE, low, high);
+          store_row(s.probs + b * BLOCK_ELEMS + i * BLOCK_SIDE, low, high);
         }
       }
-      for (int c = 0; c < h.wide; c++)
-        product(s.p, s.b + c * keys * BLOCK, (int)keys, s.sums + c * BLOCK, true);
-      scatter(s.sums, context, head, h.wide, block);
+      for (int c = 0; c < config.head_blocks; c++)
+        brgemm(s.probs, s.v_panels + c * key_blocks * BLOCK_ELEMS, (int)key_blocks, s.acc + c * BLOCK_ELEMS,
+               true);
+      scatter_head(s.acc, context, head, config.head_blocks, block);
     }
   }
 }
 
-// Gradients of q, k and v from that of the context; a null slice is not wanted.
+// Computes the gradients of q, k and v from that of the context. A view whose data is null is not computed.
 //
 // With P the probabilities, M their dropout and dP = M (dC V^T): dS = P (dP - rowsum(P dP)) scale, dQ = dS K,
 // dK = dS^T Q, dV = (M P)^T dC.
-STAGE void attention_backward(const Heads& h, Slice q, Slice k, Slice v, Slice dcontext, Slice dq, Slice dk, Slice dv,
-                               const Dropout& drop, uint64_t text, const float* log_sums, long stride,
-                               const AttentionScratch& s) {
-  const long keys = (k.count + 31) / 32, queries = (q.count + 31) / 32;
-  for (int head = 0; head < h.heads; head++) {
-    gather(q, head, h.wide, s.q);
-    gather(k, head, h.wide, s.k);
-    gather(v, head, h.wide, s.v);
-    gather(dcontext, head, h.wide, s.out);
-    factors_over_channels(s.k, keys, h.wide, s.a);
-    factors_over_channels(s.v, keys, h.wide, s.b);
-    const float* bias = h.bias ? h.bias + head * (2 * h.reach - 1) : nullptr;
-    for (long block = 0; block < queries; block++) {
-      for (long b = 0; b < keys; b++) {
-        product(s.q + block * h.wide * BLOCK, s.a + b * h.wide * BLOCK, h.wide, s.scores + b * BLOCK, true);
-        product(s.out + block * h.wide * BLOCK, s.b + b * h.wide * BLOCK, h.wide, s.other + b * BLOCK, true);
+NOINLINE void attention_backward(const HeadConfig& config, RowView q, RowView k, RowView v, RowView dcontext,
+                                 RowView dq, RowView dk, RowView dv, const Dropout& dropout, uint64_t text,
+                                 const float* log_sum_exp, long stride, const AttentionScratch& s) {
+  const long key_blocks = (k.rows + 31) / 32, query_blocks = (q.rows + 31) / 32;
+  for (int head = 0; head < config.heads; head++) {
+    gather_head(q, head, config.head_blocks, s.q);
+    gather_head(k, head, config.head_blocks, s.k);
+    gather_head(v, head, config.head_blocks, s.v);
+    gather_head(dcontext, head, config.head_blocks, s.dcontext);
+    pack_channels_as_k(s.k, key_blocks, config.head_blocks, s.k_panels);
+    pack_channels_as_k(s.v, key_blocks, config.head_blocks, s.v_panels);
+    const float* bias = config.position_bias ? config.position_bias + head * (2 * config.reach - 1) : nullptr;
+    for (long block = 0; block < query_blocks; block++) {
+      for (long b = 0; b < key_blocks; b++) {
+        brgemm(s.q + block * config.head_blocks * BLOCK_ELEMS,
+               s.k_panels + b * config.head_blocks * BLOCK_ELEMS, config.head_blocks,
+               s.scores + b * BLOCK_ELEMS, true);
+        brgemm(s.dcontext + block * config.head_blocks * BLOCK_ELEMS,
+               s.v_panels + b * config.head_blocks * BLOCK_ELEMS, config.head_blocks,
+               s.dprobs + b * BLOCK_ELEMS, true);
       }
-      T *p = s.p + block * keys * BLOCK, *ds = s.ps + block * keys * BLOCK;
-      for (long i = 0; i < SIDE; i++) {
-        long query = block * SIDE + i;
-        if (query >= q.count) {  // transposed below, these rows are added to every key's gradient
-          for (long b = 0; b < keys; b++) {
-            memset(p + b * BLOCK + i * SIDE, 0, SIDE * sizeof(T));
-            memset(ds + b * BLOCK + i * SIDE, 0, SIDE * sizeof(T));
+      elem_t *probs = s.probs + block * key_blocks * BLOCK_ELEMS,
+             *dscores = s.dscores + block * key_blocks * BLOCK_ELEMS;
+      for (long i = 0; i < BLOCK_SIDE; i++) {
+        long query = block * BLOCK_SIDE + i;
+        if (query >= q.rows) {  // after the transposition, these rows are added to the gradient of every key
+          for (long b = 0; b < key_blocks; b++) {
+            memset(probs + b * BLOCK_ELEMS + i * BLOCK_SIDE, 0, BLOCK_SIDE * sizeof(elem_t));
+            memset(dscores + b * BLOCK_ELEMS + i * BLOCK_SIDE, 0, BLOCK_SIDE * sizeof(elem_t));
           }
           continue;
         }
-        float log_sum = log_sums[head * stride + query];
-        uint64_t row = drop.row(text << 24 | (uint64_t)head << 16 | (uint64_t)query);
-        lanes along{};
-        for (long b = 0; b < keys; b++) {
-          float *at = s.scores + b * BLOCK + i * SIDE, *dp = s.other + b * BLOCK + i * SIDE;
-          long key = b * SIDE;
-          lanes low = exp(score(at, h, bias, query, key) - log_sum);
-          lanes high = exp(score(at + 16, h, bias, query, key + 16) - log_sum);
-          if (key + SIDE > k.count) low = only(low, k.count - key, 0.f), high = only(high, k.count - key - 16, 0.f);
-          store_row(at, low, high);
-          lanes d0 = load(dp) * drop.scale, d1 = load(dp + 16) * drop.scale;
-          lanes m0 = low * drop.scale, m1 = high * drop.scale;
-          if (drop.on()) {
-            uint32_t bits = drop.bits(row, (uint32_t)b);
-            d0 = keep(d0, bits), d1 = keep(d1, bits >> 16), m0 = keep(m0, bits), m1 = keep(m1, bits >> 16);
+        float row_log_sum_exp = log_sum_exp[head * stride + query];
+        uint64_t row_key = dropout.row_key(text << 24 | (uint64_t)head << 16 | (uint64_t)query);
+        f32x16 p_dot_dp{};
+        for (long b = 0; b < key_blocks; b++) {
+          float *p = s.scores + b * BLOCK_ELEMS + i * BLOCK_SIDE,
+                *dp = s.dprobs + b * BLOCK_ELEMS + i * BLOCK_SIDE;
+          long key = b * BLOCK_SIDE;
+          f32x16 p0 = exp(scaled_score(p, config, bias, query, key) - row_log_sum_exp);
+          f32x16 p1 = exp(scaled_score(p + 16, config, bias, query, key + 16) - row_log_sum_exp);
+          if (key + BLOCK_SIDE > k.rows)
+            p0 = mask_tail(p0, k.rows - key, 0.f), p1 = mask_tail(p1, k.rows - key - 16, 0.f);
+          store_row(p, p0, p1);
+          f32x16 dp0 = load(dp) * dropout.scale, dp1 = load(dp + 16) * dropout.scale;
+          f32x16 mp0 = p0 * dropout.scale, mp1 = p1 * dropout.scale;
+          if (dropout.enabled()) {
+            uint32_t mask = dropout.mask(row_key, (uint32_t)b);
+            dp0 = zero_dropped(dp0, mask), dp1 = zero_dropped(dp1, mask >> 16);
+            mp0 = zero_dropped(mp0, mask), mp1 = zero_dropped(mp1, mask >> 16);
           }
-          store_row(dp, d0, d1);
-          store_row(p + b * BLOCK + i * SIDE, m0, m1);
-          along += low * d0 + high * d1;
+          store_row(dp, dp0, dp1);
+          store_row(probs + b * BLOCK_ELEMS + i * BLOCK_SIDE, mp0, mp1);
+          p_dot_dp += p0 * dp0 + p1 * dp1;
         }
-        lanes total = all(sum(along));
-        for (long b = 0; b < keys; b++) {
-          long at = b * BLOCK + i * SIDE;
-          store_row(ds + at, load(s.scores + at) * (load(s.other + at) - total) * h.scale,
-                    load(s.scores + at + 16) * (load(s.other + at + 16) - total) * h.scale);
+        f32x16 row_sum = broadcast(reduce_add(p_dot_dp));
+        for (long b = 0; b < key_blocks; b++) {
+          long at = b * BLOCK_ELEMS + i * BLOCK_SIDE;
+          store_row(dscores + at, load(s.scores + at) * (load(s.dprobs + at) - row_sum) * config.scale,
+                    load(s.scores + at + 16) * (load(s.dprobs + at + 16) - row_sum) * config.scale);
         }
       }
     }
-    for (long block = 0; block < queries; block++)
-      for (long b = 0; b < keys; b++)
-        transpose_two(s.p + (block * keys + b) * BLOCK, s.ps + (block * keys + b) * BLOCK,
-                      s.pt + (b * queries + block) * BLOCK, s.pst + (b * queries + block) * BLOCK);
-    auto multiply = [&](const T* left, long blocks, long inner, const T* rows, Slice to) {
-      if (!to.at) return;
-      factors_over_rows(rows, inner, h.wide, s.c);
-      for (long block = 0; block < blocks; block++) {
-        for (int c = 0; c < h.wide; c++)
-          product(left + block * inner * BLOCK, s.c + c * inner * BLOCK, (int)inner, s.sums + c * BLOCK, true);
-        scatter(s.sums, to, head, h.wide, block);
+    for (long block = 0; block < query_blocks; block++)
+      for (long b = 0; b < key_blocks; b++)
+        transpose_block_pair(s.probs + (block * key_blocks + b) * BLOCK_ELEMS,
+                             s.dscores + (block * key_blocks + b) * BLOCK_ELEMS,
+                             s.probs_t + (b * query_blocks + block) * BLOCK_ELEMS,
+                             s.dscores_t + (b * query_blocks + block) * BLOCK_ELEMS);
+    auto multiply = [&](const elem_t* a, long m_blocks, long k_blocks, const elem_t* rows, RowView to) {
+      if (!to.data) return;
+      pack_rows_as_k(rows, k_blocks, config.head_blocks, s.panels);
+      for (long block = 0; block < m_blocks; block++) {
+        for (int c = 0; c < config.head_blocks; c++)
+          brgemm(a + block * k_blocks * BLOCK_ELEMS, s.panels + c * k_blocks * BLOCK_ELEMS, (int)k_blocks,
+                 s.acc + c * BLOCK_ELEMS, true);
+        scatter_head(s.acc, to, head, config.head_blocks, block);
       }
     };
-    multiply(s.ps, queries, keys, s.k, dq);
-    multiply(s.pst, keys, queries, s.q, dk);
-    multiply(s.pt, keys, queries, s.out, dv);
+    multiply(s.dscores, query_blocks, key_blocks, s.k, dq);
+    multiply(s.dscores_t, key_blocks, query_blocks, s.q, dk);
+    multiply(s.probs_t, key_blocks, query_blocks, s.dcontext, dv);
   }
 }
+
+}  // namespace submillion

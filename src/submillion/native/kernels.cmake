@@ -1,5 +1,6 @@
-# The kinds of processor that have kernels, and how kernels are compiled for each; COMPILES_<kind> says whether this
-# compiler can: an older one builds the kinds it knows.
+# Compiler flags of the kernels for each instruction set.
+#
+# COMPILES_<name> tells whether this compiler supports them. An older compiler builds the instruction sets it knows.
 include(CheckCXXCompilerFlag)
 
 set(KERNELS amx avx512_bf16 avx512 avx2)
@@ -14,7 +15,7 @@ foreach(name ${KERNELS})
   set(CMAKE_REQUIRED_FLAGS "${flags}")
   check_cxx_compiler_flag("" COMPILES_${name})
   unset(CMAKE_REQUIRED_FLAGS)
-  # Vectors of 64 bytes change their calling convention with the processor; none crosses a library's edge. GCC 12
-  # calls the undefined upper halves of its own intrinsics uninitialized.
+  # -Wno-psabi: the calling convention of 64-byte vectors depends on the instruction set, but no such vector crosses a
+  # library boundary. -Wno-*uninitialized: GCC 12 warns about the undefined upper halves in its own intrinsics.
   list(APPEND FLAGS_${name} -fno-math-errno -Wall -Wextra -Wno-psabi -Wno-maybe-uninitialized -Wno-uninitialized)
 endforeach()

@@ -1,121 +1,140 @@
-// Low-rank adapters: y += scale B (A dropout(x)), and the gradients of A, B and x.
+// LoRA adapters: y += scale B (A dropout(x)), and the gradients of A, B and x.
 #pragma once
+#include "gemm.hpp"
 #include "dropout.hpp"
-#include "products.hpp"
 
-// A matrix [n][k] packed as the right factor of x W^T (`forward`: panels over n) and of y W (`backward`: over k).
-struct Packed {
-  T *forward = nullptr, *backward = nullptr;
-  long n = 0, k = 0;  // in blocks
-  Right times_transposed() const { return {forward, k * BLOCK}; }
-  Right times() const { return {backward, n * BLOCK}; }
+namespace submillion {
+
+// A matrix W [n][k] packed as the B operand of x W^T (`forward`, panels over n) and of dy W (`backward`,
+// panels over k).
+struct PackedMatrix {
+  elem_t *forward = nullptr, *backward = nullptr;
+  long n_blocks = 0, k_blocks = 0;
+  OperandB forward_operand() const { return {forward, k_blocks * BLOCK_ELEMS}; }
+  OperandB backward_operand() const { return {backward, n_blocks * BLOCK_ELEMS}; }
 };
 
-// One adapted matrix (Hu et al. 2021, arXiv:2106.09685, eq. 3); the rank is padded with zeros to whole blocks.
-struct Lora {
+// The adapter of one matrix (Hu et al. 2021, arXiv:2106.09685, eq. 3). The rank is zero-padded to whole
+// blocks.
+struct LoraAdapter {
   long r = 0, inputs = 0, outputs = 0;
   float scale = 1;
-  Packed a, b;  // b is packed with the scale in it
-  Dropout drop;
-  bool on() const { return r > 0; }
-  int blocks() const { return (int)((r + 31) / 32); }
-  // How much of a block of the rank is filled.
-  int filled(int block) const { return r - block * SIDE < SIDE ? (int)(r - block * SIDE) : +SIDE; }
-  int last() const { return filled(blocks() - 1); }
+  PackedMatrix a, b;  // b is packed with the scale multiplied in
+  Dropout dropout;
+  bool enabled() const { return r > 0; }
+  int rank_blocks() const { return (int)((r + 31) / 32); }
+  // Returns how many ranks block `block` holds.
+  int ranks_in(int block) const {
+    return r - block * BLOCK_SIDE < BLOCK_SIDE ? (int)(r - block * BLOCK_SIDE) : +BLOCK_SIDE;
+  }
+  int ranks_in_last() const { return ranks_in(rank_blocks() - 1); }
 };
 
-// u = A dropout(x) of each token block: [blocks][rank blocks].
+// Computes u = A dropout(x): [m_blocks][rank_blocks].
 //
-// keys: dropout keys of the rows; line: room for DEPTH blocks; sums: for the rank blocks of one token block.
-STAGE void lora_down(const Lora& lora, const T* x, int blocks, const uint64_t* keys, T* u, T* line, float* sums) {
-  const int chunks = (int)(lora.inputs / SIDE), wide = lora.blocks();
-  for (int m = 0; m < blocks; m++) {
-    for (int c = 0; c < chunks; c += DEPTH) {
-      int some = chunks - c < DEPTH ? chunks - c : +DEPTH;
-      const T* left = x + ((long)m * chunks + c) * BLOCK;
-      if (lora.drop.on()) {
-        for (int i = 0; i < some; i++)
-          drop_block(lora.drop, keys + m * SIDE, (uint32_t)(c + i), left + i * BLOCK, line + i * BLOCK);
-        left = line;
+// row_keys: dropout keys of the rows; dropped_rows: room for KC_BLOCKS blocks; acc: for the rank blocks of
+// one token block.
+NOINLINE void lora_down(const LoraAdapter& lora, const elem_t* x, int m_blocks, const uint64_t* row_keys,
+                        elem_t* u, elem_t* dropped_rows, float* acc) {
+  const int k_blocks = (int)(lora.inputs / BLOCK_SIDE), rank_blocks = lora.rank_blocks();
+  for (int m = 0; m < m_blocks; m++) {
+    for (int k = 0; k < k_blocks; k += KC_BLOCKS) {
+      int kc = k_blocks - k < KC_BLOCKS ? k_blocks - k : +KC_BLOCKS;
+      const elem_t* a = x + ((long)m * k_blocks + k) * BLOCK_ELEMS;
+      if (lora.dropout.enabled()) {
+        for (int i = 0; i < kc; i++)
+          dropout_block(lora.dropout, row_keys + m * BLOCK_SIDE, (uint32_t)(k + i), a + i * BLOCK_ELEMS,
+                        dropped_rows + i * BLOCK_ELEMS);
+        a = dropped_rows;
       }
-      for (int n = 0; n < wide; n++)
-        product(left, lora.a.forward + ((long)n * chunks + c) * BLOCK, some, sums + n * BLOCK, c == 0,
-                {SIDE, lora.filled(n), SIDE});
+      for (int n = 0; n < rank_blocks; n++)
+        brgemm(a, lora.a.forward + ((long)n * k_blocks + k) * BLOCK_ELEMS, kc, acc + n * BLOCK_ELEMS, k == 0,
+               {BLOCK_SIDE, lora.ranks_in(n), BLOCK_SIDE});
     }
-    for (int n = 0; n < wide; n++)
-      for (int i = 0; i < SIDE; i++) {
-        const float* row = sums + n * BLOCK + i * SIDE;
-        store_row(u + ((long)m * wide + n) * BLOCK + i * SIDE, load(row) * lora.drop.scale, load(row + 16) * lora.drop.scale);
+    for (int n = 0; n < rank_blocks; n++)
+      for (int i = 0; i < BLOCK_SIDE; i++) {
+        const float* row = acc + n * BLOCK_ELEMS + i * BLOCK_SIDE;
+        store_row(u + ((long)m * rank_blocks + n) * BLOCK_ELEMS + i * BLOCK_SIDE,
+                  load(row) * lora.dropout.scale, load(row + 16) * lora.dropout.scale);
       }
   }
 }
 
-// du = dy B: [blocks][rank blocks]; dy lies at `stride` elements from token block to token block.
-STAGE void lora_up_backward(const Lora& lora, Left dy, int blocks, T* du, float* sums) {
-  const int chunks = (int)(lora.outputs / SIDE), wide = lora.blocks();
-  for (int m = 0; m < blocks; m++)
-    for (int n = 0; n < wide; n++) {
-      product(dy.at + m * dy.stride, lora.b.backward + (long)n * chunks * BLOCK, chunks, sums, true,
-              {SIDE, lora.filled(n), SIDE});
-      for (int i = 0; i < SIDE; i++)
-        store_row(du + ((long)m * wide + n) * BLOCK + i * SIDE, load(sums + i * SIDE), load(sums + i * SIDE + 16));
+// Computes du = dy B: [m_blocks][rank_blocks].
+NOINLINE void lora_up_backward(const LoraAdapter& lora, OperandA dy, int m_blocks, elem_t* du, float* acc) {
+  const int k_blocks = (int)(lora.outputs / BLOCK_SIDE), rank_blocks = lora.rank_blocks();
+  for (int m = 0; m < m_blocks; m++)
+    for (int n = 0; n < rank_blocks; n++) {
+      brgemm(dy.data + m * dy.m_stride, lora.b.backward + (long)n * k_blocks * BLOCK_ELEMS, k_blocks, acc,
+             true, {BLOCK_SIDE, lora.ranks_in(n), BLOCK_SIDE});
+      for (int i = 0; i < BLOCK_SIDE; i++)
+        store_row(du + ((long)m * rank_blocks + n) * BLOCK_ELEMS + i * BLOCK_SIDE, load(acc + i * BLOCK_SIDE),
+                  load(acc + i * BLOCK_SIDE + 16));
     }
 }
 
-// du A for block (m, c): float32 [32][32].
-ALWAYS void lora_share(const Lora& lora, const T* du, int m, int c, float* share) {
-  const int wide = lora.blocks();
-  product(du + (long)m * wide * BLOCK, lora.a.backward + (long)c * wide * BLOCK, wide, share, true,
-          {SIDE, SIDE, lora.last()});
+// Computes block (m, n) of du A, the adapter's share of dx before dropout: float32 [32][32].
+FORCE_INLINE void lora_dx_block(const LoraAdapter& lora, const elem_t* du, int m, int n, float* dx_block) {
+  const int rank_blocks = lora.rank_blocks();
+  brgemm(du + (long)m * rank_blocks * BLOCK_ELEMS, lora.a.backward + (long)n * rank_blocks * BLOCK_ELEMS,
+         rank_blocks, dx_block, true, {BLOCK_SIDE, BLOCK_SIDE, lora.ranks_in_last()});
 }
 
-// Adds dropout(share) to row i of block (m, c), given in two halves.
-ALWAYS void add_share(const Lora& lora, const float* share, int m, int c, int i, const uint64_t* keys, lanes& low, lanes& high) {
-  const uint32_t bits = lora.drop.bits(keys[m * SIDE + i], (uint32_t)c);
-  low += keep(load(share + i * SIDE) * lora.drop.scale, bits);
-  high += keep(load(share + i * SIDE + 16) * lora.drop.scale, bits >> 16);
+// Adds dropout(dx_block) in row i of block (m, n) to the two halves of a row.
+FORCE_INLINE void add_lora_dx_row(const LoraAdapter& lora, const float* dx_block, int m, int n, int i,
+                                  const uint64_t* row_keys, f32x16& low, f32x16& high) {
+  const uint32_t mask = lora.dropout.mask(row_keys[m * BLOCK_SIDE + i], (uint32_t)n);
+  low += zero_dropped(load(dx_block + i * BLOCK_SIDE) * lora.dropout.scale, mask);
+  high += zero_dropped(load(dx_block + i * BLOCK_SIDE + 16) * lora.dropout.scale, mask >> 16);
 }
 
-// dx += dropout(du A) for block (m, c); dx is float32 and in the cache.
-ALWAYS void lora_down_backward(const Lora& lora, const T* du, int m, int c, const uint64_t* keys, float* dx, float* share) {
-  lora_share(lora, du, m, c, share);
-  for (int i = 0; i < SIDE; i++) {
-    lanes low = load(dx + i * SIDE), high = load(dx + i * SIDE + 16);
-    add_share(lora, share, m, c, i, keys, low, high);
-    store_row(dx + i * SIDE, low, high);
+// dx += dropout(du A) for block (m, n); dx is float32 and in the cache.
+FORCE_INLINE void lora_down_backward(const LoraAdapter& lora, const elem_t* du, int m, int n,
+                                     const uint64_t* row_keys, float* dx, float* dx_block) {
+  lora_dx_block(lora, du, m, n, dx_block);
+  for (int i = 0; i < BLOCK_SIDE; i++) {
+    f32x16 low = load(dx + i * BLOCK_SIDE), high = load(dx + i * BLOCK_SIDE + 16);
+    add_lora_dx_row(lora, dx_block, m, n, i, row_keys, low, high);
+    store_row(dx + i * BLOCK_SIDE, low, high);
   }
 }
 
-// to[r][columns] = scale * left^T right, summed over all rows of the token blocks: dA from (du, x), dB from (u, dy).
+// gradient[r][columns] = scale * left^T right, summed over all rows of the token blocks: dA from (du, x),
+// dB^T from (u, dy).
 //
-// drop: dropout on `right`, or null. columns: the width of `to`; right's chunk c goes to columns [32 (first + c), ...).
-// room: [blocks] for right factors and [rank blocks][blocks] for the transposed left one.
-STAGE void lora_gradient(const Lora& lora, const T* left, Left right, int chunks, int first, int blocks,
-                          const Dropout* drop, const uint64_t* keys, float scale, float* to, long columns, T* room,
-                          float* sums) {
-  const int wide = lora.blocks();
-  T *factors = room, *turned = room + (long)blocks * BLOCK;
-  alignas(64) T dropped[BLOCK];
-  for (int m = 0; m < blocks; m++)
-    for (int n = 0; n < wide; n++)
-      transpose_one(left + ((long)m * wide + n) * BLOCK, turned + ((long)n * blocks + m) * BLOCK);
-  for (int c = 0; c < chunks; c++) {
-    for (int m = 0; m < blocks; m++) {
-      const T* block = right.at + m * right.stride + (long)c * BLOCK;
-      if (drop && drop->on()) {
-        drop_block(*drop, keys + m * SIDE, (uint32_t)(first + c), block, dropped);
+// dropout: applied to `right` with `row_keys`, or null. columns: the width of `gradient`; column block c of
+// `right` goes to columns [32 (first + c), ...). pack_buffer: [m_blocks] for packed B operands and
+// [rank_blocks][m_blocks] for the transposed left operand.
+NOINLINE void lora_gradient(const LoraAdapter& lora, const elem_t* left, OperandA right, int col_blocks,
+                            int first, int m_blocks, const Dropout* dropout, const uint64_t* row_keys,
+                            float scale, float* gradient, long columns, elem_t* pack_buffer, float* acc) {
+  const int rank_blocks = lora.rank_blocks();
+  elem_t *panel = pack_buffer, *left_t = pack_buffer + (long)m_blocks * BLOCK_ELEMS;
+  alignas(64) elem_t dropped[BLOCK_ELEMS];
+  for (int m = 0; m < m_blocks; m++)
+    for (int n = 0; n < rank_blocks; n++)
+      transpose_block(left + ((long)m * rank_blocks + n) * BLOCK_ELEMS,
+                      left_t + ((long)n * m_blocks + m) * BLOCK_ELEMS);
+  for (int c = 0; c < col_blocks; c++) {
+    for (int m = 0; m < m_blocks; m++) {
+      const elem_t* block = right.data + m * right.m_stride + (long)c * BLOCK_ELEMS;
+      if (dropout && dropout->enabled()) {
+        dropout_block(*dropout, row_keys + m * BLOCK_SIDE, (uint32_t)(first + c), block, dropped);
         block = dropped;
       }
-      factor_from_rows(block, factors + (long)m * BLOCK);
+      pack_b_from_kn(block, panel + (long)m * BLOCK_ELEMS);
     }
-    for (int n = 0; n < wide; n++) {
-      const int rows = lora.filled(n);
-      product(turned + (long)n * blocks * BLOCK, factors, blocks, sums, true, {rows, SIDE, SIDE});
-      for (int i = 0; i < rows; i++) {
-        float* at = to + (n * SIDE + i) * columns + (first + c) * SIDE;
-        store(at, load(sums + i * SIDE) * scale);
-        store(at + 16, load(sums + i * SIDE + 16) * scale);
+    for (int n = 0; n < rank_blocks; n++) {
+      const int ranks = lora.ranks_in(n);
+      brgemm(left_t + (long)n * m_blocks * BLOCK_ELEMS, panel, m_blocks, acc, true,
+             {ranks, BLOCK_SIDE, BLOCK_SIDE});
+      for (int i = 0; i < ranks; i++) {
+        float* at = gradient + (n * BLOCK_SIDE + i) * columns + (first + c) * BLOCK_SIDE;
+        store(at, load(acc + i * BLOCK_SIDE) * scale);
+        store(at + 16, load(acc + i * BLOCK_SIDE + 16) * scale);
       }
     }
   }
 }
+
+}  // namespace submillion

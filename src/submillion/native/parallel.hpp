@@ -1,4 +1,5 @@
-// Work on torch's own threads: its OpenMP runtime is found in the process, none is linked or started beside it.
+// Parallel loops on torch's own thread pool: uses the OpenMP runtime loaded in the process, links and starts
+// no other.
 #pragma once
 #include <dlfcn.h>
 
@@ -6,25 +7,30 @@
 #include <thread>
 #include <vector>
 
-// Calls work(i) for i in [0, parts), at most `threads` at a time.
-template <class Work>
-void parallel(int parts, int threads, Work&& work) {
-  struct Shared {
-    Work& work;
-    int parts;
+namespace submillion {
+
+// Calls task(i) for i in [0, tasks), at most `threads` at a time.
+template <class Task>
+void parallel_for(int tasks, int threads, Task&& task) {
+  struct Queue {
+    Task& task;
+    int tasks;
     std::atomic<int> next{0};
     void run() {
-      for (int i; (i = next++) < parts;) work(i);
+      for (int i; (i = next++) < tasks;) task(i);
     }
-  } shared{work, parts};
-  if (threads > parts) threads = parts;
-  if (threads <= 1) return shared.run();
-  // GCC's entry to a parallel region; LLVM's and Intel's runtimes have it too.
-  using Region = void (*)(void (*)(void*), void*, unsigned, unsigned);
-  static const Region region = (Region)dlsym(RTLD_DEFAULT, "GOMP_parallel");
-  if (region) return region([](void* it) { ((Shared*)it)->run(); }, &shared, (unsigned)threads, 0);
-  std::vector<std::thread> team;
-  for (int i = 1; i < threads; i++) team.emplace_back([&] { shared.run(); });
-  shared.run();
-  for (std::thread& one : team) one.join();
+  } queue{task, tasks};
+  if (threads > tasks) threads = tasks;
+  if (threads <= 1) return queue.run();
+  // GCC's entry point of a parallel region; LLVM's and Intel's OpenMP runtimes export it too.
+  using ParallelRegion = void (*)(void (*)(void*), void*, unsigned, unsigned);
+  static const ParallelRegion parallel_region = (ParallelRegion)dlsym(RTLD_DEFAULT, "GOMP_parallel");
+  if (parallel_region)
+    return parallel_region([](void* it) { ((Queue*)it)->run(); }, &queue, (unsigned)threads, 0);
+  std::vector<std::thread> workers;
+  for (int i = 1; i < threads; i++) workers.emplace_back([&] { queue.run(); });
+  queue.run();
+  for (std::thread& worker : workers) worker.join();
 }
+
+}  // namespace submillion

@@ -37,11 +37,11 @@ PATHS = [
             reason=f"the {name} kernels need another processor, or were not built",
         ),
     )
-    for name, path in native.PATHS.items()
+    for name, path in native.BUILDS.items()
 ]
 FLOAT32 = Precision("float32", False, "test")
-FLOAT = [param for param in PATHS if native.PATHS[param.values[0]].dtype_name == "float32"]
-BFLOAT = [param for param in PATHS if native.PATHS[param.values[0]].dtype_name == "bfloat16"]
+FLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "float32"]
+BFLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "bfloat16"]
 TARGETS = (
     ["query", "value"],
     ["key"],
@@ -126,7 +126,7 @@ def test_the_longest_texts_an_encoder_takes(path: str, family: str, tmp_path: Pa
     tokens = texts_of([512, 1, 511, 300], classifier)
     logits, gradients = reference(classifier, tokens)
     found, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    if native.PATHS[path].dtype_name == "float32":
+    if native.BUILDS[path].dtype_name == "float32":
         assert apart(found, logits) < 1e-5
         assert worst(own, gradients) < 1e-4
     else:
@@ -172,7 +172,7 @@ class Replay:
             for target, suffix in enumerate(classifier.family.suffixes.values()):
                 module = layer.get_submodule(suffix)
                 if hasattr(module, "lora_A"):
-                    self._put(module.lora_dropout["default"], index, native.LORA_PLACE + target)
+                    self._put(module.lora_dropout["default"], index, native.LORA_SITE + target)
 
     def _put(self, module: Any, layer: int, place: int) -> None:
         if getattr(module, "p", 0):
@@ -182,8 +182,12 @@ class Replay:
         ids = np.ascontiguousarray(ids, dtype=np.uint64).ravel()
         chunks = -(-columns // 32)
         kept = np.empty((len(ids), chunks * 32), dtype=np.uint8)
-        scale = self.library.mask(
-            share, self.seed, layer, place, ids.ctypes.data, len(ids), chunks, kept.ctypes.data
+        scale = self.library.dropout_mask(
+            native.Dropout(share, self.seed, layer, place),
+            ids.ctypes.data,
+            len(ids),
+            chunks,
+            kept.ctypes.data,
         )
         return torch.from_numpy(kept[:, :columns]).float() * scale
 
@@ -234,7 +238,9 @@ def test_its_own_dropout_replayed_through_the_reference_gives_its_gradients(
 def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
     library, ids = native.load(path), np.arange(4096, dtype=np.uint64)
     kept = np.empty((len(ids), 768), dtype=np.uint8)
-    scale = library.mask(0.1, 5, 3, 2, ids.ctypes.data, len(ids), 24, kept.ctypes.data)
+    scale = library.dropout_mask(
+        native.Dropout(0.1, 5, 3, 2), ids.ctypes.data, len(ids), 24, kept.ctypes.data
+    )
     values = kept.astype(np.float64)
     assert abs(1 / scale - 0.9) < 1e-5
     # Means of rows, columns and all lie within what independent draws give (5 standard deviations).
@@ -249,7 +255,7 @@ def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
         assert abs(shifted.mean()) < 5 * 0.09 / np.sqrt(shifted.size)
     for other in ((6, 3, 2), (5, 4, 2), (5, 3, 3)):
         again = np.empty_like(kept)
-        library.mask(0.1, *other, ids.ctypes.data, len(ids), 24, again.ctypes.data)
+        library.dropout_mask(native.Dropout(0.1, *other), ids.ctypes.data, len(ids), 24, again.ctypes.data)
         together = centred * (again - 0.9)
         assert abs(together.mean()) < 5 * 0.09 / np.sqrt(kept.size)
 
@@ -257,10 +263,12 @@ def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
 @pytest.mark.skipif(len(PATHS) < 2, reason="one path only")
 def test_masks_are_the_same_on_every_path() -> None:
     ids, found = np.arange(64, dtype=np.uint64), []
-    for name, path in native.PATHS.items():
+    for name, path in native.BUILDS.items():
         if path.needs <= cpu_features() and path.file.is_file():
             kept = np.empty((64, 96), dtype=np.uint8)
-            native.load(name).mask(0.3, 1, 0, 4, ids.ctypes.data, 64, 3, kept.ctypes.data)
+            native.load(name).dropout_mask(
+                native.Dropout(0.3, 1, 0, 4), ids.ctypes.data, 64, 3, kept.ctypes.data
+            )
             found.append(kept)
     assert all(np.array_equal(kept, found[0]) for kept in found)
 
@@ -318,7 +326,7 @@ def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> Non
         tokens = texts_of(LENGTHS, classifier)
         logits, gradients = reference(classifier, tokens)
         found, own = packed_outcome(classifier, opened(classifier, path), tokens)
-        if native.PATHS[path].dtype_name == "float32":
+        if native.BUILDS[path].dtype_name == "float32":
             assert apart(found, logits) < 1e-5
             assert worst(own, gradients) < 1e-4
         else:
@@ -337,7 +345,7 @@ def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: An
     packed = opened(classifier, path)
     merged = Packed(classifier, packed.precision, packed.library, merged=True)
     with torch.inference_mode():
-        exact = native.PATHS[path].dtype_name == "float32"
+        exact = native.BUILDS[path].dtype_name == "float32"
         assert apart(merged.logits(tokens, rows), logits) < (1e-5 if exact else 0.03)
     with pytest.raises(RuntimeError, match="cannot be trained"):
         merged.logits(tokens, rows)
@@ -375,17 +383,17 @@ def test_broken_weights_show(encoders: Any, path: str) -> None:
 
 
 def test_a_text_without_tokens_is_refused(encoders: Any) -> None:
-    if not PATHS or native.choose("float32")[0] is None:
+    if not PATHS or native.load_best_build("float32")[0] is None:
         pytest.skip("no kernels here")
     classifier = made(encoders("bert"))
-    library = native.choose("float32")[0]
+    library = native.load_best_build("float32")[0]
     assert library is not None
     with pytest.raises(SubmillionError, match="found an empty one"):
         Packed(classifier, FLOAT32, library).logits(texts_of([3, 0], classifier), np.arange(2))
 
 
 def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
-    library = native.choose("float32")[0]
+    library = native.load_best_build("float32")[0]
     if library is None:
         pytest.skip("no kernels here")
     classifier = made(encoders("bert"))
@@ -414,20 +422,18 @@ def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> No
 
 def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(native.VARIABLE, "off")
-    assert native.choose("float32") == (None, "SUBMILLION_NATIVE is off")
+    assert native.load_best_build("float32") == (None, "SUBMILLION_NATIVE is off")
     monkeypatch.setenv(native.VARIABLE, "avx3")
     with pytest.raises(BadInput, match="did you mean|Did you mean"):
-        native.choose("float32")
+        native.load_best_build("float32")
     monkeypatch.setenv(native.VARIABLE, "amx")
     with pytest.raises(BadInput, match="a processor with amx_bf16"):
-        native.choose("bfloat16", features={"avx2", "fma"})
+        native.load_best_build("bfloat16", features={"avx2", "fma"})
     monkeypatch.setenv(native.VARIABLE, "avx2")
-    with pytest.raises(
-        BadInput, match=r"kernels in bfloat16, found avx2, which are float32.*train\.precision"
-    ):
-        native.choose("bfloat16", features=native.PATHS["avx2"].needs)
+    with pytest.raises(BadInput, match=r"kernels in bfloat16, found avx2, in float32.*train\.precision"):
+        native.load_best_build("bfloat16", features=native.BUILDS["avx2"].needs)
     monkeypatch.delenv(native.VARIABLE)
-    assert native.choose("bfloat16", features={"avx2", "fma", "bmi2"})[0] is None
+    assert native.load_best_build("bfloat16", features={"avx2", "fma", "bmi2"})[0] is None
 
 
 # -- a training ---------------------------------------------------------------------------------------------
@@ -455,7 +461,7 @@ def test_two_hundred_steps_follow_the_reference(encoders: Any, path: str) -> Non
     expected = losses(folder, None)
     assert expected[-20:].mean() < 0.5 * expected[:20].mean()  # it does learn
     apart_by = np.abs(losses(folder, path) - expected)
-    if native.PATHS[path].dtype_name == "float32":
+    if native.BUILDS[path].dtype_name == "float32":
         assert apart_by.max() < 1e-3
     else:
         cast = np.abs(losses(folder, None, autocast=True) - expected)

@@ -33,7 +33,7 @@ class Adapter(NamedTuple):
 
 
 def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
-    """Return the adapter of each target matrix of a layer, None where a matrix has none."""
+    """Return the adapter of each target matrix of a layer, None for a matrix without one."""
     adapters: list[Adapter | None] = []
     for name in family.suffixes.values():
         module: Any = layer.get_submodule(name)
@@ -55,7 +55,7 @@ def layer_tensors(layer: nn.Module, family: Family) -> dict[str, Tensor]:
         tensors[name], tensors[f"{name}_bias"] = linear.weight, linear.bias
     for number, path in enumerate(_modules(family).norms, 1):
         norm: Any = layer.get_submodule(path)
-        tensors[f"norm{number}_g"], tensors[f"norm{number}_b"] = norm.weight, norm.bias
+        tensors[f"norm{number}_gamma"], tensors[f"norm{number}_beta"] = norm.weight, norm.bias
     return tensors
 
 

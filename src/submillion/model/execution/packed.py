@@ -50,7 +50,7 @@ def group_rows(hidden: int) -> int:
 def try_packed(
     classifier: Classifier, precision: Precision, requested: str = "auto", merged: bool = False
 ) -> Packed | None:
-    """Return the packed execution of a classifier, or None if it needs the reference one; a notice says why.
+    """Return the packed execution of a classifier, or None if it needs the reference one; a notice gives the reason.
 
     Args:
         classifier: on its target device.
@@ -64,7 +64,7 @@ def try_packed(
     reason = "requested" if requested == "reference" else unsupported(classifier)
     library = None
     if reason is None:
-        library, reason = native.choose(precision.dtype_name)
+        library, reason = native.load_best_build(precision.dtype_name)
     if library is None:
         if requested == "packed":
             cause = f"a classifier that only the reference execution can run: {reason}"
@@ -74,9 +74,9 @@ def try_packed(
         return None
     notices.emit(
         "execution",
-        f"execution: packed, {library.path.name} kernels ({reason})",
+        f"execution: packed, {library.build.name} kernels ({reason})",
         execution="packed",
-        kernels=library.path.name,
+        kernels=library.build.name,
         reason=reason,
     )
     return Packed(classifier, precision, library, merged)
@@ -106,10 +106,10 @@ class Packed:
         self._layers = list(classifier.stack.layers)
         self._packed_layers: dict[int, bool] = {}  # by layer: whether its weights are packed for backward too
         self._referenced: list[Tensor] = []  # tensors that the kernels hold pointers to
-        self._batches_run = 0
-        self.dtype = torch.bfloat16 if library.path.dtype_name == "bfloat16" else torch.float32
+        self.batches_run = 0
+        self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
         config = self._config
-        shape = native.Shape(
+        shape = native.EncoderConfig(
             len(self._layers),
             config.hidden_size,
             config.intermediate_size,
@@ -137,13 +137,13 @@ class Packed:
     @property
     def name(self) -> str:
         """Its name in the manifest, e.g. `packed-amx`."""
-        return f"packed-{self.library.path.name}"
+        return f"packed-{self.library.build.name}"
 
     @property
     def step_tokens(self) -> int:
         """See `Execution.step_tokens`."""
         trained = len(self._layers) - self.classifier.prefix_depth
-        return min(MAX_STEP_TOKENS, STEP_VALUES // (max(trained, 1) * self._config.hidden_size))
+        return min(MAX_STEP_TOKENS, STEP_VALUES // (max(trained, 1) * self.classifier.hidden_size))
 
     @property
     def pass_tokens(self) -> int:
@@ -163,9 +163,11 @@ class Packed:
         if torch.is_grad_enabled():
             if self._merged:
                 raise RuntimeError("merged adapters cannot be trained")
-            features: Tensor = _PackedFeatures.apply(self, batch, seed, first, states, *self.parameters)
+            features: Tensor = _PackedFeatures.apply(  # type: ignore[no-untyped-call]
+                self, batch, seed, first, states, *self.parameters
+            )
         else:
-            features = self._forward(batch, seed, first, states, save=False)
+            features = self.run_forward(batch, seed, first, states, save=False)
         return self.classifier.head(features)
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
@@ -177,21 +179,23 @@ class Packed:
         batch = PackedTexts(tokens, rows, self._position_padding)
         out = torch.empty(batch.tokens, self._config.hidden_size, dtype=self.dtype)
         call = self._call(batch, 0, 0, None, training=False, save=False)
-        call.last, call.features, call.states_out = depth, None, out.data_ptr()
+        call.end_layer, call.features, call.output_states = depth, None, out.data_ptr()
         self._run(call, 0, depth)
         return out
 
-    def _forward(
+    def run_forward(
         self, batch: PackedTexts, seed: int, first: int, states: Tensor | None, save: bool
     ) -> Tensor:
+        """Return the states of the texts' first tokens, float32 [B, D]; `save` prepares for `run_backward`."""
         features = torch.empty(batch.texts, self._config.hidden_size)
         call = self._call(batch, seed, first, states, self.classifier.training, save)
         call.features = features.data_ptr()
         self._run(call, first, len(self._layers))
-        self._batches_run += 1
+        self.batches_run += 1
         return features
 
-    def _backward(self, gradient: Tensor) -> list[Tensor]:
+    def run_backward(self, gradient: Tensor) -> list[Tensor]:
+        """Return the gradients of `parameters`, given that of the last `run_forward` [B, D]."""
         gradient = gradient.float().contiguous()
         self.library.call("sm_backward", self._handle, ctypes.c_void_p(gradient.data_ptr()))
         return self._gradients
@@ -213,13 +217,13 @@ class Packed:
         return native.Batch(
             texts=batch.texts,
             offsets=batch.offsets.ctypes.data,
-            ids=batch.ids.ctypes.data,
-            positions=batch.positions.ctypes.data,
-            states=None if states is None else states.data_ptr(),
-            first=first,
-            last=len(self._layers),
+            token_ids=batch.ids.ctypes.data,
+            position_ids=batch.positions.ctypes.data,
+            input_states=None if states is None else states.data_ptr(),
+            first_layer=first,
+            end_layer=len(self._layers),
             training=training,
-            save=save,
+            save_activations=save,
             threads=torch.get_num_threads(),
             group_rows=group_rows(self._config.hidden_size),
             seed=seed,
@@ -245,7 +249,7 @@ class Packed:
     def _run(self, call: native.Batch, first: int, last: int) -> None:
         for index in range(first, last):
             # Only layers with a gradient need the layout for the backward pass; inference needs none.
-            backward = bool(call.save) and index >= self.classifier.prefix_depth
+            backward = bool(call.save_activations) and index >= self.classifier.prefix_depth
             if index not in self._packed_layers or (backward and not self._packed_layers[index]):
                 self._pack(index, backward)
         self.library.call("sm_forward", self._handle, ctypes.byref(call))
@@ -260,9 +264,14 @@ class Packed:
         if self._merged:
             for name, delta in adapter_deltas(layer, family).items():
                 values[name] = values[name] + delta
-        weights = native.Layer(**{name: value.data_ptr() for name, value in values.items()})
+        weights = native.LayerWeights(**{name: value.data_ptr() for name, value in values.items()})
         self.library.call(
-            "sm_load", self._handle, index, ctypes.byref(weights), int(backward), torch.get_num_threads()
+            "sm_load_layer",
+            self._handle,
+            index,
+            ctypes.byref(weights),
+            int(backward),
+            torch.get_num_threads(),
         )
         self._packed_layers[index] = backward
         release_pages(value.detach() for value in tensors.values() if not value.requires_grad)
@@ -271,13 +280,13 @@ class Packed:
         tables = embedding_tables(embeddings)
         self._referenced += tables
         pointers = native.Embeddings(*(table.data_ptr() for table in tables), embeddings.dropout.p)
-        self.library.embeddings(self._handle, pointers)
+        self.library.set_embeddings(self._handle, pointers)
         self._position_padding = self.classifier.family.position_padding(self.classifier.config)
 
     def _set_position_bias(self, encoder: Any) -> None:
         reach = self._config.max_position_embeddings
         table = position_bias(encoder, reach)
-        self.library.call("sm_position_bias", self._handle, ctypes.c_void_p(table.data_ptr()), reach)
+        self.library.call("sm_set_position_bias", self._handle, ctypes.c_void_p(table.data_ptr()), reach)
 
 
 class _PackedFeatures(torch.autograd.Function):
@@ -293,12 +302,12 @@ class _PackedFeatures(torch.autograd.Function):
         states: Tensor | None,
         *_: Tensor,
     ) -> Tensor:
-        features = packed._forward(batch, seed, first, states, save=True)
-        ctx.packed, ctx.batch_number = packed, packed._batches_run
+        features = packed.run_forward(batch, seed, first, states, save=True)
+        ctx.packed, ctx.batch_number = packed, packed.batches_run
         return features
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        if ctx.batch_number != ctx.packed._batches_run:
+        if ctx.batch_number != ctx.packed.batches_run:
             raise RuntimeError("a later batch has overwritten the values that this backward pass needs")
-        return (None, None, None, None, None, *ctx.packed._backward(gradient))
+        return (None, None, None, None, None, *ctx.packed.run_backward(gradient))

@@ -1,0 +1,50 @@
+// Structures of the C interface. `submillion/native/__init__.py` declares the same ones with ctypes.
+#pragma once
+#include <cstdint>
+
+namespace submillion {
+extern "C" {
+
+// Sizes are in channels.
+struct SmEncoderConfig {
+  int64_t layers, hidden, ffn, heads;
+  double epsilon, hidden_dropout, attention_dropout;
+};
+// Row-major float32 [outputs][inputs] matrices, and vectors.
+struct SmLayerWeights {
+  const float *q, *q_bias, *k, *k_bias, *v, *v_bias, *out, *out_bias, *norm1_gamma, *norm1_beta, *up,
+      *up_bias, *down, *down_bias, *norm2_gamma, *norm2_beta;
+};
+// Tables of rows of `hidden` channels, which must outlive the encoder. `positions` includes the token type.
+struct SmEmbeddings {
+  const float *words, *positions, *norm_gamma, *norm_beta;
+  double dropout;
+};
+// a [r][inputs] and b [outputs][r]; the backward pass writes da and db, shaped alike. r = 0: no adapter.
+struct SmAdapter {
+  const float *a, *b;
+  float *da, *db;
+  int64_t r;
+  double scale, dropout;
+};
+struct SmBatch {
+  int64_t texts;
+  const int64_t* offsets;  // [texts + 1]: where each text's tokens begin
+  const int32_t *token_ids, *position_ids;
+  const void* input_states;  // [tokens][hidden] of elem_t, the input of layer `first_layer`; null: embeddings
+  int64_t first_layer, end_layer;  // runs layers [first_layer, end_layer)
+  int64_t training, save_activations, threads, group_rows;
+  uint64_t seed;
+  const SmAdapter* adapters;  // [layers][6]
+  float* features;            // [texts][hidden]: the last layer's output for each text's first token, or null
+  void* output_states;        // [tokens][hidden] of elem_t, the output of layer `end_layer` - 1, or null
+};
+// One application of dropout; `site` is a DropoutSite of dropout.hpp.
+struct SmDropout {
+  double p;
+  uint64_t seed;
+  int64_t layer, site;
+};
+
+}  // extern "C"
+}  // namespace submillion

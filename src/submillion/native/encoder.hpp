@@ -1,0 +1,398 @@
+// Encoder: packs the frozen weights once, and runs batches forward and backward.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "arena.hpp"
+#include "c_api.hpp"
+#include "grouping.hpp"
+#include "layer_backward.hpp"
+#include "layer_forward.hpp"
+#include "layer_norm.hpp"
+#include "parallel.hpp"
+
+namespace submillion {
+namespace {
+
+struct Encoder {
+  EncoderConfig config{};
+  SmEmbeddings embeddings{};
+  std::vector<LayerWeights> weights;
+  std::vector<LoraAdapter> adapters;  // [layers][NUM_TARGETS]
+  Arena weight_arena, adapter_arena, batch_arena, scratch_arena;
+  // State of the last forward pass, for the backward pass.
+  SmBatch batch{};
+  std::vector<TextGroup> groups;
+  // [groups][layers]; empty in layers without a backward pass.
+  std::vector<std::vector<SavedActivations>> saved;
+  std::vector<LayerScratch> scratch;  // [threads]
+  std::vector<std::vector<int>> groups_of_thread;
+  int lowest_adapted = 0;  // the lowest layer with an adapter, where the backward pass ends
+
+  float* copy_vector(const float* from, long count) {
+    float* to = weight_arena.allocate<float>(count);
+    memcpy(to, from, count * sizeof(float));
+    return to;
+  }
+
+  // Packs matrices [rows][columns], stacked on top of each other.
+  static PackedMatrix pack(Arena& arena, std::vector<const float*> matrices, long rows, long columns,
+                           float scale, int threads, bool backward = true) {
+    PackedMatrix p;
+    long blocks_each = (rows + BLOCK_SIDE - 1) / BLOCK_SIDE;
+    p.n_blocks = blocks_each * (long)matrices.size(), p.k_blocks = (columns + BLOCK_SIDE - 1) / BLOCK_SIDE;
+    p.forward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
+    if (backward) p.backward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
+    parallel_for((int)p.n_blocks, threads, [&](int n) {
+      alignas(64) elem_t block[BLOCK_ELEMS];
+      for (long k = 0; k < p.k_blocks; k++) {
+        block_from_matrix(matrices[n / blocks_each], rows, columns, n % blocks_each * BLOCK_SIDE,
+                          k * BLOCK_SIDE, scale, block);
+        pack_b_from_nk(block, p.forward + (n * p.k_blocks + k) * BLOCK_ELEMS);
+        if (p.backward) pack_b_from_kn(block, p.backward + (k * p.n_blocks + n) * BLOCK_ELEMS);
+      }
+    });
+    return p;
+  }
+
+  void load_layer(int index, const SmLayerWeights& l, bool backward, int threads) {
+    const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
+    LayerWeights& w = weights[index];
+    w.qkv = pack(weight_arena, {l.q, l.k, l.v}, hidden, hidden, 1, threads, backward);
+    w.out = pack(weight_arena, {l.out}, hidden, hidden, 1, threads, backward);
+    w.up = pack(weight_arena, {l.up}, ffn, hidden, 1, threads, backward);
+    w.down = pack(weight_arena, {l.down}, hidden, ffn, 1, threads, backward);
+    w.qkv_bias = weight_arena.allocate<float>(3 * hidden);
+    memcpy(w.qkv_bias, l.q_bias, hidden * 4), memcpy(w.qkv_bias + hidden, l.k_bias, hidden * 4);
+    memcpy(w.qkv_bias + 2 * hidden, l.v_bias, hidden * 4);
+    w.out_bias = copy_vector(l.out_bias, hidden), w.up_bias = copy_vector(l.up_bias, ffn);
+    w.down_bias = copy_vector(l.down_bias, hidden);
+    w.norm1_gamma = copy_vector(l.norm1_gamma, hidden), w.norm1_beta = copy_vector(l.norm1_beta, hidden);
+    w.norm2_gamma = copy_vector(l.norm2_gamma, hidden), w.norm2_beta = copy_vector(l.norm2_beta, hidden);
+  }
+
+  void pack_adapters() {
+    const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
+    adapter_arena.reset();
+    lowest_adapted = config.layers;
+    for (int l = config.layers - 1; l >= 0; l--)
+      for (int t = 0; t < NUM_TARGETS; t++) {
+        const SmAdapter& a = batch.adapters[l * NUM_TARGETS + t];
+        LoraAdapter& lora = adapters[l * NUM_TARGETS + t];
+        lora = LoraAdapter();
+        lora.r = a.r;
+        if (!a.r) continue;
+        lowest_adapted = l;
+        if (l < batch.first_layer || l >= batch.end_layer) continue;
+        lora.inputs = t == FFN_DOWN ? ffn : hidden, lora.outputs = t == FFN_UP ? ffn : hidden;
+        lora.scale = (float)a.scale;
+        if (batch.training && a.dropout > 0) lora.dropout = Dropout(a.dropout, batch.seed, l, LORA_INPUT + t);
+        lora.a = pack(adapter_arena, {a.a}, a.r, lora.inputs, 1, (int)batch.threads);
+        lora.b = pack(adapter_arena, {a.b}, lora.outputs, a.r, lora.scale, (int)batch.threads);
+      }
+  }
+
+  // Distributes the texts among groups and the groups among threads. The number of groups is a multiple of
+  // the threads, of at least 2, so that one thread and two threads form the same groups.
+  void form_groups() {
+    const int multiple = std::max<int>(2, (int)batch.threads);
+    long total = batch.offsets[batch.texts];
+    long wanted = (total + batch.group_rows - 1) / batch.group_rows;
+    long count = std::min<long>(batch.texts, (wanted + multiple - 1) / multiple * multiple);
+    std::vector<long> lengths(batch.texts);
+    for (int i = 0; i < batch.texts; i++) lengths[i] = batch.offsets[i + 1] - batch.offsets[i];
+    const Grouping grouping = group_texts(lengths, count, BLOCK_SIDE / 2);
+    groups.assign(count, TextGroup());
+    for (long g = 0; g < count; g++) {
+      groups[g].texts = grouping.texts[g];
+      int row = 0;
+      for (int text : grouping.texts[g]) {
+        groups[g].starts.push_back(row), groups[g].lengths.push_back((int)lengths[text]);
+        row += (int)lengths[text];
+      }
+    }
+    batch_arena.reset();
+    const int D = config.hidden_blocks;
+    for (size_t i = 0; i < groups.size(); i++) {
+      TextGroup& g = groups[i];
+      g.m_blocks = (int)((grouping.rows[i] + BLOCK_SIDE - 1) / BLOCK_SIDE);
+      g.cls_blocks = (int)((g.texts.size() + BLOCK_SIDE - 1) / BLOCK_SIDE);
+      auto half_last = [](long rows) { return rows % BLOCK_SIDE > 0 && rows % BLOCK_SIDE <= BLOCK_SIDE / 2; };
+      g.half_last = half_last(grouping.rows[i]), g.cls_half_last = half_last((long)g.texts.size());
+      g.row_ids = batch_arena.allocate<uint64_t>(g.rows());
+      g.cls_row_ids = batch_arena.allocate<uint64_t>(g.cls_blocks * BLOCK_SIDE);
+      std::fill(g.row_ids, g.row_ids + g.rows(), ~0ull);
+      std::fill(g.cls_row_ids, g.cls_row_ids + g.cls_blocks * BLOCK_SIDE, ~0ull);
+      for (size_t t = 0; t < g.texts.size(); t++) {
+        g.cls_row_ids[t] = (uint64_t)g.texts[t] << 16;
+        for (int r = 0; r < g.lengths[t]; r++)
+          g.row_ids[g.starts[t] + r] = (uint64_t)g.texts[t] << 16 | (uint64_t)r;
+      }
+      g.ping = batch_arena.allocate<elem_t>((long)g.m_blocks * D * BLOCK_ELEMS);
+      g.pong = batch_arena.allocate<elem_t>((long)g.m_blocks * D * BLOCK_ELEMS);
+      g.dstates =
+          batch.save_activations ? batch_arena.allocate<float>((long)g.m_blocks * D * BLOCK_ELEMS) : nullptr;
+    }
+    groups_of_thread.assign(batch.threads, {});
+    std::vector<long> load(batch.threads);
+    for (size_t i = 0; i < groups.size(); i++) {
+      long t = std::min_element(load.begin(), load.end()) - load.begin();
+      groups_of_thread[t].push_back((int)i), load[t] += groups[i].m_blocks;
+    }
+  }
+
+  void allocate_scratch() {
+    long max_blocks = 0, max_cls_blocks = 0, longest = 0;
+    for (const TextGroup& g : groups) {
+      max_blocks = std::max<long>(max_blocks, g.m_blocks);
+      max_cls_blocks = std::max<long>(max_cls_blocks, g.cls_blocks);
+      for (int length : g.lengths)
+        longest = std::max<long>(longest, (length + BLOCK_SIDE - 1) / BLOCK_SIDE * BLOCK_SIDE);
+    }
+    const long D = config.hidden_blocks, F = config.ffn_blocks, text_blocks = longest / BLOCK_SIDE,
+               head_blocks = text_blocks * config.head.head_blocks;
+    const long m_blocks = std::max(max_blocks, max_cls_blocks);
+    bool unchunked_ffn = false;
+    long rank_blocks = 1;  // of the largest rank
+    for (int l = 0; l < config.layers; l++) {
+      unchunked_ffn |=
+          adapters[l * NUM_TARGETS + FFN_UP].enabled() || adapters[l * NUM_TARGETS + FFN_DOWN].enabled();
+      for (int t = 0; t < NUM_TARGETS; t++)
+        rank_blocks = std::max<long>(rank_blocks, adapters[l * NUM_TARGETS + t].rank_blocks());
+    }
+    scratch_arena.reset();
+    scratch.resize(batch.threads);
+    for (LayerScratch& s : scratch) {
+      auto blocks = [&](long count) { return scratch_arena.allocate<elem_t>(count * BLOCK_ELEMS); };
+      auto f32_blocks = [&](long count) { return scratch_arena.allocate<float>(count * BLOCK_ELEMS); };
+      s.qkv = blocks(m_blocks * 3 * D), s.context = blocks(m_blocks * D), s.ffn_input = blocks(m_blocks * D);
+      s.ffn_act = blocks(m_blocks * (unchunked_ffn ? F : std::min<long>(F, FFN_CHUNK)));
+      s.dbranch = blocks(m_blocks * D), s.dresidual = blocks(m_blocks * D);
+      s.dropped_rows = blocks(KC_BLOCKS);
+      s.cls_x = blocks(max_cls_blocks * D), s.cls_q = blocks(max_cls_blocks * D);
+      for (elem_t*& u : s.lora_u) u = blocks(m_blocks * rank_blocks);
+      s.pack_buffer = blocks(m_blocks * (1 + rank_blocks));
+      s.acc_f32 = f32_blocks(m_blocks * D), s.acc_column = f32_blocks(std::max<long>(m_blocks, 2));
+      s.lora_acc = f32_blocks(rank_blocks), s.lora_dx = f32_blocks(6);
+      s.row_keys = scratch_arena.allocate<uint64_t>(3 * m_blocks * BLOCK_SIDE);
+      s.row_keys2 = scratch_arena.allocate<uint64_t>(m_blocks * BLOCK_SIDE);
+      AttentionScratch& a = s.attention;
+      for (elem_t** each : {&a.q, &a.k, &a.v, &a.dcontext, &a.k_panels, &a.v_panels, &a.panels})
+        *each = blocks(head_blocks);
+      for (elem_t** each : {&a.probs, &a.dscores, &a.probs_t, &a.dscores_t})
+        *each = blocks(text_blocks * text_blocks);
+      a.scores = f32_blocks(text_blocks), a.dprobs = f32_blocks(text_blocks);
+      a.acc = f32_blocks(config.head.head_blocks);
+    }
+  }
+
+  bool cls_only(int layer) const { return batch.features && layer == config.layers - 1; }
+  // Whether the gradient of an adapter needs the layer's input.
+  bool gradients_need_input(int layer) const {
+    const LoraAdapter* lora = &adapters[layer * NUM_TARGETS];
+    return lora[QUERY].enabled() || lora[KEY].enabled() || lora[VALUE].enabled();
+  }
+  bool saves(int layer) const { return batch.save_activations && layer >= lowest_adapted; }
+
+  void allocate_saved() {
+    saved.assign(groups.size(), {});
+    if (!batch.save_activations) return;
+    const long D = config.hidden_blocks, F = config.ffn_blocks;
+    for (size_t i = 0; i < groups.size(); i++) {
+      saved[i].resize(config.layers);
+      for (int l = std::max<int>(lowest_adapted, (int)batch.first_layer); l < batch.end_layer; l++) {
+        const TextGroup& g = groups[i];
+        SavedActivations& s = saved[i][l];
+        const LoraAdapter* lora = &adapters[l * NUM_TARGETS];
+        const bool cls = cls_only(l);
+        const long m_blocks = cls ? g.cls_blocks : g.m_blocks;
+        auto blocks = [&](long count) { return batch_arena.allocate<elem_t>(count * BLOCK_ELEMS); };
+        s.qkv = blocks(g.m_blocks * 3 * D);
+        if (cls) s.cls_x = blocks(m_blocks * D), s.cls_q = blocks(m_blocks * D);
+        if (lora[ATTENTION_OUT].enabled()) s.context = blocks(m_blocks * D);
+        if (lora[FFN_UP].enabled()) s.ffn_input = blocks(m_blocks * D);
+        if (lora[FFN_DOWN].enabled()) s.gelu_output = blocks(m_blocks * F);
+        s.x_hat1 = blocks(m_blocks * D), s.x_hat2 = blocks(m_blocks * D);
+        s.gelu_derivative = blocks(m_blocks * F);
+        s.log_sum_exp = batch_arena.allocate<float>(config.heads * m_blocks * BLOCK_SIDE);
+        s.rstd1 = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
+        s.rstd2 = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
+        for (int t = 0; t < NUM_TARGETS; t++) {
+          if (!lora[t].enabled()) continue;
+          s.lora_u[t] = blocks((t == KEY || t == VALUE ? g.m_blocks : m_blocks) * lora[t].rank_blocks());
+          s.da[t] = batch_arena.allocate<float>(lora[t].r * lora[t].inputs);
+          s.db[t] = batch_arena.allocate<float>(lora[t].r * lora[t].outputs);
+        }
+      }
+    }
+  }
+
+  // Writes the input of the first layer: the embeddings, or the states that the batch provides.
+  void load_input(const TextGroup& g, LayerScratch& s, elem_t* x) const {
+    const int D = config.hidden_blocks;
+    const long width = (long)D * BLOCK_SIDE;
+    const Dropout dropout = batch.training && embeddings.dropout > 0
+                                ? Dropout(embeddings.dropout, batch.seed, -1, EMBEDDING)
+                                : Dropout();
+    memset(s.acc_f32, 0, (size_t)g.m_blocks * D * BLOCK_ELEMS * sizeof(float));
+    for (size_t t = 0; t < g.texts.size(); t++)
+      for (int r = 0; r < g.lengths[t]; r++) {
+        long token = batch.offsets[g.texts[t]] + r, row = g.starts[t] + r;
+        if (batch.input_states) {
+          const elem_t* from = (const elem_t*)batch.input_states + token * width;
+          for (int c = 0; c < D; c++)
+            memcpy(x + row_offset(row, D) + c * BLOCK_ELEMS, from + c * BLOCK_SIDE,
+                   BLOCK_SIDE * sizeof(elem_t));
+          continue;
+        }
+        const float *word = embeddings.words + batch.token_ids[token] * width,
+                    *position = embeddings.positions + batch.position_ids[token] * width;
+        float* to = s.acc_f32 + row_offset(row, D);
+        for (int c = 0; c < D; c++, word += BLOCK_SIDE, position += BLOCK_SIDE)
+          store_row(to + c * BLOCK_ELEMS, load(word) + load(position), load(word + 16) + load(position + 16));
+      }
+    if (batch.input_states) return Layer::clear_padding(g, x, D);
+    for (int m = 0; m < g.m_blocks; m++) {
+      long at = (long)m * D * BLOCK_ELEMS;
+      layer_norm_forward(s.acc_f32 + at, D, embeddings.norm_gamma, embeddings.norm_beta, config.epsilon,
+                         nullptr, x + at, nullptr, nullptr);
+      if (!dropout.enabled()) continue;
+      for (int i = 0; i < BLOCK_SIDE; i++) {
+        uint64_t row_key = dropout.row_key(g.row_ids[m * BLOCK_SIDE + i]);
+        for (int c = 0; c < D; c++) {
+          elem_t* row = x + at + c * BLOCK_ELEMS + i * BLOCK_SIDE;
+          uint32_t mask = dropout.mask(row_key, (uint32_t)c);
+          f32x16 low, high;
+          load_row(row, low, high);
+          store_row(row, zero_dropped(low * dropout.scale, mask),
+                    zero_dropped(high * dropout.scale, mask >> 16));
+        }
+      }
+    }
+  }
+
+  void store_output(const TextGroup& g, const elem_t* x) const {
+    const int D = config.hidden_blocks;
+    for (size_t t = 0; t < g.texts.size(); t++)
+      for (int r = 0; r < g.lengths[t]; r++) {
+        elem_t* to = (elem_t*)batch.output_states + (batch.offsets[g.texts[t]] + r) * D * BLOCK_SIDE;
+        for (int c = 0; c < D; c++)
+          memcpy(to + c * BLOCK_SIDE, x + row_offset(g.starts[t] + r, D) + c * BLOCK_ELEMS,
+                 BLOCK_SIDE * sizeof(elem_t));
+      }
+  }
+
+  Layer layer(int index) const {
+    const LoraAdapter* lora = &adapters[index * NUM_TARGETS];
+    return {config, weights[index], lora, index, batch.training != 0, batch.seed, cls_only(index)};
+  }
+
+  // Calls task(thread) on every thread, with denormals flushed to zero (MXCSR bits FTZ and DAZ): arithmetic
+  // on them is a hundred times slower, and they do not matter to the results.
+  template <class Task>
+  void run_on_threads(Task&& task) {
+    parallel_for((int)batch.threads, (int)batch.threads, [&](int t) {
+      unsigned mxcsr = _mm_getcsr();
+      _mm_setcsr(mxcsr | 0x8040);
+      configure_tiles();
+      task(t);
+      release_tiles();
+      _mm_setcsr(mxcsr);
+    });
+  }
+
+  void forward() {
+    pack_adapters();
+    form_groups();
+    allocate_scratch();
+    allocate_saved();
+    const long D = config.hidden_blocks;
+    std::vector<elem_t*> x(groups.size());
+    // The input of the lowest saved layer needs memory of its own, because the backward pass reads it. The
+    // layers above recompute theirs.
+    std::vector<std::vector<elem_t*>> outputs(groups.size());
+    for (size_t i = 0; i < groups.size(); i++) {
+      auto own = [&] { return batch_arena.allocate<elem_t>((long)groups[i].m_blocks * D * BLOCK_ELEMS); };
+      x[i] = saves((int)batch.first_layer) ? own() : groups[i].ping;
+      for (int l = (int)batch.first_layer; l < batch.end_layer; l++) {
+        const bool persists = l + 1 < batch.end_layer && saves(l + 1) && !saves(l);
+        outputs[i].push_back(cls_only(l)                   ? nullptr
+                             : persists                    ? own()
+                             : (l - batch.first_layer) % 2 ? groups[i].ping
+                                                           : groups[i].pong);
+      }
+    }
+    float* cls_buffer = nullptr;
+    if (batch.features) {
+      long max_cls_blocks = 0;
+      for (const TextGroup& g : groups) max_cls_blocks = std::max<long>(max_cls_blocks, g.cls_blocks);
+      cls_buffer = batch_arena.allocate<float>(batch.threads * max_cls_blocks * D * BLOCK_ELEMS);
+      cls_buffer_blocks = max_cls_blocks;
+    }
+    run_on_threads([&](int t) {
+      LayerScratch& s = scratch[t];
+      for (int i : groups_of_thread[t]) load_input(groups[i], s, x[i]);
+      for (int l = (int)batch.first_layer; l < batch.end_layer; l++)
+        for (int i : groups_of_thread[t]) {
+          const TextGroup& g = groups[i];
+          SavedActivations* save = saves(l) ? &saved[i][l] : nullptr;
+          if (save) save->x = x[i];
+          elem_t* y = outputs[i][l - batch.first_layer];
+          float* features =
+              cls_only(l) ? cls_buffer + (long)t * cls_buffer_blocks * D * BLOCK_ELEMS : nullptr;
+          layer(l).forward(g, x[i], y, features, save, s);
+          for (size_t n = 0; features && n < g.texts.size(); n++)
+            memcpy(batch.features + g.texts[n] * D * BLOCK_SIDE, features + (long)n * D * BLOCK_SIDE,
+                   D * BLOCK_SIDE * sizeof(float));
+          x[i] = y;
+        }
+      if (batch.output_states)
+        for (int i : groups_of_thread[t]) store_output(groups[i], x[i]);
+    });
+    cls_rows = cls_buffer;
+  }
+
+  // gradient: of the features, float32 [texts][hidden].
+  void backward(const float* gradient) {
+    const long D = config.hidden_blocks;
+    run_on_threads([&](int t) {
+      LayerScratch& s = scratch[t];
+      float* cls_gradient = cls_rows + (long)t * cls_buffer_blocks * D * BLOCK_ELEMS;
+      for (int l = (int)batch.end_layer - 1; l >= std::max<int>(lowest_adapted, (int)batch.first_layer); l--)
+        for (int i : groups_of_thread[t]) {
+          const TextGroup& g = groups[i];
+          if (cls_only(l)) {
+            memset(cls_gradient, 0, (size_t)g.cls_blocks * D * BLOCK_ELEMS * sizeof(float));
+            for (size_t n = 0; n < g.texts.size(); n++)
+              for (int c = 0; c < D; c++)
+                memcpy(cls_gradient + row_offset((long)n, D) + c * BLOCK_ELEMS,
+                       gradient + g.texts[n] * D * BLOCK_SIDE + c * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
+          }
+          if (l > lowest_adapted && l > batch.first_layer && gradients_need_input(l))
+            layer(l - 1).recompute_output(g, saved[i][l - 1], saved[i][l], s);
+          layer(l).backward(g, cls_gradient, saved[i][l], l > lowest_adapted, s);
+        }
+    });
+    // Groups are summed in their order, so that the sum does not depend on the threads.
+    parallel_for((int)(config.layers * NUM_TARGETS), (int)batch.threads, [&](int at) {
+      const SmAdapter& a = batch.adapters[at];
+      int l = at / NUM_TARGETS, t = at % NUM_TARGETS;
+      if (!a.r || l < batch.first_layer || l >= batch.end_layer) return;
+      const LoraAdapter& lora = adapters[at];
+      memset(a.da, 0, lora.r * lora.inputs * sizeof(float));
+      memset(a.db, 0, lora.r * lora.outputs * sizeof(float));
+      for (size_t i = 0; i < groups.size(); i++) {
+        const SavedActivations& s = saved[i][l];
+        for (long e = 0; e < lora.r * lora.inputs; e++) a.da[e] += s.da[t][e];
+        for (long r = 0; r < lora.r; r++)
+          for (long o = 0; o < lora.outputs; o++) a.db[o * lora.r + r] += s.db[t][r * lora.outputs + o];
+      }
+    });
+  }
+
+  long cls_buffer_blocks = 0;
+  float* cls_rows = nullptr;  // [threads][cls_buffer_blocks][hidden_blocks]: features, then their gradient
+};
+
+}  // namespace
+}  // namespace submillion

@@ -1,0 +1,369 @@
+// Blocked GEMM: a microkernel per instruction set, and the loop over the blocks of a packed matrix.
+//
+// The terms are those of BLIS and oneDNN: acc[m][n] (+)= sum over k of A[m][k] B[k][n], where acc is float32,
+// A are token rows and B is a packed matrix. `brgemm` is the batch-reduce GEMM of one output block (Georganas
+// et al. 2019, arXiv:1906.06440); `gemm` is the macrokernel (Goto and van de Geijn 2008,
+// doi:10.1145/1356052.1356053).
+#pragma once
+#include "packing.hpp"
+
+namespace submillion {
+
+// What to prefetch while a brgemm runs.
+struct Prefetch {
+  const char *b = nullptr, *b_end = nullptr;  // B blocks of later brgemms, into L2
+  const elem_t* next_a = nullptr;             // the next brgemm's A blocks, for builds that prefetch them
+  const char* acc = nullptr;                  // the next brgemm's accumulator, into L1
+  const char* epilogue_input = nullptr;       // a block of elem_t that the epilogue will read, into L1
+};
+
+// The part of the blocks that is not zero padding, because a LoRA rank rarely fills a whole block. Rows
+// beyond `rows` are not computed, columns beyond `columns` are set to zero, and the last k block ends after
+// `last_k` channels.
+struct ValidPart {
+  int rows = BLOCK_SIDE, columns = BLOCK_SIDE, last_k = BLOCK_SIDE;
+};
+
+// Extra k blocks from other memory, the last of them with `last_k` valid channels.
+struct ExtraK {
+  const elem_t *a = nullptr, *b = nullptr;
+  int k_blocks = 0, last_k = BLOCK_SIDE;
+};
+
+#ifdef SM_AMX
+struct alignas(64) TileConfig {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t bytes_per_row[16];
+  uint8_t rows[16];
+};
+
+// Tiles 0 to 3 hold the 32 x 32 accumulator, 4 and 5 the halves of the A block, 6 and 7 those of the B block.
+FORCE_INLINE void configure_tiles() {
+  static thread_local TileConfig config;
+  memset(&config, 0, sizeof config);
+  config.palette = 1;
+  for (int i = 0; i < 8; i++) config.bytes_per_row[i] = 64, config.rows[i] = 16;
+  asm volatile("" ::: "memory");  // GCC 12 drops the stores above as dead without it
+  _tile_loadconfig(&config);
+}
+FORCE_INLINE void release_tiles() { _tile_release(); }
+
+// k blocks per pass of `gemm`, and how many of their B blocks should stay in L1 (28 of its 48 KB). Reading
+// the other B blocks from L2 for every brgemm costs less than spilling the accumulators to L2 and making two
+// passes.
+enum { KC_BLOCKS = 24, L1_B_BLOCKS = 14 };
+
+// Adds the product of one A and one B block to the accumulator, or to its upper 16 rows only. `a_reused`,
+// `b_reused`: whether that block is read again soon; if not, a streaming load keeps it from evicting others
+// from L1.
+//
+// The order of the instructions matters: of the 1,088 possible orders 155 were measured, and the slowest
+// takes a third longer than this one. The loads from L1 lie between the two from L2, and no product waits for
+// the load before it.
+template <bool UPPER_HALF>
+FORCE_INLINE void tile_fma(const elem_t* a, bool a_reused, const elem_t* b, bool b_reused) {
+  if (a_reused) {
+    _tile_loadd(4, a, 64);
+  } else {
+    _tile_stream_loadd(4, a, 64);
+  }
+  if (b_reused) {
+    _tile_loadd(6, b, 64);
+    _tile_loadd(7, b + 512, 64);
+  } else {
+    _tile_stream_loadd(6, b, 64);
+    _tile_stream_loadd(7, b + 512, 64);
+  }
+  if (!UPPER_HALF) {
+    if (a_reused) {
+      _tile_loadd(5, a + 512, 64);
+    } else {
+      _tile_stream_loadd(5, a + 512, 64);
+    }
+  }
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  if (!UPPER_HALF) {
+    _tile_dpbf16ps(3, 5, 7);
+    _tile_dpbf16ps(2, 5, 6);
+  }
+}
+
+// Batch-reduce GEMM: acc[32][32] (+)= sum over `k_blocks` of A[k] B[k], plus the extra k blocks of a low-rank
+// term. `zero_init` starts from zero. `overlap(k)` runs beside step k, on the vector units.
+//
+// STREAM_A: the A blocks are not read again soon. UPPER_HALF: rows 16 to 31 of A are padding; acc has zeros
+// there.
+template <bool STREAM_A = false, bool UPPER_HALF = false, class Overlap>
+FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
+                         ExtraK extra, Prefetch prefetch, Overlap&& overlap) {
+  asm volatile("" ::: "memory");  // the tile load intrinsics do not tell the compiler that they read memory
+  if (zero_init) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, acc, 128);
+    _tile_loadd(1, acc + 16, 128);
+    _tile_loadd(2, acc + 512, 128);
+    _tile_loadd(3, acc + 528, 128);
+  }
+  const int lines_per_step = (int)(((prefetch.b_end - prefetch.b) / 64 + k_blocks - 1) / k_blocks);
+  for (int k = 0; k < k_blocks; k++) {
+    tile_fma<UPPER_HALF>(a, !STREAM_A, b, !STREAM_A || k < L1_B_BLOCKS);
+    a += BLOCK_ELEMS, b += BLOCK_ELEMS;
+    overlap(k);
+    for (int i = 0; i < lines_per_step && prefetch.b < prefetch.b_end; i++)
+      _mm_prefetch(prefetch.b, _MM_HINT_T1), prefetch.b += 64;
+    if (prefetch.acc && k * 6 < 64)
+      for (int i = 0; i < 6; i++) _mm_prefetch(prefetch.acc, _MM_HINT_T0), prefetch.acc += 64;
+    if (prefetch.epilogue_input && k * 3 < 32)
+      for (int i = 0; i < 3; i++)
+        _mm_prefetch(prefetch.epilogue_input, _MM_HINT_T0), prefetch.epilogue_input += 64;
+  }
+  for (int k = 0; k < extra.k_blocks; k++)
+    tile_fma<UPPER_HALF>(extra.a + k * BLOCK_ELEMS, true, extra.b + k * BLOCK_ELEMS, true);
+  _tile_stored(0, acc, 128);
+  _tile_stored(1, acc + 16, 128);
+  _tile_stored(2, acc + 512, 128);
+  _tile_stored(3, acc + 528, 128);
+}
+#else
+FORCE_INLINE void configure_tiles() {}
+FORCE_INLINE void release_tiles() {}
+
+// KC_BLOCKS: k blocks per pass of `gemm`. K_STEP: channels per multiply-add. vec_t: one vector register.
+#ifdef SM_DOT
+enum { KC_BLOCKS = 12, K_STEP = 2 };
+typedef f32x16 vec_t;
+FORCE_INLINE vec_t fma_step(vec_t acc, const elem_t* a, const elem_t* b) {
+  int32_t pair;
+  memcpy(&pair, a, 4);
+  return (f32x16)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(pair),
+                                  (__m512bh)_mm512_loadu_si512(b));
+}
+// Returns the address of columns [16 vec, 16 vec + 16) of rows k and k + 1.
+FORCE_INLINE const elem_t* b_at(const elem_t* block, int k, int vec) { return block + vec * 512 + k * 16; }
+#else
+enum { KC_BLOCKS = 8, K_STEP = 1 };
+#ifdef __AVX512F__
+typedef f32x16 vec_t;
+#else
+typedef f32x8 vec_t;
+#endif
+typedef vec_t vec_unaligned_t __attribute__((aligned(4)));
+FORCE_INLINE vec_t fma_step(vec_t acc, const elem_t* a, const elem_t* b) {
+  return acc + *a * *(const vec_unaligned_t*)b;
+}
+FORCE_INLINE const elem_t* b_at(const elem_t* block, int k, int vec) {
+  return block + k * BLOCK_SIDE + vec * (int)(sizeof(vec_t) / 4);
+}
+#endif
+
+// The microkernel computes MR rows x 2 vectors, as many accumulators as the registers hold: 8 x 2 of 32
+// registers, 4 x 2 of 16. Eight accumulators hide the four or five cycles of a multiply-add; 6 x 2 was no
+// faster with AVX2.
+#ifdef __AVX512F__
+enum { MR = 8 };
+#else
+enum { MR = 4 };
+#endif
+enum { VEC_LANES = sizeof(vec_t) / 4, ROW_VECS = BLOCK_SIDE / VEC_LANES };
+
+// Prefetches the microkernel's next rows of an A block into L1. They are half a KB per block, too short for
+// the hardware prefetcher to detect a stream, and in float32 a group's rows do not fit in L2. With AVX2 alone
+// this gains 7 % (measured); the other builds gain nothing.
+FORCE_INLINE void prefetch_a_rows(const elem_t* rows) {
+#ifndef __AVX512F__
+  for (int i = 0; i < MR * BLOCK_SIDE; i += 64 / (int)sizeof(elem_t))
+    _mm_prefetch((const char*)(rows + i), _MM_HINT_T0);
+#else
+  (void)rows;
+#endif
+}
+
+// Computes rows [row, row + MR) of vectors `vec` and `vec` + 1. The last k block has `last_k` valid channels.
+// `before_step(k, A rows of step k)` is called before each step.
+template <class BeforeStep>
+FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, int last_k, float* acc,
+                              bool zero_init, int row, int vec, BeforeStep&& before_step) {
+  vec_t sums[MR][2];
+  typedef vec_t Unaligned __attribute__((aligned(4)));
+  auto at = [&](int i, int j) { return (Unaligned*)(acc + (row + i) * BLOCK_SIDE + (vec + j) * VEC_LANES); };
+  for (int i = 0; i < MR; i++)
+    for (int j = 0; j < 2; j++) sums[i][j] = zero_init ? vec_t{} : (vec_t)*at(i, j);
+  for (int k = 0; k < k_blocks; k++) {
+    const elem_t *a_rows = a + (long)k * BLOCK_ELEMS + row * BLOCK_SIDE, *b_block = b + (long)k * BLOCK_ELEMS;
+    const int channels = k + 1 < k_blocks ? +BLOCK_SIDE : last_k;
+    before_step(k, a_rows);
+#pragma GCC unroll 4
+    for (int c = 0; c < channels; c += K_STEP)
+#pragma GCC unroll 8
+      for (int i = 0; i < MR; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++)
+          sums[i][j] = fma_step(sums[i][j], a_rows + i * BLOCK_SIDE + c, b_at(b_block, c, vec + j));
+  }
+  for (int i = 0; i < MR; i++)
+    for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
+}
+
+FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
+                         ValidPart valid) {
+  for (int vec = 0; vec < ROW_VECS; vec += 2) {
+    const bool has_columns = vec * VEC_LANES < valid.columns;
+    if (!has_columns && !zero_init) continue;
+    for (int row = 0; row < valid.rows; row += MR)
+      microkernel(a, b, has_columns ? k_blocks : 0, valid.last_k, acc, zero_init, row, vec,
+                  [](int, const elem_t*) {});
+  }
+}
+
+template <bool STREAM_A = false, bool UPPER_HALF = false, class Overlap>
+FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
+                         ExtraK extra, Prefetch prefetch, Overlap&& overlap) {
+  const int rows = UPPER_HALF ? BLOCK_SIDE / 2 : +BLOCK_SIDE;
+  if (UPPER_HALF && zero_init) memset(acc + rows * BLOCK_SIDE, 0, rows * BLOCK_SIDE * sizeof(float));
+  for (int vec = 0; vec < ROW_VECS; vec += 2)
+    for (int row = 0; row < rows; row += MR)
+      microkernel(a, b, k_blocks, BLOCK_SIDE, acc, zero_init, row, vec, [&](int k, const elem_t* a_rows) {
+        if (STREAM_A && vec == 0)
+          prefetch_a_rows(row + MR < rows ? a_rows + MR * BLOCK_SIDE
+                                          : prefetch.next_a + (long)k * BLOCK_ELEMS);
+      });
+  for (int k = 0; k < k_blocks; k++) overlap(k);
+  if (extra.k_blocks) brgemm(extra.a, extra.b, extra.k_blocks, acc, false, {rows, BLOCK_SIDE, extra.last_k});
+}
+#endif
+
+FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init) {
+  brgemm(a, b, k_blocks, acc, zero_init, ExtraK(), Prefetch(), [](int) {});
+}
+
+#ifdef SM_AMX
+// Computes the padding too: a product of whole tiles takes the same time.
+FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
+                         ValidPart) {
+  brgemm(a, b, k_blocks, acc, zero_init);
+}
+#endif
+
+// Blocks of token rows: block (m, k) is at `data` + m * m_stride + k * BLOCK_ELEMS.
+struct OperandA {
+  const elem_t* data;
+  long m_stride;
+  bool half_last = false;  // rows 16 to 31 of the last block are padding
+};
+// A packed matrix: block k of panel n (32 columns) is at `data` + n * n_stride + k * BLOCK_ELEMS.
+struct OperandB {
+  const elem_t* data;
+  long n_stride;
+};
+// A LoRA adapter's share of the output: A[m] B[n] over `k_blocks` more blocks, the last of them with `last_k`
+// valid channels. None if `a.data` is null.
+struct LowRankTerm {
+  OperandA a{};
+  OperandB b{};
+  int k_blocks = 0, last_k = BLOCK_SIDE;
+};
+struct NoLowRankTerm {
+  LowRankTerm operator()(int) const { return {}; }
+};
+struct NoAfterBlock {
+  void operator()(int, int) const {}
+};
+// The epilogue reads nothing that the hardware would not prefetch by itself.
+struct NoEpilogueInput {
+  const elem_t* operator()(int, int) const { return nullptr; }
+};
+
+// Accumulates panels [n_begin, n_end) for `m_blocks` token blocks, and calls `epilogue(m, n, acc, row_begin,
+// row_end)` for each complete block.
+//
+// The loop order n, k, m keeps KC_BLOCKS blocks of B in L1 while all token blocks pass by; B comes from
+// memory once per group. The epilogue of a block overlaps with the brgemm of the next one, in slices of rows.
+// `after_block(m, n)` runs as soon as block (m, n) is complete, and may use the tile registers for what the
+// epilogue needs. Blocks complete m by m, so only two of its results are needed at a time.
+// `epilogue_input(m, n)` returns a block that the epilogue will read.
+//
+// acc: block (m, n) is accumulated at acc + m * acc_m_stride + n * acc_n_stride. zero_init: accumulation
+// starts from zero; complete: this call adds the last k blocks. If nothing reads acc later (acc_n_stride = 0)
+// and one pass over k completes a block, blocks alternate between two buffers, which stay in L1. next_b: B
+// blocks to prefetch at the end.
+template <class LowRank, class Epilogue, class AfterBlock = NoAfterBlock,
+          class EpilogueInput = NoEpilogueInput>
+NOINLINE void gemm(OperandA a, int m_blocks, OperandB b, int n_begin, int n_end, int k_blocks, float* acc,
+                   long acc_m_stride, long acc_n_stride, bool zero_init, bool complete, const elem_t* next_b,
+                   LowRank&& low_rank_term, Epilogue&& epilogue, AfterBlock&& after_block = NoAfterBlock(),
+                   EpilogueInput&& epilogue_input = NoEpilogueInput()) {
+  int pending_m = -1, pending_n = 0;
+  float* pending = nullptr;  // the complete block whose epilogue has not run yet
+  const bool double_buffer = acc_n_stride == 0 && zero_init && complete && k_blocks <= KC_BLOCKS;
+  int buffer = 0;
+  for (int n = n_begin; n < n_end; n++) {
+    LowRankTerm low_rank = low_rank_term(n);
+    const elem_t* b_panel = b.data + n * b.n_stride;
+    for (int k = 0; k < k_blocks; k += KC_BLOCKS) {
+      int kc = k_blocks - k < KC_BLOCKS ? k_blocks - k : +KC_BLOCKS;
+      const int rows_per_step = (BLOCK_SIDE + kc - 1) / kc;
+      const int k_left = k_blocks - k - kc;
+      bool block_complete = complete && !k_left;
+      // Each brgemm prefetches its share of the B blocks of the next pass.
+      const int next_kc = !k_left ? kc : k_left < KC_BLOCKS ? k_left : +KC_BLOCKS;
+      const char* next_pass_b = (const char*)(k_left          ? b_panel + (long)(k + kc) * BLOCK_ELEMS
+                                              : n + 1 < n_end ? b_panel + b.n_stride
+                                                              : next_b);
+      const long lines = next_kc * (long)(BLOCK_ELEMS * sizeof(elem_t) / 64);
+      for (int m = 0; m < m_blocks; m++) {
+        float* block =
+            double_buffer ? acc + (buffer ^= 1) * BLOCK_ELEMS : acc + m * acc_m_stride + n * acc_n_stride;
+        const elem_t* a_blocks = a.data + m * a.m_stride + (long)k * BLOCK_ELEMS;
+        bool zero_block = zero_init && k == 0;
+        const float* next_acc = double_buffer                 ? nullptr
+                                : m + 1 < m_blocks            ? (zero_block ? nullptr : block + acc_m_stride)
+                                : k_left                      ? acc + n * acc_n_stride
+                                : zero_init || n + 1 == n_end ? nullptr
+                                                              : acc + (n + 1) * acc_n_stride;
+        const elem_t* next_a =
+            m + 1 < m_blocks ? a_blocks + a.m_stride : a.data + (long)(k_left ? k + kc : 0) * BLOCK_ELEMS;
+        Prefetch prefetch{next_pass_b + lines * m / m_blocks * 64,
+                          next_pass_b + lines * (m + 1) / m_blocks * 64, next_a, (const char*)next_acc,
+                          block_complete ? (const char*)epilogue_input(m, n) : nullptr};
+        ExtraK extra;
+        if (block_complete && low_rank.a.data)
+          extra = {low_rank.a.data + m * low_rank.a.m_stride, low_rank.b.data + n * low_rank.b.n_stride,
+                   low_rank.k_blocks, low_rank.last_k};
+        auto multiply = [&](auto&& overlap) {
+          if (a.half_last && m + 1 == m_blocks)
+            brgemm<true, true>(a_blocks, b_panel + (long)k * BLOCK_ELEMS, kc, block, zero_block, extra,
+                               prefetch, overlap);
+          else
+            brgemm<true>(a_blocks, b_panel + (long)k * BLOCK_ELEMS, kc, block, zero_block, extra, prefetch,
+                         overlap);
+        };
+        if (pending) {
+          multiply([&](int step) {
+            const int row_begin = step * rows_per_step, row_end = row_begin + rows_per_step;
+            if (row_begin < BLOCK_SIDE)
+              epilogue(pending_m, pending_n, pending, row_begin,
+                       row_end < BLOCK_SIDE ? row_end : +BLOCK_SIDE);
+          });
+          pending = nullptr;
+        } else {
+          multiply([](int) {});
+        }
+        if (!block_complete) continue;
+        after_block(m, n);
+        if (m_blocks > 1) {
+          pending = block, pending_m = m, pending_n = n;
+        } else {
+          epilogue(m, n, block, 0, BLOCK_SIDE);
+        }
+      }
+    }
+  }
+  if (pending) epilogue(pending_m, pending_n, pending, 0, BLOCK_SIDE);
+}
+
+}  // namespace submillion

@@ -1,0 +1,183 @@
+// Forward pass of a layer over one group of texts.
+#pragma once
+#include "activation.hpp"
+#include "layer.hpp"
+#include "layer_norm.hpp"
+
+namespace submillion {
+
+// Computes panels [n_begin, n_end) of the projections to queries, keys and values, which lie side by side.
+template <class LoraU>
+void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_begin, int n_end,
+                        ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s) const {
+  const int D = config.hidden_blocks;
+  gemm(
+      {x, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.qkv.forward_operand(), n_begin, n_end, D,
+      s.acc_column, BLOCK_ELEMS, 0, true, true, next_b,
+      [&](int n) { return low_rank_term(n / D, lora_u(n / D), n % D); },
+      [&](int m, int n, const float* acc, int row_begin, int row_end) {
+        f32x16 b0 = load(weights.qkv_bias + n * BLOCK_SIDE),
+               b1 = load(weights.qkv_bias + n * BLOCK_SIDE + 16);
+        elem_t* block = out.data + (m * out.col_blocks + n - out.first_panel) * BLOCK_ELEMS;
+        elem_t* saved = out.saved ? out.saved + ((long)m * 3 * D + n) * BLOCK_ELEMS : nullptr;
+        for (int i = row_begin; i < row_end; i++) {
+          f32x16 low = load(acc + i * BLOCK_SIDE) + b0, high = load(acc + i * BLOCK_SIDE + 16) + b1;
+          store_row(block + i * BLOCK_SIDE, low, high);
+          if (saved) store_row_nt(saved + i * BLOCK_SIDE, low, high);
+        }
+      });
+}
+
+// Runs the layer on x [m_blocks][hidden_blocks].
+//
+// y: the output, alike. In the last layer, which has cls rows only, y is null and the output is `features`:
+// float32 [cls_blocks * 32][channels]. saved: null if there is no backward pass through this layer.
+inline void Layer::forward(const TextGroup& g, const elem_t* x, elem_t* y, float* features,
+                           SavedActivations* saved, LayerScratch& s) const {
+  const int D = config.hidden_blocks;
+  elem_t* context = saved && saved->context ? saved->context : s.context;
+  auto lora_u = [&](int target) {
+    return saved && adapters[target].enabled() ? saved->lora_u[target] : s.lora_u[target];
+  };
+  const int m_blocks = cls_only ? g.cls_blocks : g.m_blocks;
+  const bool half_last = cls_only ? g.cls_half_last : g.half_last;
+  const uint64_t* row_ids = cls_only ? g.cls_row_ids : g.row_ids;
+  const elem_t* query_x = x;
+  if (cls_only) {
+    elem_t* cls_x = saved ? saved->cls_x : s.cls_x;
+    gather_cls(g, x, cls_x);
+    query_x = cls_x;
+  }
+  adapter_down(QUERY, query_x, m_blocks, row_ids, lora_u(QUERY), s);
+  adapter_down(KEY, x, g.m_blocks, g.row_ids, lora_u(KEY), s);
+  adapter_down(VALUE, x, g.m_blocks, g.row_ids, lora_u(VALUE), s);
+  const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
+  auto attend = [&](size_t t, int head, int heads, RowView q, RowView k, RowView v) {
+    attention_forward(config.head, head, heads, q, k, v, {context, D, 0, q.first_row, q.rows},
+                      attention_dropout, (uint64_t)g.texts[t],
+                      saved ? saved->log_sum_exp + q.first_row : nullptr, (long)m_blocks * BLOCK_SIDE,
+                      s.attention);
+  };
+  if (cls_only) {
+    elem_t *q = saved ? saved->cls_q : s.cls_q, *qkv = saved ? saved->qkv : s.qkv;
+    project_qkv(query_x, m_blocks, half_last, 0, D, {q, D, 0, nullptr},
+                weights.qkv.forward + (long)D * D * BLOCK_ELEMS, lora_u, s);
+    project_qkv(x, g.m_blocks, g.half_last, D, 3 * D, {qkv, 3 * D, 0, nullptr}, weights.out.forward, lora_u,
+                s);
+    for (size_t t = 0; t < g.texts.size(); t++) {
+      RowView k{qkv, 3 * D, D, g.starts[t], g.lengths[t]}, v = k;
+      v.first_col = 2 * D;
+      attend(t, 0, config.heads, {q, D, 0, (long)t, 1}, k, v);
+    }
+    clear_cls_padding(g, context, D);
+  } else {
+    // A few heads at a time: their projections are still in L2 when attention reads them.
+    const int head_blocks = config.head.head_blocks,
+              heads_per_chunk = head_blocks < HEADS_CHUNK ? HEADS_CHUNK / head_blocks : 1;
+    for (int head = 0; head < config.heads; head += heads_per_chunk) {
+      const int heads = std::min(heads_per_chunk, config.heads - head), chunk_blocks = heads * head_blocks;
+      for (int t = QUERY; t <= VALUE; t++) {
+        const int n_begin = t * D + head * head_blocks, n_end = n_begin + chunk_blocks,
+                  next_n = t < VALUE ? n_begin + D : head * head_blocks + chunk_blocks;
+        const elem_t* next_b =
+            n_end < 3 * D ? weights.qkv.forward + (long)next_n * D * BLOCK_ELEMS : weights.out.forward;
+        project_qkv(x, m_blocks, half_last, n_begin, n_end,
+                    {s.qkv, 3 * chunk_blocks, n_begin - t * chunk_blocks, saved ? saved->qkv : nullptr},
+                    next_b, lora_u, s);
+      }
+      for (size_t t = 0; t < g.texts.size(); t++) {
+        RowView q{s.qkv, 3 * chunk_blocks, 0, g.starts[t], g.lengths[t]}, k = q, v = q;
+        k.first_col = chunk_blocks, v.first_col = 2 * chunk_blocks;
+        attend(t, head, heads, q, k, v);
+      }
+    }
+    clear_padding(g, context, D);
+  }
+  forward_after_attention(m_blocks, half_last, row_ids, context, query_x, y, features, saved, lora_u, s);
+}
+
+// Runs the rest of the layer from the attention context: output projection, norm, FFN, norm.
+template <class LoraU>
+void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t* row_ids,
+                                    const elem_t* context, const elem_t* x, elem_t* y, float* features,
+                                    SavedActivations* saved, LoraU&& lora_u, LayerScratch& s) const {
+  const int D = config.hidden_blocks, F = config.ffn_blocks;
+  adapter_down(ATTENTION_OUT, context, m_blocks, row_ids, lora_u(ATTENTION_OUT), s);
+  Dropout branch_dropout = dropout(config.hidden_dropout, ATTENTION_OUTPUT);
+  const uint64_t* attention_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
+  gemm(
+      {context, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.out.forward_operand(), 0, D, D,
+      s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, true, true, weights.up.forward,
+      [&](int n) { return low_rank_term(ATTENTION_OUT, lora_u(ATTENTION_OUT), n); },
+      [&](int m, int n, float* acc, int row_begin, int row_end) {
+        bias_dropout_residual(acc, weights.out_bias, x + ((long)m * D + n) * BLOCK_ELEMS, branch_dropout,
+                              attention_keys + m * BLOCK_SIDE, n, row_begin, row_end);
+      });
+  elem_t* ffn_input = saved && saved->ffn_input ? saved->ffn_input : s.ffn_input;
+  for (int m = 0; m < m_blocks; m++) {
+    long at = (long)m * D * BLOCK_ELEMS;
+    layer_norm_forward(s.acc_f32 + at, D, weights.norm1_gamma, weights.norm1_beta, config.epsilon,
+                       saved ? saved->x_hat1 + at : nullptr, ffn_input + at,
+                       saved ? saved->rstd1 + m * BLOCK_SIDE : nullptr, nullptr);
+  }
+  adapter_down(FFN_UP, ffn_input, m_blocks, row_ids, lora_u(FFN_UP), s);
+  branch_dropout = dropout(config.hidden_dropout, FFN_OUTPUT);
+  const uint64_t* ffn_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys2);
+  // The FFN runs in chunks of its channels, unless an adapter of FFN_DOWN needs A x of all channels first.
+  const bool unchunked = adapters[FFN_DOWN].enabled();
+  elem_t* act = saved && saved->gelu_output ? saved->gelu_output : s.ffn_act;
+  const int chunk = unchunked ? F : FFN_CHUNK;
+  const int act_blocks = unchunked ? F : (F < FFN_CHUNK ? F : +FFN_CHUNK);
+  for (int c = 0; c < F; c += chunk) {
+    int chunk_blocks = F - c < chunk ? F - c : chunk;
+    gemm(
+        {ffn_input, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.up.forward_operand(), c,
+        c + chunk_blocks, D, s.acc_column, BLOCK_ELEMS, 0, true, true,
+        weights.down.forward + (long)c * BLOCK_ELEMS,
+        [&](int n) { return low_rank_term(FFN_UP, lora_u(FFN_UP), n); },
+        [&](int m, int n, const float* acc, int row_begin, int row_end) {
+          f32x16 b0 = load(weights.up_bias + n * BLOCK_SIDE),
+                 b1 = load(weights.up_bias + n * BLOCK_SIDE + 16);
+          elem_t* block = act + ((long)m * act_blocks + n - c) * BLOCK_ELEMS;
+          elem_t* derivative =
+              saved ? saved->gelu_derivative + ((long)n * m_blocks + m) * BLOCK_ELEMS : nullptr;
+          f32x16 y0, y1, d0, d1;
+          for (int i = row_begin; i < row_end; i++) {
+            gelu(load(acc + i * BLOCK_SIDE) + b0, y0, d0);
+            gelu(load(acc + i * BLOCK_SIDE + 16) + b1, y1, d1);
+            store_row(block + i * BLOCK_SIDE, y0, y1);
+            if (derivative) store_row_nt(derivative + i * BLOCK_SIDE, d0, d1);
+          }
+        });
+    if (unchunked) adapter_down(FFN_DOWN, act, m_blocks, row_ids, lora_u(FFN_DOWN), s);
+    OperandB down{weights.down.forward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
+    gemm(
+        {act, (long)act_blocks * BLOCK_ELEMS, half_last}, m_blocks, down, 0, D, chunk_blocks, s.acc_f32,
+        (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F, weights.up.forward,
+        [&](int n) { return low_rank_term(FFN_DOWN, lora_u(FFN_DOWN), n); },
+        [&](int m, int n, float* acc, int row_begin, int row_end) {
+          bias_dropout_residual(acc, weights.down_bias, ffn_input + ((long)m * D + n) * BLOCK_ELEMS,
+                                branch_dropout, ffn_keys + m * BLOCK_SIDE, n, row_begin, row_end);
+        });
+  }
+  for (int m = 0; m < m_blocks; m++) {
+    long at = (long)m * D * BLOCK_ELEMS;
+    layer_norm_forward(s.acc_f32 + at, D, weights.norm2_gamma, weights.norm2_beta, config.epsilon,
+                       saved ? saved->x_hat2 + at : nullptr, y ? y + at : nullptr,
+                       saved ? saved->rstd2 + m * BLOCK_SIDE : nullptr, features ? features + at : nullptr);
+  }
+}
+
+// Recomputes the layer's output, which is the input of the next one. Saving it would add a tenth to what a
+// step saves.
+inline void Layer::recompute_output(const TextGroup& g, const SavedActivations& saved, SavedActivations& next,
+                                    LayerScratch& s) const {
+  for (int m = 0; m < g.m_blocks; m++) {
+    const long at = (long)m * config.hidden_blocks * BLOCK_ELEMS;
+    layer_norm_output(saved.x_hat2 + at, config.hidden_blocks, weights.norm2_gamma, weights.norm2_beta,
+                      s.ffn_input + at);
+  }
+  next.x = s.ffn_input;
+}
+
+}  // namespace submillion

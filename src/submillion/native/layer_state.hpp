@@ -1,0 +1,73 @@
+// Data of an encoder layer: configuration, weights, groups of texts, saved activations and scratch buffers.
+#pragma once
+#include <vector>
+
+#include "attention.hpp"
+#include "lora.hpp"
+
+namespace submillion {
+
+enum Target { QUERY, KEY, VALUE, ATTENTION_OUT, FFN_UP, FFN_DOWN, NUM_TARGETS };
+
+struct EncoderConfig {
+  int layers, hidden_blocks, ffn_blocks, heads;  // blocks of 32 channels
+  float epsilon;
+  double hidden_dropout, attention_dropout;
+  HeadConfig head;
+};
+
+// The frozen weights of a layer; biases and layer norms in float32.
+struct LayerWeights {
+  PackedMatrix qkv, out, up, down;
+  float *qkv_bias, *out_bias, *up_bias, *down_bias, *norm1_gamma, *norm1_beta, *norm2_gamma, *norm2_beta;
+};
+
+// Whole texts laid end to end and padded to blocks. Groups share nothing but the weights, so each runs on one
+// thread.
+//
+// cls: the rows of each text's first token alone, one per text, which are all that the last layer computes
+// after K and V.
+struct TextGroup {
+  int m_blocks, cls_blocks;
+  bool half_last, cls_half_last;  // the last block has at most 16 rows
+  std::vector<int> texts, starts, lengths;
+  uint64_t *row_ids, *cls_row_ids;  // text << 16 | position
+  elem_t *ping, *pong;              // alternating inputs and outputs of layers, if they are not saved
+  float* dstates;  // gradient of the layer's output, then of its input: [m_blocks][hidden_blocks]
+  int rows() const { return m_blocks * BLOCK_SIDE; }
+};
+
+// What the backward pass of a layer needs from the forward pass of one group. In the last layer everything
+// but K and V has cls rows only.
+struct SavedActivations {
+  const elem_t* x = nullptr;  // the layer's input
+  elem_t *cls_x = nullptr, *cls_q = nullptr;
+  elem_t *qkv = nullptr, *context = nullptr, *x_hat1 = nullptr, *ffn_input = nullptr,
+         *gelu_derivative = nullptr, *gelu_output = nullptr, *x_hat2 = nullptr;
+  elem_t* lora_u[NUM_TARGETS] = {};  // A dropout(x)
+  float *log_sum_exp = nullptr, *rstd1 = nullptr, *rstd2 = nullptr;
+  float *da[NUM_TARGETS] = {}, *db[NUM_TARGETS] = {};  // this group's gradients, [r][inputs] and [r][outputs]
+};
+
+// Buffers of one thread, large enough for every group of the batch.
+struct LayerScratch {
+  elem_t *qkv, *context, *ffn_input, *ffn_act, *dbranch, *dresidual, *dropped_rows, *cls_x, *cls_q,
+      *lora_u[NUM_TARGETS], *pack_buffer;
+  float* acc_f32;     // [m_blocks][hidden_blocks]: all output blocks of a matrix product
+  float* acc_column;  // [m_blocks]: one panel's output blocks
+  float *lora_acc, *lora_dx;
+  uint64_t *row_keys, *row_keys2;  // dropout keys
+  AttentionScratch attention;
+};
+
+// FFN channels computed at a time, in blocks: their activations stay in L2.
+#ifdef SM_AMX
+enum { FFN_CHUNK = 16 };
+#else
+enum { FFN_CHUNK = 12 };
+#endif
+// Blocks of channels of the heads that are projected before attention reads them, so that they are still in
+// L2.
+enum { HEADS_CHUNK = 4 };
+
+}  // namespace submillion
