@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import submillion
 
 project = "submillion"
@@ -18,9 +20,10 @@ myst_enable_extensions = ["colon_fence"]
 smartquotes = False  # they would turn the dashes of options into one
 myst_heading_anchors = 3
 
-# Cross references to other projects would need their inventories from the network; only ours are resolved.
+# Cross references to other projects would need their inventories from the network; only ours are resolved, and
+# of the types in signatures those that are documented.
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!submillion\b).*")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!submillion\b).*"), (r"py:class", r"submillion\.\w+\..*")]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -41,3 +44,18 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1b5e9b", "color-brand-content": "#1b5e9b"},
     "dark_css_variables": {"color-brand-primary": "#7db8f0", "color-brand-content": "#7db8f0"},
 }
+
+
+def public_reference(app: Any, environment: Any, node: Any, content: Any) -> Any:
+    """Resolve a type by the name under which the package exports it, e.g. `submillion.api.Run` by `submillion.Run`."""
+    name = str(node.get("reftarget", "")).rpartition(".")[2]
+    if node.get("refdomain") != "py" or name not in submillion.__all__:
+        return None
+    target = f"submillion.{name}"
+    domain = environment.domains["py"]
+    return domain.resolve_xref(environment, node["refdoc"], app.builder, "obj", target, node, content)
+
+
+def setup(app: Any) -> None:
+    """Register the resolver."""
+    app.connect("missing-reference", public_reference)

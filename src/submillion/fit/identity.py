@@ -1,4 +1,4 @@
-"""The identity of a training: everything its steps depend on. A saved state continues only the same training."""
+"""The identity of a training: everything its steps depend on; a saved state continues only the same training."""
 
 from __future__ import annotations
 
