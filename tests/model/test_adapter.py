@@ -87,7 +87,9 @@ def test_a_missing_tensor_is_an_error_and_never_drawn(part: str, tmp_path: Path)
     tensors = load_file(tmp_path / TENSORS)
     lost = next(name for name in tensors if part in name)
     save_file({name: value for name, value in tensors.items() if name != lost}, tmp_path / TENSORS)
-    message = f"{TENSORS}: expected the tensor '{lost}', found no tensor of that name. Was it trained with another"
+    message = (
+        f"{TENSORS}: expected the tensor '{lost}', found no tensor of that name. Was it trained with another"
+    )
     with pytest.raises(BadInput) as caught:
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     assert message in str(caught.value)

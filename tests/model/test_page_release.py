@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,7 @@ from safetensors.torch import save_file
 from submillion.model.page_release import release_pages
 
 ROWS = 300_000  # float32: some pages
-pytestmark = pytest.mark.skipif(
-    not os.path.exists("/proc/self/pagemap"), reason="this system tells nothing about its pages"
-)
+pytestmark = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="this system has no page map")
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def mapped(tmp_path: Path) -> dict[str, torch.Tensor]:
 def resident_bytes(tensor: torch.Tensor) -> int:
     """Return how much of a tensor is in this process's memory now."""
     first, last = tensor.data_ptr() // mmap.PAGESIZE, -(-(tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE)
-    with open("/proc/self/pagemap", "rb") as file:
+    with Path("/proc/self/pagemap").open("rb") as file:
         file.seek(8 * first)
         entries = file.read(8 * (last - first))
     return mmap.PAGESIZE * sum(

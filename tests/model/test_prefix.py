@@ -414,7 +414,7 @@ def test_a_disk_that_refuses_costs_time_only(
 
     classifier, tokens = made("roberta")
     with monkeypatch.context() as full:
-        full.setattr("submillion.atomic.os.replace", refuse)
+        full.setattr("pathlib.Path.replace", refuse)
         cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=available)
     assert (cache is None) == (available == NOTHING)
     assert "No space left on device" in notices.collected()[0]["text"]

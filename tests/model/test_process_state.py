@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_denormals_are_flushed_on_all_threads_inside_and_on_none_after() -> None
         facts["after"] = [denormals_are_flushed(), *workers_that_flush(3)]
         print(json.dumps([possible, facts]))
     """
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parent)
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,

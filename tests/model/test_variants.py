@@ -70,7 +70,7 @@ def test_plain_peft_and_opening_give_the_same_logits_and_the_file_is_counted_exa
         shapes, names = tensor_shapes(folder / TENSORS), family_of(classifier.config)
         saved = count_tensors(shapes, names, classifier.config, recipe.lora, recipe.head)
         assert classifier.trainable_count() == counted.trainable
-        assert (saved.parts, saved.strange) == (counted.parts, []), told[-1][0]
+        assert (saved.parts, saved.unexpected) == (counted.parts, []), told[-1][0]
         assert saved.by_layer == [layer["trainable"] for layer in counted.by_layer]
     differences = plain_peft(told)
     assert max(differences.values()) < 5e-6, differences

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
@@ -154,6 +154,7 @@ def quiet_libraries() -> Iterator[None]:
 
     A notice lists the tensors that matter. Also suppresses the warning about an old attribute name that peft uses.
     """
+    logging: Any = transformers_logging  # its functions have no types
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+PAGEMAP = Path("/proc/self/pagemap")
 # Bits of an entry of /proc/self/pagemap (Linux, Documentation/admin-guide/mm/pagemap.rst): the page is in memory, it
 # is in swap, it belongs to a file.
 PRESENT, SWAPPED, OF_FILE = 1 << 63, 1 << 62, 1 << 61
@@ -27,7 +28,7 @@ def release_pages(tensors: Iterable[Tensor]) -> int:
     A tensor with a modified page, or one that belongs to no file, is left alone: releasing it would lose it. On
     systems other than Linux nothing is released.
     """
-    if not hasattr(mmap, "MADV_DONTNEED") or not os.path.exists("/proc/self/pagemap"):
+    if not hasattr(mmap, "MADV_DONTNEED") or not PAGEMAP.exists():
         return 0
     return sum(_release(tensor) for tensor in tensors if tensor.device.type == "cpu")
 
@@ -48,7 +49,7 @@ def _release(tensor: Tensor) -> int:
 def _unmodified(page: int, count: int) -> bool:
     """Return whether every resident page is the file's own, not a modified copy or memory without a file."""
     try:
-        with open("/proc/self/pagemap", "rb", buffering=0) as file:
+        with PAGEMAP.open("rb", buffering=0) as file:
             file.seek(8 * page)
             entries = np.frombuffer(file.read(8 * count), dtype=np.uint64)
     except OSError:  # not readable in some containers

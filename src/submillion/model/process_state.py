@@ -38,7 +38,7 @@ def preserved_generators(device_type: str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def thread_count(threads: int | None) -> Iterator[None]:
-    """Run torch's operations on `threads` processor threads inside the block; None leaves the number as it is."""
+    """Run torch's operations on `threads` CPU threads inside the block; None does not change the number."""
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -50,7 +50,7 @@ def thread_count(threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def flushed_denormals() -> Iterator[bool]:
-    """Treat numbers below 2^-126 as zero inside the block; gives False where the processor has no such mode.
+    """Treat numbers below 2^-126 as zero inside the block; yields False if the CPU has no such mode.
 
     LoRA's second matrix starts at zero, so its products and Adam's moments pass through the denormal range, where
     processors are many times slower. The mode belongs to a thread, and a new thread inherits it from the thread that
@@ -81,8 +81,8 @@ def training_settings(threads: int | None = None, device_type: str = "cpu") -> I
     """Set the process up for training inside the block, and put every setting back afterwards.
 
     Args:
-        threads: processor threads of torch's operations; None leaves the number as it is.
-        device_type: device that training draws dropout on, beside the CPU: `cpu`, `cuda` or `mps`.
+        threads: CPU threads of torch's operations; None does not change the number.
+        device_type: the training device, whose generator draws dropout: `cpu`, `cuda` or `mps`.
     """
     with ExitStack() as settings:
         settings.enter_context(preserved_generators(device_type))
@@ -94,7 +94,7 @@ def training_settings(threads: int | None = None, device_type: str = "cpu") -> I
 def _end_openmp_threads() -> None:
     """End the idle worker threads that OpenMP keeps for the calling thread.
 
-    Where the OpenMP runtime has no such function, its workers keep the mode that they were started with.
+    If the OpenMP runtime has no such function, its workers keep the mode that they were started with.
     """
     try:
         pause = ctypes.CDLL(None).omp_pause_resource_all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ def check_same_weights(run: RunDir, recorded: dict[str, str], fetched: FetchedEn
     )
 
 
-def _entry(run: RunDir, manifest: dict[str, Any], key: str) -> Any:
+def _entry(run: RunDir, manifest: Mapping[str, object], key: str) -> Any:
     if key not in manifest:
         raise BadInput(Problem(str(run.manifest), f"an entry '{key}'", "no such entry", UNFINISHED))
     return manifest[key]

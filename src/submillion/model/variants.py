@@ -1,4 +1,4 @@
-"""How the adapter variants stand in peft: the configuration of each, and PiSSA's start and its way back to LoRA."""
+"""The adapter variants: peft's configuration of each, and PiSSA's initialisation and conversion to LoRA."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from submillion.model.loading import Loaded
     from submillion.recipe import HeadRecipe, LoraRecipe
 
-# peft wraps no module under this name, which it keeps for configurations that are to have none.
+# peft reserves this name for configurations that adapt no module.
 NO_MODULE = "dummy-target-modules"
-# Of the randomised decomposition (Halko et al. 2011, arXiv:0909.4061).
+# Power iterations of the randomised decomposition (Halko et al. 2011, arXiv:0909.4061).
 ITERATIONS = 16
-# AdaLoRA begins with 1.5 times the rank that it keeps (arXiv:2303.10512).
-START_OVER_KEPT = 1.5
-STEPS_UNKNOWN = 10  # peft wants a number of steps before training has counted them
+# AdaLoRA starts with 1.5 times its final rank (arXiv:2303.10512).
+INITIAL_PER_FINAL_RANK = 1.5
+STEPS_UNKNOWN = 10  # placeholder: peft requires the number of steps before training has counted them
 
 
 def peft_config(loaded: Loaded, lora: LoraRecipe, head: HeadRecipe, seed: int) -> PeftConfig:
-    """Return peft's configuration: exactly the recipe's matrices, so never the output layer.
+    """Return peft's configuration of a recipe; it adapts exactly the recipe's matrices, never the output layer.
 
     Args:
-        seed: of VeRA's random matrices.
+        loaded: the encoder with its head.
+        lora: the recipe's lora section.
+        head: the recipe's head section.
+        seed: seed of VeRA's random matrices.
     """
     in_head = heads.adapted_modules(loaded.family, head)
     patterns = [] if lora.variant == "bitfit" else [_layers_pattern(loaded, lora)]
@@ -55,8 +58,8 @@ def peft_config(loaded: Loaded, lora: LoraRecipe, head: HeadRecipe, seed: int) -
         )
     common |= {"lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "bias": lora.bias}
     if lora.variant == "adalora":
-        kept = max(1, round(lora.r / START_OVER_KEPT))
-        return AdaLoraConfig(**common, init_r=lora.r, target_r=kept, total_step=STEPS_UNKNOWN)
+        final_rank = max(1, round(lora.r / INITIAL_PER_FINAL_RANK))
+        return AdaLoraConfig(**common, init_r=lora.r, target_r=final_rank, total_step=STEPS_UNKNOWN)
     return LoraConfig(
         **common,
         r=lora.r,
@@ -69,7 +72,7 @@ def peft_config(loaded: Loaded, lora: LoraRecipe, head: HeadRecipe, seed: int) -
 
 @dataclass(frozen=True)
 class Principal:
-    """PiSSA's start on one matrix: W = R + scale B A, of which R took W's place and stays frozen."""
+    """The principal part that PiSSA took out of one matrix: W = R + scale * B A; the frozen R replaces W."""
 
     a: Tensor
     b: Tensor
@@ -77,21 +80,22 @@ class Principal:
 
 
 def start_pissa(module: Any, in_head: list[str]) -> dict[str, Principal]:
-    """Make the adapters their matrices' principal parts, and the frozen matrices what is left (arXiv:2404.02948).
+    """Initialise each adapter with the principal part of its matrix, and subtract that part from the frozen matrix.
 
-    The head's adapter stays plain: its matrix may be one that the checkpoint lacks.
+    Meng et al. 2024 (arXiv:2404.02948). The head's adapter keeps its usual initialisation: the checkpoint may lack
+    its matrix. The decomposition draws from torch's default generator.
 
     Args:
-        module: the PeftModel; draws from torch's default generator.
+        module: the PeftModel.
         in_head: modules of the head that carry an adapter.
 
     Returns:
-        What each adapter began as, by the name of its module in `module`.
+        The principal part of each adapted matrix, by the name of its module in `module`.
     """
     principals = {}
-    for name, found in module.named_modules():
-        if isinstance(found, LoraLayer) and not name.endswith(tuple(in_head)):
-            layer: Any = found
+    for name, submodule in module.named_modules():
+        if isinstance(submodule, LoraLayer) and not name.endswith(tuple(in_head)):
+            layer: Any = submodule
             layer.pissa_init("default", f"pissa_niter_{ITERATIONS}")
             a, b = (matrices["default"].weight.detach().clone() for matrices in (layer.lora_A, layer.lora_B))
             principals[name] = Principal(a, b, layer.scaling["default"])
@@ -99,25 +103,24 @@ def start_pissa(module: Any, in_head: list[str]) -> dict[str, Principal]:
 
 
 def pissa_as_lora(tensors: Mapping[str, Tensor], principals: Mapping[str, Principal]) -> dict[str, Tensor]:
-    """Return an adapter file's tensors for the encoder as it was, at twice the rank.
+    """Return the tensors of a LoRA of twice the rank that gives the same function on the original encoder.
 
-    R + s B A = W + s (B A - B0 A0) = W + s [B, -B0] [A; A0], A0 and B0 being what the adapter began as
-    (arXiv:2404.02948).
+    With A0 and B0 as the adapter's initial values (arXiv:2404.02948):
+    R + s B A = W + s (B A - B0 A0) = W + s [B, -B0] [A; A0].
     """
     converted = dict(tensors)
-    for name, start in principals.items():
+    for name, initial in principals.items():
         of_a, of_b, base = (f"{name}.{part}.weight" for part in ("lora_A", "lora_B", "base_layer"))
-        converted[of_a] = torch.cat([tensors[of_a], start.a.cpu()], dim=0)
-        converted[of_b] = torch.cat([tensors[of_b], -start.b.cpu()], dim=1)
-        if (
-            base in tensors
-        ):  # the checkpoint lacks this matrix, so the file holds it: whole, not what PiSSA left
-            converted[base] = tensors[base] + start.scale * (start.b @ start.a).cpu()
+        converted[of_a] = torch.cat([tensors[of_a], initial.a.cpu()], dim=0)
+        converted[of_b] = torch.cat([tensors[of_b], -initial.b.cpu()], dim=1)
+        # If the checkpoint lacks this matrix, the file holds the original: R plus the principal part.
+        if base in tensors:
+            converted[base] = tensors[base] + initial.scale * (initial.b @ initial.a).cpu()
     return converted
 
 
 def pissa_config_as_lora(config: LoraConfig) -> LoraConfig:
-    """Return the configuration that belongs to `pissa_as_lora`: the rank doubled, the scale unchanged."""
+    """Return the configuration for the tensors of `pissa_as_lora`: twice the rank, the same scale."""
     config = copy.copy(config)
     config.r *= 2
     config.lora_alpha *= math.sqrt(2) if config.use_rslora else 2  # type: ignore[assignment]  # any number will do
@@ -125,7 +128,7 @@ def pissa_config_as_lora(config: LoraConfig) -> LoraConfig:
 
 
 def _layers_pattern(loaded: Loaded, lora: LoraRecipe) -> str:
-    """Return a regular expression for the adapted matrices, as `bert[.]encoder[.]layer[.](4|5)[.](...)`."""
+    """Return a regular expression for the adapted matrices, e.g. `bert[.]encoder[.]layer[.](4|5)[.](...)`."""
     family = loaded.family
     layers = "|".join(map(str, lora.layer_indices(family.n_layers(loaded.config))))
     suffixes = "|".join(re.escape(family.suffixes[target]) for target in family.expand(lora.targets))

@@ -94,9 +94,9 @@ class Compiled:
     @contextmanager
     def _compiled_layers(self) -> Iterator[None]:
         """Run the compiled layers in place of the encoder's inside the block; report a failure to compile."""
-        # Not at the top: the compiler's modules take a second to import.
-        from torch._dynamo import config
-        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+        # Not at the top: the compiler takes a second to import, and other executions do not need it.
+        from torch._dynamo import config  # noqa: PLC0415
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException  # noqa: PLC0415
 
         try:
             with (

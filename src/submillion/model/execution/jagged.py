@@ -83,7 +83,13 @@ class PackedSdpa:
         self._model = classifier.module.get_base_model()
         self._position_padding = classifier.family.position_padding(classifier.config)
 
-    def logits(self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None) -> Tensor:
+    def logits(
+        self,
+        tokens: Tokens,
+        rows: np.ndarray,
+        seed: int = 0,  # noqa: ARG002 - part of the protocol; torch's own generator draws dropout here
+        prefix: States | None = None,
+    ) -> Tensor:
         """Return logits; see `Execution.logits`."""
         classifier, stack, device = self.classifier, self.classifier.stack, self.classifier.device
         batch = PackedTexts(tokens, rows, self._position_padding)
@@ -113,20 +119,20 @@ class PackedSdpa:
     def _jagged_attention(self) -> Iterator[None]:
         """Make the encoder call `attend` inside the block; other callers pass padded batches and a mask."""
         config = self._model.config
-        usual = config._attn_implementation
-        config._attn_implementation = ATTENTION
+        usual = config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
+        config._attn_implementation = ATTENTION  # noqa: SLF001
         try:
             yield
         finally:
-            config._attn_implementation = usual
+            config._attn_implementation = usual  # noqa: SLF001
 
 
 def attend(
-    module: torch.nn.Module,
+    _module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    _attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
     *,
@@ -136,11 +142,11 @@ def attend(
     """Attend within each text of a packed row; the signature is the one that transformers calls.
 
     Args:
-        module: the attention module; not used.
+        _module: the attention module; not used.
         query: [1, heads, T, D], texts end to end.
         key: the same shape.
         value: the same shape.
-        attention_mask: None, because transformers builds no mask for an attention it does not know.
+        _attention_mask: None, because transformers builds no mask for an attention it does not know.
         dropout: share of the attention probabilities that is dropped.
         scaling: factor of the scores; None means 1 / sqrt(D).
         texts: where each text begins.

@@ -1,4 +1,4 @@
-"""Decides whether the packed kernels can run a classifier, and says why if they cannot."""
+"""Checks whether the packed kernels can run a classifier, and gives the reason if they cannot."""
 
 from __future__ import annotations
 

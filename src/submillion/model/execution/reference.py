@@ -35,7 +35,13 @@ class Reference:
         """
         self.classifier, self.precision, self._compiled = classifier, precision, compiled
 
-    def logits(self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None) -> Tensor:
+    def logits(
+        self,
+        tokens: Tokens,
+        rows: np.ndarray,
+        seed: int = 0,  # noqa: ARG002 - part of the protocol; torch's own generator draws dropout here
+        prefix: States | None = None,
+    ) -> Tensor:
         """Return logits; see `Execution.logits`."""
         device = self.classifier.device
         batch = collate(tokens, rows, self.classifier.pad_id)
@@ -44,7 +50,8 @@ class Reference:
         batch = {name: to_device(tensor, device) for name, tensor in batch.items()} | mask
         states = None if prefix is None else prefix.states(rows, width, device)
         with self.precision.context(device.type):
-            return self.classifier(batch, states).float()
+            logits: Tensor = self.classifier(batch, states)
+        return logits.float()
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return the function that runs the layers below the lowest adapted one on padded batches."""
@@ -74,5 +81,5 @@ class Reference:
         return {"attention_mask": present.expand(-1, 1, mask.shape[1], -1)}
 
     def _accepts_4d_masks(self) -> bool:
-        attention = self.classifier.module.get_base_model().config._attn_implementation
+        attention = self.classifier.module.get_base_model().config._attn_implementation  # noqa: SLF001 - no public name
         return self.classifier.family.attention_interface and attention == "sdpa"
