@@ -1,4 +1,4 @@
-"""Claims of others: numbers as written, what can be true together, and what a run bears out."""
+"""Tests of `verify_claims`: rounded numbers, arithmetic, agreement between texts and with a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from submillion.errors import BadInput
 from submillion.rundir import RunDir
 from submillion.verification import Verdict, verify_claims
 from submillion.verification.claims.claims_file import published_names, read_claims
-from submillion.verification.claims.rounding import Range, Stated
+from submillion.verification.claims.rounding import PublishedNumber, Range
 from support.run import made_run
 
 CLASSES = {"a": 10, "b": 30}
@@ -95,27 +95,27 @@ def failing(verdict: Verdict) -> list[str]:
         ("1 183 492", 1_183_492, 1),
     ],
 )
-def test_a_number_is_read_with_the_worth_of_its_last_digit(text: str, value: float, unit: float) -> None:
-    stated = Stated.read(text)
-    assert stated is not None
-    assert stated.value == pytest.approx(value)
-    assert stated.unit == pytest.approx(unit)
+def test_number_is_parsed_with_the_unit_of_its_last_digit(text: str, value: float, unit: float) -> None:
+    number = PublishedNumber.parse(text)
+    assert number is not None
+    assert number.value == pytest.approx(value)
+    assert number.unit == pytest.approx(unit)
 
 
 @pytest.mark.parametrize("text", ["", "about 94", "94.", "1,23", "9e3", "94.09 % %", "nan"])
-def test_what_is_no_number_is_not_read_as_one(text: str) -> None:
-    assert Stated.read(text) is None
+def test_text_that_is_not_a_number_is_not_parsed(text: str) -> None:
+    assert PublishedNumber.parse(text) is None
 
 
 @given(st.floats(0, 1, allow_subnormal=False), st.integers(0, 6))
-def test_what_was_rounded_lies_in_the_range_of_what_was_written(value: float, places: int) -> None:
+def test_exact_value_is_in_the_range_of_its_rounded_form(value: float, places: int) -> None:
     for text, exact in ((f"{value:.{places}f}", value), (f"{100 * value:.{places}f} %", value)):
-        stated = Stated.read(text)
-        assert stated is not None
-        assert stated.range.holds(Range(exact, exact))
+        number = PublishedNumber.parse(text)
+        assert number is not None
+        assert number.range.overlaps(Range(exact, exact))
 
 
-def test_claims_that_fit_together_hold(tmp_path: Path) -> None:
+def test_consistent_claims_hold(tmp_path: Path) -> None:
     verdict = verify_claims(claims_file(tmp_path, GOOD))
     assert failing(verdict) == []
     assert {check.name for check in verdict.checks} == {
@@ -156,12 +156,12 @@ def test_claims_that_fit_together_hold(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_each_figure_that_cannot_be_true_is_found(tmp_path: Path, place: str, value: Any, where: str) -> None:
+def test_each_impossible_figure_is_detected(tmp_path: Path, place: str, value: Any, where: str) -> None:
     verdict = verify_claims(claims_file(tmp_path, changed(place, value)))
     assert f"text 1: {where}" in failing(verdict)
 
 
-def test_two_texts_that_say_different_things_are_held_against_each_other(tmp_path: Path) -> None:
+def test_contradictions_between_two_texts_are_detected(tmp_path: Path) -> None:
     other = {
         "recipe": {"lora": {"r": 4, "targets": ["value"]}, "head": {"kind": "linear"}},
         "metrics": {"test": {"accuracy": "0.875", "macro_f1": "0.84"}, "private": {"accuracy": "0.5"}},
@@ -173,28 +173,28 @@ def test_two_texts_that_say_different_things_are_held_against_each_other(tmp_pat
     assert "text 1 and text 2: metrics.test.macro_f1" in agreed  # 0.84 is 0.8387, rounded
 
 
-def test_the_shipped_claims_contradict_themselves_and_each_other() -> None:
+def test_published_claims_contradict_themselves_and_each_other() -> None:
     verdict = verify_claims("reference-readme")
-    found = failing(verdict)
+    names = failing(verdict)
     # query and value at r 16 train 1,183,492 parameters, whatever the text says
-    assert "README: budget.trainable" in found
+    assert "README: budget.trainable" in names
     assert "1,183,492" in next(
         check.found for check in verdict.failing if check.where == "README: budget.trainable"
     )
-    assert "README: budget" in found
+    assert "README: budget" in names
     # its four class scores have another mean than its macro F1
-    assert "README: metrics.test.macro_f1" in found
+    assert "README: metrics.test.macro_f1" in names
     for label in ("World", "Sports", "Business", "Sci/Tech"):
-        assert f"README and notebook: metrics.test.per_class.{label}.f1" in found
-    assert "README and notebook: metrics.unlabelled.confidence.above.0.9" in found
-    assert "README and notebook: lora.targets" in found
+        assert f"README and notebook: metrics.test.per_class.{label}.f1" in names
+    assert "README and notebook: metrics.unlabelled.confidence.above.0.9" in names
+    assert "README and notebook: lora.targets" in names
     held = [check.where for check in verdict.checks if check.holds]
     assert "notebook: budget.trainable" in held
     assert "notebook: metrics.test.macro_f1" in held
     assert "notebook: training.steps" in held
 
 
-def test_claims_are_held_against_the_figures_of_a_run(tmp_path: Path) -> None:
+def test_claims_are_compared_with_the_figures_of_a_run(tmp_path: Path) -> None:
     run = scored_run(tmp_path)
     score = run.read_json(run.metrics)["test"]
     right = {
@@ -207,48 +207,48 @@ def test_claims_are_held_against_the_figures_of_a_run(tmp_path: Path) -> None:
     }
     verdict = verify_claims(claims_file(tmp_path, wrong), run.path)
     assert failing(verdict) == ["text 1: metrics.test.accuracy, against the run"]
-    assert "95 % interval" in verdict.failing[0].found
+    assert "95% interval" in verdict.failing[0].found
     assert [check.where for check in verdict.checks if check.holds is None] == [
         "text 1: metrics.other.accuracy, against the run"
     ]
 
 
-def test_settings_are_held_against_the_recipe_of_a_run(tmp_path: Path) -> None:
+def test_settings_are_compared_with_the_recipe_of_a_run(tmp_path: Path) -> None:
     run = scored_run(tmp_path)
     recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    told = {"recipe": {"lora": {"r": recipe["lora"]["r"] + 1, "dropout": recipe["lora"]["dropout"]}}}
-    assert failing(verify_claims(claims_file(tmp_path, told), run.path)) == [
+    claims = {"recipe": {"lora": {"r": recipe["lora"]["r"] + 1, "dropout": recipe["lora"]["dropout"]}}}
+    assert failing(verify_claims(claims_file(tmp_path, claims), run.path)) == [
         "text 1: lora.r, against the run"
     ]
 
 
-def test_every_fault_of_a_file_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     source = {
         "recipe": {"lora": {"rank": 8}},
         "metrics": {"test": {"accurracy": "94 %", "macro_f1": "good"}},
     }
     with pytest.raises(BadInput) as error:
         read_claims(claims_file(tmp_path, source))
-    told = str(error.value)
+    message = str(error.value)
     for part in ("accurracy", "'good'", "rank"):
-        assert part in told
+        assert part in message
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "sources: []\n", "sources: {README: 3}\n", "a: [\n"])
-def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "claims.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=r"claims\.yaml"):
         read_claims(file)
 
 
-def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
+def test_unknown_name_is_refused_with_a_suggestion() -> None:
     with pytest.raises(BadInput, match="Did you mean 'reference-readme'"):
         read_claims("reference-redme")
     assert published_names() == ["reference-readme"]
 
 
-def test_the_command_tells_what_does_not_hold_and_ends_with_1(tmp_path: Path) -> None:
+def test_command_reports_failing_claims_with_exit_code_1(tmp_path: Path) -> None:
     runner = CliRunner()
     ended = runner.invoke(app, ["verify", "--claims", "reference-readme"])
     assert ended.exit_code == 1
@@ -256,7 +256,7 @@ def test_the_command_tells_what_does_not_hold_and_ends_with_1(tmp_path: Path) ->
     assert runner.invoke(app, ["verify", "--claims", str(claims_file(tmp_path, GOOD))]).exit_code == 0
 
 
-def test_a_run_without_metrics_is_refused(tmp_path: Path) -> None:
+def test_run_without_metrics_is_refused(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     with pytest.raises(BadInput, match="metrics of a finished run"):
         verify_claims(claims_file(tmp_path, GOOD), run.path)

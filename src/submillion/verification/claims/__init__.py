@@ -1,1 +1,1 @@
-"""The checks of published figures: whether they can be true and agree with each other."""
+"""The checks of published figures: whether they are possible and consistent with each other."""

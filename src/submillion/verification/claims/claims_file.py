@@ -1,4 +1,4 @@
-"""What somebody claims of a classifier, read from a small yaml: one source or several, checked for form."""
+"""Reader of claims files: published claims about a classifier, in YAML, from one or several texts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.recipe import Recipe
-from submillion.verification.claims.rounding import Stated
+from submillion.verification.claims.rounding import PublishedNumber
 
 PUBLISHED = Path(__file__).parent / "published"
 RECIPE, LABELS, SOURCES = "recipe", "labels", "sources"
 ANY = "*"
 _SCORES = ("metrics", ANY)
-# What may be claimed beside the recipe, under the names that a run's own files give it; `share` alone is no
-# entry of a run: the trainable parameters as a share of all.
+# Figures that can be claimed besides the recipe, named as in a run's files. Only `share` is not in a run: trainable
+# parameters divided by all parameters.
 KNOWN: tuple[tuple[str, ...], ...] = (
     *(("budget", name) for name in ("trainable", "total", "budget", "share")),
     ("budget", "parts", ANY),
@@ -37,47 +37,52 @@ Path_ = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """What one text says."""
+    """The claims of one text."""
 
     name: str
-    figures: dict[Path_, Stated]
-    """By the place that a run would have it in, for example (metrics, test, accuracy)."""
+    figures: dict[Path_, PublishedNumber]
+    """By place in a run's files, for example (metrics, test, accuracy)."""
     settings: dict[str, Any]
-    """The fields of the recipe that it names, for example `lora.r`."""
+    """The recipe fields that the text states, for example `lora.r`."""
     recipe: Recipe
-    """Those fields, and the defaults of all others."""
+    """A recipe of these fields and the defaults of all others."""
     labels: list[str]
-    """Class names; empty where the file does not list them."""
+    """Class names; empty if the file does not list them."""
 
 
 def published_names() -> list[str]:
-    """Return the names of the claims that are shipped."""
+    """Return the names of the published claims that ship with submillion."""
     return recipe_file.shipped_names(PUBLISHED)
 
 
 def read_claims(name_or_path: str | Path) -> list[Source]:
-    """Read a file of claims, or shipped ones by their name.
+    """Read a claims file, or published claims by name.
 
-    The file has `sources`: {name of a text: {`recipe`: fields of a recipe, and `budget`, `metrics`, `training`
-    and `data` with figures under the names that manifest.json and metrics.json of a run give them}}, and may
-    have `labels`, the classes. Figures keep their written form: 94.0 % claims another precision than 94 %.
+    The file has `sources`: {name of a text: {`recipe`: recipe fields, and `budget`, `metrics`, `training` and `data`
+    with figures named as in manifest.json and metrics.json of a run}}. It may have `labels`, the class names. Figures
+    keep their written form, because 94.0 % claims another precision than 94 %.
+
+    Args:
+        name_or_path: name of published claims, or path of a claims file.
 
     Raises:
-        BadInput: no such file, not of that form, unknown names or what is no number; all problems at once.
+        BadInput: there is no such file, it has another form, a name is unknown or a figure is not a number; lists
+            all problems.
     """
     file = _find(str(name_or_path))
     try:
         text = file.read_text(encoding="utf-8")
-        written = yaml.load(text, Loader=yaml.BaseLoader)  # every value as it was written
+        # Every value in its written form: this loader makes texts, lists and mappings only.
+        written = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
         typed = recipe_file.parse_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        found = " ".join(str(error).split())
-        raise BadInput(
-            Problem(str(file), "claims in yaml", f"a file that cannot be read ({found})")
-        ) from error
+        reason = " ".join(str(error).split())
+        raise BadInput(Problem(str(file), "claims in YAML", f"an unreadable file ({reason})")) from error
     if not _is_mapping_of_mappings(written, SOURCES):
         form = "sources: {name: {recipe: ..., budget: ..., metrics: ...}}"
-        raise BadInput(Problem(str(file), form, "another form", f"See {published_names()[0]}.yaml."))
+        raise BadInput(
+            Problem(str(file), form, "another form", f"See {published_names()[0]}.yaml for an example.")
+        )
     labels = written.get(LABELS, [])
     problems = [
         Problem(str(file), f"{LABELS} or {SOURCES}", f"'{key}'", did_you_mean(key, (LABELS, SOURCES)))
@@ -88,21 +93,21 @@ def read_claims(name_or_path: str | Path) -> list[Source]:
         problems.append(Problem(f"{file}: {LABELS}", "a list of class names", f"{labels}"))
     sources = []
     for name, claimed in written[SOURCES].items():
-        figures: dict[Path_, Stated] = {}
+        figures: dict[Path_, PublishedNumber] = {}
         for path, value in _leaves({key: part for key, part in claimed.items() if key != RECIPE}):
             where = f"{file}: {name}: {'.'.join(path)}"
-            stated = Stated.read(value) if isinstance(value, str) else None
+            number = PublishedNumber.parse(value) if isinstance(value, str) else None
             if not is_known(path):
                 problems.append(Problem(where, "a figure of a run", "an unknown name", _near(path)))
-            elif stated is None:
+            elif number is None:
                 problems.append(Problem(where, "a number, for example 94.09 % or 888,580", f"'{value}'"))
             else:
-                figures[path] = stated
-        given = typed[SOURCES][name].get(RECIPE) or {}
-        recipe = _recipe(given, file, problems)
+                figures[path] = number
+        fields = typed[SOURCES][name].get(RECIPE) or {}
+        recipe = _recipe(fields, file, problems)
         if recipe:
             settings = recipe_file.flat(recipe.model_dump(mode="json"))
-            named = {field: settings[field] for field in recipe_file.flat(given) if field in settings}
+            named = {field: settings[field] for field in recipe_file.flat(fields) if field in settings}
             sources.append(Source(name, figures, named, recipe, labels))
     if problems:
         raise BadInput(problems)
@@ -110,23 +115,23 @@ def read_claims(name_or_path: str | Path) -> list[Source]:
 
 
 def is_known(path: Path_) -> bool:
-    """Return whether a run has a figure in this place."""
+    """Return whether a run's files have a figure in this place."""
     return any(
         len(known) == len(path) and all(one in (ANY, other) for one, other in zip(known, path, strict=True))
         for known in KNOWN
     )
 
 
-def _recipe(given: Any, file: Path, problems: list[Problem]) -> Recipe | None:
-    """Return a whole recipe from some of its fields; what is wrong with them is added to `problems`."""
-    if not isinstance(given, dict):
-        problems.append(Problem(f"{file}: {RECIPE}", "fields of a recipe", repr(given)))
+def _recipe(fields: Any, file: Path, problems: list[Problem]) -> Recipe | None:
+    """Return a complete recipe from some of its fields; their problems are added to `problems`."""
+    if not isinstance(fields, dict):
+        problems.append(Problem(f"{file}: {RECIPE}", "fields of a recipe", repr(fields)))
         return None
-    values: dict[str, Any] = {"name": "claimed"} | given
+    values: dict[str, Any] = {"name": "claimed"} | fields
     unnamed = {"encoder": {"source": "unnamed"}, "data": {"train": "unnamed"}}
     for section, needed in unnamed.items():
-        said = values.get(section, {})
-        values[section] = needed | said if isinstance(said, dict) else said
+        section_values = values.get(section, {})
+        values[section] = needed | section_values if isinstance(section_values, dict) else section_values
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -135,7 +140,7 @@ def _recipe(given: Any, file: Path, problems: list[Problem]) -> Recipe | None:
 
 
 def _find(name_or_path: str) -> Path:
-    expected = f"a yaml file, or one of {', '.join(published_names())}"
+    expected = f"a YAML file, or one of {', '.join(published_names())}"
     return recipe_file.find(name_or_path, PUBLISHED, "--claims", expected)
 
 
