@@ -18,7 +18,7 @@ from submillion import notices
 from submillion.errors import BadInput, SubmillionError
 from submillion.rundir import RunDir
 from submillion.ship import predict
-from submillion.ship.predict import chunked, predict_file
+from submillion.ship.predict import PredictOptions, chunked, predict_file
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES, tiny_run
 
@@ -90,7 +90,9 @@ def test_every_row_gets_the_models_answer_in_input_order(
         file.write_text("text\tother\n" + "".join(f"{line}\tx\n" for line in lines), encoding="utf-8")
     else:
         write(file, TEXTS)
-    rows = predict_file(run.path, file, tmp_path / "out.csv", batch_size=7, chunk_rows=40)
+    rows = predict_file(
+        run.path, file, tmp_path / "out.csv", options=PredictOptions(batch_size=7, chunk_rows=40)
+    )
     assert rows == len(TEXTS)
     head, *lines_out = read(tmp_path / "out.csv")
     assert head == ["ID", "Label"]
@@ -110,7 +112,7 @@ def test_with_confidence_adds_the_labels_probability_and_every_class(
     run: RunDir, expected: np.ndarray, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "new.jsonl", TEXTS)
-    predict_file(run.path, file, tmp_path / "out.csv", with_confidence=True)
+    predict_file(run.path, file, tmp_path / "out.csv", options=PredictOptions(with_confidence=True))
     head, *lines = read(tmp_path / "out.csv")
     assert head == ["ID", "Label", "Confidence", *(f"p_{name}" for name in NAMES)]
     written = np.array([line[2:] for line in lines], dtype=np.float32)
@@ -142,9 +144,13 @@ def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
     own, _ = tiny_run(tmp_path, text="lead")
     both = tmp_path / "new.csv"
     both.write_text("text,lead\nword1,software orbit genome\n", encoding="utf-8")
-    predict_file(own.path, both, tmp_path / "by_default.csv", with_confidence=True)
-    predict_file(own.path, both, tmp_path / "lead.csv", with_confidence=True, text="lead")
-    predict_file(own.path, both, tmp_path / "text.csv", with_confidence=True, text=["text"])
+    predict_file(own.path, both, tmp_path / "by_default.csv", options=PredictOptions(with_confidence=True))
+    predict_file(
+        own.path, both, tmp_path / "lead.csv", text="lead", options=PredictOptions(with_confidence=True)
+    )
+    predict_file(
+        own.path, both, tmp_path / "text.csv", text=["text"], options=PredictOptions(with_confidence=True)
+    )
     default = (tmp_path / "by_default.csv").read_text()
     assert default == (tmp_path / "lead.csv").read_text()
     assert default != (tmp_path / "text.csv").read_text()
@@ -194,7 +200,7 @@ def test_memory_does_not_grow_with_the_file(
     predict_file(run.path, write(tmp_path / "small.txt", TEXTS[:9]), tmp_path / "out.csv")
     tracemalloc.start()
     try:
-        rows = predict_file(run.path, file, tmp_path / "out.csv", chunk_rows=256)
+        rows = predict_file(run.path, file, tmp_path / "out.csv", options=PredictOptions(chunk_rows=256))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -211,7 +217,7 @@ def test_a_bad_row_far_down_leaves_the_old_output_and_no_half_file(run: RunDir, 
     out = tmp_path / "out.csv"
     out.write_text("from before")
     with pytest.raises(BadInput, match=r"new\.csv.*(?i:utf-8)"):
-        predict_file(run.path, file, out, chunk_rows=100)
+        predict_file(run.path, file, out, options=PredictOptions(chunk_rows=100))
     assert out.read_text() == "from before"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new.csv", "out.csv"]
 
@@ -283,7 +289,7 @@ def test_abstaining_leaves_unsure_rows_without_a_label(
     threshold = float(top[len(top) // 3 - 1] + top[len(top) // 3]) / 2
     run.write_analysis("confidence", {"policy": {"target_accuracy": 0.9, "threshold": threshold}})
     file = write(tmp_path / "in.jsonl", TEXTS)
-    predict_file(run.path, file, tmp_path / "out.csv", abstain=True)
+    predict_file(run.path, file, tmp_path / "out.csv", options=PredictOptions(abstain=True))
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as handle:
         answered = [row["Label"] for row in csv.DictReader(handle)]
     sure = expected.max(axis=1) >= threshold
@@ -300,8 +306,13 @@ def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str
     run.write_json(run.manifest, {})
     if policy:
         run.write_analysis("confidence", {"policy": policy})
-    with pytest.raises(BadInput, match="--answer-at"):
-        predict_file(run.path, write(tmp_path / "in.csv", TEXTS), tmp_path / "out.csv", abstain=True)
+    with pytest.raises(BadInput, match="run `report` with another `answer_at`"):
+        predict_file(
+            run.path,
+            write(tmp_path / "in.csv", TEXTS),
+            tmp_path / "out.csv",
+            options=PredictOptions(abstain=True),
+        )
 
 
 def test_a_policy_changes_nothing_for_those_who_do_not_ask(
@@ -312,7 +323,9 @@ def test_a_policy_changes_nothing_for_those_who_do_not_ask(
     predict_file(run.path, file, tmp_path / "out.csv")
     assert all(line[1] for line in read(tmp_path / "out.csv"))
     assert not any(notice["code"] == "abstained" for notice in notices.collected())
-    predict_file(run.path, file, tmp_path / "out.csv", with_confidence=True, abstain=True)
+    predict_file(
+        run.path, file, tmp_path / "out.csv", options=PredictOptions(with_confidence=True, abstain=True)
+    )
     for line in read(tmp_path / "out.csv")[1:]:
         assert line[1] == ""
         assert float(line[2]) == max(map(float, line[3:])), "the confidence of a row without a label is told"

@@ -1,4 +1,4 @@
-"""Labels for new texts: a file of any size in, a csv in the same order out, in memory that does not grow."""
+"""Labels the texts of a file of any size, in constant memory, and writes a csv in the same order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -25,101 +26,110 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 READ_ROWS = 256  # rows per read of the file
-CHUNK_ROWS = 4096  # rows classified and written together: enough to batch texts of like length
-CHUNK_CHARACTERS = 1 << 24  # a chunk ends at the read that reaches this: long texts must not add up in memory
-BATCH_SIZE = 64
+CHUNK_ROWS = 4096  # rows classified and written together: enough to batch texts of similar length
+CHUNK_CHARACTERS = 1 << 24  # a chunk of long texts ends earlier, at the read that reaches this
 
 Chunk = tuple[list[str], list[str]]
+"""Ids and texts."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What is written for each text, and in which portions the texts are read."""
+
+    with_confidence: bool = False
+    """Add `Confidence`, the probability of the label, and `p_<class>` for every class."""
+    abstain: bool = False
+    """Leave the label empty if its probability is below the threshold of the run's abstain policy; `Confidence` and
+    `p_<class>` are written all the same."""
+    batch_size: int = 64
+    """Texts per forward pass."""
+    chunk_rows: int = CHUNK_ROWS
+    """Rows that are in memory at a time."""
 
 
 def predict_file(
     run: str | Path,
     file: str | Path,
     out: str | Path = "submission.csv",
-    with_confidence: bool = False,
     text: str | Sequence[str] | None = None,
-    batch_size: int = BATCH_SIZE,
-    chunk_rows: int = CHUNK_ROWS,
+    options: PredictOptions | None = None,
     progress: bool = False,
-    abstain: bool = False,
 ) -> int:
     """Label every text of a file and write a csv with the header `ID,Label`, rows in input order.
 
     Args:
         run: a finished run directory.
-        file: csv, tsv, jsonl, parquet, arrow or plain text lines; read piece by piece, labels not needed.
+        file: csv, tsv, jsonl, parquet, arrow or plain text lines; streamed, labels not needed.
         out: csv to write, or `-` for standard output. It takes its name only when it is complete.
-        with_confidence: add `Confidence`, the probability of the label, and `p_<class>` for every class.
-        text: text column, or several to be joined as in training; None takes the run's own.
-        batch_size: texts per forward pass.
-        chunk_rows: rows held in memory at a time.
-        progress: count the rows done on standard error.
-        abstain: leave the label empty where its probability is below the threshold of the run's policy;
-            `Confidence` and `p_<class>` are written all the same.
+        text: text column, or several, joined as in training; None takes the run's own.
+        options: None takes the defaults.
+        progress: count the rows on standard error.
 
     Returns:
         Number of rows written.
 
     Raises:
-        BadInput: no run, no such file or column, nothing to label, an output that cannot be, or no policy.
-        SubmillionError: the output could not be written.
+        BadInput: no run, no such file or column, no texts, an output that cannot be written, or no policy.
+        SubmillionError: the disk refused the output.
     """
-    opened_run = RunDir.open(run)
-    place = _place(out, Path(file))
-    threshold = policy_threshold(opened_run) if abstain else 0.0
-    chunks = chunked(iter_texts(file, text or text_columns(opened_run), READ_ROWS), chunk_rows)
-    # The first rows are read before the model: what is wrong with the file is said at once, an empty one too.
+    options = options or PredictOptions()
+    run_dir = RunDir.open(run)
+    target = _target(out, Path(file))
+    threshold = policy_threshold(run_dir) if options.abstain else 0.0
+    chunks = chunked(iter_texts(file, text or text_columns(run_dir), READ_ROWS), options.chunk_rows)
+    # The first rows are read before the model is loaded: a wrong column or an empty file fails immediately.
     first = next(chunks)
-    opened = open_run_classifier(opened_run)
-    rows = cut = silent = 0
-    with _output(place) as stream, progress_bar(progress, None, "predicting") as advance:
+    opened = open_run_classifier(run_dir)
+    rows = truncated = abstained = 0
+    with _output(target) as stream, progress_bar(progress, None, "predicting") as advance:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header(opened.labels, with_confidence))
+        writer.writerow(header(opened.labels, options.with_confidence))
         for ids, texts in chain([first], chunks):
             tokens = encode(opened.tokenizer, texts, opened.max_length)
-            probabilities = predict_probabilities(opened.execution, tokens, batch_size, advance)
-            writer.writerows(lines(ids, probabilities, opened.labels, with_confidence, threshold))
-            silent += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
+            probabilities = predict_probabilities(opened.execution, tokens, options.batch_size, advance)
+            writer.writerows(lines(ids, probabilities, opened.labels, options.with_confidence, threshold))
+            abstained += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
             rows += len(tokens)
-            cut += tokens.truncated
-    if abstain:
+            truncated += tokens.truncated
+    if options.abstain:
         notices.emit(
             "abstained",
-            f"{silent:,} of {rows:,} texts were left without a label: their confidence is below {threshold:.4f}.",
-            abstained=silent,
+            f"{abstained:,} of {rows:,} texts have no label: their confidence is below {threshold:.4f}.",
+            abstained=abstained,
             rows=rows,
         )
-    if cut:
+    if truncated:
         notices.emit(
             "truncated_texts",
-            f"{cut:,} of {rows:,} texts are longer than {opened.max_length} tokens and were cut there, "
+            f"{truncated:,} of {rows:,} texts are longer than {opened.max_length} tokens and were truncated, "
             "as in training.",
-            truncated=cut,
+            truncated=truncated,
             rows=rows,
         )
     return rows
 
 
 def policy_threshold(run: RunDir) -> float:
-    """Return the confidence below which the run's abstain policy gives no answer.
+    """Return the confidence below which the run's abstain policy gives no label.
 
     Raises:
-        BadInput: the run has no policy, or none that reaches the accuracy asked for.
+        BadInput: the run has no policy, or no threshold reaches the requested accuracy.
     """
     policy = (run.read_analysis("confidence") or {}).get("policy") or {}
     threshold = policy.get("threshold")
     if threshold is None:
         where = str(run.analysis_file("confidence"))
-        found = (
+        reachable = (
             f"no threshold that reaches an accuracy of {policy['target_accuracy']:.2%}" if policy else "none"
         )
-        remedy = f"Choose an accuracy that it can reach: submillion report {run.path} --answer-at 0.95."
-        raise BadInput(Problem(where, "an abstain policy", found, remedy))
+        remedy = "Choose an accuracy that it can reach: run `report` with another @{answer_at}."
+        raise BadInput(Problem(where, "an abstain policy", reachable, remedy))
     return float(threshold)
 
 
 def chunked(reads: Iterable[Chunk], rows: int, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
-    """Join small reads into chunks of at least `rows` rows or `characters` characters, but for the last."""
+    """Join small reads into chunks of at least `rows` rows or `characters` characters; the last may be smaller."""
     ids: list[str] = []
     texts: list[str] = []
     held = 0
@@ -146,10 +156,13 @@ def lines(
     with_confidence: bool,
     threshold: float = 0.0,
 ) -> Iterator[list[str]]:
-    """Give one output line per row; of equally probable classes the first is the label.
+    """Yield one output line per row; of equally probable classes the first is the label.
 
     Args:
-        probabilities: float32 [N, C]; written with the nine digits that bring the same number back.
+        ids: N ids.
+        probabilities: float32 [N, C]; written with nine digits, which identify a float32.
+        labels: C class names.
+        with_confidence: add the probability of the label and of every class.
         threshold: a label whose probability is below it is left empty.
     """
     for row_id, row, best in zip(ids, probabilities, probabilities.argmax(axis=1), strict=True):
@@ -160,24 +173,28 @@ def lines(
         yield line
 
 
-def _place(out: str | Path, file: Path) -> Path | None:
-    """Return the file to write, None for standard output; what cannot work is refused before the work."""
+def _target(out: str | Path, file: Path) -> Path | None:
+    """Return the file to write, None for standard output.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
     if str(out) == STDOUT:
         return None
-    place = Path(out)
-    if place.is_dir():
-        remedy = f"For example --out {place / 'submission.csv'}."
-        raise BadInput(Problem("--out", "a file to write", f"'{place}', a directory", remedy))
-    if place.exists() and file.exists() and place.samefile(file):
-        raise BadInput(Problem("--out", "another file than the input", f"'{place}'", "Name a new file."))
-    return place
+    target = Path(out)
+    if target.is_dir():
+        remedy = f"For example {target / 'submission.csv'}."
+        raise BadInput(Problem("@{out}", "a file to write", f"'{target}', a directory", remedy))
+    if target.exists() and file.exists() and target.samefile(file):
+        raise BadInput(Problem("@{out}", "another file than the input", f"'{target}'", "Name a new file."))
+    return target
 
 
 @contextmanager
-def _output(place: Path | None) -> Iterator[TextIO]:
-    if place is None:
+def _output(target: Path | None) -> Iterator[TextIO]:
+    if target is None:
         yield sys.stdout
         sys.stdout.flush()
         return
-    with atomic_file(place) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         yield stream
