@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from submillion.recipe import Recipe
-from submillion.ship.predict import predict_file
+from submillion.ship.predict import PredictOptions, predict_file
 from support import SRC
 from support.hub import standin_hub
 
@@ -87,7 +87,12 @@ def test_the_agnews_recipes_run_on_a_roberta_folder(
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert f"{trainable:,}" in card
     # In this process, which has the libraries already; `test_the_recipe_runs_out_of_a_hub` has it in one of its own.
-    predict_file(tmp_path / "run", data / "test.csv", tmp_path / "out.csv", with_confidence=True)
+    predict_file(
+        tmp_path / "run",
+        data / "test.csv",
+        tmp_path / "out.csv",
+        options=PredictOptions(with_confidence=True),
+    )
     assert header_of(tmp_path / "out.csv") == HEADER
 
 

@@ -210,11 +210,10 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Label texts with a trained run: a CSV file with the header ID,Label, rows in input order."""
-    from submillion.ship.predict import predict_file
+    from submillion.ship.predict import PredictOptions, predict_file
 
-    rows = predict_file(
-        run, file, out, with_confidence=with_confidence, text=text, progress=not quiet, abstain=abstain
-    )
+    options = PredictOptions(with_confidence, abstain)
+    rows = predict_file(run, file, out, text, options, progress=not quiet)
     if not quiet and out != "-":
         typer.echo(f"{rows:,} rows -> {out}", err=True)
 
