@@ -57,7 +57,7 @@ def process_state() -> dict[str, Any]:
         "warnings": list(warnings.filters),
         "logging": {logger.name: logger.level for logger in [logging.root, *loggers]},
         "environment": dict(os.environ),
-        "directory": os.getcwd(),
+        "directory": Path.cwd(),
     }
     del state["environment"]["PYTEST_CURRENT_TEST"]
     return state

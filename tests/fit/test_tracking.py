@@ -79,11 +79,9 @@ def test_wandb_offline_writes_figures_and_recipe(tmp_path: Path, monkeypatch: py
 
 
 def test_resumed_training_is_a_new_tracker_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import accelerate
-
     started: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        accelerate.Accelerator,
+        tracking.Accelerator,
         "init_trackers",
         lambda self, project, config, init_kwargs: started.append(init_kwargs),
     )
@@ -94,9 +92,7 @@ def test_resumed_training_is_a_new_tracker_run(tmp_path: Path, monkeypatch: pyte
 
 
 def test_no_tracker_is_started_unless_requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import accelerate
-
-    monkeypatch.setattr(accelerate, "Accelerator", None)  # calling it would fail
+    monkeypatch.setattr(tracking, "Accelerator", None)  # calling it would fail
     _, result, run = fit_stub(tmp_path, StubClassifier(), recipe=train_recipe(epochs=1))
     assert result.steps == 13
     assert not run.trackers.exists()

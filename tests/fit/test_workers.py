@@ -22,7 +22,7 @@ from submillion.rundir import RunDir
 from support import SRC, TESTS
 from support.fit_launch import recorded_gradients
 from support.fit_stub import StubClassifier, fit_stub, train_recipe, without_timings
-from support.study_driver import shared_house
+from support.tiny_project import shared_project
 
 # 99 texts in batches of 8 for both processes: one batch has 3 texts, of which the processes get 2 and 1.
 # In batches of 2, one batch is a single text, and the second process gets none.
@@ -103,20 +103,20 @@ def test_ctrl_c_in_one_process_stops_both_at_the_same_step(launched: dict[str, P
 
 def test_two_nodes_produce_the_run_of_one_process(tmp_path: Path) -> None:
     """One torchrun per node with separate folders, as on two machines that share only encoder and data."""
-    house = shared_house()
+    project = shared_project()
     # Each process draws dropout for its own texts; without dropout the outcomes are equal.
     fields = ("encoder.dropout", "encoder.attention_dropout", "encoder.classifier_dropout", "lora.dropout")
-    sets = [*(f"{field}=0" for field in fields), f"data.validation={house / 'test.csv'}", "train.epochs=1"]
+    sets = [*(f"{field}=0" for field in fields), f"data.validation={project / 'test.csv'}", "train.epochs=1"]
     endpoint = f"127.0.0.1:{free_port()}"
     nodes, places = [], [tmp_path / "node0", tmp_path / "node1"]
     for number, place in enumerate(places):
         place.mkdir()
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
         command += ["--node-rank", str(number), "--rdzv-endpoint", endpoint]
-        command += ["-m", "submillion.cli", "train", str(house / "tiny.yaml"), "--out", "run", "--quiet"]
+        command += ["-m", "submillion.cli", "train", str(project / "tiny.yaml"), "--out", "run", "--quiet"]
         for item in (*sets, "train.batch_size=4"):
             command += ["--set", item]
-        with open(place / "log.txt", "wb") as log:
+        with (place / "log.txt").open("wb") as log:
             own = environment(SUBMILLION_CACHE=str(place / "cache"))
             nodes.append(subprocess.Popen(command, cwd=place, env=own, stdout=log, stderr=log))
     try:
@@ -127,7 +127,9 @@ def test_two_nodes_produce_the_run_of_one_process(tmp_path: Path) -> None:
     assert codes == [0, 0], [(place / "log.txt").read_text(encoding="utf-8") for place in places]
     assert not (tmp_path / "node1" / "run").exists()
 
-    alone = pipeline.train(Recipe.load(house / "tiny.yaml", sets), tmp_path / "alone", quiet=True, hold_back_test=True)
+    alone = pipeline.train(
+        Recipe.load(project / "tiny.yaml", sets), tmp_path / "alone", quiet=True, hold_back_test=True
+    )
     together = RunDir.open(tmp_path / "node0" / "run")
     assert together.read_manifest()["training"]["processes"] == 2
     theirs, ours = (load_file(run.adapter / "adapter_model.safetensors") for run in (together, alone.run))

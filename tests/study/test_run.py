@@ -12,13 +12,14 @@ from submillion.errors import BadInput
 from submillion.rundir import RunDir
 from submillion.study.run import study
 from submillion.verification import verify
-from support.study_driver import RATES, findings, killed, shared_house, undisturbed, with_test
+from support.study_driver import findings, killed, undisturbed, with_test
+from support.tiny_project import RATES, shared_project
 
 
 @pytest.fixture(scope="module")
 def house() -> Path:
     """A folder with a tiny encoder, data, and a study of two cells."""
-    return shared_house()
+    return shared_project()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,7 +131,7 @@ def fit_stub(
     """
     classifier = classifier or StubClassifier()
     run = RunDir(folder)
-    os.makedirs(folder, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     recipe, seed = options.pop("recipe", train_recipe()), options.pop("seed", 7)
     workers = options.pop("workers", None) or Workers.start()
     classifier.module.to(workers.device)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,50 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from submillion.study.run import study
-from support.tiny import tiny_encoder, tiny_texts
+from support.tiny_project import RATES, shared_project
 
-RATES = [1e-2, 1e-6]  # with the second one nothing is learnt, so that the base wins
 COSTS = ("wall_seconds", "samples_per_second", "peak_memory_mb")
 RECORDS = 12  # of the 20 that a trial writes into its history
 LONGEST_S = 600.0  # that anything is waited for
 TRIAL = "submillion.study.worker"
-
-
-def write_rows(file: Path, rows: int, seed: int) -> None:
-    """Write labelled rows as csv."""
-    texts, labels = tiny_texts(rows, seed)
-    lines = [f"{text},class {label}" for text, label in zip(texts, labels, strict=True)]
-    file.write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
-
-
-def make_house(home: Path) -> Path:
-    """Fill a folder: encoder/, train.csv, test.csv, tiny.yaml (without test rows), and rates.yaml, a study of it."""
-    tiny_encoder(home / "encoder")
-    write_rows(home / "train.csv", 160, 0)
-    write_rows(home / "test.csv", 40, 1)
-    recipe = {
-        "encoder": {"source": str(home / "encoder")},
-        "data": {"train": str(home / "train.csv"), "max_length": 32},
-        "lora": {"r": 4, "alpha": 8, "targets": ["all-linear"], "layers": "top-1"},
-        "train": {"epochs": 2, "batch_size": 8, "learning_rate": RATES[0], "patience": 0, "log_every": 2},
-    }
-    # In bfloat16, as some processors would have it, runs that must be alike differ in the third digit.
-    recipe["train"]["precision"] = "float32"
-    (home / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    rates = {"base": "tiny.yaml", "axes": {"train.learning_rate": RATES}, "seeds": [1]}
-    (home / "rates.yaml").write_text(yaml.safe_dump(rates), encoding="utf-8")
-    return home
-
-
-@cache
-def shared_house() -> Path:
-    """Return a house that all tests of this process share; not to be changed."""
-    folder = tempfile.mkdtemp(prefix="study-house-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return make_house(Path(folder))
 
 
 @dataclass(frozen=True)
@@ -78,7 +39,7 @@ class Undisturbed:
 @cache
 def undisturbed() -> Undisturbed:
     """Return the study rates.yaml with test rows, which all tests of this process share."""
-    house = shared_house()
+    house = shared_project()
     before = os.times()
     outcome = study(house / "rates.yaml", house / "done", overrides=with_test(), quiet=True)
     after = os.times()
@@ -89,7 +50,7 @@ def undisturbed() -> Undisturbed:
 
 def with_test() -> list[str]:
     """Return what is set for a study that has test rows."""
-    return [f"data.test={shared_house() / 'test.csv'}"]
+    return [f"data.test={shared_project() / 'test.csv'}"]
 
 
 def findings(place: Path) -> dict[str, Any]:
@@ -203,7 +164,7 @@ def is_gone(pid: int, seconds: float = 60) -> bool:
 
 
 def _begin(place: Path, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    study_file = str(shared_house() / "rates.yaml")
+    study_file = str(shared_project() / "rates.yaml")
     command = [sys.executable, "-m", "submillion.cli", "study", study_file, "--out", str(place), "--quiet"]
     with open(log, "wb") as output:
         return subprocess.Popen([*command, *options], stdout=output, stderr=output)

@@ -35,7 +35,7 @@ class Interrupt:
             signal.signal(number, handler)
         self._previous.clear()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.stop_requested:
             raise KeyboardInterrupt
         self.stop_requested = True

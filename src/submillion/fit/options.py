@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from submillion.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -19,3 +21,8 @@ class FitOptions:
     """Experiment trackers to log to: wandb, tensorboard, mlflow, trackio."""
     tracker_config: Mapping[str, Any] = field(default_factory=dict)
     """The whole recipe, as the trackers record it."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, quiet: bool, resume: bool = False) -> Self:
+        """Return the options of a recipe's training."""
+        return cls(resume, not quiet, recipe.track, recipe.model_dump(mode="json"))

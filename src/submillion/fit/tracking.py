@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from accelerate import Accelerator
+
 from submillion.errors import BadInput, Problem
 from submillion.rundir import RunDir
 
@@ -53,8 +55,6 @@ class Tracking:
         if not names:
             return
         check(names)
-        from accelerate import Accelerator
-
         run.trackers.mkdir(parents=True, exist_ok=True)
         name = run.path.resolve().name + (f", from step {step}" if step else "")
         options: dict[str, dict[str, Any]] = {
