@@ -6,16 +6,16 @@ import pytest
 
 from submillion.budget.plan_result import PlanResult
 from submillion.budget.planner import best_plans
-from submillion.budget.time_model import Adapted, Cost, Measured, Speed, Workload, speed_of
+from submillion.budget.time_model import AdaptedCost, Cost, Measurement, Speed, Workload, speed_of
 from submillion.recipe import LoraRecipe
 from support.budget_models import REAL
 
 ROBERTA = REAL["roberta-base"]
 QUERY_VALUE = 2 * (768 + 768)
 ALL_LINEAR = 4 * (768 + 768) + 2 * (768 + 3072)
-NARROW = Adapted(QUERY_VALUE, lowest=Cost(0.1, 0.02), between=Cost(0.2, 0.03), last=Cost(0.4, 0.01))
-WIDE = Adapted(ALL_LINEAR, lowest=Cost(0.1, 0.04), between=Cost(0.2, 0.05), last=Cost(0.4, 0.03))
-MEASURED = Measured(Cost(0.0, 0.005), Cost(0.0, 0.002), [NARROW, WIDE], {"seconds": 2.0})
+NARROW = AdaptedCost(QUERY_VALUE, lowest=Cost(0.1, 0.02), between=Cost(0.2, 0.03), last=Cost(0.4, 0.01))
+WIDE = AdaptedCost(ALL_LINEAR, lowest=Cost(0.1, 0.04), between=Cost(0.2, 0.05), last=Cost(0.4, 0.03))
+MEASURED = Measurement(Cost(0.0, 0.005), Cost(0.0, 0.002), [NARROW, WIDE], {"seconds": 2.0})
 WORK = Workload(100, 20, 53.0, 2, 10, 10, "here")
 
 
@@ -23,13 +23,13 @@ def test_a_cost_is_a_line_through_two_batches() -> None:
     cost = Cost.through(2, 0.5, 10, 1.3)
     assert (cost.fixed, cost.per_text) == (pytest.approx(0.3), pytest.approx(0.1))
     assert cost.seconds(32) == pytest.approx(3.5)
-    assert Cost.through(2, 0.5, 10, 0.4) == Cost(0.0, 0.04), "noise: the large batch was faster"
-    assert Cost.through(2, 0.1, 10, 1.0) == Cost(0.0, 0.1), "noise: less than nothing for no texts"
+    assert Cost.through(2, 0.5, 10, 0.4) == Cost(0.0, 0.04), "noise: a negative slope"
+    assert Cost.through(2, 0.1, 10, 1.0) == Cost(0.0, 0.1), "noise: a negative offset"
     assert Cost(1, 1) - Cost(2, 0.25) == Cost(0, 0.75)
 
 
 def test_all_layers() -> None:
-    # 12 layers: lowest 0.1 + 10 x 0.02, ten between 0.2 + 10 x 0.03, last 0.4 + 10 x 0.01.
+    # 12 layers: lowest 0.1 + 10 x 0.02, ten between of 0.2 + 10 x 0.03, last 0.4 + 10 x 0.01.
     step = 0.3 + 10 * 0.5 + 0.5
     speed = speed_of(MEASURED, ROBERTA, LoraRecipe(targets=["query", "value"]), WORK)
     assert speed.samples_per_s == pytest.approx(10 / step)
@@ -55,7 +55,7 @@ def test_the_last_layer_alone_and_targets_between_the_measured_ones() -> None:
     assert speed_of(MEASURED, ROBERTA, only, WORK).samples_per_s == pytest.approx(10 / 0.7)
     half = MEASURED.at((QUERY_VALUE + ALL_LINEAR) // 2)
     assert half.lowest.per_text == pytest.approx(0.03) and half.lowest.fixed == pytest.approx(0.1)
-    assert MEASURED.at(1).between == NARROW.between, "narrower than measured: as the narrowest"
+    assert MEASURED.at(1).between == NARROW.between, "below the measured widths: the narrowest"
 
 
 def test_speeds_in_the_table_and_the_json() -> None:
