@@ -35,6 +35,7 @@ def train(
     labels: Iterable[Any] | None = None,
     overrides: Sequence[str] = (),
     overwrite: bool = False,
+    report: bool = True,
     quiet: bool = False,
 ) -> Run:
     """Train a classifier and return its run.
@@ -47,6 +48,7 @@ def train(
         labels: N labels, in any of the same forms: strings, integers, booleans or whole floats.
         overrides: recipe fields to change, such as `["lora.r=8"]`.
         overwrite: replace an existing run.
+        report: score the test rows and make the report; False leaves both to `Run.report`.
         quiet: neither notices nor progress on standard error.
 
     Returns:
@@ -79,7 +81,12 @@ def train(
         own = {"test": None, "validation": None, "labels": recipe.data.labels}
         recipe = recipe.with_data(train=MEMORY, **own)
     outcome = pipeline.train(
-        recipe, out or Path("runs") / recipe.name, rows, overwrite=overwrite, quiet=quiet
+        recipe,
+        out or Path("runs") / recipe.name,
+        rows,
+        overwrite=overwrite,
+        quiet=quiet,
+        hold_back_test=not report,
     )
     return Run(outcome.run.path)
 
@@ -242,7 +249,7 @@ class Run:
     def report(
         self, parts: Sequence[str] = (), *, answer_at: float | None = None, quiet: bool = False
     ) -> Path:
-        """Write page, model card and figures again, and return the page's path.
+        """Write page, model card and figures, and return the page's path.
 
         Args:
             parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one.
@@ -252,9 +259,11 @@ class Run:
         Raises:
             BadInput: an unknown part, or data or encoder that have changed since the training.
         """
-        from submillion import reporting
+        from submillion import reporting, scoring
 
         with notices.collecting(quiet or None):
+            if self.status == "complete":
+                scoring.finish(self.path, quiet=quiet)
             return reporting.remake(self.path, parts, answer_at=answer_at, progress=not quiet)
 
     def compare(self, *others: Run | str | Path, split: str | None = None) -> Comparison:

@@ -31,7 +31,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         temporary = _new_file(target)
         yield temporary
         _sync(temporary)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         raise refused(target, error) from error
     finally:
@@ -103,14 +103,14 @@ def refused(target: Path, error: OSError) -> SubmillionError:
 def _swap(new: Path, target: Path) -> None:
     """Move `new` to `target`; no rename replaces a directory that has files, so the old one is moved away first."""
     if not target.exists():
-        os.replace(new, target)
+        new.replace(target)
         return
     aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-    os.replace(target, aside / "old")
+    target.replace(aside / "old")
     try:
-        os.replace(new, target)
+        new.replace(target)
     except OSError:
-        os.replace(aside / "old", target)
+        (aside / "old").replace(target)
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, git state and peak memory, as the manifest keeps them."""
+"""The environment of a run, as the manifest records it: versions, machine, git state and peak memory."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return found
+            versions[name] = "not installed as a package"
+    return versions
 
 
 def machine() -> dict[str, Any]:
-    """Return platform, processor, usable cores, memory in GB and accelerator (None where there is none)."""
+    """Return platform, processor, usable cores, memory in GB and accelerator (None if there is none)."""
     import psutil
     import torch
 
@@ -57,15 +57,14 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
     if cpuinfo.is_file():
         return features_in(cpuinfo.read_text(encoding="utf-8", errors="replace"))
     if platform.system() == "Darwin":
-        asked = subprocess.run(
-            ["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, check=False
-        )
-        return {"bf16"} if asked.stdout.strip() == "1" else set()
+        query = ["/usr/sbin/sysctl", "-n", "hw.optional.arm.FEAT_BF16"]
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)
+        return {"bf16"} if answer.stdout.strip() == "1" else set()
     import torch
 
-    # Newer than the oldest torch allowed; before it nothing public named bfloat16.
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    return {name for name, has in ask().items() if has is True} if ask else set()
+    # The oldest supported torch has no such function, and no other public one that names bfloat16.
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    return {name for name, has in capabilities().items() if has is True} if capabilities else set()
 
 
 def features_in(cpuinfo: str) -> set[str]:
@@ -78,7 +77,7 @@ def features_in(cpuinfo: str) -> set[str]:
 
 
 def git_state(folder: Path | None = None) -> dict[str, Any] | None:
-    """Return commit and dirty flag of the git checkout that holds `folder`; None outside one or without git."""
+    """Return commit and dirty flag of the git checkout that contains `folder`; None outside one or without git."""
     try:
         where = ["git", "-C", str(folder or Path.cwd())]
         commit = subprocess.run([*where, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
@@ -102,10 +101,10 @@ def peak_memory_mb() -> float:
 
 
 def peak_accelerator_mb(device: Any) -> float | None:
-    """Return the most memory that tensors had on an accelerator so far, in MB (10^6 bytes).
+    """Return the peak memory of tensors on an accelerator so far, in MB (10^6 bytes).
 
     Args:
-        device: a torch.device; None is returned for the cpu, and where torch does not count (mps).
+        device: a torch.device. For the CPU, and for devices whose memory torch does not count (mps), returns None.
     """
     import torch
 

@@ -49,7 +49,7 @@ class SubmillionError(Exception):
 
     exit_code = 1
 
-    def render(self, name_of: Callable[[str], str] = as_in_python) -> str:
+    def render(self, name_of: Callable[[str], str] = as_in_python) -> str:  # noqa: ARG002  # used by BadInput
         """Return the message; `name_of` as in `Problem.render`."""
         return str(self)
 

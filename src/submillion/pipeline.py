@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from submillion import notices
 from submillion.atomic import atomic_dir
 from submillion.data.corpus import load_corpus
+from submillion.data.rows import LabelledRows
 from submillion.data.tokens import load_tokenizer, tokenize, truncation_report
 from submillion.errors import BadInput, Problem
 from submillion.fit import tracking
@@ -29,9 +29,6 @@ from submillion.run_format.metrics import Metrics
 from submillion.run_inputs import Inputs, check_unchanged, create_run, gate_early, gated
 from submillion.rundir import RunDir
 from submillion.sources.fetch import fetch_encoder
-
-if TYPE_CHECKING:
-    from submillion.data.rows import LabelledRows
 
 
 def train(
@@ -67,7 +64,7 @@ def train(
             if workers.is_main:
                 inputs = create_run(run, inputs, rows, overwrite)
             workers.wait()
-            return _train(inputs, run, workers, _options(recipe, False, quiet), hold_back_test)
+            return _train(inputs, run, workers, FitOptions.of(recipe, quiet), hold_back_test)
 
 
 def resume(path: str | Path, *, quiet: bool = False, hold_back_test: bool = False) -> Outcome:
@@ -90,7 +87,7 @@ def resume(path: str | Path, *, quiet: bool = False, hold_back_test: bool = Fals
         with _workers(recipe) as workers:
             inputs = _read_inputs(recipe, None, quiet)
             check_unchanged(manifest, inputs)
-            return _train(inputs, run, workers, _options(recipe, True, quiet), hold_back_test)
+            return _train(inputs, run, workers, FitOptions.of(recipe, quiet, resume=True), hold_back_test)
 
 
 @contextmanager
@@ -100,10 +97,6 @@ def _workers(recipe: Recipe) -> Iterator[Workers]:
     workers = Workers.start()
     with training_settings(recipe.train.threads, workers.device.type):
         yield workers
-
-
-def _options(recipe: Recipe, resumed: bool, quiet: bool) -> FitOptions:
-    return FitOptions(resumed, not quiet, recipe.track, recipe.model_dump(mode="json"))
 
 
 def _read_inputs(recipe: Recipe, rows: LabelledRows | None, quiet: bool) -> Inputs:
@@ -133,12 +126,10 @@ def _train(
         atomic_dir(run.tokenizer, tokenizer.save_pretrained)
         data = corpus.report | {"tokens": truncation_report(tokens)}
         run.update_manifest(status="running", data=data, notices=notices.collected())
-    train_set = LabelledTokens.of(tokens["train"], corpus.train.labels)
-    validation_set = LabelledTokens.of(tokens["validation"], corpus.validation.labels)
     result = fit(
         execution,
-        train_set,
-        validation_set,
+        LabelledTokens.of(tokens["train"], corpus.train.labels),
+        LabelledTokens.of(tokens["validation"], corpus.validation.labels),
         recipe=recipe.train,
         seed=recipe.seed,
         run=run,
@@ -148,7 +139,7 @@ def _train(
     metrics: Metrics = {}
     if workers.is_main:
         # Scoring loads scikit-learn and matplotlib, which would delay the first step by a second.
-        from submillion.scoring import score
+        from submillion.scoring import score  # noqa: PLC0415
 
         classifier.save_adapter(run.adapter)
         opened = OpenedRun(execution, tokenizer, corpus.label_names, recipe.data.max_length)

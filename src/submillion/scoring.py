@@ -34,8 +34,16 @@ def score(
     """Save the predictions of each split once, then compute metrics, analysis and report from the saved files.
 
     Args:
+        run: the run directory.
+        corpus: the run's data.
+        opened: the trained classifier.
         tokens: each split's texts, by the split's name.
+        result: the outcome of the training.
         hold_back_test: score validation rows alone and make no report; `finish` does the rest.
+        progress: show bars on standard error.
+
+    Returns:
+        The metrics of every scored split.
     """
     splits = [corpus.validation]
     # An interrupted run is scored on validation alone: the test rows are used once, when it is complete.

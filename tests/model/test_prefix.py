@@ -1,4 +1,4 @@
-"""Tests of model/prefix.py: with cached states, logits and gradients are those of the whole model."""
+"""Tests of model/prefix.py: with cached states, logits and gradients equal those of the whole model."""
 
 from __future__ import annotations
 
@@ -66,16 +66,20 @@ def test_logits_and_gradients_equal_the_whole_models(family: str) -> None:
     whole = classifier(batch)
     expected = gradients(classifier, whole)
     short = classifier(batch, cache.states(rows))
-    found = gradients(classifier, short)
+    from_cache = gradients(classifier, short)
     torch.testing.assert_close(short, whole, atol=1e-6, rtol=1e-5)
-    assert found.keys() == expected.keys() == {n for n, v in classifier.named_parameters() if v.requires_grad}
+    assert (
+        from_cache.keys()
+        == expected.keys()
+        == {n for n, v in classifier.named_parameters() if v.requires_grad}
+    )
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(from_cache[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("wrong", [1, 3])
-def test_a_start_one_layer_off_would_show(family: str, wrong: int) -> None:
+def test_a_start_at_the_wrong_layer_changes_the_logits(family: str, wrong: int) -> None:
     classifier, tokens = made(family)
     classifier.eval()
     rows = np.array([1, 5, 3])
@@ -88,7 +92,7 @@ def test_a_start_one_layer_off_would_show(family: str, wrong: int) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_the_model_is_whole_again_afterwards_also_after_an_error(
+def test_the_model_is_restored_afterwards_and_after_an_error(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier, tokens = made(family)
@@ -127,13 +131,13 @@ def test_padding_and_order_do_not_matter() -> None:
     )
 
 
-def test_row_indices_of_a_hand_worked_case() -> None:
+def test_row_indices_of_an_example_worked_by_hand() -> None:
     # 3 texts of lengths 2, 0, 3 that begin at 5, 9, 0.
     assert _row_indices(np.array([5, 9, 0]), np.array([2, 0, 3])).tolist() == [5, 6, 0, 1, 2]
     assert _row_indices(np.array([], dtype=np.int64), np.array([], dtype=np.int64)).tolist() == []
 
 
-def test_the_cache_holds_no_dropout_and_leaves_the_mode() -> None:
+def test_the_cache_is_built_without_dropout_and_restores_the_training_mode() -> None:
     folder = shared_encoder("bert", LAYERS, dropout=0.5)
     classifier = build(folder, LABELS, tiny_recipe(folder, lora={"layers": "top-1"}))
     texts, _ = tiny_texts(6)
@@ -176,7 +180,7 @@ def test_depth_is_the_lowest_layer_with_something_to_train(
     assert (PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8) is None) == (depth == 0)
 
 
-def test_too_little_memory_is_said_and_nothing_is_cached() -> None:
+def test_without_enough_memory_a_notice_says_so_and_nothing_is_cached() -> None:
     classifier, tokens = made("roberta")
     needed = int(tokens.offsets[-1]) * 32 * 4
     assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=2 * needed) is not None
@@ -191,7 +195,7 @@ def test_too_little_memory_is_said_and_nothing_is_cached() -> None:
     assert notice["bytes"] == needed
 
 
-def test_deberta_with_a_convolution_runs_whole_and_says_so() -> None:
+def test_deberta_with_a_convolution_has_no_cache_and_a_notice_says_so() -> None:
     classifier, tokens = made("deberta-v2")
     assert supports_prefix(classifier.config)
     classifier.config = classifier.config | {"conv_kernel_size": 3}
@@ -199,7 +203,7 @@ def test_deberta_with_a_convolution_runs_whole_and_says_so() -> None:
     assert "convolution around its lowest layer" in notices.collected()[-1]["text"]
 
 
-def test_states_of_another_batch_are_refused() -> None:
+def test_states_of_another_batch_are_rejected() -> None:
     classifier, tokens = made("roberta")
     batch = collate(tokens, [0, 1], classifier.pad_id)
     with pytest.raises(ValueError, match="must begin with ids.shape"):
@@ -227,14 +231,14 @@ PLENTY, NOTHING = 10**9, 0  # free memory
 
 @pytest.fixture
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the few states of these tests be worth a file, of several chunks."""
+    """Write a file even for the few states of these tests."""
     monkeypatch.setattr(prefix, "MIN_FILE_BYTES", 1)
     monkeypatch.setattr(tensor_file, "CHUNK", 1000)
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The texts of each batch that the reference model runs."""
+    """The number of texts in each batch that the reference execution runs."""
     seen: list[int] = []
     real = Classifier.states_entering
 
@@ -259,7 +263,7 @@ class Elsewhere(Reference):
 
 
 def files(cache: Path) -> list[Path]:
-    """Return all files of the cache's folder but locks."""
+    """Return all files in the cache folder except locks."""
     return sorted(path for path in (cache / "prefix").glob("*") if path.suffix != ".lock")
 
 
@@ -285,13 +289,13 @@ def test_the_second_build_runs_nothing(
     assert torch.equal(all_states(one), all_states(two))
     assert one is not None and two is not None
     assert one.nbytes == two.nbytes == tokens.offsets[-1] * 32 * (4 if precision is FLOAT32 else 2)
-    where = "in memory" if second else "on disk"
+    place = "in memory" if second else "on disk"
     assert notices.collected()[-1]["text"] == (
-        f"caching the output of the 2 frozen lower layers (of 4) {where}; dropout is off in them"
+        f"caching the output of the 2 frozen lower layers (of 4) {place}; dropout is off in them"
     )
 
 
-def test_few_states_get_no_file(own_cache: Path) -> None:
+def test_few_states_are_not_written_to_a_file(own_cache: Path) -> None:
     assert PrefixCache.build(*reference(*made("roberta"), FLOAT32), 4) is not None
     assert files(own_cache) == []
 
@@ -309,7 +313,7 @@ def test_mapped_states_give_the_logits_of_the_whole_model(worth: None, family: s
 
 @pytest.mark.parametrize("available", [PLENTY, NOTHING])
 @pytest.mark.parametrize("damage", ["first", "head", "middle", "last", "shorter", "longer", "empty"])
-def test_a_damaged_file_is_said_and_made_again(
+def test_a_damaged_file_is_reported_and_rewritten(
     worth: None, runs: list[int], own_cache: Path, available: int, damage: str
 ) -> None:
     classifier, tokens = made("roberta")
@@ -332,7 +336,7 @@ def test_a_damaged_file_is_said_and_made_again(
     assert sum(runs) == 26
 
 
-def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Path) -> None:
+def test_the_key_covers_everything_that_decides_the_states(worth: None, own_cache: Path) -> None:
     def count() -> int:
         return len(files(own_cache))
 
@@ -345,7 +349,7 @@ def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Pat
     assert count() == 3
     PrefixCache.build(Reference(classifier, FLOAT32), tokens.take(range(12)), 4)
     assert count() == 4
-    # The same ids end to end, divided otherwise.
+    # The same ids end to end, split into other texts.
     tokens.offsets[1] -= 1
     PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
     tokens.offsets[1] += 1
@@ -370,7 +374,7 @@ def test_the_key_follows_all_that_decides_the_states(worth: None, own_cache: Pat
 
 
 @pytest.mark.parametrize("available", [PLENTY, NOTHING])
-def test_states_may_be_computed_elsewhere(worth: None, runs: list[int], available: int) -> None:
+def test_another_execution_may_compute_the_states(worth: None, runs: list[int], available: int) -> None:
     classifier, tokens = made("roberta")
     plain = all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4))
     runs.clear()
@@ -388,7 +392,7 @@ def test_states_may_be_computed_elsewhere(worth: None, runs: list[int], availabl
 
 @pytest.mark.parametrize("available", [PLENTY, NOTHING])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SubmillionError])
-def test_what_breaks_off_leaves_no_file(
+def test_an_interrupted_build_leaves_no_file(
     worth: None, own_cache: Path, available: int, error: type[BaseException]
 ) -> None:
     classifier, tokens = made("roberta")
@@ -406,7 +410,7 @@ def test_what_breaks_off_leaves_no_file(
 
 
 @pytest.mark.parametrize("available", [PLENTY, NOTHING])
-def test_a_disk_that_refuses_costs_time_only(
+def test_a_full_disk_is_not_an_error(
     worth: None, own_cache: Path, available: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -421,7 +425,7 @@ def test_a_disk_that_refuses_costs_time_only(
     assert files(own_cache) == []
 
 
-def test_a_cache_folder_that_cannot_be_is_said(
+def test_a_cache_folder_that_cannot_be_created_is_reported(
     worth: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -430,7 +434,7 @@ def test_a_cache_folder_that_cannot_be_is_said(
     assert "is not kept for the next run" in notices.collected()[0]["text"]
 
 
-def test_no_room_in_memory_and_on_disk_is_said(
+def test_no_room_in_memory_or_on_disk_is_reported(
     worth: None, runs: list[int], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier, tokens = made("roberta")
@@ -450,7 +454,7 @@ def test_no_room_in_memory_and_on_disk_is_said(
     assert files(own_cache) == []
 
 
-def test_the_files_least_recently_used_go_first(
+def test_the_least_recently_used_files_are_deleted_first(
     worth: None, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier, tokens = made("roberta")
@@ -475,12 +479,12 @@ def test_the_files_least_recently_used_go_first(
     assert used.exists() and len(files(own_cache)) == 2
 
 
-def test_of_two_at_the_same_time_one_computes(worth: None, runs: list[int]) -> None:
+def test_one_of_two_concurrent_builds_computes(worth: None, runs: list[int]) -> None:
     pairs = [made("roberta") for _ in range(2)]
-    found: list[torch.Tensor] = []
+    results: list[torch.Tensor] = []
     threads = [
         threading.Thread(
-            target=lambda pair: found.append(all_states(PrefixCache.build(*reference(*pair, FLOAT32), 4))),
+            target=lambda pair: results.append(all_states(PrefixCache.build(*reference(*pair, FLOAT32), 4))),
             args=(pair,),
         )
         for pair in pairs
@@ -490,4 +494,4 @@ def test_of_two_at_the_same_time_one_computes(worth: None, runs: list[int]) -> N
     for thread in threads:
         thread.join()
     assert sum(runs) == 13
-    assert torch.equal(*found)
+    assert torch.equal(*results)

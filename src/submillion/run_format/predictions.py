@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Predictions:
         """Return predictions whose predicted class is the most probable one, the first of a tie.
 
         Args:
+            ids: N ids.
+            text_sha256: sha256 of each text in utf-8 [N].
             labels: class index per row [N], or None for unlabelled rows.
             probabilities: [N, C]; rounded to float32 first, since metrics are computed from the saved values.
+            label_names: the C class names.
         """
-        import numpy as np
-
         rounded = probabilities.astype(np.float32)
         truth = None if labels is None else np.asarray(labels, dtype=np.int32)
         predicted = rounded.argmax(axis=1).astype(np.int32)
@@ -57,9 +59,6 @@ class Predictions:
 
     def write(self, file: Path) -> None:
         """Write the columns id, text_sha256, label, predicted and p_<class> for every class."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         columns: dict[str, Any] = {
             "id": pa.array(self.ids, pa.string()),
             "text_sha256": pa.array(self.text_sha256, pa.string()),
@@ -78,9 +77,6 @@ class Predictions:
         Raises:
             BadInput: there is no such file.
         """
-        import numpy as np
-        import pyarrow.parquet as pq
-
         if not file.is_file():
             expected = f"saved predictions of '{file.stem}'"
             raise BadInput(Problem(str(file), expected, "no such file", "Finish the run with `resume`."))

@@ -1,0 +1,252 @@
+"""Tests of api.py: train, load and verify from Python, and what `Run` returns."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+
+import submillion as sm
+from submillion import notices
+from submillion.model.process_state import denormals_are_flushed
+from support.trained import recipe_in, trained_in, two_classes
+
+TEXTS, LABELS = two_classes()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> sm.Run:
+    return trained_in(home)
+
+
+def test_the_package_has_eleven_public_names_and_each_is_what_it_says() -> None:
+    assert len(sm.__all__) == 11
+    assert all(getattr(sm, name) is not None for name in sm.__all__)
+    assert set(sm.__all__) <= set(dir(sm))
+    with pytest.raises(AttributeError, match="no attribute 'classify'"):
+        _ = sm.classify
+
+
+def test_plan_lists_configurations_within_the_budget() -> None:
+    plans = sm.plan("roberta-base", n_classes=4, budget=1_000_000)
+    assert plans
+    assert all(plan.trainable <= 1_000_000 for plan in plans)
+
+
+def test_a_run_trained_from_memory_is_scored_reported_and_verified(run: sm.Run) -> None:
+    assert run.status == "complete"
+    assert run.metrics["validation"]["accuracy_interval"]["confidence_level"] == 0.95
+    assert (run.path / "report.html").is_file()
+    verdict = sm.verify(run, full=True)
+    assert verdict.holds, verdict.render()
+
+
+def test_probabilities_are_float32_rows_that_sum_to_1(run: sm.Run) -> None:
+    probabilities = run.predict_proba(TEXTS)
+    assert (probabilities.dtype, probabilities.shape) == (np.float32, (60, 2))
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert run.predict(TEXTS) == run.classes_[probabilities.argmax(axis=1)].tolist()
+    assert run.predict_proba([]).shape == (0, 2)
+    assert run.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pytest.param(lambda values: np.array(values), id="numpy"),
+        pytest.param(lambda values: np.array(values, dtype=object), id="numpy-objects"),
+        pytest.param(lambda values: pd.Series(values, index=range(100, 100 + len(values))), id="pandas"),
+        pytest.param(lambda values: pl.Series(values), id="polars"),
+        pytest.param(lambda values: pa.chunked_array([values[:7], values[7:]]), id="pyarrow"),
+        pytest.param(lambda values: iter(values), id="iterator"),
+    ],
+)
+def test_texts_may_come_in_any_column(run: sm.Run, column: Any) -> None:
+    assert np.array_equal(run.predict_proba(column(TEXTS)), run.predict_proba(TEXTS))
+
+
+def test_the_same_rows_from_lists_and_from_a_file_train_the_same_adapter(home: Path, run: sm.Run) -> None:
+    file = home / "rows.parquet"
+    pd.DataFrame({"text": TEXTS, "label": LABELS}).to_parquet(file)
+    recipe = recipe_in(home, **{"data.train": str(file)})
+    other = sm.train(recipe, home / "from-file", quiet=True)
+    adapters = [(one.path / "adapter" / "adapter_model.safetensors").read_bytes() for one in (run, other)]
+    assert adapters[0] == adapters[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        pytest.param([3, -1], [-1, 3], id="integers"),
+        pytest.param([True, False], [False, True], id="booleans"),
+        pytest.param(["spam", "ham"], ["ham", "spam"], id="strings"),
+    ],
+)
+def test_labels_come_back_as_they_were_passed(tmp_path: Path, values: list[Any], classes: list[Any]) -> None:
+    run = trained_in(tmp_path, labels=[values[label] for label in LABELS], report=False)
+    assert run.classes_.tolist() == classes
+    assert type(run.predict(TEXTS[:1])[0]) is type(values[0])
+    # The position of a label in a run's classes follows from the run alone.
+    assert sm.load(run.path).classes_.tolist() == classes
+
+
+def test_a_run_without_report_gets_one_later(tmp_path: Path) -> None:
+    run = trained_in(tmp_path, report=False)
+    assert not (run.path / "report.html").exists()
+    assert run.report(quiet=True) == run.path / "report.html"
+    assert sm.verify(run).holds
+
+
+def test_a_copied_run_predicts_and_verifies_without_the_original(home: Path, run: sm.Run) -> None:
+    original = home / "original"
+    shutil.copytree(run.path, original)
+    shutil.move(original, home / "copy")
+    copy = sm.load(home / "copy")
+    assert np.array_equal(copy.predict_proba(TEXTS), run.predict_proba(TEXTS))
+    verdict = sm.verify(copy)
+    assert verdict.holds, verdict.render()
+
+
+def test_evaluate_takes_texts_in_memory_and_files(home: Path, run: sm.Run) -> None:
+    texts, labels = two_classes(40, seed=9)
+    in_memory = run.evaluate(texts, labels, name="fresh", quiet=True)
+    assert in_memory["rows"] == 40
+    assert in_memory["accuracy"] == np.mean(np.array(run.predict(texts)) == labels)
+    file = home / "fresh-file.csv"
+    pd.DataFrame({"text": texts, "label": labels}).to_csv(file, index=False)
+    from_file = run.evaluate(file, quiet=True)
+    assert from_file["confusion"] == in_memory["confusion"]
+    assert {"fresh", "fresh-file"} <= set(run.metrics)
+    with pytest.raises(sm.BadInput, match="one label per text"):
+        run.evaluate(texts)
+
+
+def test_runs_are_compared_on_the_same_rows(home: Path, run: sm.Run) -> None:
+    other = sm.train(
+        recipe_in(home, seed=42, **{"lora.r": 1}), home / "other", texts=TEXTS, labels=LABELS, quiet=True
+    )
+    comparison = run.compare(other).to_json()
+    assert [entry["trainable"] for entry in comparison["runs"]] == [
+        json.loads((one.path / "manifest.json").read_text())["budget"]["trainable"] for one in (run, other)
+    ]
+
+
+def test_a_run_shows_its_score_its_budget_and_its_place(run: sm.Run) -> None:
+    accuracy = f"{run.metrics['validation']['accuracy']:.2%}".removesuffix("%")
+    assert accuracy in repr(run)
+    assert str(run.path) in repr(run)
+    html = run._repr_html_()
+    assert accuracy in html
+    assert "1,000,000" in html
+    assert "<script" not in html
+
+
+def test_two_threads_get_the_answers_of_one(run: sm.Run) -> None:
+    parts = [TEXTS[:40], TEXTS[20:]]
+    expected = [run.predict_proba(part) for part in parts]
+    fresh = sm.load(run.path)  # both threads find it closed
+    answers: dict[int, list[np.ndarray]] = {0: [], 1: []}
+
+    def predict(number: int) -> None:
+        for _ in range(5):
+            answers[number].append(fresh.predict_proba(parts[number]))
+
+    threads = [threading.Thread(target=predict, args=(number,)) for number in answers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, results in answers.items():
+        assert len(results) == 5
+        assert all(np.array_equal(result, expected[number]) for result in results)
+
+
+def state_of_the_process() -> dict[str, Any]:
+    umask = os.umask(0)
+    os.umask(umask)
+    return {
+        "torch generator": torch.get_rng_state().tolist(),
+        "numpy generator": np.random.get_state()[1].tolist(),
+        "threads": torch.get_num_threads(),
+        "denormals": denormals_are_flushed(),
+        "gradients": torch.is_grad_enabled(),
+        "umask": umask,
+        "directory": Path.cwd(),
+        "environment": dict(os.environ),
+        "handlers": {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)},
+        "warnings": list(warnings.filters),
+        "logging": logging.getLogger().level,
+        "notices": notices.collected(),
+    }
+
+
+def test_training_and_predicting_leave_the_process_as_it_was(tmp_path: Path) -> None:
+    recipe_in(tmp_path)
+    torch.manual_seed(7)
+    np.random.seed(7)
+    trained_in(tmp_path / "first", report=False)  # what is only loaded once is loaded now
+    before = state_of_the_process()
+    run = trained_in(tmp_path, report=False)
+    assert state_of_the_process() == before
+    run.predict_proba(TEXTS)
+    assert state_of_the_process() == before
+    # What a call is passed decides, not what the caller did before.
+    torch.manual_seed(8)
+    again = trained_in(tmp_path / "again", report=False)
+    assert np.array_equal(again.predict_proba(TEXTS), run.predict_proba(TEXTS))
+
+
+def test_bad_input_names_arguments_as_python_does(home: Path, run: sm.Run) -> None:
+    with pytest.raises(sm.BadInput, match="replace it with `overwrite`"):
+        sm.train(recipe_in(home), run.path, texts=TEXTS, labels=LABELS)
+    with pytest.raises(sm.BadInput, match="both `texts` and `labels`"):
+        sm.train(recipe_in(home), home / "none", texts=TEXTS)
+    with pytest.raises(sm.BadInput, match=r"`texts`, position 1: .* found a missing value"):
+        run.predict(["a", None])
+    assert not (home / "none").exists()
+
+
+def test_over_budget_is_refused_before_anything_is_written(home: Path) -> None:
+    with pytest.raises(sm.OverBudget, match="Nearest that fit"):
+        sm.train(recipe_in(home, budget=500), home / "over", texts=TEXTS, labels=LABELS, quiet=True)
+    assert not (home / "over").exists()
+
+
+def test_a_run_of_another_format_is_refused_in_one_sentence(tmp_path: Path, run: sm.Run) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run.path, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["format"]
+    manifest["submillion"] = "0.1.0"
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        sm.BadInput, match=r"format 2, found format 1, written by submillion 0\.1\.0\. Train it again"
+    ):
+        sm.load(old)
+
+
+def test_a_typo_in_a_runs_recipe_is_named_with_the_nearest_field(tmp_path: Path, run: sm.Run) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(run.path, broken)
+    recipe = (broken / "recipe.yaml").read_text()
+    (broken / "recipe.yaml").write_text(recipe.replace("learning_rate:", "learning_rat:"))
+    with pytest.raises(sm.BadInput, match="train.learning_rate"):
+        _ = sm.load(broken).recipe
