@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns: list[str] = []
 source_suffix = {".md": "markdown"}
 highlight_language = "none"
+default_role = "code"  # single backticks in docstrings
 
 myst_enable_extensions = ["colon_fence"]
 smartquotes = False  # they would turn the dashes of options into one
