@@ -1,4 +1,4 @@
-"""Tests of fit/speed.py and fit/workload.py on a tiny encoder: every configuration gets a speed, nothing is read."""
+"""Tests of estimate/ on a tiny encoder without weights: every configuration gets a predicted speed."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plans_of_an_encoder_without_weights_get_speeds(encoder: Path) -> None:
-    planned = plan_or_count(None, str(encoder), 3, 3000, {}, [])
-    timed = with_speed(planned, rows=1000, tokens=12, epochs=3, budget_s=0.05)
-    assert len(timed.speeds) == len(timed.plans) == len(timed.loras)
-    assert all(speed.samples_per_s > 0 and speed.hours > 0 for speed in timed.speeds)
-    assert timed.measured["tokens_per_text"] == 12
-    assert timed.measured["workload"]["source"] == "--rows, --tokens"
-    assert "texts/s" in timed.render()
+    plans = plan_or_count(None, str(encoder), 3, 3000, {}, [])
+    result = with_speed(plans, rows=1000, tokens=12, epochs=3, budget_s=0.05)
+    assert len(result.speeds) == len(result.plans) == len(result.loras)
+    assert all(speed.samples_per_s > 0 and speed.hours > 0 for speed in result.speeds)
+    assert result.measured["tokens_per_text"] == 12
+    assert result.measured["workload"]["source"] == "--rows, --tokens"
+    assert "texts/s" in result.render()
 
 
 def test_a_count_gets_the_first_speed(encoder: Path) -> None:
-    counted = plan_or_count(None, str(encoder), 3, 10**6, {"r": 2, "layers": "top-1"}, [])
-    timed = with_speed(counted, tokens=8, budget_s=0.05)
-    (speed,) = timed.speeds
-    assert timed.to_json()["speed"] == speed.to_json()
+    count = plan_or_count(None, str(encoder), 3, 10**6, {"r": 2, "layers": "top-1"}, [])
+    result = with_speed(count, tokens=8, budget_s=0.05)
+    (speed,) = result.speeds
+    assert result.to_json()["speed"] == speed.to_json()
 
 
-def test_what_is_not_asked_and_not_here_is_ag_news() -> None:
-    counted = plan_or_count("agnews", "roberta-base", 4, None, {}, ["data.train=nobody/has-this"])
-    work = workload_of(counted, rows=900)
+def test_the_default_workload_is_that_of_ag_news() -> None:
+    count = plan_or_count("agnews", "roberta-base", 4, None, {}, ["data.train=nobody/has-this"])
+    work = workload_of(count, rows=900)
     assert (work.rows, work.validation_rows, work.tokens, work.epochs) == (900, 100, 53.0, 5)
     assert work.source == "--rows, else AG News (108,000 training texts of 53 tokens)"
 
 
-def test_bitfit_has_no_adapters_to_measure(encoder: Path, tmp_path: Path) -> None:
+def test_bitfit_has_no_adapters_to_time(encoder: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv}}\nlora: {{variant: bitfit}}\n")
-    asked = plan_or_count(str(file), "", 4, None, {}, [])
+    bitfit = plan_or_count(str(file), "", 4, None, {}, [])
     with pytest.raises(BadInput, match="plan --speed: expected a lora.variant with adapters, found bitfit"):
-        with_speed(asked)
+        with_speed(bitfit)

@@ -1,4 +1,4 @@
-"""Models to count: plain transformers and peft on the meta device, random small configs, and configs of the hub."""
+"""Models for counting: transformers and peft on the meta device, random small configs, and real configs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from submillion.recipe import HeadRecipe, LoraRecipe
 
 @dataclass(frozen=True)
 class Layout:
-    """Module names of one family, written down here a second time so that a wrong one is noticed."""
+    """Module names of one family, repeated here independently of the project's table."""
 
     layers: str
     targets: dict[str, str]
@@ -150,7 +150,7 @@ REAL = {
 
 
 def meta_model(config: dict[str, Any], num_labels: int) -> Any:
-    """Return the classifier that transformers makes of a config, its parameters without values."""
+    """Return the classifier that transformers builds from a config, with parameters on the meta device."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -160,7 +160,7 @@ def meta_model(config: dict[str, Any], num_labels: int) -> Any:
 
 
 def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, layers: list[int]) -> Any:
-    """Wrap a model as a user of plain peft does; nothing of the project's is asked for names."""
+    """Wrap a model as a user of plain peft does, without the project's table of names."""
     from peft import AdaLoraConfig, LoraConfig, VeraConfig, get_peft_model
 
     layout = LAYOUTS[model_type]
@@ -170,7 +170,9 @@ def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, l
     if head.kind == "stock":
         trained += [name for name in (layout.projection, layout.norm) if name]
     in_head = [layout.projection] if head.kind == "lora" else []
-    if lora.variant == "bitfit":  # peft has none: its LoRA with biases on no module, or on the head's alone
+    if (
+        lora.variant == "bitfit"
+    ):  # peft has no BitFit: use LoRA with biases on no module, or on the head's only
         modules = []
     common: dict[str, Any] = {
         "target_modules": modules + in_head or "dummy-target-modules",
@@ -178,7 +180,7 @@ def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, l
         "bias": lora.bias,
     }
     if model_type == "distilbert" and head.kind != "stock":
-        # peft matches the end of a name, and `pre_classifier` ends in `classifier`: train that one by hand.
+        # peft matches name suffixes, and `pre_classifier` ends in `classifier`: unfreeze the latter by hand.
         del common["modules_to_save"]
     config: Any
     if lora.variant == "vera":
@@ -196,11 +198,11 @@ def with_peft(model: Any, model_type: str, lora: LoraRecipe, head: HeadRecipe, l
 
 
 def trainable_and_total(model: Any) -> tuple[int, int]:
-    """Return what a peft model trains, and all it has.
+    """Return the trainable and the total parameters of a peft model.
 
-    Without the copy that peft keeps of a trained module as it was: it takes part in nothing, though peft counts
-    it, and under `bias="all"` even marks its bias as trained. And AdaLoRA's `ranknum`, the rank by which an adapter
-    divides, is no trained value: peft's own layer freezes it and its files leave it out, though peft marks it later.
+    Excludes peft's unused copy of the original trained modules, which peft counts and with `bias="all"` even marks as
+    trainable. AdaLoRA's `ranknum`, the rank that an adapter divides by, is not trainable: peft's layer freezes it and
+    its files omit it, though peft marks it as trainable later.
     """
     used = {name: value for name, value in model.named_parameters() if ".original_module." not in name}
     trained = [value for name, value in used.items() if value.requires_grad and ".ranknum." not in name]
@@ -209,7 +211,7 @@ def trainable_and_total(model: Any) -> tuple[int, int]:
 
 @st.composite
 def small_configs(draw: st.DrawFn, model_type: str) -> dict[str, Any]:
-    """Draw the config of a small encoder with every switch that changes its size."""
+    """Draw the config of a small encoder, with every option that changes its size."""
     heads = draw(st.integers(1, 4))
     hidden = 2 * heads * draw(st.integers(1, 8))
     layers, inner = draw(st.integers(1, 4)), draw(st.integers(3, 40))
@@ -229,22 +231,22 @@ def small_configs(draw: st.DrawFn, model_type: str) -> dict[str, Any]:
     }
     if model_type == "modernbert":
         special = dict.fromkeys(("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id"), 1)
-        switches = ("norm_bias", "attention_bias", "mlp_bias", "classifier_bias")
-        return config | special | {name: draw(st.booleans()) for name in switches}
+        options = ("norm_bias", "attention_bias", "mlp_bias", "classifier_bias")
+        return config | special | {name: draw(st.booleans()) for name in options}
     if model_type == "mpnet":
         return config | {"relative_attention_num_buckets": draw(st.integers(4, 40)), "pad_token_id": 1}
     config["type_vocab_size"] = draw(st.integers(0 if model_type == "deberta-v2" else 1, 3))
     if model_type == "electra":
         config["embedding_size"] = draw(st.sampled_from([hidden, hidden + 3]))
     if model_type == "deberta-v2":
-        config |= draw(_deberta_switches(hidden))
+        config |= draw(_deberta_options(hidden))
     return config
 
 
 @st.composite
-def _deberta_switches(draw: st.DrawFn, hidden: int) -> dict[str, Any]:
-    """Draw some of DeBERTa's switches; the ones left out are as absent as in older files of the hub."""
-    switches = {
+def _deberta_options(draw: st.DrawFn, hidden: int) -> dict[str, Any]:
+    """Draw some of DeBERTa's options; missing ones are absent, as in older configs of the hub."""
+    options = {
         "relative_attention": st.booleans(),
         "position_biased_input": st.booleans(),
         "share_att_key": st.booleans(),
@@ -256,8 +258,8 @@ def _deberta_switches(draw: st.DrawFn, hidden: int) -> dict[str, Any]:
         "conv_groups": st.sampled_from([1, 2]),
         "embedding_size": st.sampled_from([hidden, hidden + 5]),
     }
-    chosen = draw(st.sets(st.sampled_from(sorted(switches))))
-    return {name: draw(switches[name]) for name in sorted(chosen)}
+    chosen = draw(st.sets(st.sampled_from(sorted(options))))
+    return {name: draw(options[name]) for name in sorted(chosen)}
 
 
 @st.composite
