@@ -1,9 +1,9 @@
-// What the processor can do at most, one line of JSON: multiply-adds on registers, and reading from caches and memory.
+// Measures the processor's peak rates of multiply-adds and of memory reads, and prints one line of JSON.
 //
 //   cmake -S benchmarks/native -B FOLDER && cmake --build FOLDER --target ceilings
 //
-// All threads work at the same time, each on data of its own, and are timed together; of ROUNDS rounds the median is told.
-// `python -m benchmarks.ceilings` sets a training step's arithmetic beside it.
+// All threads run at the same time, each on its own data, and are timed together. The result is the median of
+// ROUNDS rounds. `python -m benchmarks.ceilings` compares it with the arithmetic of a training step.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,80 +12,87 @@
 #include <utility>
 #include <vector>
 
-#include "lanes.hpp"
+#include "simd.hpp"
 #include "processor.hpp"
 
+namespace submillion {
 namespace {
 
 enum { ROUNDS = 9 };
-constexpr double SECONDS = 0.2;  // of a round, about
+constexpr double SECONDS = 0.2;  // approximate length of a round
 
-// Calls work(thread) in as many threads at a time; returns the seconds until the last one is done.
+// Calls work(thread) in all threads at once; returns the seconds until the last one is done.
 template <class Work>
-double together(int threads, Work&& work) {
-  auto began = std::chrono::steady_clock::now();
-  std::vector<std::thread> team;
-  for (int i = 1; i < threads; i++) team.emplace_back([&, i] { work(i); });
+double time_threads(int threads, Work&& work) {
+  auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> workers;
+  for (int i = 1; i < threads; i++) workers.emplace_back([&, i] { work(i); });
   work(0);
-  for (std::thread& one : team) one.join();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  for (std::thread& worker : workers) worker.join();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// How often something is done in a round.
+// Returns how many repetitions of `work` fill a round.
 template <class Work>
-long times_for(Work&& work) {
-  return std::max(1l, (long)(SECONDS / (together(1, [&](int) { work(); }) + 1e-9)));
+long repetitions_for(Work&& work) {
+  return std::max(1l, (long)(SECONDS / (time_threads(1, [&](int) { work(); }) + 1e-9)));
 }
 
-// The median over rounds of what `work` does in a second; it returns how much one thread did.
+// Returns the median rate over the rounds, per second; work(thread) returns the amount of work that it did.
 template <class Work>
-double speed(int threads, Work&& work) {
-  std::vector<double> found, done(threads);
+double median_rate(int threads, Work&& work) {
+  std::vector<double> rates, amounts(threads);
   for (int round = 0; round < ROUNDS; round++) {
-    double seconds = together(threads, [&](int i) { done[i] = work(i); });
-    double all = 0;
-    for (double each : done) all += each;
-    found.push_back(all / seconds);
+    double seconds = time_threads(threads, [&](int i) { amounts[i] = work(i); });
+    double total = 0;
+    for (double amount : amounts) total += amount;
+    rates.push_back(total / seconds);
   }
-  std::sort(found.begin(), found.end());
-  return found[ROUNDS / 2];
+  std::sort(rates.begin(), rates.end());
+  return rates[ROUNDS / 2];
 }
 
-// Reads memory again and again, 64 bytes at a time, into sums that are looked at, so that no reading is left out.
-double read(const std::vector<float>& values, long times) {
-  lanes sums[4] = {lanes{}, lanes{}, lanes{}, lanes{}};
-  for (long t = 0; t < times; t++)
+// Reads memory repeatedly, 64 bytes at a time, and returns the bytes read. The compiler cannot remove the
+// loads, because the sums are used.
+double read(const std::vector<float>& values, long repetitions) {
+  f32x16 sums[4] = {f32x16{}, f32x16{}, f32x16{}, f32x16{}};
+  for (long t = 0; t < repetitions; t++)
     for (size_t i = 0; i < values.size(); i += 64)
       for (int j = 0; j < 4; j++) sums[j] += load(values.data() + i + 16 * j);
-  float seen[16];
-  store(seen, sums[0] + sums[1] + sums[2] + sums[3]);
-  volatile float kept = seen[0];
-  (void)kept;
-  return (double)times * values.size() * sizeof(float);
+  float lanes[16];
+  store(lanes, sums[0] + sums[1] + sums[2] + sums[3]);
+  volatile float result = lanes[0];
+  (void)result;
+  return (double)repetitions * values.size() * sizeof(float);
 }
 
-}  // namespace
-
-int main(int count, char** arguments) {
-  if (const char* missing = not_here()) {
-    fprintf(stderr, "%s: %s\n", PATH_NAME, missing);
+int run(int count, char** arguments) {
+  if (const char* reason = unsupported_reason()) {
+    fprintf(stderr, "%s: %s\n", BUILD_NAME, reason);
     return 0;
   }
   const int threads = count > 1 ? atoi(arguments[1]) : (int)std::thread::hardware_concurrency();
-  printf("{\"kernels\": \"%s\", \"bytes\": %d, \"threads\": %d", PATH_NAME, (int)sizeof(T), threads);
-  const long again = times_for([] { on_registers(); });
-  printf(", \"multiply_adds_flops\": %.4g", speed(threads, [&](int) {
+  printf("{\"kernels\": \"%s\", \"bytes\": %d, \"threads\": %d", BUILD_NAME, (int)sizeof(elem_t), threads);
+  const long repetitions = repetitions_for([] { register_fma_flops(); });
+  printf(", \"multiply_adds_flops\": %.4g", median_rate(threads, [&](int) {
            double flops = 0;
-           for (long i = 0; i < again; i++) flops += on_registers();
+           for (long i = 0; i < repetitions; i++) flops += register_fma_flops();
            return flops;
          }));
-  // Of each thread: within a first, a second and a shared cache of usual size, and beyond any.
-  const std::pair<const char*, size_t> places[] = {
+  // Sizes per thread that fit in L1, in L2, in a shared L3, and in no cache.
+  const std::pair<const char*, size_t> sizes[] = {
       {"16kb", 16 << 10}, {"192kb", 192 << 10}, {"1mb", 1 << 20}, {"256mb", 256u << 20}};
-  for (auto [name, bytes] : places) {
+  for (auto [name, bytes] : sizes) {
     std::vector<std::vector<float>> values(threads, std::vector<float>(bytes / sizeof(float), 0.5f));
-    const long times = times_for([&] { read(values[0], 1); });
-    printf(", \"read_%s_bytes_per_s\": %.4g", name, speed(threads, [&](int i) { return read(values[i], times); }));
+    const long repetitions = repetitions_for([&] { read(values[0], 1); });
+    printf(", \"read_%s_bytes_per_s\": %.4g", name,
+           median_rate(threads, [&](int i) { return read(values[i], repetitions); }));
   }
   printf("}\n");
+  return 0;
 }
+
+}  // namespace
+}  // namespace submillion
+
+int main(int count, char** arguments) { return submillion::run(count, arguments); }

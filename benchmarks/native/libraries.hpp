@@ -1,4 +1,4 @@
-// libxsmm's and oneDNN's kernels on the same problems, where they were found when this was built.
+// The kernels of libxsmm and oneDNN on the same problems, if CMake finds the libraries.
 #pragma once
 #include <map>
 #include <memory>
@@ -17,8 +17,10 @@
 
 extern "C" void omp_set_num_threads(int) __attribute__((weak));
 
-// One thread, and no more instructions than this build's own kernels use.
-inline void set_up() {
+namespace submillion {
+
+// Limits the libraries to one thread and to the instruction set of this build.
+inline void limit_libraries() {
   if (omp_set_num_threads) omp_set_num_threads(1);
 #ifdef HAVE_XSMM
 #if defined(__AVX512F__)
@@ -41,113 +43,123 @@ inline void set_up() {
 #endif
 }
 
-// [inner / s][width][s] from element (k, n) of a right factor: what both libraries read; s is 2 in bf16, else 1.
+// Packs element (k, n) of a B operand into [inner / s][width][s], which both libraries read; s is 2 in
+// bfloat16, 1 in float32.
 template <class At>
-void interleave(int inner, int width, T* to, At&& at) {
-  const int s = 4 / sizeof(T);
-  alignas(64) float line[SIDE] = {};
-  alignas(64) T block[SIDE];
+void interleave(int inner, int width, elem_t* to, At&& at) {
+  const int s = 4 / sizeof(elem_t);
+  alignas(64) float row[BLOCK_SIDE] = {};
+  alignas(64) elem_t block[BLOCK_SIDE];
   for (int k = 0; k < inner; k++)
     for (int n = 0; n < width; n++) {
-      line[0] = at(k, n);
-      store_row(block, load(line), load(line + 16));
+      row[0] = at(k, n);
+      store_row(block, load(row), load(row + 16));
       to[((long)(k / s) * width + n) * s + k % s] = block[0];
     }
 }
 
-// kernel(left, right, sum, blocks, first): sum[32][width] (+)= left[blocks][32][32] right[32 blocks][width].
-using Kernel = std::function<void(const T* left, const T* right, float* sum, int blocks, bool first)>;
+// kernel(a, b, acc, blocks, zero_init): acc[32][width] (+)= a[blocks][32][32] b[32 blocks][width].
+using BlockKernel =
+    std::function<void(const elem_t* a, const elem_t* b, float* acc, int blocks, bool zero_init)>;
 
-// A library's kernel in the place of the package's own: the same order of loops, panels of `width` columns.
-inline Contender in_our_loop(Problem& p, const std::string& name, int width, Kernel kernel) {
-  const int deep = p.inner / SIDE, wide = p.columns / width, high = p.rows / SIDE;
-  const int depth = std::max(1, DEPTH * SIDE / width);
+// Runs a library's kernel in the loops of the package's gemm, with panels of `width` columns.
+inline Contender in_own_loop(Problem& p, const std::string& name, int width, BlockKernel kernel) {
+  const int k_blocks = p.inner / BLOCK_SIDE, n_blocks = p.columns / width, m_blocks = p.rows / BLOCK_SIDE;
+  const int kc = std::max(1, KC_BLOCKS * BLOCK_SIDE / width);
   const size_t count = (size_t)p.inner * p.columns;
-  std::vector<T> panels(count);
-  for (int n = 0; n < wide; n++)
+  std::vector<elem_t> panels(count);
+  for (int n = 0; n < n_blocks; n++)
     interleave(p.inner, width, &panels[(size_t)n * p.inner * width],
                [&](int k, int j) { return p.w[(size_t)(n * width + j) * p.inner + k]; });
-  const T *packed = p.repeated(panels.data(), count), *left = p.blocks_of(p.x, p.rows, p.inner);
-  float* out = p.arena.take<float>((size_t)p.rows * p.columns);
+  const elem_t *packed = p.copies_of(panels.data(), count), *a = p.to_blocks(p.x, p.rows, p.inner);
+  float* out = p.arena.allocate<float>((size_t)p.rows * p.columns);
   auto run = [=, &p](int copy) {
-    const T* right = packed + (size_t)(copy % p.copies) * count;
-    for (int n = 0; n < wide; n++)
-      for (int k = 0; k < deep; k += depth)
-        for (int m = 0; m < high; m++)
-          kernel(left + ((long)m * deep + k) * BLOCK, right + ((long)n * deep + k) * SIDE * width,
-                 out + ((long)m * wide + n) * SIDE * width, std::min(depth, deep - k), k == 0);
+    const elem_t* b = packed + (size_t)(copy % p.copies) * count;
+    for (int n = 0; n < n_blocks; n++)
+      for (int k = 0; k < k_blocks; k += kc)
+        for (int m = 0; m < m_blocks; m++)
+          kernel(a + ((long)m * k_blocks + k) * BLOCK_ELEMS,
+                 b + ((long)n * k_blocks + k) * BLOCK_SIDE * width,
+                 out + ((long)m * n_blocks + n) * BLOCK_SIDE * width, std::min(kc, k_blocks - k), k == 0);
   };
   return {name + ", panels of " + std::to_string(width), false, run,
           [=, &p](float* to) { flatten(p, out, width, to); }};
 }
 
 #ifdef HAVE_XSMM
-// Of libxsmm 1.17 float32 alone: it is older than AMX. Its matrices lie by columns, so factors change places.
+// libxsmm 1.17 is older than AMX, so only float32 is measured. A and B are swapped: it is column-major.
 inline void add_libxsmm(Problem& p, std::vector<Contender>& to) {
-  if (sizeof(T) != 4) return;
+  if (sizeof(elem_t) != 4) return;
   for (int width : {32, 48, 64}) {
     if (p.columns % width) continue;
     const float one = 1, zero = 0;
-    const int ld = width, side = SIDE;
+    const int ld = width, side = BLOCK_SIDE;
     libxsmm_smmfunction_reducebatch_strd kernels[2];
-    for (int first = 0; first < 2; first++)
-      kernels[first] =
-          libxsmm_smmdispatch_reducebatch_strd(width, SIDE, SIDE, SIDE * width * 4, BLOCK * 4, &ld, &side, &ld, &one,
-                                               first ? &zero : &one, nullptr, nullptr);
+    for (int zero_init = 0; zero_init < 2; zero_init++)
+      kernels[zero_init] = libxsmm_smmdispatch_reducebatch_strd(
+          width, BLOCK_SIDE, BLOCK_SIDE, BLOCK_SIDE * width * 4, BLOCK_ELEMS * 4, &ld, &side, &ld, &one,
+          zero_init ? &zero : &one, nullptr, nullptr);
     if (!kernels[0] || !kernels[1]) continue;
     libxsmm_smmfunction_reducebatch_strd more = kernels[0], begin = kernels[1];
-    Kernel kernel = [=](const T* left, const T* right, float* sum, int blocks, bool first) {
+    BlockKernel kernel = [=](const elem_t* a, const elem_t* b, float* acc, int blocks, bool zero_init) {
       unsigned long long count = blocks;
-      (first ? begin : more)((const float*)right, (const float*)left, sum, &count);
+      (zero_init ? begin : more)((const float*)b, (const float*)a, acc, &count);
     };
-    to.push_back(in_our_loop(p, "libxsmm", width, kernel));
+    to.push_back(in_own_loop(p, "libxsmm", width, kernel));
   }
 }
 #endif
 
 #ifdef HAVE_DNNL
 using dnnl::memory;
-inline memory::data_type kind() { return sizeof(T) == 2 ? memory::data_type::bf16 : memory::data_type::f32; }
+inline memory::data_type elem_type() {
+  return sizeof(elem_t) == 2 ? memory::data_type::bf16 : memory::data_type::f32;
+}
 inline dnnl::engine& engine() {
   static dnnl::engine it(dnnl::engine::kind::cpu, 0);
   return it;
 }
 
 #ifdef DNNL_EXPERIMENTAL_UKERNEL
-// One micro-kernel with its offsets; rows x width, `inner` deep, `blocks` times.
-struct Micro {
+// A oneDNN brgemm microkernel, rows x width x `inner`, over `blocks` blocks of k.
+struct Microkernel {
   dnnl::ukernel::brgemm kernel;
   std::vector<std::pair<memory::dim, memory::dim>> offsets;
-  std::vector<uint8_t> room;
+  std::vector<uint8_t> scratchpad;
 
-  Micro(int rows, int width, int inner, int blocks, int lda, int ldb, bool first)
-      : kernel(rows, width, inner, blocks, lda, ldb, ldb, kind(), kind(), memory::data_type::f32) {
-    kernel.set_add_C(!first);
-    if (!kernel.finalize()) throw dnnl::error(dnnl_unimplemented, "no such micro-kernel");
+  Microkernel(int rows, int width, int inner, int blocks, int lda, int ldb, bool zero_init)
+      : kernel(rows, width, inner, blocks, lda, ldb, ldb, elem_type(), elem_type(), memory::data_type::f32) {
+    kernel.set_add_C(!zero_init);
+    if (!kernel.finalize()) throw dnnl::error(dnnl_unimplemented, "no such microkernel");
     kernel.generate();
-    room.resize(kernel.get_scratchpad_size() + 64);
+    scratchpad.resize(kernel.get_scratchpad_size() + 64);
     for (int i = 0; i < blocks; i++)
-      offsets.push_back({(memory::dim)(i * BLOCK * sizeof(T)), (memory::dim)(i * SIDE * width * sizeof(T))});
+      offsets.push_back({(memory::dim)(i * BLOCK_ELEMS * sizeof(elem_t)),
+                         (memory::dim)(i * BLOCK_SIDE * width * sizeof(elem_t))});
   }
-  void run(const T* left, const T* right, float* sum) { kernel.execute(left, right, offsets, sum, room.data()); }
+  void run(const elem_t* a, const elem_t* b, float* acc) {
+    kernel.execute(a, b, offsets, acc, scratchpad.data());
+  }
 };
 
 inline void add_ukernels(Problem& p, std::vector<Contender>& to) {
   for (int width : {32, 48, 64}) {
     if (p.columns % width) continue;
     try {
-      const int deep = p.inner / SIDE, depth = std::max(1, DEPTH * SIDE / width);
-      auto made = std::make_shared<std::map<std::pair<int, bool>, std::shared_ptr<Micro>>>();
-      for (int blocks : {std::min(depth, deep), deep % depth})
-        for (bool first : {false, true})
-          if (blocks) (*made)[{blocks, first}] = std::make_shared<Micro>(SIDE, width, SIDE, blocks, SIDE, width, first);
-      Kernel kernel = [=](const T* left, const T* right, float* sum, int blocks, bool first) {
-        made->find({blocks, first})->second->run(left, right, sum);
+      const int k_blocks = p.inner / BLOCK_SIDE, kc = std::max(1, KC_BLOCKS * BLOCK_SIDE / width);
+      auto microkernels = std::make_shared<std::map<std::pair<int, bool>, std::shared_ptr<Microkernel>>>();
+      for (int blocks : {std::min(kc, k_blocks), k_blocks % kc})
+        for (bool zero_init : {false, true})
+          if (blocks)
+            (*microkernels)[{blocks, zero_init}] = std::make_shared<Microkernel>(
+                BLOCK_SIDE, width, BLOCK_SIDE, blocks, BLOCK_SIDE, width, zero_init);
+      BlockKernel kernel = [=](const elem_t* a, const elem_t* b, float* acc, int blocks, bool zero_init) {
+        microkernels->find({blocks, zero_init})->second->run(a, b, acc);
       };
-      Contender it = in_our_loop(p, "oneDNN ukernel", width, kernel);
+      Contender it = in_own_loop(p, "oneDNN ukernel", width, kernel);
       auto run = it.run;
       it.run = [=](int copy) {
-        made->begin()->second->kernel.set_hw_context();
+        microkernels->begin()->second->kernel.set_hw_context();
         run(copy);
         dnnl::ukernel::brgemm::release_hw_context();
       };
@@ -159,67 +171,73 @@ inline void add_ukernels(Problem& p, std::vector<Contender>& to) {
 }
 #endif
 
-// oneDNN's matmul with weights in the layout that it wishes; whole: the low-rank part by a second matmul before it.
-inline void add_matmul(Problem& p, bool whole, std::vector<Contender>& to) {
+// oneDNN's matmul with weights in its preferred layout. fused: another matmul first adds the low-rank term.
+inline void add_matmul(Problem& p, bool fused, std::vector<Contender>& to) {
   using tag = memory::format_tag;
   const auto f32 = memory::data_type::f32;
   auto stream = std::make_shared<dnnl::stream>(engine());
-  const memory::desc x_desc({p.rows, p.inner}, kind(), tag::ab), y_desc({p.rows, p.columns}, f32, tag::ab);
-  const memory::desc bias_desc({1, p.columns}, f32, tag::ab), rest_desc({p.rows, p.columns}, kind(), tag::ab);
-  const memory::desc u_desc({p.rows, RANK}, kind(), tag::ab);
-  auto filled = [&](const memory::desc& desc, const std::vector<float>& values, tag from) {
+  const memory::desc x_desc({p.rows, p.inner}, elem_type(), tag::ab),
+      y_desc({p.rows, p.columns}, f32, tag::ab);
+  const memory::desc bias_desc({1, p.columns}, f32, tag::ab),
+      residual_desc({p.rows, p.columns}, elem_type(), tag::ab);
+  const memory::desc u_desc({p.rows, RANK}, elem_type(), tag::ab);
+  auto reordered = [&](const memory::desc& desc, const std::vector<float>& values, tag from) {
     memory plain({desc.get_dims(), f32, from}, engine(), (void*)values.data());
-    memory packed(desc, engine(), p.arena.take<char>(desc.get_size()));
+    memory packed(desc, engine(), p.arena.allocate<char>(desc.get_size()));
     dnnl::reorder(plain, packed).execute(*stream, plain, packed);
     stream->wait();
     return packed;
   };
   dnnl::primitive_attr attributes;
-  if (whole) {
+  if (fused) {
     dnnl::post_ops ops;
     ops.append_sum(1);
-    ops.append_binary(dnnl::algorithm::binary_add, rest_desc);
+    ops.append_binary(dnnl::algorithm::binary_add, residual_desc);
     attributes.set_post_ops(ops);
   }
-  const memory::desc any({p.inner, p.columns}, kind(), tag::any), low_any({RANK, p.columns}, kind(), tag::any);
+  const memory::desc any({p.inner, p.columns}, elem_type(), tag::any),
+      low_rank_any({RANK, p.columns}, elem_type(), tag::any);
   const dnnl::matmul::primitive_desc desc =
-      whole ? dnnl::matmul::primitive_desc(engine(), x_desc, any, bias_desc, y_desc, attributes)
+      fused ? dnnl::matmul::primitive_desc(engine(), x_desc, any, bias_desc, y_desc, attributes)
             : dnnl::matmul::primitive_desc(engine(), x_desc, any, y_desc, attributes);
-  const dnnl::matmul::primitive_desc low_desc(engine(), u_desc, low_any, y_desc);
+  const dnnl::matmul::primitive_desc low_rank_desc(engine(), u_desc, low_rank_any, y_desc);
   std::vector<memory> weights;
   const size_t bytes = desc.weights_desc().get_size();
-  const memory first = filled(desc.weights_desc(), p.w, tag::ba);
-  const T* all = p.repeated((const T*)first.get_data_handle(), bytes / sizeof(T));
-  for (int i = 0; i < p.copies; i++) weights.emplace_back(desc.weights_desc(), engine(), (char*)all + i * bytes);
-  memory x = filled(x_desc, p.x, tag::ab), u = filled(u_desc, p.u, tag::ab);
-  memory b = filled(low_desc.weights_desc(), p.b, tag::ba);
-  memory bias = filled(bias_desc, p.bias, tag::ab), rest = filled(rest_desc, p.residual, tag::ab);
-  float* out = p.arena.take<float>((size_t)p.rows * p.columns);
+  const memory first = reordered(desc.weights_desc(), p.w, tag::ba);
+  const elem_t* all = p.copies_of((const elem_t*)first.get_data_handle(), bytes / sizeof(elem_t));
+  for (int i = 0; i < p.copies; i++)
+    weights.emplace_back(desc.weights_desc(), engine(), (char*)all + i * bytes);
+  memory x = reordered(x_desc, p.x, tag::ab), u = reordered(u_desc, p.u, tag::ab);
+  memory b = reordered(low_rank_desc.weights_desc(), p.b, tag::ba);
+  memory bias = reordered(bias_desc, p.bias, tag::ab),
+         residual = reordered(residual_desc, p.residual, tag::ab);
+  float* out = p.arena.allocate<float>((size_t)p.rows * p.columns);
   memory y(y_desc, engine(), out);
-  dnnl::matmul main(desc), low(low_desc);
+  dnnl::matmul main(desc), low_rank(low_rank_desc);
   auto run = [=, &p](int copy) {
-    std::unordered_map<int, memory> given{{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}};
-    given[DNNL_ARG_WEIGHTS] = weights[copy % p.copies];
-    if (whole) {
-      low.execute(*stream, {{DNNL_ARG_SRC, u}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, y}});
-      given[DNNL_ARG_BIAS] = bias, given[DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1] = rest;
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}};
+    arguments[DNNL_ARG_WEIGHTS] = weights[copy % p.copies];
+    if (fused) {
+      low_rank.execute(*stream, {{DNNL_ARG_SRC, u}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, y}});
+      arguments[DNNL_ARG_BIAS] = bias,
+      arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1] = residual;
     }
-    main.execute(*stream, given);
+    main.execute(*stream, arguments);
     stream->wait();
   };
   const std::string name = std::string("oneDNN matmul (") + desc.impl_info_str() + ")";
-  to.push_back({whole ? name + ", low rank, bias, residual" : name, whole, run,
+  to.push_back({fused ? name + ", low rank, bias, residual" : name, fused, run,
                 [=, &p](float* row_major) { memcpy(row_major, out, sizeof(float) * p.rows * p.columns); }});
 }
 #endif
 
-inline std::vector<Contender> of_matrix(Problem& p) {
-  const int deep = p.inner / SIDE, piece = 12;  // PIECE of layer.hpp
-  std::vector<Contender> all{own(p, "own", false, deep)};
-  // Down from the inner channels of a feed-forward network the encoder goes in pieces.
-  const bool pieces = p.inner > p.columns && p.copies > 1;
-  if (pieces) all.push_back(own(p, "own, 384 inner channels at a time", false, piece));
-  all.push_back(own(p, "own, low rank, bias, residual", true, pieces ? piece : deep));
+inline std::vector<Contender> gemm_contenders(Problem& p) {
+  const int k_blocks = p.inner / BLOCK_SIDE, chunk = 12;  // FFN_CHUNK of layer_state.hpp without AMX
+  std::vector<Contender> all{own_gemm(p, "own", false, k_blocks)};
+  // The encoder computes the down projection of the FFN in chunks.
+  const bool chunked = p.inner > p.columns && p.copies > 1;
+  if (chunked) all.push_back(own_gemm(p, "own, 384 inner channels at a time", false, chunk));
+  all.push_back(own_gemm(p, "own, low rank, bias, residual", true, chunked ? chunk : k_blocks));
 #ifdef HAVE_XSMM
   add_libxsmm(p, all);
 #endif
@@ -227,40 +245,42 @@ inline std::vector<Contender> of_matrix(Problem& p) {
 #ifdef DNNL_EXPERIMENTAL_UKERNEL
   add_ukernels(p, all);
 #endif
-  for (bool whole : {false, true}) add_matmul(p, whole, all);
+  for (bool fused : {false, true}) add_matmul(p, fused, all);
 #endif
   return all;
 }
 
-// Libraries need not fill up the text to 64 tokens; columns of scores are rounded up to a register, keys to a pair.
-inline std::vector<Contender> of_attention(Attention& a) {
+// The libraries need no padding of the text to 64 tokens: the columns of scores are padded to whole
+// registers, keys to pairs.
+inline std::vector<Contender> attention_contenders(Attention& a) {
   std::vector<Contender> all{own_attention(a)};
-  const int keys = sizeof(T) == 2 ? 64 : TOKENS, columns = 64;
-  std::vector<T> key(HEAD * columns), value(keys * HEAD), query(TOKENS * HEAD), share(TOKENS * columns);
+  const int keys = sizeof(elem_t) == 2 ? 64 : TOKENS, columns = 64;
+  std::vector<elem_t> key(HEAD * columns), value(keys * HEAD), query(TOKENS * HEAD), probs(TOKENS * columns);
   auto at = [](const std::vector<float>& rows, int i, int j, int width) {
     return i < TOKENS && j < width ? rows[i * width + j] : 0.f;
   };
   interleave(HEAD, columns, key.data(), [&](int c, int j) { return at(a.k, j, c, HEAD); });
   interleave(keys, HEAD, value.data(), [&](int j, int c) { return at(a.v, j, c, HEAD); });
-  auto rows = [&](const std::vector<float>& from, int width, T* to) {
-    alignas(64) T block[BLOCK];
-    for (int i = 0; i < 2 * SIDE; i += SIDE)
-      for (int j = 0; j < 64; j += SIDE) {
-        block_of(from.data(), TOKENS, width, i, j, 1, block);
-        for (int r = 0; r < SIDE && i + r < TOKENS; r++)
-          memcpy(to + (i + r) * 64 + j, block + r * SIDE, SIDE * sizeof(T));
+  auto rows = [&](const std::vector<float>& from, int width, elem_t* to) {
+    alignas(64) elem_t block[BLOCK_ELEMS];
+    for (int i = 0; i < 2 * BLOCK_SIDE; i += BLOCK_SIDE)
+      for (int j = 0; j < 64; j += BLOCK_SIDE) {
+        block_from_matrix(from.data(), TOKENS, width, i, j, 1, block);
+        for (int r = 0; r < BLOCK_SIDE && i + r < TOKENS; r++)
+          memcpy(to + (i + r) * 64 + j, block + r * BLOCK_SIDE, BLOCK_SIDE * sizeof(elem_t));
       }
   };
-  rows(a.q, HEAD, query.data()), rows(a.p, TOKENS, share.data());
-  auto keep = [&](const std::vector<T>& from) {
-    T* to = a.arena.take<T>(from.size());
-    memcpy(to, from.data(), from.size() * sizeof(T));
+  rows(a.q, HEAD, query.data()), rows(a.p, TOKENS, probs.data());
+  auto keep = [&](const std::vector<elem_t>& from) {
+    elem_t* to = a.arena.allocate<elem_t>(from.size());
+    memcpy(to, from.data(), from.size() * sizeof(elem_t));
     return to;
   };
-  const T *k = keep(key), *v = keep(value), *q = keep(query), *s = keep(share);
+  const elem_t *k = keep(key), *v = keep(value), *q = keep(query), *s = keep(probs);
   using Both = std::function<void(float* scores, float* context)>;
   auto add = [&](const std::string& name, Both both) {
-    float *scores = a.arena.take<float>(TOKENS * columns), *context = a.arena.take<float>(TOKENS * HEAD);
+    float *scores = a.arena.allocate<float>(TOKENS * columns),
+          *context = a.arena.allocate<float>(TOKENS * HEAD);
     auto run = [=](int) {
       for (int head = 0; head < HEADS; head++) both(scores, context);
     };
@@ -272,11 +292,13 @@ inline std::vector<Contender> of_attention(Attention& a) {
   };
   (void)add, (void)k, (void)v, (void)q, (void)s, (void)keys;
 #ifdef HAVE_XSMM
-  if (sizeof(T) == 4) {
+  if (sizeof(elem_t) == 4) {
     const int ld = 64;
     const float one = 1, zero = 0;
-    libxsmm_smmfunction first = libxsmm_smmdispatch(56, TOKENS, HEAD, &ld, &ld, &ld, &one, &zero, nullptr, nullptr),
-                        second = libxsmm_smmdispatch(HEAD, TOKENS, keys, &ld, &ld, &ld, &one, &zero, nullptr, nullptr);
+    libxsmm_smmfunction first = libxsmm_smmdispatch(56, TOKENS, HEAD, &ld, &ld, &ld, &one, &zero, nullptr,
+                                                    nullptr),
+                        second = libxsmm_smmdispatch(HEAD, TOKENS, keys, &ld, &ld, &ld, &one, &zero, nullptr,
+                                                     nullptr);
     if (first && second)
       add("libxsmm, 53 x 56 x 64 and 53 x 64 x 53", [=](float* scores, float* context) {
         first((const float*)k, (const float*)q, scores);
@@ -286,8 +308,8 @@ inline std::vector<Contender> of_attention(Attention& a) {
 #endif
 #if defined(HAVE_DNNL) && defined(DNNL_EXPERIMENTAL_UKERNEL)
   try {
-    auto first = std::make_shared<Micro>(TOKENS, 56, HEAD, 1, HEAD, columns, true);
-    auto second = std::make_shared<Micro>(TOKENS, HEAD, keys, 1, columns, HEAD, true);
+    auto first = std::make_shared<Microkernel>(TOKENS, 56, HEAD, 1, HEAD, columns, true);
+    auto second = std::make_shared<Microkernel>(TOKENS, HEAD, keys, 1, columns, HEAD, true);
     add("oneDNN ukernel, 53 x 56 x 64 and 53 x 64 x 53", [=](float* scores, float* context) {
       first->kernel.set_hw_context();
       first->run(q, k, scores);
@@ -301,3 +323,5 @@ inline std::vector<Contender> of_attention(Attention& a) {
 #endif
   return all;
 }
+
+}  // namespace submillion
