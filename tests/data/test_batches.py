@@ -1,4 +1,4 @@
-"""Batches: every row once, like lengths together, the costliest first; padding where it belongs."""
+"""Batches: every row once, similar lengths together, the largest first; padding on the right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submillion.data.batches import collate, length_grouped, pieces, sequential, split_up, token_grouped
+from submillion.data.batches import (
+    collate,
+    length_grouped,
+    micro_batches,
+    sequential,
+    split_largest,
+    token_grouped,
+)
 from submillion.data.tokens import Tokens, from_rows
 
 lengths_and_sizes = st.tuples(st.lists(st.integers(2, 128), max_size=700), st.integers(1, 9))
@@ -43,7 +50,7 @@ def test_no_batch_of_any_epoch_needs_more_memory_than_the_first(
         assert lengths[batch].sum() <= lengths[first].sum()  # packed
 
 
-def test_grouping_saves_nearly_all_padding() -> None:
+def test_grouping_avoids_nearly_all_padding() -> None:
     lengths = np.random.default_rng(0).integers(5, 128, 4000)
     batches = length_grouped(lengths, 16, seed=3, epoch=1)
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
@@ -60,7 +67,7 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
     assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1, 2)}) == 6
 
 
-def test_the_order_is_this_one_on_every_machine_and_numpy() -> None:
+def test_the_order_is_the_same_on_every_machine_and_numpy() -> None:
     """PCG64's raw numbers may not change between numpy releases; if this fails, runs are not reproducible."""
     batches = length_grouped([5, 9, 5, 7, 8, 6, 5, 9, 6, 7], 3, seed=42, epoch=0)
     assert [batch.tolist() for batch in batches] == [[1, 7, 4], [2], [9, 3, 8], [5, 6, 0]]
@@ -68,7 +75,7 @@ def test_the_order_is_this_one_on_every_machine_and_numpy() -> None:
     assert hashlib.sha256(long.astype("<i8").tobytes()).hexdigest()[:16] == "561c8fa84a940cd5"
 
 
-def test_equal_lengths_are_plainly_shuffled() -> None:
+def test_texts_of_equal_length_are_shuffled() -> None:
     for epoch in (0, 1):
         rows = np.concatenate(length_grouped(np.ones(1000), 10, seed=5, epoch=epoch))
         assert abs(np.corrcoef(rows, np.arange(1000))[0, 1]) < 0.1
@@ -80,7 +87,7 @@ budgets = st.tuples(st.lists(st.integers(2, 128), max_size=700), st.integers(1, 
 
 @settings(max_examples=80, deadline=None)
 @given(budgets, st.integers(0, 2**32 - 1), st.integers(0, 2), st.booleans())
-def test_batches_by_tokens_hold_every_row_once_within_the_budget(
+def test_batches_by_tokens_have_every_row_once_within_the_budget(
     drawn: tuple[list[int], int, int], seed: int, epoch: int, grouped: bool
 ) -> None:
     lengths, tokens, most = np.array(drawn[0], dtype=int), drawn[1], drawn[2]
@@ -96,12 +103,12 @@ def test_batches_by_tokens_hold_every_row_once_within_the_budget(
 def test_batches_by_tokens_of_a_hand_worked_case() -> None:
     # Longest first and one pool: 9 alone though it is too long, then 5+3, then 2+2+2, which are the most allowed.
     lengths = [2, 3, 9, 2, 5, 2, 2]
-    batches = token_grouped(lengths, batch_tokens=8, most=3, seed=1, epoch=0)
+    batches = token_grouped(lengths, batch_tokens=8, max_rows=3, seed=1, epoch=0)
     assert [lengths[row] for row in batches[0]] == [9]
     assert sorted([lengths[row] for row in batch] for batch in batches[1:]) == [[2], [2, 2, 2], [5, 3]]
 
 
-def test_batches_by_tokens_are_nearly_full_hardly_padded_and_differ() -> None:
+def test_batches_by_tokens_are_nearly_full_and_differ_between_epochs() -> None:
     lengths = np.random.default_rng(0).integers(5, 128, 8000)
     batches = token_grouped(lengths, 1024, 256, seed=3, epoch=1)
     assert len(batches) < 1.08 * lengths.sum() / 1024
@@ -120,37 +127,39 @@ def test_batches_by_tokens_without_grouping_are_shuffled() -> None:
 
 def test_splitting_halves_the_batches_with_the_most_rows() -> None:
     batches = [np.arange(2), np.arange(2, 9), np.arange(9, 13)]
-    found = [batch.tolist() for batch in split_up(batches, 5)]
+    found = [batch.tolist() for batch in split_largest(batches, 5)]
     assert found == [[0, 1], [2, 3], [4, 5], [6, 7, 8], [9, 10, 11, 12]]
-    assert [len(batch) for batch in split_up(batches, 13)] == [1] * 13
-    assert split_up(batches, 3) == batches and split_up([], 0) == []
+    assert [len(batch) for batch in split_largest(batches, 13)] == [1] * 13
+    assert split_largest(batches, 3) == batches and split_largest([], 0) == []
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 1000))
-def test_pieces_hold_every_row_in_its_order_and_about_as_many_tokens(lengths: list[int], most: int) -> None:
+def test_micro_batches_have_every_row_in_order_and_about_equally_many_tokens(
+    lengths: list[int], most: int
+) -> None:
     sizes = np.array(lengths)
-    found = pieces(np.arange(len(sizes)), sizes, most)
+    found = micro_batches(np.arange(len(sizes)), sizes, most)
     assert np.concatenate(found).tolist() == list(range(len(sizes)))
     count = min(len(sizes), -(-int(sizes.sum()) // most))
     assert len(found) <= count
     assert all(sizes[piece].sum() <= sizes.sum() / count + sizes.max() for piece in found)
 
 
-def test_pieces_of_a_hand_worked_case() -> None:
+def test_micro_batches_of_a_hand_worked_case() -> None:
     # 100 tokens in pieces of 40: three of about 33
     sizes = np.array([10, 20, 30, 30, 10])
-    assert [piece.tolist() for piece in pieces(np.arange(5), sizes, 40)] == [[0, 1], [2], [3, 4]]
-    assert [piece.tolist() for piece in pieces(np.array([4, 0]), sizes, None)] == [[4, 0]]
-    assert pieces(np.array([], dtype=np.int64), sizes, 40) == []
+    assert [piece.tolist() for piece in micro_batches(np.arange(5), sizes, 40)] == [[0, 1], [2], [3, 4]]
+    assert [piece.tolist() for piece in micro_batches(np.array([4, 0]), sizes, None)] == [[4, 0]]
+    assert micro_batches(np.array([], dtype=np.int64), sizes, 40) == []
 
 
-def test_evaluation_takes_the_longest_first_and_every_row_once() -> None:
+def test_evaluation_has_the_longest_first_and_every_row_once() -> None:
     batches = sequential([3, 9, 5, 9, 2], 2)
     assert [batch.tolist() for batch in batches] == [[1, 3], [2, 0], [4]]
     assert sequential([], 2) == []
 
 
-def test_batches_of_an_evaluation_are_joined_up_to_so_many_tokens() -> None:
+def test_batches_of_an_evaluation_are_joined_up_to_a_number_of_tokens() -> None:
     def joined(tokens: int | None) -> list[list[int]]:
         return [batch.tolist() for batch in sequential([3, 9, 5, 9, 2], 2, tokens)]
 

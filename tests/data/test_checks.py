@@ -1,4 +1,4 @@
-"""Flaws of the data are found, counted and said."""
+"""Empty texts, duplicates, overlaps and class counts are reported in findings and notices."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def rows(*pairs: tuple[str, int]) -> LabelledRows:
     )
 
 
-def said() -> list[str]:
+def notice_texts() -> list[str]:
     return [notice["text"] for notice in notices.collected()]
 
 
-def test_empty_texts_go_from_training_and_stay_in_what_is_scored() -> None:
+def test_empty_texts_are_dropped_from_training_rows_only() -> None:
     data = rows(("x", 0), (" \n", 1), ("", 1))
     kept, found = checks.empty_texts("train", data, drop=True)
     assert kept.tolist() == [0]
     assert found == {"rows": 2, "examples": ["some.csv, line 3", "some.csv, line 4"], "dropped": 2}
     assert checks.empty_texts("test", data, drop=False)[0].tolist() == [0, 1, 2]
-    assert said() == [
-        "train: 2 rows without text, left out (some.csv, line 3; some.csv, line 4).",
+    assert notice_texts() == [
+        "train: 2 rows without text, dropped (some.csv, line 3; some.csv, line 4).",
         "test: 2 rows without text, kept (some.csv, line 3; some.csv, line 4).",
     ]
 
@@ -51,22 +51,22 @@ def test_duplicates_are_counted_and_contradictions_named() -> None:
             }
         ],
     }
-    assert said()[0].startswith(
+    assert notice_texts()[0].startswith(
         "train: texts that appear with different labels: 1, for example 'no' (some.csv, line 2) and 'yes'"
     )
-    assert said()[1] == "train: 3 rows with the text of an earlier one."
+    assert notice_texts()[1] == "train: 3 rows with the text of an earlier one."
 
 
 def test_first_copies_keep_a_text_once_for_each_label() -> None:
     assert checks.first_copies(rows(("a b", 0), ("a  b", 0), ("a b", 1), ("c", 0))).tolist() == [0, 2, 3]
 
 
-def test_overlap_sees_past_white_space() -> None:
+def test_overlap_ignores_white_space() -> None:
     train, test = rows(("a b", 0), ("c", 1), ("A b", 0)), rows(("a\tb ", 1), ("d", 0))
     kept, found = checks.overlap(train, "train", test, "test", drop=True)
     assert kept.tolist() == [1, 2]
     assert found == {"rows": 1, "examples": ["some.csv, line 2"], "dropped": 1}
-    assert said() == ["train: 1 row with the text of a test row, left out."]
+    assert notice_texts() == ["train: 1 row with the text of a test row, dropped."]
     assert checks.overlap(train, "train", test, "test", drop=False)[0].tolist() == [0, 1, 2]
 
 
@@ -77,4 +77,4 @@ def test_balance_counts_every_class() -> None:
         "largest_share": 0.6667,
         "smallest_share": 0.0,
     }
-    assert said() == ["test: no row of 'maybe'."]
+    assert notice_texts() == ["test: no row of 'maybe'."]

@@ -38,7 +38,7 @@ def load(train: Path, seed: int = 42, **options: Any) -> Corpus:
     return load_corpus(DataRecipe(train=str(train), **options), seed)
 
 
-def said(code: str) -> list[str]:
+def notice_texts(code: str) -> list[str]:
     return [notice["text"] for notice in notices.collected() if notice["code"] == code]
 
 
@@ -46,14 +46,14 @@ def test_a_file_becomes_training_and_validation(tmp_path: Path) -> None:
     corpus = load(write(tmp_path / "train.csv", some(100)))
     assert corpus.label_names == ["no", "yes"]
     assert [(split.name, len(split)) for split in corpus.splits] == [("train", 90), ("validation", 10)]
-    assert corpus.test is None and said("no_test")
+    assert corpus.test is None and notice_texts("no_test")
     assert corpus.validation.labels.count(1) == 5
     both = [*corpus.train.texts, *corpus.validation.texts]
     assert sorted(both) == sorted(text for text, _ in some(100))
     assert corpus.train.ids[:3] == [text.split()[1] for text in corpus.train.texts[:3]]
 
 
-def test_the_report_is_json_and_says_what_there_is(tmp_path: Path) -> None:
+def test_the_report_is_json_with_counts_sources_and_findings(tmp_path: Path) -> None:
     train, test = write(tmp_path / "train.csv", some(40)), write(tmp_path / "test.csv", some(6, "new"))
     corpus = load(train, test=test)
     report = json.loads(json.dumps(corpus.report, allow_nan=False))
@@ -79,7 +79,7 @@ def test_the_report_is_json_and_says_what_there_is(tmp_path: Path) -> None:
     }
 
 
-def test_fingerprints_know_texts_labels_and_order() -> None:
+def test_fingerprints_depend_on_texts_labels_and_order() -> None:
     split = Split("train", ["0", "1"], ["a", "b"], [0, 1])
     others = [(["a", "b"], [1, 0]), (["b", "a"], [1, 0]), (["a", "bc"], [0, 1]), (["ab", ""], [0, 1])]
     prints = {Split("train", ["0", "1"], texts, labels).fingerprint for texts, labels in others}
@@ -89,7 +89,7 @@ def test_fingerprints_know_texts_labels_and_order() -> None:
     assert split.text_sha256(1) == hashlib.sha256(b"b").hexdigest()
 
 
-def test_the_split_depends_on_seed_and_texts_alone(tmp_path: Path) -> None:
+def test_the_split_depends_only_on_seed_and_texts(tmp_path: Path) -> None:
     rows = some(200)
     first = load(write(tmp_path / "a.csv", rows))
     shuffled = load(write(tmp_path / "b.csv", rows[::-1]))
@@ -98,14 +98,16 @@ def test_the_split_depends_on_seed_and_texts_alone(tmp_path: Path) -> None:
     assert load(tmp_path / "a.csv").train.fingerprint == first.train.fingerprint
 
 
-def test_a_folder_brings_its_test_split(tmp_path: Path) -> None:
+def test_a_folder_includes_its_test_split(tmp_path: Path) -> None:
     write(tmp_path / "data" / "train.csv", some(40))
     write(tmp_path / "data" / "test.csv", some(6, "new"))
     corpus = load(tmp_path / "data")
     assert corpus.test is not None and corpus.test.texts == [text for text, _ in some(6, "new")]
 
 
-def test_named_training_and_official_test_files_have_one_label_set(tmp_path: Path) -> None:
+def test_a_training_file_with_names_and_a_test_file_in_agnews_form_share_their_classes(
+    tmp_path: Path,
+) -> None:
     train = write(tmp_path / "train.csv", some(80, labels=("Sports", "World", "Sci/Tech", "Business")))
     official = [("4", "Chips", "get smaller"), ("1", "Talks", "go on"), ("3", "Shares", "fall")]
     test = write(tmp_path / "test.csv", official, header=())
@@ -114,7 +116,7 @@ def test_named_training_and_official_test_files_have_one_label_set(tmp_path: Pat
     assert corpus.test is not None
     assert corpus.test.texts[0] == "Chips get smaller" and corpus.test.labels == [3, 0, 2]
     assert {corpus.label_names[label] for label in corpus.train.labels} == set(AGNEWS)
-    assert said("absent_classes") == ["test: no row of 'Sports'."]
+    assert notice_texts("absent_classes") == ["test: no row of 'Sports'."]
     reversed_names = AGNEWS[::-1]
     other = load(
         train, test=test, labels=["Business", "World", "Sports", "Sci/Tech"], text="text", label="label"
@@ -149,7 +151,7 @@ def test_names_of_a_source_are_those_of_its_own_label_column(
     assert load(file, label="kind").label_names == ["a", "b", "c"]
 
 
-def test_given_names_are_numbered_as_given(tmp_path: Path) -> None:
+def test_class_names_of_the_recipe_keep_their_order(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", some(40, labels=(0, 1, 2)))
     corpus = load(train, labels=["low", "middle", "high"])
     assert corpus.label_names == ["low", "middle", "high"]
@@ -157,7 +159,7 @@ def test_given_names_are_numbered_as_given(tmp_path: Path) -> None:
     assert all(label == int(text.split()[1]) % 3 for text, label in by_text.items())
 
 
-def test_training_rows_that_are_test_rows_go(tmp_path: Path) -> None:
+def test_training_rows_that_are_test_rows_are_dropped(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", [*some(40), ("new  0", "no"), (" new 1", "yes")])
     test = write(tmp_path / "test.csv", some(6, "new"))
     corpus = load(train, test=test)
@@ -165,17 +167,17 @@ def test_training_rows_that_are_test_rows_go(tmp_path: Path) -> None:
     assert not kept & {text for text, _ in some(6, "new")} and len(kept) == 40
     found = corpus.report["checks"]["train_rows_in_test"]
     assert found == {"rows": 2, "examples": ["train.csv, line 42", "train.csv, line 43"], "dropped": 2}
-    assert said("train_rows_in_test") == ["train: 2 rows with the text of a test row, left out."]
+    assert notice_texts("train_rows_in_test") == ["train: 2 rows with the text of a test row, dropped."]
 
     notices.restore([])
     kept_too = load(train, test=test, drop_train_rows_in_test=False)
     assert sum(len(split) for split in kept_too.splits[:2]) == 42
-    assert said("train_rows_in_test") == [
-        "train: 2 rows with the text of a test row, kept: they flatter the score."
+    assert notice_texts("train_rows_in_test") == [
+        "train: 2 rows with the text of a test row, kept, so the score is optimistic."
     ]
 
 
-def test_a_validation_file_is_used_whole_and_kept_out_of_training(tmp_path: Path) -> None:
+def test_a_validation_file_is_used_whole_and_excluded_from_training(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", some(40))
     validation = write(tmp_path / "dev.csv", [*some(2), *some(6, "new")])
     corpus = load(train, validation=validation)
@@ -184,7 +186,7 @@ def test_a_validation_file_is_used_whole_and_kept_out_of_training(tmp_path: Path
     assert corpus.report["validation"]["from"] == "source"
 
 
-def test_no_copy_of_a_text_is_on_both_sides(tmp_path: Path) -> None:
+def test_no_copy_of_a_text_is_in_both_splits(tmp_path: Path) -> None:
     corpus = load(write(tmp_path / "train.csv", [row for row in some(40) for _ in range(3)]))
     assert not set(corpus.train.texts) & set(corpus.validation.texts)
     assert corpus.report["checks"]["duplicates"]["train"]["rows"] == 80
@@ -199,17 +201,17 @@ def test_contradicting_labels_are_named_with_their_rows(tmp_path: Path) -> None:
     assert found["conflicts"] == [
         {"rows": ["train.csv, line 2", "train.csv, line 42"], "labels": ["no", "yes"]}
     ]
-    assert "'no' (train.csv, line 2) and 'yes' (train.csv, line 42)" in said("conflicting_labels")[0]
+    assert "'no' (train.csv, line 2) and 'yes' (train.csv, line 42)" in notice_texts("conflicting_labels")[0]
 
 
-def test_empty_texts_go_from_training_and_stay_in_test(tmp_path: Path) -> None:
+def test_empty_texts_are_dropped_from_training_and_kept_in_test(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", [*some(40), ("  ", "no")])
     test = write(tmp_path / "test.csv", [*some(6, "new"), ("", "yes")])
     corpus = load(train, test=test)
     assert corpus.test is not None and len(corpus.test) == 7
     assert all(text.strip() for text in [*corpus.train.texts, *corpus.validation.texts])
     assert corpus.report["checks"]["empty_texts"]["train"]["examples"] == ["train.csv, line 42"]
-    assert len(said("empty_texts")) == 2
+    assert len(notice_texts("empty_texts")) == 2
 
 
 def test_a_limit_keeps_the_shares_of_every_split(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_one_row_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path / "train.csv", some(1)))
 
 
-def test_too_few_rows_for_a_validation_are_refused(tmp_path: Path) -> None:
+def test_too_few_rows_for_a_validation_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BadInput, match="2 rows after checks, 2 to train on and 0 for validation. Add rows, two or"
     ):
@@ -264,7 +266,7 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
         load(tmp_path / "trian.csv")
 
 
-def test_a_further_file_is_read_with_the_classes_of_a_run(tmp_path: Path) -> None:
+def test_another_file_is_read_with_the_classes_of_a_run(tmp_path: Path) -> None:
     path = write(tmp_path / "new.csv", [("4", "Chips", "shrink"), ("1", "", "Talks")], header=())
     split = read_labelled(path, AGNEWS, "new")
     assert (split.name, split.texts, split.labels) == ("new", ["Chips shrink", "Talks"], [3, 0])
@@ -275,7 +277,7 @@ def test_a_further_file_is_read_with_the_classes_of_a_run(tmp_path: Path) -> Non
 # -- real data ----------------------------------------------------------------------------------------------
 
 
-def test_agnews_files_are_read_as_they_are(shared_data: Path) -> None:
+def test_the_published_agnews_files_are_read(shared_data: Path) -> None:
     folder = shared_data / "agnews"
     corpus = load(folder / "train.csv", test=folder / "test_public.csv")
     assert corpus.label_names == AGNEWS and corpus.test is not None

@@ -1,4 +1,4 @@
-"""Every format gives the same rows; what cannot be read is refused with its place and a remedy."""
+"""Every format gives the same rows; a file that cannot be read is refused with the place and a remedy."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_tab_file_with_one_header_line_is_tab_separated(tmp_path: Path) -> Non
     assert rows_of(write(tmp_path / "usual.tab", "text\tlabel\nx\ty\n")) == [["x", "y"]]
 
 
-def test_quotes_that_do_not_quote_in_a_tab_file_are_text(tmp_path: Path) -> None:
+def test_quotes_in_a_tab_file_that_do_not_quote_are_text(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.tsv", 'text\tlabel\n"Hi," he said\ta\n5" disk\tb\n')
     assert rows_of(path) == [['"Hi," he said', "a"], ['5" disk', "b"]]
     assert notices.collected()[0]["text"] == "rows.tsv: quotes are read as characters of the text."
@@ -192,7 +192,9 @@ def test_a_megabyte_in_one_field_is_one_text(tmp_path: Path) -> None:
         ("data.docx", b"whatever", "expected a file whose name ends in .csv, .tsv, .tab, .jsonl"),
     ],
 )
-def test_what_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_a_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     with pytest.raises(BadInput) as caught:
         rows_of(write(tmp_path / name, content))
     assert message in str(caught.value)
@@ -223,7 +225,7 @@ def test_parquet_text_that_is_not_utf8_is_named_by_row(tmp_path: Path) -> None:
         rows_of(tmp_path / "rows.parquet")
 
 
-def test_class_names_come_along_from_datasets(tmp_path: Path) -> None:
+def test_class_names_of_datasets_are_read(tmp_path: Path) -> None:
     import datasets
 
     features = datasets.Features(

@@ -1,4 +1,4 @@
-"""Labels by name and by number end as the same class indices, or in a message that names their rows."""
+"""Labels by name and by number give the same class indices, or an error that names their rows."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_names_and_numbers_give_the_same_indices() -> None:
     ("labels", "expected"),
     [(("0", "2"), [0, 2]), (("3", "1"), [2, 0]), (("c", "a", "0"), [2, 0, 0]), (("a", "b"), [0, 1])],
 )
-def test_numbers_show_where_they_start(labels: tuple[str, ...], expected: list[int]) -> None:
+def test_numbers_show_whether_they_count_from_0_or_1(labels: tuple[str, ...], expected: list[int]) -> None:
     assert class_indices("test", rows(*labels), ["a", "b", "c"]) == expected
 
 
-def test_the_training_numbers_decide_for_a_split_that_does_not_show() -> None:
+def test_the_training_numbers_decide_for_an_ambiguous_split() -> None:
     names = ["a", "b", "c"]
     assert first_number(rows("1", "2", "3"), names) == 1
     assert class_indices("test", rows("1", "2"), names, first=1) == [0, 1]
@@ -77,7 +77,7 @@ def test_numbers_outside_the_label_set_are_refused() -> None:
         class_indices("train", rows("0", "1"), AGNEWS, first=1)
 
 
-def test_numbers_that_are_names_are_not_counted_anew() -> None:
+def test_numbers_that_are_names_are_not_renumbered() -> None:
     assert class_indices("test", rows("2", "1"), ["1", "2"]) == [1, 0]
     with pytest.raises(BadInput, match=r"expected one of 1, 2, found '0'"):
         class_indices("test", rows("0", "1"), ["1", "2"])

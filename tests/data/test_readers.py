@@ -48,7 +48,9 @@ def test_rows_know_their_places(tmp_path: Path) -> None:
         ("headline,topic,date", ["headline"], "topic"),
     ],
 )
-def test_usual_columns_are_found_and_said(tmp_path: Path, header: str, texts: list[str], label: str) -> None:
+def test_usual_columns_are_found_and_reported(
+    tmp_path: Path, header: str, texts: list[str], label: str
+) -> None:
     names = header.split(",")
     rows = read_rows(
         [write(tmp_path / "rows.csv", f"{header}\n{','.join('<' + name + '>' for name in names)}\n")]
@@ -59,13 +61,13 @@ def test_usual_columns_are_found_and_said(tmp_path: Path, header: str, texts: li
     assert all(f"'{name}'" in said for name in texts)
 
 
-def test_columns_asked_for_are_taken_in_that_order(tmp_path: Path) -> None:
+def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
     assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]
     assert notices.collected() == []
 
 
-def test_wrong_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_columns_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text,category\nx,y\n")
     with pytest.raises(BadInput) as caught:
         read_rows([path], text="txt", label="categorie")
@@ -90,14 +92,14 @@ def test_wrong_columns_are_told_with_the_nearest(tmp_path: Path) -> None:
         read_rows([double])
 
 
-def test_labels_are_names_whatever_their_type(tmp_path: Path) -> None:
+def test_labels_of_every_type_become_names(tmp_path: Path) -> None:
     values = ["World", " padded ", 3, 2.0, True]
     lines = "".join(json.dumps({"text": "x", "label": value}) + "\n" for value in values)
     rows = read_rows([write(tmp_path / "rows.jsonl", lines)])
     assert rows.labels == ["World", "padded", "3", "2", "true"]
 
 
-def test_numbers_that_the_file_names_become_names(tmp_path: Path) -> None:
+def test_numbers_with_names_in_the_file_become_names(tmp_path: Path) -> None:
     import datasets
 
     features = datasets.Features(
@@ -114,7 +116,7 @@ def test_numbers_that_the_file_names_become_names(tmp_path: Path) -> None:
         read_rows([tmp_path / "hidden.parquet"])
 
 
-def test_flaws_of_rows_are_told_together_with_their_places(tmp_path: Path) -> None:
+def test_all_problems_with_rows_are_reported_with_their_places(tmp_path: Path) -> None:
     good = '{"text": "x", "label": "a"}\n'
     bad = (
         '{"text": "x"}\n' * 7
@@ -162,7 +164,7 @@ def test_the_files_own_ids_are_kept(tmp_path: Path, column: str) -> None:
     assert read_rows([path]).ids == ["x7", "03"]
 
 
-def test_unlabelled_streams_of_every_form(tmp_path: Path) -> None:
+def test_streams_of_every_format_need_no_labels(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -177,7 +179,7 @@ def test_unlabelled_streams_of_every_form(tmp_path: Path) -> None:
     assert streamed(official, text="text") == [("0", "Title Rest"), ("1", "T R")]
 
 
-def test_the_stream_names_the_row_that_ends_it(tmp_path: Path) -> None:
+def test_a_malformed_row_ends_the_stream_and_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text,date\nfine,1\nbad\n")
     steps = iter_texts(path, batch=1)
     assert next(steps) == (["0"], ["fine"])

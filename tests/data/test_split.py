@@ -1,4 +1,4 @@
-"""Splits: exact shares, no text on both sides, the same rows on every machine and for every order of rows."""
+"""Splits: exact shares, no text in both parts, the same rows on every machine and for every order of rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_shares_are_by_largest_remainder() -> None:
     st.floats(0.01, 0.9),
     st.integers(0, 2**32 - 1),
 )
-def test_every_class_of_two_rows_is_on_both_sides(labels: list[int], size: float, seed: int) -> None:
+def test_every_class_of_two_rows_is_in_both_parts(labels: list[int], size: float, seed: int) -> None:
     train, validation = stratified_split(labels, size, seed)
     assert sorted([*train, *validation]) == list(range(len(labels)))
     counts = Counter(labels)
@@ -47,7 +47,7 @@ def test_every_class_of_two_rows_is_on_both_sides(labels: list[int], size: float
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 15)), min_size=2, max_size=60), st.integers(0, 99)
 )
-def test_copies_of_a_text_stay_on_one_side(rows: list[tuple[int, int]], seed: int) -> None:
+def test_copies_of_a_text_stay_together(rows: list[tuple[int, int]], seed: int) -> None:
     labels = [label for label, _ in rows]
     texts = [f"text  {number}" if place % 2 else f" text\n{number}" for place, (_, number) in enumerate(rows)]
     numbers = [number for _, number in rows]
@@ -73,7 +73,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     assert {texts[row] for row in before} == {shuffled[row] for row in after}
 
 
-def test_the_split_is_this_one_on_every_machine() -> None:
+def test_the_split_is_the_same_on_every_machine() -> None:
     texts = [f"text {row}" for row in range(20)]
     labels = [row % 2 for row in range(20)]
     assert stratified_split(labels, 0.2, 42, texts)[1].tolist() == [0, 2, 3, 13]
@@ -89,7 +89,7 @@ def test_a_class_of_copies_of_one_text_stays_in_training() -> None:
     ("rows", "expected"),
     [(3, {0: 1, 1: 1, 2: 1}), (12, {0: 9, 1: 2, 2: 1}), (2, {0: 1, 1: 1})],
 )
-def test_a_sample_keeps_shares_and_every_class_it_can(rows: int, expected: dict[int, int]) -> None:
+def test_a_sample_keeps_the_shares_and_every_class_if_it_can(rows: int, expected: dict[int, int]) -> None:
     labels = [0] * 80 + [1] * 19 + [2]
     drawn = stratified_sample(labels, rows, seed=1)
     assert Counter(labels[row] for row in drawn) == expected

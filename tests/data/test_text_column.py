@@ -1,12 +1,12 @@
-"""A column of texts is what a list of them is, in memory and in a file, for several threads too."""
+"""A column of texts behaves like a list, in memory and in a file, from several threads too."""
 
 from __future__ import annotations
 
 import errno
-import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,10 +28,10 @@ def column(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_it_is_what_a_list_is(column: TextColumn) -> None:
+def test_it_behaves_like_a_list(column: TextColumn) -> None:
     assert len(column) == len(TEXTS) and list(column) == TEXTS == column and column == TextColumn(TEXTS)
     assert (
         column[1] == "goal"
@@ -45,12 +45,12 @@ def test_it_is_what_a_list_is(column: TextColumn) -> None:
             column[outside]
 
 
-def test_others_are_not_equal(column: TextColumn) -> None:
+def test_other_texts_are_not_equal(column: TextColumn) -> None:
     assert column != TEXTS[:-1] and column != [*TEXTS[:-1], "own goal"]
     assert TextColumn(["a", "b"]) != "ab" and column != 3
 
 
-def test_some_are_taken_and_what_is_added_later_goes_to_one_alone(column: TextColumn) -> None:
+def test_taken_texts_are_a_column_of_their_own(column: TextColumn) -> None:
     some = column.take([5, 2, 2])
     assert some == ["goal", "naïve 😀", "naïve 😀"]
     some.append("more")
@@ -60,13 +60,13 @@ def test_some_are_taken_and_what_is_added_later_goes_to_one_alone(column: TextCo
 
 
 @given(st.lists(encodable), st.data())
-def test_whatever_is_added_comes_back(texts: list[str], data: st.DataObject) -> None:
+def test_texts_are_read_as_they_were_added(texts: list[str], data: st.DataObject) -> None:
     column = TextColumn(texts)
     rows = data.draw(st.lists(st.integers(0, len(texts) - 1))) if texts else []
     assert column == texts and column.take(rows) == [texts[row] for row in rows]
 
 
-def test_half_a_surrogate_pair_is_refused_and_adds_nothing() -> None:
+def test_half_a_surrogate_pair_is_rejected_and_adds_nothing() -> None:
     column = TextColumn(["a"])
     with pytest.raises(UnicodeEncodeError):
         column.append("\ud83d")
@@ -81,8 +81,8 @@ def test_threads_read_their_own_texts(column: TextColumn) -> None:
         assert all(pool.map(read, range(64)))
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files in /proc")
-def test_the_file_goes_with_the_last_column(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_the_file_is_deleted_with_the_last_column(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(text_column, "IN_MEMORY", 100)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = open_files()
@@ -94,14 +94,14 @@ def test_the_file_goes_with_the_last_column(monkeypatch: pytest.MonkeyPatch, tmp
     assert open_files() == before and not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_said(column: TextColumn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_with_a_remedy(column: TextColumn, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def write(self, data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         def seek(self, place: int) -> None: ...
 
-    monkeypatch.setattr(column._file, "_file", Full())
+    monkeypatch.setattr(column._index.file, "_file", Full())
     with pytest.raises(SubmillionError, match="No space left on device.*TMPDIR"):
         column.append("more")
     assert len(column) == len(TEXTS)

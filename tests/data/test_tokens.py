@@ -1,4 +1,4 @@
-"""Token ids equal the tokenizer's own, cuts are counted, and the cache returns what was put in."""
+"""Token ids equal the tokenizer's own, truncated texts are counted, and the cache returns what was written."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_byte_pair_tokens_of_roberta_are_its_own(shared_data: Path, max_length: 
     assert_own_ids(load_tokenizer(shared_data / "roberta-base"), texts, max_length)
 
 
-def test_truncation_and_padding_kept_in_a_tokenizer_file_do_not_count(folder: Path, tmp_path: Path) -> None:
+def test_truncation_and_padding_of_a_tokenizer_file_are_switched_off(folder: Path, tmp_path: Path) -> None:
     """Sentence encoders come with `truncation: 128` and padding to 128 in their tokenizer.json."""
     shutil.copytree(folder, tmp_path / "encoder")
     file = tmp_path / "encoder" / "tokenizer.json"
@@ -98,7 +98,7 @@ def test_a_megabyte_in_one_text(folder: Path) -> None:
     assert tokens.lengths.tolist() == [16, 3] and tokens.full_lengths.tolist() == [170_002, 3]
 
 
-def test_rows_are_taken_in_the_order_asked_for() -> None:
+def test_rows_are_taken_in_the_given_order() -> None:
     tokens = from_rows([[1], [2, 2], [3, 3, 3]], full_lengths=[1, 9, 3])
     some = tokens.take([2, 1])
     assert [row.tolist() for row in some] == [[3, 3, 3], [2, 2]]
@@ -106,7 +106,7 @@ def test_rows_are_taken_in_the_order_asked_for() -> None:
     assert len(tokens.take([])) == 0
 
 
-def test_the_share_of_cut_texts_is_reported_and_said(folder: Path) -> None:
+def test_the_share_of_truncated_texts_is_reported_in_a_notice(folder: Path) -> None:
     tokens = {"train": encode(load_tokenizer(folder), TEXTS, 8), "test": from_rows([[1, 2]])}
     report = truncation_report(tokens)
     assert report["train"] == {
@@ -115,14 +115,14 @@ def test_the_share_of_cut_texts_is_reported_and_said(folder: Path) -> None:
     }  # fmt: skip
     assert report["test"]["truncated"] == 0
     assert [notice["text"] for notice in notices.collected()] == [
-        "texts longer than 8 tokens are cut there: 20.0% of train."
+        "texts longer than 8 tokens are truncated: 20.0% of train."
     ]
 
 
 # -- the cache ----------------------------------------------------------------------------------------------
 
 
-def test_the_second_time_comes_from_the_cache(folder: Path, tmp_path: Path, counted: list[int]) -> None:
+def test_the_second_call_reads_the_cache(folder: Path, tmp_path: Path, counted: list[int]) -> None:
     first = tokenize(folder, TEXTS, 8, tmp_path)
     again = tokenize(load_tokenizer(folder), TEXTS, 8, tmp_path)
     assert counted == [len(TEXTS)]
@@ -131,7 +131,9 @@ def test_the_second_time_comes_from_the_cache(folder: Path, tmp_path: Path, coun
         assert getattr(first, name).dtype == getattr(again, name).dtype
 
 
-def test_whatever_decides_the_ids_decides_the_cache(folder: Path, tmp_path: Path, counted: list[int]) -> None:
+def test_everything_that_decides_the_ids_decides_the_cache_file(
+    folder: Path, tmp_path: Path, counted: list[int]
+) -> None:
     tokenizer = load_tokenizer(folder)
     tokenize(tokenizer, TEXTS, 8, tmp_path)
     tokenize(tokenizer, TEXTS, 9, tmp_path)
@@ -164,7 +166,7 @@ SPOILT = ["header", "ids", "lengths", "cut", "longer", "empty", "other rows"]
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_a_damaged_cache_is_said_and_made_again(
+def test_a_damaged_cache_file_is_replaced_after_a_notice(
     folder: Path, tmp_path: Path, counted: list[int], how: str
 ) -> None:
     good = encode(load_tokenizer(folder), TEXTS, 8)
@@ -179,18 +181,18 @@ def test_a_damaged_cache_is_said_and_made_again(
 
 
 def test_cached_ids_are_pages_of_the_file(folder: Path, tmp_path: Path) -> None:
-    """A million texts have some 200 MB of ids: they are the system's to drop, and shared among processes."""
-    found = tokenize(folder, TEXTS, 8, tmp_path)
-    assert not found.ids.flags.writeable and not found.ids.flags.owndata
+    """The ids of a million texts take some 200 MB; the system can drop these pages and share them among processes."""
+    tokens = tokenize(folder, TEXTS, 8, tmp_path)
+    assert not tokens.ids.flags.writeable and not tokens.ids.flags.owndata
     (file,) = tmp_path.iterdir()
-    assert np.array_equal(np.fromfile(file, np.int32, found.ids.size, offset=PAGE), found.ids)
-    assert np.array_equal(load_file(file)["ids"], found.ids)  # any reader of safetensors opens it
+    assert np.array_equal(np.fromfile(file, np.int32, tokens.ids.size, offset=PAGE), tokens.ids)
+    assert np.array_equal(load_file(file)["ids"], tokens.ids)  # any reader of safetensors opens it
 
 
 def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        found = tokenize(folder, [], 8, tmp_path)
-        assert len(found) == 0 and found.ids.dtype == np.int32 and found.offsets.tolist() == [0]
+        tokens = tokenize(folder, [], 8, tmp_path)
+        assert len(tokens) == 0 and tokens.ids.dtype == np.int32 and tokens.offsets.tolist() == [0]
     assert notices.collected() == []
 
 
@@ -201,7 +203,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: 
     assert "the tokens are not kept for the next run" in notices.collected()[0]["text"]
 
 
-def test_without_a_folder_the_users_cache_is_taken(folder: Path, own_cache: Path) -> None:
+def test_the_default_folder_is_the_users_cache(folder: Path, own_cache: Path) -> None:
     tokenize(folder, TEXTS, 8)
     assert len(list((own_cache / "tokens").iterdir())) == 1
 

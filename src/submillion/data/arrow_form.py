@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from submillion.data.table import Rows, Table, unreadable
 from submillion.errors import BadInput, Problem
 
@@ -16,8 +19,6 @@ BUFFER = 1 << 20  # bytes of a parquet column read at a time, where the default 
 
 def parquet(path: Path) -> Table:
     """Open a parquet file; only the wanted columns are read, ROWS rows at a time."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     def batches(wanted: list[str]) -> Iterator[Any]:
         with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
@@ -32,7 +33,6 @@ def parquet(path: Path) -> Table:
 
 def arrow(path: Path) -> Table:
     """Open an arrow file: the file format (feather) or the stream format that `datasets` writes."""
-    import pyarrow as pa
 
     def opened() -> Any:
         source = pa.memory_map(str(path))
@@ -57,9 +57,23 @@ def arrow(path: Path) -> Table:
     return _table(path, "arrow", schema, batches)
 
 
-def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
-    import pyarrow as pa
+def write_strings(path: Path, columns: Sequence[str], portions: Iterable[Sequence[Sequence[str]]]) -> None:
+    """Write columns of strings to a parquet file.
 
+    Args:
+        path: the file.
+        columns: their names.
+        portions: the values of each column, some rows at a time.
+    """
+    schema = pa.schema([(name, pa.large_string()) for name in columns])
+    with pq.ParquetWriter(path, schema) as writer:
+        for portion in portions:
+            writer.write_table(
+                pa.table([pa.array(values, pa.large_string()) for values in portion], schema=schema)
+            )
+
+
+def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
     def rows(wanted: Sequence[str]) -> Rows:
         number = 0
         # A column that is wanted twice is read once.

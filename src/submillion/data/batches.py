@@ -1,4 +1,4 @@
-"""Which texts go through the model together: batches of like length, ordered by seed and epoch alone."""
+"""Batches of texts of similar length; their order depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
-    import torch
-
     from submillion.data.tokens import Tokens
 
-# Texts are sorted by length within pools of this many batches: long enough that a batch hardly needs padding,
-# short enough that batches keep differing from epoch to epoch.
+# Texts are sorted by length within pools of this many batches: large enough for batches almost without padding, small
+# enough for batches that differ from epoch to epoch.
 POOL_BATCHES = 50
 
 
@@ -22,8 +21,8 @@ def length_grouped(
 ) -> list[np.ndarray]:
     """Return one epoch's batches of row indices; every row is in exactly one batch.
 
-    The first batch of epoch 0 holds the longest texts of all: no later batch needs more memory, padded or
-    packed, so a run that does not fit fails at its start. Texts that all count as equally long are shuffled.
+    The first batch of epoch 0 has the longest texts of all. No later batch needs more memory, padded or packed, so a
+    run that does not fit in memory fails at its start. Texts of equal length are only shuffled.
 
     Args:
         lengths: tokens per text [N].
@@ -32,7 +31,7 @@ def length_grouped(
         epoch: counted from 0.
 
     Returns:
-        ceil(N / batch_size) int64 arrays; one of them, at any place, may be shorter than the others.
+        ceil(N / batch_size) int64 arrays; one of them, at any position, may be shorter than the others.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     return _arranged(sizes, POOL_BATCHES * batch_size, lambda rows: _cut(rows, batch_size), seed, epoch)
@@ -41,44 +40,44 @@ def length_grouped(
 def token_grouped(
     lengths: Sequence[int] | np.ndarray,
     batch_tokens: int,
-    most: int,
+    max_rows: int,
     seed: int,
     epoch: int,
     grouped: bool = True,
 ) -> list[np.ndarray]:
-    """Return one epoch's batches of as many texts as a number of tokens holds; every row is in exactly one.
+    """Return one epoch's batches of about equally many tokens; every row is in exactly one batch.
 
-    Epoch 0 begins with the longest texts, as in `length_grouped`; how many batches there are differs a little
-    from epoch to epoch.
+    Epoch 0 begins with the longest texts, as in `length_grouped`. The number of batches varies slightly from epoch to
+    epoch.
 
     Args:
         lengths: tokens per text [N].
-        batch_tokens: tokens per batch at most, padding not counted; a text that is longer is alone.
-        most: rows per batch at most.
+        batch_tokens: maximum tokens per batch, without padding; a longer text is a batch of its own.
+        max_rows: maximum rows per batch.
         seed: the recipe's seed.
         epoch: counted from 0.
-        grouped: whether texts of like length go together; otherwise they are only shuffled.
+        grouped: group texts of similar length; otherwise they are only shuffled.
 
     Returns:
         int64 arrays of at least one row.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
-    usual = min(most, max(1, batch_tokens * len(sizes) // max(1, int(sizes.sum()))))
+    usual = min(max_rows, max(1, batch_tokens * len(sizes) // max(1, int(sizes.sum()))))
     return _arranged(
         sizes if grouped else np.ones_like(sizes),
         POOL_BATCHES * usual,
-        lambda rows: _cut_by_tokens(rows, sizes, batch_tokens, most),
+        lambda rows: _cut_by_tokens(rows, sizes, batch_tokens, max_rows),
         seed,
         epoch,
     )
 
 
-def split_up(batches: list[np.ndarray], count: int) -> list[np.ndarray]:
-    """Return at least `count` batches, made by halving those with the most rows; no row changes its place.
+def split_largest(batches: list[np.ndarray], count: int) -> list[np.ndarray]:
+    """Return at least `count` batches by halving those with the most rows; the order of rows does not change.
 
     Args:
-        batches: with `count` rows at least, all together.
-        count: how many are wanted.
+        batches: batches of at least `count` rows in total.
+        count: minimum number of batches.
     """
     batches = list(batches)
     while len(batches) < count:
@@ -88,22 +87,22 @@ def split_up(batches: list[np.ndarray], count: int) -> list[np.ndarray]:
     return batches
 
 
-def pieces(rows: np.ndarray, lengths: np.ndarray, most: int | None) -> list[np.ndarray]:
-    """Return the rows of a batch in as few consecutive pieces of like many tokens as hold about `most` each.
+def micro_batches(rows: np.ndarray, lengths: np.ndarray, max_tokens: int | None) -> list[np.ndarray]:
+    """Return the rows of a batch in as few consecutive micro-batches of about `max_tokens` tokens as possible.
 
     Args:
         rows: indices into `lengths`.
         lengths: tokens per text [N].
-        most: tokens of a piece; a piece may be larger by what its texts cannot be cut. None leaves the batch whole.
+        max_tokens: tokens per micro-batch; one may exceed it, since texts are not divided. None keeps the batch whole.
 
     Returns:
-        int64 arrays of at least one row; none where there are no rows.
+        int64 arrays of at least one row; an empty list if there are no rows.
     """
     ends = np.cumsum(lengths[rows])
     if not len(rows):
         return []
-    count = 1 if most is None else min(len(rows), -(-int(ends[-1]) // most))
-    # Row i goes to the piece in which the middle of its tokens lies.
+    count = 1 if max_tokens is None else min(len(rows), -(-int(ends[-1]) // max_tokens))
+    # Row i belongs to the micro-batch that contains the middle of its tokens.
     middles = ends - lengths[rows] / 2
     places = np.minimum(count * middles / max(1, int(ends[-1])), count - 1).astype(np.int64)
     return [rows[places == place] for place in np.unique(places)]
@@ -112,30 +111,33 @@ def pieces(rows: np.ndarray, lengths: np.ndarray, most: int | None) -> list[np.n
 def sequential(
     lengths: Sequence[int] | np.ndarray, batch_size: int, tokens: int | None = None
 ) -> list[np.ndarray]:
-    """Return batches for evaluation: every row once, the longest texts first, hardly any padding.
+    """Return batches for evaluation: every row once, the longest texts first, almost no padding.
 
     Args:
         lengths: tokens per text [N].
         batch_size: rows per batch.
-        tokens: consecutive batches are joined as long as they hold no more of them together; None joins none.
+        tokens: consecutive batches are joined up to this number of tokens; None joins none.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     batches = _cut(_longest_first(sizes), batch_size)
     if tokens is None:
         return batches
-    held = np.array([sizes[batch].sum() for batch in batches], dtype=np.int64)
-    joined = _cut_by_tokens(np.arange(len(batches)), held, tokens, len(batches))
-    return [np.concatenate([batches[number] for number in some]) for some in joined]
+    batch_tokens = np.array([sizes[batch].sum() for batch in batches], dtype=np.int64)
+    joined = _cut_by_tokens(np.arange(len(batches)), batch_tokens, tokens, len(batches))
+    return [np.concatenate([batches[number] for number in group]) for group in joined]
 
 
 def collate(tokens: Tokens, rows: Sequence[int] | np.ndarray, pad_id: int) -> dict[str, torch.Tensor]:
-    """Return a padded batch, as wide as its longest text.
+    """Return a batch padded to its longest text.
+
+    Args:
+        tokens: tokens of all texts.
+        rows: B rows of them.
+        pad_id: token id of the padding.
 
     Returns:
-        `input_ids` and `attention_mask`, int64 [B, S]; padding stands on the right and has mask 0.
+        `input_ids` and `attention_mask`, int64 [B, S]; padding is on the right and has mask 0.
     """
-    import torch
-
     rows = np.asarray(rows, dtype=np.int64)
     starts = tokens.offsets[rows]
     lengths = tokens.offsets[rows + 1] - starts
@@ -166,7 +168,7 @@ def _arranged(
 
 
 def _longest_first(sizes: np.ndarray) -> np.ndarray:
-    """Return the order by falling length; texts of one length keep their order."""
+    """Return the order by decreasing length; texts of equal length keep their order."""
     return np.argsort(-sizes, kind="stable")
 
 
@@ -174,21 +176,21 @@ def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _cut_by_tokens(order: np.ndarray, sizes: np.ndarray, tokens: int, most: int) -> list[np.ndarray]:
+def _cut_by_tokens(order: np.ndarray, sizes: np.ndarray, tokens: int, max_items: int) -> list[np.ndarray]:
     ends = np.cumsum(sizes[order])
     batches, start, done = [], 0, 0
     while start < len(order):
         fitting = int(np.searchsorted(ends, done + tokens, side="right"))
-        stop = min(max(fitting, start + 1), start + most)
+        stop = min(max(fitting, start + 1), start + max_items)
         batches.append(order[start:stop])
         start, done = stop, int(ends[stop - 1])
     return batches
 
 
 def _permutation(n: int, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
-    """Return a permutation of n that no numpy release changes.
+    """Return a permutation of n that is the same in every numpy release.
 
-    `Generator.permutation` may change between releases (NEP 19); PCG64's raw numbers may not.
+    `Generator.permutation` may change between releases (NEP 19); the raw numbers of PCG64 may not.
     """
     raw = np.random.PCG64(np.random.SeedSequence([seed, epoch, stream])).random_raw(n)
     return np.argsort(raw, kind="stable")

@@ -1,4 +1,4 @@
-"""What is looked at in the data before training; findings are said, and kept in the manifest."""
+"""Checks of the data before training; each finding is a notice and an entry of the manifest."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def empty_texts(split: str, rows: LabelledRows, drop: bool) -> tuple[np.ndarray,
     Args:
         split: name for the notice.
         rows: N rows.
-        drop: whether such rows are to go (from the training rows, for they teach nothing) or to stay (in
-            those that are scored, for leaving them out would change the score).
+        drop: drop such rows (training rows, which teach nothing), or keep them (scored rows, since dropping them
+            would change the score).
 
     Returns:
-        Indices of the rows that stay, and the finding.
+        Indices of the remaining rows, and the finding.
     """
     empty = [row for row, text in enumerate(rows.texts) if not text.strip()]
     if empty:
-        done = "left out" if drop else "kept"
+        outcome = "dropped" if drop else "kept"
         notices.emit(
             "empty_texts",
-            f"{split}: {_rows(len(empty))} without text, {done} ({'; '.join(rows.examples(empty))}).",
+            f"{split}: {_rows(len(empty))} without text, {outcome} ({'; '.join(rows.examples(empty))}).",
             rows=len(empty),
         )
-    gone = empty if drop else []
-    found = {"rows": len(empty), "examples": rows.examples(empty), "dropped": len(gone)}
-    return _without(len(rows), gone), found
+    dropped = empty if drop else []
+    finding = {"rows": len(empty), "examples": rows.examples(empty), "dropped": len(dropped)}
+    return _without(len(rows), dropped), finding
 
 
 def duplicates(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str, Any]:
-    """Find rows whose text appeared before, white space aside, and texts that appear with different labels.
+    """Find rows with the text of an earlier row, white space aside, and texts that have different labels.
 
     Args:
         split: name for the notice.
@@ -72,7 +72,7 @@ def duplicates(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str
 
 
 def first_copies(rows: LabelledRows) -> np.ndarray:
-    """Return the indices of rows whose text and label did not appear before."""
+    """Return the indices of rows whose text and label no earlier row has."""
     keys = _keys(f"{label} {squeezed(text)}" for label, text in zip(rows.classes, rows.texts, strict=True))
     return np.sort(np.unique(keys, return_index=True)[1])
 
@@ -82,32 +82,44 @@ def overlap(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Find rows whose text, white space aside, is also a text of another split.
 
+    Args:
+        rows: N rows.
+        split: their name, for the notice.
+        other: rows of the other split.
+        other_split: its name.
+        drop: drop such rows; otherwise they are kept, and the score is optimistic.
+
     Returns:
-        Indices of the rows that stay, and the finding.
+        Indices of the remaining rows, and the finding.
     """
     same = np.flatnonzero(
         np.isin(_keys(map(squeezed, rows.texts)), _keys(map(squeezed, other.texts)))
     ).tolist()
     if same:
-        done = "left out" if drop else "kept: they flatter the score"
+        outcome = "dropped" if drop else "kept, so the score is optimistic"
         notices.emit(
             f"{split}_rows_in_{other_split}",
-            f"{split}: {_rows(len(same))} with the text of a {other_split} row, {done}.",
+            f"{split}: {_rows(len(same))} with the text of a {other_split} row, {outcome}.",
             rows=len(same),
         )
-    gone = same if drop else []
-    found = {"rows": len(same), "examples": rows.examples(same), "dropped": len(gone)}
-    return _without(len(rows), gone), found
+    dropped = same if drop else []
+    finding = {"rows": len(same), "examples": rows.examples(same), "dropped": len(dropped)}
+    return _without(len(rows), dropped), finding
 
 
 def balance(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str, Any]:
-    """Count rows per class; a class without rows is said.
+    """Count rows per class; a notice names classes without rows.
+
+    Args:
+        split: name for the notice.
+        rows: N rows with their classes, N > 0.
+        names: class names.
 
     Returns:
         `rows`, `label_counts` by name, `largest_share` and `smallest_share` of a class.
     """
-    found = Counter(rows.classes)
-    counts = {name: found[index] for index, name in enumerate(names)}
+    by_class = Counter(rows.classes)
+    counts = {name: by_class[index] for index, name in enumerate(names)}
     absent = [name for name, count in counts.items() if not count]
     if absent:
         notices.emit("absent_classes", f"{split}: no row of {', '.join(repr(name) for name in absent)}.")
@@ -120,7 +132,7 @@ def balance(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str, A
 
 
 def _alike(texts: Sequence[str]) -> list[list[int]]:
-    """Return the rows of each text that appears more than once, white space aside; the empty one does not count."""
+    """Return the rows of each text that appears more than once, white space aside; empty texts are skipped."""
     order, begins, ends = alike(_keys(map(squeezed, texts)))
     several = ends - begins > 1
     groups = (order[begin:end].tolist() for begin, end in zip(begins[several], ends[several], strict=True))
@@ -128,17 +140,17 @@ def _alike(texts: Sequence[str]) -> list[list[int]]:
 
 
 def _keys(texts: Iterable[str]) -> np.ndarray:
-    """Return a hash of 16 bytes per text: what tells texts apart without keeping all of them in memory."""
+    """Return a hash of 16 bytes per text [N], so that the texts need not be in memory."""
     keys = bytearray()
     for text in texts:
         keys += blake2b(text.encode(), digest_size=16).digest()
     return np.frombuffer(keys, dtype="V16")
 
 
-def _without(count: int, gone: Sequence[int]) -> np.ndarray:
-    """Return the indices of the rows that stay, ascending."""
+def _without(count: int, dropped: Sequence[int]) -> np.ndarray:
+    """Return the indices of the remaining rows, ascending."""
     kept = np.ones(count, dtype=bool)
-    kept[list(gone)] = False
+    kept[list(dropped)] = False
     return np.flatnonzero(kept)
 
 

@@ -94,6 +94,21 @@ def choose_columns(
     return Columns(texts, labels, None if row_id in texts else row_id)
 
 
+def check_columns(table: Table, names: Sequence[str], field: str) -> None:
+    """Check that a file has some columns.
+
+    Args:
+        table: the opened file.
+        names: columns that are required, each exactly once.
+        field: the recipe field that names them.
+
+    Raises:
+        BadInput: a column does not exist, or exists several times.
+    """
+    if wrong := [_wrong(table, name, field) for name in names if table.columns.count(name) != 1]:
+        raise BadInput(wrong)
+
+
 def _usual_text(table: Table) -> list[str]:
     names = {name.lower(): name for name in table.columns}
     if TEXT_NAMES[0] not in names:

@@ -35,6 +35,8 @@ class Split:
     texts: Sequence[str]
     labels: list[int]
     """Class index per text [N]."""
+    extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Values of the recipe's `data.slice_columns` [N], by column; "" for an empty cell."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -91,6 +93,9 @@ def load_corpus(
     Raises:
         BadInput: a source or a file cannot be read, labels do not fit together, or there are too few rows.
     """
+    if train_rows is not None and data.slice_columns:
+        expected = "no columns for training rows from memory, which have a text and a label only"
+        raise BadInput(Problem("@{data.slice_columns}", expected, ", ".join(data.slice_columns)))
     sources = _sources(data, progress, train_rows is not None)
     splits = {
         name: train_rows if train_rows is not None and name == "train" else _read(data, name, source)
@@ -126,7 +131,9 @@ def corpus_from(
         for name, part in splits.items():
             splits[name] = part.take(stratified_sample(part.classes, data.limit, seed, part.texts))
         notices.emit("limit", f"only {data.limit:,} rows of each split are used at most (data.limit).")
-    made = {name: Split(name, part.ids, part.texts, part.classes) for name, part in splits.items()}
+    made = {
+        name: Split(name, part.ids, part.texts, part.classes, part.extra) for name, part in splits.items()
+    }
     if "test" not in made:
         notices.emit("no_test", "the data has no test split: this run is scored on its validation rows only.")
     report = {
@@ -273,7 +280,7 @@ def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
             )
         )
     text, label = data.text or source.text, data.label or source.label
-    return read_rows(files, text, label)
+    return read_rows(files, text, label, data.slice_columns)
 
 
 def _check_classes(train: LabelledRows) -> None:

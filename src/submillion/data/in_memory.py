@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from submillion.atomic import atomic_file
+from submillion.data.arrow_form import write_strings
 from submillion.data.columns import Columns
 from submillion.data.rows import ClassValue, LabelledRows, flaw_of_text, label_text, shown
 from submillion.data.text_column import TextColumn
@@ -90,20 +91,19 @@ def write_rows(
     Raises:
         SubmillionError: the disk refused the write.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     text_names = [text] if isinstance(text, str) else list(text or [TEXT])
     columns = Columns(text_names, label or LABEL, None)
-    schema = pa.schema([(name, pa.large_string()) for name in (*columns.text, columns.label)])
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for start in range(0, len(rows), ROWS_PER_GROUP):
-            part = slice(start, start + ROWS_PER_GROUP)
-            texts = rows.texts[part]
-            others = [[""] * len(texts)] * (len(columns.text) - 1)
-            arrays = [pa.array(values, pa.large_string()) for values in (texts, *others, rows.labels[part])]
-            writer.write_table(pa.table(arrays, schema=schema))
+    with atomic_file(path) as temporary:
+        write_strings(temporary, [*columns.text, label or LABEL], _portions(rows, len(columns.text) - 1))
     return columns
+
+
+def _portions(rows: LabelledRows, n_empty: int) -> Iterator[list[list[str]]]:
+    """Yield the columns of some rows at a time: texts, `n_empty` columns of empty texts, labels."""
+    for start in range(0, len(rows), ROWS_PER_GROUP):
+        part = slice(start, start + ROWS_PER_GROUP)
+        texts = rows.texts[part]
+        yield [list(texts), *([""] * len(texts) for _ in range(n_empty)), rows.labels[part]]
 
 
 def _values(column: Any, name: str) -> list[Any]:

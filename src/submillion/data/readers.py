@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
-from submillion.data.columns import Columns, choose_columns
+from submillion.data.columns import Columns, check_columns, choose_columns
 from submillion.data.formats import open_table
 from submillion.data.rows import LabelledRows, flaw_of_text, label_text, shown
 from submillion.data.table import Malformed, Table
@@ -38,7 +38,10 @@ class _Problems:
 
 
 def read_rows(
-    files: Sequence[str | Path], text: str | Sequence[str] | None = None, label: str | None = None
+    files: Sequence[str | Path],
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    extra: Sequence[str] = (),
 ) -> LabelledRows:
     """Read labelled texts from one file or several, in order.
 
@@ -46,14 +49,16 @@ def read_rows(
         files: in the formats that `formats.open_table` reads.
         text: text column, or several, joined with a space; None finds it by its usual names.
         label: label column; None finds it by its usual names.
+        extra: further columns whose values are read as text.
 
     Raises:
-        BadInput: a file cannot be read, or has rows without a valid text or label; all problems of a file at once,
-            each with the places of the first few rows.
+        BadInput: a file cannot be read, lacks a column, or has rows without a valid text or label; all problems of a
+            file at once, each with the places of the first few rows.
     """
-    rows = LabelledRows()
+    rows = LabelledRows(extra={name: [] for name in extra})
     for file in files:
         table = open_table(file)
+        check_columns(table, extra, "data.slice_columns")
         before = len(rows)
         chosen = choose_columns(table, text, label)
         _read_into(rows, table, chosen)
@@ -87,7 +92,7 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
     ids: list[str] = []
     texts: list[str] = []
     count = empty = 0
-    for place, row_id, text, _ in _picked(table, chosen):
+    for place, row_id, text, *_ in _picked(table, chosen):
         problem = flaw_of_text(text)
         if problem:
             raise BadInput(Problem(f"{table.path}, {table.unit} {place}", *problem))
@@ -110,7 +115,7 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
     problems = _Problems(table)
     names = table.class_names.get(chosen.label or "")
     rows.files.append((table.path, table.unit))
-    for place, row_id, text, value in _picked(table, chosen, problems):
+    for place, row_id, text, value, further in _picked(table, chosen, list(rows.extra), problems):
         flaw, label = flaw_of_text(text), label_text(value, names)
         if flaw:
             problems.add(place, *flaw)
@@ -124,14 +129,21 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
         rows.labels.append(sys.intern(label))  # one string for all rows of a class
         rows.file_of.append(len(rows.files) - 1)
         rows.places.append(place)
+        for values, cell in zip(rows.extra.values(), further, strict=True):
+            values.append(sys.intern(_cell_text(cell)))
     problems.raise_any()
 
 
 def _picked(
-    table: Table, chosen: Columns, problems: _Problems | None = None
-) -> Iterator[tuple[int, Any, str, Any]]:
-    """Yield (place, own id or None, text, label's value); malformed rows are collected, or end the stream."""
-    wanted = [*chosen.text, *(name for name in (chosen.label, chosen.id) if name)]
+    table: Table, chosen: Columns, extra: Sequence[str] = (), problems: _Problems | None = None
+) -> Iterator[tuple[int, Any, str, Any, list[Any]]]:
+    """Yield (place, own id or None, text, label's value, values of extra columns) per row.
+
+    Malformed rows are collected, or end the stream.
+    """
+    named = [*chosen.text, *(name for name in (chosen.label, chosen.id) if name), *extra]
+    wanted = list(dict.fromkeys(named))
+    further = [wanted.index(name) for name in extra]
     texts = len(chosen.text)
     for place, values in table.rows(wanted):
         if isinstance(values, Malformed):
@@ -142,7 +154,16 @@ def _picked(
             problems.add(place, "rows like the others", values.found)
             continue
         label = values[texts] if chosen.label else None
-        yield place, values[-1] if chosen.id else None, _joined(values[:texts]), label
+        own_id = values[wanted.index(chosen.id)] if chosen.id else None
+        yield place, own_id, _joined(values[:texts]), label, [values[index] for index in further]
+
+
+def _cell_text(value: Any) -> str:
+    """Return a cell as text; an empty string for an empty cell."""
+    text = label_text(value)
+    if text is not None:
+        return text
+    return "" if value is None or value != value or value == "" else str(value).strip()
 
 
 def _joined(values: Sequence[Any]) -> Any:

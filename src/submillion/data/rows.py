@@ -37,6 +37,8 @@ class LabelledRows:
     """(file, unit of its places: line or row)."""
     columns: list[Columns] = field(default_factory=list)
     """Chosen columns, file by file."""
+    extra: dict[str, list[str]] = field(default_factory=dict)
+    """Values of further columns per row, by column; "" for an empty cell."""
     class_values: dict[str, ClassValue] = field(default_factory=dict)
     """The caller's own value of each label; empty for rows of files."""
 
@@ -62,6 +64,7 @@ class LabelledRows:
             classes=[self.classes[row] for row in rows] if self.classes else [],
             file_of=picked(self.file_of, rows),
             places=picked(self.places, rows),
+            extra={name: [values[row] for row in rows] for name, values in self.extra.items()},
         )
 
 

@@ -1,4 +1,4 @@
-"""Stratified, seeded splits that come out the same on every machine and for every order of the rows."""
+"""Stratified, seeded splits that are the same on every machine and for every order of the rows."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ def stratified_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide rows into a training and a validation part with the same share of every class.
 
-    Within a class, rows are ordered by sha256 of (seed, text), and the first ones are held out: no random
-    generator whose stream a release could change, no dependence on the order of rows or on the machine.
-    Rows whose texts are equal but for white space stay together, so that no validation text is trained on;
-    those whose labels contradict each other stay in training, for they cannot tell right from wrong.
+    Within a class, rows are ordered by sha256 of (seed, text), and the first ones are held out. Unlike a random
+    generator, this does not change between releases, and it depends neither on the order of rows nor on the machine.
+    Rows whose texts are equal but for white space stay together, so that no validation text is trained on; texts with
+    contradictory labels stay in training, since they cannot be scored.
 
-    A class's share is `size` of its rows by largest remainder; a class of two rows or more gives at least one
-    row and keeps at least one. It may give fewer where its rows are copies of few texts.
+    A class's share is `size` of its rows by largest remainder; a class of two rows or more has at least one row in each
+    part. It may have fewer held out if its rows are copies of few texts.
 
     Args:
         labels: class of each row [N].
         size: share held out, between 0 and 1.
         seed: the recipe's seed.
-        texts: text of each row [N]; without them each row is a text of its own, known by its number.
+        texts: text of each row [N]; None treats each row as a distinct text.
 
     Returns:
         Row indices of training and validation, each ascending, int64.
@@ -45,14 +45,20 @@ def stratified_sample(
 ) -> np.ndarray:
     """Return the indices, ascending, of at most `rows` rows with the same share of every class.
 
-    Copies of a text are kept or left together, as in `stratified_split`, and ordered the same way.
+    Copies of a text are drawn together, as in `stratified_split`, and ordered the same way.
+
+    Args:
+        labels: class of each row [N].
+        rows: maximum number of rows.
+        seed: the recipe's seed.
+        texts: text of each row [N]; None treats each row as a distinct text.
     """
     if rows >= len(labels):
         return np.arange(len(labels))
     counts = _counts(labels)
     quotas = largest_remainder(counts, rows)
     for label in quotas:
-        # A class that would vanish takes a row from the largest, as long as there are rows for every class.
+        # A class without a row takes one from the largest class, as long as that has more than one.
         largest = max(quotas, key=lambda name: quotas[name])
         if quotas[label] == 0 and quotas[largest] > 1:
             quotas[label], quotas[largest] = 1, quotas[largest] - 1
@@ -62,7 +68,11 @@ def stratified_sample(
 def largest_remainder(counts: Mapping[int, int], total: int) -> dict[int, int]:
     """Divide `total` among classes in proportion to their counts (Hamilton's method).
 
-    Remainders are compared as whole numbers; of equal ones the larger class, then the earlier, goes first.
+    Remainders are compared as integers; ties go to the larger class, then to the earlier one.
+
+    Args:
+        counts: rows by class.
+        total: rows to divide.
     """
     everything = sum(counts.values())
     quotas = {label: total * count // everything for label, count in counts.items()}
@@ -73,7 +83,7 @@ def largest_remainder(counts: Mapping[int, int], total: int) -> dict[int, int]:
 
 
 def squeezed(text: str) -> str:
-    """Return a text with every run of white space as one space; two texts that agree in this are one text."""
+    """Return a text with every run of white space as one space; two texts that are then equal count as one."""
     return " ".join(text.split())
 
 
@@ -97,7 +107,7 @@ def _draw(
     labels: Sequence[int], quotas: Mapping[int, int], salt: str, texts: Sequence[str] | None
 ) -> np.ndarray:
     """Return a mask of the drawn rows: per class, in hash order, the groups of copies that fit its quota."""
-    hashes = bytearray()  # not the texts: a large data set would fill the memory
+    hashes = bytearray()  # instead of the texts, which may not fit in memory
     for row in range(len(labels)):
         hashes += _hash(salt, squeezed(texts[row]) if texts is not None else str(row))
     keys = np.frombuffer(hashes, dtype="V32")
@@ -118,7 +128,7 @@ def _hash(salt: str, text: str) -> bytes:
 
 
 def _counts(labels: Sequence[int]) -> dict[int, int]:
-    """Return rows per class, classes in sorted order, so that ties never depend on the order of rows."""
+    """Return rows per class, classes in sorted order, so that ties do not depend on the order of rows."""
     counts: dict[int, int] = {}
     for label in labels:
         counts[label] = counts.get(label, 0) + 1

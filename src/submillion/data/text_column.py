@@ -1,31 +1,37 @@
-"""Texts in a temporary file instead of in memory, each read when it is asked for."""
+"""Texts in a temporary file instead of memory, each read when it is used."""
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
 
 from submillion.errors import SubmillionError
 
-IN_MEMORY = 16 << 20  # bytes of text that do without a file
+IN_MEMORY = 16 << 20  # bytes of text that need no file
 
 
 class TextColumn(Sequence[str]):
-    """N texts, end to end as utf-8; of each, memory has only its place and its size, 12 bytes.
+    """N texts, end to end in utf-8; memory holds only the place and the size of each, 12 bytes.
 
-    Up to IN_MEMORY bytes of text stay in memory too. The file has no name, and goes with the last column that
-    reads from it. It lies where `tempfile` puts it (TMPDIR names the folder).
+    Up to IN_MEMORY bytes of text stay in memory. The file has no name and is deleted with the last column that reads
+    from it; `tempfile` chooses its folder (TMPDIR names another one). It is read, not mapped: mapped pages would count
+    as the memory of the process.
     """
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._file = _File()
-        self._places, self._sizes = array("q"), array("I")
+    def __init__(self, texts: Iterable[str] = (), index: _Index | None = None) -> None:
+        """Store texts.
+
+        Args:
+            texts: the texts.
+            index: places in a file that has them already.
+        """
+        self._index = index or _Index()
         for text in texts:
             self.append(text)
 
@@ -34,25 +40,24 @@ class TextColumn(Sequence[str]):
 
         Raises:
             SubmillionError: the disk has no room for it.
-            UnicodeEncodeError: it has half a surrogate pair.
+            UnicodeEncodeError: it contains half a surrogate pair.
         """
         data = text.encode()
-        self._places.append(self._file.append(data))
-        self._sizes.append(len(data))
+        self._index.places.append(self._index.file.append(data))
+        self._index.sizes.append(len(data))
 
     def take(self, rows: Sequence[int] | np.ndarray) -> TextColumn:
-        """Return some texts, in the order given, without copying them."""
-        taken = copy.copy(self)
-        taken._places, taken._sizes = picked(self._places, rows), picked(self._sizes, rows)
-        return taken
+        """Return some texts, in the given order, without copying them."""
+        index = self._index
+        return TextColumn(index=_Index(index.file, picked(index.places, rows), picked(index.sizes, rows)))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory for the places of the texts, without what small data sets keep of the texts themselves."""
-        return sum(array.itemsize * len(array) for array in (self._places, self._sizes))
+        """Bytes of memory for places and sizes; texts that need no file are not counted."""
+        return sum(array.itemsize * len(array) for array in (self._index.places, self._index.sizes))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._index.places)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -61,7 +66,7 @@ class TextColumn(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
-        return self._file.read(self._places[index], self._sizes[index]).decode()
+        return self._index.file.read(self._index.places[index], self._index.sizes[index]).decode()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
@@ -75,23 +80,23 @@ class TextColumn(Sequence[str]):
 
 
 def picked(numbers: array[int], rows: Sequence[int] | np.ndarray) -> array[int]:
-    """Return the numbers of some rows, in the order given, in an array of the same kind."""
-    found = array(numbers.typecode)
-    found.frombytes(np.asarray(numbers)[np.asarray(rows, dtype=np.int64)].tobytes())
-    return found
+    """Return the numbers of some rows, in the given order, in an array of the same type."""
+    result = array(numbers.typecode)
+    result.frombytes(np.asarray(numbers)[np.asarray(rows, dtype=np.int64)].tobytes())
+    return result
 
 
 class _File:
-    """Bytes that are only ever added to."""
+    """Bytes that are only ever appended to."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
         self._size = 0
         self._at_end = True
-        self._lock = threading.Lock()  # a place is gone to, then read from
+        self._lock = threading.Lock()  # seeking and reading are two steps
 
     def append(self, data: bytes) -> int:
-        """Add bytes; returns where they begin."""
+        """Add bytes; return where they begin."""
         with self._lock:
             begin = self._size
             try:
@@ -100,7 +105,7 @@ class _File:
                 self._file.write(data)
             except OSError as error:
                 raise SubmillionError(
-                    f"{tempfile.gettempdir()}: the texts could not be kept there ({error.strerror or error}). "
+                    f"{tempfile.gettempdir()}: the texts could not be stored there ({error.strerror or error}). "
                     "Free some space, or name another folder in the environment variable TMPDIR."
                 ) from error
             self._at_end = True
@@ -108,11 +113,22 @@ class _File:
             return begin
 
     def read(self, begin: int, size: int) -> bytes:
-        """Return `size` bytes from where they begin."""
+        """Return `size` bytes from `begin`."""
         with self._lock:
             self._file.seek(begin)
             self._at_end = False
             data = self._file.read(size)
         if len(data) != size:
-            raise SubmillionError(f"{tempfile.gettempdir()}: the texts that were kept there are cut short.")
+            raise SubmillionError(f"{tempfile.gettempdir()}: the texts that were stored there are truncated.")
         return data
+
+
+@dataclass
+class _Index:
+    """Where the texts of a column are."""
+
+    file: _File = field(default_factory=_File)
+    places: array[int] = field(default_factory=lambda: array("q"))
+    """First byte of each text [N]."""
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    """Bytes of each text [N]."""

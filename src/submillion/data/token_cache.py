@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+import tokenizers
 
 from submillion import notices, tensor_file
 from submillion.cache import cache_root, prune
@@ -23,8 +24,6 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def key(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> str:
     """Return the sha256 over texts, tokenizer, version of the tokenizing library and maximum length."""
-    import tokenizers
-
     digest = hashlib.sha256()
     backend = tokenizer.backend_tokenizer.to_str()
     for part in (FORMAT, tokenizers.__version__, backend, tokenizer.truncation_side, str(max_length)):

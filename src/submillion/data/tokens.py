@@ -1,13 +1,14 @@
-"""Texts as token ids: one flat array, made by the encoder's own fast tokenizer, cached by content."""
+"""Token ids of texts: one flat array, made by the encoder's own fast tokenizer, cached by content."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from submillion import notices
 from submillion.data import token_cache
@@ -15,10 +16,7 @@ from submillion.errors import BadInput, Problem
 from submillion.progress import progress_bar
 from submillion.sources.folder import TOKENIZERS
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-CHUNK = 1024  # texts per call of the tokenizer: enough for its threads, few enough for a moving bar
+CHUNK = 1024  # texts per call of the tokenizer: enough for its threads, few enough for a bar that moves
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,11 @@ class Tokens:
     """The token ids of N texts laid end to end, special tokens included; T is their total."""
 
     ids: np.ndarray
-    """int32 [T]; those that `tokenize` makes lie in a mapped file, whose pages the system can take back."""
+    """int32 [T]; those of `tokenize` are mapped from a file, so the system can reclaim their pages."""
     offsets: np.ndarray
     """int64 [N + 1]; text i is ids[offsets[i]:offsets[i + 1]]."""
     full_lengths: np.ndarray
-    """int32 [N]: tokens of each text before it was cut, special tokens included."""
+    """int32 [N]: tokens of each text before truncation, special tokens included."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -42,22 +40,26 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text as the model sees it, int64 [N]."""
+        """Tokens of each text after truncation, int64 [N]."""
         return np.diff(self.offsets)
 
     @property
     def truncated(self) -> int:
-        """Number of texts that were cut."""
+        """Number of truncated texts."""
         return int((self.full_lengths > self.lengths).sum())
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Tokens:
-        """Return the tokens of some rows, in the order given."""
-        pieces = [self[row] for row in rows]
-        return from_rows(pieces, self.full_lengths[np.asarray(rows, dtype=np.int64)])
+        """Return the tokens of some rows, in the given order."""
+        return from_rows([self[row] for row in rows], self.full_lengths[np.asarray(rows, dtype=np.int64)])
 
 
 def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = None) -> Tokens:
-    """Return the Tokens of texts given one by one; unless said otherwise, none of them was cut."""
+    """Return the tokens of texts as one flat array.
+
+    Args:
+        rows: token ids of each text.
+        full_lengths: tokens of each text before truncation, int [N]; None means that none is truncated.
+    """
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = np.concatenate([np.empty(0, dtype=np.int32), *(np.asarray(row, dtype=np.int32) for row in rows)])
     return Tokens(
@@ -66,15 +68,13 @@ def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = No
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
-    """Load the fast tokenizer that lies in a folder, without asking any hub.
+    """Load the fast tokenizer in a folder, without the hub.
 
     Raises:
         BadInput: the folder has no tokenizer files, or they cannot be read.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
     folder = Path(folder)
-    # With config.json alone, transformers builds a tokenizer without a vocabulary and says nothing.
+    # With config.json alone, transformers silently builds a tokenizer without a vocabulary.
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
         raise BadInput(
             Problem(
@@ -87,18 +87,20 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:
-        # The loaders raise whatever their parser raises (plain Exception included); all mean the same here.
-        found = " ".join(str(error).split())[:300]
+        # The loaders raise whatever their parsers raise, plain Exception included; all mean the same here.
+        message = " ".join(str(error).split())[:300]
         raise BadInput(
-            Problem(str(folder), "a tokenizer that transformers can load", f"{type(error).__name__}: {found}")
+            Problem(
+                str(folder), "a tokenizer that transformers can load", f"{type(error).__name__}: {message}"
+            )
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise BadInput(
             Problem(
                 str(folder),
                 "a fast tokenizer",
-                f"{type(tokenizer).__name__}, which has no fast form",
-                "Save one that has a tokenizer.json.",
+                f"{type(tokenizer).__name__}, a slow one",
+                "Save a tokenizer that has a tokenizer.json.",
             )
         )
     return tokenizer
@@ -111,13 +113,13 @@ def tokenize(
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Tokens:
-    """Turn texts into token ids, or read them from the cache if they were made before.
+    """Tokenize texts, or read their tokens from the cache.
 
     Args:
-        tokenizer: fast tokenizer, or the folder it lies in.
-        texts: N texts; an empty one becomes its special tokens.
-        max_length: longest text in tokens, special tokens included; longer ones are cut as it cuts.
-        cache_dir: where results are kept; null takes `tokens` in the cache of all downloads.
+        tokenizer: fast tokenizer, or its folder.
+        texts: N texts; an empty text has only special tokens.
+        max_length: tokens per text, special tokens included; longer texts are truncated on the tokenizer's own side.
+        cache_dir: folder of the results; None takes `tokens` in the cache folder.
         progress: show a bar on standard error if it takes long and standard error is a terminal.
 
     Raises:
@@ -139,15 +141,21 @@ def tokenize(
 def encode(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool = False
 ) -> Tokens:
-    """Turn texts into token ids without the cache.
+    """Tokenize texts without the cache.
 
-    They are those of `tokenizer(text, truncation=True, max_length=max_length)`, but the tokenizer runs
-    without truncation, so that the length before the cut is known.
+    The ids are those of `tokenizer(text, truncation=True, max_length=max_length)`, but the tokenizer runs without
+    truncation, so that the length before truncation is known.
+
+    Args:
+        tokenizer: fast tokenizer.
+        texts: N texts.
+        max_length: tokens per text, special tokens included.
+        progress: show a bar on standard error if it takes long.
     """
-    # One array per chunk, not per text: a million small ones would take more room than what is in them.
+    # One array per chunk, not per text: a million small arrays take more memory than their content.
     ids, lengths, full_lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    for some, kept, full in _encoded(tokenizer, texts, max_length, progress):
-        ids.append(some)
+    for chunk_ids, kept, full in _encoded(tokenizer, texts, max_length, progress):
+        ids.append(chunk_ids)
         lengths.append(kept)
         full_lengths.append(full)
     return Tokens(np.concatenate(ids), _offsets(np.concatenate(lengths)), np.concatenate(full_lengths))
@@ -156,13 +164,13 @@ def encode(
 def _encoded(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool
 ) -> Iterator[token_cache.Arrays]:
-    """Give the ids of CHUNK texts after CHUNK texts, end to end, how many each has, and had before it was cut."""
+    """Yield, for CHUNK texts at a time, their ids end to end and their lengths after and before truncation."""
     _plain(tokenizer)
     backend = tokenizer.backend_tokenizer
     room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
     if room < 1:
         raise BadInput(
-            Problem("data.max_length", "room for a token beside the special ones", str(max_length))
+            Problem("@{data.max_length}", "room for a token beside the special ones", str(max_length))
         )
     with progress_bar(progress, len(texts), "tokenizing") as advance:
         for chunk in _chunks(texts):
@@ -181,14 +189,14 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
 
 
 def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]:
-    """Return, per split, how long its texts are and what share of them was cut; say so once if any was.
+    """Return the token counts of each split; a notice gives the shares of truncated texts, if any.
 
     Args:
         tokens: tokens by split name.
 
     Returns:
-        Per split `rows`, `tokens` (in all, after cutting), `mean`, `median`, `p99` and `longest` (tokens per
-        text before cutting), `truncated` (texts), `truncated_share`.
+        Per split `rows`, `tokens` (total, after truncation), `mean`, `median`, `p99` and `longest` (tokens per text
+        before truncation), `truncated` (texts), `truncated_share`.
     """
     report: dict[str, dict[str, Any]] = {}
     for name, split in tokens.items():
@@ -203,16 +211,16 @@ def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]
             "truncated": split.truncated,
             "truncated_share": round(split.truncated / len(split), 6),
         }
-    cut = {name: part for name, part in report.items() if part["truncated"]}
-    if cut:
-        shares = ", ".join(f"{part['truncated_share']:.1%} of {name}" for name, part in cut.items())
+    truncated = {name: part for name, part in report.items() if part["truncated"]}
+    if truncated:
+        shares = ", ".join(f"{part['truncated_share']:.1%} of {name}" for name, part in truncated.items())
         limit = max(int(split.lengths.max()) for split in tokens.values())
-        notices.emit("truncated_texts", f"texts longer than {limit} tokens are cut there: {shares}.")
+        notices.emit("truncated_texts", f"texts longer than {limit} tokens are truncated: {shares}.")
     return report
 
 
 def _plain(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Take off the truncation and padding that a tokenizer.json may carry (sentence encoders do)."""
+    """Switch off truncation and padding, which the tokenizer.json of sentence encoders switches on."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
 

