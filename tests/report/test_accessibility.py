@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from submillion.assess import assess_run
+from submillion.assess.score import assess_run
 from submillion.report.figures import drawings
 from submillion.report.page import render_page
 from submillion.report.theme import house_style
@@ -73,6 +73,7 @@ def in_browser(
     Args:
         frames: (page, width in pixels) by name.
         script: the body of an async function.
+        scheme: light or dark.
         before: a script to run before it.
     """
     opened = "".join(_frame(name, page, width, script, before) for name, (page, width) in frames.items())

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from submillion.assess import assess_run, registry
+from submillion.assess import registry
 from submillion.assess.run_context import RunContext
+from submillion.assess.score import assess_run
 from submillion.errors import BadInput
 from submillion.report.card import write_card
 from submillion.report.figures import drawings
@@ -32,18 +33,18 @@ def test_the_card_and_figures_tell_what_the_analysis_found(tmp_path: Path) -> No
     run.update_manifest(name="made")
     assess_run(run)
     before = write_card(run).read_text(encoding="utf-8")
-    assert "Whether it is calibrated: not measured" in before
-    assert "### Mistakes" not in before
+    assert "Calibration: not measured." in before
+    assert "### Errors" not in before
     assert not {"confused_pairs", "slices"} & {drawing.name for drawing in drawings(run)}
 
-    registry.analyse(context, ["confidence", "intervals", "errors"])
+    registry.compute_parts(context, ["confidence", "intervals", "errors"])
     card = write_card(run).read_text(encoding="utf-8")
     found, scores = run.read_analysis("confidence"), run.read_analysis("intervals")
     assert found is not None and scores is not None
-    assert "Whether it is calibrated" not in card
+    assert "Calibration: not measured" not in card
     assert f"| test | 60 | {found['splits']['test']['ece']['value']:.4f} (" in card
     assert f"test {scores['splits']['test']['macro_f1']['value']:.4f} (" in card
-    assert "12 of 60 rows were answered wrong" in card
+    assert "12 of 60 rows were misclassified" in card
     assert {"confused_pairs", "slices"} <= {drawing.name for drawing in drawings(run)}
 
 
@@ -53,12 +54,12 @@ def test_an_estimate_without_an_interval_is_told_without_one(tmp_path: Path) -> 
     run = context.run
     run.update_manifest(name="made")
     assess_run(run)
-    registry.analyse(context, ["intervals"])
+    registry.compute_parts(context, ["intervals"])
     found = run.read_analysis("intervals")
     assert found is not None
     found["splits"]["test"]["macro_f1"] = interval(0.25)
     run.write_analysis("intervals", found)
-    assert "test 0.2500 (interval not measured)" in write_card(run).read_text(encoding="utf-8")
+    assert "test 0.2500 (interval not defined)" in write_card(run).read_text(encoding="utf-8")
 
 
 def test_an_unknown_part_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from submillion.assess import assess_run
+from submillion.assess.score import assess_run
 from submillion.report.card import render_card
 from submillion.report.page import render_page
 from submillion.rundir import RunDir
-from support.baselines import made_baseline, made_part, made_baseline_model
+from support.baselines import made_baseline, made_baseline_model, made_part
 from support.page_reader import Read
 from support.run import made_run
 
@@ -30,25 +30,25 @@ def test_the_table_has_the_file_s_own_numbers(run: RunDir) -> None:
     read = Read(render_page(run))
     text = read.text("baselines")
     for words in (
-        "The run and simpler models on the same 80 test rows, with 95 % intervals",
-        f"this run 94.30 % 88.00 to 98.00 % 0.9381 0.900 to 0.960 {DASH} {DASH} 1 h 2 min 3 s not measured 888,580",
-        "linear model 94.12 % 80.00 to 98.00 % 0.9278 not defined +0.30 \N{MINUS SIGN}0.20 to +0.80 0.3100 12 s 0.43 s "
+        "The run and its baselines on the same 80 test rows, with 95% intervals",
+        f"this run 94.30% 88.00 to 98.00% 0.9381 0.900 to 0.960 {DASH} {DASH} 1 h 2 min 3 s not measured 888,580",
+        "linear model 94.12% 80.00 to 98.00% 0.9278 not defined +0.30 \N{MINUS SIGN}0.20 to +0.80 0.31 12 s 0.43 s "
         "511,586",
-        "majority class 94.12 %",
-        "linear probe 94.12 %",
-        "linear model 17 13 +1.23 interval not defined 1.0000",
-        "Made up & <b>bold</b>. 4,321 rows (train). Strength C = 0.3, chosen by the accuracy on validation "
-        "(0.1: 91.11 %, not converged; 0.3: 92.22 %).",
-        "The run does not beat the linear model: +0.30 points of accuracy, 95 % interval \N{MINUS SIGN}0.20 to +0.80.",
+        "majority class 94.12%",
+        "linear probe 94.12%",
+        "linear model 17 13 +1.23 1",
+        "Made up & <b>bold</b>. Trained on 4,321 rows (train). C = 0.3, selected by accuracy on validation "
+        "(0.1: 91.11%, not converged; 0.3: 92.22%).",
+        "The run does not beat the linear model: +0.30 points of accuracy, 95% interval \N{MINUS SIGN}0.20 to +0.80.",
         "The run does not beat the linear probe: +0.30 points",
     ):
         assert words in text, words
     assert "Not measured" not in text
     card = render_card(run)
-    row = "| linear model | 94.12 % | 80.00 % to 98.00 % | 0.9278 | +0.30 (\N{MINUS SIGN}0.20 to +0.80) | 0.3100 | 12 s"
+    row = "| linear model | 94.12% | 80.00 to 98.00% | 0.9278 | +0.30 (\N{MINUS SIGN}0.20 to +0.80) | 0.31 | 12 s"
     assert row in card
     assert (
-        f"| **this run** | 94.30 % | 88.00 % to 98.00 % | 0.9381 | {DASH} | {DASH} | 1 h 2 min 3 s | 888,580 |"
+        f"| **this run** | 94.30% | 88.00 to 98.00% | 0.9381 | {DASH} | {DASH} | 1 h 2 min 3 s | 888,580 |"
         in card
     )
     assert "The run does not beat the linear probe: +0.30 points" in card
@@ -76,8 +76,8 @@ def test_the_first_screen_says_whether_the_run_is_better(
 ) -> None:
     run.write_analysis("baseline", made_baseline(difference, p, more))
     page = render_page(run)
-    assert said in Read(page).text("answer")
-    first = page[page.index('<section id="answer"') : page.index('<section id="classes"')]
+    assert said in Read(page).text("summary")
+    first = page[page.index('<section id="summary"') : page.index('<section id="classes"')]
     assert ('class="verdict warn"' in first) == warns
     assert ('class="verdict"' in first) == (not warns)
     # Before the parameters and what it cost.
@@ -86,15 +86,18 @@ def test_the_first_screen_says_whether_the_run_is_better(
 
 def test_what_was_not_measured_says_how(run: RunDir) -> None:
     read = Read(render_page(run))
-    assert "Against a linear model: not measured. submillion report RUN --with baseline" in read.text(
-        "answer"
+    assert (
+        "Comparison with a linear model: not measured. Run submillion report RUN --with baseline to"
+        in read.text("summary")
     )
     for part in ("baseline", "probe"):
-        assert f"Not measured. submillion report RUN --with {part} measures it." in read.text("baselines")
+        assert f"Not measured. Run submillion report RUN --with {part} to measure it." in read.text(
+            "baselines"
+        )
         assert f"not measured (`submillion report RUN --with {part}`)" in render_card(run)
     run.write_analysis("probe", made_part({"probe": made_baseline_model("linear probe")}, "probe"))
     text = Read(render_page(run)).text("baselines")
-    assert "linear probe 94.12 %" in text
+    assert "linear probe 94.12%" in text
     assert "--with baseline" in text and "--with probe" not in text
 
 
@@ -103,8 +106,8 @@ def test_an_absent_linear_model_is_told_and_not_judged(run: RunDir) -> None:
     found = {"majority": made_baseline_model("majority class", 0.69, 1e-9, strength=None)}
     run.write_analysis("baseline", made_part(found, "linear", absent=why))
     read = Read(render_page(run))
-    assert why in read.text("answer") and why in read.text("baselines")
-    assert "beat" not in read.text("answer") and "beat" not in read.text("baselines")
+    assert why in read.text("summary") and why in read.text("baselines")
+    assert "beat" not in read.text("summary") and "beat" not in read.text("baselines")
     assert why in render_card(run)
 
 
@@ -113,10 +116,10 @@ def test_scores_on_validation_rows_are_called_flattering(run: RunDir) -> None:
     part = made_part({"linear": made_baseline_model("linear model", strength=fixed)}, "linear")
     run.write_analysis("baseline", part | {"split": "validation", "optimistic": True})
     read = Read(render_page(run))
-    assert "that flatters the run" in read.text("answer")
-    assert "which flatters the run; no baseline chose or learnt anything by them" in read.text("baselines")
-    assert "Strength C = 1.0, fixed beforehand, not converged." in read.text("baselines")
-    assert "all are scored on the validation rows" in render_card(run)
+    assert "biased in favour of the run" in read.text("summary")
+    assert "makes the score of the run optimistic; the baselines did not use it" in read.text("baselines")
+    assert "C = 1.0, fixed in advance, not converged." in read.text("baselines")
+    assert "all classifiers are scored on the validation split" in render_card(run)
 
 
 def test_a_hostile_method_stays_text(run: RunDir) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from submillion.assess import assess_run
+from submillion.assess.score import assess_run
 from submillion.report.card import render_card
 from submillion.report.page import render_page
 from submillion.run_format.interval import interval
@@ -39,21 +39,22 @@ def test_the_page_says_of_twins_what_the_file_says(full: RunDir) -> None:
     text = read.text("data")
     for words in (
         "Without the 40 test rows that have a near twin in train, the accuracy is lower.",
-        "Two texts are near twins when they are. 9 rows are held together by it, in 4 groups; the largest has 3.",
-        "There were too many candidates to compare them all, so there may be more.",
-        "train train 3 of 96 3.12 % 5 2 1",
+        "Two texts are near twins when they are. 9 rows belong to 4 groups of near-duplicates; the largest group has "
+        "3 rows.",
+        "There were too many candidates to compare all of them, so there may be more.",
+        "train train 3 of 96 3.12% 5 2 1",
         "validation train 0 of 0 not measured",
-        "all 96 91 94.79 % 88.30 to 97.80 %",
-        "with a near twin in train 40 38 95.00 %",
-        "without 56 49 87.50 %",
-        "all less without, points +3.21 +1.12 to +6.33",
-        "Rows with a twin against the others: no difference shown; within the classes: beyond chance.",
-        "The twins of 3 of them all have another label than theirs; 1 of these were answered right.",
-        "2 pairs of twins have different labels, 3 rows in all",
-        f"91 % alike · train row 1,234, id train-1234, labelled {NAMES[0]} · the first part {HOSTILE}",
+        "all 96 91 94.79% 88.30 to 97.80%",
+        "with a near twin in train 40 38 95.00%",
+        "without 56 49 87.50%",
+        "all minus without (points) +3.21 +1.12 to +6.33",
+        "Rows with a near-duplicate against the others: no difference shown; within classes: significant.",
+        "For 3 rows, all near-duplicates have another label; 1 of these were classified correctly.",
+        "2 pairs of near-duplicates (3 rows) have different labels",
+        f"Similarity 91% · train row 1,234, id train-1234, labelled {NAMES[0]} · beginning of the text {HOSTILE}",
         f"test row 7, id test-7, labelled {NAMES[1]} {HOSTILE}",
         "1 more",
-        "a pair just alike enough is found with a probability of 0.9998",
+        "a pair at the threshold becomes a candidate with probability 0.9998",
         "Limitations: Other words.",
     ):
         assert words in text, words
@@ -63,18 +64,18 @@ def test_the_page_says_of_twins_what_the_file_says(full: RunDir) -> None:
 def test_the_page_says_of_noise_what_the_file_says(full: RunDir) -> None:
     text = Read(render_page(full)).text("data")
     for words in (
-        "About 4.21 % (95 % interval 3.12 to 5.55 %) of the labels of 280 training rows are estimated to be wrong; "
+        "An estimated 4.21% (95% interval 3.12 to 5.55%) of the labels of 280 training rows are wrong; "
         "9 rows are candidates.",
-        "The model: A model of words. It agrees with 89.31 % (85.31 to 92.34 %) of the given labels, in 5 folds.",
-        f"Not judged, with too few rows: {NAMES[-1]} (3).",
-        f"{NAMES[0]} 140 9 6.43 % 3.00 to 10.00 %",
-        f"{NAMES[1]} 140 0 0.00 %",
+        "Model: A model of words. It agrees with 89.31% (85.31 to 92.34%) of the labels in 5-fold cross-validation.",
+        f"Classes with too few rows: {NAMES[-1]} (3).",
+        f"{NAMES[0]} 140 9 6.43% 3.00 to 10.00%",
+        f"{NAMES[1]} 140 0 0.00%",
         "the 1 most frequent of 3 pairs",
-        f"labelled {NAMES[0]} (given 1.2 %), looks like {NAMES[1]} (96.1 %) · train row 0, id train-0 · the first "
-        f"part {HOSTILE}",
-        "2 more, of 9 in all",
-        "2 of its 5 mistakes on 96 test rows are candidates for a wrong label",
-        "the noise rate estimated from them is 0.00 % (interval not defined).",
+        f"Labelled {NAMES[0]} (probability 1.2%), suggested {NAMES[1]} (96.1%) · train row 0, id train-0 · beginning "
+        f"of the text {HOSTILE}",
+        "2 more, of 9 in total",
+        "2 of its 5 errors on 96 test rows may be label errors",
+        "the estimated noise rate is 0.00% (interval not defined).",
         "Limitations: Whether a label is wrong.",
     ):
         assert words in text, words
@@ -85,13 +86,14 @@ def test_the_card_tells_both_in_short_and_publishes_no_text(full: RunDir) -> Non
     full.write_analysis("noise", made_noise(list(NAMES), LONG))
     card = render_card(full)
     for words in (
-        "Two texts are near twins when they are. Not all candidates could be compared; there may be more.",
-        "| test | train | 3 | 3.12 % | 5 | 1 |",
+        "Two texts are near twins when they are. There were too many candidates to compare all of them, so there may "
+        "be more.",
+        "| test | train | 3 | 3.12% | 5 | 1 |",
         "| validation | train | 0 | not measured | 5 | 1 |",
         "\nWithout the 40 test rows that have a near twin in train, the accuracy is lower.\n",
-        "about 4.21 % of those of 280 training rows are estimated to be wrong (95 % interval 3.12 % to 5.55 %); "
-        "9 rows are candidates. Of the 5 mistakes on test, 2 may be wrong labels.\n",
-        "agrees with 89.31 % of the given labels",
+        "an estimated 4.21% of the labels of 280 training rows are wrong (95% interval 3.12 to 5.55%); "
+        "9 rows are candidates. Of the 5 errors on test, 2 may be label errors.\n",
+        "agrees with 89.31% of the labels",
     ):
         assert words in card, words
     assert LONG.split(" of ")[0] not in card
@@ -102,7 +104,7 @@ def test_what_was_not_measured_is_named_with_how_to_measure_it(tmp_path: Path) -
     run = a_run(tmp_path / "run")
     text, card = Read(render_page(run)).text("data"), render_card(run)
     for part in ("duplicates", "noise"):
-        assert f"Not measured. submillion report RUN --with {part} measures it." in text
+        assert f"Not measured. Run submillion report RUN --with {part} to measure it." in text
         assert f"not measured (`submillion report RUN --with {part}`)" in card
 
 
@@ -115,10 +117,10 @@ def test_parts_without_effect_interval_or_split_have_their_page(tmp_path: Path) 
     run.write_analysis("duplicates", twins)
     run.write_analysis("noise", labels)
     text, card = Read(render_page(run)).text("data"), render_card(run)
-    assert "About 0.00 % (interval not defined) of the labels" in text
-    assert "Mistakes that may be right" not in text and "different labels, " not in text
-    assert "(95 % interval not defined)" in card and "may be wrong labels" not in card
+    assert "An estimated 0.00% (interval not defined) of the labels" in text
+    assert "Errors with suspicious labels" not in text and "different labels, " not in text
+    assert "(95% interval not defined)" in card and "may be label errors" not in card
     twins["effect"] = made_duplicates(list(NAMES))["effect"] | {"difference": None}
     twins["effect"]["with_duplicate"] |= {"rows": 0, "accuracy": None, "too_small": True}
     run.write_analysis("duplicates", twins)
-    assert "all less without" not in Read(render_page(run)).text("data")
+    assert "all minus without" not in Read(render_page(run)).text("data")

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from submillion.report import draw_all
-from submillion.report.classes import bars, confusion, confusion_counts, shares
-from submillion.report.curves import accuracy, confidence, loss, running_mean
+from submillion.report.class_figures import confusion_counts, confusion_matrix, normalized, per_class_scores
+from submillion.report.confidence_figures import confidence_histogram
 from submillion.report.figures import drawings
 from submillion.report.theme import house_style
+from submillion.report.training_figures import accuracy_curve, loss_curves, running_mean
 from submillion.rundir import RunDir
 from support.run import NEWS, TOPICS, made_manifest, made_predictions, made_run, save_split
 
@@ -95,7 +96,7 @@ def test_an_unlabelled_split_gets_its_confidence_alone(tmp_path: Path) -> None:
 def test_counts_and_shares_by_hand() -> None:
     counts = confusion_counts(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0]), 3)
     assert counts.tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
-    rows, columns = shares(counts, "row"), shares(counts, "column")
+    rows, columns = normalized(counts, "row"), normalized(counts, "column")
     assert rows[:2].tolist() == [[0.5, 0.5, 0.0], [1 / 3, 2 / 3, 0.0]]
     assert np.isnan(rows[2]).all()  # a class without rows has no recall
     assert columns[:, 0].tolist() == [0.5, 0.5, 0.0]
@@ -103,11 +104,11 @@ def test_counts_and_shares_by_hand() -> None:
 
 
 @pytest.mark.usefixtures("styled")
-def test_undefined_cells_are_dashes_and_undefined_bars_say_none() -> None:
+def test_undefined_cells_are_dashes_and_undefined_bars_say_so() -> None:
     counts = np.array([[3, 0, 0], [1, 1, 0], [2, 0, 0]])  # the third class is never predicted
-    assert texts_of(confusion(counts, ["a", "b", "c"], "column", "")).count("-") == 3
-    assert texts_of(confusion(counts, ["a", "b", "c"], "row", "")).count("-") == 0
-    assert texts_of(bars(counts, ["a", "b", "c"], "")).count("none") == 1
+    assert texts_of(confusion_matrix(counts, ["a", "b", "c"], "column", "")).count("-") == 3
+    assert texts_of(confusion_matrix(counts, ["a", "b", "c"], "row", "")).count("-") == 0
+    assert texts_of(per_class_scores(counts, ["a", "b", "c"], "")).count("undefined") == 1
 
 
 @pytest.mark.usefixtures("styled")
@@ -121,7 +122,9 @@ def test_no_label_is_clipped_or_lies_on_another(names: Sequence[str], by: str) -
     labels, probabilities = made_predictions([60] * len(names), 3.0)
     counts = 40 * confusion_counts(labels, probabilities.argmax(axis=1), len(names))
     title = "Confusion in % of each predicted class\ntest, 7,600 rows"
-    figure = bars(counts, names, title) if by == "bars" else confusion(counts, names, by, title)  # type: ignore[arg-type]
+    figure = (
+        per_class_scores(counts, names, title) if by == "bars" else confusion_matrix(counts, names, by, title)
+    )  # type: ignore[arg-type]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes = figure.axes[0]
@@ -145,9 +148,9 @@ def test_no_label_is_clipped_or_lies_on_another(names: Sequence[str], by: str) -
 @pytest.mark.usefixtures("styled")
 def test_the_chosen_evaluation_is_marked_and_one_is_enough() -> None:
     records = [{"step": 5, "epoch": 1, "accuracy": 0.75}, {"step": 10, "epoch": 2, "accuracy": 0.5}]
-    assert "chosen: epoch 1, 75.00 %" in texts_of(accuracy(records, 5, ""))
-    assert "chosen: epoch 1, 75.00 %" in texts_of(accuracy(records[:1], 5, ""))
-    assert not any("chosen" in text for text in texts_of(accuracy(records, None, "")))
+    assert "selected: epoch 1, 75.00%" in texts_of(accuracy_curve(records, 5, ""))
+    assert "selected: epoch 1, 75.00%" in texts_of(accuracy_curve(records[:1], 5, ""))
+    assert not any("chosen" in text for text in texts_of(accuracy_curve(records, None, "")))
 
 
 @pytest.mark.usefixtures("styled")
@@ -155,8 +158,8 @@ def test_many_logged_losses_get_a_mean_and_few_do_not() -> None:
     few = [{"step": step, "loss": 1.0} for step in range(10)]
     many = [{"step": step, "loss": 1.0} for step in range(500)]
     evaluated = [{"step": 9, "epoch": 1, "loss": 0.9}]
-    assert {"training", "validation"} <= set(texts_of(loss(few, evaluated, "")))
-    assert "training, mean of 25" in texts_of(loss(many, [], ""))
+    assert {"training", "validation"} <= set(texts_of(loss_curves(few, evaluated, "")))
+    assert "training, mean of 25 records" in texts_of(loss_curves(many, [], ""))
 
 
 def test_running_mean_by_hand() -> None:
@@ -166,18 +169,18 @@ def test_running_mean_by_hand() -> None:
 @pytest.mark.usefixtures("styled")
 def test_confidence_tells_right_from_wrong() -> None:
     top = np.array([0.9, 0.8, 0.6])
-    words = texts_of(confidence(top, np.array([True, True, False]), ""))
-    assert "2 right, median 85.0 %" in words
-    assert "1 wrong, median 60.0 %" in words
-    assert "0 wrong" in texts_of(confidence(top, np.array([True, True, True]), ""))
-    assert "3 answers, median 80.0 %" in texts_of(confidence(top, None, ""))
+    words = texts_of(confidence_histogram(top, np.array([True, True, False]), ""))
+    assert "2 correct, median 85.0%" in words
+    assert "1 wrong, median 60.0%" in words
+    assert "0 wrong" in texts_of(confidence_histogram(top, np.array([True, True, True]), ""))
+    assert "3 predictions, median 80.0%" in texts_of(confidence_histogram(top, None, ""))
 
 
 def test_no_window_system_and_no_pyplot_are_touched(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", sizes=(5, 5, 5, 5), splits=("test",))
     script = (
         "import sys; from submillion.report import draw_all; from submillion.rundir import RunDir\n"
-        "assert 'matplotlib' not in sys.modules\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
         f"draw_all(RunDir.open({str(run.path)!r}))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -1,4 +1,4 @@
-"""Colours that can be told apart, percentages that never round to none or all, settings left alone."""
+"""Tests of the theme: distinguishable colours, contrast, and unchanged settings of matplotlib."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from submillion.report import theme
-from submillion.report.classes import WHITE_FROM
+from submillion.report.class_figures import WHITE_FROM
 
 
 def luminance(red: float, green: float, blue: float) -> float:
@@ -88,31 +88,6 @@ def test_numbers_stand_out_from_every_shade_of_a_cell() -> None:
     for step in range(101):
         text = "white" if step / 100 >= WHITE_FROM else "black"
         assert contrast(shades(step / 100)[:3], text) >= 4.48, step
-
-
-@pytest.mark.parametrize(
-    ("share", "decimals", "text"),
-    [
-        (0.0, 1, "0.0"),
-        (0.0001, 1, "<0.1"),
-        (0.0004, 0, "<1"),
-        (0.5, 1, "50.0"),
-        (0.9999, 1, ">99.9"),
-        (1.0, 1, "100.0"),
-    ],
-)
-def test_percentages_never_round_to_none_or_all(share: float, decimals: int, text: str) -> None:
-    assert theme.percent(share, decimals) == text
-
-
-def test_shortened_names_stay_different() -> None:
-    long = ["comp.sys.ibm.pc.hardware.misc.one", "comp.sys.mac.hardware.misc.and.two", "short"]
-    assert theme.shorten(long) == ["comp.sys.ibm.p…ware.misc.one", "comp.sys.mac.h….misc.and.two", "short"]
-    alike = [
-        "the same beginning, then AAA, and the same end",
-        "the same beginning, then BBB, and the same end",
-    ]
-    assert theme.shorten(alike) == alike
 
 
 def test_the_users_matplotlib_is_left_as_it_was() -> None:

@@ -1,4 +1,4 @@
-"""What a person reads of a run: figures, page and model card, made from the run directory alone."""
+"""The report of a run: figures, page and model card, made from the run directory alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from submillion.rundir import RunDir
 
 
 def write(path: str | Path) -> Path:
-    """Draw a run's figures, write its card and its page; returns the card's path."""
+    """Draw the figures of a run, write its page and its card; returns the path of the card."""
     run = RunDir.open(path)
     draw_all(run)
     write_page(run)

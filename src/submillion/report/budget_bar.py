@@ -1,4 +1,4 @@
-"""The budget as a bar: what each part of the classifier trains, and how much of the budget is left."""
+"""The budget bar: the trainable parameters of each part, and the unused budget."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-# Steps of colour in page.css: the adapters' are tints of one hue, the head's are greys.
+# Shades of page.css: tints of one hue for adapters, greys for the head.
 ADAPTER_SHADES = (1, 2, 3, 4, 5, 6)
 OTHER_SHADES = (7, 8)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One part's share of the bar; places are in per cent of the bar's length."""
+    """One part of the bar; `start` and `width` are percentages of its length."""
 
     part: str
     trainable: int
@@ -24,41 +24,41 @@ class Segment:
 
 @dataclass(frozen=True)
 class BudgetBar:
-    """The bar: its parts in order, and where the budget ends."""
+    """The parts of the bar in order, and the end of the budget."""
 
     segments: tuple[Segment, ...]
     trainable: int
     budget: int
     limit: float
-    """Where the budget ends, in per cent of the bar's length; below 100 only for a run over its budget."""
+    """End of the budget in percent of the bar's length; below 100 only for a run over its budget."""
 
     @property
     def left(self) -> int:
-        """Parameters of the budget that nothing uses."""
+        """Unused parameters of the budget; negative for a run over its budget."""
         return self.budget - self.trainable
 
     @property
     def words(self) -> str:
-        """The bar in one sentence, for those who do not see it."""
+        """Text alternative of the bar."""
         parts = ", ".join(f"{segment.part} {segment.trainable:,}" for segment in self.segments)
-        return f"{parts}; together {self.trainable:,} of {self.budget:,} trainable parameters."
+        return f"{parts}; in total {self.trainable:,} of {self.budget:,} trainable parameters."
 
 
 def budget_bar(counted: dict[str, Any]) -> BudgetBar | None:
-    """Return the bar of a manifest's budget; None where it holds none.
+    """Return the bar of a manifest's budget; None if the manifest has none.
 
     Args:
-        counted: the manifest's `budget`: `trainable`, `budget`, `parts` ({part: parameters}).
+        counted: `budget` of the manifest: `trainable`, `budget`, `parts` ({part: parameters}).
     """
     parts, budget = counted.get("parts"), counted.get("budget")
     if not parts or not budget:
         return None
     trainable = sum(parts.values())
-    length = max(trainable, budget)
+    total = max(trainable, budget)
     shades = {True: itertools.cycle(ADAPTER_SHADES), False: itertools.cycle(OTHER_SHADES)}
     segments, before = [], 0
     for part, count in parts.items():
         shade = next(shades[part.startswith("lora.")])
-        segments.append(Segment(part, count, 100 * before / length, 100 * count / length, shade))
+        segments.append(Segment(part, count, 100 * before / total, 100 * count / total, shade))
         before += count
-    return BudgetBar(tuple(segments), trainable, budget, 100 * budget / length)
+    return BudgetBar(tuple(segments), trainable, budget, 100 * budget / total)

@@ -1,23 +1,20 @@
-"""The model card: the run's README.md in the Hugging Face format, every fact read from the run's files."""
+"""The model card: the run's README.md in the Hugging Face format, rendered from the run directory."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-import yaml
+import jinja2
+from huggingface_hub import EvalResult, ModelCardData
 
 from submillion.report.figures import drawings
 from submillion.report.filters import engine, public, published
 from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
-
-if TYPE_CHECKING:
-    import jinja2
-    from huggingface_hub import EvalResult
 
 TEMPLATE = "card.md.jinja"
 PARTS = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
@@ -27,29 +24,23 @@ _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
 
 
 def write_card(run: RunDir) -> Path:
-    """Write the run's model card from its manifest, recipe, metrics and figures.
-
-    A fact that the run does not hold is written as "not measured".
-
-    Returns:
-        The file written.
-    """
+    """Write the model card of a run and return its file; missing measurements are written as "not measured"."""
     run.write_text(run.card, render_card(run))
     return run.card
 
 
 def render_card(run: RunDir) -> str:
-    """Return the run's model card; the same run directory gives the same card."""
+    """Return the model card of a run; the same run directory gives the same card."""
     return _engine().get_template(TEMPLATE).render(_facts(run))
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
-    """Return what the template asks for, by name; parts that the run lacks are empty."""
+    """Return the variables of the template; parts that the run lacks are empty."""
     manifest = run.read_manifest()
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
-    # The test split is what a reader came for; the others follow it.
+    # Test first: its scores are the ones to report.
     metrics = {split: metrics[split] for split in sorted(metrics, key=lambda split: split != "test")}
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) if run.recipe.is_file() else {}
+    recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     parts = {name: manifest.get(name, {}) for name in PARTS}
     main = next(iter(metrics), None)
     figures = [
@@ -69,16 +60,14 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
         "recipe": published(recipe),
         "labels": manifest.get("labels", []),
-        "base": base_of(manifest) or "FOLDER_OF_THE_ENCODER",
+        "base": base_of(manifest) or "PATH_TO_ENCODER",
         "figures": [figure for first, figure in figures if first],
         "more_figures": [figure for first, figure in figures if not first],
     }
 
 
 def metadata(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """Return the card's metadata block as yaml, in the form that the Hugging Face hub reads."""
-    from huggingface_hub import ModelCardData
-
+    """Return the metadata of the card as yaml in the format of the Hugging Face hub."""
     encoder, data = manifest.get("encoder", {}), manifest.get("data", {})
     base, dataset = base_of(manifest), dataset_of(manifest)
     licence, licence_name = _licence(encoder.get("licence"), data.get("licence"))
@@ -98,19 +87,19 @@ def metadata(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 
 def base_of(manifest: dict[str, Any]) -> str | None:
-    """Return the encoder's hub id, or None for one that came from a folder."""
+    """Return the hub id of the encoder; None if it was read from a folder."""
     return _hub_id(ENCODERS, manifest.get("encoder", {}).get("source"))
 
 
 def dataset_of(manifest: dict[str, Any]) -> str | None:
-    """Return the data's hub id, or None for data from files or wheels alone."""
+    """Return the hub id of the data; None if it was read from files or a wheel."""
     return _hub_id(DATASETS, manifest.get("data", {}).get("source"))
 
 
 def _hub_id(catalog: Mapping[str, Any], source: str | None) -> str | None:
-    """Return the hub id of a source in the manifest: the catalog's, the id itself, or None for a path.
+    """Return the hub id of a source in the manifest: that of the catalog, or the source itself; None for a path.
 
-    The manifest's paths are absolute, so that what looks like an id is one.
+    Paths in the manifest are absolute, so they never look like an id.
     """
     if source is None:
         return None
@@ -121,16 +110,14 @@ def _hub_id(catalog: Mapping[str, Any], source: str | None) -> str | None:
 
 
 def _licence(encoder: str | None, data: str | None) -> tuple[str, str | None]:
-    """Return the metadata's licence and its name: the one that encoder and data share, else `other`."""
+    """Return licence and licence name of the metadata: the licence of both encoder and data, or `other`."""
     if encoder and data and encoder.lower() == data.lower() and _LICENCE_ID.match(encoder.lower()):
         return encoder.lower(), None
     return "other", "terms-of-encoder-and-data"
 
 
 def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[EvalResult]:
-    """Return accuracy and macro F1 of each labelled split in the hub's form."""
-    from huggingface_hub import EvalResult
-
+    """Return accuracy and macro F1 of each labelled split in the format of the hub."""
     data = manifest.get("data", {})
     name = str(public(data.get("name")) or "data of the run")
     results = []
@@ -154,24 +141,22 @@ def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[Eva
 
 
 def _engine() -> jinja2.Environment:
-    """Return the template engine with the card's own ways of writing a value."""
-    import jinja2
-
-    made = engine(autoescape=False)  # the card is Markdown, not HTML; `cell` escapes what would break it
-    made.filters |= {
+    """Return the template engine with the filters of the card."""
+    environment = engine(autoescape=False)  # the card is Markdown, not HTML; `cell` escapes it
+    environment.filters |= {
         "cell": _cell,
         "least_recall": _least_recall,
         "python": lambda value: repr(None if isinstance(value, jinja2.Undefined) else value),
     }
-    return made
+    return environment
 
 
 def _least_recall(per_class: Mapping[str, Mapping[str, float]]) -> tuple[str, Mapping[str, float]] | None:
-    """Return the class with rows whose texts are found least often, and its scores."""
+    """Return the class with the lowest recall, and its scores."""
     scored = [(name, score) for name, score in per_class.items() if score["support"]]
     return min(scored, key=lambda item: item[1]["recall"], default=None)
 
 
 def _cell(text: str) -> str:
-    """Escape what would end a Markdown table's cell or start markup in it."""
+    """Escape characters that would end a Markdown table cell or start markup."""
     return re.sub(r"([\\|*_`<\[\]])", r"\\\1", " ".join(str(text).split()))

@@ -1,62 +1,88 @@
-"""The figures of a run, as svg and png, drawn from the run directory and nothing else."""
+"""The figures of a run: the list of all figures, and their svg and png files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from submillion.atomic import atomic_dir
-from submillion.report import audit, classes, curves, mistakes, reliability
+from submillion.report import (
+    audit_figures,
+    class_figures,
+    confidence_figures,
+    error_figures,
+    training_figures,
+)
 from submillion.report.theme import house_style, save
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure: its file name without ending, its heading (what and of which rows), and how to draw it."""
+    """One figure."""
 
     name: str
+    """File name without suffix."""
     heading: str
+    """What the figure shows, and of which rows; may have two lines."""
     draw: Callable[[str], Figure]
+    """Draws the figure with a heading."""
     split: str | None = None
 
     @property
     def title(self) -> str:
-        """The heading in one line, for those who hear the figure and do not see it."""
+        """The heading in one line, as the text alternative."""
         return self.heading.replace("\n", ", ")
 
 
 def drawings(run: RunDir) -> list[Drawing]:
-    """Return the figures that the run has facts for: no curves without history, no scores without labels."""
-    found: list[Drawing] = []
+    """Return the figures that the run has data for: no curves without history, no scores without labels."""
+    drawings: list[Drawing] = []
     history = run.read_history()
     logged = [record for record in history if record["kind"] == "train"]
     evaluated = [record for record in history if record["kind"] == "eval"]
     if logged or evaluated:
-        title = "Training and evaluation loss"
-        found.append(Drawing("loss", title, lambda title: curves.loss(logged, evaluated, title)))
+        drawings.append(
+            Drawing(
+                "loss",
+                "Training and validation loss",
+                lambda title: training_figures.loss_curves(logged, evaluated, title),
+            )
+        )
     if evaluated:
         best = run.read_manifest().get("training", {}).get("best_step")
-        title = "Validation accuracy at each evaluation"
-        found.append(Drawing("accuracy", title, lambda title: curves.accuracy(evaluated, best, title)))
+        drawings.append(
+            Drawing(
+                "accuracy",
+                "Validation accuracy at each evaluation",
+                lambda title: training_figures.accuracy_curve(evaluated, best, title),
+            )
+        )
     for split in run.prediction_splits():
-        found += [replace(drawing, split=split) for drawing in _of_split(split, run.load_predictions(split))]
-    return found + _of_analysis(run)
+        drawings += [
+            replace(drawing, split=split) for drawing in _split_drawings(split, run.load_predictions(split))
+        ]
+    return [
+        *drawings,
+        *_confidence_drawings(run.read_analysis("confidence")),
+        *_error_drawings(run.read_analysis("errors")),
+        *_attribution_drawings(run.read_analysis("attribution")),
+        *_audit_drawings(run.read_analysis("audit")),
+    ]
 
 
 def draw_all(run: RunDir) -> list[Path]:
-    """Draw every figure of the run into its `figures` folder, in place of those that were there.
+    """Draw every figure of the run into its `figures` folder, in place of earlier ones.
 
     Returns:
-        The files written, svg then png of each figure: `loss`, `accuracy`, and per split
-        `confusion_<split>_counts`, `_by_row`, `_by_column`, `classes_<split>` and `confidence_<split>`;
-        of the analysis `reliability_<split>`, `risk_coverage_<split>`,
-        `confused_pairs`, `slices`, `deletion`, `swaps` and `mentions`, as far as it was made.
+        The files, svg then png of each figure: `loss`, `accuracy`; per split `confusion_<split>_counts`, `_by_row`,
+        `_by_column`, `classes_<split>` and `confidence_<split>`; of the analysis, as far as it exists,
+        `reliability_<split>`, `risk_coverage_<split>`, `confused_pairs`, `slices`, `deletion`, `swaps` and `mentions`.
     """
     planned = drawings(run)
     written: list[Path] = []
@@ -70,132 +96,121 @@ def draw_all(run: RunDir) -> list[Path]:
     return [run.figures / file.name for file in written]
 
 
-def _of_split(split: str, saved: dict[str, Any]) -> list[Drawing]:
-    labels, predicted, names = saved["labels"], saved["predicted"], saved["label_names"]
-    top = saved["probabilities"].max(axis=1)
+def _split_drawings(split: str, predictions: Predictions) -> list[Drawing]:
+    labels, predicted, names = predictions.labels, predictions.predicted, predictions.label_names
+    top = predictions.probabilities.max(axis=1)
     if not len(top):
         return []
     rows = f"{split}, {len(top):,} rows"
     if labels is None:
-        title = f"Confidence\n{rows}, unlabelled"
-        return [Drawing(f"confidence_{split}", title, lambda title: curves.confidence(top, None, title))]
-    counts = classes.confusion_counts(labels, predicted, len(names))
+        return [
+            Drawing(
+                f"confidence_{split}",
+                f"Confidence\n{rows}, unlabelled",
+                lambda title: confidence_figures.confidence_histogram(top, None, title),
+            )
+        ]
+    counts = class_figures.confusion_counts(labels, predicted, len(names))
     return [
         Drawing(
             f"confusion_{split}_counts",
-            f"Confusion in rows\n{rows}",
-            lambda title: classes.confusion(counts, names, "count", title),
+            f"Confusion matrix in rows\n{rows}",
+            lambda title: class_figures.confusion_matrix(counts, names, "count", title),
         ),
         Drawing(
             f"confusion_{split}_by_row",
-            f"Confusion in % of each true class\n{rows}; the diagonal is recall",
-            lambda title: classes.confusion(counts, names, "row", title),
+            f"Confusion matrix in % of each true class\n{rows}; the diagonal is recall",
+            lambda title: class_figures.confusion_matrix(counts, names, "row", title),
         ),
         Drawing(
             f"confusion_{split}_by_column",
-            f"Confusion in % of each predicted class\n{rows}; the diagonal is precision",
-            lambda title: classes.confusion(counts, names, "column", title),
+            f"Confusion matrix in % of each predicted class\n{rows}; the diagonal is precision",
+            lambda title: class_figures.confusion_matrix(counts, names, "column", title),
         ),
         Drawing(
             f"classes_{split}",
             f"Precision, recall and F1 by class\n{rows}",
-            lambda title: classes.bars(counts, names, title),
+            lambda title: class_figures.per_class_scores(counts, names, title),
         ),
         Drawing(
             f"confidence_{split}",
-            f"Confidence of right and wrong answers\n{rows}",
-            lambda title: curves.confidence(top, labels == predicted, title),
+            f"Confidence of correct and wrong predictions\n{rows}",
+            lambda title: confidence_figures.confidence_histogram(top, labels == predicted, title),
         ),
     ]
 
 
-def _of_analysis(run: RunDir) -> list[Drawing]:
-    """Return the figures of those parts of the analysis that the run has and that found anything."""
-    drawn = _of_confidence(run.read_analysis("confidence"))
-    errors, attribution = run.read_analysis("errors"), run.read_analysis("attribution")
-    if errors and errors["pairs"]:
-        rows = f"{errors['split']}, {errors['mistakes']:,} mistakes in {errors['rows']:,} rows"
-        pairs, in_all = errors["pairs"], errors["pairs_in_all"]
-        drawn.append(
-            Drawing(
-                "confused_pairs",
-                f"Confused pairs\n{rows}",
-                lambda title: mistakes.confused_pairs(pairs, title, in_all=in_all),
-                errors["split"],
-            )
-        )
-    slices = [
-        part | {"group": kind["title"]}
-        for kind in (errors or {"slices": {}})["slices"].values()
-        for part in kind["slices"]
-    ]
-    if errors and slices:
-        overall = errors["accuracy"]
-        drawn.append(
-            Drawing(
-                "slices",
-                f"Accuracy by kind of text\n{errors['split']}, {errors['rows']:,} rows; 95 % intervals",
-                lambda title: mistakes.accuracy_by_slice(slices, overall, title),
-                errors["split"],
-            )
-        )
-    curve = attribution["faithfulness"]["curve"] if attribution else []
-    if attribution and curve:
-        drawn.append(
-            Drawing(
-                "deletion",
-                f"What deleting words does to the answer\n{attribution['split']}, {len(attribution['texts'])} texts",
-                lambda title: mistakes.deletion(curve, title),
-                attribution["split"],
-            )
-        )
-    return drawn + _of_audit(run.read_analysis("audit"))
-
-
-def _of_audit(found: dict[str, Any] | None) -> list[Drawing]:
-    """Return the figures of the audit: of exchanges that were judged, and of rows that mention listed words."""
-    drawn: list[Drawing] = []
-    exchanges = [axis for axis in (found or {"swaps": []})["swaps"] if not axis["too_small"]]
-    if found and exchanges:
-        heading = f"Answers that change when a listed word is exchanged\n{found['split']}"
-        drawn.append(Drawing("swaps", heading, lambda title: audit.swaps(exchanges, title), found["split"]))
-    slices = [
-        part | {"group": kind["title"]}
-        for kind in (found or {"mentions": []})["mentions"]
-        for part in kind["slices"]
-    ]
-    if found and slices:
-        overall = found["accuracy"]
-        drawn.append(
-            Drawing(
-                "mentions",
-                f"Accuracy by the listed words that a text mentions\n{found['split']}, {found['rows']:,} rows",
-                lambda title: mistakes.accuracy_by_slice(slices, overall, title),
-                found["split"],
-            )
-        )
-    return drawn
-
-
-def _of_confidence(found: dict[str, Any] | None) -> list[Drawing]:
-    return [
-        drawing for split in (found or {"splits": {}})["splits"] for drawing in _of_rated(found or {}, split)
-    ]
-
-
-def _of_rated(found: dict[str, Any], split: str) -> list[Drawing]:
-    rows = f"{split}, {found['splits'][split]['rows']:,} rows"
-    return [
-        Drawing(
+def _confidence_drawings(confidence: Mapping[str, Any] | None) -> Iterable[Drawing]:
+    if confidence is None:
+        return
+    for split, scores in confidence["splits"].items():
+        rows = f"{split}, {scores['rows']:,} rows"
+        yield Drawing(
             f"reliability_{split}",
-            f"Accuracy at each confidence\n{rows}",
-            lambda title: reliability.reliability(found, split, title),
+            f"Reliability diagram\n{rows}",
+            lambda title, split=split: confidence_figures.reliability_diagram(confidence, split, title),
             split,
-        ),
-        Drawing(
+        )
+        yield Drawing(
             f"risk_coverage_{split}",
-            f"Wrong answers against answers given\n{rows}",
-            lambda title: reliability.risk_coverage(found, split, title),
+            f"Risk-coverage curve\n{rows}",
+            lambda title, split=split: confidence_figures.risk_coverage_curve(confidence, split, title),
             split,
-        ),
-    ]
+        )
+
+
+def _error_drawings(errors: Mapping[str, Any] | None) -> Iterable[Drawing]:
+    if errors is None:
+        return
+    split = errors["split"]
+    if errors["pairs"]:
+        yield Drawing(
+            "confused_pairs",
+            f"Confused pairs of classes\n{split}, {errors['mistakes']:,} of {errors['rows']:,} rows misclassified",
+            lambda title: error_figures.confused_pairs(errors["pairs"], title, total=errors["pairs_in_all"]),
+            split,
+        )
+    if slices := _slices(errors["slices"].values()):
+        yield Drawing(
+            "slices",
+            f"Accuracy by slice\n{split}, {errors['rows']:,} rows; 95% intervals",
+            lambda title: error_figures.accuracy_by_slice(slices, errors["accuracy"], title),
+            split,
+        )
+
+
+def _attribution_drawings(attribution: Mapping[str, Any] | None) -> Iterable[Drawing]:
+    if attribution is None or not (curve := attribution["faithfulness"]["curve"]):
+        return
+    split = attribution["split"]
+    yield Drawing(
+        "deletion",
+        f"Effect of deleting words on the prediction\n{split}, {len(attribution['texts'])} texts",
+        lambda title: error_figures.deletion_curve(curve, title),
+        split,
+    )
+
+
+def _audit_drawings(audit: Mapping[str, Any] | None) -> Iterable[Drawing]:
+    if audit is None:
+        return
+    split = audit["split"]
+    if swaps := [axis for axis in audit["swaps"] if not axis["too_small"]]:
+        yield Drawing(
+            "swaps",
+            f"Predictions that change when a listed word is replaced\n{split}",
+            lambda title: audit_figures.replacement_rates(swaps, title),
+            split,
+        )
+    if slices := _slices(audit["mentions"]):
+        yield Drawing(
+            "mentions",
+            f"Accuracy by listed words in the text\n{split}, {audit['rows']:,} rows",
+            lambda title: error_figures.accuracy_by_slice(slices, audit["accuracy"], title),
+            split,
+        )
+
+
+def _slices(kinds: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the slices of all kinds, each with the title of its kind as `group`."""
+    return [part | {"group": kind["title"]} for kind in kinds for part in kind["slices"]]

@@ -1,140 +1,135 @@
-"""How values are written in the card and on the page: counts, shares, durations, and what is not known."""
+"""The template engine of card and page, and its filters: counts, percentages, durations, paths, missing values."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jinja2
 import yaml
 
 from submillion import recipe_file
-from submillion.report.theme import percent
-
-if TYPE_CHECKING:
-    import jinja2
+from submillion.run_format.interval import Interval
+from submillion.wording import (
+    byte_count,
+    duration,
+    listed,
+    p_equals,
+    p_value,
+    percent,
+    percent_range,
+    plural,
+    points,
+    points_range,
+    signed,
+)
 
 NOT_MEASURED = "not measured"
-# An absolute path of Unix (two parts or more) or of Windows, up to a space or a mark that ends it.
+# An absolute path of Unix (at least two parts) or Windows, up to a space or a delimiter.
 _ABSOLUTE = re.compile(r"(?<![\w.:/\\-])(?:~?(?:/[^\s/:;,'\"|]+){2,}|[A-Za-z]:(?:\\[^\s\\:;,'\"|]+)+)")
 
 
 def engine(autoescape: bool) -> jinja2.Environment:
-    """Return the engine that both templates are written with.
+    """Return the engine of the templates.
 
     Args:
-        autoescape: escape what a text, a label or a name holds, as HTML needs.
+        autoescape: escape texts, labels and names for HTML.
     """
-    import jinja2
-
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("submillion.report", "."),
         undefined=jinja2.ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=autoescape,
+        autoescape=autoescape,  # noqa: S701 - off for the card alone, which is Markdown and escaped by its own filter
     )
-    made.filters |= _filters()
-    return made
+    environment.filters |= _filters()
+    return environment
 
 
 def _filters() -> dict[str, Callable[..., Any]]:
-    """Return the filters that both templates write values with; an unknown value is called not measured."""
+    """Return the filters for values; a missing value is written as `not measured`."""
     return {
-        "fact": lambda value: known(value, lambda found: f"{found:,}" if _is_count(found) else str(found)),
-        "number": lambda value, decimals=1: known(value, lambda found: f"{found:,.{decimals}f}"),
+        "fact": lambda value: known(value, _fact),
+        "number": lambda value, decimals=1: known(value, lambda number: f"{number:,.{decimals}f}"),
         "estimate": lambda value: known(value, estimate),
-        "decimal": lambda value, decimals=4: known(value, lambda found: f"{found:.{decimals}f}"),
-        "share": lambda value, decimals=2: known(value, lambda found: f"{percent(found, decimals)} %"),
-        "points": lambda value, decimals=2: known(value, lambda found: signed(100 * found, decimals)),
-        "change": lambda value, decimals=4: known(value, lambda found: signed(found, decimals)),
+        "decimal": lambda value, decimals=4: known(value, lambda number: f"{number:.{decimals}f}"),
+        "share": lambda value, decimals=2: known(value, lambda share: percent(share, decimals)),
+        "points": lambda value, decimals=2: known(value, lambda share: points(share, decimals)),
+        "change": lambda value, decimals=4: known(value, lambda number: signed(number, decimals)),
+        "share_span": lambda value, decimals=2: span(value, lambda *ends: percent_range(*ends, decimals)),
+        "points_span": lambda value, decimals=2: span(value, lambda *ends: points_range(*ends, decimals)),
+        "decimal_span": lambda value, decimals=4: span(
+            value, lambda low, high: f"{low:.{decimals}f} to {high:.{decimals}f}"
+        ),
+        "change_span": lambda value, decimals=4: span(
+            value, lambda low, high: f"{signed(low, decimals)} to {signed(high, decimals)}"
+        ),
         "p_value": lambda value: known(value, p_value),
+        "p_equals": lambda value: known(value, p_equals),
         "duration": lambda value: known(value, duration),
         "bytes": lambda value: known(value, byte_count),
         "term": lambda value: str(value) if value else "not stated by its source",
-        "public": lambda value: known(value, lambda found: str(public(found))),
+        "public": lambda value: known(value, lambda text: str(public(text))),
         "public_sentence": public_sentence,
         "setting": setting,
+        "listed": listed,
+        "plural": plural,
     }
 
 
-def known(value: Any, written: Callable[[Any], str]) -> str:
-    """Write a value, or say that the run does not hold it."""
-    import jinja2
-
-    return NOT_MEASURED if value is None or isinstance(value, jinja2.Undefined) else written(value)
+def known(value: Any, write: Callable[[Any], str]) -> str:
+    """Return a value as `write` formats it; `not measured` if the run does not have it."""
+    return NOT_MEASURED if value is None or isinstance(value, jinja2.Undefined) else write(value)
 
 
-def estimate(found: Mapping[str, Any]) -> str:
-    """Write a value of the analysis with its interval; too few rows give none."""
-    if found["value"] is None:
+def span(interval: Interval | Mapping[str, Any], write: Callable[[float, float], str]) -> str:
+    """Return the limits of an interval as `write` formats them; `not defined` if it has none."""
+    if interval is None or isinstance(interval, jinja2.Undefined) or interval["low"] is None:
+        return "not defined"
+    return write(interval["low"], interval["high"])
+
+
+def estimate(interval: Interval) -> str:
+    """Return a value with its interval; too few rows give no interval."""
+    value, low, high = interval["value"], interval["low"], interval["high"]
+    if value is None:
         return NOT_MEASURED
-    if found["low"] is None:
-        return f"{found['value']:.4f} (interval {NOT_MEASURED})"
-    return f"{found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
-
-
-def signed(value: float, decimals: int) -> str:
-    """Write a difference with its sign, a true minus; one that rounds to nothing has none."""
-    shown = f"{abs(value):.{decimals}f}"
-    if not float(shown):
-        return shown
-    return f"{'+' if value > 0 else chr(0x2212)}{shown}"
-
-
-def p_value(value: float) -> str:
-    """Write a probability of significance; a very small one as below 0.0001."""
-    return f"{value:.4f}" if value >= 0.0001 else "below 0.0001"
-
-
-def duration(seconds: float) -> str:
-    """Write a time in hours, minutes and seconds; tenths and hundredths where it is short."""
-    if seconds < 9.95:
-        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min {rest} s"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def byte_count(count: float) -> str:
-    """Write a size in bytes, kB, MB or GB (powers of 1,000)."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:,.0f} bytes"
+    if low is None or high is None:
+        return f"{value:.4f} (interval not defined)"
+    return f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def setting(value: Any) -> str:
-    """Write a value as the recipe's yaml would: null, true, a list in brackets."""
+    """Return a value as in a recipe's yaml: null, true, a list in brackets."""
     if isinstance(value, float):
         return f"{value:g}"
     return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).split("\n")[0]
 
 
 def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe's fields under dotted names; of a path only the last part, reports are published."""
+    """Return the fields of a recipe by dotted name, for publication: absolute paths are cut to their last part."""
     return {name: public(value) for name, value in recipe_file.flat(recipe).items()}
 
 
 def public(value: Any) -> Any:
-    """Return a value fit to be published: of an absolute path only the last part."""
+    """Return a value for publication: an absolute path is cut to its last part."""
     if isinstance(value, str) and _ABSOLUTE.match(value):
         return last_part(value.rstrip("\\/"))
     return value
 
 
 def public_sentence(text: str) -> str:
-    """Return a sentence fit to be published: of each absolute path in it only the last part."""
+    """Return a sentence for publication: absolute paths in it are cut to their last part."""
     return _ABSOLUTE.sub(lambda path: last_part(path.group()), text)
 
 
 def last_part(path: str) -> str:
-    """Return what stands after the last separator of a path, of any system."""
+    """Return the last part of a Unix or Windows path."""
     return re.split(r"[\\/]", path)[-1]
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _fact(value: Any) -> str:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_count else str(value)

@@ -1,4 +1,4 @@
-"""Figures inside the page: unique ids, a text alternative, the page's own colours, nothing that could run."""
+"""Embeds SVG figures in a page: unique ids, a text alternative, the colours of the page, no active content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from submillion.report.theme import BLUE, GRID, INK, MUTED, NAVY, SKY, UNDEFINED, VERMILION
 
-# The page gives these a second value where the reader's screen is dark (page.css).
+# page.css gives these variables a second value in dark mode.
 PALETTE = {
     "#ffffff": "ground",
     "#000000": "ink",
@@ -52,33 +52,34 @@ _FONT = re.compile(r"\s*font-family:[^;]*;?")
 
 
 def inline(svg: str, prefix: str, title: str, description: str) -> str:
-    """Return a figure's file as an element for an HTML page.
+    """Return an SVG document as an element of an HTML page.
 
-    Ids get `prefix`, so that figures cannot meet each other's; elements that draw nothing (scripts, styles,
-    metadata), handlers and addresses outside the figure are left out; fonts are the page's; numbers keep two
-    decimals (a hundredth of a point). The colours of the house style become variables of the page. A figure
-    with other colours, or with an image in it, keeps its own and gets the class `paper`: a light ground.
+    Ids get `prefix`, so that the ids of two figures never collide. Elements that draw nothing (scripts, styles,
+    metadata), event handlers and external addresses are removed. Fonts are those of the page, and numbers have two
+    decimals (a hundredth of a point). The colours of the theme become variables of the page. A figure with other
+    colours, or with an image, keeps its colours and gets the class `paper`: a light background.
 
     Args:
         svg: an SVG document.
         prefix: unique on the page.
-        title: its name for those who do not see it.
-        description: what it shows, in words.
+        title: its accessible name.
+        description: text alternative.
 
     Raises:
-        xml.etree.ElementTree.ParseError: `svg` is not XML.
+        xml.etree.ElementTree.ParseError: `svg` is not an SVG document.
     """
-    root = ElementTree.fromstring(svg)
-    own_colours = _holds_other_colours(root, svg)
+    root = ElementTree.fromstring(svg)  # noqa: S314 - expat loads no external entity and limits expansion
+    own_colours = _has_other_colours(root, svg)
     drawing = _cleaned(root, prefix, own_colours)
-    assert drawing is not None  # the root is an svg element
+    if drawing is None:
+        raise ElementTree.ParseError(f"the root element is {_local(root.tag)}, not svg")
     left, top, width, height = (float(number) for number in root.attrib["viewBox"].split())
     drawing.attrib = {
         "class": "drawing paper" if own_colours else "drawing",
         "role": "img",
         "aria-labelledby": f"{prefix}t {prefix}d",
         "viewBox": f"{left:g} {top:g} {width:g} {height:g}",
-        # The file's size is in points; on the page, which measures in pixels of 1/96 inch, it may grow to it.
+        # The size of the file is in points, that of the page in pixels of 1/96 inch.
         "style": f"min-width: min({width:.0f}px, 30rem); max-width: {width * 4 / 3:.0f}px",
     }
     for name, words, mark in (("desc", description, "d"), ("title", title, "t")):
@@ -88,43 +89,43 @@ def inline(svg: str, prefix: str, title: str, description: str) -> str:
     return ElementTree.tostring(drawing, encoding="unicode")
 
 
-def _holds_other_colours(root: ElementTree.Element, svg: str) -> bool:
+def _has_other_colours(root: ElementTree.Element, svg: str) -> bool:
     if any(_local(element.tag) == "image" for element in root.iter()):
         return True
     return any(colour.lower() not in PALETTE for colour in _COLOUR.findall(svg))
 
 
 def _cleaned(element: ElementTree.Element, prefix: str, own_colours: bool) -> ElementTree.Element | None:
-    """Return a copy without namespaces and without what does not draw; None for what is left out whole."""
+    """Return a copy without namespaces and without children that draw nothing; None if the element draws nothing."""
     name = _local(element.tag)
     if name not in _DRAWN:
         return None
     copy = ElementTree.Element(name)
     for key, value in element.attrib.items():
-        kept = _attribute(_local(key), value, prefix, own_colours)
-        if kept is not None:
-            copy.set(_local(key), kept)
+        safe = _attribute(_local(key), value, prefix, own_colours)
+        if safe is not None:
+            copy.set(_local(key), safe)
     if name == "text" and not own_colours and "fill:" not in copy.get("style", ""):
         copy.set("style", f"{copy.get('style', '')}; fill: var(--figure-ink)".removeprefix("; "))
     if name in ("text", "tspan"):
         copy.text = element.text
     for child in element:
-        if (below := _cleaned(child, prefix, own_colours)) is not None:
+        if (cleaned := _cleaned(child, prefix, own_colours)) is not None:
             if name in ("text", "tspan"):
-                below.tail = child.tail
-            copy.append(below)
+                cleaned.tail = child.tail
+            copy.append(cleaned)
     return copy
 
 
 def _attribute(name: str, value: str, prefix: str, own_colours: bool) -> str | None:
-    """Return an attribute's value as the page may have it; None for one that it may not."""
+    """Return the value of an attribute for the page; None if the page must not have it."""
     if name.startswith("on") or (name in ("space", "version", "width", "height") and value.endswith("pt")):
         return None
     if name == "id":
         return prefix + value
     if name == "href":
         return f"#{prefix}{value[1:]}" if value.startswith("#") else _image(value)
-    value = _REFERENCE.sub(lambda found: f"url(#{prefix}{found.group(1)})", value)
+    value = _REFERENCE.sub(lambda match: f"url(#{prefix}{match.group(1)})", value)
     if "url(" in _REFERENCE.sub("", value):
         return None
     if name in ("d", "points", "x", "y", "transform"):

@@ -1,4 +1,4 @@
-// Sorting by a column, the section being read, and what is open on paper. Without it the page reads the same.
+// Sorting by column, highlighting of the current section, and opening all details for print. The page also works without it.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
     return cell.textContent.trim();
   };
 
-  // Numbers before text; what is unknown stays last in both directions.
+  // Numbers before text; missing values stay last in both directions.
   const compare = (one, other, sign) => {
     const unknown = (value) => typeof value === "number" && Number.isNaN(value);
     if (unknown(one) || unknown(other)) return Number(unknown(one)) - Number(unknown(other));
@@ -39,22 +39,22 @@
     });
   }
 
-  // Only a box that scrolls needs the keyboard's focus.
+  // Only a table that scrolls needs keyboard focus.
   const boxes = document.querySelectorAll(".scroll");
-  const settle = () => {
+  const updateFocus = () => {
     for (const box of boxes) {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
     }
   };
-  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", settle);
-  window.addEventListener("resize", settle);
-  settle();
+  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", updateFocus);
+  window.addEventListener("resize", updateFocus);
+  updateFocus();
 
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const watcher = new IntersectionObserver(
     (entries) => {
-      for (const entry of entries.filter((found) => found.isIntersecting)) {
+      for (const entry of entries.filter((candidate) => candidate.isIntersecting)) {
         for (const link of links.values()) link.removeAttribute("aria-current");
         links.get(entry.target.id)?.setAttribute("aria-current", "true");
       }

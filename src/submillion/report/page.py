@@ -1,4 +1,4 @@
-"""The page of a run: one file that holds everything, written from the run directory alone."""
+"""The page of a run: one HTML file without external resources, rendered from the run directory."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import base64
 import hashlib
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
+import jinja2
 
-from submillion.report import page_views
+from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
 from submillion.report.filters import engine, published
 from submillion.report.page_figures import figures_of
 from submillion.rundir import RunDir
 
-if TYPE_CHECKING:
-    import jinja2
-
 TEMPLATE = "page.html.jinja"
-# The parts of the analysis in the order of reading; the page says of those that were not made how to make them.
+# The parts of the analysis in reading order; for a missing one the page names the command that makes it.
 PARTS = (
     "intervals",
     "baseline",
@@ -33,13 +30,13 @@ PARTS = (
     "noise",
 )
 SECTIONS = {
-    "answer": "In short",
+    "summary": "Summary",
     "classes": "Scores by class",
-    "confusion": "Confusion",
-    "baselines": "Against simpler models",
+    "confusion": "Confusion matrix",
+    "baselines": "Baselines",
     "confidence": "Confidence",
     "errors": "Errors",
-    "attribution": "Words that decide",
+    "attribution": "Word attributions",
     "audit": "Audit",
     "data": "Data",
     "training": "Training",
@@ -55,10 +52,10 @@ def write_page(run: RunDir) -> Path:
 
 
 def render_page(run: RunDir) -> str:
-    """Return the run's page: one HTML document without any address outside itself.
+    """Return the page of a run as one HTML document without external addresses.
 
-    The same run directory gives the same page: nothing of the moment, the machine or the run's place is in it.
-    Figures are taken from the run's `figures` folder. What the run did not measure is called "not measured".
+    The same run directory gives the same page: it does not depend on the time, the machine or the path of the run.
+    Figures are read from the run's `figures` folder. Missing measurements are written as "not measured".
 
     Raises:
         BadInput: a file of the run cannot be read.
@@ -67,13 +64,13 @@ def render_page(run: RunDir) -> str:
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
-    """Return what the template asks for, by name; parts that the run lacks are empty."""
+    """Return the variables of the template; parts that the run lacks are empty."""
     manifest = run.read_manifest()
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
     scored = {split: scores for split, scores in metrics.items() if "accuracy" in scores}
     main = next((split for split in ("test", "validation") if split in scored), next(iter(scored), None))
     order = sorted(metrics, key=lambda split: split != main)
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8")) if run.recipe.is_file() else {}
+    recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     history = run.read_history()
     script = _beside("page.js")
     analysis = {part: run.read_analysis(part) for part in PARTS}
@@ -91,7 +88,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "main": main,
         "scores": scored.get(main, {}) if main else {},
         "bins": {
-            split: page_views.confidence_bins(run.load_predictions(split))
+            split: page_data.confidence_bins(run.load_predictions(split))
             for split in order
             if run.prediction_file(split).is_file()
         },
@@ -100,7 +97,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "evaluated": [record for record in history if record["kind"] == "eval"],
         "figures": figures_of(run, metrics, history, analysis),
         **analysis,
-        "parts_made": {part: found for part, found in analysis.items() if found is not None},
+        "parts_made": {part: result for part, result in analysis.items() if result is not None},
         "sections": list(SECTIONS.items()),
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -109,19 +106,19 @@ def _facts(run: RunDir) -> dict[str, Any]:
 
 
 def _engine() -> jinja2.Environment:
-    """Return the template engine: what a text, a label or a name holds is always escaped."""
-    made = engine(autoescape=True)
+    """Return the template engine; texts, labels and names are always escaped."""
+    environment = engine(autoescape=True)
     numbers = itertools.count(1)
-    made.globals |= {
+    environment.globals |= {
         "new_id": lambda: f"c{next(numbers)}",
-        "views": page_views,
+        "page_data": page_data,
     }
-    made.filters["keep"] = _keep
-    return made
+    environment.filters["keep"] = _keep_together
+    return environment
 
 
-def _keep(text: str) -> str:
-    """Keep a number and its unit on one line."""
+def _keep_together(text: str) -> str:
+    """Prevent line breaks within a number and its unit."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 

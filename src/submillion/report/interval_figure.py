@@ -1,19 +1,17 @@
-"""Values with their intervals, a line for each, as comparisons and studies draw them."""
+"""Draws values with their confidence intervals, one per line, for comparisons and studies."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
 
 from submillion.report.theme import grid
 from submillion.run_format.interval import Interval
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 PITCH = 0.3  # inches from one line to the next
-LEAST_SPAN = 2.0  # never zoom into less than two points
+MIN_SPAN = 2.0  # percentage points: never zoom in further
 
 
 def draw_intervals(
@@ -22,7 +20,7 @@ def draw_intervals(
     intervals: Sequence[Interval],
     colours: Sequence[str],
 ) -> None:
-    """Draw one line per name, the first on top: a value and its interval, where it has one, in %."""
+    """Draw one line per name, the first on top, with a value and its interval (if any) in percent."""
     for place, (interval, colour) in enumerate(zip(intervals, colours, strict=True)):
         value, low, high = interval["value"], interval["low"], interval["high"]
         if low is not None and high is not None:
@@ -41,5 +39,5 @@ def draw_intervals(
     axes.spines["left"].set_visible(False)
     grid(axes, "x")
     low, high = axes.get_xlim()
-    spare = max(LEAST_SPAN - (high - low), 0) / 2
+    spare = max(MIN_SPAN - (high - low), 0) / 2
     axes.set_xlim(low - spare, high + spare)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from submillion.report.mistakes import accuracy_by_slice, confused_pairs, deletion
+from submillion.report.error_figures import accuracy_by_slice, confused_pairs, deletion_curve
 from submillion.report.theme import house_style
 from submillion.run_format.interval import interval
 
@@ -41,20 +41,20 @@ def part(name: str, accuracy: float | None, rows: int = 100, **facts: Any) -> di
 
 
 def test_pairs_are_bars_with_rows_and_share() -> None:
-    figure = confused_pairs(PAIRS, "Pairs", most=3)
+    figure = confused_pairs(PAIRS, "Pairs", max_pairs=3)
     assert [bar.get_width() for bar in figure.axes[0].patches] == [30, 29, 28]
     written = texts_of(figure)
-    assert "30  (30.0 % of class 0)" in written
+    assert "30  (30.0% of class 0)" in written
     assert "class 2 → other" in written
     assert "Pairs\nthe 3 most frequent of 20 pairs" in written
-    assert "Pairs\nthe 15 most frequent of 50 pairs" in texts_of(confused_pairs(PAIRS, "Pairs", in_all=50))
+    assert "Pairs\nthe 15 most frequent of 50 pairs" in texts_of(confused_pairs(PAIRS, "Pairs", total=50))
     assert "Pairs" in texts_of(confused_pairs(PAIRS[:2], "Pairs"))
 
 
 def test_nothing_to_show_is_said() -> None:
-    assert "no row was answered wrong" in texts_of(confused_pairs([], "Pairs"))
-    assert "there is nothing to compare" in texts_of(accuracy_by_slice([], 0.9, "Slices"))
-    assert "no text was explained" in texts_of(deletion([], "Deletions"))
+    assert "no row was misclassified" in texts_of(confused_pairs([], "Pairs"))
+    assert "no slices to compare" in texts_of(accuracy_by_slice([], 0.9, "Slices"))
+    assert "no text was explained" in texts_of(deletion_curve([], "Deletions"))
 
 
 def test_slices_have_headings_marks_and_the_line_of_all_rows() -> None:
@@ -76,10 +76,10 @@ def test_slices_have_headings_marks_and_the_line_of_all_rows() -> None:
     assert list(axes.lines[0].get_xdata()) == [85, 85]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [
-        "no difference beyond chance",
-        "differs from the other rows beyond chance",
-        "too few rows to tell",
-        "accuracy of all rows: 85.0 %",
+        "no significant difference",
+        "significant difference to the other rows",
+        "too few rows to test",
+        "accuracy of all rows: 85.0%",
     ]
     low, high = axes.get_xlim()
     assert low < 50 < 95 < high
@@ -88,7 +88,7 @@ def test_slices_have_headings_marks_and_the_line_of_all_rows() -> None:
 def test_slices_that_were_not_tested_claim_nothing() -> None:
     figure = accuracy_by_slice([part("a", 1.0), part("b", 0.97)], 0.98, "Slices", unit="kept (%)")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["share of the rows", "accuracy of all rows: 98.0 %"]
+    assert legend == ["share of the rows", "accuracy of all rows: 98.0%"]
     assert any(text.startswith("kept (%)") for text in texts_of(figure))
     assert figure.axes[0].get_xlim()[1] <= 101
 
@@ -103,7 +103,7 @@ def test_deletions_are_two_lines_with_their_texts() -> None:
         }
         for words, texts, low in ((1, 9, 0.0), (2, 1, None))
     ]
-    figure = deletion(steps, "Deletions")
+    figure = deletion_curve(steps, "Deletions")
     written = texts_of(figure)
     assert "1\n9 texts" in written
     assert "2\n1 text" in written

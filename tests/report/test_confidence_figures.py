@@ -12,7 +12,7 @@ import pytest
 
 from submillion.assess.confidence.analysis import analyse
 from submillion.assess.run_context import RunContext
-from submillion.report.reliability import reliability, risk_coverage
+from submillion.report.confidence_figures import reliability_diagram, risk_coverage_curve
 from submillion.report.theme import house_style
 from submillion.run_format.interval import interval
 from support.run import made_run
@@ -41,24 +41,24 @@ def points_of(axes: Any) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_the_bins_stand_where_the_analysis_says(found: dict[str, Any]) -> None:
-    figure = reliability(found, "test", "Reliability")
+    figure = reliability_diagram(found, "test", "Reliability")
     diagram, gaps = figure.axes
     given, after = found["splits"]["test"]["reliability"], found["temperature"]["test"]["reliability"]
     for bins, (x, y), (_, gap) in zip((given, after), points_of(diagram), points_of(gaps), strict=True):
         assert x == pytest.approx([100 * entry["confidence"] for entry in bins])
         assert y == pytest.approx([100 * entry["accuracy"] for entry in bins])
         assert gap == pytest.approx(y - x)
-    assert {"as given", f"at temperature {found['temperature']['value']:.2f}"} <= set(texts_of(figure))
+    assert {"uncalibrated", f"at temperature {found['temperature']['value']:.2f}"} <= set(texts_of(figure))
 
 
 def test_validation_chose_the_temperature_and_is_drawn_without_it(found: dict[str, Any]) -> None:
-    assert len(points_of(reliability(found, "validation", "").axes[0])) == 1
+    assert len(points_of(reliability_diagram(found, "validation", "").axes[0])) == 1
     without = found | {"temperature": None}
-    assert len(points_of(reliability(without, "test", "").axes[0])) == 1
+    assert len(points_of(reliability_diagram(without, "test", "").axes[0])) == 1
 
 
 def test_the_curve_and_the_policys_point_are_the_analysis(found: dict[str, Any]) -> None:
-    figure = risk_coverage(found, "test", "Risk and coverage")
+    figure = risk_coverage_curve(found, "test", "Risk and coverage")
     curve, point = figure.axes[0].lines
     saved = found["splits"]["test"]["risk_coverage"]
     assert curve.get_ydata()[-1] == pytest.approx(100 * saved["risk"]["value"][-1])
@@ -67,8 +67,8 @@ def test_the_curve_and_the_policys_point_are_the_analysis(found: dict[str, Any])
     assert point.get_xdata() == [100 * given["coverage"]]
     assert point.get_ydata() == [pytest.approx(100 * (1 - given["accuracy"]))]
     words = next(text for text in texts_of(figure) if text.startswith("policy for"))
-    assert f"{100 * given['coverage']:.1f} % answered" in words
-    assert f"{100 * given['accuracy']:.1f} % of them right" in words
+    assert f"{100 * given['coverage']:.1f}% answered" in words
+    assert f"{100 * given['accuracy']:.1f}% of them correct" in words
 
 
 @pytest.mark.parametrize("policy", [None, "out of reach", "answers nothing"])
@@ -85,7 +85,7 @@ def test_without_a_point_there_is_none(found: dict[str, Any], policy: str | None
             "accuracy": None,
             "accuracy_interval": interval(None),
         }
-    assert len(risk_coverage(changed, "test", "").axes[0].lines) == 1
+    assert len(risk_coverage_curve(changed, "test", "").axes[0].lines) == 1
 
 
 @pytest.mark.parametrize("coverage", [0.03, 0.3, 0.54, 0.56, 0.97, 1.0])
@@ -97,7 +97,7 @@ def test_the_policys_words_stay_in_the_picture(
 
     changed = copy.deepcopy(found)
     changed["policy"]["test"] |= {"coverage": coverage, "accuracy": accuracy}
-    figure = risk_coverage(changed, "test", "Risk and coverage\ntest, 600 rows; 95 % intervals")
+    figure = risk_coverage_curve(changed, "test", "Risk and coverage\ntest, 600 rows; 95% intervals")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     width, height = canvas.get_width_height()
@@ -112,5 +112,5 @@ def test_a_handful_of_rows_can_be_drawn(tmp_path: Path, skill: float) -> None:
 
     few = analyse(RunContext(made_run(tmp_path / "run", sizes=(1, 0, 1, 1), skill=skill)))
     for split in few["splits"]:
-        for draw in (reliability, risk_coverage):
+        for draw in (reliability_diagram, risk_coverage_curve):
             FigureCanvasAgg(draw(few, split, "title")).draw()

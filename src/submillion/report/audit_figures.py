@@ -1,27 +1,30 @@
-"""The figure of the audit: how many answers change when listed words are exchanged, beside the control."""
+"""The figure of the audit: predictions that change when a listed word is replaced, and the control."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from submillion.report.theme import BLUE, MUTED, VERMILION, grid, label_width, new_figure, shorten
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from submillion.report.theme import BLUE, MUTED, VERMILION, grid, label_width, new_figure
+from submillion.wording import shorten
 
 PITCH = 0.36  # inches from one row of the figure to the next
-LEAST_END = 0.1  # the axis reaches to ten per cent at least: small rates are to look small
-APART = 0.16  # of a row, by which swap and control lie above and below its middle
+MIN_END = 0.1  # the axis reaches at least 10%, so that small rates look small
+OFFSET = 0.16  # of a row, from its middle up to the replacement and down to the control
 
 
-def swaps(axes_found: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw the share of changed answers with its interval: of the exchange, and below it of the control.
+def replacement_rates(axes_found: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw the share of changed predictions with its interval: after replacement, and below it in the control.
+
+    A diamond marks a significant difference to the control.
 
     Args:
-        axes_found: the part's `swaps`, of which those that were judged are drawn: `title`, `overall` and
-            `groups`. A diamond marks what differs from its control beyond chance.
+        axes_found: `swaps` of the part "audit": `title`, `overall` and `groups`; those with too few texts are left
+            out.
+        title: of the figure.
     """
     lines = list(_lines(axes_found))
     labels = [label for label, _ in lines]
@@ -45,32 +48,32 @@ def swaps(axes_found: Sequence[Mapping[str, Any]], title: str) -> Figure:
         ),
         default=0.0,
     )
-    axes.set_xlim(-1, 100 * min(max(1.05 * highest, LEAST_END), 1.01))
-    axes.set_xlabel("answers that change (%), 95 % intervals (texts in brackets)")
+    axes.set_xlim(-1, 100 * min(max(1.05 * highest, MIN_END), 1.01))
+    axes.set_xlabel("predictions that change (%), 95% intervals (texts in parentheses)")
     grid(axes, "x")
     figure.legend(list(drawn.values()), list(drawn), loc="outside lower center", ncols=1)
     return figure
 
 
 def _lines(axes_found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
-    """Yield what stands in each row: a heading (None), or a comparison that was judged."""
+    """Yield the label of each line with its comparison, or None for a heading."""
     for axis in axes_found:
-        judged = [found for found in (axis["overall"], *axis["groups"]) if not found["too_small"]]
-        if not judged:
+        tested = [found for found in (axis["overall"], *axis["groups"]) if not found["too_small"]]
+        if not tested:
             continue
         yield axis["title"], None
-        names = shorten([found["group"] or "any other group" for found in judged], 34)
-        for name, found in zip(names, judged, strict=True):
+        names = shorten([found["group"] or "any other group" for found in tested], 34)
+        for name, found in zip(names, tested, strict=True):
             yield f"to {name} ({found['texts']:,})", found
 
 
 def _rates(axes: Axes, place: int, found: Mapping[str, Any], drawn: dict[str, Any]) -> None:
-    """Draw the two rates of one comparison and keep their handles under what their looks mean."""
+    """Draw the two rates of one comparison, and record their handles for the legend."""
     beyond = found["beyond_chance"]
-    meaning = "to another group, differs from the control beyond chance" if beyond else "to another group"
-    for name, offset, colour, marker, meant in (
-        ("flip_rate_interval", -APART, VERMILION if beyond else BLUE, "D" if beyond else "o", meaning),
-        ("control_rate_interval", APART, MUTED, "s", "control: to another word of the same group"),
+    meaning = "to another group, significant difference to the control" if beyond else "to another group"
+    for name, offset, colour, marker, label in (
+        ("flip_rate_interval", -OFFSET, VERMILION if beyond else BLUE, "D" if beyond else "o", meaning),
+        ("control_rate_interval", OFFSET, MUTED, "s", "control: to another word of the same group"),
     ):
         rate = found[name]
         ends = [100 * rate["low"], 100 * rate["high"]]
@@ -84,4 +87,4 @@ def _rates(axes: Axes, place: int, found: Mapping[str, Any], drawn: dict[str, An
             linestyle="none",
             zorder=3,
         )
-        drawn.setdefault(meant, dot)
+        drawn.setdefault(label, dot)

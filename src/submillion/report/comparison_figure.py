@@ -1,12 +1,14 @@
-"""The figure of a comparison: each run's accuracy, and the difference of every two, with their intervals."""
+"""The figure of a comparison: the accuracy of each run and the difference of each pair, with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from submillion.report.intervals import PITCH, draw_intervals
+from matplotlib.figure import Figure
+
+from submillion.report.interval_figure import PITCH, draw_intervals
 from submillion.report.theme import (
     BLUE,
     INK,
@@ -16,46 +18,44 @@ from submillion.report.theme import (
     label_width,
     new_figure,
     save,
-    shorten,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from submillion.wording import MINUS, shorten
 
 
 def draw(found: Mapping[str, Any], out: Path) -> list[Path]:
     """Draw a comparison as svg and png.
 
     Args:
-        found: what `Comparison.to_json` gives.
-        out: the files' place and name; an ending .svg or .png is left off.
+        found: as `Comparison.to_json` returns it.
+        out: path of the files; a suffix .svg or .png is ignored.
 
     Returns:
         The two files written.
     """
     name = out.stem if out.suffix in (".svg", ".png") else out.name
     heading = (
-        f"Accuracy of {len(found['runs'])} runs and the differences between them\n"
-        f"{found['split']}, the same {found['rows']:,} rows for all; 95 % intervals"
+        f"Accuracy of {len(found['runs'])} runs and their differences\n"
+        f"{found['split']}, the same {found['rows']:,} rows for all runs; 95% intervals"
     )
     with house_style():
-        return save(comparison(found, heading), out.parent, name, heading.replace("\n", ", "))
+        return save(comparison_figure(found, heading), out.parent, name, heading.replace("\n", ", "))
 
 
-def comparison(found: Mapping[str, Any], title: str) -> Figure:
-    """Draw the runs' accuracies above, with the mean over seeds, and the differences of every two below.
+def comparison_figure(found: Mapping[str, Any], title: str) -> Figure:
+    """Draw the accuracies of the runs and their means over seeds above, and the differences of all pairs below.
 
-    A difference is shown where the exact McNemar test, corrected for the number of pairs, says so.
+    Differences are orange if the exact McNemar test, corrected for the number of pairs, is significant.
 
     Args:
-        found: what `Comparison.to_json` gives.
+        found: as `Comparison.to_json` returns it.
+        title: of the figure.
     """
     runs, pairs, groups = found["runs"], found["pairs"], found["groups"]
     titles = shorten([run["name"] for run in runs]) + shorten(
         [f"mean of {group['name']}" for group in groups], 40
     )
     short = dict(zip((run["name"] for run in runs), shorten([run["name"] for run in runs], 20), strict=True))
-    names = [f"{short[pair['a']]} − {short[pair['b']]}" for pair in pairs]  # noqa: RUF001
+    names = [f"{short[pair['a']]} {MINUS} {short[pair['b']]}" for pair in pairs]
     lines = [len(titles), len(names)]
     figure = new_figure(5.2 + label_width([*titles, *names]), 2.4 + PITCH * sum(lines), title)
     above, below = figure.subplots(2, height_ratios=[count + 1 for count in lines])

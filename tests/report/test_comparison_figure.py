@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from submillion.report.comparison import comparison, draw
+from submillion.report.comparison_figure import comparison_figure, draw
 from submillion.report.theme import house_style
 from submillion.run_format.interval import interval
 
@@ -55,7 +55,7 @@ def test_it_is_written_as_svg_and_png(tmp_path: Path, name: str) -> None:
 def test_lines_stand_where_the_comparison_says(count: int) -> None:
     names = [f"run-{index}" for index in range(count)]
     with house_style():
-        figure = comparison(found(names), "title")
+        figure = comparison_figure(found(names), "title")
     above, below = figure.axes
     assert [label.get_text() for label in above.get_yticklabels()] == [*names, "mean of recipe"]
     pairs = found(names)["pairs"]
@@ -76,7 +76,9 @@ def test_nothing_is_clipped_however_long_the_names_are() -> None:
 
     names = [f"runs/with/a/rather/long/path/number-{index}" for index in range(3)]
     with house_style():
-        figure = comparison(found(names, groups=0), "Accuracy of 3 runs\ntest, the same 7,600 rows for all")
+        figure = comparison_figure(
+            found(names, groups=0), "Accuracy of 3 runs\ntest, the same 7,600 rows for all"
+        )
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
     width, height = canvas.get_width_height()

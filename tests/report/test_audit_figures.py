@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from submillion.assess import assess_run
-from submillion.report import audit
+from submillion.assess.score import assess_run
+from submillion.report.audit_figures import replacement_rates
 from submillion.report.card import render_card
 from submillion.report.figures import drawings
 from submillion.report.page import render_page
@@ -62,10 +62,10 @@ def test_the_card_tells_the_audits_own_figures(run: RunDir) -> None:
         assert f"- {sentence}\n" in card
     assert (overall["flip_rate"], overall["control_rate"]) == (1.0, 0.0)
     assert (
-        f"| given names, by group | {overall['texts']} | 100.00 % | {100 * overall['low']:.2f} % to 100.00 % "
-        f"| 0.00 % | 0.00 % to {100 * overall['control_high']:.2f} % | below 0.0001 |"
+        f"| given names, by group | {overall['texts']} | 100.00% | {100 * overall['low']:.2f} to 100.00% "
+        f"| 0.00% | 0.00% to {100 * overall['control_high']:.2f}% | < 0.0001 |"
     ) in card
-    assert "| companies, by group | 0 | too few texts to judge | " in card
+    assert "| companies, by group | 0 | too few texts to test | " in card
 
 
 def test_a_label_or_list_cannot_break_the_card_or_the_page(run: RunDir) -> None:
@@ -81,26 +81,26 @@ def test_the_page_tells_what_was_judged_and_what_was_not(run: RunDir) -> None:
     words = " ".join(of_page(run).replace("\N{NO-BREAK SPACE}", " ").split())
     for sentence in (*found["summary"], *found["limits"]):
         assert sentence.replace("'", "&#39;") in words
-    assert "too few texts to judge" in words and "beyond chance" in words
-    assert "0 answers changed, no probability by more than 1.5e-07." in words
-    assert "(changed by the run&#39;s audit.yaml)" in words
+    assert "too few texts to test" in words and "significant" in words
+    assert "0 predictions changed, and no probability by more than 1.5e-07." in words
+    assert "(changed by the audit.yaml of the run)" in words
 
 
 def test_two_classes_and_a_hundred_and_nothing_judged(run: RunDir) -> None:
     for names in (CLASSES[:2], [f"class {number}" for number in range(100)]):
         run.write_analysis("audit", made_audit(names))
-        assert "What the audit does not show" in of_page(run)
+        assert "Limitations of the audit" in of_page(run)
     found = made_audit(CLASSES)
     found |= {"swaps": found["swaps"][1:], "mentions": found["mentions"][1:]}
     run.write_analysis("audit", found)
-    assert "No listed word stands in the rows of test" in of_page(run)
+    assert "The test rows contain no listed word." in of_page(run)
     assert not {"swaps", "mentions"} & {drawing.name for drawing in drawings(run)}
 
 
 def test_the_figure_sets_apart_what_is_beyond_chance() -> None:
     biased = made_audit(CLASSES)["swaps"]
     with house_style():
-        figure = audit.swaps(biased, "Swaps")
+        figure = replacement_rates(biased, "Swaps")
         figure.draw_without_rendering()
     axes = figure.axes[0]
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
@@ -130,7 +130,7 @@ def test_the_figure_sets_apart_what_is_beyond_chance() -> None:
 
 def test_an_unbiased_run_has_small_rates_that_look_small() -> None:
     with house_style():
-        figure = audit.swaps(made_audit(CLASSES, biased=False)["swaps"], "Swaps")
+        figure = replacement_rates(made_audit(CLASSES, biased=False)["swaps"], "Swaps")
     assert figure.axes[0].get_xlim()[1] >= 10
     assert not [line for line in figure.axes[0].lines if line.get_marker() == "D"]
 
@@ -147,6 +147,6 @@ def test_the_figure_is_told_in_words(run: RunDir) -> None:
     assert set(figures) == {"swaps", "mentions"}
     texts = found["swaps"][0]["overall"]["texts"]
     assert (
-        f"given names, by group: 100.0 % of {texts} answers change, 0.0 % in the control."
+        f"given names, by group: 100.0% of {texts} predictions change, 0.0% in the control."
         in figures["swaps"].svg
     )
