@@ -123,10 +123,12 @@ inline Contender own_gemm(Problem& p, const std::string& name, bool fused, int c
       const bool last = c + chunk_blocks == k_blocks;
       const OperandA operand_a{a + (long)c * BLOCK_ELEMS, (long)k_blocks * BLOCK_ELEMS};
       const OperandB operand_b{weights + (long)c * BLOCK_ELEMS, (long)k_blocks * BLOCK_ELEMS};
+      const GemmShape shape{m_blocks, 0, n_blocks, chunk_blocks,
+                            last ? next_b : operand_b.data + chunk_blocks * BLOCK_ELEMS};
+      const Accumulator acc{out, (long)n_blocks * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, last};
       if (fused)
         gemm(
-            operand_a, m_blocks, operand_b, 0, n_blocks, chunk_blocks, out, (long)n_blocks * BLOCK_ELEMS,
-            BLOCK_ELEMS, c == 0, last, last ? next_b : operand_b.data + chunk_blocks * BLOCK_ELEMS,
+            operand_a, operand_b, shape, acc,
             [&](int n) { return LowRankTerm{{u, BLOCK_ELEMS}, {b + (long)n * BLOCK_ELEMS, 0}, 1}; },
             [&](int m, int n, float* acc, int row_begin, int row_end) {
               f32x16 b0 = load(&p.bias[n * BLOCK_SIDE]), b1 = load(&p.bias[n * BLOCK_SIDE + 16]), r0, r1;
@@ -137,9 +139,7 @@ inline Contender own_gemm(Problem& p, const std::string& name, bool fused, int c
               }
             });
       else
-        gemm(operand_a, m_blocks, operand_b, 0, n_blocks, chunk_blocks, out, (long)n_blocks * BLOCK_ELEMS,
-             BLOCK_ELEMS, c == 0, last, last ? next_b : operand_b.data + chunk_blocks * BLOCK_ELEMS,
-             NoLowRankTerm(), [](int, int, float*, int, int) {});
+        gemm(operand_a, operand_b, shape, acc, NoLowRankTerm(), [](int, int, float*, int, int) {});
     }
     release_tiles();
   };

@@ -260,6 +260,19 @@ struct OperandB {
   const elem_t* data;
   long n_stride;
 };
+// Panels [n_begin, n_end) for `m_blocks` token blocks. next_b: the B blocks of the next gemm, to prefetch at
+// the end.
+struct GemmShape {
+  int m_blocks, n_begin, n_end, k_blocks;
+  const elem_t* next_b;
+};
+// Float32 output blocks: block (m, n) is at `data` + m * m_stride + n * n_stride. zero_init: accumulation
+// starts from zero; complete: this gemm adds the last k blocks.
+struct Accumulator {
+  float* data;
+  long m_stride, n_stride;
+  bool zero_init = true, complete = true;
+};
 // A LoRA adapter's share of the output: A[m] B[n] over `k_blocks` more blocks, the last of them with `last_k`
 // valid channels. None if `a.data` is null.
 struct LowRankTerm {
@@ -278,25 +291,12 @@ struct NoEpilogueInput {
   const elem_t* operator()(int, int) const { return nullptr; }
 };
 
-// Accumulates panels [n_begin, n_end) for `m_blocks` token blocks, and calls `epilogue(m, n, acc, row_begin,
-// row_end)` for each complete block.
-//
-// The loop order n, k, m keeps KC_BLOCKS blocks of B in L1 while all token blocks pass by; B comes from
-// memory once per group. The epilogue of a block overlaps with the brgemm of the next one, in slices of rows.
-// `after_block(m, n)` runs as soon as block (m, n) is complete, and may use the tile registers for what the
-// epilogue needs. Blocks complete m by m, so only two of its results are needed at a time.
-// `epilogue_input(m, n)` returns a block that the epilogue will read.
-//
-// acc: block (m, n) is accumulated at acc + m * acc_m_stride + n * acc_n_stride. zero_init: accumulation
-// starts from zero; complete: this call adds the last k blocks. If nothing reads acc later (acc_n_stride = 0)
-// and one pass over k completes a block, blocks alternate between two buffers, which stay in L1. next_b: B
-// blocks to prefetch at the end.
-template <class LowRank, class Epilogue, class AfterBlock = NoAfterBlock,
-          class EpilogueInput = NoEpilogueInput>
-NOINLINE void gemm(OperandA a, int m_blocks, OperandB b, int n_begin, int n_end, int k_blocks, float* acc,
-                   long acc_m_stride, long acc_n_stride, bool zero_init, bool complete, const elem_t* next_b,
-                   LowRank&& low_rank_term, Epilogue&& epilogue, AfterBlock&& after_block = NoAfterBlock(),
-                   EpilogueInput&& epilogue_input = NoEpilogueInput()) {
+// The loop of `gemm`. Takes scalars, because with structures GCC 12 does not inline all microkernels.
+template <class LowRank, class Epilogue, class AfterBlock, class EpilogueInput>
+NOINLINE void gemm_loop(OperandA a, int m_blocks, OperandB b, int n_begin, int n_end, int k_blocks,
+                        float* acc, long acc_m_stride, long acc_n_stride, bool zero_init, bool complete,
+                        const elem_t* next_b, LowRank&& low_rank_term, Epilogue&& epilogue,
+                        AfterBlock&& after_block, EpilogueInput&& epilogue_input) {
   int pending_m = -1, pending_n = 0;
   float* pending = nullptr;  // the complete block whose epilogue has not run yet
   const bool double_buffer = acc_n_stride == 0 && zero_init && complete && k_blocks <= KC_BLOCKS;
@@ -364,6 +364,26 @@ NOINLINE void gemm(OperandA a, int m_blocks, OperandB b, int n_begin, int n_end,
     }
   }
   if (pending) epilogue(pending_m, pending_n, pending, 0, BLOCK_SIDE);
+}
+
+// Computes acc (+)= A B, and calls `epilogue(m, n, block, row_begin, row_end)` for each complete block.
+//
+// The loop order n, k, m keeps KC_BLOCKS blocks of B in L1 while all token blocks pass by; B comes from
+// memory once per group. The epilogue of a block overlaps with the brgemm of the next one, in slices of rows.
+// `after_block(m, n)` runs as soon as block (m, n) is complete, and may use the tile registers for what the
+// epilogue needs. Blocks complete m by m, so only two of its results are needed at a time.
+// `epilogue_input(m, n)` returns a block that the epilogue will read.
+//
+// If nothing reads acc later (n_stride = 0) and one pass over k completes a block, blocks alternate between
+// two buffers, which stay in L1.
+template <class LowRank, class Epilogue, class AfterBlock = NoAfterBlock,
+          class EpilogueInput = NoEpilogueInput>
+FORCE_INLINE void gemm(OperandA a, OperandB b, GemmShape shape, Accumulator acc, LowRank&& low_rank_term,
+                       Epilogue&& epilogue, AfterBlock&& after_block = NoAfterBlock(),
+                       EpilogueInput&& epilogue_input = NoEpilogueInput()) {
+  gemm_loop(a, shape.m_blocks, b, shape.n_begin, shape.n_end, shape.k_blocks, acc.data, acc.m_stride,
+            acc.n_stride, acc.zero_init, acc.complete, shape.next_b, low_rank_term, epilogue, after_block,
+            epilogue_input);
 }
 
 }  // namespace submillion

@@ -60,11 +60,11 @@ inline void Layer::backward(const TextGroup& g, float* cls_gradient, SavedActiva
         keys[t] = row_keys(adapters[t].dropout, ids, count, s.row_keys + (long)t * g.rows());
     for (int k = 0; k < k_blocks; k += part) {
       int part_blocks = k_blocks - k < part ? k_blocks - k : part;
+      const elem_t* next_b = b.data + (long)(k + part_blocks < k_blocks ? k + part_blocks : 0) * BLOCK_ELEMS;
       gemm(
-          {from + (long)k * BLOCK_ELEMS, col_blocks * BLOCK_ELEMS, half_last}, count,
-          {b.data + (long)k * BLOCK_ELEMS, b.n_stride}, 0, D, part_blocks, dx, (long)D * BLOCK_ELEMS,
-          BLOCK_ELEMS, k == 0, k + part_blocks == k_blocks,
-          b.data + (long)(k + part_blocks < k_blocks ? k + part_blocks : 0) * BLOCK_ELEMS, NoLowRankTerm(),
+          {from + (long)k * BLOCK_ELEMS, col_blocks * BLOCK_ELEMS, half_last},
+          {b.data + (long)k * BLOCK_ELEMS, b.n_stride}, {count, 0, D, part_blocks, next_b},
+          {dx, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, k == 0, k + part_blocks == k_blocks}, NoLowRankTerm(),
           [&](int m, int n, float* acc, int row_begin, int row_end) {
             const elem_t* residual_block = residual ? residual + ((long)m * D + n) * BLOCK_ELEMS : nullptr;
             for (int i = row_begin; i < row_end; i++) {
@@ -126,9 +126,9 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
   for (int c = 0; c < F; c += chunk) {
     int chunk_blocks = F - c < chunk ? F - c : chunk;
     gemm(
-        {s.dbranch, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.down.backward_operand(), c,
-        c + chunk_blocks, D, s.acc_column, BLOCK_ELEMS, 0, true, true,
-        weights.up.backward + (long)c * BLOCK_ELEMS, NoLowRankTerm(),
+        {s.dbranch, (long)D * BLOCK_ELEMS, half_last}, weights.down.backward_operand(),
+        {m_blocks, c, c + chunk_blocks, D, weights.up.backward + (long)c * BLOCK_ELEMS},
+        {s.acc_column, BLOCK_ELEMS, 0}, NoLowRankTerm(),
         [&](int m, int n, const float* acc, int row_begin, int row_end) {
           const elem_t* derivative = gelu_derivative(m, n);
           elem_t* block = dact + ((long)m * act_blocks + n - c) * BLOCK_ELEMS;
@@ -144,9 +144,10 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
         },
         gelu_derivative);
     OperandB up{weights.up.backward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
-    gemm({dact, (long)act_blocks * BLOCK_ELEMS, half_last}, m_blocks, up, 0, D, chunk_blocks, gradient,
-         (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F, weights.down.backward,
-         NoLowRankTerm(), [&](int m, int n, float* acc, int row_begin, int row_end) {
+    gemm({dact, (long)act_blocks * BLOCK_ELEMS, half_last}, up,
+         {m_blocks, 0, D, chunk_blocks, weights.down.backward},
+         {gradient, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F}, NoLowRankTerm(),
+         [&](int m, int n, float* acc, int row_begin, int row_end) {
            const elem_t* residual = dz + ((long)m * D + n) * BLOCK_ELEMS;
            for (int i = row_begin; i < row_end; i++) {
              f32x16 r0, r1;
@@ -179,8 +180,8 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
                      saved, s.lora_u[ATTENTION_OUT], s);
   const uint64_t* out_keys = out.enabled() ? row_keys(out.dropout, row_ids, m_blocks, s.row_keys) : nullptr;
   gemm(
-      {s.dbranch, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.out.backward_operand(), 0, D, D,
-      s.acc_column, BLOCK_ELEMS, 0, true, true, weights.qkv.backward, NoLowRankTerm(),
+      {s.dbranch, (long)D * BLOCK_ELEMS, half_last}, weights.out.backward_operand(),
+      {m_blocks, 0, D, D, weights.qkv.backward}, {s.acc_column, BLOCK_ELEMS, 0}, NoLowRankTerm(),
       [&](int m, int n, const float* acc, int row_begin, int row_end) {
         elem_t* block = dcontext + ((long)m * D + n) * BLOCK_ELEMS;
         for (int i = row_begin; i < row_end; i++) {

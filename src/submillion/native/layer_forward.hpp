@@ -12,8 +12,8 @@ void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_beg
                         ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s) const {
   const int D = config.hidden_blocks;
   gemm(
-      {x, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.qkv.forward_operand(), n_begin, n_end, D,
-      s.acc_column, BLOCK_ELEMS, 0, true, true, next_b,
+      {x, (long)D * BLOCK_ELEMS, half_last}, weights.qkv.forward_operand(),
+      {m_blocks, n_begin, n_end, D, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
       [&](int n) { return low_rank_term(n / D, lora_u(n / D), n % D); },
       [&](int m, int n, const float* acc, int row_begin, int row_end) {
         f32x16 b0 = load(weights.qkv_bias + n * BLOCK_SIDE),
@@ -106,8 +106,8 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
   Dropout branch_dropout = dropout(config.hidden_dropout, ATTENTION_OUTPUT);
   const uint64_t* attention_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
   gemm(
-      {context, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.out.forward_operand(), 0, D, D,
-      s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, true, true, weights.up.forward,
+      {context, (long)D * BLOCK_ELEMS, half_last}, weights.out.forward_operand(),
+      {m_blocks, 0, D, D, weights.up.forward}, {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS},
       [&](int n) { return low_rank_term(ATTENTION_OUT, lora_u(ATTENTION_OUT), n); },
       [&](int m, int n, float* acc, int row_begin, int row_end) {
         bias_dropout_residual(acc, weights.out_bias, x + ((long)m * D + n) * BLOCK_ELEMS, branch_dropout,
@@ -131,10 +131,9 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
   for (int c = 0; c < F; c += chunk) {
     int chunk_blocks = F - c < chunk ? F - c : chunk;
     gemm(
-        {ffn_input, (long)D * BLOCK_ELEMS, half_last}, m_blocks, weights.up.forward_operand(), c,
-        c + chunk_blocks, D, s.acc_column, BLOCK_ELEMS, 0, true, true,
-        weights.down.forward + (long)c * BLOCK_ELEMS,
-        [&](int n) { return low_rank_term(FFN_UP, lora_u(FFN_UP), n); },
+        {ffn_input, (long)D * BLOCK_ELEMS, half_last}, weights.up.forward_operand(),
+        {m_blocks, c, c + chunk_blocks, D, weights.down.forward + (long)c * BLOCK_ELEMS},
+        {s.acc_column, BLOCK_ELEMS, 0}, [&](int n) { return low_rank_term(FFN_UP, lora_u(FFN_UP), n); },
         [&](int m, int n, const float* acc, int row_begin, int row_end) {
           f32x16 b0 = load(weights.up_bias + n * BLOCK_SIDE),
                  b1 = load(weights.up_bias + n * BLOCK_SIDE + 16);
@@ -152,8 +151,9 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
     if (unchunked) adapter_down(FFN_DOWN, act, m_blocks, row_ids, lora_u(FFN_DOWN), s);
     OperandB down{weights.down.forward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
     gemm(
-        {act, (long)act_blocks * BLOCK_ELEMS, half_last}, m_blocks, down, 0, D, chunk_blocks, s.acc_f32,
-        (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F, weights.up.forward,
+        {act, (long)act_blocks * BLOCK_ELEMS, half_last}, down,
+        {m_blocks, 0, D, chunk_blocks, weights.up.forward},
+        {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F},
         [&](int n) { return low_rank_term(FFN_DOWN, lora_u(FFN_DOWN), n); },
         [&](int m, int n, float* acc, int row_begin, int row_end) {
           bias_dropout_residual(acc, weights.down_bias, ffn_input + ((long)m * D + n) * BLOCK_ELEMS,

@@ -1,4 +1,4 @@
-// Layer norm over blocks of 32 rows, forward and backward. The caller has added the residual to the branch.
+// Layer norm over blocks of 32 rows, forward and backward; the caller has added the residual to the branch.
 #pragma once
 #include "dropout.hpp"
 

@@ -1,5 +1,5 @@
-// Parallel loops on torch's own thread pool: uses the OpenMP runtime loaded in the process, links and starts
-// no other.
+// Parallel loops on torch's own thread pool, through the OpenMP runtime that the process has loaded.
+// No other runtime is linked or started.
 #pragma once
 #include <dlfcn.h>
 
