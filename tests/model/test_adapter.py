@@ -1,4 +1,4 @@
-"""Tests of model/adapter.py: plain peft reads what is written, nothing missing is drawn, no hub is asked."""
+"""Tests of model/adapter.py: plain peft reads the files, a missing tensor is an error, no request to the hub."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_plain_peft_gives_the_same_logits_for_every_family_and_head(tmp_path: Pa
         classifier.save_adapter(folder)
         logits = logits_of(classifier)
         cases.append((f"{family} {sections}", shared_encoder(family), folder, logits))
-        # What peft's own saving keeps, to see that the care taken is needed: see below.
+        # The tensors that peft itself saves, to show below that saving more of them is necessary.
         if not index % len(HEADS) and index < len(FAMILY_NAMES) * len(HEADS):
             bare = trained(family, head={"kind": "linear"})
             folder = tmp_path / f"bare-{index}"
@@ -41,7 +41,7 @@ def test_plain_peft_gives_the_same_logits_for_every_family_and_head(tmp_path: Pa
             lacking.append((family, shared_encoder(family), folder, logits_of(bare)))
     differences = plain_peft(cases + lacking)
     assert max(differences[name] for name, *_ in cases) < 1e-6, differences
-    # Only where the checkpoint holds the projection, linear heads come through peft's own saving unharmed.
+    # peft's own saving preserves a linear head only if the checkpoint holds the projection.
     unharmed = {family for family, *_ in lacking if differences[family] < 1e-6}
     assert unharmed == {"bert", "modernbert"}
 
@@ -52,13 +52,13 @@ HEADS = ("stock", "linear", "lora")
 def peft_alone(classifier: Classifier) -> dict[str, torch.Tensor]:
     from peft import get_peft_model_state_dict
 
-    kept = get_peft_model_state_dict(classifier.module, save_embedding_layers=False)
-    return {name: value.detach().clone() for name, value in kept.items()}
+    saved = get_peft_model_state_dict(classifier.module, save_embedding_layers=False)
+    return {name: value.detach().clone() for name, value in saved.items()}
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert-no-pooler", "distilbert", "deberta-v2"])
 @pytest.mark.parametrize("kind", HEADS)
-def test_opened_again_it_gives_the_same_logits_and_trains_the_same(
+def test_a_reopened_adapter_gives_the_same_logits_and_trains_the_same_parameters(
     family: str, kind: str, tmp_path: Path
 ) -> None:
     classifier = trained(family, head={"kind": kind}, lora={"bias": "lora_only"})
@@ -81,7 +81,7 @@ def test_an_adapter_loads_into_a_classifier_built_with_another_seed(tmp_path: Pa
 
 
 @pytest.mark.parametrize("part", ["lora_A", "classifier.dense.weight", "classifier.out_proj.bias"])
-def test_a_missing_tensor_is_an_error_and_never_drawn(part: str, tmp_path: Path) -> None:
+def test_a_missing_tensor_is_an_error_and_never_initialised(part: str, tmp_path: Path) -> None:
     classifier = trained("roberta", head={"kind": "linear"})
     classifier.save_adapter(tmp_path)
     tensors = load_file(tmp_path / TENSORS)
@@ -99,7 +99,7 @@ def test_a_missing_tensor_is_an_error_and_never_drawn(part: str, tmp_path: Path)
     torch.testing.assert_close(logits_of(classifier), before, atol=0, rtol=0)
 
 
-def test_tensors_of_another_rank_or_none_of_ours_are_all_told(tmp_path: Path) -> None:
+def test_the_error_lists_every_tensor_of_another_rank_or_name(tmp_path: Path) -> None:
     trained("roberta", head={"kind": "linear"}, lora={"r": 5}).save_adapter(tmp_path)
     other = trained("roberta", head={"kind": "linear"}, lora={"r": 4, "targets": ["query"]})
     with pytest.raises(BadInput) as caught:
@@ -112,7 +112,7 @@ def test_tensors_of_another_rank_or_none_of_ours_are_all_told(tmp_path: Path) ->
     assert len(caught.value.problems) == 2 * 2 + 2 * 5 * 2
 
 
-def test_other_labels_are_refused(tmp_path: Path) -> None:
+def test_other_labels_are_rejected(tmp_path: Path) -> None:
     trained("roberta").save_adapter(tmp_path)
     swapped = [LABELS[1], LABELS[0], *LABELS[2:]]
     with pytest.raises(
@@ -123,15 +123,15 @@ def test_other_labels_are_refused(tmp_path: Path) -> None:
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS[:3])
 
 
-def test_labels_of_a_foreign_adapter_are_counted(tmp_path: Path) -> None:
+def test_labels_of_an_adapter_without_label_names_are_counted(tmp_path: Path) -> None:
     trained("roberta").save_adapter(tmp_path)
-    save_file(load_file(tmp_path / TENSORS), tmp_path / TENSORS)  # without our metadata
+    save_file(load_file(tmp_path / TENSORS), tmp_path / TENSORS)  # without the label names in the metadata
     open_adapter(shared_encoder("roberta"), tmp_path, ["any", "names", "but", "four"])
     with pytest.raises(BadInput, match=r"out_proj.weight' of shape \[3, 32\], found shape \[4, 32\]"):
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS[:3])
 
 
-def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_an_adapter_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="expected the configuration of a LoRA adapter, found .*No such file"):
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     (tmp_path / CONFIG).write_text('{"peft_type": "IA3"}')
@@ -143,7 +143,7 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
 
 
-def test_a_full_disk_leaves_the_adapter_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_previous_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained("roberta")
     first.save_adapter(tmp_path)
     second = trained("roberta", seed=9)
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_adapter_before(tmp_path: Path, monkeypatch: pyte
     torch.testing.assert_close(logits_of(opened), logits_of(first), atol=0, rtol=0)
 
 
-def test_the_same_adapter_is_the_same_bytes(tmp_path: Path) -> None:
+def test_saving_the_same_adapter_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         trained("bert-no-pooler", head={"kind": "lora"}).save_adapter(tmp_path / name)
     for file in (CONFIG, TENSORS):
@@ -181,19 +181,19 @@ def test_the_configuration_names_origin_and_modules(tmp_path: Path) -> None:
     assert config["auto_mapping"]["base_model_class"] == "BertForSequenceClassification"
 
 
-def test_nothing_of_the_embeddings_is_saved() -> None:
+def test_no_embedding_is_saved() -> None:
     classifier = trained("roberta")
     assert not any("embeddings" in name for name in adapter_tensors(classifier.module, []))
 
 
 @pytest.mark.filterwarnings("ignore:Unable to fetch remote file")
-def test_no_hub_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_sends_no_request_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
-    asked: list[object] = []
+    requests: list[object] = []
 
     def refuse(*address: object, **_: object) -> None:
-        asked.append(address)
+        requests.append(address)
         raise OSError("no network in this test")
 
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
@@ -202,11 +202,11 @@ def test_no_hub_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     classifier = trained("roberta")
-    # A hub id, as an encoder of the hub has; peft's own saving would ask for its config.
+    # The id of an encoder on the hub; peft's own saving would request its config.
     classifier.module.peft_config["default"].base_model_name_or_path = "FacebookAI/roberta-base"
     classifier.save_adapter(tmp_path)
     open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
-    assert asked == []
+    assert requests == []
     with pytest.warns(UserWarning, match="Could not find a config file in FacebookAI/roberta-base"):
         classifier.module.save_pretrained(tmp_path / "by-peft")
-    assert asked
+    assert requests

@@ -1,4 +1,4 @@
-"""Tests of model/classifier.py: what is trained is what was counted, and a seed decides every value."""
+"""Tests of model/classifier.py: the trained parameters are those counted, and the seed determines every value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trained_names(classifier: Classifier) -> set[str]:
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("kind", HEADS)
-def test_what_is_trained_is_what_was_counted(family: str, kind: str) -> None:
+def test_the_trained_parameters_are_those_counted(family: str, kind: str) -> None:
     for lora in (
         {"bias": "none"},
         {"bias": "all", "targets": ["attention_output"], "layers": [0, 2]},
@@ -48,11 +48,11 @@ def test_a_wrong_count_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_adapters_stand_exactly_where_the_recipe_puts_them(family: str) -> None:
+def test_exactly_the_modules_of_the_recipe_have_adapters(family: str) -> None:
     built = made(family, lora={"targets": ["attention_output"], "layers": [1]}, head={"kind": "linear"})
     names = family_of(tiny_config(family))
-    where = f"base_model.model.{names.target_module(built.config, 'attention_output', 1)}"
-    adapters = {f"{where}.lora_A.default.weight", f"{where}.lora_B.default.weight"}
+    place = f"base_model.model.{names.target_module(built.config, 'attention_output', 1)}"
+    adapters = {f"{place}.lora_A.default.weight", f"{place}.lora_B.default.weight"}
     rest = trained_names(built) - adapters
     assert adapters <= trained_names(built)
     assert {name.rpartition(".")[2] for name in rest} == {"weight", "bias"}
@@ -61,7 +61,7 @@ def test_adapters_stand_exactly_where_the_recipe_puts_them(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_all_linear_leaves_embeddings_and_head_alone(family: str) -> None:
+def test_all_linear_adapts_neither_embeddings_nor_head(family: str) -> None:
     built = made(family, lora={"targets": "all-linear"}, head={"kind": "linear"})
     names = family_of(tiny_config(family))
     wrapped = {name.partition(".lora_")[0] for name in trained_names(built) if ".lora_" in name}
@@ -74,7 +74,7 @@ def test_all_linear_leaves_embeddings_and_head_alone(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("kind", ["linear", "lora"])
-def test_a_frozen_projection_is_the_checkpoints_or_passes_through(family: str, kind: str) -> None:
+def test_a_frozen_projection_is_the_checkpoints_or_the_identity(family: str, kind: str) -> None:
     built = made(family, head={"kind": kind})
     names = family_of(tiny_config(family))
     projection = built.module.get_base_model().get_submodule(names.projection)
@@ -99,7 +99,7 @@ def test_the_heads_adapter_has_its_own_rank_and_scale() -> None:
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert-no-pooler", "distilbert", "deberta-v2", "modernbert"])
-def test_the_seed_decides_every_value_and_nothing_else_does(family: str) -> None:
+def test_only_the_seed_determines_the_values(family: str) -> None:
     torch.manual_seed(1)
     first = made(family, seed=5).state_dict()
     torch.manual_seed(2)
@@ -117,7 +117,7 @@ def test_the_seed_decides_every_value_and_nothing_else_does(family: str) -> None
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_a_step_moves_what_is_trained_and_nothing_else(family: str) -> None:
+def test_a_step_changes_only_trained_parameters(family: str) -> None:
     built = made(family, lora={"layers": "top-2", "bias": "lora_only"}, head={"kind": "lora"})
     before = {name: value.clone() for name, value in built.state_dict().items()}
     optimizer = torch.optim.SGD([v for v in built.parameters() if v.requires_grad], lr=0.1)
@@ -128,14 +128,14 @@ def test_a_step_moves_what_is_trained_and_nothing_else(family: str) -> None:
         optimizer.step()
     moved = {name for name, value in built.state_dict().items() if not torch.equal(value, before[name])}
     trained = {f"module.{name}" for name in trained_names(built)}
-    # A key's bias shifts all scores of a query alike, so that its gradient is zero but for rounding.
+    # A key's bias shifts all scores of a query equally, so its gradient is zero except for rounding.
     assert moved <= trained
     assert all(
         "key" in name or name.endswith("k.base_layer.bias") or "k_lin" in name for name in trained - moved
     )
 
 
-def test_logits_are_float32_also_under_autocast() -> None:
+def test_logits_are_float32_under_autocast_too() -> None:
     built = made("roberta").eval()
     batch = {"input_ids": torch.tensor([[2, 9, 3]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -150,7 +150,7 @@ def test_labels_are_written_into_the_models_config() -> None:
 
 
 @pytest.mark.parametrize(("family", "longest"), [("roberta", 64), ("mpnet", 64), ("bert", 64)])
-def test_texts_longer_than_the_encoders_positions_are_refused(family: str, longest: int) -> None:
+def test_a_max_length_beyond_the_encoders_positions_is_rejected(family: str, longest: int) -> None:
     made(family, data={"max_length": longest})
     with pytest.raises(BadInput) as caught:
         made(family, data={"max_length": longest + 1})
@@ -161,7 +161,7 @@ def test_texts_longer_than_the_encoders_positions_are_refused(family: str, longe
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_the_longest_input_allowed_runs(family: str) -> None:
+def test_an_input_of_the_maximum_length_runs(family: str) -> None:
     built = made(family, data={"max_length": 64}).eval()
     batch = {"input_ids": torch.full((1, 64), 9), "attention_mask": torch.ones(1, 64, dtype=torch.long)}
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Tests of model/heads.py: what peft is told to train, by family and head."""
+"""Tests of model/heads.py: the modules that peft trains, by family and head."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STOCK, LINEAR, LORA = (HeadRecipe(kind=kind) for kind in ("stock", "linear", "lo
         ("bert", ["bert.pooler.dense"], ["classifier"]),
         ("deberta-v2", ["pooler.dense"], ["classifier"]),
         ("modernbert", ["head.dense", "head.norm"], ["classifier"]),
-        # peft would take `classifier` for `pre_classifier` too: the output layer is trained in place.
+        # For peft `classifier` also matches `pre_classifier`: the output layer is trained in place.
         ("distilbert", ["pre_classifier"], []),
     ],
 )
-def test_modules_trained_fully(family: str, beside_seq_cls: list[str], output: list[str]) -> None:
+def test_fully_trained_modules(family: str, beside_seq_cls: list[str], output: list[str]) -> None:
     assert task_type(STOCK) == "SEQ_CLS"
     assert trained_modules(FAMILIES[family], STOCK) == beside_seq_cls
     for head in (LINEAR, LORA):
@@ -37,7 +37,7 @@ def test_only_a_lora_head_adapts_the_projection(family: object) -> None:
     assert adapted_modules(family, STOCK) == adapted_modules(family, LINEAR) == []  # type: ignore[arg-type]
 
 
-def test_tensors_are_told_apart_by_whole_module_names() -> None:
+def test_tensors_are_matched_by_whole_module_names() -> None:
     bert, distilbert = FAMILIES["bert"], FAMILIES["distilbert"]
     assert head_modules(FAMILIES["modernbert"]) == ["head.dense", "head.norm", "classifier"]
     names = ["bert.pooler.dense.weight", "classifier.bias", "bert.encoder.x", "bert.pooler.dense_more.weight"]

@@ -1,4 +1,4 @@
-"""Tests of model/infer.py: input order, dropout off and back on, non-finite numbers named."""
+"""Tests of model/infer.py: input order, dropout off and restored, rows with non-finite logits named."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def tokens() -> Tokens:
     return tiny_tokens(shared_encoder("roberta", dropout=0.5), texts)
 
 
-def test_rows_come_in_input_order_whatever_the_batches(reference: Reference, tokens: Tokens) -> None:
+def test_rows_are_in_input_order_for_every_batch_size(reference: Reference, tokens: Tokens) -> None:
     singly = predict_logits(reference, tokens, 1)
     assert singly.shape == (23, 4)
     assert singly.dtype == np.float32
     np.testing.assert_allclose(predict_logits(reference, tokens, 5), singly, atol=1e-5)
-    # All rows differ, so that an exchanged pair would show.
+    # All rows differ, so an exchanged pair would show.
     assert len(np.unique(singly.round(4), axis=0)) == 23
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_dropout_is_off_inside_and_the_mode_is_put_back(
+def test_dropout_is_off_and_the_training_mode_is_restored(
     training: bool, reference: Reference, tokens: Tokens
 ) -> None:
     reference.classifier.train(training)
@@ -48,7 +48,7 @@ def test_dropout_is_off_inside_and_the_mode_is_put_back(
     assert {module.training for module in reference.classifier.modules()} == {training}
 
 
-def test_no_gradients_are_kept(reference: Reference, tokens: Tokens) -> None:
+def test_no_gradients_are_stored(reference: Reference, tokens: Tokens) -> None:
     predict_logits(reference, tokens, 8)
     assert all(value.grad is None for value in reference.classifier.parameters())
 
@@ -56,23 +56,23 @@ def test_no_gradients_are_kept(reference: Reference, tokens: Tokens) -> None:
 def test_probabilities_are_the_softmax(reference: Reference, tokens: Tokens) -> None:
     logits = predict_logits(reference, tokens, 8)
     expected = torch.from_numpy(logits).double().softmax(1).float().numpy()
-    found = predict_probabilities(reference, tokens, 8)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    probabilities = predict_probabilities(reference, tokens, 8)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-6)
 
 
-def test_progress_is_told_in_rows(reference: Reference, tokens: Tokens) -> None:
-    told: list[int] = []
-    predict_logits(reference, tokens, 10, progress=told.append)
-    assert told == [10, 10, 3]
+def test_progress_counts_rows(reference: Reference, tokens: Tokens) -> None:
+    advances: list[int] = []
+    predict_logits(reference, tokens, 10, progress=advances.append)
+    assert advances == [10, 10, 3]
 
 
-def test_no_texts_no_rows(reference: Reference, tokens: Tokens) -> None:
+def test_no_texts_give_no_rows(reference: Reference, tokens: Tokens) -> None:
     assert predict_logits(reference, tokens.take([]), 8).shape == (0, 4)
     assert predict_probabilities(reference, tokens.take([]), 8).shape == (0, 4)
 
 
-def test_rows_without_finite_logits_are_named(reference: Reference, tokens: Tokens) -> None:
+def test_the_error_names_rows_without_finite_logits(reference: Reference, tokens: Tokens) -> None:
     words = reference.classifier.module.get_base_model().get_input_embeddings()
     marked = int(tokens[7][1])
     affected = [row for row in range(23) if marked in tokens[row]]

@@ -1,4 +1,4 @@
-"""Tests of model/loading.py: dropouts reach their modules, and what is no such encoder is refused."""
+"""Tests of model/loading.py: dropouts reach their modules, and files of another encoder are rejected."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def load(folder: Path, **dropouts: float) -> Loaded:
 
 
 def rates(loaded: Loaded) -> dict[str, float]:
-    """Return every dropout rate of the model: modules, and numbers that modules keep for attention."""
-    found = {n: m.p for n, m in loaded.model.named_modules() if isinstance(m, torch.nn.Dropout)}
+    """Return every dropout rate of the model: of modules, and attributes of attention modules."""
+    rates = {n: m.p for n, m in loaded.model.named_modules() if isinstance(m, torch.nn.Dropout)}
     for name, module in loaded.model.named_modules():
-        for kept in ("dropout_prob", "attention_dropout"):
-            if isinstance(getattr(module, kept, None), float):
-                found[f"{name}.{kept}"] = getattr(module, kept)
-    return found
+        for attribute in ("dropout_prob", "attention_dropout"):
+            if isinstance(getattr(module, attribute, None), float):
+                rates[f"{name}.{attribute}"] = getattr(module, attribute)
+    return rates
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_null_keeps_the_encoders_own_dropouts(family: str) -> None:
+def test_none_keeps_the_encoders_own_dropouts(family: str) -> None:
     folder = shared_encoder(family, dropout=0.25)
-    # DeBERTa's pooler has a rate of its own, 0 unless config.json says more.
+    # DeBERTa's pooler has its own rate, 0 unless config.json sets it.
     assert set(rates(load(folder)).values()) <= {0.25, 0}
     assert 0.25 in rates(load(folder)).values()
 
@@ -77,7 +77,7 @@ def test_each_dropout_is_set_alone(family: str) -> None:
         ({"model_type": "distilbert"}, 512),
     ],
 )
-def test_positions_start_behind_the_padding_index_in_roberta(config: dict[str, object], longest: int) -> None:
+def test_positions_start_after_the_padding_id_in_roberta(config: dict[str, object], longest: int) -> None:
     assert family_of(config).longest_input(config) == longest
 
 
@@ -88,7 +88,7 @@ def test_half_precision_checkpoints_are_loaded_in_float32(tmp_path: Path) -> Non
     assert {value.dtype for value in load(folder).model.parameters()} == {torch.float32}
 
 
-def test_a_tensor_of_the_encoder_that_is_missing_is_said_and_saved(tmp_path: Path) -> None:
+def test_a_missing_tensor_of_the_encoder_is_reported_and_saved(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / "encoder", "mpnet")
     tensors = load_file(folder / "model.safetensors")
     lost = "encoder.relative_attention_bias.weight"
@@ -103,7 +103,7 @@ def test_a_tensor_of_the_encoder_that_is_missing_is_said_and_saved(tmp_path: Pat
     torch.testing.assert_close(bias[0].weight, bias[1].weight, atol=0, rtol=0)
 
 
-def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_encoder_are_rejected(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / "roberta", "roberta")
     other = tiny_encoder(tmp_path / "distilbert", "distilbert")
     (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
@@ -113,7 +113,7 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_a_classifier_of_other_labels_is_refused(tmp_path: Path) -> None:
+def test_a_classifier_with_other_labels_is_rejected(tmp_path: Path) -> None:
     loaded = load_encoder(shared_encoder("bert"), ["yes", "no", "perhaps"], "here")
     loaded.model.save_pretrained(tmp_path)
     message = r"as many labels \('classifier.*' of shape \[4.*\]\), found shape \[3"
@@ -129,20 +129,20 @@ def test_a_classifier_of_other_labels_is_refused(tmp_path: Path) -> None:
         ("[1]", "expected a JSON object with the key model_type, found none"),
     ],
 )
-def test_an_unreadable_config_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+def test_an_unreadable_config_is_rejected(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(BadInput, match=message):
         load(tmp_path)
 
 
-def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_family_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "robertta"}))
     with pytest.raises(BadInput, match="found 'robertta'. Did you mean 'roberta'?"):
         load(tmp_path)
 
 
-def test_torn_weights_are_refused(tmp_path: Path) -> None:
+def test_truncated_weights_are_rejected(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "roberta")
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -150,7 +150,9 @@ def test_torn_weights_are_refused(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_loading_says_nothing_and_leaves_the_libraries_settings(capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_prints_nothing_and_restores_the_libraries_settings(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     from transformers.utils import logging
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Giving back the memory of mapped weights: what nobody changed comes back from the file, what somebody did stays."""
+"""Tests of model/page_release.py: unchanged pages are read back from the file, changed ones stay in memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 
 from submillion.model.page_release import release_pages
 
-ROWS = 300_000  # float32: some pages
+ROWS = 300_000  # float32: several pages
 pytestmark = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="this system has no page map")
 
 
 @pytest.fixture
 def mapped(tmp_path: Path) -> dict[str, torch.Tensor]:
-    """Tensors that lie in a file, every page of them read."""
+    """Tensors of a mapped file, with every page read once."""
     generator = torch.Generator().manual_seed(0)
     save_file(
         {name: torch.randn(ROWS, generator=generator) for name in ("one", "other")},
@@ -32,7 +32,7 @@ def mapped(tmp_path: Path) -> dict[str, torch.Tensor]:
 
 
 def resident_bytes(tensor: torch.Tensor) -> int:
-    """Return how much of a tensor is in this process's memory now."""
+    """Return the share of a tensor's pages that are in this process's memory."""
     first, last = tensor.data_ptr() // mmap.PAGESIZE, -(-(tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE)
     with Path("/proc/self/pagemap").open("rb") as file:
         file.seek(8 * first)
@@ -42,7 +42,7 @@ def resident_bytes(tensor: torch.Tensor) -> int:
     )  # the highest bit of each entry: present
 
 
-def test_pages_of_the_file_leave_memory_and_come_back(mapped: dict[str, torch.Tensor]) -> None:
+def test_pages_of_the_file_are_released_and_read_back(mapped: dict[str, torch.Tensor]) -> None:
     before = {name: tensor.clone() for name, tensor in mapped.items()}
     assert resident_bytes(mapped["one"]) >= mapped["one"].nbytes
     dropped = release_pages([mapped["one"]])
@@ -55,13 +55,13 @@ def test_pages_of_the_file_leave_memory_and_come_back(mapped: dict[str, torch.Te
 def test_a_changed_tensor_keeps_its_change(mapped: dict[str, torch.Tensor]) -> None:
     mapped["one"][ROWS // 2] = 7.0  # one page of many
     changed = mapped["one"].clone()
-    assert release_pages(mapped.values()) > 0  # the other one goes
+    assert release_pages(mapped.values()) > 0  # of the other tensor
     assert release_pages([mapped["one"]]) == 0
     assert torch.equal(mapped["one"], changed)
 
 
-def test_memory_without_a_file_is_left_alone() -> None:
+def test_memory_without_a_file_is_not_released() -> None:
     tensor = torch.randn(ROWS)
-    kept = tensor.clone()
+    copy = tensor.clone()
     assert release_pages([tensor, tensor[:0], tensor[::2]]) == 0
-    assert torch.equal(tensor, kept)
+    assert torch.equal(tensor, copy)

@@ -1,4 +1,4 @@
-"""Tests of model/precision.py: which format is chosen on which hardware, and that it is said."""
+"""Tests of model/precision.py: the format chosen on each kind of hardware, and its notice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAIN = {"sse2", "avx2", "fma"}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "features", "dtype", "reason"),
+    ("requested", "features", "dtype", "reason"),
     [
         ("auto", AMX, "bfloat16", "cpu computes it in hardware (amx_bf16)"),
         ("auto", {"avx512_bf16"}, "bfloat16", "cpu computes it in hardware (avx512_bf16)"),
@@ -33,17 +33,15 @@ PLAIN = {"sse2", "avx2", "fma"}
         ),
     ],
 )
-def test_bfloat16_only_where_the_hardware_has_it(
-    wanted: str, features: set[str], dtype: str, reason: str
+def test_bfloat16_only_if_the_hardware_has_it(
+    requested: str, features: set[str], dtype: str, reason: str
 ) -> None:
-    chosen = precision.choose_precision(wanted, features=features, device_type="cpu")
+    chosen = precision.choose_precision(requested, features=features, device_type="cpu")
     assert (chosen.dtype_name, chosen.autocast, chosen.reason) == (dtype, dtype == "bfloat16", reason)
 
 
 @pytest.mark.parametrize(("kernels", "dtype"), [("avx2", "float32"), ("avx512_bf16", "bfloat16")])
-def test_auto_follows_the_kernels_that_are_forced(
-    monkeypatch: pytest.MonkeyPatch, kernels: str, dtype: str
-) -> None:
+def test_auto_follows_the_forced_kernels(monkeypatch: pytest.MonkeyPatch, kernels: str, dtype: str) -> None:
     monkeypatch.setenv("SUBMILLION_NATIVE", kernels)
     chosen = precision.choose_precision("auto", features=AMX, device_type="cpu")
     assert (chosen.dtype_name, chosen.autocast) == (dtype, dtype == "bfloat16")
@@ -61,7 +59,7 @@ def test_a_notice_names_the_choice_and_its_reason() -> None:
     assert (notice["dtype"], notice["device"]) == ("float32", "cpu")
 
 
-def test_a_misspelt_precision_is_refused_with_the_nearest() -> None:
+def test_a_misspelt_precision_is_rejected_with_the_nearest() -> None:
     with pytest.raises(BadInput) as caught:
         precision.choose_precision("bfloat", features=PLAIN, device_type="cpu")
     assert str(caught.value) == (
@@ -69,7 +67,7 @@ def test_a_misspelt_precision_is_refused_with_the_nearest() -> None:
     )
 
 
-def test_features_are_read_from_the_kernels_words() -> None:
+def test_features_are_read_from_proc_cpuinfo() -> None:
     x86 = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 amx_bf16\nbugs\t\t: none\n"
     arm = "processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n"
     assert environment.features_in(x86 + "\n" + x86.replace("amx_bf16", "")) == {"fpu", "avx2", "amx_bf16"}
@@ -77,19 +75,19 @@ def test_features_are_read_from_the_kernels_words() -> None:
     assert environment.features_in("processor : 0\n") == set()
 
 
-def test_features_come_from_torch_where_the_kernel_lists_none(
+def test_features_come_from_torch_if_proc_cpuinfo_lists_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     monkeypatch.setattr(environment.platform, "system", lambda: "Windows")
-    told = {"amx_bf16": True, "avx512_bf16": False, "num_sockets": 1, "cpu_name": "Some CPU"}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    capabilities = {"amx_bf16": True, "avx512_bf16": False, "num_sockets": 1, "cpu_name": "Some CPU"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert environment.cpu_features(tmp_path / "absent") == {"amx_bf16"}
 
 
 @pytest.mark.parametrize(("answer", "features"), [("1\n", {"bf16"}), ("0\n", set()), ("", set())])
-def test_macos_is_asked_by_sysctl(
+def test_on_macos_features_come_from_sysctl(
     answer: str, features: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Asked:
@@ -101,20 +99,20 @@ def test_macos_is_asked_by_sysctl(
 
 
 @pytest.mark.parametrize(("supported", "features"), [(True, {"bf16"}), (False, set())])
-def test_cuda_is_asked_for_hardware_not_emulation(
+def test_cuda_must_support_bfloat16_without_emulation(
     supported: bool, features: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
-    asked = []
+    calls = []
 
     def is_bf16_supported(including_emulation: bool = True) -> bool:
-        asked.append(including_emulation)
+        calls.append(including_emulation)
         return supported
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
     assert precision.bf16_features("cuda") == features
-    assert asked == [False]
+    assert calls == [False]
     assert precision.bf16_features("mps") == set()
 
 
@@ -138,7 +136,7 @@ print(torch.equal(numbers.tanh(), numbers.tanh()))
 """
 
 
-def test_the_first_call_of_a_vector_function_has_the_values_of_the_next() -> None:
+def test_the_first_call_of_a_vector_function_gives_the_same_values_as_the_second() -> None:
     for _ in range(8):  # without the warm-up, one process in five prints False on two threads
         done = subprocess.run([sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, check=True)
         assert done.stdout.split()[-1] == "True"

@@ -1,4 +1,4 @@
-"""Settings of the process are changed inside a block and put back after it, also when the block fails."""
+"""Tests of model/process_state.py: settings change inside a block and are restored after it, even after an error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DENORMAL_BITS = 1 << 22  # of the float32 2^-127
 
 
 def workers_that_flush(threads: int) -> list[bool]:
-    """Multiply denormal numbers on several threads; give for each thread's share whether it came out as zero."""
+    """Multiply denormal numbers on several threads; return for each thread's share whether the products are zero."""
     denormals = torch.full((threads << 18,), DENORMAL_BITS, dtype=torch.int32).view(torch.float32)
     products = (denormals * 1.0).view(torch.int32)
     return [bool((share == 0).all()) for share in products.chunk(threads)]
 
 
-def test_the_default_generator_goes_on_as_if_nothing_was_drawn() -> None:
+def test_seeded_restores_the_default_generator() -> None:
     before = torch.default_generator.get_state()
     with process_state.seeded(7):
         first = torch.rand(3)
@@ -33,7 +33,7 @@ def test_the_default_generator_goes_on_as_if_nothing_was_drawn() -> None:
         assert torch.equal(torch.rand(3), first)
 
 
-def test_generators_are_put_back_after_an_error() -> None:
+def test_generators_are_restored_after_an_error() -> None:
     before = torch.default_generator.get_state()
     with pytest.raises(ValueError, match="stop"), process_state.preserved_generators():
         torch.default_generator.manual_seed(3)
@@ -42,7 +42,7 @@ def test_generators_are_put_back_after_an_error() -> None:
     assert torch.equal(torch.default_generator.get_state(), before)
 
 
-def test_the_thread_count_is_put_back() -> None:
+def test_the_thread_count_is_restored() -> None:
     before = torch.get_num_threads()
     with process_state.thread_count(before + 1):
         assert torch.get_num_threads() == before + 1
@@ -51,7 +51,7 @@ def test_the_thread_count_is_put_back() -> None:
         assert torch.get_num_threads() == before
 
 
-def test_training_settings_are_put_back_after_an_error() -> None:
+def test_training_settings_are_restored_after_an_error() -> None:
     threads, state = torch.get_num_threads(), torch.default_generator.get_state()
     with pytest.raises(ValueError, match="stop"), process_state.training_settings(threads + 1):
         torch.rand(1)
@@ -68,7 +68,7 @@ def test_denormals_are_flushed_on_all_threads_inside_and_on_none_after() -> None
         from test_process_state import workers_that_flush
 
         torch.set_num_threads(3)
-        facts = {"before": [denormals_are_flushed(), *workers_that_flush(3)]}  # the worker threads run from here on
+        facts = {"before": [denormals_are_flushed(), *workers_that_flush(3)]}  # starts the worker threads
         with flushed_denormals() as possible:
             facts["inside"] = [denormals_are_flushed(), *workers_that_flush(3)]
             with flushed_denormals():

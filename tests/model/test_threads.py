@@ -1,4 +1,4 @@
-"""Several threads that use one classifier, and what a call leaves behind in the caller's process."""
+"""Several threads may use one classifier or run, and calls leave the caller's process unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CALLS = 12  # per thread
 
 
 def in_threads(call: Callable[[int], Any]) -> list[list[Any]]:
-    """Run `call` CALLS times in each of THREADS threads that start together; give their results by thread."""
+    """Run `call` CALLS times in each of THREADS threads that start together; return their results by thread."""
     barrier = threading.Barrier(THREADS)
 
     def work(thread: int) -> list[Any]:
@@ -52,7 +52,7 @@ def executions(tmp_path: Path) -> list[Execution]:
     return [Reference(classifier, FLOAT32), *packed]
 
 
-def test_two_threads_on_one_classifier_get_the_logits_of_one(tmp_path: Path) -> None:
+def test_two_threads_on_one_classifier_get_the_same_logits_as_one(tmp_path: Path) -> None:
     for execution in executions(tmp_path):
         tokens = [texts_of([3, 17, 9, 24, 5], execution.classifier, seed) for seed in range(THREADS)]
         cache = [PrefixCache.build(execution, own, 2) for own in tokens]
@@ -73,7 +73,7 @@ def test_two_threads_on_one_classifier_get_the_logits_of_one(tmp_path: Path) -> 
         assert execution.classifier.training  # as before
 
 
-def test_two_threads_on_one_run_get_the_probabilities_of_one(tmp_path: Path) -> None:
+def test_two_threads_on_one_run_get_the_same_probabilities_as_one(tmp_path: Path) -> None:
     run, _ = tiny_run(tmp_path)
     ready = open_run_classifier(run)
     texts = [tiny_texts(20, seed=seed)[0] for seed in range(THREADS)]
@@ -90,7 +90,7 @@ def process_state() -> tuple[bytes, int, bool]:
 
 
 @pytest.mark.parametrize("variant", ["lora", "pissa", "eva", "vera"])
-def test_building_and_predicting_leave_the_process_as_it_was(variant: str, tmp_path: Path) -> None:
+def test_building_and_predicting_leave_the_process_unchanged(variant: str, tmp_path: Path) -> None:
     folder = shared_encoder("roberta")
     tokens = tiny_tokens(folder, tiny_texts(30, seed=1)[0])
     before = process_state()
@@ -105,7 +105,7 @@ def test_building_and_predicting_leave_the_process_as_it_was(variant: str, tmp_p
     assert process_state() == before
 
 
-def test_opening_a_run_and_predicting_leave_the_process_as_it_was(tmp_path: Path) -> None:
+def test_opening_a_run_and_predicting_leave_the_process_unchanged(tmp_path: Path) -> None:
     run, _ = tiny_run(tmp_path)
     before = process_state()
     open_run_classifier(run).probabilities(["goal coach", "orbit"], 2)

@@ -1,4 +1,4 @@
-"""Opening a finished run gives the classifier that was trained, or says what is missing or has changed."""
+"""Tests of model/trained.py: a run opens with its trained classifier, or the error names what is missing or changed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_tokenizer_is_the_runs_own(tmp_path: Path) -> None:
     assert open_run_classifier(run).tokenizer("goal coach")["input_ids"] == before
 
 
-def test_other_weights_in_the_encoders_place_are_refused(tmp_path: Path) -> None:
+def test_an_encoder_with_other_weights_is_rejected(tmp_path: Path) -> None:
     run, _ = tiny_run(tmp_path)
     shutil.rmtree(tmp_path / "encoder")
     tiny_encoder(tmp_path / "encoder", seed=1)
@@ -53,7 +53,7 @@ def test_other_weights_in_the_encoders_place_are_refused(tmp_path: Path) -> None
         open_run_classifier(run)
 
 
-def test_every_differing_weight_file_is_named_and_other_files_are_not() -> None:
+def test_the_error_names_every_changed_weight_file_and_no_other_file() -> None:
     run = RunDir("run")
     fetched = SimpleNamespace(
         path=Path("encoder"),
@@ -78,7 +78,7 @@ def test_every_differing_weight_file_is_named_and_other_files_are_not() -> None:
         ("recipe.yaml", r"recipe\.yaml: expected the recipe of a run, found no such file"),
     ],
 )
-def test_a_missing_part_is_named(tmp_path: Path, part: str, message: str) -> None:
+def test_the_error_names_a_missing_part(tmp_path: Path, part: str, message: str) -> None:
     run, _ = tiny_run(tmp_path)
     place = run.path / part
     shutil.rmtree(place) if place.is_dir() else place.unlink()
@@ -87,7 +87,7 @@ def test_a_missing_part_is_named(tmp_path: Path, part: str, message: str) -> Non
 
 
 @pytest.mark.parametrize("key", ["labels", "encoder"])
-def test_a_missing_fact_of_the_manifest_is_named(tmp_path: Path, key: str) -> None:
+def test_the_error_names_a_missing_entry_of_the_manifest(tmp_path: Path, key: str) -> None:
     run, _ = tiny_run(tmp_path)
     manifest = run.read_manifest()
     del manifest[key]
@@ -96,14 +96,14 @@ def test_a_missing_fact_of_the_manifest_is_named(tmp_path: Path, key: str) -> No
         open_run_classifier(run)
 
 
-def test_labels_that_are_not_the_adapters_are_refused(tmp_path: Path) -> None:
+def test_labels_other_than_the_adapters_are_rejected(tmp_path: Path) -> None:
     run, _ = tiny_run(tmp_path)
     rewrite(run, labels=[*NAMES, "a fifth"])
     with pytest.raises(BadInput, match="a fifth"):
         open_run_classifier(run)
 
 
-def test_an_encoder_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_encoder(tmp_path: Path) -> None:
     run, _ = tiny_run(tmp_path)
     shutil.rmtree(tmp_path / "encoder")
     with pytest.raises(BadInput, match="encoder"):

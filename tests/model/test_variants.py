@@ -1,4 +1,4 @@
-"""The adapter variants: plain peft reads their files, they begin as their papers say, the kernels refuse by name."""
+"""Tests of model/variants.py and eva.py: plain peft reads the files, initial values follow the papers."""
 
 from __future__ import annotations
 
@@ -35,55 +35,59 @@ def made(variant: str, folder: Path | None = None, **lora: object) -> Classifier
 
 
 def cases() -> list[tuple[str, str, dict[str, object]]]:
-    found: list[tuple[str, str, dict[str, object]]] = []
+    pairs: list[tuple[str, str, dict[str, object]]] = []
     for variant in VARIANTS:
         for family in ("roberta", "distilbert", "bert-no-pooler", "mpnet", "deberta-v2", "modernbert"):
             if variant == "bitfit" and family == "modernbert":  # it has no biases
                 continue
-            found.append((variant, family, {"head": {"kind": "linear"}, "lora": {"variant": variant}}))
-        found.append((variant, "electra", {"lora": {"variant": variant, "layers": "top-1", "bias": "all"}}))
+            pairs.append((variant, family, {"head": {"kind": "linear"}, "lora": {"variant": variant}}))
+        pairs.append((variant, "electra", {"lora": {"variant": variant, "layers": "top-1", "bias": "all"}}))
         if variant in WITH_HEAD_RANK:
-            found.append((variant, "roberta", {"head": {"kind": "lora"}, "lora": {"variant": variant}}))
-            found.append((variant, "bert", {"head": {"kind": "lora"}, "lora": {"variant": variant}}))
+            pairs.append((variant, "roberta", {"head": {"kind": "lora"}, "lora": {"variant": variant}}))
+            pairs.append((variant, "bert", {"head": {"kind": "lora"}, "lora": {"variant": variant}}))
     for variant in ("dora", "pissa", "eva"):
         lora = {"variant": variant, "rslora": True, "bias": "lora_only", "targets": ["value", "ffn_up"]}
-        found.append((variant, "roberta", {"lora": lora}))
-    found.append(("vera", "roberta", {"lora": {"variant": "vera", "bias": "lora_only", "r": 50}}))
-    return found
+        pairs.append((variant, "roberta", {"lora": lora}))
+    pairs.append(("vera", "roberta", {"lora": {"variant": "vera", "bias": "lora_only", "r": 50}}))
+    return pairs
 
 
 def test_plain_peft_and_opening_give_the_same_logits_and_the_file_is_counted_exactly(tmp_path: Path) -> None:
-    told = []
+    cases_of_peft = []
     for number, (variant, family, sections) in enumerate(cases()):
         classifier, folder = trained(family, **sections), tmp_path / str(number)
         classifier.save_adapter(folder)
         logits, encoder = logits_of(classifier), shared_encoder(family)
-        told.append((f"{family} {sections}", encoder, folder, logits))
+        cases_of_peft.append((f"{family} {sections}", encoder, folder, logits))
 
         opened = open_adapter(encoder, folder, LABELS)
-        # PiSSA's file adds to the encoder what training took out of it: the same sum, rounded in another order.
+        # PiSSA's file adds the principal part back to the encoder: the same sum, rounded in another order.
         torch.testing.assert_close(
-            logits_of(opened), logits, atol=5e-6 if variant == "pissa" else 0, rtol=0, msg=told[-1][0]
+            logits_of(opened),
+            logits,
+            atol=5e-6 if variant == "pissa" else 0,
+            rtol=0,
+            msg=cases_of_peft[-1][0],
         )
         recipe = tiny_recipe(encoder, **sections)
         counted = count(classifier.config, len(LABELS), recipe.lora, recipe.head, recipe.budget)
         shapes, names = tensor_shapes(folder / TENSORS), family_of(classifier.config)
         saved = count_tensors(shapes, names, classifier.config, recipe.lora, recipe.head)
         assert classifier.trainable_count() == counted.trainable
-        assert (saved.parts, saved.unexpected) == (counted.parts, []), told[-1][0]
+        assert (saved.parts, saved.unexpected) == (counted.parts, []), cases_of_peft[-1][0]
         assert saved.by_layer == [layer["trainable"] for layer in counted.by_layer]
-    differences = plain_peft(told)
+    differences = plain_peft(cases_of_peft)
     assert max(differences.values()) < 5e-6, differences
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_before_training_it_answers_as_the_encoder_does(variant: str) -> None:
+def test_before_training_the_logits_are_those_of_the_encoder(variant: str) -> None:
     plain, begun = made("lora"), made(variant)
     torch.testing.assert_close(logits_of(begun), logits_of(plain), atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_seed_decides_every_value(variant: str) -> None:
+def test_the_seed_determines_every_value(variant: str) -> None:
     torch.manual_seed(1)
     first = made(variant).state_dict()
     torch.manual_seed(2)
@@ -91,7 +95,7 @@ def test_the_seed_decides_every_value(variant: str) -> None:
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_pissa_begins_with_the_principal_part_of_each_matrix() -> None:
+def test_pissa_starts_with_the_principal_part_of_each_matrix() -> None:
     begun = made("pissa", r=3, alpha=6)
     weight = load_file(shared_encoder("roberta") / "model.safetensors")[
         "roberta.encoder.layer.0.attention.self.query.weight"
@@ -101,7 +105,7 @@ def test_pissa_begins_with_the_principal_part_of_each_matrix() -> None:
     torch.testing.assert_close(
         layer.base_layer.weight + 2 * b @ a, weight, atol=1e-6, rtol=1e-6
     )  # alpha / r = 2
-    # Nothing of rank 3 leaves less than the square root of the other singular values' squares.
+    # The error of the best approximation of rank 3: the root of the sum of the other singular values' squares.
     least = torch.linalg.svdvals(weight)[3:].square().sum().sqrt()
     assert least <= layer.base_layer.weight.norm() < 1.005 * least
     torch.testing.assert_close(
@@ -112,7 +116,7 @@ def test_pissa_begins_with_the_principal_part_of_each_matrix() -> None:
         begun.load_adapter(Path("anywhere"))
 
 
-def test_pissa_on_a_matrix_that_the_checkpoint_lacks_saves_the_whole_of_it(tmp_path: Path) -> None:
+def test_pissa_saves_the_whole_of_a_matrix_that_the_checkpoint_lacks(tmp_path: Path) -> None:
     folder = tmp_path / "encoder"
     shutil.copytree(shared_encoder("roberta"), folder)
     weights = load_file(folder / "model.safetensors")
@@ -129,7 +133,7 @@ def test_pissa_on_a_matrix_that_the_checkpoint_lacks_saves_the_whole_of_it(tmp_p
     torch.testing.assert_close(logits_of(opened), logits_of(classifier), atol=5e-6, rtol=0)
 
 
-def test_vera_keeps_its_random_matrices_in_the_file(tmp_path: Path) -> None:
+def test_vera_saves_its_random_matrices(tmp_path: Path) -> None:
     made("vera", r=5).save_adapter(tmp_path)
     tensors = load_file(tmp_path / TENSORS)
     assert tensors["base_model.vera_A"].shape == (5, 64)  # of the widest input and output
@@ -138,7 +142,7 @@ def test_vera_keeps_its_random_matrices_in_the_file(tmp_path: Path) -> None:
     assert tensors[f"{QUERY}.vera_lambda_b"].shape == (32,)
 
 
-def test_adalora_begins_with_half_as_much_again_as_it_keeps() -> None:
+def test_adalora_starts_with_one_and_a_half_times_its_final_rank() -> None:
     config = made("adalora", r=12).module.peft_config["default"]
     assert (config.init_r, config.target_r, config.total_step) == (12, 8, STEPS_UNKNOWN)
 
@@ -151,19 +155,19 @@ def texts() -> Tokens:
 
 
 def inputs_of(classifier: Classifier, tokens: Tokens, name: str) -> np.ndarray:
-    """Return what a matrix is fed with, without padding, float64 [T, I]."""
-    batch, found = collate(tokens, np.arange(len(tokens)), classifier.pad_id), []
+    """Return the inputs of a matrix without padding, float64 [T, I]."""
+    batch, inputs_of = collate(tokens, np.arange(len(tokens)), classifier.pad_id), []
     module = classifier.module.get_base_model().get_submodule(name)
-    handle = module.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+    handle = module.register_forward_pre_hook(lambda _, inputs: inputs_of.append(inputs[0]))
     with torch.no_grad():
         classifier(batch)
     handle.remove()
-    return found[0][batch["attention_mask"].bool()].double().numpy()
+    return inputs_of[0][batch["attention_mask"].bool()].double().numpy()
 
 
-def test_eva_begins_with_the_principal_directions_of_the_inputs() -> None:
+def test_eva_starts_with_the_principal_directions_of_the_inputs() -> None:
     classifier, tokens = made("eva", r=4), texts()
-    drawn = made("eva", r=4).state_dict()
+    initial = made("eva", r=4).state_dict()
     before = logits_of(classifier)
     eva.start(classifier, tokens, seed=1)
     assert torch.equal(logits_of(classifier), before)
@@ -180,10 +184,10 @@ def test_eva_begins_with_the_principal_directions_of_the_inputs() -> None:
         states = inputs_of(classifier, tokens, place)
         _, _, right = np.linalg.svd(states - states.mean(axis=0), full_matrices=False)
         np.testing.assert_allclose(a @ a.T, np.eye(4), atol=1e-5)
-        # Signs are free: each direction is the exact one, or its opposite.
+        # Signs are arbitrary: each direction is the exact one or its opposite.
         np.testing.assert_allclose(np.abs((a * right[:4]).sum(axis=1)), 1, atol=2e-3)
     after = classifier.state_dict()
-    moved = {name for name, value in after.items() if not torch.equal(value, drawn[name])}
+    moved = {name for name, value in after.items() if not torch.equal(value, initial[name])}
     assert moved == {name for name in after if ".lora_A." in name and ".encoder.layer." in name}
 
 
@@ -205,7 +209,7 @@ def test_eva_agrees_with_peft() -> None:
     assert torch.linalg.svdvals(a.detach().double() @ peers.double().T).min() > 0.999
 
 
-def test_eva_is_decided_by_texts_and_seed() -> None:
+def test_texts_and_seed_determine_eva() -> None:
     one, other, third = (made("eva") for _ in range(3))
     torch.manual_seed(5)
     eva.start(one, texts(), seed=1)
@@ -219,7 +223,7 @@ def test_eva_is_decided_by_texts_and_seed() -> None:
     assert any(not torch.equal(value, thirds[name]) for name, value in values.items())
 
 
-def test_eva_takes_a_sample_of_long_data_and_refuses_too_little() -> None:
+def test_eva_samples_long_data_and_rejects_too_few_tokens() -> None:
     lengths = np.full(1000, 100)
     rows = eva._sample(lengths, 3)
     assert len(rows) == eva.TOKENS // 100 == len(set(rows.tolist()))
@@ -244,7 +248,7 @@ def test_eva_takes_a_sample_of_long_data_and_refuses_too_little() -> None:
         ("eva", None),
     ],
 )
-def test_the_kernels_run_what_is_plain_lora_and_say_why_not(
+def test_the_kernels_run_plain_lora_and_give_the_reason_against_other_variants(
     variant: str, reason: str | None, tmp_path: Path
 ) -> None:
     folder = tiny_encoder(tmp_path / "encoder", hidden=64)

@@ -1,4 +1,4 @@
-"""Which execution is opened where, and what an accelerator is given; the device itself is not needed for it."""
+"""Tests of the choice of an execution and of transfers to an accelerator; no accelerator is needed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from submillion.model.transfer import to_device
 from support.fit_stub import FLOAT32
 from support.tiny import LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
 
-META = torch.device(
-    "meta"
-)  # shapes and types without values: no answer can be asked of it, as of no busy GPU
+# Tensors with shapes and types but without values: code that waits for a value fails.
+META = torch.device("meta")
 
 
 def made(family: str = "roberta", **lora: Any) -> Classifier:
@@ -33,18 +32,18 @@ def made(family: str = "roberta", **lora: Any) -> Classifier:
 
 @pytest.fixture
 def on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make classifiers say that they are on a GPU; nothing is run there."""
+    """Make classifiers report that they are on a GPU; nothing runs there."""
     monkeypatch.setattr(Classifier, "device", torch.device("cuda"))
 
 
-def test_packed_on_a_gpu_is_packed_tokens_through_transformers(on_cuda: None) -> None:
+def test_packed_on_a_gpu_means_packed_tokens_through_transformers(on_cuda: None) -> None:
     assert choose_execution(made(), FLOAT32, "packed").name == "packed-sdpa"
     assert notices.collected()[-1]["execution"] == "packed-sdpa"
     with pytest.raises(BadInput, match=r"train\.execution.*mpnet"):
         choose_execution(made("mpnet"), FLOAT32, "packed")
 
 
-def test_auto_on_a_gpu_is_the_reference_and_says_why(on_cuda: None) -> None:
+def test_auto_on_a_gpu_is_the_reference_and_a_notice_gives_the_reason(on_cuda: None) -> None:
     assert choose_execution(made(), FLOAT32, "auto").name == "reference"
     assert "the model is on cuda" in notices.collected()[-1]["text"]
 
@@ -57,7 +56,7 @@ def test_compile_and_packed_do_not_go_together() -> None:
 
 
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.attention_interface])
-def test_a_mask_that_is_ready_gives_the_same_logits(family: str) -> None:
+def test_a_prepared_mask_gives_the_same_logits(family: str) -> None:
     classifier = made(family).eval()
     tokens = tiny_tokens(shared_encoder(family, 2, 0.0), tiny_texts(12, 1)[0])
     rows = np.array([3, 1, 7, 2])
@@ -69,18 +68,18 @@ def test_a_mask_that_is_ready_gives_the_same_logits(family: str) -> None:
         torch.testing.assert_close(ready, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_an_accelerator_is_given_no_mask_or_a_ready_one() -> None:
+def test_an_accelerator_receives_no_mask_or_a_prepared_one() -> None:
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
     reference = Reference(made(), FLOAT32)
     assert reference._mask(mask[:1], META) == {}
     ready = reference._mask(mask, META)["attention_mask"]
     assert (ready.shape, ready.dtype, ready.device) == ((2, 1, 3, 3), torch.bool, META)
     assert torch.equal(reference._mask(mask, torch.device("cpu"))["attention_mask"], mask)
-    # What transformers makes of a mask it is given, for a family that asks for another kind.
+    # A family without AttentionInterface receives the mask [B, S], from which transformers makes its own.
     assert Reference(made("mpnet"), FLOAT32)._mask(mask, META)["attention_mask"].shape == (2, 3)
 
 
-def test_cached_states_are_padded_where_they_are_wanted() -> None:
+def test_cached_states_are_padded_on_the_target_device() -> None:
     flat = torch.arange(10, dtype=torch.bfloat16).reshape(5, 2)
     cache = PrefixCache(flat, np.array([0, 2, 5]))
     there = cache.states(np.array([1, 0]), 4, META)
@@ -91,7 +90,7 @@ def test_cached_states_are_padded_where_they_are_wanted() -> None:
     ]
 
 
-def test_only_cuda_is_copied_to_from_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_copies_to_cuda_use_page_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     value, asked = torch.ones(2), []
 
     def pin_memory(self: torch.Tensor) -> torch.Tensor:
@@ -110,7 +109,7 @@ def test_only_cuda_is_copied_to_from_locked_memory(monkeypatch: pytest.MonkeyPat
     assert asked == ["pinned", ("cuda", True), ("mps", False)]
 
 
-def test_accelerates_wish_for_the_processor_holds_for_every_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accelerate_launch_cpu_overrides_the_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda *_: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_: torch.device("cuda"))
     assert training_device() == "cuda"
@@ -118,20 +117,22 @@ def test_accelerates_wish_for_the_processor_holds_for_every_choice(monkeypatch: 
     assert training_device() == "cpu"
 
 
-def test_the_kernels_asked_for_decide_nothing_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_kernels_have_no_effect_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBMILLION_NATIVE", "avx2")
     assert choose_precision("auto", features={"bf16"}, device_type="cuda").dtype_name == "bfloat16"
     assert choose_precision("auto", features={"bf16"}, device_type="cpu").dtype_name == "float32"
 
 
-def test_memory_of_an_accelerator_is_told_where_torch_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_memory_of_an_accelerator_is_reported_if_torch_counts_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert environment.peak_accelerator_mb(torch.device("cpu")) is None
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3_500_000)
     assert environment.peak_accelerator_mb(torch.device("cuda", 0)) == 3.5
     assert environment.peak_accelerator_mb(torch.device("mps")) is None
 
 
-def test_eva_draws_on_the_processor_whatever_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eva_decomposes_on_the_cpu_for_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     whole = torch.svd_lowrank
 

@@ -1,4 +1,4 @@
-"""Layers through torch.compile: the same gradients, few graphs, adapters of plain names, refusals in words."""
+"""Tests of model/execution/compiled.py: the same gradients, few graphs, plain tensor names, clear errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def nothing_compiled() -> Iterator[None]:
 def made(
     family: str = "roberta", layers: Any = "top-1", dropout: float = 0.0, targets: str = "all-linear"
 ) -> tuple[Classifier, Any]:
-    """Return a classifier of two layers in training, whose adapters already do something, and tokens."""
+    """Return a classifier of two layers in training mode, with nonzero adapters, and tokens."""
     encoder = shared_encoder(family, 2, dropout)
     recipe = tiny_recipe(encoder, lora={"layers": layers, "dropout": dropout, "targets": targets})
     classifier = build(encoder, LABELS, recipe).train()
@@ -68,7 +68,7 @@ def gradients(execution: Any, classifier: Classifier, tokens: Any, rows: Any, pr
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler")
-def test_by_the_c_compiler_too_gradients_are_those_of_the_reference() -> None:
+def test_gradients_of_compiled_code_are_those_of_the_reference() -> None:
     classifier, tokens = made(targets="query")
     prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8)
     execution = choose_execution(classifier, FLOAT32, compiled=True)
@@ -87,7 +87,7 @@ def test_batches_of_other_sizes_compile_nothing_new() -> None:
     counted = CompileCounterWithBackend("eager")
     execution = compiled(classifier, counted)
     prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8)
-    assert counted.frame_count == 1  # of the one layer above the cached states
+    assert counted.frame_count == 1  # for the one layer above the cached states
     for rows in BATCHES:
         gradients(execution, classifier, tokens, rows, prefix)
     assert counted.frame_count == 1
@@ -99,7 +99,7 @@ def test_batches_of_other_sizes_compile_nothing_new() -> None:
 
 
 @pytest.mark.parametrize("family", ["mpnet", "deberta-v2", "modernbert", "distilbert"])
-def test_other_families_compile_as_well(family: str) -> None:
+def test_other_families_compile_too(family: str) -> None:
     classifier, tokens = made(family)
     execution, reference = compiled(classifier, "eager"), Reference(classifier, FLOAT32)
     prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8)
@@ -169,22 +169,29 @@ def test_a_resumed_run_has_the_same_bits_and_plain_peft_reads_its_adapter(tmp_pa
     np.testing.assert_allclose(logits.numpy(), expected[5], atol=1e-5)
 
 
-def test_what_cannot_be_compiled_is_refused_in_words() -> None:
+def test_a_failure_to_compile_is_a_clear_error() -> None:
     def broken(*_: Any) -> Any:
         raise OSError("no C++ compiler was found")
 
     classifier, _ = made()
     before = classifier.stack.layers
-    with pytest.raises(BadInput, match=r"train\.compile.*no C\+\+ compiler was found.*Set it to false"):
+    with pytest.raises(
+        BadInput, match=r"train\.compile.*no C\+\+ compiler was found.*Set `train\.compile` to false"
+    ):
         compiled(classifier, broken)
     assert classifier.stack.layers is before and classifier.training
     assert all(value.grad is None for value in classifier.parameters())
 
 
-def test_a_missing_compiler_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_compiler_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from torch._inductor import config
 
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what an earlier test compiled would serve
+    monkeypatch.setenv(
+        "TORCHINDUCTOR_CACHE_DIR", str(tmp_path)
+    )  # an earlier test may have filled the usual cache
     without = config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True})
-    with without, pytest.raises(BadInput, match=r"train\.compile.*C\+\+ compiler.*Set it to false"):
+    with (
+        without,
+        pytest.raises(BadInput, match=r"train\.compile.*C\+\+ compiler.*Set `train\.compile` to false"),
+    ):
         compiled(made(targets="query")[0], "inductor")

@@ -1,4 +1,4 @@
-"""Packed tokens through transformers give what padded batches do, for every family that can run so."""
+"""Tests of model/execution/jagged.py: packed tokens give the same logits and gradients as padded batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUPPORTED = [name for name, family in FAMILIES.items() if family.attention_inter
 
 
 def made(family: str, dropout: float = 0.0, **lora: Any) -> Classifier:
-    """Return a classifier in training whose adapters already do something."""
+    """Return a classifier in training mode with nonzero adapters."""
     encoder = shared_encoder(family, 3, dropout)
     classifier = build(encoder, LABELS, tiny_recipe(encoder, lora={"dropout": dropout} | lora)).train()
     with torch.random.fork_rng(devices=[]):
@@ -35,7 +35,7 @@ def made(family: str, dropout: float = 0.0, **lora: Any) -> Classifier:
 
 def tokens_of(family: str) -> Any:
     tokens = tiny_tokens(shared_encoder(family, 3, 0.0), tiny_texts(12, 1)[0])
-    assert len(set(tokens.lengths[ROWS])) > 2  # so that padded batches do have padding
+    assert len(set(tokens.lengths[ROWS])) > 2  # so that padded batches contain padding
     return tokens
 
 
@@ -48,12 +48,12 @@ def gradients(execution: Any, classifier: Classifier, tokens: Any, prefix: Any =
 
 @pytest.mark.parametrize("family", SUPPORTED)
 @pytest.mark.parametrize("cached", [False, True])
-def test_logits_and_gradients_are_those_of_padded_batches(family: str, cached: bool) -> None:
+def test_logits_and_gradients_equal_those_of_padded_batches(family: str, cached: bool) -> None:
     classifier, tokens = made(family, layers="top-2"), tokens_of(family)
     prefix = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 8) if cached else None
     expected = gradients(Reference(classifier, FLOAT32), classifier, tokens, prefix)
-    found = gradients(PackedSdpa(classifier, FLOAT32), classifier, tokens, prefix)
-    for one, other in zip(found, expected, strict=True):
+    packed_values = gradients(PackedSdpa(classifier, FLOAT32), classifier, tokens, prefix)
+    for one, other in zip(packed_values, expected, strict=True):
         assert (one - other).norm() <= 1e-4 * other.norm()
 
 
@@ -67,20 +67,20 @@ def test_every_variant_trains_on_packed_tokens() -> None:
             assert (one - other).norm() <= 1e-4 * other.norm() + 1e-6
 
 
-def test_under_autocast_it_is_as_near_to_float32_as_the_reference_is() -> None:
+def test_under_autocast_it_is_as_close_to_float32_as_the_reference() -> None:
     classifier, tokens = made("roberta"), tokens_of("roberta")
     autocast = Precision("bfloat16", True, "")
     exact = gradients(Reference(classifier, FLOAT32), classifier, tokens)
     usual = gradients(Reference(classifier, autocast), classifier, tokens)
     packed = gradients(PackedSdpa(classifier, autocast), classifier, tokens)
 
-    def far(found: list[torch.Tensor]) -> float:
-        return float(sum((a - b).norm() / b.norm() for a, b in zip(found, exact, strict=True)))
+    def far(packed_values: list[torch.Tensor]) -> float:
+        return float(sum((a - b).norm() / b.norm() for a, b in zip(packed_values, exact, strict=True)))
 
     assert 0 < far(packed) <= 1.25 * far(usual)
 
 
-def test_a_text_does_not_look_at_its_neighbours() -> None:
+def test_a_text_does_not_attend_to_its_neighbours() -> None:
     classifier, tokens = made("roberta").eval(), tokens_of("roberta")
     packed = PackedSdpa(classifier, FLOAT32)
     with torch.no_grad():
@@ -89,18 +89,18 @@ def test_a_text_does_not_look_at_its_neighbours() -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_dropout_follows_from_torchs_seed() -> None:
+def test_torchs_seed_determines_dropout() -> None:
     classifier, tokens = made("roberta", dropout=0.3), tokens_of("roberta")
     packed = PackedSdpa(classifier, FLOAT32)
-    drawn = []
+    outputs = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for seed in (1, 1, 2):
             torch.manual_seed(seed)
-            drawn.append(packed.logits(tokens, ROWS))
-    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+            outputs.append(packed.logits(tokens, ROWS))
+    assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
 
 
-def test_what_runs_the_classifier_next_has_its_usual_attention() -> None:
+def test_the_usual_attention_is_restored() -> None:
     classifier, tokens = made("roberta").eval(), tokens_of("roberta")
     config = classifier.module.get_base_model().config
     reference = Reference(classifier, FLOAT32)
@@ -115,7 +115,7 @@ def test_what_runs_the_classifier_next_has_its_usual_attention() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_the_families_that_can_are_those_that_say_so(family: str) -> None:
+def test_unsupported_agrees_with_the_family_table(family: str) -> None:
     reason = unsupported(made(family))
     if family.removesuffix("-no-pooler") in SUPPORTED:
         assert reason is None

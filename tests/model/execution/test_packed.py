@@ -1,4 +1,4 @@
-"""Tests of model/packed.py: the kernels against transformers + peft, on every path this processor can run."""
+"""Tests of model/execution/packed.py: the kernels against transformers and peft, with every build this CPU can run."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_float32_kernels_agree_with_the_reference(
     classifier = made(encoders(family), {"targets": targets})
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = reference(classifier, tokens)
-    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    assert apart(found, logits) < 1e-5
+    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    assert apart(packed_logits, logits) < 1e-5
     assert worst(own, gradients) < 1e-4
 
 
@@ -110,40 +110,40 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = reference(classifier, tokens)
     cast, cast_gradients = reference(classifier, tokens, autocast=True)
-    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
     everything = [
         torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
     ]
-    assert apart(found, logits) <= 1.25 * apart(cast, logits)
+    assert apart(packed_logits, logits) <= 1.25 * apart(cast, logits)
     assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_longest_texts_an_encoder_takes(path: str, family: str, tmp_path: Path) -> None:
+def test_texts_of_the_encoders_maximum_length(path: str, family: str, tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / family, family, layers=2, hidden=64, dropout=0.0, longest=512)
     classifier = made(folder, {"targets": "all-linear"})
     tokens = texts_of([512, 1, 511, 300], classifier)
     logits, gradients = reference(classifier, tokens)
-    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
     if native.BUILDS[path].dtype_name == "float32":
-        assert apart(found, logits) < 1e-5
+        assert apart(packed_logits, logits) < 1e-5
         assert worst(own, gradients) < 1e-4
     else:
         cast, _ = reference(classifier, tokens, autocast=True)
-        assert apart(found, logits) <= 1.25 * apart(cast, logits)
+        assert apart(packed_logits, logits) <= 1.25 * apart(cast, logits)
 
 
 @pytest.mark.parametrize("path", FLOAT)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_empty_and_tiny_texts_are_texts(encoders: Any, path: str, family: str) -> None:
+def test_empty_and_tiny_texts_are_run(encoders: Any, path: str, family: str) -> None:
     folder = encoders(family)
     classifier = made(folder)
     tokens = encode(load_tokenizer(folder), ["", " ", "word1", "word1 " * 200], 64)
-    assert tokens.lengths.tolist()[:2] == [2, 2]  # what begins and ends every text
+    assert tokens.lengths.tolist()[:2] == [2, 2]  # the special tokens at both ends of a text
     logits, gradients = reference(classifier, tokens)
-    found, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    assert apart(found, logits) < 1e-5
+    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    assert apart(packed_logits, logits) < 1e-5
     assert worst(own, gradients) < 1e-4
 
 
@@ -213,7 +213,7 @@ class Replay:
     ("family", "heads"),
     (("roberta", 2), ("bert", 2), ("mpnet", 2), ("mpnet", 5)),  # the kernels take four heads of 32 at a time
 )
-def test_its_own_dropout_replayed_through_the_reference_gives_its_gradients(
+def test_the_reference_with_the_kernels_dropout_masks_gives_the_same_gradients(
     encoders: Any, path: str, family: str, heads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lora = {"targets": "all-linear", "dropout": 0.2}
@@ -235,7 +235,7 @@ def test_its_own_dropout_replayed_through_the_reference_gives_its_gradients(
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
+def test_masks_have_the_right_share_and_look_random(path: str) -> None:
     library, ids = native.load(path), np.arange(4096, dtype=np.uint64)
     kept = np.empty((len(ids), 768), dtype=np.uint8)
     scale = library.dropout_mask(
@@ -243,7 +243,7 @@ def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
     )
     values = kept.astype(np.float64)
     assert abs(1 / scale - 0.9) < 1e-5
-    # Means of rows, columns and all lie within what independent draws give (5 standard deviations).
+    # Means of rows, columns and all values are within 5 standard deviations of independent draws.
     for mean, count in ((values.mean(), kept.size), (values.mean(0), len(ids)), (values.mean(1), 768)):
         assert np.abs(mean - 0.9).max() < 5 * np.sqrt(0.09 / count)
     centred = values - 0.9
@@ -262,22 +262,22 @@ def test_masks_keep_the_share_and_look_drawn(path: str) -> None:
 
 @pytest.mark.skipif(len(PATHS) < 2, reason="one path only")
 def test_masks_are_the_same_on_every_path() -> None:
-    ids, found = np.arange(64, dtype=np.uint64), []
+    ids, masks = np.arange(64, dtype=np.uint64), []
     for name, path in native.BUILDS.items():
         if path.needs <= cpu_features() and path.file.is_file():
             kept = np.empty((64, 96), dtype=np.uint8)
             native.load(name).dropout_mask(
                 native.Dropout(0.3, 1, 0, 4), ids.ctypes.data, 64, 3, kept.ctypes.data
             )
-            found.append(kept)
-    assert all(np.array_equal(kept, found[0]) for kept in found)
+            masks.append(kept)
+    assert all(np.array_equal(kept, masks[0]) for kept in masks)
 
 
-# -- what must not matter, and what must be told -----------------------------------------------------------
+# -- independence of threads and batches, and errors -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_bits_do_not_depend_on_threads_or_on_what_ran_before(encoders: Any, path: str) -> None:
+def test_bits_do_not_depend_on_threads_or_earlier_batches(encoders: Any, path: str) -> None:
     classifier = made(encoders("roberta", dropout=0.1), {"targets": "all-linear", "dropout": 0.1})
     head = [
         m for m in classifier.module.get_base_model().classifier.modules() if isinstance(m, torch.nn.Dropout)
@@ -285,21 +285,21 @@ def test_bits_do_not_depend_on_threads_or_on_what_ran_before(encoders: Any, path
     for module in head:
         module.p = 0.0
     tokens = texts_of(LENGTHS * 4, classifier)
-    found = []
+    results = []
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 1):
             torch.set_num_threads(threads)
             packed = opened(classifier, path)
-            if len(found) == 1:
+            if len(results) == 1:
                 packed_outcome(classifier, packed, texts_of([64] * 30, classifier, seed=1), seed=1)
-            found.append(packed_outcome(classifier, packed, tokens, seed=3))
+            results.append(packed_outcome(classifier, packed, tokens, seed=3))
     finally:
         torch.set_num_threads(before)
-    for logits, gradients in found[1:]:
-        assert torch.equal(logits, found[0][0])
+    for logits, gradients in results[1:]:
+        assert torch.equal(logits, results[0][0])
         assert all(
-            torch.equal(value, found[0][1][name]) for name, value in gradients.items() if "lora_" in name
+            torch.equal(value, results[0][1][name]) for name, value in gradients.items() if "lora_" in name
         )
 
 
@@ -325,14 +325,14 @@ def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> Non
         classifier = made(encoders("mpnet", hidden=128 if lora["r"] > 64 else 64), lora, head)
         tokens = texts_of(LENGTHS, classifier)
         logits, gradients = reference(classifier, tokens)
-        found, own = packed_outcome(classifier, opened(classifier, path), tokens)
+        packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
         if native.BUILDS[path].dtype_name == "float32":
-            assert apart(found, logits) < 1e-5
+            assert apart(packed_logits, logits) < 1e-5
             assert worst(own, gradients) < 1e-4
         else:
-            # A single encoder's logits scatter: some 1.28 times autocast's distance have been seen, and 0.55 times.
+            # The distance varies between encoders: from 0.55 to 1.28 times that of autocast.
             cast, cast_gradients = reference(classifier, tokens, autocast=True)
-            assert apart(found, logits) <= 1.5 * apart(cast, logits)
+            assert apart(packed_logits, logits) <= 1.5 * apart(cast, logits)
             assert worst(own, gradients) <= 1.25 * worst(cast_gradients, gradients)
 
 
@@ -353,7 +353,7 @@ def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: An
 
 
 @pytest.mark.parametrize("path", PATHS[:1])
-def test_a_step_takes_more_tokens_where_fewer_layers_are_kept(encoders: Any, path: str) -> None:
+def test_a_step_takes_more_tokens_if_fewer_layers_are_trained(encoders: Any, path: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("submillion.model.execution.packed.STEP_VALUES", 3 * 64 * 100)
         for layers, kept in (("all", 3), ("top-1", 1)):
@@ -361,7 +361,7 @@ def test_a_step_takes_more_tokens_where_fewer_layers_are_kept(encoders: Any, pat
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_states_at_a_depth_and_a_start_from_them(encoders: Any, path: str) -> None:
+def test_a_start_from_cached_states_gives_the_same_logits(encoders: Any, path: str) -> None:
     classifier = made(encoders("roberta"), {"layers": "top-1"}).eval()
     tokens = texts_of(LENGTHS, classifier)
     packed = opened(classifier, path)
@@ -373,7 +373,7 @@ def test_states_at_a_depth_and_a_start_from_them(encoders: Any, path: str) -> No
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_broken_weights_show(encoders: Any, path: str) -> None:
+def test_a_nan_in_the_weights_reaches_the_logits(encoders: Any, path: str) -> None:
     classifier = made(encoders("bert")).eval()
     with torch.no_grad():
         classifier.stack.layers[0].output.dense.weight[3, 5] = float("nan")
@@ -382,7 +382,7 @@ def test_broken_weights_show(encoders: Any, path: str) -> None:
     assert torch.isnan(logits).all()
 
 
-def test_a_text_without_tokens_is_refused(encoders: Any) -> None:
+def test_a_text_without_tokens_is_rejected(encoders: Any) -> None:
     if not PATHS or native.load_best_build("float32")[0] is None:
         pytest.skip("no kernels here")
     classifier = made(encoders("bert"))
@@ -392,7 +392,7 @@ def test_a_text_without_tokens_is_refused(encoders: Any) -> None:
         Packed(classifier, FLOAT32, library).logits(texts_of([3, 0], classifier), np.arange(2))
 
 
-def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
+def test_a_late_backward_pass_is_rejected(encoders: Any) -> None:
     library = native.load_best_build("float32")[0]
     if library is None:
         pytest.skip("no kernels here")
@@ -404,11 +404,11 @@ def test_a_late_backward_pass_is_refused(encoders: Any) -> None:
         first.sum().backward()
 
 
-def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> None:
+def test_an_unsupported_classifier_runs_on_the_reference(encoders: Any) -> None:
     for folder, lora, reason in (
         (shared_encoder("roberta"), {}, "not multiples of 32"),
         (shared_encoder("distilbert"), {}, "no kernels for distilbert"),
-        (encoders("bert"), {"bias": "all"}, "is trained"),
+        (encoders("bert"), {"bias": "all"}, "the embeddings have trained parameters"),
     ):
         classifier = made(folder, lora)
         assert reason in (unsupported(classifier) or "")
@@ -420,7 +420,7 @@ def test_what_the_kernels_do_not_know_runs_on_the_reference(encoders: Any) -> No
     assert try_packed(made(encoders("bert")), FLOAT32, "reference") is None
 
 
-def test_a_path_is_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_selects_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(native.VARIABLE, "off")
     assert native.load_best_build("float32") == (None, "SUBMILLION_NATIVE is off")
     monkeypatch.setenv(native.VARIABLE, "avx3")
@@ -448,18 +448,18 @@ def losses(folder: Path, path: str | None, autocast: bool = False, steps: int = 
     precision = Precision("bfloat16" if autocast else "float32", autocast, "")
     execution = Reference(classifier, precision) if path is None else opened(classifier, path)
     stepper = Stepper(execution, LabelledTokens.of(tokens, labels), recipe, 3, Workers.start())
-    found = []
+    results = []
     for step in range(steps):
         done = stepper.step(step, Interrupt())
-        found.append(done.loss.item() / done.texts)
-    return np.array(found)
+        results.append(done.loss.item() / done.texts)
+    return np.array(results)
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_two_hundred_steps_follow_the_reference(encoders: Any, path: str) -> None:
     folder = encoders("roberta")
     expected = losses(folder, None)
-    assert expected[-20:].mean() < 0.5 * expected[:20].mean()  # it does learn
+    assert expected[-20:].mean() < 0.5 * expected[:20].mean()  # the training does learn
     apart_by = np.abs(losses(folder, path) - expected)
     if native.BUILDS[path].dtype_name == "float32":
         assert apart_by.max() < 1e-3
