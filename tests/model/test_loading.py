@@ -95,7 +95,7 @@ def test_a_missing_tensor_of_the_encoder_is_reported_and_saved(tmp_path: Path) -
     del tensors[lost]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     classifier = build(folder, LABELS, tiny_recipe(folder))
-    (notice,) = [notice for notice in notices.collected() if notice["code"] == "drawn_tensors"]
+    (notice,) = [notice for notice in notices.collected() if notice["code"] == "missing_tensors"]
     assert "the checkpoint lacks 1 of the encoder's tensors (mpnet.encoder.relative" in notice["text"]
     classifier.save_adapter(tmp_path / "adapter")
     opened = open_adapter(folder, tmp_path / "adapter", LABELS)

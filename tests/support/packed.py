@@ -17,7 +17,7 @@ from support.tiny import LABELS, tiny_recipe
 
 
 def texts_of(lengths: list[int], classifier: Classifier, seed: int = 0) -> Tokens:
-    """Random token ids, none of them padding."""
+    """Return texts of random token ids without padding tokens."""
     rng = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids = rng.integers(4, classifier.config["vocab_size"], offsets[-1]).astype(np.int32)
@@ -29,7 +29,7 @@ def made(folder: Path, lora: dict[str, Any] | None = None, head: str = "stock", 
     classifier = build(folder, LABELS, tiny_recipe(folder, lora=values, head={"kind": head}, **more))
     with torch.no_grad():
         for name, value in classifier.module.named_parameters():
-            if "lora_B" in name:  # zero at first, so that A would have no gradient
+            if "lora_B" in name:  # initially zero, which would leave A without a gradient
                 value.normal_(0, 0.2, generator=torch.Generator().manual_seed(len(name)))
     return classifier.train()
 

@@ -1,4 +1,4 @@
-"""A trained classifier, and its logits in a process that has plain transformers and peft alone."""
+"""A classifier with changed values, and its logits in a process with only transformers and peft."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from submillion.model.classifier import Classifier, build
 from support.tiny import LABELS, shared_encoder, tiny_recipe
 
 IDS = torch.tensor([[2, 9, 14, 33, 3], [2, 44, 50, 3, 1], [2, 17, 3, 1, 1]])
-
-
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 1, 1, 0, 0]])
 
 
-# Runs in a process of its own: plain transformers and peft, on a list of (encoder, adapter, logits to find).
+# Runs in its own process, with plain transformers and peft, on a list of (name, encoder, adapter, expected logits).
 PLAIN_PEFT = """
 import json, sys, torch
 from peft import PeftModel
@@ -41,7 +39,7 @@ print(json.dumps(differences))
 
 
 def trained(family: str, **sections: object) -> Classifier:
-    """Return a classifier in which every trained value was moved, as training does."""
+    """Return a classifier whose trained values all differ from their initial ones, as after training."""
     folder = shared_encoder(family)
     classifier = build(folder, LABELS, tiny_recipe(folder, **sections))
     generator = torch.Generator().manual_seed(3)
@@ -58,11 +56,13 @@ def logits_of(classifier: Classifier) -> torch.Tensor:
 
 
 def plain_peft(cases: list[tuple[str, Path, Path, torch.Tensor]]) -> dict[str, float]:
-    """Return, by case, how far the logits in a process without submillion are from the expected ones."""
-    told = [(name, str(encoder), str(adapter), logits.tolist()) for name, encoder, adapter, logits in cases]
+    """Return by case the largest difference from the expected logits in a process without submillion."""
+    arguments = [
+        (name, str(encoder), str(adapter), logits.tolist()) for name, encoder, adapter, logits in cases
+    ]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PLAIN_PEFT],
-        input=json.dumps([IDS.tolist(), MASK.tolist(), told]),
+        input=json.dumps([IDS.tolist(), MASK.tolist(), arguments]),
         capture_output=True,
         text=True,
         timeout=300,

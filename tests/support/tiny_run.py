@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submillion.recipe import Recipe
+from submillion.run_format.manifest import FORMAT
 from submillion.rundir import RunDir
 from support.tiny import LABELS, tiny_encoder
 
@@ -48,5 +49,5 @@ def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
     load_tokenizer(encoder).save_pretrained(run.tokenizer)
     run.write_text(run.recipe, recipe.to_yaml())
     recorded = {"source": str(encoder), "revision": None, "sha256": fetched.sha256}
-    run.write_json(run.manifest, {"labels": NAMES, "encoder": recorded})
+    run.write_json(run.manifest, {"format": FORMAT, "labels": NAMES, "encoder": recorded})
     return run, classifier

@@ -1,1 +1,1 @@
-"""The classifier: transformers and peft own modules and parameters; here they are built, run and saved."""
+"""The classifier: builds, runs and saves the modules that transformers and peft define."""

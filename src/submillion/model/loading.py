@@ -127,7 +127,7 @@ def _check_checkpoint(
         )
     if lacking:
         notices.emit(
-            "drawn_tensors",
+            "missing_tensors",
             f"the checkpoint lacks {len(lacking)} of the encoder's tensors ({', '.join(lacking[:3])}); they "
             "are initialised from the seed and saved with the adapter",
             tensors=lacking,

@@ -1,4 +1,4 @@
-"""Context managers that change settings of the process (generators, threads, denormal mode) and put them back."""
+"""Context managers that change settings of the process (generators, threads, denormal mode) and restore them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OMP_PAUSE_HARD = 2  # OpenMP 5.0, section 3.2.43: free all that the runtime can 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from `seed` inside the block, on the CPU; the default generator is put back afterwards."""
-    # Not torch.manual_seed: it would also seed the generators of accelerators, which are not put back here.
+    """Draw from `seed` inside the block, on the CPU; the default generator is restored afterwards."""
+    # Not torch.manual_seed: it would also seed the generators of accelerators, which are not restored here.
     with preserved_generators():
         torch.default_generator.manual_seed(seed)
         yield
@@ -24,7 +24,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def preserved_generators(device_type: str = "cpu") -> Iterator[None]:
-    """Put torch's default generator back afterwards, and the generator of the current device of `device_type`."""
+    """Restore torch's default generator afterwards, and the generator of the current device of `device_type`."""
     accelerator: Any = None if device_type == "cpu" else torch.get_device_module(device_type)
     cpu_state = torch.default_generator.get_state()
     accelerator_state = None if accelerator is None else accelerator.get_rng_state()
@@ -78,7 +78,7 @@ def denormals_are_flushed() -> bool:
 
 @contextmanager
 def training_settings(threads: int | None = None, device_type: str = "cpu") -> Iterator[None]:
-    """Set the process up for training inside the block, and put every setting back afterwards.
+    """Set the process up for training inside the block, and restore every setting afterwards.
 
     Args:
         threads: CPU threads of torch's operations; None does not change the number.
