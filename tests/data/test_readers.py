@@ -57,8 +57,8 @@ def test_usual_columns_are_found_and_reported(
     )
     assert pairs(rows) == [(" ".join(f"<{name}>" for name in texts), f"<{label}>")]
     assert rows.columns[0].text == texts and rows.columns[0].label == label
-    said = " ".join(notice["text"] for notice in notices.collected())
-    assert all(f"'{name}'" in said for name in texts)
+    texts_of_notices = " ".join(notice["text"] for notice in notices.collected())
+    assert all(f"'{name}'" in texts_of_notices for name in texts)
 
 
 def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_malformed_row_ends_the_stream_and_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"rows\.csv, line 3: expected a row like the others, found 1 fields"):
         next(steps)
     with pytest.raises(BadInput, match=r"found no such file"):
-        iter_texts(tmp_path / "rows.tsv")  # said at once, before the first step is asked for
+        iter_texts(tmp_path / "rows.tsv")  # raised immediately, before the first step
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "txt", "parquet"])

@@ -1,4 +1,4 @@
-"""Labels for new texts: every row, in order, with the model's own answer, whatever the form or size."""
+"""Labels for new texts: every row, in order, with the model's own answer, in every format and size."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ def test_standard_output(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (out[0], len(out)) == ("ID,Label", 3)
 
 
-def test_cut_texts_are_counted_and_said(run: RunDir, tmp_path: Path) -> None:
+def test_truncated_texts_are_counted_in_a_notice(run: RunDir, tmp_path: Path) -> None:
     file = write(tmp_path / "new.csv", ["word1 " * 14, "word1 " * 15, "word2 " * 1000])
     predict_file(run.path, file, tmp_path / "out.csv")
-    said = [notice for notice in notices.collected() if notice["code"] == "truncated_texts"]
-    assert [(notice["truncated"], notice["rows"]) for notice in said] == [(2, 3)]
-    assert "2 of 3 texts are longer than 16 tokens" in said[0]["text"]
+    emitted = [notice for notice in notices.collected() if notice["code"] == "truncated_texts"]
+    assert [(notice["truncated"], notice["rows"]) for notice in emitted] == [(2, 3)]
+    assert "2 of 3 texts are longer than 16 tokens" in emitted[0]["text"]
 
 
 def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator
         yield [str(number)] * rows, ["x" * characters] * rows
 
 
-def test_chunks_read_no_further_than_they_must_and_lose_no_row() -> None:
+def test_chunks_read_no_further_than_necessary_and_lose_no_row() -> None:
     seen: list[int] = []
     chunks = chunked(counted(10, 4, 1, seen), rows=10)
     ids, texts = next(chunks)
@@ -211,7 +211,9 @@ def test_memory_does_not_grow_with_the_file(
 # -- what can go wrong --------------------------------------------------------------------------------------
 
 
-def test_a_bad_row_far_down_leaves_the_old_output_and_no_half_file(run: RunDir, tmp_path: Path) -> None:
+def test_a_bad_row_far_down_keeps_the_old_output_and_leaves_no_partial_file(
+    run: RunDir, tmp_path: Path
+) -> None:
     file = tmp_path / "new.csv"
     file.write_bytes(b"text\n" + b"word1 goal\n" * 600 + b"b\xe4d\n" + b"word2\n" * 10)
     out = tmp_path / "out.csv"
@@ -222,7 +224,7 @@ def test_a_bad_row_far_down_leaves_the_old_output_and_no_half_file(run: RunDir, 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new.csv", "out.csv"]
 
 
-def test_a_full_disk_leaves_the_old_output(
+def test_a_full_disk_keeps_the_old_output(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
@@ -247,7 +249,7 @@ def test_a_full_disk_leaves_the_old_output(
         ("new.pkl", "text\n", "pickle"),
     ],
 )
-def test_a_bad_file_is_refused_before_the_model_is_read(
+def test_a_bad_file_is_refused_before_the_model_is_opened(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | None, message: str
 ) -> None:
     monkeypatch.setattr(predict, "open_run_classifier", lambda run: pytest.fail("the model was opened"))
@@ -264,7 +266,7 @@ def test_a_wrong_column_suggests_the_nearest(run: RunDir, tmp_path: Path) -> Non
         predict_file(run.path, write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv", text="txt")
 
 
-def test_outputs_that_cannot_be_are_refused(run: RunDir, tmp_path: Path) -> None:
+def test_impossible_outputs_are_refused(run: RunDir, tmp_path: Path) -> None:
     file = write(tmp_path / "new.csv", TEXTS[:2])
     before = file.read_bytes()
     with pytest.raises(BadInput, match="expected another file than the input"):
@@ -274,7 +276,7 @@ def test_outputs_that_cannot_be_are_refused(run: RunDir, tmp_path: Path) -> None
         predict_file(run.path, file, tmp_path)
 
 
-def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="expected a run directory"):
         predict_file(tmp_path, write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv")
 
@@ -282,7 +284,7 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
 # -- abstaining ----------------------------------------------------------------------------------------------
 
 
-def test_abstaining_leaves_unsure_rows_without_a_label(
+def test_abstaining_leaves_uncertain_rows_without_a_label(
     run: RunDir, expected: np.ndarray, tmp_path: Path
 ) -> None:
     top = np.sort(expected.max(axis=1))
@@ -294,10 +296,10 @@ def test_abstaining_leaves_unsure_rows_without_a_label(
         answered = [row["Label"] for row in csv.DictReader(handle)]
     sure = expected.max(axis=1) >= threshold
     assert answered == [
-        NAMES[best] if said else "" for best, said in zip(expected.argmax(axis=1), sure, strict=True)
+        NAMES[best] if certain else "" for best, certain in zip(expected.argmax(axis=1), sure, strict=True)
     ]
-    told = next(notice for notice in notices.collected() if notice["code"] == "abstained")
-    assert (told["abstained"], told["rows"]) == (len(TEXTS) // 3, len(TEXTS))
+    notice = next(one for one in notices.collected() if one["code"] == "abstained")
+    assert (notice["abstained"], notice["rows"]) == (len(TEXTS) // 3, len(TEXTS))
 
 
 @pytest.mark.parametrize("policy", [None, {"target_accuracy": 0.999, "threshold": None}])
@@ -315,7 +317,7 @@ def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str
         )
 
 
-def test_a_policy_changes_nothing_for_those_who_do_not_ask(
+def test_a_policy_applies_only_on_request(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RunDir, "read_analysis", lambda *_: {"policy": {"threshold": 1.1}})
@@ -328,7 +330,7 @@ def test_a_policy_changes_nothing_for_those_who_do_not_ask(
     )
     for line in read(tmp_path / "out.csv")[1:]:
         assert line[1] == ""
-        assert float(line[2]) == max(map(float, line[3:])), "the confidence of a row without a label is told"
+        assert float(line[2]) == max(map(float, line[3:])), "a row without a label has its confidence"
 
 
 def test_a_row_at_the_threshold_is_answered_and_its_float32_neighbour_below_is_not() -> None:

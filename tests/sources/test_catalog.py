@@ -1,4 +1,4 @@
-"""The catalog: pinned to bytes, licensed, and its configurations are those of the published encoders."""
+"""The catalog: hashes, licences, and the configurations of the published encoders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("entry", [*ENCODERS.values(), *DATASETS.values()], ids=lambda entry: entry.name)
-def test_every_entry_has_a_licence_and_pins_what_comes_in_wheels(entry: EncoderEntry | DataEntry) -> None:
+def test_every_entry_has_a_licence_and_pins_its_wheels(entry: EncoderEntry | DataEntry) -> None:
     assert entry.licence and entry.description
     assert bool(entry.files) == bool(entry.wheels)
     if entry.wheels is None:
@@ -43,7 +43,7 @@ def test_every_entry_has_a_licence_and_pins_what_comes_in_wheels(entry: EncoderE
 
 
 @pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if entry.wheels])
-def test_the_configuration_of_a_wheel_is_its_file_to_the_letter(name: str) -> None:
+def test_the_configuration_of_a_wheel_equals_its_file(name: str) -> None:
     entry = ENCODERS[name]
     written = json.dumps(entry.config, indent=2) + "\n"
     assert hashlib.sha256(written.encode()).hexdigest() == entry.files["config.json"]
@@ -59,7 +59,7 @@ def test_configurations_have_the_published_number_of_parameters(name: str) -> No
     assert inventory.all.total - head.total + (hidden * hidden + hidden if pooler else 0) == published
 
 
-def test_the_configuration_of_roberta_base_is_the_hub_s(shared_data: Path) -> None:
+def test_the_configuration_of_roberta_base_equals_the_hubs(shared_data: Path) -> None:
     text = (shared_data / "roberta-base" / "config.json").read_text(encoding="utf-8")
     assert ENCODERS["roberta-base"].config == json.loads(text)
 
@@ -77,5 +77,5 @@ def test_entries_are_found_by_name_and_by_hub_id() -> None:
     assert find(ENCODERS, "roberta") is None
 
 
-def test_who_asks_the_hub_for_an_encoder_gets_the_hub_s_not_the_wheel() -> None:
+def test_a_hub_id_means_the_hub_not_the_wheel() -> None:
     assert find(ENCODERS, "sentence-transformers/all-MiniLM-L6-v2") is None

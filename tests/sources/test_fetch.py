@@ -1,4 +1,4 @@
-"""Finding sources: a path, then a catalog name, then a hub id; and what is said where none of them is meant."""
+"""Sources are looked up as a path, then a catalog name, then a hub id; anything else is an error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_file_is_train(tmp_path: Path) -> None:
     assert (fetched.labels, fetched.label, fetched.revision) == (None, None, None)
 
 
-def test_a_folder_s_files_come_by_split(tmp_path: Path) -> None:
+def test_the_files_of_a_folder_are_grouped_by_split(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_bytes(name.encode())
     fetched = fetch_data(str(tmp_path))
@@ -41,7 +41,9 @@ def test_a_folder_s_files_come_by_split(tmp_path: Path) -> None:
     assert set(fetched.sha256) == {"train.csv", "test.csv"}
 
 
-def test_a_path_goes_before_a_name_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_precedes_a_catalog_name_with_a_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     encoder(tmp_path / "minilm")
     assert encoder_config("minilm") == {"model_type": "bert"}
@@ -49,14 +51,14 @@ def test_a_path_goes_before_a_name_and_says_so(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, "FacebookAI/roberta-base"])
-def test_configurations_of_the_catalog_ask_no_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configurations_of_the_catalog_need_no_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "encoder_config", lambda repo: pytest.fail("the hub was asked"))
     config = encoder_config(name)
     config["model_type"] = "spoilt"  # what is given away is a copy
     assert encoder_config(name)["model_type"] != "spoilt"
 
 
-def test_another_revision_of_a_catalog_encoder_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_revision_of_a_catalog_encoder_needs_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "encoder_config", lambda repo: {"asked": (repo.id, repo.revision)})
     assert encoder_config("roberta-base", "v2") == {"asked": ("FacebookAI/roberta-base", "v2")}
 
@@ -82,7 +84,7 @@ def test_labels_of_the_catalog_are_known(tmp_path: Path, monkeypatch: pytest.Mon
         ("ag_news@v1", ("fancyzhx/ag_news", None, "v1")),
     ],
 )
-def test_a_hub_data_set_may_carry_configuration_and_revision(
+def test_a_hub_data_set_may_have_configuration_and_revision(
     source: str, expected: tuple[str, str | None, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[hub.Repo] = []
@@ -107,7 +109,7 @@ def test_a_missing_file_names_the_nearest(
         fetch_data(source.format(folder=tmp_path))
 
 
-def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="found no folder .*nowhere"):
         fetch_data(str(tmp_path / "nowhere" / "train.csv"))
 
@@ -115,7 +117,7 @@ def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "nearest"), [("roberta-bas", "roberta-base"), ("mini-lm", "minilm"), ("myencodr", "myencoder")]
 )
-def test_an_unknown_name_lists_what_there_is_and_suggests(
+def test_an_unknown_name_lists_the_catalog_and_suggests_the_nearest(
     tmp_path: Path, source: str, nearest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -127,23 +129,23 @@ def test_an_unknown_name_lists_what_there_is_and_suggests(
     assert f"Did you mean '{nearest}'?" in text
 
 
-def test_a_file_is_no_encoder(tmp_path: Path) -> None:
+def test_a_file_is_not_an_encoder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(BadInput, match="expected an encoder's folder .* found a file"):
         fetch_encoder(str(tmp_path / "model.safetensors"))
 
 
-def test_a_revision_is_refused_where_nothing_has_revisions(tmp_path: Path) -> None:
+def test_a_revision_is_refused_for_sources_without_revisions(tmp_path: Path) -> None:
     folder = encoder(tmp_path / "mine")
     for source in (str(folder), "minilm"):
-        with pytest.raises(BadInput, match=r"encoder\.revision: expected none for .*found 'v1'"):
+        with pytest.raises(BadInput, match=r"`encoder\.revision`: expected none for .*found 'v1'"):
             encoder_config(source, "v1")
         with pytest.raises(BadInput, match=r"encoder\.revision"):
             fetch_encoder(source, "v1")
 
 
 @pytest.mark.parametrize("source", ["", "C:\\data\\news.csv", "org/name:config", "a b"])
-def test_odd_sources_are_one_message(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_sources_are_one_error(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput):
         fetch_encoder(source)

@@ -1,4 +1,4 @@
-"""Folders: what an encoder must have, and which data file belongs to which split."""
+"""Folders: the files that an encoder needs, and the split of each data file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from submillion.sources.folder import data_files, encoder_files, read_config, sp
 from support.encoder import encoder, safetensors
 
 
-def test_an_encoder_s_files_are_those_it_is_loaded_from(tmp_path: Path) -> None:
+def test_the_files_of_an_encoder_are_those_it_is_loaded_from(tmp_path: Path) -> None:
     folder = encoder(tmp_path / "e")
     assert encoder_files(folder, "e") == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
 @pytest.mark.parametrize("files", [["vocab.txt"], ["vocab.json", "merges.txt"], ["spm.model"]])
-def test_any_complete_set_of_tokenizer_files_will_do(tmp_path: Path, files: list[str]) -> None:
+def test_any_complete_set_of_tokenizer_files_is_enough(tmp_path: Path, files: list[str]) -> None:
     folder = encoder(tmp_path / "e", tokenizer_json=None)
     for name in files[:-1]:
         (folder / name).touch()
@@ -29,7 +29,7 @@ def test_any_complete_set_of_tokenizer_files_will_do(tmp_path: Path, files: list
     assert set(files) < set(encoder_files(folder, "e"))
 
 
-def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         encoder_files(tmp_path, "mine")
     text = str(refused.value)
@@ -42,9 +42,7 @@ def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path) -> None:
     folder = encoder(tmp_path / "e", model_safetensors=None)
     (folder / "pytorch_model.bin").touch()
-    with pytest.raises(
-        BadInput, match=r"pytorch_model\.bin, a pickle: loading one can run code.*convert it once"
-    ):
+    with pytest.raises(BadInput, match=r"pytorch_model\.bin, a pickle, which can run code.*convert it once"):
         encoder_files(folder, "e")
 
 
@@ -77,7 +75,7 @@ def test_weights_in_several_files_are_all_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"model_type": 3}', b"\xff"])
-def test_a_config_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_config_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(BadInput, match="config.json"):
         read_config(tmp_path, "mine")
@@ -98,7 +96,7 @@ def test_a_config_that_is_none_is_refused(tmp_path: Path, content: bytes) -> Non
         ("constrained", None),
     ],
 )
-def test_splits_are_told_by_whole_words(name: str, split: str | None) -> None:
+def test_splits_are_recognised_by_whole_words(name: str, split: str | None) -> None:
     assert split_of(name) == split
 
 
@@ -114,18 +112,18 @@ def names_by_split(folder: Path) -> dict[str, list[str]]:
     return {split: [file.relative_to(folder).as_posix() for file in files] for split, files in found.items()}
 
 
-def test_the_official_ag_news_folder(tmp_path: Path) -> None:
+def test_the_published_ag_news_folder(tmp_path: Path) -> None:
     folder = made(tmp_path, "train.csv", "test.csv", "classes.txt", "readme.txt")
     assert names_by_split(folder) == {"train": ["train.csv"], "test": ["test.csv"]}
 
 
-def test_files_of_one_split_are_taken_together_in_order(tmp_path: Path) -> None:
+def test_files_of_one_split_are_used_together_in_order(tmp_path: Path) -> None:
     shards = [f"data/train-0000{number}-of-00002.parquet" for number in range(2)]
     folder = made(tmp_path, *reversed(shards), "data/validation-00000.parquet", "data/.hidden.parquet")
     assert names_by_split(folder) == {"train": shards, "validation": ["data/validation-00000.parquet"]}
 
 
-def test_a_folder_s_name_tells_the_split_where_the_file_s_does_not(tmp_path: Path) -> None:
+def test_the_name_of_the_folder_gives_the_split_if_that_of_the_file_does_not(tmp_path: Path) -> None:
     saved = ["data-00000-of-00001.arrow", "state.json", "dataset_info.json"]
     names = [f"{split}/{name}" for split in ("train", "test") for name in saved]
     folder = made(tmp_path, *names, "dataset_dict.json")
@@ -136,11 +134,11 @@ def test_without_split_names_all_files_are_train(tmp_path: Path) -> None:
     assert names_by_split(made(tmp_path, "b.csv", "a.csv", "notes.txt")) == {"train": ["a.csv", "b.csv"]}
 
 
-def test_plain_text_files_are_data_where_there_is_nothing_else(tmp_path: Path) -> None:
+def test_plain_text_files_are_data_only_if_there_are_no_others(tmp_path: Path) -> None:
     assert names_by_split(made(tmp_path, "lines.txt")) == {"train": ["lines.txt"]}
 
 
-def test_a_file_without_a_split_in_its_name_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_file_without_a_split_in_its_name_is_ignored_with_a_notice(tmp_path: Path) -> None:
     assert names_by_split(made(tmp_path, "train.csv", "extra.csv")) == {"train": ["train.csv"]}
     assert [notice["files"] for notice in notices.collected()] == [1]
     assert "extra.csv" in notices.collected()[0]["text"]

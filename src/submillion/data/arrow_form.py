@@ -92,7 +92,8 @@ def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], It
 
 def _values(path: Path, column: Any, before: int) -> list[Any]:
     try:
-        return column.to_pylist()
+        values: list[Any] = column.to_pylist()
+        return values
     except UnicodeDecodeError as error:
         for index, value in enumerate(column):
             try:

@@ -1,4 +1,4 @@
-"""The labelled texts of a run: read from files or memory, checked, cleaned of leaks and split."""
+"""The labelled texts of a run: read from files or memory, checked, freed of leaks, and split."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ def corpus_from(
         splits[name] = replace(part, classes=class_indices(name, part, names, first))
     class_values = _values_of_classes(splits["train"], names)
     findings = _clean(data, splits, names)
-    carved = _carve(data, seed, splits, sources["train"].name)
+    held_out = _hold_out(data, seed, splits, sources["train"].name)
     if data.limit:
         for name, part in splits.items():
             splits[name] = part.take(stratified_sample(part.classes, data.limit, seed, part.texts))
-        notices.emit("limit", f"only {data.limit:,} rows of each split are used at most (data.limit).")
+        notices.emit("limit", f"at most {data.limit:,} rows of each split are used (data.limit).")
     made = {
         name: Split(name, part.ids, part.texts, part.classes, part.extra) for name, part in splits.items()
     }
@@ -146,7 +146,7 @@ def corpus_from(
         },
         "sources": {name: _source_report(source, splits[name]) for name, source in sources.items()},
         "checks": findings,
-        "validation": carved,
+        "validation": held_out,
         "limit": data.limit,
     }
     return Corpus(made["train"], made["validation"], made.get("test"), names, report, class_values)
@@ -220,8 +220,8 @@ def _sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, F
     elif "validation" in sources["train"].files:
         notices.emit(
             "validation_unused",
-            f"{data.train} has validation rows of its own, which are not used: they are taken from "
-            f"the training rows. To use its own: --set data.validation={data.train}.",
+            f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
+            f"the training rows. To use its own, set data.validation to {data.train}.",
         )
     if data.test is not None:
         sources["test"] = fetch_data(data.test, progress)
@@ -273,10 +273,10 @@ def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
     else:
         raise BadInput(
             Problem(
-                f"data.{split}",
+                f"@{{data.{split}}}",
                 f"a source with a split '{split}'",
                 f"{source.name}, which has {', '.join(sorted(source.files)) or 'none'}",
-                f"Name the file: --set data.{split}=FILE.",
+                f"Name the file with @{{data.{split}}}.",
             )
         )
     text, label = data.text or source.text, data.label or source.label
@@ -284,19 +284,19 @@ def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
 
 
 def _check_classes(train: LabelledRows) -> None:
-    found = set(train.labels)
-    if len(found) < 2:
+    labels = set(train.labels)
+    if len(labels) < 2:
         raise BadInput(
             Problem(
                 "@{labels}" if train.class_values else " and ".join(str(path) for path, _ in train.files),
                 "training rows of at least two classes",
-                f"{len(train):,} {'row' if len(train) == 1 else 'rows'}, all of class '{found.pop()}'",
+                f"{len(train):,} {'row' if len(train) == 1 else 'rows'}, all of class '{labels.pop()}'",
             )
         )
 
 
 def _clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
-    """Look for flaws in every split, and take out of the training rows what must not be there."""
+    """Check every split, and drop training rows that are empty, duplicates or rows of another split."""
     findings: dict[str, Any] = {"empty_texts": {}, "duplicates": {}}
     for name, rows in splits.items():
         kept, findings["empty_texts"][name] = checks.empty_texts(name, rows, drop=name == "train")
@@ -309,21 +309,21 @@ def _clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[st
     for name, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
         if name in splits and other in splits:
             drop = name == "train" and data.drop_train_rows_in_test
-            kept, found = checks.overlap(splits[name], name, splits[other], other, drop)
-            findings[f"{name}_rows_in_{other}"] = found
+            kept, finding = checks.overlap(splits[name], name, splits[other], other, drop)
+            findings[f"{name}_rows_in_{other}"] = finding
             splits[name] = splits[name].take(kept)
     return findings
 
 
-def _carve(data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source: str) -> dict[str, Any]:
-    """Take validation rows out of the training rows unless there are some; say how for the manifest."""
+def _hold_out(data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source: str) -> dict[str, Any]:
+    """Hold out validation rows from the training rows, unless there are some; return how, for the manifest."""
     rows = splits["train"]
     if "validation" in splits:
-        carved: dict[str, Any] = {"from": "source", "source": data.validation}
+        facts: dict[str, Any] = {"from": "source", "source": data.validation}
     else:
         train, validation = stratified_split(rows.classes, data.validation_size, seed, rows.texts)
         splits["train"], splits["validation"] = rows.take(train), rows.take(validation)
-        carved = {
+        facts = {
             "from": "train",
             "size": data.validation_size,
             "seed": seed,
@@ -337,10 +337,10 @@ def _carve(data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source:
                 "enough rows to train on two classes and to hold some out for validation",
                 f"{len(rows):,} rows after checks, {len(splits['train'])} to train on and "
                 f"{len(splits['validation'])} for validation",
-                "Add rows, two or more of each class, or name a file: --set data.validation=FILE.",
+                "Add rows, two or more of each class, or name a file with @{data.validation}.",
             )
         )
-    return carved
+    return facts
 
 
 def _origin(named: str, source: FetchedData) -> dict[str, Any]:
@@ -364,8 +364,8 @@ def _source_report(source: FetchedData, rows: LabelledRows) -> dict[str, Any]:
 
 
 def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    distinct: list[dict[str, Any]] = []
     for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+        if value not in distinct:
+            distinct.append(value)
+    return distinct

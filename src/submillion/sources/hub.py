@@ -1,4 +1,4 @@
-"""The Hugging Face hub by its own library, with its mirrors, cache and offline mode; encoders from there."""
+"""Encoders of the Hugging Face hub, through its own library, with its mirrors, cache and offline mode."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from submillion.sources.folder import ENCODER_PATTERNS, encoder_files, read_conf
 
 
 class Unreachable(BadInput):
-    """The hub gave no answer, and the cache has none either."""
+    """The hub does not answer, and the cache does not have the repository."""
 
 
 @dataclass(frozen=True)
 class Repo:
-    """What is wanted from the hub, and under what name the user asked for it."""
+    """A repository of the hub, and the user's name for it."""
 
     id: str
     """`organisation/name`."""
@@ -37,13 +37,14 @@ class Repo:
     """`model` or `dataset`, as the hub calls them."""
     revision: str | None
     """Branch, tag or commit; None is the main branch."""
-    asked: str
+    requested: str
+    """As the user named it."""
     config: str | None = None
-    """Of a data set that has several configurations."""
+    """One of a data set's configurations, if it has several."""
 
     @property
-    def setting(self) -> str:
-        """The recipe's setting that can name a folder instead."""
+    def field(self) -> str:
+        """The recipe field that can name a folder instead."""
         return "encoder.source" if self.kind == "model" else "data.train"
 
 
@@ -64,7 +65,7 @@ def encoder_config(repo: Repo) -> dict[str, Any]:
         BadInput: see `fetch_encoder`.
     """
     file = _downloaded(repo, partial(hf_hub_download, repo.id, "config.json", revision=repo.revision), False)
-    return read_config(file.parent, repo.asked)
+    return read_config(file.parent, repo.requested)
 
 
 def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
@@ -77,26 +78,26 @@ def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
     download = partial(snapshot_download, repo.id, revision=repo.revision, allow_patterns=patterns)
     path = _downloaded(repo, download, progress)
     weights = any(path.glob("*.safetensors"))
-    names = encoder_files(path, repo.asked, () if weights else _listing(repo, path.name))
+    names = encoder_files(path, repo.requested, () if weights else _listing(repo, path.name))
     sha256 = store.hashes(path, names, _receipt(repo, path.name))
     _check_blobs(path, sha256)
     return Snapshot(path, path.name, sha256, _licence(path / "README.md"))
 
 
 def _downloaded(repo: Repo, download: Callable[..., str], progress: bool) -> Path:
-    """Return what a function of the hub's library downloads, or without the hub finds in its cache."""
+    """Return what a function of the hub's library downloads, or finds in its cache if the hub does not answer."""
     try:
-        # Asked first, because the download itself would fall back to its cache without a word.
-        with answers(repo):
+        # Asked first, because the download itself would silently fall back to the cache.
+        with hub_errors(repo):
             commit = HfApi().model_info(repo.id, revision=repo.revision).sha or ""
     except Unreachable as error:
         try:
             path = Path(download(local_files_only=True))
         except OSError:
             raise error from None
-        say_unreachable(repo, path.name if path.is_dir() else path.parent.name)
+        notice_unreachable(repo, path.name if path.is_dir() else path.parent.name)
         return path
-    with answers(repo), bars(progress and not _receipt(repo, commit).exists()):
+    with hub_errors(repo), progress_bars(progress and not _receipt(repo, commit).exists()):
         return Path(download())
 
 
@@ -104,28 +105,28 @@ def _receipt(repo: Repo, commit: str) -> Path:
     return cache_root() / "hub" / repo.id.replace("/", "--") / f"{commit}.json"
 
 
-def say_unreachable(repo: Repo, commit: str) -> None:
-    """Say that the cache stands in for the hub, unless that is what the user asked for."""
+def notice_unreachable(repo: Repo, commit: str) -> None:
+    """Emit a notice that the cache is used instead of the hub, unless the user requested offline mode."""
     if not constants.HF_HUB_OFFLINE:
         notices.emit(
             "hub_unreachable",
-            f"{repo.asked}: the hub gave no answer; commit {commit} from the cache is used.",
+            f"{repo.requested}: the hub does not answer; commit {commit} from the cache is used.",
         )
 
 
 def _listing(repo: Repo, commit: str) -> list[str]:
-    """Return all file names of a repository, to say what it has instead; none if the hub does not answer."""
+    """Return all file names of a repository, for messages; none if the hub does not answer."""
     try:
         return HfApi().list_repo_files(repo.id, revision=commit)
-    except no_answer_errors():
+    except connection_errors():
         return []
 
 
 def _check_blobs(path: Path, sha256: Mapping[str, str]) -> None:
-    """Refuse a large file whose bytes are not those that its name in the hub's cache promises."""
+    """Reject a large file that does not have the hash in its name in the hub's cache."""
     problems = []
     for name, got in sha256.items():
-        # The cache links to files named by their sha256 (large files) or git hash (40 digits; small ones).
+        # The cache links to files named by their sha256 (large files) or their git hash (40 digits, small files).
         blob = (path / name).resolve()
         if re.fullmatch(r"[0-9a-f]{64}", blob.name) and blob.name != got:
             problems.append(
@@ -136,11 +137,11 @@ def _check_blobs(path: Path, sha256: Mapping[str, str]) -> None:
 
 
 def _licence(readme: Path) -> str | None:
-    """Return the licence that a repository's card names."""
+    """Return the licence in a repository's card."""
     try:
         card = metadata_load(readme) or {}
     except (OSError, ValueError, yaml.YAMLError):
-        return None  # a card is for people: one without metadata is no error
+        return None  # a card without metadata is not an error
     return licence_text(card.get("license"))
 
 
@@ -150,7 +151,7 @@ def licence_text(licence: Any) -> str | None:
 
 
 @contextlib.contextmanager
-def bars(progress: bool, library: str = "huggingface_hub") -> Iterator[None]:
+def progress_bars(progress: bool, library: str = "huggingface_hub") -> Iterator[None]:
     """Show or hide the progress bars of `huggingface_hub` or `datasets`."""
     tqdm = import_module(f"{library}.utils.tqdm")
     if progress or tqdm.are_progress_bars_disabled():
@@ -163,25 +164,25 @@ def bars(progress: bool, library: str = "huggingface_hub") -> Iterator[None]:
         tqdm.enable_progress_bars()
 
 
-def no_answer_errors() -> tuple[type[Exception], ...]:
-    """Return what a broken connection raises, whatever HTTP library this version of huggingface_hub uses."""
+def connection_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions of a broken connection, for every HTTP library that huggingface_hub uses."""
     return (errors.HTTPError, OSError)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
-def answers(repo: Repo) -> Iterator[None]:
-    """Turn the errors of the hub's libraries into messages.
+def hub_errors(repo: Repo) -> Iterator[None]:
+    """Convert the errors of the hub's libraries.
 
     Raises:
-        Unreachable: no answer, and not in the hub's cache either.
-        BadInput: the hub's answer is no.
+        Unreachable: the hub does not answer, and its cache does not have the repository.
+        BadInput: the hub refuses.
     """
     try:
         yield
     except errors.GatedRepoError as error:
         raise BadInput(
             Problem(
-                repo.asked,
+                repo.requested,
                 f"a {repo.kind} that you may read",
                 f"the gated repository {repo.id}",
                 "Accept its terms on its page, then log in: hf auth login (or set HF_TOKEN).",
@@ -190,7 +191,7 @@ def answers(repo: Repo) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         raise BadInput(
             Problem(
-                repo.asked,
+                repo.requested,
                 f"a folder here, or a {repo.kind} on the hub",
                 f"no such folder, and no public repository {repo.id}",
                 _suggestion(repo) + "If it is private, log in: hf auth login (or set HF_TOKEN).",
@@ -199,19 +200,21 @@ def answers(repo: Repo) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise BadInput(
             Problem(
-                repo.asked, f"a branch, tag or commit of {repo.id}", f"no revision '{repo.revision}' in it"
+                repo.requested,
+                f"a branch, tag or commit of {repo.id}",
+                f"no revision '{repo.revision}' in it",
             )
         ) from error
     except errors.HFValidationError as error:
-        raise BadInput(Problem(repo.asked, "a repository's id on the hub", str(error))) from error
+        raise BadInput(Problem(repo.requested, "a repository's id on the hub", str(error))) from error
     except errors.RemoteEntryNotFoundError as error:
         raise BadInput(
-            Problem(repo.asked, "an encoder with config.json", "none in the repository")
+            Problem(repo.requested, "an encoder with config.json", "none in the repository")
         ) from error
-    except no_answer_errors() as error:
+    except connection_errors() as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise SubmillionError(f"the hub's cache could not be written: {error}") from error
-        raise Unreachable(no_answer(repo, _essence(error))) from error
+        raise Unreachable(unreachable_problem(repo, _cause(error))) from error
 
 
 def _suggestion(repo: Repo) -> str:
@@ -221,24 +224,23 @@ def _suggestion(repo: Repo) -> str:
     return f"{known} " if known else ""
 
 
-def _essence(error: BaseException) -> str:
+def _cause(error: BaseException) -> str:
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE set, and nothing complete in the cache"
     return f"no answer ({' '.join(str(error).split())[:200]})"
 
 
-def no_answer(repo: Repo, found: str) -> Problem:
-    """Say what was wanted, what was tried, what came of it, and three ways out."""
+def unreachable_problem(repo: Repo, found: str) -> Problem:
+    """Return the problem of an unreachable hub, with three remedies."""
     if repo.kind == "model":
         copy = f"run: hf download {repo.id}, and copy its cache folder to {constants.HF_HUB_CACHE}"
     else:
-        call = f"from submillion.sources.fetch import fetch_data; fetch_data('{repo.asked}')"
+        call = f"from submillion.sources.fetch import fetch_data; fetch_data('{repo.requested}')"
         copy = f'run: python -c "{call}", and copy its cache folder to {cache_root()}'
     return Problem(
-        repo.asked,
+        repo.requested,
         f"the {repo.kind} {repo.id} from the hub (tried: {constants.ENDPOINT}, then the caches)",
         found,
-        f"Three ways out: (1) name a local folder or file: --set {repo.setting}=PATH; (2) name a mirror that "
-        f"answers: HF_ENDPOINT=URL; (3) on a machine with network {copy} here (HF_HUB_OFFLINE=1 then asks "
-        "nobody).",
+        f"Three remedies: (1) name a local folder or file with @{{{repo.field}}}; (2) name a mirror that "
+        f"answers: HF_ENDPOINT=URL; (3) on a machine with network {copy} here (then set HF_HUB_OFFLINE=1).",
     )

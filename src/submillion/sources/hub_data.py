@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, loaded by `datasets` and kept as one parquet file per split."""
+"""Data sets of the Hugging Face hub, loaded by `datasets` and cached as one parquet file per split."""
 
 from __future__ import annotations
 
@@ -16,21 +16,32 @@ from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.sources import store
 from submillion.sources.folder import SPLIT_WORDS
-from submillion.sources.hub import Repo, Unreachable, answers, bars, licence_text, no_answer, say_unreachable
+from submillion.sources.hub import (
+    Repo,
+    Unreachable,
+    hub_errors,
+    licence_text,
+    notice_unreachable,
+    progress_bars,
+    unreachable_problem,
+)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def fetch_dataset(repo: Repo, progress: bool) -> tuple[Path, dict[str, Any]]:
-    """Load a data set of the hub with `datasets` and keep each split as a parquet file in our cache.
+    """Load a data set of the hub with `datasets` and cache each split as a parquet file.
+
+    Args:
+        repo: the data set.
+        progress: show downloads on standard error.
 
     Returns:
-        The folder and its receipt; `facts` in it are `splits` (file name by split), `left_out` (other
-        splits), `labels` and `label` (class names and their column, where just one column has them),
-        `commit` and `licence`.
+        The folder and its receipt, whose `facts` are `splits` (file name by split), `left_out` (other splits),
+        `labels` and `label` (class names and their column, if exactly one column has them), `commit` and `licence`.
 
     Raises:
-        BadInput: no such repository, revision or configuration, no access to it, no answer, or no data in it.
+        BadInput: no such repository, revision or configuration, no access to it, no answer, or no data.
     """
     home = cache_root() / "data" / repo.id.replace("/", "--")
     try:
@@ -38,8 +49,10 @@ def fetch_dataset(repo: Repo, progress: bool) -> tuple[Path, dict[str, Any]]:
     except Unreachable as error:
         return _without_hub(repo, home, progress, error)
     target = _folder(home, repo, commit)
-    receipt = store.kept(target, lambda folder: _materialise(repo, commit, licence, folder, progress))
-    _remember(home, repo, commit)
+    receipt = store.cached_folder(
+        target, lambda folder: _materialise(repo, commit, licence, folder, progress)
+    )
+    _record_commit(home, repo, commit)
     return target, receipt
 
 
@@ -48,24 +61,26 @@ def _folder(home: Path, repo: Repo, commit: str) -> Path:
 
 
 def _resolved(repo: Repo, home: Path) -> tuple[str, str | None]:
-    """Return the commit that the revision names now, and the licence; a cached commit needs no question."""
+    """Return the commit that the revision names now, and the licence; a cached commit needs no request."""
     commit = repo.revision if repo.revision and COMMIT.fullmatch(repo.revision) else None
     if commit and (receipt := store.intact(_folder(home, repo, commit))):
         return commit, receipt["facts"]["licence"]
-    with answers(repo):
+    with hub_errors(repo):
         info = HfApi().dataset_info(repo.id, revision=repo.revision)
     if info.sha is None:
-        raise BadInput(Problem(repo.asked, "a commit as the hub's answer", "none", "Name one: ID@COMMIT."))
+        raise BadInput(
+            Problem(repo.requested, "a commit in the hub's answer", "none", "Name a commit: ID@COMMIT.")
+        )
     return info.sha, licence_text(info.card_data.get("license")) if info.card_data else None
 
 
 def _without_hub(repo: Repo, home: Path, progress: bool, error: Unreachable) -> tuple[Path, dict[str, Any]]:
-    """Return what our cache or that of `datasets` has; the original error where neither has it."""
-    commit = _remembered(home).get(repo.revision or "main")
+    """Return what our cache or the cache of `datasets` has; raise `error` if neither has the data set."""
+    commit = _known_commits(home).get(repo.revision or "main")
     receipt = store.intact(_folder(home, repo, commit)) if commit else None
     if commit is None or receipt is None:
         if not constants.HF_HUB_OFFLINE:
-            raise error  # `datasets` would ask the hub once more, for a long time
+            raise error  # `datasets` would retry the hub for a long time
         try:
             loaded = _load(repo, repo.revision, progress)
         except BadInput:
@@ -73,28 +88,28 @@ def _without_hub(repo: Repo, home: Path, progress: bool, error: Unreachable) -> 
         commit = _commit_of(loaded)
         if commit is None or (repo.revision and COMMIT.fullmatch(repo.revision) and commit != repo.revision):
             raise error
-        found = commit
-        target = _folder(home, repo, found)
-        receipt = store.kept(target, lambda folder: _save(loaded, repo, found, None, folder))
-        _remember(home, repo, commit)
-    say_unreachable(repo, commit)
+        resolved = commit
+        target = _folder(home, repo, resolved)
+        receipt = store.cached_folder(target, lambda folder: _save(loaded, repo, resolved, None, folder))
+        _record_commit(home, repo, commit)
+    notice_unreachable(repo, commit)
     return _folder(home, repo, commit), receipt
 
 
-def _remembered(home: Path) -> dict[str, str]:
-    """Return the commit that each revision named when the hub last answered."""
+def _known_commits(home: Path) -> dict[str, str]:
+    """Return the commit of each revision as of the hub's last answer."""
     try:
         return dict(json.loads((home / "revisions.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
-def _remember(home: Path, repo: Repo, commit: str) -> None:
-    known = _remembered(home)
+def _record_commit(home: Path, repo: Repo, commit: str) -> None:
+    known = _known_commits(home)
     if known.get(repo.revision or "main") != commit:
         with contextlib.suppress(
             SubmillionError
-        ):  # only needed without the hub; the data itself is in the cache
+        ):  # needed only without the hub; the data itself is in the cache
             write_json(home / "revisions.json", known | {repo.revision or "main": commit})
 
 
@@ -102,9 +117,11 @@ def _materialise(
     repo: Repo, commit: str, licence: str | None, folder: Path, progress: bool
 ) -> dict[str, Any]:
     loaded = _load(repo, commit, progress)
-    # When a download breaks, `datasets` takes whatever version its cache has.
+    # If a download breaks, `datasets` uses any version in its cache.
     if (got := _commit_of(loaded)) != commit:
-        raise Unreachable(no_answer(repo, f"a broken download, and another version in the cache ({got})"))
+        raise Unreachable(
+            unreachable_problem(repo, f"a broken download, and another version in the cache ({got})")
+        )
     return _save(loaded, repo, commit, licence, folder)
 
 
@@ -112,20 +129,20 @@ def _load(repo: Repo, revision: str | None, progress: bool) -> Any:
     import datasets
     from datasets.exceptions import DatasetsError
 
-    with answers(repo), bars(progress), bars(progress, "datasets"):
+    with hub_errors(repo), progress_bars(progress), progress_bars(progress, "datasets"):
         try:
             return datasets.load_dataset(repo.id, name=repo.config, revision=revision)
         except (DatasetsError, ValueError, RuntimeError) as error:
-            said = f"{error} {error.__cause__ or ''}".split("Example of usage")[0]
-            found = " ".join(said.split())
-            remedy = f"Name one of its configurations: {repo.id}:CONFIGURATION." if "onfig" in found else ""
+            lines = f"{error} {error.__cause__ or ''}".split("Example of usage")[0]
+            message = " ".join(lines.split())
+            remedy = f"Name one of its configurations: {repo.id}:CONFIGURATION." if "onfig" in message else ""
             raise BadInput(
-                Problem(repo.asked, "a data set that `datasets` can load", found, remedy)
+                Problem(repo.requested, "a data set that `datasets` can load", message, remedy)
             ) from error
 
 
 def _commit_of(loaded: Mapping[str, Any]) -> str | None:
-    """Return the commit a loaded data set comes from; `datasets` names the folder of its files after it."""
+    """Return the commit of a loaded data set, which is in the path of its files; None if there is not exactly one."""
     files = [file["filename"] for split in loaded.values() for file in split.cache_files]
     commits = {part for file in files for part in Path(file).parts if COMMIT.fullmatch(part)}
     return commits.pop() if len(commits) == 1 else None
@@ -134,7 +151,7 @@ def _commit_of(loaded: Mapping[str, Any]) -> str | None:
 def _save(
     loaded: Mapping[str, Any], repo: Repo, commit: str, licence: str | None, folder: Path
 ) -> dict[str, Any]:
-    """Write the splits that a run can use as parquet; return what else is known."""
+    """Write the splits that a run can use as parquet; return the facts of the receipt."""
     named: dict[str, str] = {}
     for name in loaded:
         for split, words in SPLIT_WORDS.items():
@@ -143,8 +160,8 @@ def _save(
     if not named and len(loaded) == 1:
         named = {"train": next(iter(loaded))}
     if not named:
-        raise BadInput(Problem(repo.asked, "a split named train, validation or test", ", ".join(loaded)))
-    with bars(False, "datasets"):
+        raise BadInput(Problem(repo.requested, "a split named train, validation or test", ", ".join(loaded)))
+    with progress_bars(False, "datasets"):
         for split, name in named.items():
             loaded[name].to_parquet(folder / f"{split}.parquet")
     features = loaded[next(iter(named.values()))].features

