@@ -196,6 +196,14 @@ def test_rows_from_memory_cannot_be_read_again() -> None:
         load_corpus(DataRecipe(train="memory"), 42)
 
 
+def test_slice_columns_need_a_file() -> None:
+    recipe = DataRecipe(train="memory", slice_columns=["source"])
+    with pytest.raises(
+        BadInput, match="`data.slice_columns`: expected columns of a file, found source, and texts"
+    ):
+        load_corpus(recipe, 42, train_rows=labelled_rows(["a", "b"], [0, 1]))
+
+
 def test_one_class_is_refused() -> None:
     with pytest.raises(BadInput, match="`labels`: expected training rows of at least two classes"):
         load_corpus(DataRecipe(train="memory"), 42, train_rows=labelled_rows(["a", "b"], [1, 1]))

@@ -37,6 +37,12 @@ def test_rows_know_their_places(tmp_path: Path) -> None:
     assert rows.take([2, 0]).examples([0, 1]) == ["b.jsonl, line 1", "a.csv, line 2"]
 
 
+def test_a_column_may_have_several_roles(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "a,b\nx,y\n")
+    rows = read_rows([path], ["b", "a", "b"], "a", ["a", "b"])
+    assert list(rows.texts) == ["y x y"] and rows.labels == ["x"] and rows.extra == {"a": ["x"], "b": ["y"]}
+
+
 @pytest.mark.parametrize(
     ("header", "texts", "label"),
     [

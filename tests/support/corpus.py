@@ -1,4 +1,4 @@
-"""A run of given rows and given answers, without encoder or adapter: for parts that need no model."""
+"""A run with given rows and predictions, without encoder or adapter, for analyses that need no model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus, Split
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
 Labelled = tuple[Sequence[str], Sequence[int]]
@@ -17,11 +18,13 @@ Labelled = tuple[Sequence[str], Sequence[int]]
 def context_of(
     home: Path, names: Sequence[str], rows: Mapping[str, Labelled], answers: Sequence[int] | np.ndarray
 ) -> RunContext:
-    """Return a run of some rows that answered those of the last split so.
+    """Return a run that made the given predictions for the rows of its last split.
 
     Args:
-        rows: texts and labels by split: train, validation and maybe test.
-        answers: a class per row, given 0.9 probability, or all probabilities [N, C].
+        home: folder of the run.
+        names: class names.
+        rows: texts and labels by split: train, validation and optionally test.
+        answers: a class per row, which gets probability 0.9, or all probabilities [N, C].
     """
     splits = {
         name: Split(name, [f"{name}-{row}" for row in range(len(texts))], list(texts), list(labels))
@@ -36,5 +39,5 @@ def context_of(
         probabilities = np.full((len(given), len(names)), 0.1 / max(len(names) - 1, 1))
         probabilities[np.arange(len(given)), given] = 0.9
     hashes = [last.text_sha256(row) for row in range(len(last))]
-    run.save_predictions(last.name, last.ids, hashes, last.labels, probabilities, names)
+    run.save_predictions(last.name, Predictions.of(last.ids, hashes, last.labels, probabilities, names))
     return RunContext(run, Corpus(splits["train"], splits["validation"], splits.get("test"), list(names), {}))

@@ -1,4 +1,4 @@
-"""Folders that look like encoders from outside: configuration, tokenizer, one small tensor."""
+"""Folders with the files of an encoder: configuration, tokenizer, one small tensor."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def safetensors(values: int = 4) -> bytes:
-    """Return a valid file with one tensor of so many float32 zeros."""
+    """Return a valid file with one tensor of float32 zeros."""
     entry = {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}
     header = json.dumps({"__metadata__": {"format": "pt"}, "weight": entry}).encode()
     return len(header).to_bytes(8, "little") + header + bytes(4 * values)
 
 
 def encoder(folder: Path, **changes: bytes | None) -> Path:
-    """Write an encoder's folder; a file is changed by its name with `_` for `.`, left out by None."""
+    """Write an encoder's folder; `model_safetensors=b"..."` replaces a file, None omits it."""
     files = {
         "config.json": b'{"model_type": "bert"}',
         "tokenizer.json": b"{}",

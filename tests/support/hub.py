@@ -4,8 +4,8 @@
         subprocess.run([...], env=hub_environment(url, home))
 
 Repositories are folders: `root/models/org/name/...` and `root/datasets/org/name/...`. The commit is the hash
-of a repository's content, so it changes with the files; revisions are `main` and that commit. Files of LARGE
-are served as the hub serves large files, under their sha256. A file `.gated` in a repository closes it.
+of a repository's content, so it changes with the files; revisions are `main` and this commit. Files with a suffix of
+LARGE are served like the hub's large files, under their sha256. A file `.gated` makes a repository gated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGE = (".safetensors", ".parquet", ".bin", ".arrow")
 
 @contextmanager
 def standin_hub(root: Path) -> Iterator[str]:
-    """Serve the repositories below `root` until the block ends; gives the address for HF_ENDPOINT."""
+    """Serve the repositories below `root` until the block ends; yields the address for HF_ENDPOINT."""
     handler = type("Handler", (_Handler,), {"root": Path(root)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -42,10 +42,10 @@ def standin_hub(root: Path) -> Iterator[str]:
 
 
 def hub_environment(url: str | None, home: Path) -> dict[str, str]:
-    """Return the environment of a process that uses the stand-in, or no hub at all where `url` is None.
+    """Return the environment of a process that uses the stand-in, or no hub if `url` is None.
 
     Args:
-        url: what `standin_hub` gives.
+        url: address from `standin_hub`, or None.
         home: the folder of the hub's caches.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}

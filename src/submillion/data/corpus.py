@@ -94,8 +94,9 @@ def load_corpus(
         BadInput: a source or a file cannot be read, labels do not fit together, or there are too few rows.
     """
     if train_rows is not None and data.slice_columns:
-        expected = "no columns for training rows from memory, which have a text and a label only"
-        raise BadInput(Problem("@{data.slice_columns}", expected, ", ".join(data.slice_columns)))
+        found = f"{', '.join(data.slice_columns)}, and texts from memory"
+        remedy = "Omit it, or train from a file that has these columns."
+        raise BadInput(Problem("@{data.slice_columns}", "columns of a file", found, remedy))
     sources = _sources(data, progress, train_rows is not None)
     splits = {
         name: train_rows if train_rows is not None and name == "train" else _read(data, name, source)

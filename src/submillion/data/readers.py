@@ -143,8 +143,8 @@ def _picked(
     """
     named = [*chosen.text, *(name for name in (chosen.label, chosen.id) if name), *extra]
     wanted = list(dict.fromkeys(named))
-    further = [wanted.index(name) for name in extra]
-    texts = len(chosen.text)
+    texts, further = ([wanted.index(name) for name in names] for names in (chosen.text, extra))
+    own_id, label = (wanted.index(name) if name else None for name in (chosen.id, chosen.label))
     for place, values in table.rows(wanted):
         if isinstance(values, Malformed):
             if problems is None:
@@ -153,9 +153,13 @@ def _picked(
                 )
             problems.add(place, "rows like the others", values.found)
             continue
-        label = values[texts] if chosen.label else None
-        own_id = values[wanted.index(chosen.id)] if chosen.id else None
-        yield place, own_id, _joined(values[:texts]), label, [values[index] for index in further]
+        yield (
+            place,
+            None if own_id is None else values[own_id],
+            _joined([values[index] for index in texts]),
+            None if label is None else values[label],
+            [values[index] for index in further],
+        )
 
 
 def _cell_text(value: Any) -> str:
