@@ -113,7 +113,7 @@ def test_writing_again_gives_the_same_bytes(full: RunDir, page: str, tmp_path: P
     assert str(full.path) not in page
 
 
-def test_the_answer_comes_first_and_from_the_files(tmp_path: Path) -> None:
+def test_the_summary_comes_first_and_has_the_numbers_of_the_files(tmp_path: Path) -> None:
     run, page = paged(tmp_path / "run")
     scores = run.read_json(run.metrics)["test"]
     read = Read(page)
@@ -122,7 +122,7 @@ def test_the_answer_comes_first_and_from_the_files(tmp_path: Path) -> None:
     assert list(read.words)[1] == "summary"
     low, high = limits(scores["accuracy_interval"])
     for words in (
-        f"{100 * scores['accuracy']:.2f} % 95% interval {100 * low:.2f} to {100 * high:.2f}%",
+        f"{100 * scores['accuracy']:.2f}% 95% interval {100 * low:.2f} to {100 * high:.2f}%",
         f"{scores['correct']} of 80 rows correct.",
         f"{scores['macro_f1']:.4f} Interval not measured. Run submillion report RUN --with intervals to measure it.",
         "888,580 of 1,000,000",

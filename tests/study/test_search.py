@@ -123,7 +123,7 @@ def test_killed_at_any_point_it_goes_on_and_has_every_trial_once(done: Outcome, 
     script, file, place = stand_in(tmp_path, sleep=0.15), search_file(tmp_path), tmp_path / "out"
     command = [sys.executable, "-c", DRIVER, str(script), str(file), str(place)]
     for runs in (2, 6):
-        with open(tmp_path / "log", "ab") as log:
+        with (tmp_path / "log").open("ab") as log:
             driver = subprocess.Popen(command, cwd=TESTS, stdout=log, stderr=log)
         while driver.poll() is None and not (
             (place / "runs" / "begun").is_file() and len(set(begun(place))) >= runs

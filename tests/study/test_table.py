@@ -32,7 +32,7 @@ def found(tmp_path: Path) -> dict[str, Any]:
 
 def test_every_form_holds_every_cell(found: dict[str, Any], tmp_path: Path) -> None:
     write_outputs(found, tmp_path / "out")
-    with open(tmp_path / "out" / "table.csv", encoding="utf-8", newline="") as file:
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert [row["cell"] for row in read] == ["base", "a|b <c>=one", "a|b <c>=two"]
     assert float(read[0]["accuracy"]) == pytest.approx(0.91333333)

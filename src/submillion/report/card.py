@@ -36,7 +36,7 @@ def render_card(run: RunDir) -> str:
 
 def _facts(run: RunDir) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
-    manifest = run.read_manifest()
+    manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
     # Test first: its scores are the ones to report.
     metrics = {split: metrics[split] for split in sorted(metrics, key=lambda split: split != "test")}
@@ -103,9 +103,9 @@ def _hub_id(catalog: Mapping[str, Any], source: str | None) -> str | None:
     """
     if source is None:
         return None
-    entry = find(catalog, source)
-    if entry:
-        return entry.hub
+    if entry := find(catalog, source):
+        hub: str | None = entry.hub
+        return hub
     return source if _HUB_ID.match(source) else None
 
 

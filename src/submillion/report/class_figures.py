@@ -45,7 +45,7 @@ def confusion_counts(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 def normalized(counts: np.ndarray, by: Literal["row", "column"]) -> np.ndarray:
     """Return the counts as shares of their row or column, float [C, C]; NaN if that is empty."""
     sums = counts.sum(axis=1 if by == "row" else 0, keepdims=True)
-    return np.divide(counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
+    return _ratio(counts, sums)
 
 
 def confusion_matrix(
@@ -134,7 +134,9 @@ def per_class_scores(counts: np.ndarray, names: Sequence[str], title: str) -> Fi
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    """Return part / whole; NaN where `whole` is 0."""
+    ratios: np.ndarray = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return ratios
 
 
 def _label_axes(axes: Axes, shown: Sequence[str], slanted: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,13 @@ def _confidence_drawings(confidence: Mapping[str, Any] | None) -> Iterable[Drawi
         yield Drawing(
             f"reliability_{split}",
             f"Reliability diagram\n{rows}",
-            lambda title, split=split: confidence_figures.reliability_diagram(confidence, split, title),
+            partial(confidence_figures.reliability_diagram, confidence, split),
             split,
         )
         yield Drawing(
             f"risk_coverage_{split}",
             f"Risk-coverage curve\n{rows}",
-            lambda title, split=split: confidence_figures.risk_coverage_curve(confidence, split, title),
+            partial(confidence_figures.risk_coverage_curve, confidence, split),
             split,
         )
 

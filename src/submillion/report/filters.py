@@ -58,8 +58,12 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "share": lambda value, decimals=2: known(value, lambda share: percent(share, decimals)),
         "points": lambda value, decimals=2: known(value, lambda share: points(share, decimals)),
         "change": lambda value, decimals=4: known(value, lambda number: signed(number, decimals)),
-        "share_span": lambda value, decimals=2: span(value, lambda *ends: percent_range(*ends, decimals)),
-        "points_span": lambda value, decimals=2: span(value, lambda *ends: points_range(*ends, decimals)),
+        "share_span": lambda value, decimals=2: span(
+            value, lambda low, high: percent_range(low, high, decimals)
+        ),
+        "points_span": lambda value, decimals=2: span(
+            value, lambda low, high: points_range(low, high, decimals)
+        ),
         "decimal_span": lambda value, decimals=4: span(
             value, lambda low, high: f"{low:.{decimals}f} to {high:.{decimals}f}"
         ),
@@ -85,10 +89,11 @@ def known(value: Any, write: Callable[[Any], str]) -> str:
 
 
 def span(interval: Interval | Mapping[str, Any], write: Callable[[float, float], str]) -> str:
-    """Return the limits of an interval as `write` formats them; `not defined` if it has none."""
-    if interval is None or isinstance(interval, jinja2.Undefined) or interval["low"] is None:
-        return "not defined"
-    return write(interval["low"], interval["high"])
+    """Return the limits of an interval as `write` formats them; `not defined` if it has no limits."""
+    if interval is None or isinstance(interval, jinja2.Undefined):
+        return NOT_MEASURED
+    low, high = interval["low"], interval["high"]
+    return "not defined" if low is None or high is None else write(low, high)
 
 
 def estimate(interval: Interval) -> str:

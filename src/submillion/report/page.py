@@ -65,7 +65,7 @@ def render_page(run: RunDir) -> str:
 
 def _facts(run: RunDir) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
-    manifest = run.read_manifest()
+    manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
     scored = {split: scores for split, scores in metrics.items() if "accuracy" in scores}
     main = next((split for split in ("test", "validation") if split in scored), next(iter(scored), None))

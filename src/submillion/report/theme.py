@@ -92,13 +92,15 @@ def save(figure: Figure, folder: Path, name: str, title: str) -> list[Path]:
     files = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
     # savefig would draw everything once more to measure it.
     with atomic_file(files[0]) as temporary:
-        FigureCanvasSVG(figure).print_svg(
+        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
             temporary, metadata={"Date": None, "Creator": "submillion", "Title": title}
         )
     figure.set_layout_engine("none")  # keep the layout of the first drawing
     figure.set_dpi(PNG_DPI)
     with atomic_file(files[1]) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None, "Title": title})
+        FigureCanvasAgg(figure).print_png(  # type: ignore[no-untyped-call]
+            temporary, metadata={"Software": None, "Title": title}
+        )
     return files
 
 

@@ -80,7 +80,8 @@ def running_mean(values: Sequence[float], window: int) -> np.ndarray:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     place = np.arange(len(values))
     reach = np.minimum(np.minimum(place, place[::-1]), window // 2)
-    return (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)
+    means: np.ndarray = (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)
+    return means
 
 
 def _mark_selected(axes: Axes, record: dict[str, Any], last_step: int) -> None:

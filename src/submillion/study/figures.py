@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from submillion.atomic import atomic_dir
-from submillion.report.intervals import PITCH, draw_intervals
+from submillion.report.interval_figure import PITCH, draw_intervals
 from submillion.report.theme import (
     BLUE,
     INK,

@@ -9,8 +9,9 @@ from typing import Any
 
 from scipy.stats import t
 
-from submillion.assess.statistics.paired_tests import holm, unshown
-from submillion.assess.statistics.seeds import seeds_needed, spread
+from submillion.assess.statistics.multiple_tests import add_holm, not_shown
+from submillion.assess.statistics.power import seeds_needed
+from submillion.assess.statistics.seeds import spread
 from submillion.run_format.interval import ALPHA, interval
 from submillion.rundir import RunDir
 from submillion.study.cells import BASE, Cell
@@ -190,14 +191,10 @@ def _t_test(mean: float, deviation: float, count: int) -> float:
 
 def _add_conclusions(entries: list[dict[str, Any]], title: Callable[[Mapping[str, Any]], str]) -> None:
     """Add the corrected p-value, whether a difference is shown, and a sentence to each entry."""
-    tested = [entry for entry in entries if entry["p"] is not None]
-    for entry in entries:
-        entry["p_holm"] = None
-    for entry, p in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
-        entry["p_holm"] = p
+    tested = add_holm(entries)
     for entry in entries:
         entry["shown"] = entry["p_holm"] is not None and entry["p_holm"] < ALPHA
-        entry["sentence"] = f"{title(entry)}: {_conclusion(entry, len(tested))}"
+        entry["sentence"] = f"{title(entry)}: {_conclusion(entry, tested)}"
 
 
 def _conclusion(entry: Mapping[str, Any], comparisons: int) -> str:
@@ -215,7 +212,7 @@ def _conclusion(entry: Mapping[str, Any], comparisons: int) -> str:
     if entry["shown"]:
         size = points(abs(difference)).lstrip("+")
         return f"{'better' if difference > 0 else 'worse'} by {size} points ({span})."
-    return f"{unshown(entry['p'], comparisons)} ({span})."
+    return f"{not_shown(entry['p'], comparisons)} ({span})."
 
 
 def _effect_title(entry: Mapping[str, Any]) -> str:

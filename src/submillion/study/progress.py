@@ -90,4 +90,4 @@ class StudyProgress:
             return 0.0
         if job.name not in self._epochs:
             self._epochs[job.name] = Recipe.load(job.recipe).train.epochs
-        return min(1.0, history[-1]["epoch"] / self._epochs[job.name])
+        return min(1.0, float(history[-1]["epoch"]) / self._epochs[job.name])

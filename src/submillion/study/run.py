@@ -135,7 +135,7 @@ def _search(
         raise BadInput(
             Problem("search", "the package optuna", "none", "pip install 'submillion[search]'")
         ) from error
-    from submillion.study.search import search
+    from submillion.study.search import search  # noqa: PLC0415 - needs optuna, an optional extra
 
     if engine.workers is not None and engine.workers > 1:
         notices.emit(

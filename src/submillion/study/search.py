@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.study.cells import Cell, CellRun
 from submillion.study.design import StudyDesign
@@ -83,7 +82,8 @@ def search(design: StudyDesign, folder: Path, engine: Engine, progress: StudyPro
     Raises:
         BadInput: the storage belongs to another search.
     """
-    assert design.space is not None
+    if design.space is None:
+        raise ValueError("the study has no search space")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_storage(design, folder)
     write_study_file(folder, design.study)
@@ -133,7 +133,7 @@ class _Search:
         for trial in trials:
             if not trial.state.is_finished() and trial.number not in self.attempted:
                 # optuna has no public way to resume a trial: it expects interrupted ones to fail.
-                return optuna.Trial(self.study, trial._trial_id)
+                return optuna.Trial(self.study, trial._trial_id)  # noqa: SLF001
         return self.study.ask() if len(trials) < self.requested else None
 
     def run_trial(self, trial: optuna.Trial) -> None:
@@ -145,7 +145,7 @@ class _Search:
             trial.set_user_attr(name, value)
         job, score = training_job(self.folder, CellRun(cell, self.seed)), self.known_score(cell)
         try:
-            exit_code, score = (0, score) if score is not None else self.train_trial(trial, job)
+            exit_code, score = (0, score) if score is not None else self.train_trial(trial, job, cell)
         except _Pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
             self.progress.finish(FinishedJob(job, 0), "pruned")
@@ -161,13 +161,13 @@ class _Search:
         else:  # killed, or a failure of the machine: the trial stays open
             self.failed[job.name] = error
 
-    def train_trial(self, trial: optuna.Trial, job: Job) -> tuple[int, float | None]:
+    def train_trial(self, trial: optuna.Trial, job: Job, cell: Cell) -> tuple[int, float | None]:
         """Train a trial; return its exit code, and its objective if that is 0.
 
         Raises:
             _Pruned: the pruner stopped it, even if the process ended before.
         """
-        watch = _Watch(trial, job, self.objective)
+        watch = _Watch(trial, RunDir(job.run), self.objective, cell.recipe.train.epochs)
         watch.look()
         if exit_code := 0 if is_trained(job.run) else self.train(job, watch.look):
             return exit_code, None
@@ -257,10 +257,8 @@ class _Watch:
     Decisions depend on the evaluations alone, not on when they are read.
     """
 
-    def __init__(self, trial: optuna.Trial, job: Job, objective: str) -> None:
-        assert job.recipe is not None
-        self.trial, self.run, self.objective = trial, RunDir(job.run), objective
-        self.epochs = Recipe.load(job.recipe).train.epochs
+    def __init__(self, trial: optuna.Trial, run: RunDir, objective: str, epochs: float) -> None:
+        self.trial, self.run, self.objective, self.epochs = trial, run, objective, epochs
         frozen = trial.study.get_trials(deepcopy=False)[trial.number]
         self.reported = max(frozen.intermediate_values, default=0)
 

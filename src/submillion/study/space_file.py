@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
@@ -112,10 +112,8 @@ def _dimension(name: str, values_or_range: Any) -> Dimension | Problem:
 def _range(name: str, values: Mapping[str, Any]) -> Dimension | Problem:
     where = f"search: {name}"
     low, high, log, step = (values.get(key) for key in ("low", "high", "log", "step"))
-    numbers = [low, high] if step is None else [low, high, step]
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+    if not (_is_number(low) and _is_number(high) and (step is None or _is_number(step))):
         return Problem(where, "numbers as low, high and step", repr(dict(values)))
-    assert low is not None and high is not None
     if not low < high:
         return Problem(where, "low below high", f"low {low} and high {high}")
     if not (log is None or isinstance(log, bool)):
@@ -128,6 +126,10 @@ def _range(name: str, values: Mapping[str, Any]) -> Dimension | Problem:
     if step is not None and not 0 < step <= high - low:
         return Problem(where, f"a step above 0 and at most {high - low}", str(step))
     return Dimension(name, {}, low, high, bool(log), step, integer)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _value_problems(dimension: Dimension, values: Mapping[str, Any], num_labels: int) -> list[Problem]:

@@ -34,7 +34,7 @@ def train_or_finish(run: Path, recipe: Path | None) -> None:
     with FileLock(run.parent / f".{run.name}.lock"):
         if recipe is None:
             # Loads scikit-learn and matplotlib, which a training needs only at its end.
-            from submillion.scoring import finish
+            from submillion.scoring import finish  # noqa: PLC0415
 
             finish(run, quiet=True)
             return

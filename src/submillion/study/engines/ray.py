@@ -39,16 +39,16 @@ class RayEngine:
             BadInput: ray is not installed, no cluster answers at RAY_ADDRESS, or no node has enough cores.
         """
         try:
-            import ray
+            import ray  # noqa: PLC0415 - an optional extra
         except ImportError as error:
             raise BadInput(
                 Problem("@{engine} ray", "the package ray", "none", "pip install 'submillion[ray]'")
             ) from error
-        self._ray = ray
+        self._ray: Any = ray
         if not ray.is_initialized():
             _connect(ray)
         max_cores = max(
-            (int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0
+            (int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]), default=0
         )
         self.threads = min(THREADS, max_cores) if threads is None else threads
         if not 0 < self.threads <= max_cores:
