@@ -1,1 +1,1 @@
-"""Each figure that the README claims, as a command, beside what it is measured against."""
+"""Commands that measure every number in README and documentation, with the programs they are compared to."""

@@ -1,12 +1,13 @@
-"""What a text costs in arithmetic and in memory traffic, and what this processor's ceilings make of it.
+"""Counts the arithmetic and memory traffic of a training text, and compares them with this processor's ceilings.
 
     cmake -S benchmarks/native -B FOLDER && cmake --build FOLDER --target ceilings > ceilings.jsonl
     python -m benchmarks.ceilings --encoder FOLDER [--length 53] [--rank 8] [--targets query,value] [--layers 12]
         [--limits ceilings.jsonl] [--measured SAMPLES_PER_S]
 
-Counts one training text in the packed execution, part by part: multiplications and additions as the kernels do them
-(but for padding to whole blocks), and the bytes that go past the second cache: frozen weights once per group of texts
-and pass, states that wait for the backward pass written and read once. With --limits, what each alone would allow.
+Counts one training text in the packed execution, part by part: the multiplications and additions of the kernels
+(without padding to whole blocks), and the bytes that pass the L2 cache: frozen weights once per group of texts and
+pass, and saved activations written and read once. With --limits it also shows the texts/s that each of the two allows
+(the roofline model).
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ from submillion.model.execution.packed import group_rows
 from submillion.native import TARGETS
 from submillion.sources.folder import read_config
 
-TILES, WORD = 2, 4  # bytes of a number in products of bfloat16 and of float32
+BFLOAT16, FLOAT32 = 2, 4
+"""Bytes per number in matrix products."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The sizes of an encoder, in channels."""
+    """The sizes of an encoder."""
 
     hidden: int
     inner: int
     layers: int
 
     def width(self, target: str) -> tuple[int, int]:
-        """Inputs and outputs of a matrix."""
+        """Return the inputs and outputs of a matrix."""
         return (
             self.inner if target == "ffn_down" else self.hidden,
             self.inner if target == "ffn_up" else self.hidden,
@@ -44,19 +46,19 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Text:
-    """A training text, and the adapters that learn from it."""
+    """A training text, and the adapters that are trained on it."""
 
     length: int
     """Tokens."""
     rank: int
     targets: tuple[str, ...]
     adapted: int
-    """Layers with adapters, the uppermost ones; those below run once, and their output is kept."""
+    """Number of adapted layers, from the top; the output of the layers below is cached."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the work takes per text."""
+    """The cost of one part of the work per text."""
 
     name: str
     flops: float = 0.0
@@ -64,80 +66,84 @@ class Part:
 
 
 def rows_of(encoder: Encoder, text: Text, layer: int) -> int:
-    """Rows that go on from a layer's attention: in the last layer the first token's alone."""
+    """Return the rows that continue after a layer's attention: in the last layer only the first token."""
     return 1 if layer == encoder.layers - 1 else text.length
 
 
 def parts(encoder: Encoder, text: Text, size: int) -> list[Part]:
     """Count one text, forward and backward.
 
-    A product of [n, k] with [k, m] is 2nkm. Nothing below the lowest adapted layer is computed, and that layer's
-    input needs no gradient. Frozen weights have none of their own.
+    A product of [n, k] with [k, m] takes 2nkm operations. Nothing below the lowest adapted layer is computed, and its
+    input needs no gradient; neither do frozen weights.
 
     Args:
-        size: bytes of a number in products and in states that wait.
+        encoder: the sizes of the encoder.
+        text: the text and its adapters.
+        size: bytes per number in products and saved activations.
     """
     width, inner, lowest = encoder.hidden, encoder.inner, encoder.layers - text.adapted
     weights = 4 * width**2 + 2 * width * inner
-    found = dict.fromkeys(("products forward", "products backward", "attention", "adapters"), 0.0)
-    kept = 0.0
+    flops = dict.fromkeys(("products forward", "products backward", "attention", "adapters"), 0.0)
+    saved = 0.0
     for layer in range(lowest, encoder.layers):
         rows = rows_of(encoder, text, layer)
-        after = 2 * rows * (width**2 + 2 * width * inner)  # attention's output and the feed-forward part
+        after = 2 * rows * (width**2 + 2 * width * inner)  # the output of attention and the feed-forward part
         before = 2 * width**2 * (rows + 2 * text.length)  # query, key and value
-        found["products forward"] += before + after
-        found["products backward"] += after + (before if layer > lowest else 0)
-        # Scores and their sums of values; backward the scores again, the probabilities' gradient, and those of query,
-        # key and value as far as somebody needs them.
+        flops["products forward"] += before + after
+        flops["products backward"] += after + (before if layer > lowest else 0)
+        # Scores and weighted values; in the backward pass the scores again, the gradient of the probabilities, and the
+        # gradients of query, key and value that are needed.
         needed = 3 if layer > lowest else len({"query", "key", "value"} & set(text.targets))
-        found["attention"] += (2 + 2 + needed) * 2 * rows * text.length * width
+        flops["attention"] += (2 + 2 + needed) * 2 * rows * text.length * width
         for target in text.targets:
             inputs, outputs = encoder.width(target)
             own = text.length if target in ("key", "value") else rows
-            # Forward A x and B u; backward the gradients of u, A, B and, above the lowest layer's input, x.
+            # Forward: A x and B u. Backward: the gradients of u, A, B and, except at the lowest layer's input, of x.
             passes = 2 if target in ("query", "key", "value") and layer == lowest else 3
-            found["adapters"] += 2 * own * text.rank * (passes * inputs + 3 * outputs)
-        # Query, key, value, two normed states, the slope of GELU, and of the lowest layer the input, which the others
-        # compute again; and what adapters need besides.
+            flops["adapters"] += 2 * own * text.rank * (passes * inputs + 3 * outputs)
+        # Query, key, value, two normalized states, the slope of GELU, the input of the lowest layer (the others
+        # recompute theirs), and the inputs of adapters.
         numbers = text.length * 2 * width + rows * (width + 2 * width + inner)
         numbers += text.length * width if layer == lowest else 0
         numbers += rows * sum(encoder.width(name)[0] for name in text.targets if name in TARGETS[3:])
-        kept += 2 * size * numbers
+        saved += 2 * size * numbers
     passes = 2 * text.adapted
     return [
-        *(Part(name, flops=flops) for name, flops in found.items()),
+        *(Part(name, flops=count) for name, count in flops.items()),
         Part("frozen weights", bytes=passes * weights * size * text.length / group_rows(width)),
-        Part("waiting states", bytes=kept),
+        Part("saved activations", bytes=saved),
     ]
 
 
 def render(
     encoder: Encoder, text: Text, size: int, limits: dict[str, float] | None, measured: float | None
 ) -> str:
-    """Return the table for products of one kind."""
-    found = parts(encoder, text, size)
-    flops, moved = sum(part.flops for part in found), sum(part.bytes for part in found)
+    """Return the table for one number format."""
+    counted = parts(encoder, text, size)
+    flops, moved = sum(part.flops for part in counted), sum(part.bytes for part in counted)
     lines = [
-        f"{'bfloat16' if size == TILES else 'float32'}, a text of {text.length} tokens, "
+        f"{'bfloat16' if size == BFLOAT16 else 'float32'}, a text of {text.length} tokens, "
         f"{text.adapted} of {encoder.layers} layers",
         *(
             f"  {part.name:20} {part.flops / 1e9:8.3f} GFLOP {part.flops / flops:6.1%}"
-            for part in found
+            for part in counted
             if part.flops
         ),
-        f"  {'together':20} {flops / 1e9:8.3f} GFLOP, {flops / text.length / 1e6:.1f} MFLOP a token",
-        *(f"  {part.name:20} {part.bytes / 1e6:8.1f} MB" for part in found if part.bytes),
-        f"  {'together':20} {moved / 1e6:8.1f} MB, {moved / text.length / 1e3:.0f} kB a token",
+        f"  {'total':20} {flops / 1e9:8.3f} GFLOP, {flops / text.length / 1e6:.1f} MFLOP per token",
+        *(f"  {part.name:20} {part.bytes / 1e6:8.1f} MB" for part in counted if part.bytes),
+        f"  {'total':20} {moved / 1e6:8.1f} MB, {moved / text.length / 1e3:.0f} kB per token",
     ]
     if limits:
         compute, memory = limits["multiply_adds_flops"], limits["read_256mb_bytes_per_s"]
         lines += [
             f"  {limits['kernels']}, {limits['threads']:.0f} threads: {compute / 1e9:.0f} GFLOP/s on registers allow "
             f"{compute / flops:.1f} texts/s,",
-            f"  {memory / 1e9:.1f} GB/s from memory {memory / moved:.0f} texts/s",
+            f"  {memory / 1e9:.1f} GB/s from memory allow {memory / moved:.0f} texts/s",
         ]
         if measured:
-            lines.append(f"  measured {measured:.1f} texts/s: {measured * flops / compute:.0%} of the first")
+            lines.append(
+                f"  measured {measured:.1f} texts/s: {measured * flops / compute:.0%} of the compute ceiling"
+            )
     return "\n".join(lines)
 
 
@@ -149,17 +155,17 @@ def encoder_of(folder: Path) -> Encoder:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table: of each kind of processor that --limits tells of, or of both formats."""
+    """Print one table per entry of --limits, or one per number format."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--encoder", type=Path, required=True, help="folder of an encoder")
-    parser.add_argument("--length", type=int, default=53, help="tokens of a text")
+    parser.add_argument("--length", type=int, default=53, help="tokens per text")
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--targets", default="query,value", help=f"some of {','.join(TARGETS)}")
-    parser.add_argument("--layers", type=int, help="adapted layers, the uppermost ones; all where not given")
-    parser.add_argument("--limits", type=Path, help="what benchmarks/native's ceilings printed")
-    parser.add_argument("--measured", type=float, help="texts/s, to be set beside the ceiling")
+    parser.add_argument("--targets", default="query,value", help=f"targets among {','.join(TARGETS)}")
+    parser.add_argument("--layers", type=int, help="number of adapted layers, from the top; default: all")
+    parser.add_argument("--limits", type=Path, help="output of `ceilings` in benchmarks/native")
+    parser.add_argument("--measured", type=float, help="measured texts/s, compared with the ceiling")
     options = parser.parse_args(arguments)
     targets = tuple(options.targets.split(","))
     if unknown := [name for name in targets if name not in TARGETS]:
@@ -169,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 1 <= text.adapted <= encoder.layers:
         parser.error(f"--layers: expected 1 to {encoder.layers}, found {text.adapted}")
     kinds: list[dict[str, float] | None] = [None, None]
-    sizes = [TILES, WORD]
+    sizes = [BFLOAT16, FLOAT32]
     if options.limits:
         lines = options.limits.read_text(encoding="utf-8").splitlines()
         kinds = [json.loads(line) for line in lines if line.startswith("{")]

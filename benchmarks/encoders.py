@@ -1,4 +1,4 @@
-"""The encoders that benchmarks run: a folder's own weights or random ones, or one of the catalog."""
+"""The encoders of the benchmarks: a folder with its own or random weights, or an encoder of the catalog."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.apart import Failed, apart
+from benchmarks.isolated import ProcessFailed, run_isolated
 
 
 @contextmanager
 def with_weights(encoder: Path) -> Iterator[Path]:
-    """Give the encoder's folder, or where it has no weights a copy with random ones, as fast as any."""
+    """Yield the encoder's folder, or a temporary copy with random weights if it has none; speed is the same."""
     if has_weights(encoder):
         yield encoder
         return
     with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
-        draw_weights(encoder, Path(folder))
+        save_random_weights(encoder, Path(folder))
         yield Path(folder)
 
 
 def has_weights(encoder: Path) -> bool:
-    """Whether the folder has weights."""
+    """Return whether the folder has weights."""
     return any(encoder.glob("*.safetensors"))
 
 
-def draw_weights(encoder: Path, folder: Path) -> None:
-    """Copy an encoder into `folder`, and give it random weights, always the same ones."""
+def save_random_weights(encoder: Path, folder: Path) -> None:
+    """Copy an encoder into `folder` and add random weights, the same ones every time."""
     shutil.copytree(encoder, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
     try:
-        apart(_draw, folder)
-    except Failed as error:
-        raise SystemExit(f"{encoder}: no encoder could be made from its config.json: {error}") from None
+        run_isolated(_save_random, folder)
+    except ProcessFailed as error:
+        raise SystemExit(f"{encoder}: cannot build an encoder from its config.json: {error}") from None
 
 
-def fetched(name: str) -> Path:
-    """Return the folder of an encoder of the catalog, downloaded if it is not here yet."""
+def catalog_folder(name: str) -> Path:
+    """Return the folder of an encoder of the catalog, which is downloaded if necessary."""
     from submillion.sources.fetch import fetch_encoder
 
     return fetch_encoder(name).path
 
 
-def _draw(folder: Path) -> None:
+def _save_random(folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging

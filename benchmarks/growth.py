@@ -1,14 +1,14 @@
-"""How the cost of training grows with text length, batch, threads, rank and adapted layers; and memory with the data.
+"""Measures how training cost grows with text length, batch, threads, rank and layers, and memory with the data.
 
     python -m benchmarks.growth --data FOLDER --encoder FOLDER [--json FILE] [--draw FOLDER]
         [--only length,batch,threads,rank,layers,rows]
 
-Submillion's own step, rank 8 on query and value, on texts that are all equally long: one thing grows, the others stay.
-Each point is a process of its own; the points of an axis work in turn, round by round, and medians are told. `rows`
-measures the peak memory of a process that reads, checks and tokenizes so many texts, draws an epoch of batches and does
-the first steps. An encoder without weights gets random ones.
+Runs Submillion's training step with rank 8 on query and value on texts of equal length, and varies one quantity at a
+time. Each point is a process of its own; the points of an axis take turns, round by round, and medians are reported.
+`rows` measures the peak memory of a process that reads, checks and tokenizes N texts, draws the batches of an epoch and
+runs the first steps. An encoder without weights gets random ones.
 
-With --json, parts that the file has already and that are not measured now stay in it; --draw draws all that it has.
+With --json, parts of the file that are not measured now stay unchanged; --draw draws all of its parts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apart import apart
 from benchmarks.encoders import with_weights
 from benchmarks.growth_figure import draw
 from benchmarks.growth_rows import measure_rows
-from benchmarks.harness import PATIENCE_S, QUIET, Setting, Variant, compare, say
+from benchmarks.harness import PATIENCE_S, QUIET, Setting, Variant, compare, log
+from benchmarks.isolated import run_isolated
 
 OPENER = "benchmarks.library:open_growth"
 LENGTHS = [16, 32, 64, 128, 256, 512]
@@ -39,62 +39,63 @@ ONLY = ("length", "batch", "threads", "rank", "layers", "rows")
 
 @dataclass(frozen=True)
 class Point:
-    """One place on an axis."""
+    """One point of an axis."""
 
     value: int
     options: dict[str, Any]
     line: str = ""
-    """Which of the axis's lines it is on, where there are several."""
+    """The line that the point belongs to, if the axis has several."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """From where to where the axes go, and what is the same in all."""
+    """The ends of the axes, and the values that stay constant on them."""
 
     layers: int
-    """Of the encoder."""
+    """Layers of the encoder."""
     longest: int
-    """Tokens that the encoder takes."""
+    """Maximum tokens per text."""
     cores: int
+    """Processor cores."""
     text: int
-    """Tokens of a text, where they do not grow."""
+    """Tokens per text on the other axes."""
     threads: int | None
-    """Where they do not grow; None leaves torch's own choice."""
+    """Threads on the other axes; None keeps torch's number."""
     tokens: int
-    """Of a round."""
+    """Tokens per round."""
 
 
 def length(span: Range) -> list[Point]:
-    """Tokens of each text."""
+    """Return the points of the text length, in tokens."""
     return [Point(tokens, {"length": tokens}) for tokens in LENGTHS if tokens <= span.longest]
 
 
-def batch(span: Range) -> list[Point]:
-    """Texts of a batch."""
+def batch(_: Range) -> list[Point]:
+    """Return the points of the batch size, in texts."""
     return [Point(size, {"batch_size": size}) for size in BATCHES]
 
 
 def threads(span: Range) -> list[Point]:
-    """Processor threads: 1, 2, 3, 4, 6, 8, 12 ... and all cores."""
+    """Return the points of the threads: 1, 2, 3, 4, 6, 8, 12 ... and all cores."""
     usual = (number << shift for shift in range(span.cores.bit_length()) for number in (2, 3))
     return [Point(number, {"threads": number}) for number in steps_to(span.cores, [1, *usual])]
 
 
-def rank(span: Range) -> list[Point]:
-    """Rank of the adapters."""
+def rank(_: Range) -> list[Point]:
+    """Return the points of the adapters' rank."""
     return [Point(number, {"rank": number}) for number in RANKS]
 
 
 def layers(span: Range) -> list[Point]:
-    """Number of adapted layers, the uppermost ones; those below computed at every step, or kept."""
+    """Return the points of the number of adapted layers from the top, with the layers below computed or cached."""
     quarters = [span.layers * quarter // 4 for quarter in (1, 2, 3)]
     counts = steps_to(span.layers, [1, 2, 3, *quarters])
-    found = [
+    computed = [
         Point(number, {"layers": f"top-{number}", "cached": False}, "computed in every step")
         for number in counts
     ]
-    # With all layers adapted there is nothing below: both lines end in one point.
-    return found + [Point(number, {"layers": f"top-{number}"}, "kept") for number in counts[:-1]]
+    # With all layers adapted there are none below, so both lines end in the same point.
+    return computed + [Point(number, {"layers": f"top-{number}"}, "cached") for number in counts[:-1]]
 
 
 AXES: dict[str, Callable[[Range], list[Point]]] = {
@@ -112,7 +113,7 @@ def steps_to(last: int, wanted: Sequence[int]) -> list[int]:
 
 
 def measure(axis: str, setting: Setting, span: Range, rounds: int, patience_s: float) -> list[dict[str, Any]]:
-    """Return a row per point of an axis: `value`, `line`, and what `harness.compare` measured."""
+    """Return one row per point of an axis: `value`, `line`, and the row of `harness.compare`."""
     points = AXES[axis](span)
     usual = {"length": span.text, "tokens": span.tokens, "threads": span.threads}
     names = [" ".join(filter(None, (axis, str(point.value), point.line))) for point in points]
@@ -126,8 +127,8 @@ def measure(axis: str, setting: Setting, span: Range, rounds: int, patience_s: f
     ]
 
 
-def about(setting: Setting) -> dict[str, Any]:
-    """Return machine, versions and what an encoder's sizes are; asked in a process of its own, as it needs torch."""
+def describe(setting: Setting) -> dict[str, Any]:
+    """Return machine, versions and sizes of the encoder; needs torch, so it runs in a process of its own."""
     from submillion import environment
     from submillion.families.families import family_of
     from submillion.sources.folder import read_config
@@ -149,7 +150,7 @@ def render(part: dict[str, Any], name: str) -> str:
         + (
             "samples/s: median, min .. max   by CPU second   peak MB"
             if timed
-            else "peak MB   bytes a text more"
+            else "peak MB   bytes per further text"
         )
     ]
     for row in part["rows"]:
@@ -168,7 +169,7 @@ def render(part: dict[str, Any], name: str) -> str:
                 f"{head} {row['peak_rss_mb']:9,.0f}   " + ("" if slope is None else f"{slope:9,.0f}")
             )
     if any(row.get("others", 0) > QUIET for row in part["rows"]):
-        lines.append("Other programs ran meanwhile: measure again when they are done.")
+        lines.append("Other programs were running: measure again when the machine is idle.")
     return "\n".join(lines)
 
 
@@ -179,17 +180,21 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with AG News as csv")
     parser.add_argument("--encoder", type=Path, required=True, help="folder of an encoder")
-    parser.add_argument("--json", type=Path, help="write what was measured to this file")
+    parser.add_argument("--json", type=Path, help="write the measurements to this file")
     parser.add_argument("--draw", type=Path, help="draw growth.svg and growth.png into this folder")
-    parser.add_argument("--only", default=",".join(ONLY), help=f"some of {','.join(ONLY)}; '' only draws")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what the figure shows")
+    parser.add_argument("--only", default=",".join(ONLY), help=f"parts among {','.join(ONLY)}; '' only draws")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="clock of the figure")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=8192, help="tokens of a round of each point")
-    parser.add_argument("--text", type=int, default=64, help="tokens of a text where they do not grow")
-    parser.add_argument("--batch-size", type=int, default=32, help="texts of a batch where they do not grow")
-    parser.add_argument("--threads", type=int, help="processor threads where they do not grow")
-    parser.add_argument("--rows", default=",".join(map(str, ROWS)), help="numbers of texts, for the memory")
-    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds a round waits for others")
+    parser.add_argument("--tokens", type=int, default=8192, help="tokens per round")
+    parser.add_argument("--text", type=int, default=64, help="tokens per text on the other axes")
+    parser.add_argument("--batch-size", type=int, default=32, help="texts per batch on the other axes")
+    parser.add_argument("--threads", type=int, help="processor threads on the other axes")
+    parser.add_argument(
+        "--rows", default=",".join(map(str, ROWS)), help="numbers of texts of the memory measurement"
+    )
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE_S, help="seconds a round waits for other programs"
+    )
     options = parser.parse_args(arguments)
     options.only = [name for name in options.only.split(",") if name]
     options.rows = sorted({int(number) for number in options.rows.split(",")})
@@ -199,17 +204,17 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write and draw; the exit code is 1 where a point failed."""
+    """Measure, print, write and draw; return exit code 1 if a point failed."""
     options = options_of(arguments)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    found: dict[str, Any] = {}
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    parts: dict[str, Any] = {}
     if options.json and options.json.is_file():
-        found = json.loads(options.json.read_text(encoding="utf-8"))
+        parts = json.loads(options.json.read_text(encoding="utf-8"))
     with with_weights(options.encoder) as encoder:
         setting = Setting(options.data, encoder, options.batch_size)
-        known = apart(about, setting) if options.only else {}
+        known = run_isolated(describe, setting) if options.only else {}
         for name in options.only:
-            say(f"-- {name}")
+            log(f"-- {name}")
             if name == "rows":
                 rows = measure_rows(replace(setting, max_length=128), options.rows)
             else:
@@ -217,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 shape = known["layers"], known["longest"]
                 span = Range(*shape, cores, options.text, options.threads, options.tokens)
                 rows = measure(name, setting, span, options.rounds, options.patience)
-            found[name] = {
+            parts[name] = {
                 "machine": known["machine"],
                 "versions": known["versions"],
                 "rounds": options.rounds,
@@ -227,13 +232,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "threads": options.threads or known["machine"]["threads"],
                 "rows": rows,
             }
-            print(render(found[name], name), flush=True)
-            if options.json:  # at once: the next part may take long, or be ended
-                options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            print(render(parts[name], name), flush=True)
+            if options.json:  # at once, as the next part may take long or be interrupted
+                options.json.write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
     if options.draw:
-        for file in draw(found, options.draw, options.clock):
-            say(f"drawn: {file}")
-    return int(any("error" in row for name in options.only for row in found[name]["rows"]))
+        for file in draw(parts, options.draw, options.clock):
+            log(f"drawn: {file}")
+    return int(any("error" in row for name in options.only for row in parts[name]["rows"]))
 
 
 if __name__ == "__main__":

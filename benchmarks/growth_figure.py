@@ -1,4 +1,4 @@
-"""The figure of `benchmarks.growth`: one panel for each axis, in the look of the reports."""
+"""Draws the figure of `benchmarks.growth`: one panel per axis, in the style of the reports."""
 
 from __future__ import annotations
 
@@ -13,50 +13,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {
-    "length": ("Text length", "tokens of each text"),
-    "batch": ("Batch", "texts of a batch"),
+    "length": ("Text length", "tokens per text"),
+    "batch": ("Batch", "texts per batch"),
     "threads": ("Threads", "processor threads"),
     "rank": ("Rank", "rank on query and value"),
-    "layers": ("Adapted layers", "uppermost layers with adapters"),
+    "layers": ("Adapted layers", "layers with adapters, from the top"),
     "rows": ("Data", "texts"),
 }
-CLOCKS = {"wall": ("samples_per_s", "texts/s"), "cpu": ("samples_per_cpu_s", "texts by CPU second")}
+CLOCKS = {"wall": ("samples_per_s", "texts/s"), "cpu": ("samples_per_cpu_s", "texts per CPU second")}
 COLUMNS = 3
-EVEN = (
-    "threads",
-    "layers",
-)  # axes whose steps are even; along the others each point is a multiple of the last
+LINEAR = ("threads", "layers")
+"""Axes with a linear scale; the others are logarithmic."""
 
 
-def draw(found: dict[str, Any], folder: Path, clock: str = "wall") -> list[Path]:
+def draw(measured: dict[str, Any], folder: Path, clock: str = "wall") -> list[Path]:
     """Write growth.svg and growth.png.
 
     Args:
-        found: what `benchmarks.growth` wrote: parts by name, each with `rows`.
-        folder: made if absent.
-        clock: `wall` draws texts by second, `cpu` by second of processor time.
+        measured: the parts of `benchmarks.growth` by name, each with `rows`.
+        folder: created if it does not exist.
+        clock: `wall` draws texts per second, `cpu` texts per second of CPU time.
 
     Raises:
         SystemExit: there is no part to draw.
     """
-    parts = [name for name in TITLES if _good(found.get(name, {}).get("rows", []))]
+    parts = [name for name in TITLES if _valid(measured.get(name, {}).get("rows", []))]
     if not parts:
-        raise SystemExit("nothing was measured that could be drawn")
+        raise SystemExit("there is no measured part to draw")
     folder.mkdir(parents=True, exist_ok=True)
-    machine = found[parts[0]]["machine"]
-    execution = next(row["execution"] for name in parts for row in _good(found[name]["rows"]))
+    machine = measured[parts[0]]["machine"]
+    execution = next(row["execution"] for name in parts for row in _valid(measured[name]["rows"]))
     heading = f"How the cost of training grows\n{machine['processor']}, {machine['cores']} cores, {execution}"
     with house_style():
-        return save(_figure(found, parts, heading, clock), folder, "growth", heading.replace("\n", ", "))
+        return save(_figure(measured, parts, heading, clock), folder, "growth", heading.replace("\n", ", "))
 
 
-def _figure(found: dict[str, Any], parts: Sequence[str], heading: str, clock: str) -> Figure:
+def _figure(measured: dict[str, Any], parts: Sequence[str], heading: str, clock: str) -> Figure:
     columns = min(COLUMNS, len(parts))
     rows = -(-len(parts) // columns)
     figure = new_figure(max(3.4 * columns, 5.0), 2.7 * rows + 0.6, heading)
     grids = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, name in zip(grids, parts, strict=False):
-        _panel(axes, name, found[name], clock)
+        _panel(axes, name, measured[name], clock)
     for axes in grids[len(parts) :]:
         axes.set_axis_off()
     return figure
@@ -64,13 +62,13 @@ def _figure(found: dict[str, Any], parts: Sequence[str], heading: str, clock: st
 
 def _panel(axes: Axes, name: str, part: dict[str, Any], clock: str) -> None:
     title, label = TITLES[name]
-    measured = _good(part["rows"])
+    rows = _valid(part["rows"])
     key, unit = ("peak_rss_mb", "peak memory (MB)") if name == "rows" else CLOCKS[clock]
-    lines = list(dict.fromkeys(row.get("line", "") for row in measured))
+    lines = list(dict.fromkeys(row.get("line", "") for row in rows))
     for line, colour, style in zip(lines, (BLUE, VERMILION), ("-", "--"), strict=False):
-        points = [row for row in measured if row.get("line", "") == line]
-        if line != lines[0]:  # the last layer makes no difference between the lines: both end there
-            points.append(max(measured, key=lambda row: row["value"]))
+        points = [row for row in rows if row.get("line", "") == line]
+        if line != lines[0]:  # with all layers adapted both lines end in the same point
+            points.append(max(rows, key=lambda row: row["value"]))
         values, heights = [row["value"] for row in points], [row[key] for row in points]
         axes.plot(values, heights, color=colour, linestyle=style, marker="o", markersize=4, label=line)
         if name != "rows" and clock == "wall":
@@ -80,7 +78,7 @@ def _panel(axes: Axes, name: str, part: dict[str, Any], clock: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(label)
     axes.set_ylabel(unit)
-    _scales(axes, name, [row["value"] for row in measured])
+    _scales(axes, name, [row["value"] for row in rows])
     grid(axes, "y")
     if len(lines) > 1:
         axes.legend(title="layers below", title_fontsize=9, alignment="left")
@@ -90,12 +88,12 @@ def _scales(axes: Axes, name: str, values: Sequence[int]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ticks = sorted(set(values))
-    if name not in EVEN:
+    if name not in LINEAR:
         axes.set_xscale("log", base=10 if name == "rows" else 2)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(round(value))))
-    axes.set_ylim(0, 1.08 * axes.dataLim.y1)  # from zero, and room for the highest point
+    axes.set_ylim(0, 1.08 * axes.dataLim.y1)  # from zero, with room above the highest point
     axes.tick_params(axis="x", color=MUTED)
 
 
@@ -106,5 +104,5 @@ def _short(number: int) -> str:
     return f"{number}"
 
 
-def _good(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _valid(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if "error" not in row]

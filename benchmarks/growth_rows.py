@@ -1,4 +1,4 @@
-"""What a training of N texts keeps in memory: the real data, tokens, feed and steps, looked at station by station."""
+"""Measures the memory of a training by number of texts: data, tokens, batches and first steps, phase by phase."""
 
 from __future__ import annotations
 
@@ -9,50 +9,51 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from benchmarks.apart import Failed, apart
-from benchmarks.harness import Setting, say
-from benchmarks.many import write_rows
+from benchmarks.distinct_texts import write_rows
+from benchmarks.harness import Setting, log
+from benchmarks.isolated import ProcessFailed, run_isolated
 
 if TYPE_CHECKING:
     from submillion.data.corpus import Corpus
     from submillion.data.tokens import Tokens
     from submillion.fit.batch_schedule import BatchSchedule
 
-STEPS = 2  # the first one has the longest texts
+STEPS = 2
+"""Steps to run; the first one has the longest texts."""
 
 
 def measure_rows(setting: Setting, sizes: list[int]) -> list[dict[str, Any]]:
-    """Return a row per number of texts.
+    """Return one row per number of texts.
 
     Returns:
         Per number `value` (texts), `peak_rss_mb` (of the process, MB of 10^6 bytes), `rss_mb` and `seconds` by
-        station, `held_bytes_per_text` (by what holds them) and `peak_bytes_per_text` (what each text beyond those
-        of the row before has added to the peak; None in the first row); or `value` and `error`.
+        phase, `held_bytes_per_text` (by kind of data) and `peak_bytes_per_text` (peak memory per text added since the
+        previous row; None in the first row); or `value` and `error`.
     """
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory(prefix="growth-") as folder:
         file = Path(folder) / "train.csv"
         for size in sizes:
             try:
-                apart(write_rows, setting.data, file, size)
-                found = apart(_look, setting, file)
-            except Failed as error:
-                say(f"{size:,} texts: {error}")
+                run_isolated(write_rows, setting.data, file, size)
+                measured = run_isolated(_measure, setting, file)
+            except ProcessFailed as error:
+                log(f"{size:,} texts: {error}")
                 rows.append({"value": size, "error": str(error)})
                 continue
-            whole = [row for row in rows if "error" not in row]
+            earlier = [row for row in rows if "error" not in row]
             slope = None
-            if whole:
-                more = found["peak_rss_mb"] - whole[-1]["peak_rss_mb"]
-                slope = 1e6 * more / (size - whole[-1]["value"])
-            rows.append({"value": size, **found, "peak_bytes_per_text": slope})
-            say(f"{size:,} texts: peak {found['peak_rss_mb']:,.0f} MB")
+            if earlier:
+                added_mb = measured["peak_rss_mb"] - earlier[-1]["peak_rss_mb"]
+                slope = 1e6 * added_mb / (size - earlier[-1]["value"])
+            rows.append({"value": size, **measured, "peak_bytes_per_text": slope})
+            log(f"{size:,} texts: peak {measured['peak_rss_mb']:,.0f} MB")
     return rows
 
 
-def _look(setting: Setting, file: Path) -> dict[str, Any]:
-    """Do what `submillion train` does as far as its first steps; run in a process of its own."""
-    began = time.perf_counter()
+def _measure(setting: Setting, file: Path) -> dict[str, Any]:
+    """Do what `submillion train` does up to its first steps; run in a process of its own."""
+    started_at = time.perf_counter()
     import psutil
 
     from benchmarks.library import recipe_of, set_up_process
@@ -70,40 +71,40 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
     rss: dict[str, float] = {}
     seconds: dict[str, float] = {}
 
-    def station(name: str) -> None:
-        nonlocal began
+    def end_phase(name: str) -> None:
+        nonlocal started_at
         rss[name] = psutil.Process().memory_info().rss / 1e6
-        seconds[name] = time.perf_counter() - began
-        began = time.perf_counter()
+        seconds[name] = time.perf_counter() - started_at
+        started_at = time.perf_counter()
 
     recipe = recipe_of(setting, "auto")
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": str(file)})})
     set_up_process()
     workers = Workers.start()
-    station("imports")
+    end_phase("imports")
     with notices.suppressed():
         corpus = load_corpus(recipe.data, recipe.seed, progress=False)
-        station("data")
+        end_phase("data")
         precision = choose_precision(recipe.train.precision)
         classifier = build(setting.encoder, corpus.label_names, recipe)
         execution = choose_execution(classifier, precision, recipe.train.execution)
-        station("model")
+        end_phase("model")
     with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
         tokenizer = load_tokenizer(setting.encoder)
         tokens = {
             split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=False)
             for split in corpus.splits
         }
-    station("tokens")
+    end_phase("tokens")
     train = LabelledTokens.of(tokens["train"], corpus.train.labels)
     stepper = Stepper(execution, train, recipe.train, recipe.seed, workers)
     stepper.batches.batches_at(0)
-    station("feed")
+    end_phase("batches")
     classifier.train()
     interrupt = Interrupt()
     for step in range(min(STEPS, stepper.batches.steps_per_epoch)):
         stepper.step(step, interrupt)
-    station("steps")
+    end_phase("steps")
     return {
         "peak_rss_mb": environment.peak_memory_mb(),
         "rss_mb": rss,
@@ -115,14 +116,14 @@ def _look(setting: Setting, file: Path) -> dict[str, Any]:
 
 
 def _held(corpus: Corpus, tokens: dict[str, Tokens], batches: BatchSchedule) -> dict[str, float]:
-    """Return what each of the corpus's texts takes from the first step to the last, by holder, in bytes.
+    """Return the bytes per text that a training holds from the first step to the last, by kind of data.
 
-    Of a mapped file only those pages are in memory that were read lately, and the system takes them as it needs.
+    Only recently read pages of a mapped file are in memory, and the system can reclaim them.
     """
     from submillion.data.text_column import TextColumn
 
     texts = sum(len(split) for split in corpus.splits)
-    pointer = 8  # of a list, to each of its items
+    pointer = 8  # bytes of a list per item
     held = {
         "places_of_texts_and_ids": sum(
             column.nbytes
@@ -130,11 +131,11 @@ def _held(corpus: Corpus, tokens: dict[str, Tokens], batches: BatchSchedule) -> 
             for column in (split.texts, split.ids)
             if isinstance(column, TextColumn)
         ),
-        # Small integers are shared by all who use them.
+        # Python shares small integers.
         "labels": sum(pointer * len(split.labels) for split in corpus.splits),
-        "token_ids_in_a_file": sum(found.ids.nbytes for found in tokens.values()),
+        "token_ids_in_a_file": sum(split.ids.nbytes for split in tokens.values()),
         "offsets_and_lengths": sum(
-            found.offsets.nbytes + found.full_lengths.nbytes for found in tokens.values()
+            split.offsets.nbytes + split.full_lengths.nbytes for split in tokens.values()
         ),
         "batches_of_an_epoch": sum(
             batch.nbytes for step in range(batches.steps_per_epoch) for batch in batches.batches_at(step)

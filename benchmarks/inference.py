@@ -1,11 +1,11 @@
-"""Speed of prediction with a LoRA classifier: transformers with the adapter merged, and submillion.
+"""Measures prediction speed with a LoRA classifier: transformers with a merged adapter, and submillion.
 
     python -m benchmarks.inference --data FOLDER --encoder FOLDER [--json FILE] [--only NAME,...]
 
-Rank 8 on query and value; texts of AG News of at most 128 tokens, the same for all. `usual` is float32, batches of
-the texts as they come, padded to their longest; `usual_sorted` the same with batches of like length, and `best_peer`
-that in bfloat16. `packed` has the adapters beside the weights; `packed_merged` has none left, as `submillion predict`,
-whose kernels merge them into the weights. In which format the kernels computed stands in the row.
+Rank 8 on query and value; texts of AG News of at most 128 tokens, the same for all. `usual` is float32 with batches in
+input order, padded to their longest text; `usual_sorted` is the same with batches of similar length, and `best_peer` in
+bfloat16 as well. `packed` applies the adapters beside the weights; `packed_merged` merges them into the weights, as
+`submillion predict` does. The row names the number format of the kernels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Submillion's own ways to train and to predict, through the library's own step, as variants of a benchmark."""
+"""Submillion's training and prediction as variants of a benchmark."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ ALL_LINEAR: dict[str, dict[str, Any]] = {
 
 
 def set_up_process(threads: int | None = None) -> None:
-    """Set denormal mode and number of threads as a training does; None leaves torch's choice of threads."""
+    """Set denormal mode and number of threads as a training does; None keeps torch's number of threads."""
     torch.set_flush_denormal(True)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -52,7 +53,7 @@ class OneBatch(BatchSchedule):
 
     rows: Sequence[int] = ()
 
-    def batches_at(self, step: int) -> list[np.ndarray]:
+    def batches_at(self, step: int) -> list[np.ndarray]:  # noqa: ARG002 - the same batch at every step
         """Return that batch."""
         return [np.asarray(self.rows, dtype=np.int64)]
 
@@ -63,8 +64,8 @@ def open_training(setting: Setting, execution: str, all_linear: bool = False, la
     Args:
         setting: what all variants share.
         execution: `packed` or `reference`.
-        all_linear: adapters on every linear layer, and of the head only the output layer is trained.
-        layers: which layers are adapted; the output of those below is computed beforehand and kept.
+        all_linear: adapters on every linear layer, and only the output layer of the head is trained.
+        layers: which layers are adapted; the output of the layers below is cached beforehand.
     """
     return _training(setting, read_texts(setting), recipe_of(setting, execution, all_linear, layers))
 
@@ -79,25 +80,25 @@ def open_growth(
     threads: int | None = None,
     batch_size: int | None = None,
 ) -> Opened:
-    """Train on texts that are all equally long.
+    """Train on texts of equal length.
 
     Args:
         setting: encoder, data and batch size.
-        length: tokens of each text, special tokens included.
-        tokens: of a round; rounded to whole batches, one at least.
-        rank: of the adapters on query and value.
+        length: tokens per text, special tokens included.
+        tokens: tokens per round, rounded to at least one whole batch.
+        rank: rank of the adapters on query and value.
         layers: which layers are adapted.
-        cached: keep the output of the layers below instead of computing it in every step.
-        threads: processor threads; None leaves torch's own choice.
-        batch_size: texts of a batch; None takes the setting's.
+        cached: cache the output of the layers below instead of computing it in every step.
+        threads: processor threads; None keeps torch's number.
+        batch_size: texts per batch; None uses the setting's.
     """
     setting = replace(setting, batch_size=batch_size or setting.batch_size, max_length=length)
     batches = max(1, round(tokens / (length * setting.batch_size)))
     texts = exact_texts(setting, length, batches)
     recipe = recipe_of(setting, "auto", layers=layers, rank=rank)
-    with notices.suppressed():  # some dozen processes would say the same
+    with notices.suppressed():  # a dozen processes would repeat them
         opened = _training(setting, texts, recipe, cached, threads)
-    return replace(opened, warm_up=opened.warm_up[:1])  # all batches are alike
+    return replace(opened, warm_up=opened.warm_up[:1])  # all batches have the same shape
 
 
 def _training(
@@ -108,61 +109,59 @@ def _training(
     precision = choose_precision(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe)
     tokens = from_rows(texts.ids)
-    runs = choose_execution(classifier, precision, recipe.train.execution)
+    execution = choose_execution(classifier, precision, recipe.train.execution)
     train = LabelledTokens.of(tokens, texts.labels)
-    stepper = Stepper(runs, train, recipe.train, recipe.seed, workers)
+    stepper = Stepper(execution, train, recipe.train, recipe.seed, workers)
     batches = OneBatch(tokens.lengths, recipe.train, recipe.seed)
     stepper.batches = batches
     facts: dict[str, Any] = {
         "tokens_per_text": texts.tokens_per_text,
         "precision": precision.dtype_name,
-        "execution": runs.name,
+        "execution": execution.name,
     }
     if classifier.prefix_depth and cached:
-        prefix, about = _prefix(tokens, recipe, runs)
+        prefix, prefix_facts = _prefix(tokens, recipe, execution)
         stepper.train = replace(train, prefix=prefix)
-        facts |= about
+        facts |= prefix_facts
     classifier.train()
     interrupt = Interrupt()
-    done = 0
+    numbers = itertools.count()
 
     def step(batch: Sequence[int]) -> None:
-        nonlocal done
         batches.rows = batch
-        stepper.step(done, interrupt)
-        done += 1
+        stepper.step(next(numbers), interrupt)
 
     return Opened(step, texts.grouped, [texts.longest, texts.grouped[0]], facts)
 
 
-def _prefix(tokens: Tokens, recipe: Recipe, runs: Execution) -> tuple[PrefixCache, dict[str, Any]]:
-    """Build the prefix cache as a training does, and tell what it took."""
-    forward = runs.prefix_forward(tokens)
+def _prefix(tokens: Tokens, recipe: Recipe, execution: Execution) -> tuple[PrefixCache, dict[str, Any]]:
+    """Build the prefix cache as a training does; return it with its cost."""
+    forward = execution.prefix_forward(tokens)
     with torch.no_grad():
         forward(np.arange(min(len(tokens), recipe.train.batch_size)))  # the first use packs the weights
-    computing = 0.0
+    forward_s = 0.0
 
     def timed(rows: np.ndarray) -> torch.Tensor:
-        nonlocal computing
-        began = time.perf_counter()
+        nonlocal forward_s
+        started_at = time.perf_counter()
         states = forward(rows)
-        computing += time.perf_counter() - began
+        forward_s += time.perf_counter() - started_at
         return states
 
-    # In a cache folder of its own: what an earlier run left in the user's would be found, not computed.
+    # In an empty cache folder: states of an earlier run in the user's cache would be read, not computed.
     with (
         TemporaryDirectory(prefix="prefix-") as folder,
         mock.patch.dict(os.environ, SUBMILLION_CACHE=folder),
-        mock.patch.object(runs, "prefix_forward", lambda _: timed),
+        mock.patch.object(execution, "prefix_forward", lambda _: timed),
     ):
-        began = time.perf_counter()
-        prefix = PrefixCache.build(runs, tokens, recipe.train.eval_batch_size)
-        seconds = time.perf_counter() - began
+        started_at = time.perf_counter()
+        prefix = PrefixCache.build(execution, tokens, recipe.train.eval_batch_size)
+        seconds = time.perf_counter() - started_at
     if prefix is None:
-        raise SystemExit("there is no prefix cache for this encoder")
+        raise SystemExit("this encoder has no prefix cache")
     facts = {
-        "prefix_seconds": seconds,  # with hashing the weights and writing the file
-        "prefix_samples_per_s": len(tokens) / computing,
+        "prefix_seconds": seconds,  # includes hashing the weights and writing the file
+        "prefix_samples_per_s": len(tokens) / forward_s,
         "prefix_bytes_per_sample": prefix.nbytes / len(tokens),
     }
     return prefix, facts
@@ -174,33 +173,33 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
     Args:
         setting: what all variants share.
         execution: `packed` or `reference`.
-        merged: as `submillion predict`, whose kernels take adapters and frozen weights for one.
+        merged: merge the adapters into the weights, as `submillion predict` does.
     """
     texts = read_texts(setting)
     recipe = recipe_of(setting, execution)
     set_up_process()
     precision = choose_precision(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
-    runs = choose_execution(classifier, precision, execution, merged=merged)
+    opened = choose_execution(classifier, precision, execution, merged=merged)
     tokens = from_rows(texts.ids)
-    # What it does is to sort and to batch, too: a round is one call.
-    everything = [row for batch in texts.mixed for row in batch]
+    # Prediction also sorts and batches, so a round is one call.
+    all_rows = [row for batch in texts.mixed for row in batch]
 
     def predict(rows: Sequence[int]) -> None:
-        predict_logits(runs, tokens.take(rows), setting.batch_size)
+        predict_logits(opened, tokens.take(rows), setting.batch_size)
 
     facts = {
         "tokens_per_text": texts.tokens_per_text,
         "precision": precision.dtype_name,
-        "execution": runs.name,
+        "execution": opened.name,
     }
-    return Opened(predict, [everything], [texts.longest, texts.grouped[0]], facts)
+    return Opened(predict, [all_rows], [texts.longest, texts.grouped[0]], facts)
 
 
 def recipe_of(
     setting: Setting, execution: str, all_linear: bool = False, layers: str = "all", rank: int | None = None
 ) -> Recipe:
-    """Return the recipe of a variant; None takes the rank that goes with its targets."""
+    """Return the recipe of a variant; `rank` None uses the usual rank of its targets."""
     ranked = {} if rank is None else {"r": rank, "alpha": 2 * rank}
     shape = ALL_LINEAR if all_linear else QUERY_VALUE
     return Recipe.model_validate(
@@ -208,7 +207,7 @@ def recipe_of(
             "name": "benchmark",
             "encoder": {"source": str(setting.encoder)},
             "data": {"train": str(setting.data), "max_length": setting.max_length},
-            # So many epochs that the learning rate is not down to zero before the last round.
+            # Enough epochs to keep the learning rate above zero until the last round.
             "train": {"batch_size": setting.batch_size, "epochs": 1000, "execution": execution},
             "lora": {**shape["lora"], **ranked, "layers": layers},
             "head": shape["head"],

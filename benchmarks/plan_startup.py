@@ -1,10 +1,9 @@
-"""Measures the CPU time of `submillion plan`, beside that of importing the libraries it does without.
+"""Measures the CPU time of `submillion plan`, compared with that of importing the libraries it avoids.
 
     python benchmarks/plan_startup.py [--runs 5] [--limit 0.5]
 
-Ends with exit code 1 when the median of the plan is over the limit. User and system time of the child process
-are added up, so that another program on the machine disturbs little. Unix only: the system is asked for the
-child's times.
+The exit code is 1 if the median of the plan is over the limit. The time is user plus system time of the child process,
+which other programs affect little. Unix only (getrusage).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CASES = {
 
 
 def cpu_seconds(arguments: list[str]) -> float:
-    """Run Python with `arguments` and return the child's user + system time in seconds."""
+    """Run Python with `arguments`; return the user plus system time of the child in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -44,12 +43,15 @@ def cpu_seconds(arguments: list[str]) -> float:
 
 
 def main() -> int:
-    """Print one line per case and compare the plan with the limit."""
+    """Print one line per case; return exit code 1 if the plan is over the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--runs", type=int, default=5, help="measured runs per case, after one that warms the disk"
+        "--runs",
+        type=int,
+        default=5,
+        help="measured runs per case, after a first one that fills the disk cache",
     )
-    parser.add_argument("--limit", type=float, default=0.5, help="seconds of CPU time the plan may take")
+    parser.add_argument("--limit", type=float, default=0.5, help="maximum CPU seconds of the plan")
     options = parser.parse_args()
     medians = {}
     for name, arguments in CASES.items():

@@ -1,15 +1,15 @@
-"""The reference run at full size, from the command to the finished report: where its time goes.
+"""Runs the reference training at full size, from the command to the report, and shows where its time goes.
 
     python -m benchmarks.rehearsal --data FOLDER --encoder FOLDER --work FOLDER [--layers top-6|all] [--json FILE]
         [--rows 120000] [--epochs 5] [--set KEY=VALUE ...]
 
-120,000 distinct texts are made of the rows of AG News that are there, their sentences in other orders; a tenth is
-held out for validation, and 7,600 more are the test. Rank 8 on query and value with RoBERTa's own head, 5 epochs, all
-of them run, an evaluation after each. An encoder without weights gets random ones: its accuracy says nothing, its
-seconds do.
+Makes 120,000 distinct texts from the available rows of AG News by reordering their sentences; a tenth is held out for
+validation, and 7,600 more are the test split. Rank 8 on query and value with RoBERTa's own head, 5 epochs without early
+stopping, an evaluation after each. An encoder without weights gets random ones: the accuracy is then meaningless, the
+times are not.
 
-`submillion train` does it, as a process. Everything lies in --work: ended by Ctrl-C, by SIGTERM or by a crash, the
-same command goes on where it was. Its cache lies there too, so nothing of an earlier run is found.
+Runs `submillion train` as a process. All files are in --work, including the cache, so nothing of an earlier run is
+reused. After Ctrl-C, SIGTERM or a crash, the same command continues.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import Any
 
 import yaml
 
-from benchmarks.apart import apart
-from benchmarks.encoders import draw_weights, has_weights
-from benchmarks.harness import say
-from benchmarks.many import write_rows
-from benchmarks.stations import Station, read_apart, stations_of
+from benchmarks.distinct_texts import write_rows
+from benchmarks.encoders import has_weights, save_random_weights
+from benchmarks.harness import log
+from benchmarks.isolated import run_isolated
+from benchmarks.phases import Phase, phases_of, time_data
 from submillion.rundir import RunDir
 
 FULL_ROWS, FULL_TEST_ROWS = 120_000, 7_600
@@ -41,47 +41,50 @@ INTERRUPTED = 130
 
 
 class Work:
-    """The folder of one rehearsal."""
+    """The folder of a rehearsal, with all its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.run = RunDir(self.folder / "run")
         self.recipe = self.folder / "recipe.yaml"
-        self.asked = self.folder / "asked.json"
+        self.options = self.folder / "options.json"
         self.attempts = self.folder / "attempts.jsonl"
-        self.measured = self.folder / "apart.json"
+        self.data_times = self.folder / "data_times.json"
 
-    def prepare(self, data: Path, encoder: Path, asked: dict[str, Any]) -> None:
-        """Make data, encoder and recipe, unless they are there.
+    def prepare(self, data: Path, encoder: Path, options: dict[str, Any]) -> None:
+        """Create data, encoder and recipe unless they exist.
 
         Raises:
-            SystemExit: another rehearsal lies in the folder.
+            SystemExit: the folder contains a rehearsal with other options.
         """
-        if self.asked.is_file():
-            if json.loads(self.asked.read_text(encoding="utf-8")) != asked:
-                raise SystemExit(f"{self.folder}: another rehearsal lies here; name another folder")
+        if self.options.is_file():
+            if json.loads(self.options.read_text(encoding="utf-8")) != options:
+                raise SystemExit(
+                    f"{self.folder}: expected a rehearsal with these options, found another. Use another folder."
+                )
             return
         files = self.folder / "data"
         files.mkdir(parents=True, exist_ok=True)
-        say(f"making {asked['rows'] + asked['test_rows']:,} distinct texts")
-        apart(write_rows, data, files / "train.csv", asked["rows"], files / "test.csv", asked["test_rows"])
+        log(f"making {options['rows'] + options['test_rows']:,} distinct texts")
+        train, test = files / "train.csv", files / "test.csv"
+        run_isolated(write_rows, data, train, options["rows"], test, options["test_rows"])
         if not has_weights(encoder):
-            draw_weights(encoder, self.folder / "encoder")
+            save_random_weights(encoder, self.folder / "encoder")
             encoder = self.folder / "encoder"
-        self.recipe.write_text(yaml.safe_dump(_recipe(files, encoder.absolute(), asked)), encoding="utf-8")
-        self.asked.write_text(json.dumps(asked), encoding="utf-8")  # at last: now all is there
+        self.recipe.write_text(yaml.safe_dump(_recipe(files, encoder.absolute(), options)), encoding="utf-8")
+        self.options.write_text(json.dumps(options), encoding="utf-8")  # last: marks the folder as complete
 
-    def go_on(self) -> int:
-        """Train, or resume, or write the report that is missing; return the exit code of the last command."""
+    def proceed(self) -> int:
+        """Train, resume, or write a missing report; return the exit code of the command."""
         command = self._command()
         if command is None:
             return 0
-        began = time.time()
+        started_at = time.time()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with self.attempts.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"command": command[0], "began": began}) + "\n")
+            file.write(json.dumps({"command": command[0], "started_at": started_at}) + "\n")
         environment = {**os.environ, "SUBMILLION_CACHE": str(self.folder / "cache")}
-        # In a session of its own: Ctrl-C reaches it once, through this process.
+        # In a session of its own, so that Ctrl-C reaches it only once, through this process.
         process = subprocess.Popen(
             [sys.executable, "-m", "submillion.cli", *command], env=environment, start_new_session=True
         )
@@ -96,9 +99,9 @@ class Work:
                 signal.signal(number, handler)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        done = {"ended": time.time(), "seconds": time.time() - began, "cpu_seconds": cpu}
+        outcome = {"ended": time.time(), "seconds": time.time() - started_at, "cpu_seconds": cpu}
         with self.attempts.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(done | {"code": process.returncode}) + "\n")
+            file.write(json.dumps(outcome | {"code": process.returncode}) + "\n")
         return process.returncode
 
     def _command(self) -> list[str] | None:
@@ -109,36 +112,36 @@ class Work:
             return ["resume", str(run.path)]
         if run.report.is_file():
             return None
-        from submillion.assess.registry import quick_parts  # ended between the training and its report
+        from submillion.assess.registry import quick_parts  # interrupted between training and report
 
         return ["report", str(run.path), *(word for part in quick_parts() for word in ("--with", part))]
 
     def all_attempts(self) -> list[dict[str, Any]]:
-        """Return the processes so far: `command`, `began`, `ended`, `seconds`, and `cpu_seconds` where known."""
-        found: list[dict[str, Any]] = []
+        """Return the processes so far: `command`, `started_at`, `ended`, `seconds`, and `cpu_seconds` if known."""
+        attempts: list[dict[str, Any]] = []
         for line in self.attempts.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
-            if "began" in record:
-                found.append(record)
+            if "started_at" in record:
+                attempts.append(record)
             else:
-                found[-1] |= record
-        for attempt, following in zip(found, [*found[1:], None], strict=True):
-            if "ended" not in attempt:  # it was killed together with this benchmark; what is on disk tells
+                attempts[-1] |= record
+        for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+            if "ended" not in attempt:  # killed together with this benchmark; use the modification times
                 times = [file.stat().st_mtime for file in self.run.path.rglob("*") if file.is_file()]
-                latest = [moment for moment in times if following is None or moment < following["began"]]
-                attempt["ended"] = max([attempt["began"], *latest])
-                attempt["seconds"] = attempt["ended"] - attempt["began"]
-        return found
+                latest = [moment for moment in times if following is None or moment < following["started_at"]]
+                attempt["ended"] = max([attempt["started_at"], *latest])
+                attempt["seconds"] = attempt["ended"] - attempt["started_at"]
+        return attempts
 
-    def measure_apart(self) -> dict[str, float]:
-        """Return what reading and tokenizing take; measured once."""
-        if not self.measured.is_file():
-            self.measured.write_text(json.dumps(apart(read_apart, self.recipe)), encoding="utf-8")
-        found: dict[str, float] = json.loads(self.measured.read_text(encoding="utf-8"))
-        return found
+    def measure_data(self) -> dict[str, float]:
+        """Return the seconds of reading and tokenizing the data; measured once."""
+        if not self.data_times.is_file():
+            self.data_times.write_text(json.dumps(run_isolated(time_data, self.recipe)), encoding="utf-8")
+        times: dict[str, float] = json.loads(self.data_times.read_text(encoding="utf-8"))
+        return times
 
 
-def _recipe(files: Path, encoder: Path, asked: dict[str, Any]) -> dict[str, Any]:
+def _recipe(files: Path, encoder: Path, options: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "name": "rehearsal",
         "encoder": {"source": str(encoder)},
@@ -148,11 +151,11 @@ def _recipe(files: Path, encoder: Path, asked: dict[str, Any]) -> dict[str, Any]
             "validation_size": 0.1,
             "max_length": 128,
         },
-        "lora": {"r": 8, "alpha": 16, "targets": ["query", "value"], "layers": asked["layers"]},
-        # Patience 0: with random weights nothing is learned, and all epochs are to be run.
-        "train": {"epochs": asked["epochs"], "patience": 0},
+        "lora": {"r": 8, "alpha": 16, "targets": ["query", "value"], "layers": options["layers"]},
+        # Patience 0 runs all epochs, although random weights learn nothing.
+        "train": {"epochs": options["epochs"], "patience": 0},
     }
-    for item in asked["set"]:
+    for item in options["set"]:
         key, _, value = item.partition("=")
         section, _, name = key.rpartition(".")
         (values.setdefault(section, {}) if section else values)[name] = yaml.safe_load(value)
@@ -160,22 +163,22 @@ def _recipe(files: Path, encoder: Path, asked: dict[str, Any]) -> dict[str, Any]
 
 
 def summary(work: Work) -> dict[str, Any]:
-    """Return what a finished rehearsal took.
+    """Return the times of a finished rehearsal.
 
     Returns:
-        `asked`, `seconds` and `cpu_seconds` (all attempts; None where one was killed), `stations` (each `name`,
-        `seconds`, `share`, `told_by`), `attempts`, and of the manifest `machine`, `training` and `rows` by split.
+        `options`, `seconds` and `cpu_seconds` (of all attempts; None if one was killed), `phases` (each `name`,
+        `seconds`, `share`, `source`), `attempts`, and from the manifest `machine`, `training` and `rows` by split.
     """
     attempts = work.all_attempts()
-    stations = stations_of(work.run, attempts, work.measure_apart())
+    phases = phases_of(work.run, attempts, work.measure_data())
     seconds = sum(attempt["seconds"] for attempt in attempts)
     known = [attempt.get("cpu_seconds") for attempt in attempts]
     manifest = work.run.read_manifest()
     return {
-        "asked": json.loads(work.asked.read_text(encoding="utf-8")),
+        "options": json.loads(work.options.read_text(encoding="utf-8")),
         "seconds": seconds,
         "cpu_seconds": None if None in known else sum(known),
-        "stations": [asdict(station) | {"share": station.seconds / seconds} for station in stations],
+        "phases": [asdict(phase) | {"share": phase.seconds / seconds} for phase in phases],
         "attempts": attempts,
         "machine": manifest["machine"],
         "rows": {name: split["rows"] for name, split in manifest["data"]["splits"].items()},
@@ -183,55 +186,57 @@ def summary(work: Work) -> dict[str, Any]:
     }
 
 
-def render(found: dict[str, Any]) -> str:
-    """Return the stations as a table."""
-    training, rows = found["training"], found["rows"]
-    lines = [f"{'':36} seconds   share   told by"]
-    for station in [*found["stations"], asdict(Station("all", found["seconds"], "")) | {"share": 1.0}]:
-        lines.append(
-            f"{station['name']:34} {station['seconds']:9,.1f} {station['share']:7.1%}   {station['told_by']}"
-        )
-    told = ", ".join(f"{number:,} {name}" for name, number in rows.items())
+def render(result: dict[str, Any]) -> str:
+    """Return the phases as a table."""
+    training, rows = result["training"], result["rows"]
+    lines = [f"{'':36} seconds   share   source"]
+    for phase in [*result["phases"], asdict(Phase("total", result["seconds"], "")) | {"share": 1.0}]:
+        lines.append(f"{phase['name']:34} {phase['seconds']:9,.1f} {phase['share']:7.1%}   {phase['source']}")
+    splits = ", ".join(f"{number:,} {name}" for name, number in rows.items())
     lines.append(
-        f"{told} rows; {training['epochs_run']:g} epochs, {training['execution']}, "
+        f"{splits} rows; {training['epochs_run']:g} epochs, {training['execution']}, "
         f"{training['samples_per_second']:.1f} samples/s in steps, peak {training['peak_memory_mb']:,.0f} MB"
     )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prepare, train, tell; the exit code is that of the training."""
+    """Prepare, train and print the times; return the exit code of the training."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with AG News as csv")
     parser.add_argument("--encoder", type=Path, required=True, help="folder of an encoder")
-    parser.add_argument("--work", type=Path, required=True, help="folder of this rehearsal, kept")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder of this rehearsal; it is not deleted"
+    )
     parser.add_argument("--layers", default="all", help="all, or top-N")
     parser.add_argument("--rows", type=int, default=FULL_ROWS, help="texts, a tenth of them for validation")
-    parser.add_argument("--test-rows", type=int, help="7,600, or as many as go with fewer --rows")
+    parser.add_argument("--test-rows", type=int, help="default: 7,600, or in proportion to --rows")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe")
-    parser.add_argument("--json", type=Path, help="write what was measured to this file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe field"
+    )
+    parser.add_argument("--json", type=Path, help="write the times to this file")
     options = parser.parse_args(arguments)
     tests = options.test_rows or max(2, round(options.rows * FULL_TEST_ROWS / FULL_ROWS))
     work = Work(options.work)
-    asked = {
+    chosen = {
         "rows": options.rows,
         "test_rows": tests,
         "epochs": options.epochs,
         "layers": options.layers,
         "set": options.set,
     }
-    work.prepare(options.data, options.encoder, asked)
-    if code := work.go_on():
-        again = "the same command goes on" if code == INTERRUPTED else "it failed"
-        say(f"the training ended with {code}: {again}")
+    work.prepare(options.data, options.encoder, chosen)
+    if code := work.proceed():
+        reason = "run the same command to continue" if code == INTERRUPTED else "it failed"
+        log(f"the training ended with {code}: {reason}")
         return code
-    found = summary(work)
+    result = summary(work)
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(render(found))
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(render(result))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Seconds from the command `submillion train` to its first optimizer step, with all caches warm.
+"""Measures the seconds from `submillion train` to its first optimizer step, with warm caches.
 
     python -m benchmarks.startup RECIPE [--set KEY=VALUE ...] [--rounds 3]
 
-The first run fetches and tokenizes whatever is not cached and is not counted. A run is ended as soon as its
+The first run downloads and tokenizes everything that is not cached, and does not count. A run is ended as soon as its
 history has a line, which is written after the first step. Prints one JSON object.
 """
 
@@ -20,30 +20,31 @@ from pathlib import Path
 
 from submillion.rundir import RunDir
 
-LOOK_S = 0.01  # between two looks at the history
+POLL_S = 0.01
+"""Seconds between two reads of the history."""
 
 
 def seconds_to_first_step(recipe: str, overrides: Sequence[str]) -> float:
-    """Train until the first step is done; return how long that took."""
+    """Return the seconds of a training until its first step is done."""
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:
         run = RunDir(Path(folder) / "run")
         sets = [part for item in [*overrides, "train.log_every=1"] for part in ("--set", item)]
         command = ["-m", "submillion.cli", "train", recipe, "--out", str(run.path), "--quiet", *sets]
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
         try:
             while not (run.history.is_file() and run.history.stat().st_size):
                 if process.poll() is not None:
                     raise SystemExit(f"the training ended with {process.returncode} before its first step")
-                time.sleep(LOOK_S)
-            return time.perf_counter() - began
+                time.sleep(POLL_S)
+            return time.perf_counter() - started_at
         finally:
-            process.kill()  # not asked to stop: it would save its state first
+            process.kill()  # SIGINT would make it save a checkpoint first
             process.wait()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

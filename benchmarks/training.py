@@ -1,11 +1,11 @@
-"""Training speed of LoRA classifiers: the usual script, the best one of transformers and peft, and submillion.
+"""Measures training speed of LoRA classifiers: the usual script, the fastest with peft, and submillion.
 
     python -m benchmarks.training --data FOLDER --encoder FOLDER [--json FILE] [--only NAME,...]
 
-Rank 8 on query and value with the encoder's own head; `all_linear`: rank 6 on every linear layer, and of the head
-the output layer alone, in the peer as in submillion. Texts of AG News of at most 128 tokens; every variant trains on
-the same texts. An encoder without weights gets random ones, which take as long. `minilm` and `mpnet` are fetched by
-their names in the catalog, and compared with the usual script on the same encoder:
+Rank 8 on query and value with the encoder's own head; `all_linear`: rank 6 on every linear layer, and only the output
+layer of the head, in the peer as in submillion. Texts of AG News of at most 128 tokens; every variant trains on the
+same texts. An encoder without weights gets random ones, which take as long. `minilm` and `mpnet` come from the catalog
+and are compared with the usual script on the same encoder:
 
     python -m benchmarks.training --data FOLDER --encoder FOLDER \\
         --only usual_minilm,packed_minilm,usual_mpnet,packed_mpnet
@@ -30,14 +30,14 @@ VARIANTS = {
     "usual_all_linear": Variant(USUAL, {"all_linear": True}, base="usual_all_linear"),
     "packed_all_linear": Variant(OURS, {"execution": "packed", "all_linear": True}, base="usual_all_linear"),
 }
-# Smaller or other encoders, out of the catalog.
+# Other encoders, from the catalog.
 ENCODERS = {
     "usual_minilm": Variant(USUAL, base="usual_minilm", encoder="minilm"),
     "packed_minilm": Variant(OURS, {"execution": "packed"}, base="usual_minilm", encoder="minilm"),
     "usual_mpnet": Variant(USUAL, base="usual_mpnet", encoder="mpnet-base"),
     "packed_mpnet": Variant(OURS, {"execution": "packed"}, base="usual_mpnet", encoder="mpnet-base"),
 }
-# The best peer with one of its choices undone, or one more made.
+# The best peer with one choice removed or added.
 CHOICES = {
     "best_peer_float32": Variant(BEST, {"autocast": False, "frozen_bf16": False, "casting": True}),
     "best_peer_random_batches": Variant(BEST, {"grouped": False}),

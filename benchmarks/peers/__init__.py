@@ -1,1 +1,1 @@
-"""What a user does without submillion: plain transformers and peft."""
+"""Training and prediction without submillion: plain transformers and peft."""

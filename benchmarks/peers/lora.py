@@ -1,4 +1,4 @@
-"""The adapters of the peers: the same matrices and heads as submillion's, in peft's words."""
+"""The adapters of the peers: the same matrices and heads as submillion's, configured with peft."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUERY_VALUE = ("query", "value", "q", "v", "q_lin", "v_lin")  # BERT and RoBERTa
 
 
 def classifier(encoder: Path, **options: Any) -> Any:
-    """Return an encoder of transformers with the family's own head, not adapted."""
+    """Return an encoder of transformers with the family's own head and without adapters."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     return AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(LABELS), **options)
@@ -26,22 +26,22 @@ def adapted(model: Any, all_linear: bool = False) -> Any:
     """Return the model with adapters, ready to train.
 
     Args:
-        model: as `classifier` gives it.
-        all_linear: rank 6 on every linear layer, and of the head only its output layer is trained; otherwise
-            rank 8 on query and value, and the whole head is trained.
+        model: the result of `classifier`.
+        all_linear: rank 6 on every linear layer, and only the output layer of the head is trained; otherwise rank 8
+            on query and value, and the whole head is trained.
     """
     linear = [
         name for name, module in model.named_modules() if isinstance(module, nn.Linear) and ".layer." in name
     ]
     if all_linear:
-        # Without a task type: for a classification peft would train the whole head.
+        # No task type: for sequence classification peft would train the whole head.
         output = "classifier.out_proj" if hasattr(model.classifier, "out_proj") else "classifier"
         config = LoraConfig(
             r=6, lora_alpha=12, lora_dropout=0.1, target_modules=linear, modules_to_save=[output]
         )
     else:
         targets = [name for name in linear if name.rpartition(".")[2] in QUERY_VALUE]
-        # The classification's own layers are saved, hence trained, by the task type; BERT's pooler is not among them.
+        # The task type saves, and so trains, the layers of the head; BERT's pooler is not one of them.
         pooler = [name for name, _ in model.named_modules() if name.endswith(".pooler.dense")]
         config = LoraConfig(
             task_type="SEQ_CLS",

@@ -1,4 +1,4 @@
-"""The usual script: transformers and peft as their examples have it, float32, every text padded to 128 tokens."""
+"""The usual script: transformers and peft as in their examples, float32, every text padded to 128 tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_training(setting: Setting, all_linear: bool = False) -> Opened:
         optimizer.step()
         optimizer.zero_grad()
 
-    # Padded to one width, all batches take equally long: a quarter of them will do.
+    # All batches have the same width and take the same time, so a quarter of them is enough.
     batches = texts.mixed[: max(1, len(texts.mixed) // 4)]
     return Opened(step, batches, [texts.longest, batches[0]], {"tokens_per_text": texts.tokens_per_text})
 
@@ -33,7 +33,7 @@ def open_inference(setting: Setting, by_length: bool = False) -> Opened:
 
     Args:
         setting: what all variants share.
-        by_length: batches of like length, which few scripts make, instead of the texts as they come.
+        by_length: batches of similar length, as few scripts use, instead of batches in input order.
     """
     texts = read_texts(setting)
     model = adapted(classifier(setting.encoder)).merge_and_unload().eval()

@@ -1,4 +1,4 @@
-"""The benchmarks' harness, offline on a tiny encoder: rows, ratios, failures; not speed."""
+"""Tests of the benchmark harness on a tiny encoder: rows, ratios and failures, not speed."""
 
 import csv
 import json
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks import harness, inference, library, training
-from benchmarks.apart import Failed, apart
 from benchmarks.encoders import with_weights
 from benchmarks.harness import Setting, Variant, compare, render
+from benchmarks.isolated import ProcessFailed, run_isolated
 from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import SPREAD, read_texts
 from submillion.budget.count import count
@@ -40,7 +40,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting(folder, tiny_encoder(folder / "encoder"), batch_size=2, steps=2, max_length=32)
 
 
-def test_all_variants_run_the_same_texts_and_warm_up_with_the_longest(setting):
+def test_variants_run_the_same_texts_and_warm_up_with_the_longest(setting):
     texts = read_texts(setting)
     grouped, mixed = (
         sorted(row for batch in batches for row in batch) for batches in (texts.grouped, texts.mixed)
@@ -54,7 +54,7 @@ def test_all_variants_run_the_same_texts_and_warm_up_with_the_longest(setting):
     assert texts.padded(texts.longest)["input_ids"].shape[1] == len(texts.ids[0])
 
 
-def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(setting, capfd):
+def test_rows_have_ratio_speed_and_memory_and_a_failure_does_not_stop_the_others(setting, capfd):
     variants = {
         "reference_12": training.VARIANTS["reference_12"],
         "broken": Variant("benchmarks.absent:open_training"),
@@ -65,11 +65,11 @@ def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(settin
     assert set(reference) == {*KEYS, "tokens_per_text", "precision", "execution"}
     assert [row["name"] for row in (reference, broken, usual)] == list(variants)
     assert reference["ratio_to"] == "usual"
-    # Where its base is not among them, a variant is compared with the first.
+    # A variant whose base does not run is compared with the first variant.
     assert usual["ratio_to"] == "reference_12"
     rounds = zip(usual["samples_per_s_rounds"], reference["samples_per_s_rounds"], strict=True)
-    by_base = [mine / its for mine, its in rounds]
-    assert usual["ratio"] == pytest.approx(sum(by_base) / 2)
+    ratios = [speed / base_speed for speed, base_speed in rounds]
+    assert usual["ratio"] == pytest.approx(sum(ratios) / 2)
     assert usual["samples_per_cpu_s"] > 0
     speeds = reference["samples_per_s_rounds"]
     assert len(speeds) == 2 and min(speeds) <= reference["samples_per_s"] <= max(speeds)
@@ -80,7 +80,7 @@ def test_rows_have_ratio_speed_and_memory_and_a_failure_stops_nobody_else(settin
     assert "broken: ModuleNotFoundError" in capfd.readouterr().err
 
 
-def test_the_command_line_chooses_variants_and_writes_rows(setting, tmp_path, monkeypatch, capsys):
+def test_the_command_line_selects_variants_and_writes_rows(setting, tmp_path, monkeypatch, capsys):
     for script in (training, inference):
         assert "usual" in script.VARIANTS and not script.VARIANTS.keys() & script.CHOICES.keys()
     seen = {}
@@ -102,13 +102,13 @@ def test_the_command_line_chooses_variants_and_writes_rows(setting, tmp_path, mo
     assert "usuall is not among" in capsys.readouterr().err
 
 
-def test_an_encoder_without_weights_gets_random_ones_in_a_folder_of_its_own(setting, tmp_path):
+def test_an_encoder_without_weights_gets_random_ones_in_a_temporary_folder(setting, tmp_path):
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((setting.encoder / name).read_bytes())
-    with with_weights(tmp_path) as made:
-        assert made != tmp_path and (made / "model.safetensors").is_file()
-        assert (made / "tokenizer.json").is_file()
-    assert not made.exists() and not (tmp_path / "model.safetensors").exists()
+    with with_weights(tmp_path) as copy:
+        assert copy != tmp_path and (copy / "model.safetensors").is_file()
+        assert (copy / "tokenizer.json").is_file()
+    assert not copy.exists() and not (tmp_path / "model.safetensors").exists()
     with with_weights(setting.encoder) as same:
         assert same == Path(setting.encoder)
 
@@ -123,40 +123,42 @@ def test_each_variant_is_compared_with_the_usual_script_of_its_encoder_and_adapt
 
 @pytest.mark.parametrize("family", ["roberta", "mpnet", "bert"])
 @pytest.mark.parametrize("all_linear", [False, True])
-def test_the_peers_train_what_submillion_trains(family, all_linear):
+def test_the_peers_train_the_same_parameters_as_submillion(family, all_linear):
     encoder = shared_encoder(family)
     setting = Setting(encoder, encoder)
     recipe = library.recipe_of(setting, "auto", all_linear)
     peer = adapted(classifier(encoder), all_linear)
-    ours = count(read_config(encoder, str(encoder)), len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable
+    ours = count(
+        read_config(encoder, str(encoder)), len(LABELS), recipe.lora, recipe.head, recipe.budget
+    ).trainable
     assert sum(value.numel() for value in peer.parameters() if value.requires_grad) == ours
     ranks = {module.r["default"] for module in peer.modules() if hasattr(module, "lora_A")}
     assert ranks == {recipe.lora.r} == {6 if all_linear else 8}
 
 
-def test_predicting_is_merged_where_it_is_told(setting, monkeypatch):
-    real, asked, answered = library.choose_execution, [], []
+def test_inference_merges_the_adapters_if_requested(setting, monkeypatch):
+    real, requests, results = library.choose_execution, [], []
     monkeypatch.setattr(
-        library, "choose_execution", lambda *given, **named: asked.append(named) or real(*given, **named)
+        library, "choose_execution", lambda *args, **kwargs: requests.append(kwargs) or real(*args, **kwargs)
     )
     predict = library.predict_logits
     monkeypatch.setattr(
-        library, "predict_logits", lambda *given, **named: answered.append(predict(*given, **named))
+        library, "predict_logits", lambda *args, **kwargs: results.append(predict(*args, **kwargs))
     )
     for merged in (False, True):
         opened = library.open_inference(setting, "auto", merged=merged)
-        opened.do(opened.batches[0])
-    assert asked == [{"merged": False}, {"merged": True}]
-    beside, within = answered
-    assert beside.shape == (4, len(LABELS)) and np.isfinite(beside).all()
+        opened.run_batch(opened.batches[0])
+    assert requests == [{"merged": False}, {"merged": True}]
+    separate, merged_in = results
+    assert separate.shape == (4, len(LABELS)) and np.isfinite(separate).all()
     assert (
-        np.abs(beside - within).max() <= 0.05 * np.abs(beside).max()
-    )  # B is zero before training: same logits
+        np.abs(separate - merged_in).max() <= 0.05 * np.abs(separate).max()
+    )  # B is zero before training, so the logits are equal
 
 
-def test_what_ran_apart_answers_or_says_why_not():
-    assert apart(max, 3, 4) == 4
-    with pytest.raises(Failed, match="ValueError: invalid literal"):
-        apart(int, "x")
-    with pytest.raises(Failed, match="ended with 7"):
-        apart(__import__("os")._exit, 7)
+def test_an_isolated_function_returns_its_result_or_raises_the_reason():
+    assert run_isolated(max, 3, 4) == 4
+    with pytest.raises(ProcessFailed, match="ValueError: invalid literal"):
+        run_isolated(int, "x")
+    with pytest.raises(ProcessFailed, match="ended with 7"):
+        run_isolated(__import__("os")._exit, 7)

@@ -1,4 +1,4 @@
-"""The arithmetic of a training step, against torch's own count of the reference execution; and how it is told."""
+"""Tests of benchmarks/ceilings.py: the arithmetic of a training step against torch's count, and the table."""
 
 import json
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 
 
 def counted_by_torch(folder, targets, adapted):
-    """Multiplications and additions of one text through the encoder, forward and backward, in eager attention."""
+    """Return the multiplications and additions of one text, forward and backward, with eager attention."""
     recipe = Recipe.model_validate(
         {
             "name": "counted",
@@ -43,34 +43,34 @@ def counted_by_torch(folder, targets, adapted):
 @pytest.mark.parametrize(
     "targets", [("query", "value"), ("query", "key", "attention_output"), ceilings.TARGETS]
 )
-def test_it_counts_what_torch_counts(folder, monkeypatch, targets, adapted):
-    """The reference runs every row of the last layer, and the layers below the lowest adapter at every step."""
+def test_the_count_equals_that_of_torch(folder, monkeypatch, targets, adapted):
+    """The reference runs every row of the last layer, and in every step the layers below the lowest adapter."""
     monkeypatch.setattr(ceilings, "rows_of", lambda encoder, text, layer: text.length)
     encoder = ceilings.encoder_of(folder)
     text = Text(LENGTH, RANK, targets, adapted)
     width, inner = encoder.hidden, encoder.inner
     below = (LAYERS - adapted) * LENGTH * (2 * (4 * width**2 + 2 * width * inner) + 4 * LENGTH * width)
-    # Eager attention keeps its scores and does not compute them again.
-    again = adapted * 2 * LENGTH**2 * width
-    ours = sum(part.flops for part in parts(encoder, text, 4)) + below - again
+    # Eager attention saves its scores and does not recompute them.
+    recomputed = adapted * 2 * LENGTH**2 * width
+    ours = sum(part.flops for part in parts(encoder, text, 4)) + below - recomputed
     assert ours == counted_by_torch(folder, targets, adapted)
 
 
-def test_of_the_last_layer_only_the_first_token_goes_on():
+def test_only_the_first_token_continues_after_the_attention_of_the_last_layer():
     encoder, text = Encoder(768, 3072, 12), Text(53, 8, ("query", "value"), 12)
     assert [rows_of(encoder, text, layer) for layer in (0, 10, 11)] == [53, 53, 1]
-    found = {part.name: part for part in parts(encoder, text, 2)}
+    bfloat16 = {part.name: part for part in parts(encoder, text, 2)}
     full, last = 53 * 2 * 12 * 768**2, 2 * (2 * 53 + 10) * 768**2
-    assert found["products forward"].flops == 11 * full + last
-    wide = {part.name: part for part in parts(encoder, text, 4)}
-    assert wide["waiting states"].bytes == 2 * found["waiting states"].bytes
-    assert found["frozen weights"].bytes == pytest.approx(12 * 2 * 12 * 768**2 * 2 * 53 / 640)
-    # Nine hidden sizes a token and layer, and the lowest one's input, written and read; of the last layer most are the
-    # first token's alone.
-    assert found["waiting states"].bytes == 2 * 2 * 768 * (11 * 53 * 9 + 53 + 53 * 2 + 7)
+    assert bfloat16["products forward"].flops == 11 * full + last
+    float32 = {part.name: part for part in parts(encoder, text, 4)}
+    assert float32["saved activations"].bytes == 2 * bfloat16["saved activations"].bytes
+    assert bfloat16["frozen weights"].bytes == pytest.approx(12 * 2 * 12 * 768**2 * 2 * 53 / 640)
+    # Nine hidden sizes per token and layer, and the input of the lowest one, written and read; in the last layer most
+    # are of the first token only.
+    assert bfloat16["saved activations"].bytes == 2 * 2 * 768 * (11 * 53 * 9 + 53 + 53 * 2 + 7)
 
 
-def test_the_table_sets_limits_and_speed_beside_the_count(folder, tmp_path, capsys):
+def test_the_table_compares_the_count_with_limits_and_speed(folder, tmp_path, capsys):
     limits = tmp_path / "limits.jsonl"
     kinds = [
         {
@@ -90,11 +90,11 @@ def test_the_table_sets_limits_and_speed_beside_the_count(folder, tmp_path, caps
     ]
     limits.write_text("[100%] Built target ceilings\n" + "\n".join(map(json.dumps, kinds)), encoding="utf-8")
     assert ceilings.main(["--encoder", str(folder), "--limits", str(limits), "--measured", "100"]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     text = Text(53, 8, ("query", "value"), LAYERS)
     flops = sum(part.flops for part in parts(ceilings.encoder_of(folder), text, 2))
-    assert f"amx, 2 threads: 5000 GFLOP/s on registers allow {5e12 / flops:.1f} texts/s" in told
-    assert f"measured 100.0 texts/s: {100 * flops / 7e10:.0%} of the first" in told
+    assert f"amx, 2 threads: 5000 GFLOP/s on registers allow {5e12 / flops:.1f} texts/s" in output
+    assert f"measured 100.0 texts/s: {100 * flops / 7e10:.0%} of the compute ceiling" in output
     assert ceilings.main(["--encoder", str(folder), "--layers", "1"]) == 0
     assert "float32, a text of 53 tokens, 1 of 3 layers" in capsys.readouterr().out
     for wrong in (["--targets", "querry"], ["--layers", "4"]):

@@ -1,4 +1,4 @@
-"""The rehearsal benchmark without a training: what it prepares, how it goes on, and how it reads where time went."""
+"""Tests of the rehearsal benchmark without a training: preparation, continuation and phases."""
 
 import csv
 import json
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import rehearsal
-from benchmarks.many import labelled
+from benchmarks.distinct_texts import read_labelled
+from benchmarks.phases import phases_of, time_data
 from benchmarks.rehearsal import Work, render, summary
-from benchmarks.stations import read_apart, stations_of
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from support.tiny import LABELS, shared_encoder, tiny_texts
 
-ASKED = {"rows": 50, "test_rows": 7, "epochs": 2, "layers": "top-1", "set": ["train.threads=1", "seed=5"]}
+OPTIONS = {"rows": 50, "test_rows": 7, "epochs": 2, "layers": "top-1", "set": ["train.threads=1", "seed=5"]}
 FIT = {
     "wall_seconds": 100.0,
     "train_seconds": 70.0,
@@ -59,19 +59,19 @@ def finished(run: RunDir) -> None:
     write(run.report, 136)
 
 
-def test_stations_add_up_to_what_the_processes_took(tmp_path):
+def test_phases_add_up_to_the_time_of_the_processes(tmp_path):
     run = RunDir(tmp_path)
     finished(run)
     attempts = [{"seconds": 137.0, "ended": 137.0}]
-    found = stations_of(run, attempts, {"data": 3.0, "tokens": 4.0})
-    seconds = {station.name: station.seconds for station in found}
+    phases = phases_of(run, attempts, {"data": 3.0, "tokens": 4.0})
+    seconds = {phase.name: phase.seconds for phase in phases}
     assert sum(seconds.values()) == pytest.approx(137)
     assert seconds == pytest.approx(
         {
             "start, imports, model": 137 - 3 - 4 - 100 - 4 - 3 - 1 - 1.25 - 4 - 2 - 1,
             "reading and checking the data": 3,
             "tokens": 4,
-            "prefix pass, saving of states": 100 - 70 - 15,
+            "prefix cache and checkpoints": 100 - 70 - 15,
             "steps": 70,
             "evaluations": 15,
             "predictions for validation": 4,
@@ -80,11 +80,11 @@ def test_stations_add_up_to_what_the_processes_took(tmp_path):
             "analysis": 1.25,
             "hashes and figures": 4,
             "card and page": 2,
-            "end": 1,
+            "shutdown": 1,
         }
     )
-    two = stations_of(run, [{"seconds": 60.0, "ended": 60.0}, *attempts], {"data": 3.0, "tokens": 4.0})
-    assert sum(station.seconds for station in two) == pytest.approx(197)
+    two = phases_of(run, [{"seconds": 60.0, "ended": 60.0}, *attempts], {"data": 3.0, "tokens": 4.0})
+    assert sum(phase.seconds for phase in two) == pytest.approx(197)
     assert two[0].name.startswith("2 starts") and two[1].seconds == 6
 
 
@@ -92,44 +92,49 @@ def test_a_summary_has_shares_and_survives_a_killed_benchmark(tmp_path):
     work = Work(tmp_path)
     finished(work.run)
     write(work.run.checkpoint / "latest" / "state.json", 45)
-    write(work.asked, 0, json.dumps(ASKED))
-    write(work.measured, 0, json.dumps({"data": 3.0, "tokens": 4.0}))
+    write(work.options, 0, json.dumps(OPTIONS))
+    write(work.data_times, 0, json.dumps({"data": 3.0, "tokens": 4.0}))
     lines = [
-        {"command": "train", "began": 0.0},  # killed with its benchmark; it saved a state at second 45
-        {"command": "resume", "began": 50.0},
+        {
+            "command": "train",
+            "started_at": 0.0,
+        },  # killed with its benchmark; it saved a checkpoint at second 45
+        {"command": "resume", "started_at": 50.0},
         {"ended": 137.5, "seconds": 87.5, "cpu_seconds": 150.0, "code": 0},
     ]
     write(work.attempts, 0, "".join(json.dumps(line) + "\n" for line in lines))
-    found = summary(work)
-    assert [attempt["seconds"] for attempt in found["attempts"]] == [45.0, 87.5]
-    assert found["seconds"] == 132.5 and found["cpu_seconds"] is None
-    assert sum(station["share"] for station in found["stations"]) == pytest.approx(1)
-    table = render(found)
+    result = summary(work)
+    assert [attempt["seconds"] for attempt in result["attempts"]] == [45.0, 87.5]
+    assert result["seconds"] == 132.5 and result["cpu_seconds"] is None
+    assert sum(phase["share"] for phase in result["phases"]) == pytest.approx(1)
+    table = render(result)
     assert "steps" in table and "52.8%" in table and "45 train, 7 test rows" in table
 
 
-def test_what_is_prepared_is_a_recipe_that_can_be_read(tmp_path):
+def test_the_prepared_recipe_can_be_loaded(tmp_path):
     data, encoder, work = tmp_path / "data", shared_encoder(), Work(tmp_path / "work")
     texts, labels = tiny_texts(40)
     data.mkdir()
     with (data / "train.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text", "label"], *zip(texts, (LABELS[n] for n in labels), strict=True)])
-    work.prepare(data, encoder, ASKED)
+    work.prepare(data, encoder, OPTIONS)
     recipe = Recipe.load(work.recipe)
     assert (recipe.train.epochs, recipe.train.patience, recipe.train.threads, recipe.seed) == (2, 0, 1, 5)
     assert recipe.lora.layers == "top-1" and recipe.lora.targets == ["query", "value"] and recipe.lora.r == 8
     assert recipe.encoder.source == str(encoder)  # it has weights
-    assert len(labelled(Path(recipe.data.train))) == 50 and len(labelled(Path(recipe.data.test))) == 7
-    made = Path(recipe.data.train).stat().st_mtime_ns
-    work.prepare(data, encoder, ASKED)
-    assert Path(recipe.data.train).stat().st_mtime_ns == made
-    with pytest.raises(SystemExit, match="another rehearsal"):
-        work.prepare(data, encoder, ASKED | {"epochs": 5})
-    found = read_apart(work.recipe)
-    assert found.keys() == {"data", "tokens"} and min(found.values()) > 0
+    assert (
+        len(read_labelled(Path(recipe.data.train))) == 50 and len(read_labelled(Path(recipe.data.test))) == 7
+    )
+    written_at = Path(recipe.data.train).stat().st_mtime_ns
+    work.prepare(data, encoder, OPTIONS)
+    assert Path(recipe.data.train).stat().st_mtime_ns == written_at
+    with pytest.raises(SystemExit, match="found another"):
+        work.prepare(data, encoder, OPTIONS | {"epochs": 5})
+    times = time_data(work.recipe)
+    assert times.keys() == {"data", "tokens"} and min(times.values()) > 0
 
 
-def test_it_goes_on_with_what_is_missing(tmp_path):
+def test_it_continues_with_the_missing_step(tmp_path):
     work = Work(tmp_path)
     assert work._command() == ["train", str(work.recipe), "--out", str(work.run.path), "--overwrite"]
     for status in ("running", "interrupted"):
@@ -139,10 +144,10 @@ def test_it_goes_on_with_what_is_missing(tmp_path):
     command = work._command()
     assert command[:2] == ["report", str(work.run.path)] and "errors" in command and "audit" not in command
     write(work.run.report, 1)
-    assert work._command() is None and work.go_on() == 0
+    assert work._command() is None and work.proceed() == 0
 
 
-def test_a_process_that_ends_otherwise_is_kept_and_told(tmp_path, monkeypatch, capsys):
+def test_a_failed_process_is_recorded_and_reported(tmp_path, monkeypatch, capsys):
     work = Work(tmp_path)
     monkeypatch.setattr(Work, "prepare", lambda *_: None)
     monkeypatch.setattr(Work, "_command", lambda *_: ["resume", str(tmp_path / "absent")])
@@ -155,8 +160,8 @@ def test_a_process_that_ends_otherwise_is_kept_and_told(tmp_path, monkeypatch, c
 
 def test_the_full_size_is_that_of_the_reference_run(monkeypatch):
     seen = []
-    monkeypatch.setattr(Work, "prepare", lambda work, data, encoder, asked: seen.append(asked))
-    monkeypatch.setattr(Work, "go_on", lambda work: 130)
+    monkeypatch.setattr(Work, "prepare", lambda work, data, encoder, options: seen.append(options))
+    monkeypatch.setattr(Work, "proceed", lambda work: 130)
     given = ["--data", "x", "--encoder", "y", "--work", "z"]
     assert rehearsal.main(given) == 130
     assert rehearsal.main([*given, "--rows", "1200"]) == 130
