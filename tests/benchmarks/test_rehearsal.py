@@ -138,7 +138,7 @@ def test_it_continues_with_the_missing_step(tmp_path):
     work = Work(tmp_path)
     assert work._command() == ["train", str(work.recipe), "--out", str(work.run.path), "--overwrite"]
     for status in ("running", "interrupted"):
-        write(work.run.manifest, 1, json.dumps({"status": status}))
+        write(work.run.manifest, 1, json.dumps({"format": 2, "status": status}))
         assert work._command() == ["resume", str(work.run.path)]
     write(work.run.manifest, 1, json.dumps({"format": 2, "status": "complete"}))
     command = work._command()
