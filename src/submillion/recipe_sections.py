@@ -67,8 +67,15 @@ class DataRecipe(Section):
     """Drop training rows whose text also occurs in the test split."""
     drop_duplicates: bool = False
     """Drop training rows that repeat the text and label of an earlier row."""
+    slice_columns: list[str] = []
+    """Further columns of the files, such as the source or the language; the report has the accuracy by value of each."""
     limit: Annotated[int, Field(ge=2)] | None = None
     """Maximum rows per split, drawn at random with the seed, for a quick test."""
+
+    @field_validator("slice_columns", mode="before")
+    @classmethod
+    def _list_of_columns(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("labels")
     @classmethod

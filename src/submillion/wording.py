@@ -120,3 +120,14 @@ def shorten(names: Sequence[str], longest: int = 28) -> list[str]:
     tail = (longest - 1) // 2
     cut = [name if len(name) <= longest else f"{name[: longest - 1 - tail]}…{name[-tail:]}" for name in names]
     return [short if cut.count(short) == 1 else name for short, name in zip(cut, names, strict=True)]
+
+
+def excerpt(text: str, longest: int) -> str:
+    """Return the beginning of a text in at most `longest` characters, cut between words if possible."""
+    if len(text) <= longest:
+        return text
+    head = text[: longest - 1]
+    if not text[longest - 1].isspace():
+        before, _, rest = head.rpartition(" ")
+        head = before if before and len(rest) <= longest // 10 else head
+    return head.rstrip() + "…"

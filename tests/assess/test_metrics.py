@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submillion.assess.metrics import LEAST_PROBABILITY, metrics_of, render, wilson
+from submillion.assess.metrics import LEAST_PROBABILITY, metrics_of, render
+from submillion.assess.statistics.proportions import wilson
 from submillion.errors import SubmillionError
 
 NAMES = ["a", "b", "c"]

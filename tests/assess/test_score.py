@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from submillion.assess import assess_run
-from submillion.assess.score import score_split
+from submillion.assess.score import assess_run, score_split
 from submillion.errors import SubmillionError
 from submillion.rundir import RunDir
 from support.intervals import limits

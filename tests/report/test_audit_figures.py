@@ -63,8 +63,8 @@ def test_the_card_tells_the_audits_own_figures(run: RunDir) -> None:
         assert f"- {sentence}\n".replace("<", "\\<") in card
     assert (overall["flip_rate"], overall["control_rate"]) == (1.0, 0.0)
     assert (
-        f"| given names, by group | {overall['texts']} | 100.00% | {100 * overall['low']:.2f} to 100.00% "
-        f"| 0.00% | 0.00% to {100 * overall['control_high']:.2f}% | < 0.0001 |"
+        f"| given names, by group | {overall['texts']} | 100.00% | {100 * overall['flip_rate_interval']['low']:.2f} to 100.00% "
+        f"| 0.00% | 0.00 to {100 * overall['control_rate_interval']['high']:.2f}% | < 0.0001 |"
     ) in card
     assert "| companies, by group | 0 | too few texts to test | " in card
 

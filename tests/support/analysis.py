@@ -20,7 +20,7 @@ def made_analysis(run: RunDir, text: str = HOSTILE) -> None:
     Args:
         text: stands wherever a text of the data is shown.
     """
-    registry.analyse(RunContext.open(run.path), ["confidence", "intervals"])
+    registry.compute_parts(RunContext.open(run.path), ["confidence", "intervals"])
     from support.data_quality import made_duplicates, made_noise  # which takes slices from here
 
     names = [str(label) for label in run.read_manifest()["labels"]]

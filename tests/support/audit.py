@@ -9,7 +9,7 @@ import numpy as np
 from submillion.assess.audit import effects, out_of_domain, subgroups, summary
 from submillion.assess.audit.counterfactuals import altered_texts, build_axes
 from submillion.assess.audit.word_finder import Finder
-from submillion.assess.audit.wordlists import Entry, WordList
+from submillion.assess.audit.wordlists import ListedWord, WordList
 from submillion.assess.statistics.slices import SMALLEST, Answers
 from submillion.run_format.interval import ALPHA
 
@@ -18,7 +18,7 @@ WOMEN, MEN = ("Ann", "Eve"), ("Bob", "Tom")
 
 
 def made_list(kind: str, title: str, groups: dict[str, tuple[str, ...]]) -> WordList:
-    entries = tuple(Entry((group,), ((word,),)) for group, words in groups.items() for word in words)
+    entries = tuple(ListedWord((group,), ((word,),)) for group, words in groups.items() for word in words)
     return WordList(kind, title, "made for the tests", ("group",), ("word",), frozenset(), entries)
 
 
@@ -48,15 +48,15 @@ def made_audit(names: list[str], text: str = "", biased: bool = True) -> dict[st
                 probabilities([by_name(one) if biased else 0 for one in read], len(names), rng)
                 for read in (TEXTS, altered)
             )
-            exchanged.append(effects.measured(axis, before, after, names, rng))
+            exchanged.append(effects.axis_effect(axis, before, after, names, rng))
         answered = Answers(labels, inside.argmax(axis=1) == labels, inside.max(axis=1))
         mentioned += subgroups.by_mention(listed, matches, answered)
-    effects.judge(exchanged)
+    effects.add_significance(exchanged)
     strange = [
-        *(out_of_domain.Strange("outside", text or "recipes", number, "") for number in range(40)),
-        *(out_of_domain.Strange("foreign", "German", number, "") for number in range(4)),
-        *(out_of_domain.Strange("shuffled", f"test-{row}", row, "") for row in range(40)),
-        out_of_domain.Strange("empty", "", 0, ""),
+        *(out_of_domain.OutOfDomainText("outside", text or "recipes", number, "") for number in range(40)),
+        *(out_of_domain.OutOfDomainText("foreign", "German", number, "") for number in range(4)),
+        *(out_of_domain.OutOfDomainText("shuffled", f"test-{row}", row, "") for row in range(40)),
+        out_of_domain.OutOfDomainText("empty", "", 0, ""),
     ]
     other = probabilities(rng.integers(len(names), size=len(strange)), len(names), rng)
     slices = [part for level in mentioned for part in level["slices"]]
@@ -73,7 +73,7 @@ def made_audit(names: list[str], text: str = "", biased: bool = True) -> dict[st
                 "title": one.title,
                 "source": text or one.source,
                 "own": True,
-                "words": len(one.entries),
+                "words": len(one.words),
                 "groups": dict.fromkeys(one.groups(0), 2),
             }
             for one in LISTS
@@ -87,7 +87,7 @@ def made_audit(names: list[str], text: str = "", biased: bool = True) -> dict[st
             "judged": sum(part["p_same_classes"] is not None for part in slices),
             "too_small": sum(part["too_small"] for part in slices),
         },
-        "domain": out_of_domain.measured(strange, other, inside, names, 0.8),
+        "domain": out_of_domain.domain_confidence(strange, other, inside, names, 0.8),
     }
     return found | {"summary": summary.sentences(found), "limits": list(summary.LIMITS)}
 

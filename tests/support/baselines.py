@@ -24,8 +24,8 @@ def made_baseline_model(
     return {
         "title": title,
         "method": "Made up & <b>bold</b>.",
-        "learnt_from": ["train"],
-        "learnt_rows": 4321,
+        "trained_on": ["train"],
+        "training_rows": 4321,
         "parameters": 511_586,
         "strength": {
             "C": 0.3,

@@ -30,9 +30,11 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
         "complete": False,
         "splits": {split: {"rows": 96, "empty": 0} for split in ("train", "validation", "test")},
         "between_splits": [
-            {"of": "train", "in": "train"} | counts,
-            {"of": "validation", "in": "train"} | counts | {"of_rows": 0, "rows": 0, "share": None},
-            {"of": "test", "in": "train"} | counts,
+            {"rows_of": "train", "duplicates_in": "train"} | counts,
+            {"rows_of": "validation", "duplicates_in": "train"}
+            | counts
+            | {"of_rows": 0, "rows": 0, "share": None},
+            {"rows_of": "test", "duplicates_in": "train"} | counts,
         ],
         "groups": {"groups": 4, "rows": 9, "largest": 3},
         "conflicts": {"pairs": 2, "rows": 3, "examples": [pair, pair | {"similarity": 0.75}]},

@@ -9,13 +9,16 @@ import numpy as np
 
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus, Split
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES, tiny_run
 
 
-def split_of(name: str, texts: list[str], labels: list[int]) -> Split:
-    return Split(name, [f"{name}-{row}" for row in range(len(texts))], texts, labels)
+def split_of(
+    name: str, texts: list[str], labels: list[int], extra: dict[str, list[str]] | None = None
+) -> Split:
+    return Split(name, [f"{name}-{row}" for row in range(len(texts))], texts, labels, extra or {})
 
 
 def examined(
@@ -34,13 +37,14 @@ def again(
     test: tuple[list[str], list[int]],
     probabilities: Any,
     train: tuple[list[str], list[int]] | None = None,
+    extra: dict[str, list[str]] | None = None,
 ) -> RunContext:
-    """Put other test rows into a run."""
+    """Put other test rows, with the values of further columns, into a run."""
     run.update_manifest(seed=42)
-    split = split_of("test", *test)
+    split = split_of("test", *test, extra)
     hashes = [split.text_sha256(row) for row in range(len(split))]
     values = np.asarray(probabilities, dtype=np.float32).reshape(len(split), len(NAMES))
-    run.save_predictions("test", split.ids, hashes, split.labels, values, NAMES)
+    run.save_predictions("test", Predictions.of(split.ids, hashes, split.labels, values, NAMES))
     learnt = split_of("train", *(train or tiny_texts(20)))
     return RunContext(run, corpus=Corpus(learnt, split_of("validation", [], []), split, NAMES, {}))
 

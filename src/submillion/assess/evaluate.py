@@ -1,20 +1,23 @@
-"""Scores a finished run on a further labelled file; its predictions and metrics join those of the run."""
+"""Scores a finished run on further labelled rows, and adds predictions and metrics to the run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from submillion import notices
 from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
+from submillion.data.corpus import labelled_split, read_labelled
 from submillion.data.rows import LabelledRows
+from submillion.data.tokens import tokenize
 from submillion.errors import BadInput, Problem
+from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
-OWN_SPLITS = ("train", "validation", "test")  # names that the training gives to splits
+OWN_SPLITS = ("train", "validation", "test")
+"""Names of the splits of a training."""
 
 
 def evaluate(
@@ -25,7 +28,7 @@ def evaluate(
     label: str | None = None,
     thresholds: Iterable[float] = (),
     progress: bool = False,
-) -> dict[str, Any]:
+) -> SplitMetrics:
     """Predict a labelled file with a run, save the predictions in the run, and score them.
 
     Args:
@@ -34,28 +37,27 @@ def evaluate(
         name: name of the split; None takes the file's name without its ending, `evaluation` for rows from memory.
         text: text column of the file, or several; None takes those of the run's recipe, else finds them.
         label: label column of the file; None finds it.
-        thresholds: confidence thresholds beside 0.9.
+        thresholds: confidence thresholds in addition to 0.9.
         progress: show a bar on standard error.
 
     Returns:
-        The split's metrics, as they now stand in metrics.json under its name; those of other splits stay.
+        The split's metrics, also written to metrics.json; those of other splits are kept.
 
     Raises:
-        BadInput: no finished run, a file that cannot be read or has unknown labels, or a name that is taken.
+        BadInput: no finished run, a file that cannot be read or has unknown labels, or a reserved name.
     """
-    from submillion.data.corpus import labelled_split, read_labelled
-    from submillion.data.tokens import tokenize
-    from submillion.model.infer import predict_probabilities
-    from submillion.model.trained import open_run_classifier, text_columns
+    # The report of a run needs this module, but not torch.
+    from submillion.model.infer import predict_probabilities  # noqa: PLC0415
+    from submillion.model.trained import open_run_classifier, text_columns  # noqa: PLC0415
 
-    asked = check_thresholds(thresholds)
+    checked = check_thresholds(thresholds)
     run = RunDir.open(run_path)
     default = "evaluation" if isinstance(data, LabelledRows) else Path(data).stem
     split_name = _split_name(run, name, default)
     labels = run.read_manifest().get("labels")
     if not labels:
         raise BadInput(Problem(str(run.manifest), "the run's label names", "none", "Train the run again."))
-    # The file is read before the model is: a wrong column should not cost the wait for the weights.
+    # The file is read first: a wrong column should not cost the wait for the weights.
     if isinstance(data, LabelledRows):
         split = labelled_split(data, labels, split_name)
     else:
@@ -68,17 +70,17 @@ def evaluate(
     run.save_predictions(
         split_name, Predictions.of(split.ids, hashes, split.labels, probabilities, opened.labels)
     )
-    metrics = score_split(run, split_name, asked)
+    metrics = score_split(run, split_name, checked)
     known = run.read_json(run.metrics) if run.metrics.is_file() else {}
     run.write_json(run.metrics, known | {split_name: metrics})
     return metrics
 
 
 def _split_name(run: RunDir, name: str | None, default: str) -> str:
-    """Return the split's name; refuse those of the run's own splits, whose figures must stay what they are.
+    """Return the split's name; refuse those of the run's own splits, whose metrics must not change.
 
     Raises:
-        BadInput: the name is one of the run's own splits, or no file could be called so.
+        BadInput: the name is one of the run's own splits, or not a valid file name.
     """
     chosen = default if name is None else name
     if name is None and chosen in OWN_SPLITS:
@@ -94,7 +96,7 @@ def _split_name(run: RunDir, name: str | None, default: str) -> str:
         )
     if not chosen.strip() or chosen.startswith(".") or any(mark in chosen for mark in '/\\:*?"<>|'):
         raise BadInput(
-            Problem("@{name}", "a name that a file can have", f"'{chosen}'", "Use letters, digits, - and _.")
+            Problem("@{name}", "a valid file name", f"'{chosen}'", "Use letters, digits, - and _.")
         )
     if run.prediction_file(chosen).is_file():
         notices.emit("evaluation_replaced", f"the run's earlier predictions of '{chosen}' are replaced.")

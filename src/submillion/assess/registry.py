@@ -1,4 +1,4 @@
-"""The parts of an analysis: which there are, which are slow, and how they are made, kept and checked again."""
+"""The parts of an analysis: their names, their modules, and how they are computed, stored and recomputed."""
 
 from __future__ import annotations
 
@@ -6,52 +6,49 @@ import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
+from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput, Problem, did_you_mean
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from submillion.assess.run_context import RunContext
 
 
 @dataclass(frozen=True)
 class Part:
-    """One question about a run, answered by one module's `analyse(context)` with a JSON object.
+    """One part of the analysis: a module whose `analyse(context)` returns a JSON object.
 
-    A module whose answer rests on work of a model that it saved (baselines, altered texts) also has
-    `recheck(context, found)`: the same object, computed again from the run's files without that model.
+    A module whose result rests on a model's saved predictions (baselines, altered texts) also has
+    `recheck(context, saved)`, which recomputes the object from the run's files without that model.
     """
 
     name: str
     module: str
     slow: bool = False
-    """Left out unless it is asked for."""
+    """Computed on request only."""
 
     def load(self) -> ModuleType:
-        """Import the module that answers it."""
+        """Import the part's module."""
         return importlib.import_module(f"submillion.assess.{self.module}")
 
 
 PARTS = {
     part.name: part
     for part in (
-        # Do its probabilities mean what they say, and when should it be silent?
+        # Are the probabilities calibrated, and when should the run abstain?
         Part("confidence", "confidence.analysis"),
-        # How sure may one be of its scores?
-        Part("intervals", "statistics.paired_tests"),
-        # Where does it fail?
+        # How certain are the scores?
+        Part("intervals", "statistics.intervals"),
+        # Where does the run fail?
         Part("errors", "errors.analysis"),
-        # What would have been had for nothing?
+        # What do simpler models achieve?
         Part("baseline", "baselines.tfidf_svm"),
         Part("probe", "baselines.linear_probe", slow=True),
         # Can the data be trusted?
         Part("duplicates", "data_quality.near_duplicates"),
         Part("noise", "data_quality.label_noise", slow=True),
-        # Which words drive its answers?
+        # Which words drive the answers?
         Part("attribution", "attribution.analysis", slow=True),
-        # Whom may it hurt, and what does it say outside its domain?
+        # Whom may the run harm, and how does it answer outside its domain?
         Part("audit", "audit.analysis", slow=True),
     )
 }
@@ -59,47 +56,50 @@ COST = "cost"
 
 
 def quick_parts() -> list[str]:
-    """Return the parts that every training makes."""
+    """Return the parts that every training computes."""
     return [name for name, part in PARTS.items() if not part.slow]
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse names that are no parts; raises BadInput with all of them."""
+    """Refuse unknown names of parts; raises BadInput with all of them."""
     if unknown := [name for name in names if name not in PARTS]:
         expected = f"some of {', '.join(PARTS)}"
         raise BadInput(
-            [Problem("--with", expected, f"'{name}'", did_you_mean(name, PARTS)) for name in unknown]
+            [Problem("@{parts}", expected, f"'{name}'", did_you_mean(name, PARTS)) for name in unknown]
         )
 
 
-def analyse(context: RunContext, names: Sequence[str]) -> None:
-    """Make parts of the analysis and keep each in the run as `analysis/<part>.json`.
+def compute_parts(context: RunContext, names: Sequence[str]) -> None:
+    """Compute parts of the analysis and write each to the run as `analysis/<part>.json`.
 
-    Each file gets `cost`: {`seconds`, `cpu_seconds`} that making it took.
+    Each file also gets its `cost`: {`seconds`, `cpu_seconds`}.
 
     Raises:
-        BadInput: an unknown part, or texts or encoder that are not the run's any more.
+        BadInput: an unknown part, or texts or encoder that are no longer the run's.
     """
     check_names(names)
     for name in names:
-        began, began_cpu = time.perf_counter(), time.process_time()
-        found = PARTS[name].load().analyse(context)
-        cost = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - began_cpu}
-        context.run.write_analysis(name, found | {COST: cost})
+        started_at, cpu_started_at = time.perf_counter(), time.process_time()
+        result = PARTS[name].load().analyse(context)
+        cost = {
+            "seconds": time.perf_counter() - started_at,
+            "cpu_seconds": time.process_time() - cpu_started_at,
+        }
+        context.run.write_analysis(name, result | {COST: cost})
 
 
-def recomputed(context: RunContext, name: str) -> dict[str, Any]:
-    """Return a part of the analysis made again from saved files, without its cost.
+def recompute_part(context: RunContext, name: str) -> dict[str, Any]:
+    """Recompute a part of the analysis from saved files, and return it without its cost.
 
     Raises:
-        BadInput: the part was never made, or what it rests on is gone or changed.
+        BadInput: the part was never computed, or a file it rests on is missing or changed.
     """
-    found = context.run.read_analysis(name)
-    if found is None:
+    saved = context.run.read_analysis(name)
+    if saved is None:
         raise BadInput(Problem(str(context.run.analysis_file(name)), "an analysis", "no such file"))
     module = PARTS[name].load()
-    found.pop(COST, None)
-    again: dict[str, Any] = (
-        module.recheck(context, found) if hasattr(module, "recheck") else module.analyse(context)
+    saved.pop(COST, None)
+    result: dict[str, Any] = (
+        module.recheck(context, saved) if hasattr(module, "recheck") else module.analyse(context)
     )
-    return again
+    return result

@@ -1,4 +1,4 @@
-"""A run under examination: its files, its texts and its classifier, each fetched when it is first asked for."""
+"""The run that is analysed: its files, texts and classifier, each loaded on first use."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from submillion import notices
+from submillion.data.corpus import Corpus, Split, load_corpus
 from submillion.errors import BadInput, Problem
+from submillion.recipe import Recipe
+from submillion.run_format.manifest import Manifest
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from submillion.data.corpus import Corpus, Split
     from submillion.model.trained import OpenedRun
-    from submillion.recipe import Recipe
+
+OWN_SPLITS = ("validation", "test")
 
 
 class RunContext:
-    """What the parts of an analysis read. Texts are proven by the hashes that the predictions carry."""
+    """The input of every part of the analysis. Texts are checked against the hashes in the predictions."""
 
     def __init__(
         self,
@@ -31,28 +35,29 @@ class RunContext:
         progress: bool = False,
         answer_at: float | None = None,
     ) -> None:
-        """Take what is at hand already; the rest is fetched when it is asked for.
+        """Prepare the analysis of a run; whatever is not passed is loaded on first use.
 
         Args:
-            corpus: the run's data, where the caller has just trained on it.
-            opened: the run's classifier, likewise.
+            run: a run with saved predictions.
+            corpus: the run's data, if the caller has just trained on it.
+            opened: the run's classifier, if the caller has it.
             progress: show bars on standard error.
-            answer_at: the accuracy that answers shall have, for the abstain policy; None keeps the run's own.
+            answer_at: target accuracy of the abstention policy; None keeps the run's own.
         """
         self.run = run
         self.progress = progress
         self.answer_at = answer_at
-        self._given = corpus, opened
-        self._predictions: dict[str, dict[str, Any]] = {}
+        self._corpus, self._opened = corpus, opened
+        self._predictions: dict[str, Predictions] = {}
         self._texts: dict[str, Sequence[str]] = {}
 
     @classmethod
     def open(cls, path: str | Path, progress: bool = False, answer_at: float | None = None) -> RunContext:
-        """Open a run directory; raises BadInput when `path` is not one."""
+        """Open a run directory; raises BadInput if `path` is none."""
         return cls(RunDir.open(path), progress=progress, answer_at=answer_at)
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """The run's manifest."""
         return self.run.read_manifest()
 
@@ -68,39 +73,60 @@ class RunContext:
 
     @property
     def seed(self) -> int:
-        """The run's seed, from which every part draws: the same run gives the same analysis."""
+        """The run's seed, from which every part draws, so that the same run gives the same analysis."""
         return int(self.manifest["seed"])
 
     @property
     def split(self) -> str:
-        """The split that a report is about: test, or validation where there are no test predictions."""
+        """The split that the report is about: test, or validation if there are no test predictions."""
         return "test" if "test" in self.run.prediction_splits() else "validation"
 
-    def predictions(self, split: str) -> dict[str, Any]:
-        """Return the saved predictions of one split, as `RunDir.load_predictions` gives them."""
+    def predictions(self, split: str) -> Predictions:
+        """Return the saved predictions of one split."""
         if split not in self._predictions:
             self._predictions[split] = self.run.load_predictions(split)
         return self._predictions[split]
 
-    @cached_property
-    def corpus(self) -> Corpus:
-        """The run's data, read again as the recipe says.
+    def labelled_predictions(self) -> tuple[Predictions, np.ndarray]:
+        """Return the predictions and labels (int [N], N at least 1) of the split that the report is about.
 
         Raises:
-            BadInput: it is gone, or is not what the run was trained on.
+            BadInput: the rows have no labels, or there are none.
         """
-        if self._given[0] is not None:
-            return self._given[0]
-        corpus = read_again(self.recipe, self.progress)
+        saved = self.predictions(self.split)
+        if saved.labels is None or not len(saved):
+            where = str(self.run.prediction_file(self.split))
+            raise BadInput(Problem(where, "labelled rows", "unlabelled rows" if len(saved) else "no rows"))
+        return saved, saved.labels
+
+    def labelled_splits(self) -> dict[str, Predictions]:
+        """Return the saved predictions of those of the run's own splits that have rows and labels.
+
+        Files scored later are left out: the analysis must not change because another file was scored.
+        """
+        present = self.run.prediction_splits()
+        saved = {split: self.predictions(split) for split in OWN_SPLITS if split in present}
+        return {name: split for name, split in saved.items() if split.labels is not None and split.ids}
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The run's data, read again from the recipe's sources.
+
+        Raises:
+            BadInput: it is missing, or differs from what the run was trained on.
+        """
+        if self._corpus is not None:
+            return self._corpus
+        corpus = reread_corpus(self.recipe, self.progress)
         recorded = {name: split["fingerprint"] for name, split in self.manifest["data"]["splits"].items()}
-        found = {split.name: split.fingerprint for split in corpus.splits}
-        if changed := [name for name in recorded if recorded[name] != found.get(name)]:
+        present = {split.name: split.fingerprint for split in corpus.splits}
+        if changed := [name for name in recorded if recorded[name] != present.get(name)]:
             raise BadInput(
                 Problem(
                     f"{self.recipe.data.train}: {' and '.join(changed)} rows",
                     "the rows that the run was trained and scored on",
-                    "others",
-                    "Restore the files as they were.",
+                    "other rows",
+                    "Restore the original files.",
                 )
             )
         return corpus
@@ -117,23 +143,23 @@ class RunContext:
             BadInput: the split is not one of the run's own, or a text is not the one that was predicted.
         """
         if split not in self._texts:
-            found = {part.name: part for part in self.corpus.splits}
-            if split not in found:
+            splits = {part.name: part for part in self.corpus.splits}
+            if split not in splits:
                 raise BadInput(
                     Problem(
                         f"texts of '{split}'",
-                        f"one of the run's own splits: {', '.join(found)}",
-                        "a split whose texts the run does not know",
+                        f"one of the run's own splits: {', '.join(splits)}",
+                        "a split whose texts are not in the run's data",
                     )
                 )
-            texts, hashes = found[split].texts, self.predictions(split).text_sha256
+            texts, hashes = splits[split].texts, self.predictions(split).text_sha256
             if [hashlib.sha256(text.encode()).hexdigest() for text in texts] != hashes:
                 raise BadInput(
                     Problem(
                         str(self.run.prediction_file(split)),
                         f"predictions of the {split} rows that the recipe names",
                         "hashes of other texts",
-                        "Restore the data or the predictions as they were.",
+                        "Restore the original data or predictions.",
                     )
                 )
             self._texts[split] = texts
@@ -142,22 +168,21 @@ class RunContext:
     @cached_property
     def opened(self) -> OpenedRun:
         """The run's classifier, ready to predict."""
-        from submillion.model.trained import open_run_classifier
+        # Most parts need no classifier, and none should wait for torch because of this one.
+        from submillion.model.trained import open_run_classifier  # noqa: PLC0415
 
-        return self._given[1] or open_run_classifier(self.run)
+        return self._opened or open_run_classifier(self.run)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the classifier's class probabilities for new texts, float32 [N, C], as predict would."""
+        """Return the classifier's class probabilities of new texts, float32 [N, C], as `predict` would."""
         return self.opened.probabilities(texts, self.recipe.train.eval_batch_size, self.progress)
 
 
-def read_again(recipe: Recipe, progress: bool = False) -> Corpus:
-    """Read the data of a recipe that a run was trained with; whether it is what it was is for the caller.
+def reread_corpus(recipe: Recipe, progress: bool = False) -> Corpus:
+    """Read the data of a run's recipe again; the caller checks that it is still the same.
 
     Raises:
         BadInput: it cannot be read any more.
     """
-    from submillion.data.corpus import load_corpus
-
-    with notices.suppressed():  # what the data has to say was said when the run was trained
+    with notices.suppressed():  # the notices about the data were given when the run was trained
         return load_corpus(recipe.data, recipe.seed, progress=progress)

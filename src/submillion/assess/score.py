@@ -1,41 +1,45 @@
-"""From saved predictions to metrics.json: nothing else is read, so the file can always be computed again."""
+"""Computes metrics.json from the saved predictions alone, so that the file can always be recomputed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from submillion.assess.confidence_summary import check_thresholds, confidence_of
 from submillion.assess.metrics import metrics_of
 from submillion.errors import SubmillionError
+from submillion.run_format.metrics import Metrics, SplitMetrics
 from submillion.rundir import RunDir
 
 
-def assess_run(run: RunDir, thresholds: Iterable[float] = ()) -> dict[str, Any]:
+def assess_run(run: RunDir, thresholds: Iterable[float] = ()) -> Metrics:
     """Compute metrics.json from the saved predictions of every split, and write it.
 
+    Floats are not rounded and the order is fixed (validation, test, others by name), so that recomputing it gives
+    the same file.
+
     Args:
-        thresholds: confidence thresholds beside 0.9.
+        run: a run with saved predictions.
+        thresholds: confidence thresholds in addition to 0.9.
 
     Returns:
-        What was written: {split: metrics as in `score_split`}. Floats are unrounded and the order is fixed
-        (validation, test, others by name), so that computing it again gives the same file.
+        The metrics by split.
 
     Raises:
         SubmillionError: a predictions file that contradicts itself.
     """
-    asked = check_thresholds(thresholds)
-    metrics = {split: score_split(run, split, asked) for split in run.prediction_splits()}
+    checked = check_thresholds(thresholds)
+    metrics = {split: score_split(run, split, checked) for split in run.prediction_splits()}
     run.write_json(run.metrics, metrics)
     return metrics
 
 
-def score_split(run: RunDir, split: str, thresholds: Iterable[float] = ()) -> dict[str, Any]:
+def score_split(run: RunDir, split: str, thresholds: Iterable[float] = ()) -> SplitMetrics:
     """Score one split's saved predictions.
 
-    Returns:
-        `split`, what `metrics_of` gives, and `confidence`. Rows without labels give `split`, `rows` and
-        `confidence` alone.
+    Args:
+        run: a run with saved predictions.
+        split: name of the split.
+        thresholds: confidence thresholds in addition to 0.9.
 
     Raises:
         SubmillionError: the predictions file contradicts itself.
@@ -49,10 +53,14 @@ def score_split(run: RunDir, split: str, thresholds: Iterable[float] = ()) -> di
             f"{where}: expected each predicted class to be the most probable one, found {differing} rows "
             "where it is not. The file was changed after the run."
         )
-    scored: dict[str, Any] = {"rows": len(probabilities)}
-    if saved.labels is not None:
-        try:
-            scored = metrics_of(saved.labels, probabilities, saved.label_names)
-        except SubmillionError as error:
-            raise SubmillionError(f"{where}: {error}") from error
-    return {"split": split} | scored | {"confidence": confidence_of(split, probabilities, thresholds)}
+    if saved.labels is None:
+        return {
+            "split": split,
+            "rows": len(probabilities),
+            "confidence": confidence_of(split, probabilities, thresholds),
+        }
+    try:
+        scores = metrics_of(saved.labels, probabilities, saved.label_names)
+    except SubmillionError as error:
+        raise SubmillionError(f"{where}: {error}") from error
+    return {"split": split, **scores, "confidence": confidence_of(split, probabilities, thresholds)}

@@ -38,3 +38,10 @@ def interval(
         confidence_level: coverage, 0.95 for 95 %.
     """
     return {"value": value, "low": low, "high": high, "confidence_level": confidence_level}
+
+
+def limits_of(found: Interval) -> tuple[float, float]:
+    """Return the limits of an interval; raises ValueError if they are undefined."""
+    if found["low"] is None or found["high"] is None:
+        raise ValueError("expected an interval with limits, found none")
+    return found["low"], found["high"]

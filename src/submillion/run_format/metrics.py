@@ -30,6 +30,21 @@ class ConfidenceSummary(TypedDict):
     """Share of rows whose top probability is above a threshold, by threshold."""
 
 
+class LabelledMetrics(TypedDict):
+    """The scores of labelled rows."""
+
+    rows: int
+    correct: int
+    accuracy: float
+    accuracy_interval: Interval
+    macro_f1: float
+    loss: float
+    """Mean negative log-likelihood in nats."""
+    per_class: dict[str, ClassScores]
+    confusion: list[list[int]]
+    """[C, C] counts; rows are true classes, columns predicted ones."""
+
+
 class SplitMetrics(TypedDict):
     """The scores of one split; a split without labels has `split`, `rows` and `confidence` alone."""
 

@@ -34,6 +34,12 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def known_labels(self) -> np.ndarray:
+        """Return the labels of labelled rows, int [N]; raises ValueError for unlabelled rows."""
+        if self.labels is None:
+            raise ValueError("expected labelled rows, found unlabelled ones")
+        return self.labels
+
     @classmethod
     def of(
         cls,

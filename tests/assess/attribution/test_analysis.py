@@ -12,20 +12,11 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from submillion.assess.attribution import analysis
-from submillion.assess.attribution.analysis import (
-    DELETED,
-    EACH,
-    MISTAKE,
-    SURE,
-    UNSURE,
-    analyse,
-    choose,
-    faithfulness,
-    mean_interval,
-    recheck,
-)
+from submillion.assess.attribution import text_selection
+from submillion.assess.attribution.analysis import DELETED, analyse, faithfulness, recheck
+from submillion.assess.attribution.text_selection import EACH, MISTAKE, SURE, UNSURE, select_texts
 from submillion.assess.run_context import RunContext
+from submillion.assess.statistics.seeds import mean_interval
 from submillion.errors import BadInput
 from submillion.run_format.interval import interval
 from submillion.run_format.predictions import Predictions
@@ -58,8 +49,8 @@ def found(context: RunContext) -> dict[str, Any]:
 
 
 def test_the_surest_mistakes_the_least_sure_and_one_of_each_class(context: RunContext) -> None:
-    chosen, facts = choose(context)
-    assert facts == {"skipped": 0}
+    chosen, skipped = select_texts(context)
+    assert skipped == 0
     of = {kind: [row for row in chosen if chosen[row] == kind] for kind in (MISTAKE, UNSURE, SURE)}
     assert of[MISTAKE] == list(range(39, 15, -3))
     assert of[UNSURE] == [row for row in range(ROWS) if row % 3][:EACH]
@@ -170,14 +161,14 @@ def test_a_damaged_analysis_is_refused(context: RunContext, found: dict[str, Any
         recheck(context, damaged)
 
 
-def test_texts_that_cannot_be_explained_are_passed_over(
+def test_texts_that_cannot_be_explained_are_skipped(
     context: RunContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = made(tmp_path)
     texts = ["", "goal", "goal coach", "orbit " * 30]
     few = again(context.run, (texts, [0, 0, 0, 0]), spread([0, 1, 0, 1], [0.9] * 4))
-    monkeypatch.setattr(analysis, "MOST_TOKENS", 10)
-    assert choose(few) == ({2: UNSURE}, {"skipped": 3})
+    monkeypatch.setattr(text_selection, "MAX_TOKENS", 10)
+    assert select_texts(few) == ({2: UNSURE}, 3)
     (entry,) = analyse(few)["texts"]
     assert [word for word, _ in entry["words"]] == ["goal ", "coach"]
     none = again(context.run, (["", "a"], [0, 0]), spread([0, 1], [0.9] * 2))
@@ -185,8 +176,8 @@ def test_texts_that_cannot_be_explained_are_passed_over(
     assert (found["texts"], found["completeness"], found["faithfulness"]["curve"]) == ([], None, [])
     assert recheck(none, found) == found
     none.run.save_predictions("test", Predictions.of(["a"], ["b"], None, spread([0], [0.9]), NAMES))
-    with pytest.raises(BadInput, match="expected labels, to tell mistakes by"):
-        choose(RunContext(none.run, corpus=none.corpus))
+    with pytest.raises(BadInput, match="expected labelled rows, found unlabelled rows"):
+        select_texts(RunContext(none.run, corpus=none.corpus))
 
 
 def test_means_have_students_interval() -> None:

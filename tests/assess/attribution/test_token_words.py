@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submillion.assess.attribution.token_words import pieces_of
+from submillion.assess.attribution.token_words import split_words
 from submillion.data.tokens import encode
 
 SEEN = [
@@ -63,7 +63,7 @@ KINDS = ("byte pairs", "unigram", "word pieces")
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_belong_to_the_words_between_spaces(kind: str) -> None:
     text = "  the  season's goal,\nthey rise "
-    found = pieces_of(tokenizer(kind), text, 64)
+    found = split_words(tokenizer(kind), text, 64)
     assert found.words == ["  the  ", "season's ", "goal,\n", "they ", "rise "]
     assert "".join(found.words) == text
     assert not found.cut
@@ -79,7 +79,7 @@ def test_tokens_belong_to_the_words_between_spaces(kind: str) -> None:
 def test_a_word_has_just_its_own_tokens(kind: str) -> None:
     made = tokenizer(kind)
     text = "goal season profits"
-    found = pieces_of(made, text, 64)
+    found = split_words(made, text, 64)
     for place, word in enumerate(text.split()):
         own = [token for token, at in zip(found.ids, found.word_of, strict=True) if at == place]
         alone = made.decode(own).replace(" ##", "").replace("\u2581", " ")
@@ -91,7 +91,7 @@ def test_a_word_has_just_its_own_tokens(kind: str) -> None:
 def test_what_is_cut_off_is_in_no_word(kind: str, side: str) -> None:
     text = "the goal of the season and shares and profits rise and rise and rise"
     made = tokenizer(kind, side)
-    found = pieces_of(made, text, 8)
+    found = split_words(made, text, 8)
     read = "".join(found.words)
     assert found.cut
     assert len(found.ids) == 8
@@ -101,17 +101,17 @@ def test_what_is_cut_off_is_in_no_word(kind: str, side: str) -> None:
 
 
 def test_scripts_without_spaces_and_endless_words_break_at_tokens() -> None:
-    found = pieces_of(tokenizer("word pieces"), "日本語の文 rise", 64)
+    found = split_words(tokenizer("word pieces"), "日本語の文 rise", 64)
     assert found.words == ["日", "本", "語", "の", "文 ", "rise"]
     endless = "goal/" * 20
-    parts = pieces_of(tokenizer("word pieces"), f"the {endless} rise", 128).words
+    parts = split_words(tokenizer("word pieces"), f"the {endless} rise", 128).words
     assert len(parts) > 10
     assert (parts[0], parts[-1]) == ("the ", "rise")
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\u200b"])
 def test_texts_with_nothing_to_read(text: str) -> None:
-    found = pieces_of(tokenizer("word pieces"), text, 16)
+    found = split_words(tokenizer("word pieces"), text, 16)
     assert found.special[0]
     assert found.special[-1]
     assert len(found.word_of) == len(found.ids)
@@ -121,7 +121,7 @@ def test_texts_with_nothing_to_read(text: str) -> None:
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(KINDS), st.text(max_size=60), st.integers(4, 40))
 def test_any_text_comes_back(kind: str, text: str, limit: int) -> None:
-    found = pieces_of(tokenizer(kind), text, limit)
+    found = split_words(tokenizer(kind), text, limit)
     assert found.ids == encode(tokenizer(kind), [text], limit)[0].tolist()
     assert all(
         (place == -1) == flag or not found.words

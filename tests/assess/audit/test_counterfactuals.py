@@ -8,30 +8,30 @@ import pytest
 
 from submillion.assess.audit import counterfactuals
 from submillion.assess.audit.counterfactuals import (
-    MOST_ALTERED,
-    MOST_TARGETS,
+    MAX_ALTERED,
+    MAX_TARGETS,
     Axis,
     altered_texts,
     build_axes,
 )
 from submillion.assess.audit.word_finder import Finder
-from submillion.assess.audit.wordlists import Entry, WordList
+from submillion.assess.audit.wordlists import ListedWord, WordList
 
 REGIONS, GENDERS = [f"region {number}" for number in range(5)], ["women", "men"]
 
 
 def name_list() -> WordList:
-    entries = [
-        Entry((region, gender), ((f"N{place}{gender[0]}{index}",),))
+    words = [
+        ListedWord((region, gender), ((f"N{place}{gender[0]}{index}",),))
         for place, region in enumerate(REGIONS)
         for gender in GENDERS
         for index in range(4)
     ]
-    return WordList("names", "names", "made", ("region", "gender"), ("word",), frozenset(), tuple(entries))
+    return WordList("names", "names", "made", ("region", "gender"), ("word",), frozenset(), tuple(words))
 
 
 NAMES = name_list()
-OF = {entry.name: entry.place for entry in NAMES.entries}
+OF = {word.name: word.place for word in NAMES.words}
 
 
 def axes_of(texts: list[str], seed: int = 3, end: int = 10_000) -> list[Axis]:
@@ -41,7 +41,7 @@ def axes_of(texts: list[str], seed: int = 3, end: int = 10_000) -> list[Axis]:
 
 
 def many(rows: int) -> list[str]:
-    return [f"{NAMES.entries[row % len(NAMES.entries)].name} said word{row}" for row in range(rows)]
+    return [f"{NAMES.words[row % len(NAMES.words)].name} said word{row}" for row in range(rows)]
 
 
 def test_control_stays_in_the_group_and_swaps_leave_it_on_one_level_alone() -> None:
@@ -63,7 +63,7 @@ def test_control_stays_in_the_group_and_swaps_leave_it_on_one_level_alone() -> N
                 assert swap.text == texts[case.row].replace(case.word, swap.word)
 
 
-def test_every_mention_of_the_word_is_exchanged_and_no_other_name_is_used() -> None:
+def test_every_mention_of_the_word_is_swapped_and_no_other_name_is_used() -> None:
     text = "N0w0 met N0w1 and N0w2, said N0w0."
     for _ in range(2):
         (case,) = axes_of([text], seed=_)[1].cases
@@ -79,7 +79,7 @@ def test_without_a_word_left_for_the_control_there_is_no_case() -> None:
     assert axis.cases == ()
 
 
-def test_what_is_not_read_is_not_exchanged() -> None:
+def test_what_is_not_read_is_not_replace_matches() -> None:
     text = "word word N0w0 and N1m0, N1m0"
     assert axes_of([text], end=14)[1].carrying == {"women": 1, "men": 0}
     assert axes_of([text])[1].carrying == {"women": 0, "men": 1}
@@ -94,8 +94,8 @@ def test_equal_texts_count_once_and_texts_without_words_not_at_all() -> None:
 def test_no_more_is_altered_than_is_said_and_every_group_gets_its_share() -> None:
     for axis in axes_of(many(1_000)):
         altered = sum(len(case.altered) for case in axis.cases)
-        each = 1 + min(MOST_TARGETS, len(axis.words.groups(axis.level)) - 1)
-        assert altered == MOST_ALTERED // each * each
+        each = 1 + min(MAX_TARGETS, len(axis.words.groups(axis.level)) - 1)
+        assert altered == MAX_ALTERED // each * each
         moved = Counter(swap.group for case in axis.cases for swap in case.swaps)
         assert max(moved.values()) - min(moved.values()) <= 1
         from_each = Counter(case.group for case in axis.cases)

@@ -9,16 +9,16 @@ import pytest
 from scipy.stats import binomtest
 
 from submillion.assess.audit.counterfactuals import Axis, Case, Swap
-from submillion.assess.audit.effects import compared, judge, measured
-from submillion.assess.audit.wordlists import Entry, WordList
-from submillion.assess.metrics import wilson
+from submillion.assess.audit.effects import add_significance, axis_effect, swap_effect
+from submillion.assess.audit.wordlists import ListedWord, WordList
+from submillion.assess.statistics.proportions import wilson
 from submillion.run_format.interval import interval
 from support.intervals import limits
 
 CLASSES = ["a", "b", "c"]
 LIST = WordList(
     "names", "names", "made", ("gender",), ("word",), frozenset(),
-    tuple(Entry((group,), ((f"{group}{index}",),)) for group in ("women", "men") for index in range(2)),
+    tuple(ListedWord((group,), ((f"{group}{index}",),)) for group in ("women", "men") for index in range(2)),
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def found_of(answer_of: Any, texts: int = 80) -> dict[str, Any]:
     axis = an_axis(texts)
     before = rows(*(answer_of(case.row, case.group) for case in axis.cases))
     altered = rows(*(answer_of(case.row, swap.group) for case in axis.cases for swap in case.altered))
-    found = measured(axis, before, altered, CLASSES, np.random.default_rng(0))
-    judge([found])
+    found = axis_effect(axis, before, altered, CLASSES, np.random.default_rng(0))
+    add_significance([found])
     return found
 
 
@@ -81,8 +81,8 @@ def test_a_classifier_that_is_moved_by_any_exchange_is_not_blamed_for_groups() -
     axis, rng = an_axis(80), np.random.default_rng(5)
     before = rows(*[0] * 80)
     altered = rows(*rng.integers(2, size=160).tolist())  # half of all alterations flip, whatever the group
-    found = measured(axis, before, altered, CLASSES, rng)
-    judge([found])
+    found = axis_effect(axis, before, altered, CLASSES, rng)
+    add_significance([found])
     assert 0.3 < found["overall"]["flip_rate"] < 0.7 and 0.3 < found["overall"]["control_rate"] < 0.7
     assert not any(part["beyond_chance"] for part in (found["overall"], *found["groups"]))
 
@@ -92,7 +92,7 @@ def test_counts_rates_and_intervals_by_hand() -> None:
     before = rows(*[0] * 10)
     swapped = rows(1, 1, 1, 2, 0, 0, 0, 0, 0, 0)
     control = rows(0, 0, 0, 1, 1, 0, 0, 0, 0, 0)
-    found = compared(before, swapped, control, CLASSES, np.random.default_rng(0))
+    found = swap_effect(before, swapped, control, CLASSES, np.random.default_rng(0))
     assert (found["flips"], found["control_flips"], found["only_swap"], found["only_control"]) == (4, 2, 3, 1)
     assert (found["flip_rate"], found["control_rate"], found["difference"]) == pytest.approx((0.4, 0.2, 0.2))
     assert limits(found["flip_rate_interval"]) == pytest.approx(wilson(4, 10))
@@ -115,7 +115,7 @@ def test_intervals_of_shifts_are_those_of_the_mean() -> None:
     before = rows(*[0] * 400)
     moved = rng.normal(-0.05, 0.1, 400)
     swapped = before + np.stack([moved, -moved, np.zeros(400)], axis=1)
-    shift = compared(before, swapped, before, CLASSES, rng)["shift"]
+    shift = swap_effect(before, swapped, before, CLASSES, rng)["shift"]
     error = moved.std(ddof=1) / 20
     assert shift["low"] == pytest.approx(moved.mean() - 1.96 * error, abs=0.25 * error)
     assert shift["high"] == pytest.approx(moved.mean() + 1.96 * error, abs=0.25 * error)
@@ -139,7 +139,7 @@ def test_what_is_judged_is_corrected_together() -> None:
         {"overall": part(0.03), "groups": [part(0.01), {"too_small": True}]},
         {"overall": part(0.02), "groups": [part(0.02), part(0.5)]},
     ]
-    judge(axes)
+    add_significance(axes)
     assert [axis["overall"]["p_holm"] for axis in axes] == pytest.approx([0.04, 0.04])
     assert axes[0]["groups"][0]["p_holm"] == pytest.approx(0.03)
     assert [group["p_holm"] for group in axes[1]["groups"]] == pytest.approx([0.04, 0.5])

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from submillion.assess.audit.subgroups import NONE, by_class, by_mention, calibrated_p, calibration
+from submillion.assess.audit.subgroups import NO_MENTION, by_class, by_mention, calibration
 from submillion.assess.audit.word_finder import Finder
-from submillion.assess.audit.wordlists import Entry, WordList
+from submillion.assess.audit.wordlists import ListedWord, WordList
+from submillion.assess.statistics.exact_tests import calibrated_p
 from submillion.assess.statistics.slices import Answers
 from submillion.run_format.interval import interval
 from support.intervals import limits
 
 LIST = WordList(
     "names", "names", "made", ("gender",), ("word",), frozenset(),
-    tuple(Entry((group,), ((word,),)) for group, word in (("women", "Ann"), ("women", "Eve"), ("men", "Bob"))),
+    tuple(ListedWord((group,), ((word,),)) for group, word in (("women", "Ann"), ("women", "Eve"), ("men", "Bob"))),
 )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def test_rows_by_what_they_mention() -> None:
     assert [(part["name"], part["rows"]) for part in level["slices"]] == [
         ("women", 40),
         ("men", 20),
-        (NONE, 60),
+        (NO_MENTION, 60),
     ]
     assert (women["accuracy"], women["beyond_chance_same_classes"]) == (0.0, True)
     assert women["gap"] == pytest.approx(0.9) and women["gap_beyond_chance"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from submillion.assess.audit.word_finder import Finder, exchanged
-from submillion.assess.audit.wordlists import Entry, WordList
+from submillion.assess.audit.word_finder import Finder, replace_matches
+from submillion.assess.audit.wordlists import ListedWord, WordList
 
-US = Entry(("west",), (("America", "the U.S.", "US", "United States"), ("American",)))
-CHINA = Entry(("east",), (("China",), ("Chinese",)))
-PAPUA = Entry(("east",), (("Papua New Guinea", "Papua"), ("Papuan",)))
+US = ListedWord(("west",), (("America", "the U.S.", "US", "United States"), ("American",)))
+CHINA = ListedWord(("east",), (("China",), ("Chinese",)))
+PAPUA = ListedWord(("east",), (("Papua New Guinea", "Papua"), ("Papuan",)))
 LIST = WordList(
     "lands", "lands", "made", ("side",), ("land", "people"), frozenset({"US"}), (US, CHINA, PAPUA)
 )
@@ -36,19 +36,19 @@ def test_whole_words_as_they_are_written(text: str, found: list[str]) -> None:
     assert spans(text) == found
 
 
-def test_all_forms_are_exchanged_in_the_case_they_had() -> None:
+def test_all_forms_are_swapped_in_the_case_they_had() -> None:
     for text, other in (
         ("China's Chinese firms in China", "America's American firms in America"),
         ("CHINA AND THE CHINESE", "AMERICA AND THE AMERICAN"),
         ("china and the chinese", "america and the american"),
     ):
-        assert exchanged(text, Finder(LIST).find(text), US) == other
+        assert replace_matches(text, Finder(LIST).find(text), US) == other
 
 
-def test_only_the_given_matches_are_exchanged() -> None:
+def test_only_the_given_matches_are_replace_matches() -> None:
     text = "China met America"
-    matches = [match for match in Finder(LIST).find(text) if match.entry == CHINA]
-    assert exchanged(text, matches, PAPUA) == "Papua New Guinea met America"
+    matches = [match for match in Finder(LIST).find(text) if match.word == CHINA]
+    assert replace_matches(text, matches, PAPUA) == "Papua New Guinea met America"
 
 
 def test_a_list_without_words_finds_none() -> None:

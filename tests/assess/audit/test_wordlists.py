@@ -33,15 +33,15 @@ def test_the_shipped_lists_are_sound(tmp_path: Path) -> None:
     assert axes == {"given_names.gender", "given_names.region", "countries.region", "companies.sector"}
     for listed in words.lists:
         assert listed.source and listed.title
-        spellings = [spelling for entry in listed.entries for form in entry.forms for spelling in form]
+        spellings = [spelling for word in listed.words for form in word.forms for spelling in form]
         assert len({spelling.lower() for spelling in spellings}) == len(spellings)
         assert listed.capital_only <= set(spellings)
-        places = [entry.place for entry in listed.entries]
+        places = [word.place for word in listed.words]
         assert min(places.count(place) for place in places) >= 3  # the control needs others of the group
     names = next(listed for listed in words.lists if listed.kind == "given_names")
     # Gender is exchanged within a region, so that every region needs both.
     pairs = {(region, gender) for region in names.groups(0) for gender in names.groups(1)}
-    assert {entry.place for entry in names.entries} == pairs
+    assert {word.place for word in names.words} == pairs
 
 
 def test_the_shipped_texts_are_short_distinct_and_enough_to_judge(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_no_spelling_stands_in_two_lists(tmp_path: Path) -> None:
     words, _ = words_with(tmp_path)
     owners: dict[str, str] = {}
     for listed in words.lists:
-        for entry in listed.entries:
-            for spelling in (spelling for form in entry.forms for spelling in form):
+        for word in listed.words:
+            for spelling in (spelling for form in word.forms for spelling in form):
                 assert owners.setdefault(spelling.lower(), listed.kind) == listed.kind
 
 
@@ -90,8 +90,8 @@ foreign: {German: [Guten Morgen.]}
     assert changed == ["given_names", "faiths"]
     assert lists["given_names"].groups(0)[-1] == "Islands"
     assert "English-speaking" in lists["given_names"].groups(0)
-    assert lists["faiths"].entries[1].forms == (("Ys", "Why"), ("Y-ish",))
-    assert lists["faiths"].entries[1].name == "Ys"
+    assert lists["faiths"].words[1].forms == (("Ys", "Why"), ("Y-ish",))
+    assert lists["faiths"].words[1].name == "Ys"
     assert "recipes" not in words.outside and words.outside["tickets"] == ("My printer does not print.",)
     assert words.foreign["German"] == ("Guten Morgen.",) and len(words.foreign["French"]) > 1
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from submillion.assess.baselines import linear_probe
+from submillion.assess.baselines import frozen_encoder, linear_probe
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus
 from submillion.errors import BadInput
@@ -58,7 +58,7 @@ def alone(folder: str, texts: list[str], max_length: int) -> np.ndarray:
 
 def test_features_are_those_of_the_encoder_without_the_adapter(context: RunContext) -> None:
     source = context.manifest["encoder"]["source"]
-    features = linear_probe.frozen_encoder(context)(TEXTS)
+    features = frozen_encoder.frozen_encoder(context)(TEXTS)
     np.testing.assert_allclose(features, alone(source, TEXTS, MAX_LENGTH), atol=1e-5)
 
 
@@ -66,7 +66,9 @@ def test_features_are_those_of_the_encoder_without_the_adapter(context: RunConte
 def test_every_family_gives_its_last_hidden_states(family: str) -> None:
     folder = shared_encoder(family)
     encoder = load_encoder(folder, LABELS, family).model.base_model.eval()
-    features = linear_probe._means(encoder, tiny_tokens(folder, TEXTS), 2, choose_precision("float32"), False)
+    features = frozen_encoder._means(
+        encoder, tiny_tokens(folder, TEXTS), 2, choose_precision("float32"), False
+    )
     np.testing.assert_allclose(features, alone(str(folder), TEXTS, 32), atol=1e-5)
 
 
@@ -75,7 +77,7 @@ def test_the_probe_learns_on_the_training_rows_and_is_chosen_on_validation(
 ) -> None:
     entry = found["baselines"]["probe"]
     assert entry["parameters"] == 4 * 32 + 4
-    assert (entry["learnt_from"], entry["learnt_rows"]) == (["train"], 160)
+    assert (entry["trained_on"], entry["training_rows"]) == (["train"], 160)
     ladder = entry["strength"]["ladder"]
     assert [step["C"] for step in ladder] == list(linear_probe.STRENGTHS)
     best = max(step["accuracy"] for step in ladder)
@@ -119,7 +121,7 @@ def test_another_encoder_is_refused(context: RunContext) -> None:
     context.run.update_manifest(encoder=other)
     try:
         with pytest.raises(BadInput, match="the weights that"):
-            linear_probe.frozen_encoder(RunContext(context.run))
+            frozen_encoder.frozen_encoder(RunContext(context.run))
     finally:
         context.run.update_manifest(encoder=manifest["encoder"])
 
@@ -132,6 +134,6 @@ def test_one_class_has_no_probe(context: RunContext) -> None:
     before = file.read_bytes()
     found = linear_probe.analyse(alike)
     assert (found["baselines"], found["verdict"]) == ({}, None)
-    assert "all of one class" in found["absent"]
+    assert "all training rows have the same class" in found["absent"]
     assert linear_probe.recheck(alike, found) == found
     file.write_bytes(before)

@@ -1,4 +1,4 @@
-"""What costs nothing beside a run: baselines of made texts, by hand and at the edges, and what recheck finds changed."""
+"""The part "baseline" on made texts: by hand, at the edges, and the changes that recheck detects."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from sklearn.svm import LinearSVC
 
 from submillion.assess import registry
 from submillion.assess.baselines import comparison, tfidf_svm
-from submillion.assess.metrics import metrics_of, wilson
+from submillion.assess.metrics import metrics_of
 from submillion.assess.run_context import RunContext
-from submillion.assess.statistics import paired_tests
+from submillion.assess.statistics import intervals, paired_tests
+from submillion.assess.statistics.multiple_tests import holm
+from submillion.assess.statistics.proportions import wilson
 from submillion.data.corpus import Corpus
 from submillion.errors import BadInput
 from submillion.run_format.interval import interval
@@ -87,7 +89,7 @@ def test_baselines_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> N
     model.fit(words.fit_transform([*train.texts, *validation.texts]), train.labels + validation.labels)
     more = found["baselines"]["linear_more"]
     assert more["accuracy"]["value"] == model.score(words.transform(test.texts), test.labels)
-    assert (more["learnt_from"], more["learnt_rows"]) == (["train", "validation"], 280)
+    assert (more["trained_on"], more["training_rows"]) == (["train", "validation"], 280)
 
 
 def test_models_fitted_side_by_side_are_the_same(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +120,9 @@ def test_scores_and_tests_are_those_of_the_saved_predictions(run: RunDir) -> Non
         assert against["shown"] == (against["accuracy"]["p_holm"] < 0.05)
         raw.append(against["accuracy"]["p"])
     corrected = [entry["against_run"]["accuracy"]["p_holm"] for entry in found["baselines"].values()]
-    assert corrected == paired_tests.holm(raw)
+    assert corrected == holm(raw)
     assert found["run"]["accuracy"] == interval(48 / 60, *wilson(48, 60))
-    of_part = paired_tests.analyse(context)["splits"]["test"]
+    of_part = intervals.analyse(context)["splits"]["test"]
     assert found["run"] == {key: of_part[key] for key in ("accuracy", "macro_f1")}
 
 
@@ -145,7 +147,7 @@ def test_the_verdict_says_what_the_interval_allows(run: RunDir, wrong: int, kind
     assert verdict["kind"] == kind
     assert verdict["sentence"].startswith(f"The run {said} the linear model: ")
     assert verdict["more"]["baseline"] == "linear_more"
-    assert "validation rows too" in verdict["more"]["sentence"]
+    assert "also trained on the validation rows" in verdict["more"]["sentence"]
 
 
 def entry(difference: float, low: float, high: float, p: float) -> dict[str, Any]:
@@ -202,17 +204,17 @@ def test_without_a_test_split_nothing_is_chosen_by_the_rows_that_are_scored(run:
 @pytest.mark.parametrize(
     ("train", "why"),
     [
-        ((["", "", "", ""], [0, 1, 0, 1]), "no word is in two training texts"),
-        ((["one", "two", "three"], [0, 1, 2]), "no word is in two training texts"),
-        ((["one"], [0]), "all of one class"),
-        ((["goal coach", "goal season"], [1, 1]), "all of one class"),
+        ((["", "", "", ""], [0, 1, 0, 1]), "no word occurs in two training texts"),
+        ((["one", "two", "three"], [0, 1, 2]), "no word occurs in two training texts"),
+        ((["one"], [0]), "all training rows have the same class"),
+        ((["goal coach", "goal season"], [1, 1]), "all training rows have the same class"),
     ],
 )
-def test_where_no_linear_model_can_be_it_is_said(
+def test_the_report_gives_the_reason_for_a_missing_linear_model(
     run: RunDir, train: tuple[list[str], list[int]], why: str
 ) -> None:
     context = a_context(run)
-    tfidf_svm.analyse(context)  # leaves a linear model's predictions, which must not be told of below
+    tfidf_svm.analyse(context)  # leaves a linear model's predictions, which must not be reported below
     corpus = context.corpus
     context = RunContext(
         run,

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from submillion.assess.compare.align_predictions import align, open_all
-from submillion.assess.compare.compare_runs import compare
+from submillion.assess.compare.compare_runs import compare_runs
 from submillion.assess.metrics import metrics_of
-from submillion.assess.statistics.paired_tests import holm, paired
+from submillion.assess.statistics.multiple_tests import holm
+from submillion.assess.statistics.paired_tests import paired
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.run_format.predictions import Predictions
@@ -58,7 +59,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_two_runs_side_by_side(two: list[Path]) -> None:
-    found = compare(two).to_json()
+    found = compare_runs(two).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert (found["split"], found["rows"]) == ("test", 600)
     saved = [RunDir.open(path).load_predictions("test") for path in two]
@@ -78,41 +79,44 @@ def test_two_runs_side_by_side(two: list[Path]) -> None:
     )
     assert pair["shown"]
     assert pair["same_recipe"], "they do not differ in their recipe, nor in their seed"
-    assert compare(two).to_json() == found
+    assert compare_runs(two).to_json() == found
 
 
 def test_a_shown_difference_is_worded_by_its_interval(two: list[Path]) -> None:
-    found = compare(two).to_json()["pairs"][0]
+    found = compare_runs(two).to_json()["pairs"][0]
     low, high = (100 * limit for limit in limits(found["accuracy"]["difference_interval"]))
     assert found["sentence"].startswith("good against poor: more accurate, +")
     assert f"({low:+.1f} to {high:+.1f} points; p " in found["sentence"]
-    back = compare(two[::-1]).to_json()["pairs"][0]
+    back = compare_runs(two[::-1]).to_json()["pairs"][0]
     assert back["sentence"].startswith("poor against good: less accurate, -")
     assert f"({-high:+.1f} to {-low:+.1f} points" in back["sentence"]
 
 
 def test_what_is_not_shown_is_said_so_with_the_rows_it_would_take(tmp_path: Path) -> None:
     paths = [run_of(tmp_path / f"run{seed}", answers(0.9, seed)).path for seed in (13, 14)]
-    [pair] = compare(paths).to_json()["pairs"]
+    [pair] = compare_runs(paths).to_json()["pairs"]
     low, high = (100 * limit for limit in limits(pair["accuracy"]["difference_interval"]))
     assert not pair["shown"]
     assert f"run13 against run14: no difference shown: {low:+.1f} to {high:+.1f} points" in pair["sentence"]
-    assert "rows to be shown at 80% power" in pair["sentence"]
+    assert "rows at 80% power" in pair["sentence"]
     assert pair["rows_needed"] > 600
 
 
 def test_runs_that_are_right_on_the_same_rows(tmp_path: Path) -> None:
     paths = [run_of(tmp_path / name, answers(0.9, 5)).path for name in ("here", "there")]
-    comparison = compare(paths)
+    comparison = compare_runs(paths)
     [pair] = comparison.to_json()["pairs"]
     assert pair["rows_needed"] is None
-    assert "right and wrong on the same rows; no difference shown: \N{MINUS SIGN}0.3 to +0.3 points" in pair["sentence"]
+    assert (
+        "right and wrong on the same rows; no difference shown: \N{MINUS SIGN}0.3 to +0.3 points"
+        in pair["sentence"]
+    )
     assert pair["sentence"] in comparison.render()
 
 
 def test_p_values_are_corrected_for_their_number(two: list[Path], tmp_path: Path) -> None:
     third = run_of(tmp_path / "third", answers(0.92, 6)).path
-    pairs = compare([*two, third]).to_json()["pairs"]
+    pairs = compare_runs([*two, third]).to_json()["pairs"]
     assert [(pair["a"], pair["b"]) for pair in pairs] == [
         ("good", "poor"),
         ("good", "third"),
@@ -133,9 +137,9 @@ def test_a_difference_that_only_the_correction_hides_is_told_so(tmp_path: Path) 
         run_of(tmp_path / name, sample(wrong)).path
         for name, wrong in (("a", range(4)), ("b", range(4, 18)), ("c", range(3, 12)))
     ]
-    first = compare(paths).to_json()["pairs"][0]
+    first = compare_runs(paths).to_json()["pairs"][0]
     assert first["accuracy"]["p"] < 0.05 < first["accuracy"]["p_holm"]
-    assert "no difference shown once 3 comparisons are counted: +" in first["sentence"]
+    assert "no difference shown after correction for 3 comparisons: +" in first["sentence"]
 
 
 # -- seeds ---------------------------------------------------------------------------------------------------
@@ -152,7 +156,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_runs_that_differ_in_their_seed_alone_are_one_recipe(seeds: list[Path]) -> None:
-    found = compare(seeds).to_json()
+    found = compare_runs(seeds).to_json()
     assert [group["runs"] for group in found["groups"]] == [
         ["r16-1", "r16-2", "r16-3"],
         ["r4-1", "r4-2", "r4-3"],
@@ -175,17 +179,17 @@ def test_names_logging_and_trackers_do_not_make_another_recipe(seeds: list[Path]
         answers(0.97, 3),
         ["lora.r=16", "seed=9", "name=other", "track=[wandb]", "train.log_every=50"],
     ).path
-    [group] = compare([seeds[0], renamed]).to_json()["groups"]
+    [group] = compare_runs([seeds[0], renamed]).to_json()["groups"]
     assert group["runs"] == ["r16-1", "renamed"]
 
 
 def test_a_seed_that_was_run_again_counts_once(seeds: list[Path], tmp_path: Path) -> None:
     again = run_of(tmp_path / "again", answers(0.97, 99), ["lora.r=16", "seed=2"]).path
-    comparison = compare([*seeds[:2], again])
+    comparison = compare_runs([*seeds[:2], again])
     [group] = comparison.to_json()["groups"]
     assert (group["runs"], group["repeated"], group["accuracy"]["runs"]) == (["r16-1", "r16-2"], ["again"], 2)
     assert "not counted, their seed is there already: again" in comparison.render()
-    assert compare([seeds[1], again]).to_json()["groups"] == []
+    assert compare_runs([seeds[1], again]).to_json()["groups"] == []
 
 
 def test_runs_without_a_recipe_are_not_taken_for_seeds_of_one(two: list[Path], tmp_path: Path) -> None:
@@ -197,13 +201,13 @@ def test_runs_without_a_recipe_are_not_taken_for_seeds_of_one(two: list[Path], t
         run = RunDir.open(copies[-1])
         run.recipe.unlink()
         run.update_manifest(seed=seed)
-    found = compare(copies).to_json()
+    found = compare_runs(copies).to_json()
     assert found["groups"] == []
     assert not found["pairs"][0]["same_recipe"]
 
 
 def test_the_lines_hold_every_number_that_matters(seeds: list[Path]) -> None:
-    comparison = compare(seeds)
+    comparison = compare_runs(seeds)
     found, text = comparison.to_json(), comparison.render()
     assert "test: 600 rows, the same for every run" in text
     for run in found["runs"]:
@@ -234,7 +238,7 @@ def test_rows_and_classes_in_another_order_are_matched(two: list[Path], tmp_path
             names,
         ),
     )
-    there, here = compare([two[0], turned.path]).to_json(), compare(two).to_json()
+    there, here = compare_runs([two[0], turned.path]).to_json(), compare_runs(two).to_json()
     assert there["pairs"][0]["accuracy"] == here["pairs"][0]["accuracy"]
     assert there["runs"] == [
         run | {"recipe": other["recipe"]} for run, other in zip(here["runs"], there["runs"], strict=True)
@@ -262,12 +266,12 @@ def test_validation_is_compared_where_one_has_no_test_split(two: list[Path], tmp
     copies = [Path(shutil.copytree(path, tmp_path / path.name)) for path in two]
     for path in copies:
         save_split(RunDir.open(path), "validation", *made_predictions((9, 9, 9, 9), 3.0), NEWS)
-    assert compare(copies).to_json()["split"] == "test"
-    assert compare(copies, split="validation").to_json()["rows"] == 36
+    assert compare_runs(copies).to_json()["split"] == "test"
+    assert compare_runs(copies, split="validation").to_json()["rows"] == 36
     RunDir.open(copies[1]).prediction_file("test").unlink()
-    assert compare(copies).to_json()["split"] == "validation"
+    assert compare_runs(copies).to_json()["split"] == "validation"
     with pytest.raises(BadInput, match="saved predictions of 'test'"):
-        compare(copies, split="test")
+        compare_runs(copies, split="test")
 
 
 def changed(home: Path, kind: str) -> Path:
@@ -303,12 +307,12 @@ def test_runs_scored_on_other_rows_are_refused(
     two: list[Path], tmp_path: Path, kind: str, found: str
 ) -> None:
     with pytest.raises(BadInput, match=rf"{kind}/predictions/test\.parquet: .*{found}"):
-        compare([two[0], changed(tmp_path, kind)])
+        compare_runs([two[0], changed(tmp_path, kind)])
 
 
 def test_every_run_that_differs_is_told(two: list[Path], tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
-        compare([*two, changed(tmp_path, "rows"), changed(tmp_path, "labels")])
+        compare_runs([*two, changed(tmp_path, "rows"), changed(tmp_path, "labels")])
     assert [problem.where.split("/")[-3] for problem in refused.value.problems] == ["rows", "labels"]
 
 
@@ -323,5 +327,5 @@ def test_one_run_or_the_same_one_twice_is_no_comparison(two: list[Path], tmp_pat
 
 def test_runs_of_one_name_are_called_by_their_paths(two: list[Path], tmp_path: Path) -> None:
     other = run_of(tmp_path / "good", answers(0.9, 8)).path
-    names: list[Any] = [run["name"] for run in compare([two[0], other]).to_json()["runs"]]
+    names: list[Any] = [run["name"] for run in compare_runs([two[0], other]).to_json()["runs"]]
     assert names == [str(two[0]), str(other)]

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submillion.assess.confidence.calibration import change, diagram, equal_mass_bins, rate, scores
+from submillion.assess.confidence.calibration import (
+    calibration_scores,
+    equal_mass_bins,
+    reliability_diagram,
+    score_changes,
+    score_rows,
+)
 from submillion.assess.metrics import metrics_of
 from submillion.run_format.interval import interval
 from support.intervals import limits
@@ -54,12 +60,12 @@ def test_bins_ascend_and_do_not_depend_on_the_order(rows: int, distinct: int, se
 def test_the_diagram_and_the_error_by_hand() -> None:
     confidence = np.repeat([0.6, 0.9], 20)
     right = np.array([1] * 9 + [0] * 11 + [1] * 20)
-    rated = rate(*binary(confidence, right))
-    low, high = diagram(rated)
+    rated = score_rows(*binary(confidence, right))
+    low, high = reliability_diagram(rated)
     assert (low["rows"], low["low"], low["high"], low["accuracy"]) == (20, 0.6, 0.6, 0.45)
     assert (high["rows"], high["confidence"], high["accuracy"]) == (20, pytest.approx(0.9), 1.0)
     assert high["accuracy_interval"]["low"] < 0.9 < high["accuracy_interval"]["high"] == 1.0
-    found = scores(rated, np.random.default_rng(0))
+    found = calibration_scores(rated, np.random.default_rng(0))
     assert found["ece"]["value"] == pytest.approx((0.15 + 0.1) / 2)
     assert found["ece"]["bins"] == 2
 
@@ -68,11 +74,11 @@ def test_brier_by_hand_and_by_scikit_learn() -> None:
     from sklearn.metrics import brier_score_loss
 
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=np.float32)
-    rated = rate(probabilities, np.array([0, 1]), np.array([0, 2]))
+    rated = score_rows(probabilities, np.array([0, 1]), np.array([0, 2]))
     assert rated.brier == pytest.approx([0.3**2 + 0.2**2 + 0.1**2, 0.1**2 + 0.7**2 + 0.6**2], rel=1e-6)
     rng = np.random.default_rng(0)
     confidence, right = rng.random(50), rng.random(50) < 0.5
-    two = rate(*binary(confidence, right))
+    two = score_rows(*binary(confidence, right))
     assert two.brier.mean() == pytest.approx(
         2 * brier_score_loss(right, confidence)
     )  # theirs counts one class
@@ -83,7 +89,7 @@ def test_log_loss_is_that_of_the_metrics() -> None:
     probabilities = rng.dirichlet(np.ones(4), 80).astype(np.float32)
     probabilities[0] = [0, 0, 1, 0]
     labels = rng.integers(0, 2, 80)
-    rated = rate(probabilities, labels, probabilities.argmax(axis=1))
+    rated = score_rows(probabilities, labels, probabilities.argmax(axis=1))
     assert rated.nll.mean() == pytest.approx(metrics_of(labels, probabilities, list("abcd"))["loss"])
     assert (rated.confidence == probabilities.max(axis=1)).all()
 
@@ -103,7 +109,7 @@ def test_the_error_is_that_of_a_loop_over_sorted_rows(rows: int, seed: int) -> N
         / rows
         for k in range(bins)
     )
-    found = scores(rate(*binary(confidence, right)), np.random.default_rng(0))
+    found = calibration_scores(score_rows(*binary(confidence, right)), np.random.default_rng(0))
     assert found["ece"]["value"] == pytest.approx(expected)
 
 
@@ -115,7 +121,7 @@ def test_honest_probabilities_are_not_accused() -> None:
     accused, begins_at_zero, expected, values = 0, 0, [], []
     for _ in range(40):
         confidence = rng.beta(8, 1, 500)
-        found = scores(rate(*binary(confidence, rng.random(500) < confidence)), rng)["ece"]
+        found = calibration_scores(score_rows(*binary(confidence, rng.random(500) < confidence)), rng)["ece"]
         accused += found["p"] < 0.05
         begins_at_zero += found["low"] == 0.0
         expected.append(found["if_calibrated"]["mean"])
@@ -138,7 +144,7 @@ def test_intervals_hold_the_truth_of_probabilities_that_claim_too_much() -> None
             "brier": 2 * ((claimed - truth) ** 2 + truth * (1 - truth)).mean(),
             "nll": -(truth * np.log(claimed) + (1 - truth) * np.log(1 - claimed)).mean(),
         }
-        found = scores(rate(*binary(claimed, rng.random(600) < truth)), rng)
+        found = calibration_scores(score_rows(*binary(claimed, rng.random(600) < truth)), rng)
         for name, value in expected.items():
             low, high = limits(found[name])
             held[name] += low <= value <= high
@@ -151,18 +157,20 @@ def test_a_change_is_seen_through_the_rows_that_both_share() -> None:
     rng = np.random.default_rng(4)
     truth = rng.beta(8, 1, 800)
     right = rng.random(800) < truth
-    before, after = rate(*binary(truth**0.4, right)), rate(*binary(truth, right))
-    found = change(before, after, rng)
+    before, after = score_rows(*binary(truth**0.4, right)), score_rows(*binary(truth, right))
+    found = score_changes(before, after, rng)
     for name in ("ece", "brier", "nll"):
         low, high = limits(found[name])
         assert low < found[name]["value"] < high < 0, name
-    apart = scores(before, rng)["nll"]["low"] - scores(after, rng)["nll"]["high"]
+    apart = calibration_scores(before, rng)["nll"]["low"] - calibration_scores(after, rng)["nll"]["high"]
     assert found["nll"]["high"] < -apart, "paired rows tell more than two intervals side by side"
-    assert change(before, before, rng)["ece"] == interval(0.0, 0.0, 0.0)
+    assert score_changes(before, before, rng)["ece"] == interval(0.0, 0.0, 0.0)
 
 
 def test_one_row_is_enough_to_be_asked() -> None:
-    found = scores(rate(*binary(np.array([0.8]), np.array([True]))), np.random.default_rng(0))
+    found = calibration_scores(
+        score_rows(*binary(np.array([0.8]), np.array([True]))), np.random.default_rng(0)
+    )
     assert found["ece"]["value"] == pytest.approx(0.2)
     assert found["ece"]["low"] == 0.0
     assert found["ece"]["bins"] == 1

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from submillion.assess.confidence.selective import (
-    answered,
+    answered_above,
     aurc,
     least_rows,
     lower_limit,
-    reach,
     risk_coverage,
+    threshold_for,
 )
 from submillion.run_format.interval import interval
 from support.intervals import limits
@@ -78,7 +78,7 @@ def test_the_order_of_the_rows_does_not_matter(rows: int, distinct: int, seed: i
     )
     assert here["value"] == pytest.approx(there["value"])
     assert here["best"] - 1e-9 <= here["value"]
-    assert reach(confidence, right, 0.7) == reach(confidence[shuffled], right[shuffled], 0.7)
+    assert threshold_for(confidence, right, 0.7) == threshold_for(confidence[shuffled], right[shuffled], 0.7)
 
 
 def test_the_resampled_areas_are_those_of_resampled_rows() -> None:
@@ -120,45 +120,45 @@ def test_the_limit_is_scipys_exact_one() -> None:
 def test_the_least_rows_are_just_enough(target: float, rows: int | None) -> None:
     assert least_rows(target) == rows
     if rows is None:
-        assert reach(np.ones(1000), np.ones(1000), target) is None
+        assert threshold_for(np.ones(1000), np.ones(1000), target) is None
         return
-    assert reach(np.linspace(1, 0.5, rows), np.ones(rows), target) == 0.0
+    assert threshold_for(np.linspace(1, 0.5, rows), np.ones(rows), target) == 0.0
     if rows > 1:
-        assert reach(np.ones(rows - 1), np.ones(rows - 1), target) is None
+        assert threshold_for(np.ones(rows - 1), np.ones(rows - 1), target) is None
 
 
 def test_a_threshold_by_hand() -> None:
     # 70 sure rows are right, the 30 others at random: 59 right rows reach 95 %, 93 of 94 would, 92 of 94 do not.
     confidence = np.concatenate([np.linspace(0.99, 0.9, 70), np.linspace(0.6, 0.4, 30)])
     right = np.array([1] * 70 + [0, 1] * 15, dtype=float)
-    threshold = reach(confidence, right, 0.95)
+    threshold = threshold_for(confidence, right, 0.95)
     assert threshold == pytest.approx((0.9 + 0.6) / 2)
-    found = answered(confidence, right, threshold)
+    found = answered_above(confidence, right, threshold)
     assert (found["answered"], found["coverage"], found["accuracy"]) == (70, 0.7, 1.0)
     assert found["lower_limit"] == pytest.approx(0.05 ** (1 / 70))
-    assert reach(confidence, right, 0.97) is None  # 99 faultless rows would be needed
-    assert reach(confidence, right, 0.5) == 0.0
+    assert threshold_for(confidence, right, 0.97) is None  # 99 faultless rows would be needed
+    assert threshold_for(confidence, right, 0.5) == 0.0
 
 
 def test_rows_of_equal_confidence_are_answered_together_or_not_at_all() -> None:
     confidence = np.array([0.9] * 200 + [0.8] * 100)
     right = np.array([1] * 200 + [1] * 50 + [0] * 50, dtype=float)
-    threshold = reach(confidence, right, 0.95)
+    threshold = threshold_for(confidence, right, 0.95)
     assert threshold == pytest.approx(0.85)  # a part of the equals would still reach 95 %
-    assert answered(confidence, right, threshold)["answered"] == 200
+    assert answered_above(confidence, right, threshold)["answered"] == 200
 
 
 def test_neighbouring_float32_confidences_are_told_apart() -> None:
     one, below = np.float32(1), np.nextafter(np.float32(1), np.float32(0))
     confidence = np.array([one] * 100 + [below] * 100, dtype=np.float32).astype(np.float64)
     right = np.array([1] * 100 + [0] * 100, dtype=float)
-    threshold = reach(confidence, right, 0.95)
+    threshold = threshold_for(confidence, right, 0.95)
     assert threshold is not None
-    assert answered(confidence, right, threshold)["answered"] == 100
+    assert answered_above(confidence, right, threshold)["answered"] == 100
 
 
 def test_a_threshold_above_every_row_answers_none() -> None:
-    found = answered(CONFIDENCE, RIGHT, 0.95)
+    found = answered_above(CONFIDENCE, RIGHT, 0.95)
     assert (found["answered"], found["coverage"], found["accuracy"], found["accuracy_interval"]) == (
         0,
         0.0,
@@ -180,7 +180,7 @@ def test_targets_are_kept_about_as_often_as_the_rule_says() -> None:
     missed = missed_plainly = reached = 0
     for _ in range(200):
         seen, hits = draw(1500)
-        threshold = reach(seen, hits.astype(float), 0.97)
+        threshold = threshold_for(seen, hits.astype(float), 0.97)
         if threshold is not None:
             reached += 1
             missed += right[confidence >= threshold].mean() < 0.97

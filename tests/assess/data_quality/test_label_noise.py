@@ -211,12 +211,14 @@ def test_rows_of_one_text_are_told_apart_by_their_place() -> None:
     """Ten equal rows and room for fewer candidates: the earlier ones are taken, whatever the machine's sort."""
     probabilities = np.array([[0.9, 0.1]] * 30 + [[0.1, 0.9]] * 30 + [[0.25, 0.75]] * 10)
     labels = np.array([0] * 30 + [1] * 30 + [0] * 10)
-    saved = {"labels": labels, "probabilities": probabilities}
     split = Split("train", [str(row) for row in range(70)], ["text"] * 70, labels.tolist())
-    found = confident_learning.issues(saved, ["a", "b"], split, list(range(70)), 1, 50)
+    found = confident_learning.label_issues(labels, probabilities, ["a", "b"], split, list(range(70)), 1, 50)
     rows = [row["row"] for row in found["suspects"]]
     assert rows == list(range(60, 60 + len(rows)))
-    assert confident_learning.issues(saved, ["a", "b"], split, list(range(70)), 1, 50) == found
+    assert (
+        confident_learning.label_issues(labels, probabilities, ["a", "b"], split, list(range(70)), 1, 50)
+        == found
+    )
 
 
 def test_the_rates_are_those_of_the_joint_distribution() -> None:

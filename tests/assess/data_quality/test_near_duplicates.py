@@ -1,4 +1,4 @@
-"""Near twins: planted ones are found, similarity and counts are those of a plain computation, effects are theirs."""
+"""Near-duplicates: planted ones are found; similarity, counts and effects equal those of a direct computation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from submillion.assess.data_quality import near_duplicates
-from submillion.assess.data_quality.minhash import chance_found, find_twins, shingles_of, words_of
+from submillion.assess.data_quality.minhash import (
+    detection_probability,
+    find_near_duplicates,
+    normalised_words,
+    shingles_of,
+)
 from submillion.assess.data_quality.near_duplicates import THRESHOLD
-from submillion.assess.metrics import wilson
-from submillion.assess.statistics.slices import unpaired_interval
+from submillion.assess.statistics.proportions import unpaired_interval, wilson
 from submillion.errors import BadInput
 from support.corpus import Labelled, context_of
 from support.intervals import limits
@@ -39,10 +43,13 @@ def jaccard(one: str, other: str) -> float:
 
 
 def found_pairs(texts: list[str]) -> dict[tuple[int, int], float]:
-    """Return every pair of rows that `find_twins` holds for twins, with its similarity."""
-    twins = find_twins(texts)
-    near = {tuple(pair): value for pair, value in zip(twins.pairs.tolist(), twins.similarity, strict=True)}
-    distinct = twins.distinct.tolist()
+    """Return every pair of rows that `find_near_duplicates` returns, with its similarity."""
+    duplicates = find_near_duplicates(texts)
+    near = {
+        tuple(pair): value
+        for pair, value in zip(duplicates.pairs.tolist(), duplicates.similarity, strict=True)
+    }
+    distinct = duplicates.distinct.tolist()
     found = {}
     for one, other in itertools.combinations(range(len(texts)), 2):
         pair = tuple(sorted((distinct[one], distinct[other])))
@@ -66,11 +73,20 @@ def varied(seed: int, texts: int, words: int = 30) -> list[str]:
 
 
 def test_the_words_of_a_text_leave_case_and_marks_out() -> None:
-    assert words_of("The U.S.-based firm's 3.5 %!") == ["the", "u", "s", "based", "firm", "s", "3", "5"]
-    assert words_of("\uff26\uff35\uff2c\uff2c \ufb01ne Cafe\u0301") == ["full", "fine", "café"]
-    assert words_of("日本語 and ไทย") == [*"日本語", "and", *"ไทย"]
-    assert words_of("?! :-)") == ["?!:-)"]
-    assert words_of(" \n") == words_of("") == []
+    assert normalised_words("The U.S.-based firm's 3.5 %!") == [
+        "the",
+        "u",
+        "s",
+        "based",
+        "firm",
+        "s",
+        "3",
+        "5",
+    ]
+    assert normalised_words("\uff26\uff35\uff2c\uff2c \ufb01ne Cafe\u0301") == ["full", "fine", "café"]
+    assert normalised_words("日本語 and ไทย") == [*"日本語", "and", *"ไทย"]
+    assert normalised_words("?! :-)") == ["?!:-)"]
+    assert normalised_words(" \n") == normalised_words("") == []
 
 
 def test_the_shingles_of_short_texts() -> None:
@@ -80,7 +96,7 @@ def test_the_shingles_of_short_texts() -> None:
 
 
 def test_a_hand_worked_similarity() -> None:
-    """Ten words, the last one another: 8 pairs of words in both of 10 in all. In the middle 7 of 11: no twins."""
+    """Ten words, the last one another: 8 pairs of words in both of 10 in all. In the middle 7 of 11: not near-duplicates."""
     text = "one two three four five six seven eight nine ten"
     last, middle = text.replace("ten", "last"), text.replace("five", "middle")
     assert found_pairs([text, last]) == {(0, 1): 0.8}
@@ -89,7 +105,7 @@ def test_a_hand_worked_similarity() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_twins_are_those_of_a_comparison_of_every_two_texts(seed: int) -> None:
+def test_near_duplicates_are_those_of_a_comparison_of_every_two_texts(seed: int) -> None:
     texts = varied(seed, 180)
     expected = {
         (one, other): value
@@ -108,10 +124,10 @@ def test_no_text_has_another_similarity_than_its_sets_have(texts: list[str]) -> 
         assert value == jaccard(texts[one], texts[other]) >= THRESHOLD
 
 
-def test_empty_texts_are_no_twins_and_one_word_texts_are() -> None:
+def test_empty_texts_have_no_duplicates_but_one_word_texts_do() -> None:
     assert found_pairs(["", " ", "yes", "Yes!", "no", "...", "..."]) == {(2, 3): 1.0, (5, 6): 1.0}
-    assert len(find_twins([])) == 0
-    assert find_twins(["", ""]).distinct.tolist() == [-1, -1]
+    assert len(find_near_duplicates([])) == 0
+    assert find_near_duplicates(["", ""]).distinct.tolist() == [-1, -1]
 
 
 def test_what_is_found_does_not_depend_on_the_order_of_the_texts() -> None:
@@ -122,7 +138,7 @@ def test_what_is_found_does_not_depend_on_the_order_of_the_texts() -> None:
 
 def test_too_many_candidates_are_compared_in_part_and_that_is_said() -> None:
     texts = [f"dear customer your order number {row} has left our warehouse today" for row in range(200)]
-    every, some = find_twins(texts, 0.5), find_twins(texts, 0.5, most=2_000)
+    every, some = find_near_duplicates(texts, 0.5), find_near_duplicates(texts, 0.5, max_candidates=2_000)
     assert every.complete and not some.complete
     assert 0.99 < len(every.pairs) / (200 * 199 / 2) <= 1  # two thirds alike: each is found with 0.9991
     assert 0 < len(some.pairs) < len(every.pairs)
@@ -130,13 +146,13 @@ def test_too_many_candidates_are_compared_in_part_and_that_is_said() -> None:
 
 
 def test_the_chance_that_a_pair_is_found() -> None:
-    assert chance_found(1.0) == 1.0 and chance_found(0.0) == 0.0
-    assert chance_found(0.7) == pytest.approx(1 - (1 - 0.2401) ** 32)
-    assert chance_found(THRESHOLD) > 0.999
+    assert detection_probability(1.0) == 1.0 and detection_probability(0.0) == 0.0
+    assert detection_probability(0.7) == pytest.approx(1 - (1 - 0.2401) ** 32)
+    assert detection_probability(THRESHOLD) > 0.999
 
 
 def counted(rows: dict[str, Labelled]) -> list[dict[str, Any]]:
-    """Count the twins of every two splits by looping over pairs of rows."""
+    """Count the near-duplicates of every two splits by looping over pairs of rows."""
     found = []
     for number, (of, (texts, labels)) in enumerate(rows.items()):
         for within, (others, other_labels) in list(rows.items())[: number + 1]:
@@ -150,8 +166,8 @@ def counted(rows: dict[str, Labelled]) -> list[dict[str, Any]]:
             halves = 2 if of == within else 1
             found.append(
                 {
-                    "of": of,
-                    "in": within,
+                    "rows_of": of,
+                    "duplicates_in": within,
                     "rows": len({one for one, _, _ in near}),
                     "of_rows": len(texts),
                     "share": len({one for one, _, _ in near}) / len(texts) if texts else None,
@@ -190,21 +206,21 @@ BASE = "the quick brown fox jumps over the lazy dog near a quiet river bank toda
 
 
 def leaking(home: Path, right_with: int, right_without: int, each: int = 40) -> dict[str, Any]:
-    """Analyse a run with `each` test rows with a twin in train and as many without, so many of them right."""
+    """Analyse a run with `each` test rows with a near-duplicate in train and as many without, so many of them right."""
     texts = [" ".join(f"{word}{row}" for word in BASE.split()) for row in range(3 * each)]
-    twins = [text + " extra" for text in texts[:each]]
+    copies = [text + " extra" for text in texts[:each]]
     labels = [row % 3 for row in range(each)]
     answers = [(label + (row >= right_with)) % 3 for row, label in enumerate(labels)]
     answers += [(label + (row >= right_without)) % 3 for row, label in enumerate(labels)]
     rows: dict[str, Labelled] = {
         "train": (texts[: 2 * each], labels * 2),
         "validation": ([], []),
-        "test": (twins + texts[2 * each :], labels * 2),
+        "test": (copies + texts[2 * each :], labels * 2),
     }
     return near_duplicates.analyse(context_of(home, NAMES, rows, answers))
 
 
-def test_the_effect_is_the_accuracy_with_and_without_the_twins(tmp_path: Path) -> None:
+def test_the_effect_is_the_accuracy_with_and_without_near_duplicates(tmp_path: Path) -> None:
     effect = leaking(tmp_path, 40, 20)["effect"]
     assert (effect["rows"], effect["correct"], effect["accuracy"]) == (80, 60, 0.75)
     assert limits(effect["accuracy_interval"]) == wilson(60, 80)
@@ -214,22 +230,22 @@ def test_the_effect_is_the_accuracy_with_and_without_the_twins(tmp_path: Path) -
     ends = limits(unpaired_interval(40, 40, 20, 40))
     assert limits(effect["difference"]) == pytest.approx([end / 2 for end in ends])
     assert effect["sentence"] == (
-        "Without the 40 test rows that have a near twin in train, the accuracy is 50.00% instead of 75.00%: "
-        f"such rows raise it, by +25.00 points (+{50 * ends[0]:.2f} to +{50 * ends[1]:.2f})."
+        "Without the 40 test rows that have a near-duplicate in train, the accuracy is 50.00% instead of 75.00%: "
+        f"such rows raise it by +25.00 points (+{50 * ends[0]:.2f} to +{50 * ends[1]:.2f})."
     )
 
 
 def test_the_sentence_says_what_the_interval_allows(tmp_path: Path) -> None:
-    for right, words in ((20, "such rows lower it, by \N{MINUS SIGN}"), (39, "No effect is shown")):
+    for right, words in ((20, "such rows lower it by \N{MINUS SIGN}"), (39, "No effect is shown")):
         home = tmp_path / str(right)
         home.mkdir()
         assert words in leaking(home, right, 40)["effect"]["sentence"]
 
 
-def test_no_twins_and_only_twins_have_no_difference(tmp_path: Path) -> None:
+def test_without_near_duplicates_or_without_others_there_is_no_difference(tmp_path: Path) -> None:
     for kind, test, words in (
-        ("none", ["four five six"], "No test row has a near twin in train."),
-        ("all", ["one two three"], "Every test row has a near twin in train"),
+        ("none", ["four five six"], "No test row has a near-duplicate in train."),
+        ("all", ["one two three"], "Every test row has a near-duplicate in train"),
     ):
         (tmp_path / kind).mkdir()
         rows: dict[str, Labelled] = {
@@ -243,7 +259,7 @@ def test_no_twins_and_only_twins_have_no_difference(tmp_path: Path) -> None:
         assert effect["contradicted"] == {"rows": int(kind == "all"), "correct": int(kind == "all")}
 
 
-def test_twins_with_different_labels_are_shown_with_ids_and_the_most_similar_first(tmp_path: Path) -> None:
+def test_conflicting_labels_are_shown_with_ids_most_similar_first(tmp_path: Path) -> None:
     text = "one two three four five six seven eight nine ten"
     rows: dict[str, Labelled] = {
         "train": ([text, text, "something else altogether", text.upper()], [0, 1, 2, 0]),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from submillion.assess.statistics.paired_tests import mcnemar
-from submillion.assess.statistics.seeds import between, rows_needed, seeds_needed, spread
+from submillion.assess.statistics.power import rows_needed, seeds_needed
+from submillion.assess.statistics.seeds import difference_of_means, spread
 from submillion.run_format.interval import interval
 from support.intervals import limits
 
@@ -21,8 +22,8 @@ def test_spread_by_hand() -> None:
 
 def test_one_run_has_a_mean_and_no_spread() -> None:
     assert spread([0.9]) == {"runs": 1, "mean": 0.9, "deviation": None, "mean_interval": interval(0.9)}
-    assert between([0.9], [0.8, 0.81]) is None
-    assert between([0.9, 0.9], [0.8, 0.8]) is None
+    assert difference_of_means([0.9], [0.8, 0.81]) is None
+    assert difference_of_means([0.9, 0.9], [0.8, 0.8]) is None
 
 
 def test_between_is_welchs_test() -> None:
@@ -30,7 +31,7 @@ def test_between_is_welchs_test() -> None:
 
     a, b = [0.970, 0.972, 0.968, 0.975], [0.960, 0.965, 0.958]
     theirs = ttest_ind(a, b, equal_var=False)
-    ours = between(a, b)
+    ours = difference_of_means(a, b)
     assert ours is not None
     assert ours["difference"] == pytest.approx(np.mean(a) - np.mean(b))
     assert ours["p"] == pytest.approx(theirs.pvalue)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from submillion.assess.statistics.slices import Answers, compare, exact_p, quantile_groups, unpaired_interval
+from submillion.assess.statistics.exact_tests import stratified_p
+from submillion.assess.statistics.proportions import unpaired_interval
+from submillion.assess.statistics.slices import Answers, compare_slices, quantile_groups
 from submillion.run_format.interval import interval
 from support.intervals import limits
 
@@ -27,17 +29,17 @@ def answers(labels: list[int], right: list[int]) -> Answers:
 def test_one_stratum_is_fishers_test(wrong: int, rows: int, rest_wrong: int, rest_rows: int) -> None:
     wrong, rest_wrong = min(wrong, rows), min(rest_wrong, rest_rows)
     table = [[wrong, rows - wrong], [rest_wrong, rest_rows - rest_wrong]]
-    p = exact_p(np.array([wrong + rest_wrong]), np.array([rows + rest_rows]), np.array([rows]), wrong)
+    p = stratified_p(np.array([wrong + rest_wrong]), np.array([rows + rest_rows]), np.array([rows]), wrong)
     assert p == pytest.approx(fisher_exact(table).pvalue, rel=1e-6, abs=1e-12)
 
 
 def test_many_rows() -> None:
     table = [[500, 3500], [1200, 9800]]
-    p = exact_p(np.array([1700]), np.array([15_000]), np.array([4000]), 500)
+    p = stratified_p(np.array([1700]), np.array([15_000]), np.array([4000]), 500)
     assert p == pytest.approx(fisher_exact(table).pvalue, rel=1e-6)
     halves = np.array([9000]), np.array([18_000]), np.array([9000])
-    assert exact_p(*halves, 9000) == 0.0  # too improbable for a number
-    assert exact_p(*halves, 4500) == pytest.approx(1.0)
+    assert stratified_p(*halves, 9000) == 0.0  # too improbable for a number
+    assert stratified_p(*halves, 4500) == pytest.approx(1.0)
 
 
 def test_two_strata_by_enumeration() -> None:
@@ -49,7 +51,9 @@ def test_two_strata_by_enumeration() -> None:
     chance = {value: float((sums == value).mean()) for value in range(4)}
     for seen in range(4):
         expected = sum(share for share in chance.values() if share <= chance[seen] * (1 + 1e-7))
-        assert exact_p(np.array([2, 1]), np.array([5, 4]), np.array([3, 2]), seen) == pytest.approx(expected)
+        assert stratified_p(np.array([2, 1]), np.array([5, 4]), np.array([3, 2]), seen) == pytest.approx(
+            expected
+        )
 
 
 def test_a_group_of_a_hard_class_differs_but_not_within_classes() -> None:
@@ -60,7 +64,7 @@ def test_a_group_of_a_hard_class_differs_but_not_within_classes() -> None:
     group = np.zeros(200, dtype=bool)
     group[[0, *range(10, 19)]] = True
     group[100:136] = group[140:194] = True
-    (part,) = compare({"hard": group}, Answers(labels, right, np.full(200, 0.7)))
+    (part,) = compare_slices({"hard": group}, Answers(labels, right, np.full(200, 0.7)))
     assert (part["rows"], part["correct"], part["accuracy"]) == (100, 63, 0.63)
     assert part["beyond_chance"] is True
     assert part["difference"] == pytest.approx(0.63 - 0.87)
@@ -74,16 +78,16 @@ def test_two_halves_are_one_test_and_three_groups_are_three() -> None:
     rng = np.random.default_rng(0)
     made = answers(rng.integers(0, 2, 300).tolist(), (rng.random(300) < 0.8).astype(int).tolist())
     first = np.arange(300) < 120
-    halves = compare({"first": first, "others": ~first}, made)
+    halves = compare_slices({"first": first, "others": ~first}, made)
     assert [part["p_holm"] for part in halves] == pytest.approx([part["p"] for part in halves])
-    thirds = compare({name: np.arange(300) % 3 == place for place, name in enumerate("abc")}, made)
+    thirds = compare_slices({name: np.arange(300) % 3 == place for place, name in enumerate("abc")}, made)
     least = min(part["p"] for part in thirds)
     assert min(part["p_holm"] for part in thirds) == pytest.approx(min(1.0, 3 * least))
 
 
-def test_what_is_too_small_is_shown_and_not_tested() -> None:
+def test_small_groups_are_shown_but_not_tested() -> None:
     made = answers([0] * 40, [1] * 20 + [0] * 20)
-    small, large, none, all_of_them = compare(
+    small, large, none, all_of_them = compare_slices(
         {
             "small": np.arange(40) < 5,
             "large": np.arange(40) >= 5,
@@ -104,10 +108,10 @@ def test_what_is_too_small_is_shown_and_not_tested() -> None:
     assert small["accuracy"] == 1.0
 
 
-def test_a_class_that_only_the_group_has_cannot_be_weighed() -> None:
-    (part,) = compare({"odd": np.arange(6) < 3}, answers([0, 0, 0, 1, 1, 1], [1, 0, 1, 1, 1, 1]))
+def test_a_class_outside_which_there_are_no_rows_has_no_weight() -> None:
+    (part,) = compare_slices({"odd": np.arange(6) < 3}, answers([0, 0, 0, 1, 1, 1], [1, 0, 1, 1, 1, 1]))
     assert part["rest_accuracy_same_classes"] is None
-    assert compare({"empty": np.zeros(0, dtype=bool)}, answers([], []))[0]["rows"] == 0
+    assert compare_slices({"empty": np.zeros(0, dtype=bool)}, answers([], []))[0]["rows"] == 0
 
 
 def test_newcombes_example() -> None:
@@ -122,8 +126,8 @@ def test_groups_of_equal_size_keep_equal_values_together() -> None:
     assert next(iter(groups)) == "0 to 19 tokens"
     tied = quantile_groups(np.array([0.0] * 70 + [0.02] * 5 + [0.5] * 25), "new words", share=True)
     assert {name: int(mask.sum()) for name, mask in tied.items()} == {
-        "0 % new words": 70,
-        "2.0 to 50.0 % new words": 30,
+        "0% new words": 70,
+        "2.0 to 50.0% new words": 30,
     }
     assert list(quantile_groups(np.full(9, 7), "tokens")) == ["7 tokens"]
     assert quantile_groups(np.array([]), "tokens") == {}
@@ -131,7 +135,7 @@ def test_groups_of_equal_size_keep_equal_values_together() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(UNIT, min_size=1, max_size=60), st.booleans())
-def test_groups_share_the_rows_among_them_in_order(values: list[float], share: bool) -> None:
+def test_groups_partition_the_rows_in_order(values: list[float], share: bool) -> None:
     numbers = np.array(values)
     groups = list(quantile_groups(numbers, "words", share=share).values())
     assert (np.sum(groups, axis=0) == 1).all()

@@ -1,1 +1,1 @@
-"""Attribution: which words drive an answer, by integrated gradients."""
+"""Attribution: the words that drive an answer, by integrated gradients."""

@@ -1,4 +1,4 @@
-"""The weight of each token in one decision: integrated gradients from a text of masks to the text itself."""
+"""Integrated gradients: the weight of each token in one answer, from a text of mask tokens to the text itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from submillion import notices
+from submillion.assess.run_context import RunContext
 from submillion.data.tokens import from_rows, load_tokenizer
 from submillion.errors import BadInput, Problem
 from submillion.model.classifier import open_adapter
@@ -23,76 +24,79 @@ from submillion.sources.fetch import fetch_encoder
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from submillion.assess.run_context import RunContext
-
-STEPS = (10, 30, 90)  # points on the path; more are taken until the error is small enough
-TOLERANCE = 0.05  # of the sum of all weights, signs left out
-AT_ONCE = 10  # points of a path that are run together
+STEPS = (10, 30, 90)
+"""Points on the path; the next number is tried until the error is small enough."""
+TOLERANCE = 0.05
+"""Of the sum of absolute weights."""
+POINTS_PER_BATCH = 10
 BATCH = 32
-FLOAT32 = Precision("float32", False, "an explanation is of the reference execution")
+FLOAT32 = Precision("float32", False, "attribution uses the reference execution")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Why one class was answered."""
+    """The attribution of one class's log-odds to the tokens of a text."""
 
     tokens: np.ndarray
-    """The weight of each token, float64 [S]."""
+    """Weight of each token, float64 [S]."""
     score: float
-    """The log-odds of the class, log p / (1 - p), for the text."""
+    """Log-odds of the class, log p / (1 - p), for the text."""
     baseline_score: float
-    """The same for the text of masks."""
+    """The same for the text of mask tokens."""
     steps: int
     """Points on the path."""
 
     @property
     def error(self) -> float:
-        """What the weights add up to, less what they should: the difference of the two scores."""
+        """Sum of the weights minus the difference of the two scores, which it should equal."""
         return float(self.tokens.sum()) - (self.score - self.baseline_score)
 
     @property
     def error_share(self) -> float:
-        """The size of the error as a share of all weight, signs left out; 0 where there is no weight."""
+        """Absolute error as a share of the sum of absolute weights; 0 if all weights are 0."""
         weight = float(np.abs(self.tokens).sum())
         return abs(self.error) / weight if weight else 0.0
 
 
 class Explainer:
-    """A run's classifier on the modules of transformers in float32, and captum to look into it."""
+    """A run's classifier on the modules of transformers in float32, with captum."""
 
     def __init__(self, context: RunContext) -> None:
-        """Build a classifier of its own: that of the run's may have given its weights to the kernels.
+        """Build a separate classifier: that of the run may have released its weights to the kernels.
+
+        Args:
+            context: the run.
 
         Raises:
-            BadInput: captum is not installed, or the encoder is gone or is not the same any more.
+            BadInput: captum is not installed, or the encoder is missing or has changed.
         """
         check_captum()
-        from captum.attr import LayerIntegratedGradients
+        from captum.attr import LayerIntegratedGradients  # noqa: PLC0415
 
         recorded = context.manifest["encoder"]
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(context.run.tokenizer)
         fetched = fetch_encoder(recorded["source"], recorded.get("revision"))
         check_same_weights(context.run, recorded["sha256"], fetched)
-        with notices.suppressed():  # what there is to say of the encoder was said when the run was trained
+        with notices.suppressed():  # the notices about the encoder were given when the run was trained
             classifier = open_adapter(fetched.path, context.run.adapter, context.labels)
-        classifier.module.merge_adapter()  # the same function but for rounding, a quarter sooner
+        classifier.module.merge_adapter()  # the same function up to rounding, 25 % faster
         self._classifier = classifier.to(training_device()).requires_grad_(False)
         self.baseline_token, self._baseline_id = _baseline(self.tokenizer)
         self._integrated = LayerIntegratedGradients(self._score, classifier.stack.embedding_modules[0])
 
     def weights(self, ids: Sequence[int], special: Sequence[bool], target: int) -> Weights:
-        """Explain one answer by integrated gradients of its log-odds in the embeddings' output.
+        """Explain one answer by integrated gradients of its log-odds with respect to the embeddings' output.
 
         M. Sundararajan, A. Taly and Q. Yan, "Axiomatic attribution for deep networks" (arXiv:1703.01365),
-        equation 1: the gradient along the straight line from a baseline to the text, times the way gone. Their
-        sum is the difference of the scores at both ends (proposition 1); what the finite sum misses of it is
-        `error`. The baseline is the text with every token but the special ones masked. With a softmax over
-        classes the log-odds of class t are z_t - log sum_(c != t) exp z_c.
+        equation 1: the gradient along the straight line from a baseline to the text, times their difference. The
+        weights sum to the difference of the scores at both ends (proposition 1); `error` is the deviation of the
+        finite sum. The baseline is the text with all tokens but the special ones masked. With a softmax over
+        classes, the log-odds of class t are z_t - log sum_(c != t) exp z_c.
 
         Args:
-            ids: the tokens of a text [S].
-            special: which are special tokens; they are the same in the baseline and weigh nothing.
-            target: the class that is explained.
+            ids: tokens of a text [S].
+            special: which of them are special tokens; they are the same in the baseline, so their weight is 0.
+            target: index of the explained class.
         """
         device = self._classifier.device
         text = torch.tensor([list(ids)], device=device)
@@ -103,38 +107,39 @@ class Explainer:
                 torch.cat([text, baseline]), mask.expand(2, -1), target
             ).tolist()
         for steps in STEPS:
-            found: Any = self._integrated.attribute(
+            attributions: Any = self._integrated.attribute(
                 text,
                 baseline,
                 additional_forward_args=(mask, target),
                 n_steps=steps,
                 method="gausslegendre",
-                internal_batch_size=AT_ONCE,
+                internal_batch_size=POINTS_PER_BATCH,
             )
-            tokens = found[0].sum(dim=-1).cpu().double().numpy()
+            tokens = attributions[0].sum(dim=-1).cpu().double().numpy()
             weights = Weights(tokens, score, baseline_score, steps)
             if weights.error_share <= TOLERANCE:
                 break
         return weights
 
     def probabilities(self, rows: Sequence[Sequence[int]], target: int) -> np.ndarray:
-        """Return the probability of one class for texts given as token ids, float64 [N]."""
-        found = predict_probabilities(Reference(self._classifier, FLOAT32), from_rows(rows), BATCH)
-        return found[:, target].astype(np.float64)
+        """Return the probability of one class of texts, each a sequence of token ids, float64 [N]."""
+        probabilities = predict_probabilities(Reference(self._classifier, FLOAT32), from_rows(rows), BATCH)
+        return probabilities[:, target].astype(np.float64)
 
     def _score(self, ids: torch.Tensor, mask: torch.Tensor, target: int) -> torch.Tensor:
         logits = self._classifier({"input_ids": ids, "attention_mask": mask})
         others = [index for index in range(logits.shape[1]) if index != target]
-        return logits[:, target] - logits[:, others].logsumexp(dim=1)
+        log_odds: torch.Tensor = logits[:, target] - logits[:, others].logsumexp(dim=1)
+        return log_odds
 
 
 def check_captum() -> None:
-    """Refuse to go on without captum; raises BadInput with the command that installs it."""
+    """Refuse to continue without captum; raises BadInput with the command that installs it."""
     if find_spec("captum") is None:
         raise BadInput(
             Problem(
-                "--with attribution",
-                "captum, the library that computes it",
+                "the part 'attribution'",
+                "the library captum",
                 "no package 'captum'",
                 'Install it with: pip install "submillion[attribution]"',
             )
@@ -142,7 +147,7 @@ def check_captum() -> None:
 
 
 def _baseline(tokenizer: PreTrainedTokenizerFast) -> tuple[str, int]:
-    """Return the token that says least: the mask the encoder was trained with, else unknown, else padding."""
+    """Return the least informative token: the mask token, else the unknown token, else padding."""
     token = str(tokenizer.mask_token or tokenizer.unk_token or tokenizer.pad_token)
     number: Any = tokenizer.convert_tokens_to_ids(token)
     return token, int(number)

@@ -1,4 +1,4 @@
-"""Texts as words that their tokens belong to: where each word stands, and the text put together from them again."""
+"""Maps the tokens of a text to its words, which joined give the text again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-LONGEST = 40  # characters; what is longer without a space is no word
+MAX_WORD = 40
+"""Characters; a longer run without spaces is not one word."""
 _BETWEEN_SPACES = re.compile(r"\S+")
 # Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 _UNSPACED = re.compile(
@@ -20,25 +21,30 @@ _UNSPACED = re.compile(
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """What the model reads of one text: S tokens, W words."""
+class TokenWords:
+    """The part of one text that the model reads: S tokens, W words."""
 
     ids: list[int]
     """Token ids [S], special tokens included."""
     special: list[bool]
     """Which of them are special tokens [S]."""
     word_of: list[int]
-    """The word that each token belongs to [S]; -1 for special tokens."""
+    """Index of the word of each token [S]; -1 for special tokens."""
     words: list[str]
-    """[W], each with the spaces after it (the first also with those before it); joined, they are what is read."""
+    """[W], each with the spaces after it (the first also with those before it); joined, they are the text as read."""
     cut: bool
-    """Whether the text goes on where the model stops reading."""
+    """Whether the text is truncated."""
 
 
-def pieces_of(tokenizer: PreTrainedTokenizerFast, text: str, max_length: int) -> Pieces:
-    """Cut a text as `data.tokens.encode` does, and into words at its spaces.
+def split_words(tokenizer: PreTrainedTokenizerFast, text: str, max_length: int) -> TokenWords:
+    """Truncate a text as `data.tokens.encode` does, and split it into words at its spaces.
 
-    Where a script has no spaces, or none for 40 characters, each token that begins there begins a word.
+    In a script without spaces, or a run of more than 40 characters without one, each token begins a word.
+
+    Args:
+        tokenizer: the run's tokenizer.
+        text: one text.
+        max_length: maximum tokens, special ones included.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
@@ -61,14 +67,14 @@ def pieces_of(tokenizer: PreTrainedTokenizerFast, text: str, max_length: int) ->
     ]
     edges = [start, *starts[1:], end]
     words = [text[low:high] for low, high in pairwise(edges)] if starts else []
-    return Pieces(list(whole.ids), special, word_of, words, cut)
+    return TokenWords(list(whole.ids), special, word_of, words, cut)
 
 
 def _word_starts(text: str, start: int, end: int, token_starts: list[int]) -> list[int]:
     starts: list[int] = []
     for match in _BETWEEN_SPACES.finditer(text, start, end):
         starts.append(match.start())
-        if match.end() - match.start() > LONGEST or _UNSPACED.search(match.group()):
+        if match.end() - match.start() > MAX_WORD or _UNSPACED.search(match.group()):
             low = bisect.bisect_right(token_starts, match.start())
             high = bisect.bisect_left(token_starts, match.end())
             starts += token_starts[low:high]
@@ -76,5 +82,5 @@ def _word_starts(text: str, start: int, end: int, token_starts: list[int]) -> li
 
 
 def _first_letter(text: str, start: int, end: int) -> int:
-    """Return where a token's first character stands that is no space; some tokenizers count the one before in."""
+    """Return the position of a token's first character that is no space; some tokenizers include the space before."""
     return start + len(text[start:end]) - len(text[start:end].lstrip())

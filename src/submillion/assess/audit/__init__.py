@@ -1,1 +1,1 @@
-"""The audit: counterfactual word swaps, subgroups and texts from outside the domain."""
+"""Audit: counterfactual word swaps, subgroups, and texts outside the domain."""

@@ -1,4 +1,4 @@
-"""What a classifier says outside its domain: other kinds of text, other languages, shuffled words, nothing."""
+"""Confidence outside the domain: other kinds of text, other languages, shuffled words, and an empty text."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from submillion.assess.audit.wordlists import AuditWords
 from submillion.assess.confidence_summary import ALWAYS_ABOVE
-from submillion.assess.metrics import wilson_interval
+from submillion.assess.run_context import RunContext
+from submillion.assess.statistics.proportions import wilson_interval
 from submillion.assess.statistics.slices import SMALLEST
-from submillion.assess.visible_span import seen_spans
+from submillion.assess.visible_span import visible_spans
+from submillion.run_format.analysis_texts import Domain
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from submillion.assess.run_context import RunContext
 
 INSIDE, OUTSIDE, FOREIGN, SHUFFLED, EMPTY = "inside", "outside", "foreign", "shuffled", "empty"
 TITLES = {
@@ -28,37 +27,37 @@ TITLES = {
     SHUFFLED: "shuffled words",
     EMPTY: "an empty text",
 }
-MOST_SHUFFLED = 100  # texts of the split whose words are shuffled: at a half, an interval of 19 points
-LEAST_WORDS = 4  # fewer words have hardly another order
+MAX_SHUFFLED = 100
+"""Texts of the split whose words are shuffled: around a share of 50 %, an interval of 19 points."""
+LEAST_WORDS = 4
+"""Fewer words have too few other orders."""
 
 
 @dataclass(frozen=True)
-class Strange:
-    """One text that is not of the domain."""
+class OutOfDomainText:
+    """One text from outside the domain."""
 
     set: str
     kind: str
-    """Kind of text or language; of shuffled words the id of the row they are from; of the empty text nothing."""
+    """Kind of text or language; for shuffled words the id of their row; empty for the empty text."""
     number: int
-    """Which of its kind; of shuffled words the row."""
+    """Number within its kind; for shuffled words the row."""
     text: str
 
     @property
     def id(self) -> str:
-        """How it is called in the saved predictions."""
+        """Its id in the saved predictions."""
         return f"{self.set} | {self.kind} | {self.number}"
 
 
-def build_domain(context: RunContext, words: AuditWords) -> list[Strange]:
+def out_of_domain_texts(context: RunContext, words: AuditWords) -> list[OutOfDomainText]:
     """Return the texts; the same run and lists give the same.
 
-    Shuffled are the words within what the classifier sees of a text, for at most 100 distinct texts of the
-    split that have at least 4 there, drawn from the run's seed.
+    Words are shuffled within the part of a text that the classifier reads, for at most 100 distinct texts of the
+    split with at least 4 words there, drawn from the run's seed.
     """
-    import numpy as np
-
-    found = [
-        Strange(name, kind, number, text)
+    listed = [
+        OutOfDomainText(name, kind, number, text)
         for name, kinds in ((OUTSIDE, words.outside), (FOREIGN, words.foreign))
         for kind, texts in kinds.items()
         for number, text in enumerate(texts)
@@ -69,80 +68,74 @@ def build_domain(context: RunContext, words: AuditWords) -> list[Strange]:
     for row, text in enumerate(texts):
         first.setdefault(text, row)
     drawn = rng.permutation(list(first.values())).tolist()
-    # Some of them may have too few words before the cut, so that more are looked at.
-    rows = [row for row in drawn if len(texts[row].split(None, LEAST_WORDS)) >= LEAST_WORDS][
-        : 2 * MOST_SHUFFLED
-    ]
+    # Some may have too few words after truncation, so twice as many are tried.
+    rows = [row for row in drawn if len(texts[row].split(None, LEAST_WORDS)) >= LEAST_WORDS]
+    rows = rows[: 2 * MAX_SHUFFLED]
     shuffled = []
-    for row, (start, end) in zip(rows, seen_spans(context, [texts[row] for row in rows]), strict=True):
-        seen = texts[row][start:end].split()
-        if len(seen) >= LEAST_WORDS:
-            text = " ".join(seen[place] for place in rng.permutation(len(seen)))
-            shuffled.append(Strange(SHUFFLED, ids[row], row, text))
-    return [*found, *shuffled[:MOST_SHUFFLED], Strange(EMPTY, "", 0, "")]
+    for row, (start, end) in zip(rows, visible_spans(context, [texts[row] for row in rows]), strict=True):
+        read = texts[row][start:end].split()
+        if len(read) >= LEAST_WORDS:
+            text = " ".join(read[place] for place in rng.permutation(len(read)))
+            shuffled.append(OutOfDomainText(SHUFFLED, ids[row], row, text))
+    return [*listed, *shuffled[:MAX_SHUFFLED], OutOfDomainText(EMPTY, "", 0, "")]
 
 
-def measured(
-    strange: Sequence[Strange],
+def domain_confidence(
+    texts: Sequence[OutOfDomainText],
     probabilities: np.ndarray,
     inside: np.ndarray,
     names: Sequence[str],
     threshold: float | None,
-) -> dict[str, Any]:
-    """Return how sure the classifier is outside its domain, and how sure inside.
+) -> Domain:
+    """Compare the confidence outside the domain with the confidence inside.
 
     Args:
-        strange: the M texts.
+        texts: the M texts.
         probabilities: theirs, [M, C].
         inside: those of the split's rows, [N, C], N at least 1.
-        threshold: confidence from which the run's policy answers; None where it has none.
+        names: the C class names.
+        threshold: confidence from which the run's policy answers; None without a policy.
 
     Returns:
         `above` (0.9), `policy_threshold`, and `sets`: for `inside`, `outside`, `foreign`, `shuffled` and
-        `empty`, where they have texts, {`set`, `title`, `texts`, `too_small` (fewer than `slices.SMALLEST`),
-        `mean`, `median` (of the confidence), `above` {`texts`, `share`, `share_interval`} (confidence over 0.9;
-        Wilson), `answered` (the same for at least the policy's threshold; None without one), `answers`
-        ({class: texts}, the most frequent first)}; of `outside` and `foreign` also `kinds` ({`kind`, `texts`,
-        `above`, `mean`, `answers`}; too few each for shares); of `shuffled` `kept` {`texts`, `share`,
-        `share_interval`} (the answer is that to the words in order), and of these three `less_sure`, an
-        interval: the probability that such a text is answered with less confidence than a row of the split,
-        ties counted half (the area under the ROC curve of Hendrycks and Gimpel 2017, arXiv:1610.02136); its
-        interval is DeLong's.
+        `empty`, if they have texts, {`set`, `title`, `texts`, `too_small` (fewer than `slices.SMALLEST`),
+        `mean`, `median` (of the confidence), `above` {`texts`, `share`, `share_interval`} (confidence over 0.9),
+        `answered` (the same for at least the policy's threshold; None without one), `answers` ({class: texts}, most
+        frequent first)}; for `outside` and `foreign` also `kinds` ({`kind`, `texts`, `above`, `mean`, `answers`}; too
+        few each for shares); for `shuffled` `kept` {`texts`, `share`, `share_interval`} (same answer as with the words
+        in order), and for these three `less_sure` (see the function).
     """
-    import numpy as np
-
     sets = [_described(INSIDE, inside, names, threshold)]
     top = inside.max(axis=1).astype(np.float64)
     for name in (OUTSIDE, FOREIGN, SHUFFLED, EMPTY):
-        places = [place for place, text in enumerate(strange) if text.set == name]
+        places = [place for place, text in enumerate(texts) if text.set == name]
         if not places:
             continue
-        own, members = probabilities[places], [strange[place] for place in places]
-        found = _described(name, own, names, threshold)
+        own, members = probabilities[places], [texts[place] for place in places]
+        entry = _described(name, own, names, threshold)
         if name in (OUTSIDE, FOREIGN):
-            found["kinds"] = _by_kind(members, own, names)
+            entry["kinds"] = _by_kind(members, own, names)
         if name == SHUFFLED:
             before = inside[[text.number for text in members]].argmax(axis=1)
-            found["kept"] = _share(int((own.argmax(axis=1) == before).sum()), len(places))
+            entry["kept"] = _share(int((own.argmax(axis=1) == before).sum()), len(places))
         if name != EMPTY:
-            found["less_sure"] = less_sure(top, own.max(axis=1).astype(np.float64))
-        sets.append(found)
+            entry["less_sure"] = less_sure(top, own.max(axis=1).astype(np.float64))
+        sets.append(entry)
     return {"above": ALWAYS_ABOVE, "policy_threshold": threshold, "sets": sets}
 
 
 def less_sure(inside: np.ndarray, outside: np.ndarray) -> Interval:
-    """Return the probability that a confidence from outside is lower than one from inside, with its interval.
+    """Return the probability that a confidence from outside is lower than one from inside, ties counted half.
 
-    E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or more correlated
-    receiver operating characteristic curves", Biometrics 44 (1988) 837-845: the variance of the area is that
-    of the placements, taken of both samples. Cut to [0, 1]; of one text there is no variance, so nothing is
-    known: 0 to 1.
+    The area under the ROC curve of Hendrycks and Gimpel 2017, arXiv:1610.02136. Interval: E. R. DeLong, D. M. DeLong
+    and D. L. Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating characteristic
+    curves", Biometrics 44 (1988) 837-845: the variance of the area is that of the placements of both samples. Clipped
+    to [0, 1]; for a single text there is no variance, so the interval is 0 to 1.
 
     Args:
         inside: [N].
         outside: [M].
     """
-    import numpy as np
 
     def placements(of: np.ndarray, among: np.ndarray) -> np.ndarray:
         """Return the share of `among` below each of `of`, ties counted half."""
@@ -162,8 +155,6 @@ def less_sure(inside: np.ndarray, outside: np.ndarray) -> Interval:
 def _described(
     name: str, probabilities: np.ndarray, names: Sequence[str], threshold: float | None
 ) -> dict[str, Any]:
-    import numpy as np
-
     top = probabilities.max(axis=1).astype(np.float64)
     return {
         "set": name,
@@ -179,30 +170,26 @@ def _described(
 
 
 def _by_kind(
-    members: Sequence[Strange], probabilities: np.ndarray, names: Sequence[str]
+    members: Sequence[OutOfDomainText], probabilities: np.ndarray, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    import numpy as np
-
-    found = []
+    kinds = []
     for kind in dict.fromkeys(text.kind for text in members):
         own = probabilities[[place for place, text in enumerate(members) if text.kind == kind]]
         top = own.max(axis=1).astype(np.float64)
         above, answers = int((top > ALWAYS_ABOVE).sum()), _answers(own, names)
-        found.append(
+        kinds.append(
             {"kind": kind, "texts": len(own), "above": above, "mean": float(top.mean()), "answers": answers}
         )
-    return found
+    return kinds
 
 
 def _answers(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, int]:
-    """Return how many texts got each answer, the most frequent first; answers nobody got are left out."""
-    import numpy as np
-
+    """Return the number of texts by answer, most frequent first; answers without texts are left out."""
     counts = np.bincount(probabilities.argmax(axis=1), minlength=len(names)).tolist()
     ranked = sorted(range(len(names)), key=lambda index: (-counts[index], index))
     return {names[index]: counts[index] for index in ranked if counts[index]}
 
 
 def _share(successes: int, trials: int) -> dict[str, Any]:
-    found = wilson_interval(successes, trials)
-    return {"texts": successes, "share": found["value"], "share_interval": found}
+    share = wilson_interval(successes, trials)
+    return {"texts": successes, "share": share["value"], "share_interval": share}

@@ -1,4 +1,4 @@
-"""Listed words in texts: where they stand, in which case, and the text with another word in their place."""
+"""Finds listed words in texts, and replaces them in the same form and case."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from submillion.assess.audit.wordlists import Entry, WordList
+from submillion.assess.audit.wordlists import ListedWord, WordList
 
 AS_LISTED, UPPER, LOWER = "as listed", "upper", "lower"
 
@@ -15,11 +15,11 @@ AS_LISTED, UPPER, LOWER = "as listed", "upper", "lower"
 class Match:
     """One listed word in a text."""
 
-    entry: Entry
+    word: ListedWord
     form: int
-    """Which of the entry's forms."""
+    """Index of the word's form."""
     case: str
-    """As listed, all in capitals, or all in small letters."""
+    """As listed, upper case, or lower case."""
     start: int
     end: int
 
@@ -27,25 +27,25 @@ class Match:
 class Finder:
     """Finds the words of one list, as whole words.
 
-    They are found as the list writes them and all in capitals; in a text without any capital letter also in
-    small letters, except those that mean something else then.
+    They are found as listed and in upper case; in a text without capital letters also in lower case, except those
+    that mean something else then (`capital_only`).
     """
 
     def __init__(self, words: WordList) -> None:
-        self._cased: dict[str, tuple[Entry, int, str]] = {}
-        self._lower: dict[str, tuple[Entry, int, str]] = {}
-        for entry in words.entries:
-            for form, spellings in enumerate(entry.forms):
+        self._cased: dict[str, tuple[ListedWord, int, str]] = {}
+        self._lower: dict[str, tuple[ListedWord, int, str]] = {}
+        for word in words.words:
+            for form, spellings in enumerate(word.forms):
                 for spelling in spellings:
                     for written in (spelling, spelling[0].upper() + spelling[1:]):  # "The U.S." begins a text
-                        self._cased[written] = entry, form, AS_LISTED
-                    self._cased.setdefault(spelling.upper(), (entry, form, UPPER))
+                        self._cased[written] = word, form, AS_LISTED
+                    self._cased.setdefault(spelling.upper(), (word, form, UPPER))
                     if spelling not in words.capital_only:
-                        self._lower.setdefault(spelling.lower(), (entry, form, LOWER))
+                        self._lower.setdefault(spelling.lower(), (word, form, LOWER))
         self._patterns = _pattern(self._cased), _pattern(self._lower)
 
     def find(self, text: str) -> list[Match]:
-        """Return the listed words of a text in its order; of overlapping ones the longest."""
+        """Return the listed words of a text in their order; of overlapping ones the longest."""
         small = text == text.lower()
         known = self._lower if small else self._cased
         return [
@@ -54,11 +54,11 @@ class Finder:
         ]
 
 
-def exchanged(text: str, matches: Sequence[Match], entry: Entry) -> str:
-    """Return the text with another entry in the place of every match, form by form, in the case it had."""
+def replace_matches(text: str, matches: Sequence[Match], word: ListedWord) -> str:
+    """Return the text with every match replaced by another word, in the same form and case."""
     pieces, reached = [], 0
     for match in matches:
-        pieces += [text[reached : match.start], in_case(entry.forms[match.form][0], match.case)]
+        pieces += [text[reached : match.start], in_case(word.forms[match.form][0], match.case)]
         reached = match.end
     return "".join([*pieces, text[reached:]])
 
@@ -68,8 +68,8 @@ def in_case(spelling: str, case: str) -> str:
     return {AS_LISTED: spelling, UPPER: spelling.upper(), LOWER: spelling.lower()}[case]
 
 
-def _pattern(known: dict[str, tuple[Entry, int, str]]) -> re.Pattern[str]:
+def _pattern(known: dict[str, tuple[ListedWord, int, str]]) -> re.Pattern[str]:
     longest_first = sorted(known, key=lambda spelling: (-len(spelling), spelling))
-    # A list may have no word at all to be found in small letters; (?!) matches nothing.
+    # A list may have no word to find in lower case; (?!) matches nothing.
     choices = "|".join(map(re.escape, longest_first)) or "(?!)"
     return re.compile(rf"(?<!\w)(?:{choices})(?!\w)")

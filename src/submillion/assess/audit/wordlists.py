@@ -1,4 +1,4 @@
-"""The words that an audit exchanges and the texts outside the domain: shipped lists, and a run's own over them."""
+"""The word lists and out-of-domain texts of an audit: the shipped ones, overridden by a run's `audit.yaml`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
 
 SHIPPED = Path(__file__).parent / "words"
-OWN = "audit.yaml"  # in a run directory: the user's lists, laid over the shipped ones
+OWN = "audit.yaml"
+"""The user's lists in a run directory, which override the shipped ones."""
 SECTIONS = ("words", "outside", "foreign")
-MOST_LEVELS = 2
-_NEEDED, _OPTIONAL = ("title", "source", "levels", "groups"), ("forms", "capital_only")
+MAX_LEVELS = 2
+_REQUIRED, _OPTIONAL = ("title", "source", "levels", "groups"), ("forms", "capital_only")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One listed thing: where it stands, and how it is written."""
+class ListedWord:
+    """One word of a list: its groups and its spellings."""
 
     place: tuple[str, ...]
     """Its group on each level of the list, such as (Arab world, women)."""
     forms: tuple[tuple[str, ...], ...]
-    """Spellings of each form, the one that is written first: ((Russia, Soviet Union), (Russian, Soviet))."""
+    """Spellings of each form, the preferred one first: ((Russia, Soviet Union), (Russian, Soviet))."""
 
     @property
     def name(self) -> str:
-        """How it is called: the first spelling of its first form."""
+        """The first spelling of its first form."""
         return self.forms[0][0]
 
 
@@ -41,22 +42,22 @@ class WordList:
     kind: str
     title: str
     source: str
-    """Where the words come from, and where they can be checked."""
+    """Source of the words, where they can be checked."""
     levels: tuple[str, ...]
     forms: tuple[str, ...]
-    """What the forms of an entry are, such as country and nationality."""
+    """Names of the forms of a word, such as country and nationality."""
     capital_only: frozenset[str]
     """Spellings that mean something else in lower case."""
-    entries: tuple[Entry, ...]
+    words: tuple[ListedWord, ...]
 
     def groups(self, level: int) -> list[str]:
-        """Names of the groups on one level, in the order of the file."""
-        return list(dict.fromkeys(entry.place[level] for entry in self.entries))
+        """Return the names of the groups on one level, in the order of the file."""
+        return list(dict.fromkeys(word.place[level] for word in self.words))
 
 
 @dataclass(frozen=True)
 class AuditWords:
-    """All that an audit is made with."""
+    """The word lists and texts of an audit."""
 
     lists: tuple[WordList, ...]
     outside: dict[str, tuple[str, ...]]
@@ -64,35 +65,36 @@ class AuditWords:
     foreign: dict[str, tuple[str, ...]]
     """Texts by their language."""
     values: dict[str, Any]
-    """The same as the files say it; `parse` reads it again."""
+    """The same as in the files; `parse` reads it again."""
 
 
 def read_words(run: RunDir) -> tuple[AuditWords, list[str]]:
-    """Return the shipped lists with the run's own `audit.yaml` laid over them, where there is one.
+    """Return the shipped lists, overridden by the run's own `audit.yaml`, if any.
 
-    Mappings are merged key by key, anything else takes the place of what was shipped, null removes it.
+    Mappings are merged key by key, any other value replaces the shipped one, null removes it.
 
     Returns:
-        The lists, and the names of the word lists that `audit.yaml` has a part in.
+        The lists, and the names of the word lists that `audit.yaml` changes.
 
     Raises:
         BadInput: `audit.yaml` cannot be read or has another shape; all problems at once.
     """
     values: dict[str, Any] = {}
     for shipped in sorted(SHIPPED.glob("*.yaml")):
-        values = _laid_over(values, _read(shipped))
+        values = _merged(values, _read(shipped))
     file = run.path / OWN
     own = _read(file) if file.is_file() else {}
-    words = parse(_laid_over(values, own), str(file))
+    words = parse(_merged(values, own), str(file))
     named = own.get("words") or {}
     return words, [listed.kind for listed in words.lists if listed.kind in named]
 
 
 def parse(values: Mapping[str, Any], where: str) -> AuditWords:
-    """Return the lists that yaml or JSON values say.
+    """Return the lists in yaml or JSON values.
 
     Args:
-        where: the file that is told to a user where something is wrong.
+        values: as in the files.
+        where: the file that messages name.
 
     Raises:
         BadInput: the values have another shape; all problems at once.
@@ -112,9 +114,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        found = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise BadInput(
-            Problem(str(file), "word lists in yaml", f"a file that cannot be read ({found})")
+            Problem(str(file), "word lists in yaml", f"a file that cannot be read ({message})")
         ) from error
     if not isinstance(values, dict):
         expected = f"word lists in yaml under {', '.join(SECTIONS)}"
@@ -122,20 +124,20 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-def _laid_over(values: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    laid = dict(values)
+def _merged(values: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
     for key, value in other.items():
         if value is None:
-            laid.pop(key, None)
-        elif isinstance(value, dict) and isinstance(laid.get(key), dict):
-            laid[key] = _laid_over(laid[key], value)
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value)
         else:
-            laid[key] = value
-    return laid
+            merged[key] = value
+    return merged
 
 
 class _Parser:
-    """Turns the yaml's values into lists, noting everything that has another shape."""
+    """Turns the yaml's values into lists and collects every problem."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -171,10 +173,10 @@ class _Parser:
     def word_list(self, kind: str, raw: Any) -> WordList | None:
         where, known = f"words.{kind}", len(self.problems)
         raw = self.mapping(where, raw)
-        self.known_keys(f"{where}.", raw, _NEEDED + _OPTIONAL)
-        for key in _NEEDED:
+        self.known_keys(f"{where}.", raw, _REQUIRED + _OPTIONAL)
+        for key in _REQUIRED:
             if not raw.get(key):
-                remedy = f"A list says all of {', '.join(_NEEDED)}."
+                remedy = f"A list has all of {', '.join(_REQUIRED)}."
                 self.wrong(f"{where}.{key}", "a value", raw.get(key), remedy)
         for key in ("title", "source"):
             if not isinstance(raw.get(key, ""), str):
@@ -182,47 +184,47 @@ class _Parser:
         if len(self.problems) > known:
             return None
         levels = self.strings(f"{where}.levels", raw["levels"])
-        if len(set(levels)) != len(levels) or len(levels) > MOST_LEVELS:
+        if len(set(levels)) != len(levels) or len(levels) > MAX_LEVELS:
             self.wrong(f"{where}.levels", "one name or two different ones", raw["levels"])
         forms = self.strings(f"{where}.forms", raw.get("forms", ["word"]))
         capital_only = frozenset(self.strings(f"{where}.capital_only", raw.get("capital_only", [])))
         if len(self.problems) > known:
             return None
-        entries = self.entries(f"{where}.groups", raw["groups"], len(levels), len(forms), ())
-        found = WordList(kind, raw["title"], raw["source"], levels, forms, capital_only, tuple(entries))
-        self.check_list(f"{where}.groups", found)
-        return found
+        words = self.words(f"{where}.groups", raw["groups"], len(levels), len(forms), ())
+        listed = WordList(kind, raw["title"], raw["source"], levels, forms, capital_only, tuple(words))
+        self.check_list(f"{where}.groups", listed)
+        return listed
 
-    def entries(self, where: str, raw: Any, depth: int, forms: int, place: tuple[str, ...]) -> list[Entry]:
+    def words(self, where: str, raw: Any, depth: int, forms: int, place: tuple[str, ...]) -> list[ListedWord]:
         if depth:
-            found: list[Entry] = []
+            words: list[ListedWord] = []
             for group, inner in self.mapping(where, raw).items():
-                found += self.entries(f"{where}.{group}", inner, depth - 1, forms, (*place, group))
-            return found
+                words += self.words(f"{where}.{group}", inner, depth - 1, forms, (*place, group))
+            return words
         if not isinstance(raw, list) or len(raw) < 2:
-            self.wrong(where, "a list of at least two words (one is exchanged for another)", raw)
+            self.wrong(where, "a list of at least two words (one is swapped for another)", raw)
             return []
-        return [entry for item in raw if (entry := self.entry(where, item, forms, place))]
+        return [word for item in raw if (word := self.word(where, item, forms, place))]
 
-    def entry(self, where: str, raw: Any, forms: int, place: tuple[str, ...]) -> Entry | None:
+    def word(self, where: str, raw: Any, forms: int, place: tuple[str, ...]) -> ListedWord | None:
         """Read `word`, `[form, ...]` or `[[spelling, ...], ...]`."""
-        given = raw if isinstance(raw, list) else [raw]
-        spelled = [form if isinstance(form, list) else [form] for form in given]
+        forms_of = raw if isinstance(raw, list) else [raw]
+        spelled = [form if isinstance(form, list) else [form] for form in forms_of]
         if len(spelled) == forms and all(form and all(map(_is_word, form)) for form in spelled):
-            return Entry(place, tuple(tuple(form) for form in spelled))
+            return ListedWord(place, tuple(tuple(form) for form in spelled))
         expected = "a word" if forms == 1 else f"{forms} forms of a word"
         self.wrong(where, f"{expected} (several spellings of one: a list inside the list)", raw)
         return None
 
-    def check_list(self, where: str, found: WordList) -> None:
-        """Refuse a level with one group, where nothing can be exchanged, and a spelling of two entries."""
-        for index, level in enumerate(found.levels):
-            if len(found.groups(index)) < 2:
-                self.wrong(where, f"at least two groups of '{level}'", found.groups(index))
-        owner: dict[str, Entry] = {}
-        for entry in found.entries:
-            for spelling in (spelling for form in entry.forms for spelling in form):
-                if owner.setdefault(spelling.lower(), entry) is not entry:
+    def check_list(self, where: str, listed: WordList) -> None:
+        """Refuse a level with one group, where nothing can be swapped, and a spelling of two words."""
+        for index, level in enumerate(listed.levels):
+            if len(listed.groups(index)) < 2:
+                self.wrong(where, f"at least two groups of '{level}'", listed.groups(index))
+        owner: dict[str, ListedWord] = {}
+        for word in listed.words:
+            for spelling in (spelling for form in word.forms for spelling in form):
+                if owner.setdefault(spelling.lower(), word) is not word:
                     self.wrong(where, "each spelling once", spelling, "Leave one of them out.")
 
 

@@ -1,1 +1,1 @@
-"""Baselines on the same rows: a constant answer, a linear model of words and a linear probe."""
+"""Baselines: the majority class, a linear model of TF-IDF features, and a linear probe."""

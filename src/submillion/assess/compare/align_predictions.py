@@ -1,4 +1,4 @@
-"""Predictions of several runs on the same rows, brought into one order; runs scored on other rows are refused."""
+"""Aligns the predictions of several runs on the same rows; runs scored on other rows are refused."""
 
 from __future__ import annotations
 
@@ -6,67 +6,48 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from submillion.errors import BadInput, Problem
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
-if TYPE_CHECKING:
-    import numpy as np
+LISTED = 4
+"""Class names listed in a message."""
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """One split as several runs answered it."""
+    """The answers of several runs to one split."""
 
     split: str
     label_names: list[str]
     labels: np.ndarray
     """Class index per row, int [N]."""
     predicted: list[np.ndarray]
-    """Of each run, the class index it answered per row, int [N]."""
+    """Predicted class index per row, int [N], of each run."""
 
 
 def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
-    """Read one split of every run in one order of rows and classes, those of the first run.
+    """Read one split of every run in one order of rows and classes.
 
-    Rows are the same where text and label are, by the hashes that the predictions carry; in which order a run
-    saved them does not matter, nor in which order it numbers the classes.
+    Rows are the same if text and label are, by the hashes in the predictions; the order in which a run saved them
+    does not matter, nor the order in which it numbers the classes.
 
     Args:
         runs: two or more.
-        split: which; None takes test where every run has it, else validation.
+        split: name of the split; None takes test if every run has it, else validation.
 
     Raises:
-        BadInput: a run lacks the split or its labels, or has other rows, labels or classes than the first;
-            every run that does is told.
+        BadInput: a run lacks the split or its labels, or has other rows, labels or classes than the first; the message
+            lists every such run.
     """
-    import numpy as np
-
     chosen = split or ("test" if all("test" in run.prediction_splits() for run in runs) else "validation")
     saved = [run.load_predictions(chosen) for run in runs]
-    first = saved[0]
-    problems = [
-        Problem(str(run.prediction_file(chosen)), "labelled predictions", found)
-        for run, one in zip(runs, saved, strict=True)
-        for found in ["no labels" if one.labels is None else "" if one.ids else "no rows"]
-        if found
-    ]
-    if problems:
-        raise BadInput(problems)
-    problems = [
-        Problem(
-            str(run.prediction_file(chosen)),
-            f"the rows and classes of {runs[0].path}",
-            found,
-            "Compare runs of the same data, or score them on one file with `submillion evaluate`.",
-        )
-        for run, one in zip(runs[1:], saved[1:], strict=True)
-        if (found := _difference(first, one))
-    ]
-    if problems:
-        raise BadInput(problems)
-    names = first.label_names
+    _check_labelled(runs, saved, chosen)
+    _check_same_rows(runs, saved, chosen)
+    names = saved[0].label_names
     labels, predicted = [], []
     for one in saved:
         number = np.array([names.index(name) for name in one.label_names])
@@ -78,10 +59,10 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
 
 
 def open_all(paths: Sequence[str | Path]) -> list[RunDir]:
-    """Open runs to be compared.
+    """Open the runs to compare.
 
     Raises:
-        BadInput: fewer than two, one named twice, or one that is no run.
+        BadInput: fewer than two, one named twice, or a path that is no run.
     """
     if len(paths) < 2:
         raise BadInput(Problem("compare", "two runs or more", f"{len(paths)}"))
@@ -92,24 +73,51 @@ def open_all(paths: Sequence[str | Path]) -> list[RunDir]:
     return [RunDir.open(path) for path in paths]
 
 
-def _difference(first: dict[str, Any], other: dict[str, Any]) -> str:
-    """Say in what another run's rows or classes differ from the first's; empty where in nothing."""
+def _check_labelled(runs: Sequence[RunDir], saved: Sequence[Predictions], split: str) -> None:
+    problems = []
+    for run, one in zip(runs, saved, strict=True):
+        if one.labels is None or not len(one):
+            what = "no labels" if one.labels is None else "no rows"
+            problems.append(Problem(str(run.prediction_file(split)), "labelled predictions", what))
+    if problems:
+        raise BadInput(problems)
+
+
+def _check_same_rows(runs: Sequence[RunDir], saved: Sequence[Predictions], split: str) -> None:
+    problems = [
+        Problem(
+            str(run.prediction_file(split)),
+            f"the rows and classes of {runs[0].path}",
+            difference,
+            "Compare runs of the same data, or score all of them on one file with `evaluate`.",
+        )
+        for run, one in zip(runs[1:], saved[1:], strict=True)
+        if (difference := _difference(saved[0], one))
+    ]
+    if problems:
+        raise BadInput(problems)
+
+
+def _difference(first: Predictions, other: Predictions) -> str:
+    """Describe how another run's rows or classes differ from the first's; empty if they do not."""
     if sorted(first.label_names) != sorted(other.label_names):
         unknown = [name for name in other.label_names if name not in first.label_names]
-        lacking = [name for name in first.label_names if name not in other.label_names]
+        missing = [name for name in first.label_names if name not in other.label_names]
         parts = [
-            f"{what} {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
-            for what, names in (("without", lacking), ("with", unknown))
+            f"{what} {', '.join(names[:LISTED])}{' ...' if len(names) > LISTED else ''}"
+            for what, names in (("without", missing), ("with", unknown))
             if names
         ]
         return f"classes {' and '.join(parts)}"
     here, there = Counter(first.text_sha256), Counter(other.text_sha256)
-    missing, more = (here - there).total(), (there - here).total()
-    relabelled = (_labelled(first) - _labelled(other)).total() - missing
-    counts = ((missing, "of them missing"), (more, "others"), (relabelled, "with another label"))
+    absent, extra = (here - there).total(), (there - here).total()
+    relabelled = (_labelled_texts(first) - _labelled_texts(other)).total() - absent
+    counts = ((absent, "of them missing"), (extra, "others"), (relabelled, "with another label"))
     return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
-def _labelled(saved: dict[str, Any]) -> Counter[tuple[str, str]]:
-    names = saved.label_names
-    return Counter((text, names[label]) for text, label in zip(saved.text_sha256, saved.labels, strict=True))
+def _labelled_texts(saved: Predictions) -> Counter[tuple[str, str]]:
+    labels: Sequence[int] = [] if saved.labels is None else saved.labels.tolist()
+    return Counter(
+        (text, saved.label_names[label]) for text, label in zip(saved.text_sha256, labels, strict=True)
+    )

@@ -1,54 +1,51 @@
-"""Runs side by side on the same rows: paired tests of every two, and the spread over seeds of one recipe."""
+"""Compares runs on the same rows: paired tests of every pair, and the spread over the seeds of one recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from submillion import recipe_file
 from submillion.assess.compare.align_predictions import Aligned, align, open_all
 from submillion.assess.compare.comparison import MEASURES, Comparison, sentence, sentence_over_seeds
-from submillion.assess.statistics.bootstrap import tabulate
-from submillion.assess.statistics.paired_tests import holm, paired, scores
-from submillion.assess.statistics.seeds import between, rows_needed, spread
+from submillion.assess.statistics.intervals import split_intervals
+from submillion.assess.statistics.multiple_tests import add_holm
+from submillion.assess.statistics.paired_tests import paired
+from submillion.assess.statistics.power import rows_needed
+from submillion.assess.statistics.seeds import difference_of_means, spread
 from submillion.run_format.interval import ALPHA
+from submillion.rundir import RunDir
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from submillion.rundir import RunDir
-
-# What a run's scores do not depend on: runs that differ in these alone are of one recipe.
-NOT_THE_RECIPE = ("name", "seed", "track", "budget", "train.log_every")
+NOT_THE_RECIPE = ("name", "seed", "track", "budget", "train.log_every", "data.slice_columns")
+"""Recipe fields that do not affect the scores: runs that differ only in these share a recipe."""
 
 
-def compare(paths: Sequence[str | Path], split: str | None = None) -> Comparison:
+def compare_runs(paths: Sequence[str | Path], split: str | None = None) -> Comparison:
     """Compare two or more runs on one split whose rows they share.
 
     Args:
         paths: run directories.
-        split: None takes test where every run has it, else validation.
+        split: None takes test if every run has it, else validation.
 
     Returns:
         A comparison whose JSON holds
         `split`, `rows`;
-        `runs`: in the order given {`name`, `seed`, `recipe` (its name), `accuracy`, `macro_f1`}, the last two as in
-        the part "intervals";
-        `differs`: {field of the recipe: its value in each run}, for fields that are not the same in all;
-        `pairs`: of every two runs {`a`, `b` (names), `same_recipe`, what `significance.paired` gives with
-        `p_holm` beside each `p`, `rows_needed` (see `seeds.rows_needed`), `shown` (True where the exact McNemar
-        test, corrected, is below 0.05), `sentence`};
-        `groups`: of recipes with two or more seeds {`name`, `runs`, `repeated` (runs of a seed that is there
-        already, not counted), `accuracy`, `macro_f1`: see `seeds.spread`};
-        `between`: of every two such recipes {`a`, `b`, `accuracy`, `macro_f1`: see `seeds.between`, with
-        `p_holm`; `sentence`}.
+        `runs`: in the order of `paths`, {`name`, `seed`, `recipe` (its name), `accuracy`, `macro_f1` (intervals)};
+        `differs`: {recipe field: its value in each run}, for fields that are not the same in all;
+        `pairs`: for every two runs {`a`, `b` (names), `same_recipe`, the keys of `PairedComparison` with `shown`,
+        `rows_needed` (see the function), `sentence`};
+        `groups`: for recipes with two or more seeds {`name`, `runs`, `repeated` (runs of a duplicate seed, excluded),
+        `accuracy`, `macro_f1` (see `seeds.spread`)};
+        `between`: for every two such recipes {`a`, `b`, `accuracy`, `macro_f1` (see `seeds.difference_of_means`,
+        with `p_holm`), `sentence`}.
 
     Raises:
         BadInput: fewer than two runs, or runs that were not scored on the same rows.
     """
-    import numpy as np
-
     runs = open_all(paths)
     aligned = align(runs, split)
     names = _names(paths)
@@ -76,40 +73,41 @@ def compare(paths: Sequence[str | Path], split: str | None = None) -> Comparison
 
 def _scores(aligned: Aligned, index: int, rng: np.random.Generator) -> dict[str, Any]:
     """Return accuracy and macro F1 of one run."""
-    cells, counts = tabulate(aligned.labels, aligned.predicted[index])
-    found = scores(cells, counts, aligned.label_names, rng)
-    return {measure: found[measure] for measure in MEASURES}
+    scores = split_intervals(aligned.labels, aligned.predicted[index], aligned.label_names, rng)
+    return {"accuracy": scores["accuracy"], "macro_f1": scores["macro_f1"]}
 
 
 def _pairs(
     aligned: Aligned, names: Sequence[str], recipes: Sequence[dict[str, Any]], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Return every two runs compared, as `compare` documents it."""
+    """Return the comparison of every two runs, as `compare_runs` documents it."""
     places = list(combinations(range(len(names)), 2))
-    found = [
-        paired(aligned.labels, aligned.predicted[i], aligned.predicted[j], len(aligned.label_names), rng)
+    comparisons: list[dict[str, Any]] = [
+        {**paired(aligned.labels, aligned.predicted[i], aligned.predicted[j], len(aligned.label_names), rng)}
         for i, j in places
     ]
-    _correct(found)
+    for measure in MEASURES:
+        add_holm([comparison[measure] for comparison in comparisons])
     pairs = []
-    for (i, j), pair in zip(places, found, strict=True):
-        needed = rows_needed(pair["only_a"], pair["only_b"], pair["rows"])
-        shown = pair["accuracy"]["p_holm"] < ALPHA
+    for (i, j), comparison in zip(places, comparisons, strict=True):
         entry = {"a": names[i], "b": names[j], "same_recipe": bool(recipes[i]) and recipes[i] == recipes[j]}
-        entry |= pair | {"rows_needed": needed, "shown": shown}
+        entry |= comparison | {
+            "rows_needed": rows_needed(comparison["only_a"], comparison["only_b"], comparison["rows"]),
+            "shown": comparison["accuracy"]["p_holm"] < ALPHA,
+        }
         pairs.append(entry | {"sentence": sentence(entry, len(places))})
     return pairs
 
 
 def _groups(runs: Sequence[dict[str, Any]], recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the recipes that have two or more seeds, in the order of their first runs."""
+    """Return the recipes with two or more seeds, in the order of their first runs."""
     members: list[list[int]] = []
     for index, recipe in enumerate(recipes):
-        home = next((group for group in members if recipe and recipes[group[0]] == recipe), None)
-        if home is None:
+        group = next((group for group in members if recipe and recipes[group[0]] == recipe), None)
+        if group is None:
             members.append([index])
         else:
-            home.append(index)
+            group.append(index)
     titles = [runs[group[0]]["recipe"] for group in members]
     groups = []
     for group, title in zip(members, titles, strict=True):
@@ -119,11 +117,10 @@ def _groups(runs: Sequence[dict[str, Any]], recipes: Sequence[dict[str, Any]]) -
         if len(by_seed) < 2:
             continue
         counted = list(by_seed.values())
+        unique = titles.count(title) == 1
         groups.append(
             {
-                "name": title
-                if titles.count(title) == 1
-                else f"{runs[group[0]]['name']} and its other seeds",
+                "name": title if unique else f"{runs[group[0]]['name']} and its other seeds",
                 "runs": [runs[index]["name"] for index in counted],
                 "repeated": [runs[index]["name"] for index in group if index not in counted],
             }
@@ -133,47 +130,37 @@ def _groups(runs: Sequence[dict[str, Any]], recipes: Sequence[dict[str, Any]]) -
 
 
 def _between(groups: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return every two recipes of several seeds compared by their means over seeds."""
+    """Return the comparison of every two recipes with several seeds, by their means over seeds."""
     by_name = {run["name"]: run for run in runs}
 
     def values(group: dict[str, Any], measure: str) -> list[float]:
         return [by_name[name][measure]["value"] for name in group["runs"]]
 
-    found = []
+    comparisons: list[dict[str, Any]] = []
     for a, b in combinations(groups, 2):
-        of = {measure: between(values(a, measure), values(b, measure)) for measure in MEASURES}
-        if all(of.values()):
-            found.append({"a": a["name"], "b": b["name"]} | of)
-    _correct(found)
-    return [entry | {"sentence": sentence_over_seeds(entry)} for entry in found]
-
-
-def _correct(found: Sequence[dict[str, Any]]) -> None:
-    """Put the corrected p beside every p, each measure by itself."""
+        by_measure = {
+            measure: difference_of_means(values(a, measure), values(b, measure)) for measure in MEASURES
+        }
+        if all(by_measure.values()):
+            comparisons.append({"a": a["name"], "b": b["name"]} | by_measure)
     for measure in MEASURES:
-        corrected = holm([entry[measure]["p"] for entry in found])
-        for entry, p in zip(found, corrected, strict=True):
-            entry[measure]["p_holm"] = p
+        add_holm([comparison[measure] for comparison in comparisons])
+    return [comparison | {"sentence": sentence_over_seeds(comparison)} for comparison in comparisons]
 
 
 def _names(paths: Sequence[str | Path]) -> list[str]:
-    """Return the runs' last parts of path where these differ, else the paths as given."""
+    """Return the last parts of the runs' paths if these differ, else the paths as passed."""
     short = [Path(path).resolve().name for path in paths]
     return short if len(set(short)) == len(short) else [str(path) for path in paths]
 
 
 def _recipe(run: RunDir) -> dict[str, Any]:
-    """Return a run's recipe under dotted names; empty where the run has none."""
-    from submillion.recipe_file import flat
-
-    if not run.recipe.is_file():
-        return {}
-    recipe = run.read_recipe()
-    return flat(recipe.model_dump(mode="json"))
+    """Return a run's recipe under dotted names; empty if the run has none."""
+    return recipe_file.flat(run.read_recipe().model_dump(mode="json")) if run.recipe.is_file() else {}
 
 
 def _differing(recipes: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return the fields that are not the same in every recipe, with the value in each."""
     fields = dict.fromkeys(field for recipe in recipes for field in recipe)
     values = {field: [recipe.get(field) for recipe in recipes] for field in fields}
-    return {field: found for field, found in values.items() if any(value != found[0] for value in found)}
+    return {field: each for field, each in values.items() if any(value != each[0] for value in each)}

@@ -1,12 +1,12 @@
-"""What comparing runs found, in words: a table of runs, a table of pairs, a plain sentence for each."""
+"""The result of comparing runs, as tables and one sentence per comparison."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from submillion.assess.statistics.paired_tests import unshown
-from submillion.run_format.interval import ALPHA, Interval
+from submillion.assess.statistics.multiple_tests import not_shown
+from submillion.run_format.interval import ALPHA, Interval, limits_of
 from submillion.text_table import align
 from submillion.wording import p_equals, p_value, percent, percent_range, points, points_range
 
@@ -15,101 +15,110 @@ MEASURES = ("accuracy", "macro_f1")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What comparing runs found."""
+    """The result of comparing runs."""
 
-    found: dict[str, Any]
+    result: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `compare` documents."""
-        return self.found
+        """Return what `compare_runs` documents."""
+        return self.result
 
     def render(self) -> str:
-        """Return tables of runs and pairs, and a plain sentence for each pair and for each two recipes."""
-        found = self.found
-        lines = [f"{found['split']}: {found['rows']:,} rows, the same for every run", ""]
-        lines += align(
-            [
-                ["run", "seed", "accuracy (95% interval)", "macro F1 (95% interval)"],
-                *(
-                    [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
-                    for run in found["runs"]
-                ),
-            ]
-        )
-        if found["differs"]:
-            lines += ["", "what differs:"]
+        """Return tables of runs and pairs, and a sentence for each pair of runs and of recipes."""
+        result = self.result
+        lines = [f"{result['split']}: {result['rows']:,} rows, the same for every run", "", *self._runs()]
+        if result["differs"]:
+            lines += ["", "recipe fields that differ:"]
             lines += [
-                f"  {field}: {', '.join(map(str, values))}" for field, values in found["differs"].items()
+                f"  {field}: {', '.join(map(str, values))}" for field, values in result["differs"].items()
             ]
-        lines += ["", "differences in points; p corrected for their number (Holm)", ""]
-        lines += align(
-            [
-                ["pair", "only first", "only second", "accuracy", "p", "macro F1", "p"],
-                *(
-                    [
-                        f"{pair['a']} - {pair['b']}",
-                        f"{pair['only_a']:,}",
-                        f"{pair['only_b']:,}",
-                        *(
-                            cell
-                            for measure in MEASURES
-                            for cell in (_points(pair[measure]), p_value(pair[measure]["p_holm"]))
-                        ),
-                    ]
-                    for pair in found["pairs"]
-                ),
-            ]
-        )
-        for group in found["groups"]:
-            lines += ["", f"{group['name']}: {len(group['runs'])} seeds ({', '.join(group['runs'])})"]
-            lines += [
-                f"  {title} mean {form(group[measure]['mean'])}, deviation {form(group[measure]['deviation'])}, "
-                f"95% interval of the mean {form(low)} to {form(high)}"
-                for measure, title, form in (
-                    ("accuracy", "accuracy", lambda share: percent(share, 2)),
-                    ("macro_f1", "macro F1", "{:.4f}".format),
-                )
-                for low, high in [_limits(group[measure]["mean_interval"])]
-            ]
-            if group["repeated"]:
-                lines.append(f"  not counted, their seed is there already: {', '.join(group['repeated'])}")
-        lines += ["", *(entry["sentence"] for entry in (*found["pairs"], *found["between"]))]
+        lines += [
+            "",
+            "differences in points; p-values corrected for the number of pairs (Holm)",
+            "",
+            *self._pairs(),
+        ]
+        for group in result["groups"]:
+            lines += ["", *_group(group)]
+        lines += ["", *(entry["sentence"] for entry in (*result["pairs"], *result["between"]))]
         return "\n".join(lines)
+
+    def _runs(self) -> list[str]:
+        rows = [
+            [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
+            for run in self.result["runs"]
+        ]
+        return align([["run", "seed", "accuracy (95% interval)", "macro F1 (95% interval)"], *rows])
+
+    def _pairs(self) -> list[str]:
+        rows = [["pair", "only first right", "only second right", "accuracy", "p", "macro F1", "p"]]
+        for pair in self.result["pairs"]:
+            row = [f"{pair['a']} - {pair['b']}", f"{pair['only_a']:,}", f"{pair['only_b']:,}"]
+            for measure in MEASURES:
+                row += [_points(pair[measure]), p_value(pair[measure]["p_holm"])]
+            rows.append(row)
+        return align(rows)
 
 
 def sentence(pair: dict[str, Any], comparisons: int) -> str:
-    """Say what the interval of a pair's accuracy difference allows to say, and no more."""
-    of = pair["accuracy"]
-    low, high = _limits(of["difference_interval"])
+    """Return the statement that the interval of a pair's accuracy difference supports.
+
+    Args:
+        pair: one of the comparison's `pairs`.
+        comparisons: number of pairs.
+    """
+    accuracy = pair["accuracy"]
+    low, high = accuracy["difference_interval"]["low"], accuracy["difference_interval"]["high"]
     limits = f"{points_range(low, high, 1)} points"
-    who = f"{pair['a']} against {pair['b']}"
+    runs = f"{pair['a']} against {pair['b']}"
     if pair["shown"]:
-        better = "more" if of["difference"] > 0 else "less"
-        return f"{who}: {better} accurate, {points(of['difference'], 1)} points ({limits}; {p_equals(of['p_holm'])})"
+        return f"{runs}: {_shown(accuracy, limits)}"
     if not pair["only_a"] + pair["only_b"]:
-        return f"{who}: right and wrong on the same rows; no difference shown: {limits}"
+        return f"{runs}: right and wrong on the same rows; no difference shown: {limits}"
     needed = pair["rows_needed"]
-    size = f"; {_size(of)} would take some {_round(needed):,} rows to be shown at 80% power" if needed else ""
-    return f"{who}: {unshown(of['p'], comparisons)}: {limits} ({p_equals(of['p_holm'])}){size}"
+    size = f"; {_size(accuracy)} needs about {_round(needed):,} rows at 80% power" if needed else ""
+    shown = not_shown(accuracy["p"], comparisons)
+    return f"{runs}: {shown}: {limits} ({p_equals(accuracy['p_holm'])}){size}"
 
 
 def sentence_over_seeds(entry: dict[str, Any]) -> str:
-    """Say what the seeds of two recipes allow to say about the mean accuracies."""
-    of = entry["accuracy"]
-    low, high = _limits(of["difference_interval"])
+    """Return the statement about the mean accuracies of two recipes that their seeds support."""
+    accuracy = entry["accuracy"]
+    low, high = accuracy["difference_interval"]["low"], accuracy["difference_interval"]["high"]
     limits = f"{points_range(low, high, 1)} points"
-    who = f"{entry['a']} against {entry['b']}, over seeds"
-    if of["p_holm"] < ALPHA:
-        better = "more" if of["difference"] > 0 else "less"
-        return f"{who}: {better} accurate, {points(of['difference'], 1)} points ({limits}; {p_equals(of['p_holm'])})"
-    needed = of["seeds_needed"]
-    size = f"; {_size(of)} would take {needed:,} seeds of each to be shown at 80% power" if needed else ""
-    return f"{who}: no difference shown: {limits} ({p_equals(of['p_holm'])}){size}"
+    recipes = f"{entry['a']} against {entry['b']}, over seeds"
+    if accuracy["p_holm"] < ALPHA:
+        return f"{recipes}: {_shown(accuracy, limits)}"
+    needed = accuracy["seeds_needed"]
+    size = f"; {_size(accuracy)} needs {needed:,} seeds of each at 80% power" if needed else ""
+    return f"{recipes}: no difference shown: {limits} ({p_equals(accuracy['p_holm'])}){size}"
 
 
-def _size(of: dict[str, Any]) -> str:
-    """Name the difference seen."""
-    return f"one of {points(of['difference'])}"
+def _group(group: dict[str, Any]) -> list[str]:
+    lines = [f"{group['name']}: {len(group['runs'])} seeds ({', '.join(group['runs'])})"]
+    for measure, title in zip(MEASURES, ("accuracy", "macro F1"), strict=True):
+        scores, mean = group[measure], group[measure]["mean_interval"]
+        values = (scores["mean"], scores["deviation"], mean["low"], mean["high"])
+        average, deviation, low, high = (
+            percent(value, 2) if measure == "accuracy" else f"{value:.4f}" for value in values
+        )
+        lines.append(
+            f"  {title} mean {average}, deviation {deviation}, 95% interval of the mean {low} to {high}"
+        )
+    if group["repeated"]:
+        lines.append(f"  excluded (duplicate seed): {', '.join(group['repeated'])}")
+    return lines
+
+
+def _shown(accuracy: dict[str, Any], limits: str) -> str:
+    better = "more" if accuracy["difference"] > 0 else "less"
+    difference = points(accuracy["difference"], 1)
+    return f"{better} accurate, {difference} points ({limits}; {p_equals(accuracy['p_holm'])})"
+
+
+def _size(accuracy: dict[str, Any]) -> str:
+    """Name the observed difference."""
+    return f"a difference of {points(accuracy['difference'])}"
 
 
 def _round(count: int) -> int:
@@ -117,12 +126,8 @@ def _round(count: int) -> int:
     return int(float(f"{count:.2g}"))
 
 
-def _limits(found: Interval) -> tuple[Any, Any]:
-    return found["low"], found["high"]
-
-
 def _percent(found: Interval) -> str:
-    return f"{percent(found['value'], 2)} ({percent_range(found['low'], found['high'], 2)})"
+    return f"{percent(found['value'] or 0.0, 2)} ({percent_range(*limits_of(found), 2)})"
 
 
 def _decimal(found: Interval) -> str:
@@ -130,7 +135,7 @@ def _decimal(found: Interval) -> str:
     return f"{found['value']:.4f}{limits}"
 
 
-def _points(found: dict[str, Any]) -> str:
-    low, high = _limits(found["difference_interval"])
+def _points(measure: dict[str, Any]) -> str:
+    low, high = measure["difference_interval"]["low"], measure["difference_interval"]["high"]
     limits = "" if low is None else f" ({points_range(low, high)})"
-    return f"{points(found['difference'])}{limits}"
+    return f"{points(measure['difference'])}{limits}"

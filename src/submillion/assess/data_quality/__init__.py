@@ -1,1 +1,1 @@
-"""Data quality: near-duplicates across splits and labels that look wrong."""
+"""Data quality: near-duplicates, and labels that look wrong."""

@@ -1,82 +1,71 @@
-"""Labels that look wrong: confident learning on answers of a model that was never trained on the row."""
+"""The part "noise": labels that look wrong, by confident learning on out-of-fold probabilities."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from submillion.assess.data_quality.confident_learning import RESAMPLES, issues
-from submillion.assess.metrics import wilson_interval
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
+
+from submillion.assess.data_quality.confident_learning import RESAMPLES, label_issues
+from submillion.assess.run_context import RunContext
+from submillion.assess.statistics.proportions import wilson_interval
+from submillion.data.corpus import Split
 from submillion.errors import BadInput, Problem
+from submillion.run_format.analysis_data import Noise, SplitLabelIssues
 from submillion.run_format.predictions import Predictions
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from submillion.assess.run_context import RunContext
-    from submillion.data.corpus import Split
-
 SAVED_AS = "noise"
+"""Folder of the probabilities below `analysis/baselines`."""
 FOLDS = 5
-STEADINESS = 10.0  # C of the logistic regression
-STEPS = 500  # of its optimizer, at most
-SUSPECTS = 50
-SPLIT_SUSPECTS = 20
+STRENGTH = 10.0
+"""C of the logistic regression."""
+MAX_ITERATIONS = 500
+MAX_SUSPECTS = 50
+MAX_SPLIT_SUSPECTS = 20
 
 MODEL = (
-    "TF-IDF of words (scikit-learn, sublinear, words of at least 2 texts), then logistic regression "
-    f"(C = {STEADINESS:g}). It has nothing in common with the run's classifier."
+    "TF-IDF of words (scikit-learn, sublinear, words of at least 2 texts) and logistic regression "
+    f"(C = {STRENGTH:g}), independent of the run's classifier."
 )
 MEANING = (
-    "Each training row is answered by a model that was trained without it. The noise rate is the share of rows whose "
-    "true class is estimated to be another than the given one: rows for which the model is surer of another class "
-    "than it is of that class's own rows on average (confident learning, Northcutt, Jiang and Chuang 2021). For "
-    "every pair of classes as many rows as estimated are candidates, those where the other class is ahead most."
+    "Each training row is answered by a model that was trained without it. The noise rate is the estimated share of "
+    "rows whose true class differs from the given one: rows for which the model is more confident of another class "
+    "than it is, on average, of that class's own rows (confident learning, Northcutt, Jiang and Chuang 2021). For "
+    "every pair of classes, as many rows as estimated are candidates, those with the largest lead of the other class."
 )
 LIMITATIONS = (
-    "Whether a candidate's label is wrong: that takes a reader. Hard but rightly labelled rows are among the "
-    "candidates, so with a weak model the noise rate is too high; errors that follow a rule, which the model learns "
-    "with the rest, and wrong labels shared by near twins are not found. The interval is that of drawing rows alone."
+    "Only a reader can tell whether a candidate's label is wrong. Hard rows with correct labels are among the "
+    "candidates, so with a weak model the noise rate is too high; systematic errors, which the model learns like "
+    "everything else, and wrong labels shared by near-duplicates are not found. The interval covers the sampling of "
+    "rows only."
 )
 
 
-def analyse(context: RunContext) -> dict[str, Any]:
-    """Look for wrong labels in the training rows, and among the run's mistakes on `context.split`.
+def analyse(context: RunContext) -> Noise:
+    """Find labels that look wrong in the training rows, and among the run's mistakes on `context.split`.
 
     The method is confident learning (C. Northcutt, L. Jiang and I. Chuang, "Confident learning: estimating
     uncertainty in dataset labels", JAIR 70 (2021) 1373-1411, arXiv:1911.00068), by cleanlab: thresholds are the
     mean probability of each class on its own rows (equation 2), counts of given and suggested classes follow
     from them (equation 1) and are scaled to the rows of each class (equation 3); candidates are pruned by noise rate
-    (section 3.2). The probabilities are saved as those of the baseline `noise`.
-
-    Returns:
-        `meaning`, `model` and `limitations` (sentences), `resamples`;
-
-        `train`: {`rows`, `folds`, `left_out` ({`class`, `rows`} of classes with fewer rows than folds, which are
-        not judged), `model_accuracy` (an interval, of the model on these rows by their given labels)}
-        and what follows for the split as well:
-        `noise_rate`: an interval by the bootstrap of rows, thresholds computed anew; its limits are None
-        where no resample differs from another;
-        `candidates`, `share`;
-        `classes`: {`class`, `rows`, `candidates`, `noise_rate` (likewise)} of each given class with rows;
-        `pairs_in_all`, `pairs`: at most 30, most frequent first, of {`given`, `suggested`, `rows`};
-        `suspects`: lowest quality first, at most 50 (20 of the split), of {`row` (in the split, from 0), `id`,
-        `given`, `suggested`, `quality` (probability of the given class), `suggested_probability`, `text`,
-        `cut`};
-
-        `split`: {`split`, `rows`, `mistakes` (of the run), ...}, from the run's own probabilities, in which all
-        candidates are mistakes of the run; None where the split has not two classes.
+    (section 3.2). The out-of-fold probabilities are saved below `analysis/baselines/noise`. On `context.split`, the
+    run's own probabilities are used, so all candidates there are mistakes of the run.
 
     Raises:
-        BadInput: cleanlab is not installed, too few rows, or texts that are not the run's.
+        BadInput: cleanlab is not installed, there are too few rows, or texts are not the run's.
     """
     check_cleanlab()
     train, names = context.train, context.labels
-    folds, kept = _judged(train, len(names))
-    rows = _rows_of(train, kept)
-    labels = [kept.index(train.labels[row]) for row in rows]
+    folds, judged = _judged_classes(train, len(names))
+    rows = _rows_of(train, judged)
+    labels = [judged.index(train.labels[row]) for row in rows]
     probabilities = cross_validated([train.texts[row] for row in rows], labels, folds, context.seed)
     context.run.save_predictions(
         "train",
@@ -85,36 +74,30 @@ def analyse(context: RunContext) -> dict[str, Any]:
             [train.text_sha256(row) for row in rows],
             labels,
             probabilities,
-            [names[index] for index in kept],
+            [names[index] for index in judged],
         ),
         baseline=SAVED_AS,
     )
     return recheck(context, {})
 
 
-def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
-    """Return what `analyse` does, from the probabilities that it saved; no model is trained.
+def recheck(context: RunContext, saved: Mapping[str, Any]) -> Noise:  # noqa: ARG001
+    """Recompute the part from the saved probabilities; no model is trained.
 
     Raises:
         BadInput: the saved rows are not the training rows, or cleanlab is not installed.
     """
     check_cleanlab()
     train, names = context.train, context.labels
-    folds, kept = _judged(train, len(names))
-    rows = _rows_of(train, kept)
-    saved = context.run.load_predictions("train", baseline=SAVED_AS)
-    hashes = [hashlib.sha256(train.texts[row].encode()).hexdigest() for row in rows]
-    labels = [kept.index(train.labels[row]) for row in rows]
-    if (saved.text_sha256, saved.labels.tolist()) != (hashes, labels):
-        raise BadInput(
-            Problem(
-                str(context.run.prediction_file("train", SAVED_AS)),
-                "the training rows of the run",
-                "other rows or labels",
-                "Make it again: submillion report RUN --with noise",
-            )
-        )
-    right = int((saved.labels == saved.predicted).sum())
+    folds, judged = _judged_classes(train, len(names))
+    rows = _rows_of(train, judged)
+    predictions, labels = _saved_probabilities(
+        context, rows, [judged.index(train.labels[row]) for row in rows]
+    )
+    right = int((labels == predictions.predicted).sum())
+    exact = predictions.probabilities.astype(np.float64)
+    judged_names = [names[index] for index in judged]
+    issues = label_issues(labels, exact, judged_names, train, rows, context.seed, MAX_SUSPECTS)
     return {
         "meaning": MEANING,
         "model": MODEL,
@@ -126,10 +109,10 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
             "left_out": [
                 {"class": name, "rows": train.labels.count(index)}
                 for index, name in enumerate(names)
-                if index not in kept
+                if index not in judged
             ],
             "model_accuracy": wilson_interval(right, len(rows)),
-            **issues(saved, [names[index] for index in kept], train, rows, context.seed, SUSPECTS),
+            **issues,
         },
         "split": _of_split(context),
     }
@@ -138,61 +121,58 @@ def recheck(context: RunContext, found: dict[str, Any]) -> dict[str, Any]:
 def cross_validated(texts: Sequence[str], labels: Sequence[int], folds: int, seed: int) -> np.ndarray:
     """Return the class probabilities of each text by a model trained on the other folds, float64 [N, C].
 
-    The weights of the words (idf) are those of all texts; they know of no labels. One thread: others would wait
-    for each other, at ten times the processor's time.
+    The word weights (idf) are those of all texts; they do not depend on labels. One thread only: several would wait
+    for each other, at ten times the processor time.
 
     Args:
+        texts: N texts.
         labels: class per text, each of 0 to C - 1 at least `folds` times.
+        folds: number of folds.
+        seed: of the folds.
     """
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
-    from threadpoolctl import threadpool_limits
-
-    words = TfidfVectorizer(min_df=2, sublinear_tf=True)
+    vectorizer = TfidfVectorizer(min_df=2, sublinear_tf=True)
     try:
-        features = words.fit_transform(texts)
-    except ValueError as error:  # no word is in two texts
+        features = vectorizer.fit_transform(texts)
+    except ValueError as error:  # no word occurs in two texts
         raise BadInput(
-            Problem("--with noise", "training texts that share words", str(error), "Leave it out.")
+            Problem("the part 'noise'", "training texts that share words", str(error), "Leave it out.")
         ) from error
     targets = np.asarray(labels)
-    found = np.zeros((len(targets), int(targets.max()) + 1))
-    halves = StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, targets)
+    probabilities = np.zeros((len(targets), int(targets.max()) + 1))
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, targets)
     with threadpool_limits(1):
-        for known, unknown in halves:
-            model = LogisticRegression(C=STEADINESS, solver="lbfgs", max_iter=STEPS)
+        for known, unknown in splits:
+            model = LogisticRegression(C=STRENGTH, solver="lbfgs", max_iter=MAX_ITERATIONS)
             model.fit(features[known], targets[known])
-            found[unknown] = model.predict_proba(features[unknown])
-    return found
+            probabilities[unknown] = model.predict_proba(features[unknown])
+    return probabilities
 
 
 def check_cleanlab() -> None:
-    """Refuse to go on without cleanlab; raises BadInput with the command that installs it."""
+    """Refuse to continue without cleanlab; raises BadInput with the command that installs it."""
     if find_spec("cleanlab") is None:
         raise BadInput(
             Problem(
-                "--with noise",
-                "cleanlab, the library that computes it",
+                "the part 'noise'",
+                "the library cleanlab",
                 "no package 'cleanlab'",
                 'Install it with: pip install "submillion[noise]"',
             )
         )
 
 
-def _judged(train: Split, classes: int) -> tuple[int, list[int]]:
-    """Return the folds, at most five, and the classes with enough rows for each of them.
+def _judged_classes(train: Split, classes: int) -> tuple[int, list[int]]:
+    """Return the number of folds, at most five, and the classes with enough rows for each of them.
 
     Raises:
-        BadInput: there are no two classes of two rows or more.
+        BadInput: there are no two classes with two rows or more.
     """
     counts = [train.labels.count(index) for index in range(classes)]
     folds = min(FOLDS, sorted(counts)[-2])
     if folds < 2:
         raise BadInput(
             Problem(
-                "--with noise",
+                "the part 'noise'",
                 "at least two classes with two training rows or more",
                 f"{sum(count >= 2 for count in counts)}",
                 "Leave it out, or train on more rows.",
@@ -201,21 +181,47 @@ def _judged(train: Split, classes: int) -> tuple[int, list[int]]:
     return folds, [index for index, count in enumerate(counts) if count >= folds]
 
 
-def _rows_of(train: Split, kept: Sequence[int]) -> list[int]:
-    classes = set(kept)
+def _rows_of(train: Split, judged: Sequence[int]) -> list[int]:
+    classes = set(judged)
     return [row for row, label in enumerate(train.labels) if label in classes]
 
 
-def _of_split(context: RunContext) -> dict[str, Any] | None:
+def _saved_probabilities(
+    context: RunContext, rows: Sequence[int], expected: Sequence[int]
+) -> tuple[Predictions, np.ndarray]:
+    """Return the saved out-of-fold predictions and their labels, int64 [N].
+
+    Raises:
+        BadInput: they are not of these training rows and labels.
+    """
+    train = context.train
+    saved = context.run.load_predictions("train", baseline=SAVED_AS)
+    hashes = [hashlib.sha256(train.texts[row].encode()).hexdigest() for row in rows]
+    if saved.labels is None or (saved.text_sha256, saved.labels.tolist()) != (hashes, list(expected)):
+        raise BadInput(
+            Problem(
+                str(context.run.prediction_file("train", SAVED_AS)),
+                "the training rows of the run",
+                "other rows or labels",
+                "Compute the part 'noise' again with `report`.",
+            )
+        )
+    return saved, saved.labels.astype(np.int64)
+
+
+def _of_split(context: RunContext) -> SplitLabelIssues | None:
+    """Return the issues of the split that the report is about; None if it has fewer than two classes."""
     saved = context.predictions(context.split)
     if saved.labels is None or len(set(saved.labels.tolist())) < 2:
         return None
     split = next(part for part in context.corpus.splits if part.name == context.split)
     context.texts(context.split)  # refuses texts that are not those that were predicted
     rows = list(range(len(split)))
+    labels, exact = saved.labels.astype(np.int64), saved.probabilities.astype(np.float64)
+    issues = label_issues(labels, exact, context.labels, split, rows, context.seed, MAX_SPLIT_SUSPECTS)
     return {
         "split": context.split,
         "rows": len(rows),
         "mistakes": int((saved.labels != saved.predicted).sum()),
-        **issues(saved, context.labels, split, rows, context.seed, SPLIT_SUSPECTS),
+        **issues,
     }

@@ -1,4 +1,4 @@
-"""Texts that are nearly the same: word pairs, MinHash signatures to find candidates, exact similarity to decide."""
+"""Near-duplicate texts: MinHash signatures find candidates, the exact Jaccard index of their word pairs decides."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+from datasketch import MinHash
+from scipy import sparse
 
-SHINGLE = 2  # words that follow each other
+SHINGLE = 2
+"""Consecutive words per shingle."""
 THRESHOLD = 0.7
-BANDS, BAND = 32, 4  # 32 bands of 4 hash values
-MOST_CANDIDATES = (
-    5_000_000  # pairs; a collection of one template filled in 100,000 times has a thousand times as many
-)
-AT_ONCE = 1 << 16  # pairs whose similarity is computed together
-SEED = 1  # of the permutations: which texts are compared shall not depend on the run
-# In scripts that are written without spaces (Thai to Burmese, Khmer, kana, Han) every letter counts as a word.
+BANDS, BAND = 32, 4
+"""32 bands of 4 hash values."""
+MAX_CANDIDATES = 5_000_000
+"""Pairs that are compared; 100,000 texts from one template have a thousand times as many."""
+BLOCK = 1 << 16
+"""Pairs whose similarity is computed together."""
+SEED = 1
+"""Of the permutations: which texts are compared must not depend on the run."""
+# In scripts without spaces (Thai to Burmese, Khmer, kana, Han) every letter counts as a word.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -29,80 +33,79 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
-class Twins:
-    """Which of N texts are nearly the same. Texts of the same shingles are one of U distinct texts."""
+class NearDuplicates:
+    """The near-duplicates among N texts. Texts with the same shingles count as one of U distinct texts."""
 
     distinct: np.ndarray
-    """Number of each text's distinct text, int [N]; -1 for an empty one, which is no one's twin."""
+    """Index of each text's distinct text, int [N]; -1 for an empty text, which has no duplicates."""
     pairs: np.ndarray
-    """Distinct texts that are near twins, the lower number first, ascending, int [P, 2]."""
+    """Distinct texts that are near-duplicates, the lower index first, ascending, int [P, 2]."""
     similarity: np.ndarray
-    """Of each of these pairs, float64 [P]."""
+    """Jaccard index of each of these pairs, float64 [P]."""
     complete: bool
-    """False where there were too many candidates and not all were compared; more pairs may exist."""
+    """False if there were too many candidates to compare all; more pairs may exist."""
 
     def __len__(self) -> int:
-        """Return how many distinct texts there are."""
+        """Return the number of distinct texts."""
         return int(self.distinct.max(initial=-1)) + 1
 
 
-def find_twins(texts: Sequence[str], threshold: float = THRESHOLD, most: int = MOST_CANDIDATES) -> Twins:
+def find_near_duplicates(
+    texts: Sequence[str], threshold: float = THRESHOLD, max_candidates: int = MAX_CANDIDATES
+) -> NearDuplicates:
     """Find the pairs of texts whose similarity is at least `threshold`.
 
-    The similarity is the Jaccard index of the sets of shingles, the share of all pairs of neighbouring words
-    of two texts that is in both (A. Broder, "On the resemblance and containment of documents", SEQUENCES 1997,
+    The similarity is the Jaccard index of the sets of shingles: of all pairs of consecutive words of two texts,
+    the share that both contain (A. Broder, "On the resemblance and containment of documents", SEQUENCES 1997,
     section 2). It is computed for candidates: texts whose MinHash signatures agree in all values of a band (J.
     Leskovec, A. Rajaraman and J. Ullman, Mining of Massive Datasets, 3rd edition, section 3.4).
 
     Args:
+        texts: N texts.
         threshold: above 0.
-        most: candidates that are compared. Beyond it each text of a crowded bucket is compared with some of
-            the others, drawn anew for every band.
+        max_candidates: pairs that are compared. If there are more, each text of a crowded bucket is compared with some
+            of the others, drawn anew for every band.
     """
-    import numpy as np
-
-    keys = [words_of(text) for text in texts]
+    keys = [normalised_words(text) for text in texts]
     shingled = _shingles(keys)
     signatures = _signatures(shingled)
     numbers, first = _distinct(shingled, [not words for words in keys])
     matrix = shingled[first]
-    candidates, complete = _candidates(signatures[first], most)
+    candidates, complete = _candidates(signatures[first], max_candidates)
     similarity = _jaccard(matrix, candidates)
     near = similarity >= threshold
-    return Twins(numbers, candidates[near].astype(np.int64), similarity[near], complete)
+    return NearDuplicates(numbers, candidates[near].astype(np.int64), similarity[near], complete)
 
 
-def words_of(text: str) -> list[str]:
-    """Return the words that a text is compared by: runs of letters and digits, case and marks apart.
+def normalised_words(text: str) -> list[str]:
+    """Return the words that a text is compared by: runs of letters and digits, ignoring case and punctuation.
 
-    Digits stay, because two reports that differ in their figures are two reports. Forms of one letter (full
-    width, ligatures, composed accents) are one. A text without any letter or digit has its marks as one word.
+    Digits are kept, because two reports that differ in their figures are different reports. Forms of one letter (full
+    width, ligatures, composed accents) are unified (NFKC). The punctuation of a text without letters or digits is one
+    word.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     return _WORD.findall(plain) or ["".join(plain.split())] * bool(plain.strip())
 
 
 def shingles_of(text: str) -> set[tuple[str, ...]]:
-    """Return the pairs of neighbouring words of a text; a text of one word is its own shingle."""
-    words = words_of(text)
+    """Return the pairs of consecutive words of a text; a text of one word is its own shingle."""
+    words = normalised_words(text)
     return set(pairwise(words)) if len(words) >= SHINGLE else {tuple(words)} - {()}
 
 
-def chance_found(similarity: float) -> float:
+def detection_probability(similarity: float) -> float:
     """Return the probability that a pair of this similarity becomes a candidate, 1 - (1 - s^r)^b."""
     return float(1 - (1 - similarity**BAND) ** BANDS)
 
 
 def _shingles(keys: Sequence[list[str]]) -> Any:
-    """Return which text has which shingle, as `shingles_of` makes them: a sparse matrix of ones [N, S]."""
-    import numpy as np
-    from scipy import sparse
-
+    """Return the shingles of each text, as in `shingles_of`, as a sparse matrix of ones [N, S]."""
     numbers: dict[str, int] = {}
     flat: list[int] = []
     lengths = np.zeros(len(keys), dtype=np.int64)
     for row, words in enumerate(keys):
-        # 0 stands for the word that a text of one word lacks.
+        # 0 pads a text of one word.
         padded = [numbers.setdefault(word, len(numbers) + 1) for word in words] + [0] * (SHINGLE - len(words))
         flat += padded
         lengths[row] = len(padded)
@@ -120,14 +123,11 @@ def _shingles(keys: Sequence[list[str]]) -> Any:
 
 def _signatures(shingled: Any) -> np.ndarray:
     """Return the MinHash signature of each text, uint32 [N, bands x values of a band]."""
-    import numpy as np
-    from datasketch import MinHash
-
     columns, ends = shingled.indices, shingled.indptr
     found = np.zeros((shingled.shape[0], BANDS * BAND), dtype=np.uint32)
     # The numbers of the shingles are hashed as they are: `affine32` mixes their bits itself.
     made = MinHash.generator(
-        (columns[begin:end].tolist() for begin, end in pairwise(ends.tolist())),
+        (columns[start:end].tolist() for start, end in pairwise(ends.tolist())),
         num_perm=BANDS * BAND,
         seed=SEED,
         scheme="affine32",
@@ -139,33 +139,29 @@ def _signatures(shingled: Any) -> np.ndarray:
 
 
 def _distinct(shingled: Any, empty: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Number the texts of different shingles in the order of their first text.
+    """Number the distinct texts in the order of their first occurrence.
 
     Returns:
-        The number of each text, -1 for an empty one [N], and the first text of each number [U].
+        The index of each text's distinct text, -1 for an empty one [N], and the first text of each [U].
     """
-    import numpy as np
-
     seen: dict[bytes, int] = {}
     numbers = np.full(len(empty), -1)
     first: list[int] = []
-    for row, (begin, end) in enumerate(pairwise(shingled.indptr.tolist())):
+    for row, (start, end) in enumerate(pairwise(shingled.indptr.tolist())):
         if not empty[row]:
-            numbers[row] = seen.setdefault(shingled.indices[begin:end].tobytes(), len(seen))
+            numbers[row] = seen.setdefault(shingled.indices[start:end].tobytes(), len(seen))
             if numbers[row] == len(first):
                 first.append(row)
     return numbers, np.array(first, dtype=np.int64)
 
 
-def _candidates(signatures: np.ndarray, most: int) -> tuple[np.ndarray, bool]:
+def _candidates(signatures: np.ndarray, max_candidates: int) -> tuple[np.ndarray, bool]:
     """Return the pairs of texts that agree in a band, int [P, 2] ascending, and whether these are all.
 
-    In each band texts are sorted by what they have there, those alike in an order drawn for the band. Pairs
-    are then taken at distance 1, 2 and so on, in all bands alike, until there are none left or `most` is
-    reached: of a crowded bucket each text meets about as many others as any other text does.
+    In each band, texts are sorted by their hash values there, equal ones in an order drawn for the band. Pairs
+    are then taken at distance 1, 2 and so on in all bands, until none are left or `max_candidates` is reached, so
+    that all texts of a crowded bucket are compared with about equally many others.
     """
-    import numpy as np
-
     size = len(signatures)
     rng = np.random.default_rng(SEED)
     orders, keys = [], []
@@ -184,7 +180,7 @@ def _candidates(signatures: np.ndarray, most: int) -> tuple[np.ndarray, bool]:
         met = [np.flatnonzero(key[distance:] == key[:-distance]) for key in keys]
         if not sum(map(len, met)):
             break
-        if taken and taken + sum(map(len, met)) > most:
+        if taken and taken + sum(map(len, met)) > max_candidates:
             return _unpacked(found, size), False
         for order, at in zip(orders, met, strict=True):
             one, other = order[at], order[at + distance]
@@ -194,19 +190,15 @@ def _candidates(signatures: np.ndarray, most: int) -> tuple[np.ndarray, bool]:
 
 
 def _unpacked(codes: list[np.ndarray], size: int) -> np.ndarray:
-    import numpy as np
-
     return np.stack(np.divmod(np.unique(np.concatenate(codes)), max(size, 1)), axis=1)
 
 
 def _jaccard(shingled: Any, pairs: np.ndarray) -> np.ndarray:
     """Return the Jaccard index of pairs of texts, float64 [P]."""
-    import numpy as np
-
     sizes = np.diff(shingled.indptr)
     found = np.zeros(len(pairs))
-    for begin in range(0, len(pairs), AT_ONCE):
-        one, other = pairs[begin : begin + AT_ONCE].T
+    for start in range(0, len(pairs), BLOCK):
+        one, other = pairs[start : start + BLOCK].T
         both = np.asarray(shingled[one].multiply(shingled[other]).sum(axis=1)).ravel()
-        found[begin : begin + AT_ONCE] = both / (sizes[one] + sizes[other] - both)
+        found[start : start + BLOCK] = both / (sizes[one] + sizes[other] - both)
     return found

@@ -1,66 +1,61 @@
-"""Near twins inside and across the splits, those with different labels, and what they do to the accuracy."""
+"""The part "duplicates": near-duplicates within and across the splits, and their effect on the accuracy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from submillion.assess.data_quality.duplicate_pairs import Rows, closest_calls, contradictions, told
-from submillion.assess.data_quality.minhash import BAND, BANDS, SHINGLE, THRESHOLD, chance_found, find_twins
-from submillion.assess.metrics import wilson_interval
-from submillion.assess.statistics.slices import Answers, compare
+import numpy as np
+
+from submillion.assess.data_quality.duplicate_pairs import (
+    DuplicateIndex,
+    contradictions,
+    least_similar,
+    pair_with_texts,
+)
+from submillion.assess.data_quality.minhash import (
+    BAND,
+    BANDS,
+    SHINGLE,
+    THRESHOLD,
+    detection_probability,
+    find_near_duplicates,
+)
+from submillion.assess.run_context import RunContext
+from submillion.assess.statistics.proportions import wilson_interval
+from submillion.assess.statistics.slices import Answers, compare_slices
+from submillion.data.corpus import Split
 from submillion.errors import BadInput, Problem
-from submillion.run_format.interval import Interval, interval
+from submillion.run_format.analysis import Slice
+from submillion.run_format.analysis_data import Duplicates, DuplicatesEffect, SplitDuplicates
+from submillion.run_format.interval import Interval, interval, limits_of
 from submillion.wording import percent, points, points_range
 
-if TYPE_CHECKING:
-    from submillion.assess.run_context import RunContext
-    from submillion.data.corpus import Split
-
-CONFLICTS = 20
-EXAMPLES = 5
-WITH, WITHOUT = "with a near twin in train", "without"
+MAX_CONFLICTS = 20
+MAX_EXAMPLES = 5
+WITH, WITHOUT = "with a near-duplicate in train", "without"
 
 MEANING = (
-    f"Two texts are near twins when they share at least {THRESHOLD:.0%} of their pairs of neighbouring words, "
-    "case and punctuation apart (the Jaccard index of the two sets). Of 40 words up to three may differ, of ten "
-    "a first or last one. Figures count as words."
+    f"Two texts are near-duplicates if they share at least {percent(THRESHOLD, 0)} of their pairs of consecutive "
+    "words, ignoring case and punctuation (the Jaccard index of the two sets). Of 40 words up to three may differ, of "
+    "ten the first or the last one. Figures count as words."
 )
 LIMITATIONS = (
-    "Twins that say the same in other words, translations, and a short text inside a long one. Rows with a "
-    "twin may be easier or harder for another reason: they hold other classes or sources than the rest."
+    "Paraphrases, translations, and a short text contained in a long one are not found. Rows with a near-duplicate may "
+    "be easier or harder for another reason: their classes or sources may differ from the rest."
 )
 
 
-def analyse(context: RunContext) -> dict[str, Any]:
-    """Find near twins among all rows of the run, and compare the accuracy with and without them.
-
-    Returns:
-        `meaning` and `limitations` (sentences); `method`: {`threshold`, `shingle_words`, `hash_values`, `bands`,
-        `found_at_threshold` (probability that a pair just as similar is found)}; `complete` (False where there
-        were too many candidates to compare them all, so that counts may be too low).
-
-        `splits`: {split: {`rows`, `empty` (rows without text, compared with none)}}.
-
-        `twins`: of every two splits, and of each with itself, {`of`, `in`, `rows` (of `of` with a twin in
-        `in`), `of_rows`, `share`, `pairs`, `wholly_alike` (pairs of similarity 1), `other_label` (pairs whose
-        labels differ)}.
-
-        `groups`: {`groups`, `rows`, `largest`}, rows that are held together by twins.
-
-        `conflicts`: {`pairs`, `rows`} with different labels, and at most 20 `examples`, most similar first;
-        `examples`: at most 5 pairs that are only just twins. A pair is {`similarity`, `one`, `other`}, each
-        {`split`, `row`, `id`, `label`, `text`, `cut`}.
-
-        `effect`, on `context.split`: {`split`, `rows`, `correct`, `accuracy`, `accuracy_interval`, `with_twin`,
-        `without_twin` (see `slices.compare`), `difference` (an interval: the accuracy on all rows
-        less that without the rows with a twin; None where there are no others), `contradicted` ({`rows`, `correct`}: rows with twins
-        in train, all of another label), `sentence`}; None without rows.
+def analyse(context: RunContext) -> Duplicates:
+    """Find near-duplicates among all rows of the run, and compare the accuracy with and without them.
 
     Raises:
         BadInput: the predictions have no labels, or the texts are not those that were predicted.
     """
     splits = context.corpus.splits
-    rows = Rows(splits, find_twins([text for split in splits for text in split.texts]), len(context.labels))
+    texts = [text for split in splits for text in split.texts]
+    index = DuplicateIndex(splits, find_near_duplicates(texts), len(context.labels))
+    examples = least_similar(index, _number(splits, context.split), MAX_EXAMPLES)
     return {
         "meaning": MEANING,
         "limitations": LIMITATIONS,
@@ -69,132 +64,131 @@ def analyse(context: RunContext) -> dict[str, Any]:
             "shingle_words": SHINGLE,
             "hash_values": BANDS * BAND,
             "bands": BANDS,
-            "found_at_threshold": chance_found(THRESHOLD),
+            "found_at_threshold": detection_probability(THRESHOLD),
         },
-        "complete": rows.twins.complete,
+        "complete": index.duplicates.complete,
         "splits": {
             split.name: {
                 "rows": len(split),
-                "empty": int((rows.twins.distinct[rows.split == number] < 0).sum()),
+                "empty": int((index.duplicates.distinct[index.split == number] < 0).sum()),
             }
             for number, split in enumerate(splits)
         },
-        "between_splits": _between(rows),
-        "groups": _groups(rows),
-        "conflicts": _conflicts(rows, context.labels),
-        "examples": [
-            told(rows, pair, context.labels)
-            for pair in closest_calls(rows, _number(splits, context.split), EXAMPLES)
-        ],
-        "effect": _effect(context, rows),
+        "between_splits": _between(index),
+        "groups": _groups(index),
+        "conflicts": _conflicts(index, context.labels),
+        "examples": [pair_with_texts(index, pair, context.labels) for pair in examples],
+        "effect": _effect(context, index),
     }
 
 
-def _between(rows: Rows) -> list[dict[str, Any]]:
-    found = []
-    for number, split in enumerate(rows.splits):
-        own = rows.split == number
+def _between(index: DuplicateIndex) -> list[SplitDuplicates]:
+    entries: list[SplitDuplicates] = []
+    for number, split in enumerate(index.splits):
+        own = index.split == number
         for other in range(number + 1):
-            halves = 2 if other == number else 1  # within a split each pair is met from both sides
-            twins = rows.twins_in(other)[own]
-            alike = rows.twins_in(other, same_words=True)[own]
-            agreeing = rows.twins_in(other, same_label=True)[own]
-            with_twin = int((twins > 0).sum())
-            found.append(
+            halves = 2 if other == number else 1  # within a split, each pair is counted from both sides
+            duplicates = index.count_in(other)[own]
+            identical = index.count_in(other, same_words=True)[own]
+            agreeing = index.count_in(other, same_label=True)[own]
+            rows = int((duplicates > 0).sum())
+            entries.append(
                 {
-                    "of": split.name,
-                    "in": rows.splits[other].name,
-                    "rows": with_twin,
+                    "rows_of": split.name,
+                    "duplicates_in": index.splits[other].name,
+                    "rows": rows,
                     "of_rows": len(split),
-                    "share": with_twin / len(split) if len(split) else None,
-                    "pairs": int(twins.sum()) // halves,
-                    "identical": int(alike.sum()) // halves,
-                    "different_labels": int((twins - agreeing).sum()) // halves,
+                    "share": rows / len(split) if len(split) else None,
+                    "pairs": int(duplicates.sum()) // halves,
+                    "identical": int(identical.sum()) // halves,
+                    "different_labels": int((duplicates - agreeing).sum()) // halves,
                 }
             )
-    return found
+    return entries
 
 
-def _groups(rows: Rows) -> dict[str, int]:
-    sizes = rows.groups()
+def _groups(index: DuplicateIndex) -> dict[str, int]:
+    sizes = index.group_sizes()
     return {"groups": len(sizes), "rows": int(sizes.sum()), "largest": int(sizes.max(initial=0))}
 
 
-def _conflicts(rows: Rows, names: list[str]) -> dict[str, Any]:
-    import numpy as np
-
-    differing = np.zeros(len(rows.split), dtype=np.int64)
-    for number in range(len(rows.splits)):
-        differing += rows.twins_in(number) - rows.twins_in(number, same_label=True)
-    shown = [pair for pair, _ in zip(contradictions(rows), range(CONFLICTS), strict=False)]
+def _conflicts(index: DuplicateIndex, names: Sequence[str]) -> dict[str, Any]:
+    differing = np.zeros(len(index.split), dtype=np.int64)
+    for number in range(len(index.splits)):
+        differing += index.count_in(number) - index.count_in(number, same_label=True)
+    shown = [pair for pair, _ in zip(contradictions(index), range(MAX_CONFLICTS), strict=False)]
     return {
         "pairs": int(differing.sum()) // 2,
         "rows": int((differing > 0).sum()),
-        "examples": [told(rows, pair, names) for pair in shown],
+        "examples": [pair_with_texts(index, pair, names) for pair in shown],
     }
 
 
-def _effect(context: RunContext, rows: Rows) -> dict[str, Any] | None:
+def _effect(context: RunContext, index: DuplicateIndex) -> DuplicatesEffect | None:
+    """Compare the accuracy with and without the rows that have a near-duplicate in train; None without rows."""
     saved = context.predictions(context.split)
     if saved.labels is None:
         where = str(context.run.prediction_file(context.split))
-        raise BadInput(Problem(where, "labels, to tell mistakes by", "unlabelled rows"))
+        raise BadInput(Problem(where, "labelled rows", "unlabelled rows"))
     context.texts(context.split)  # refuses texts that are not those that were predicted
     answers = Answers.of(saved)
     if not len(answers.right):
         return None
-    own = rows.split == _number(rows.splits, context.split)
-    twins = rows.twins_in(0)[own]
-    mask = twins > 0
-    refuted = mask & (rows.twins_in(0, same_label=True)[own] == 0)
-    with_twin, without = compare({WITH: mask, WITHOUT: ~mask}, answers)
+    own = index.split == _number(index.splits, context.split)
+    mask = index.count_in(0)[own] > 0
+    contradicted = mask & (index.count_in(0, same_label=True)[own] == 0)
+    with_duplicate, without = compare_slices({WITH: mask, WITHOUT: ~mask}, answers)
     total, correct = len(mask), int(answers.right.sum())
-    found = {
+    effect: DuplicatesEffect = {
         "split": context.split,
         "rows": total,
         "correct": correct,
         "accuracy": correct / total,
         "accuracy_interval": wilson_interval(correct, total),
-        "with_duplicate": with_twin,
+        "with_duplicate": with_duplicate,
         "without_duplicate": without,
-        "difference": _difference(with_twin, total),
-        "contradicted": {"rows": int(refuted.sum()), "correct": int(answers.right[refuted].sum())},
+        "difference": _difference(with_duplicate, total),
+        "contradicted": {
+            "rows": int(contradicted.sum()),
+            "correct": int(answers.right[contradicted].sum()),
+        },
+        "sentence": "",
     }
-    return found | {"sentence": _sentence(found)}
+    return {**effect, "sentence": _sentence(effect)}
 
 
-def _difference(with_twin: dict[str, Any], total: int) -> Interval | None:
-    """Return the accuracy of all rows less that of the rows without twins, with its 95 % interval.
+def _difference(with_duplicate: Slice, total: int) -> Interval | None:
+    """Return the accuracy of all rows minus that of the rows without near-duplicates.
 
-    With share s of rows with a twin it is s (a_with - a_without), so its interval is that of the difference of
-    two independent shares (`slices.unpaired_interval`) times s, the number of such rows taken as given. A
-    bootstrap would be sure of too much: where few rows have a twin and all are answered right, it knows no
-    spread.
+    With share s of rows with a near-duplicate it is s (a_with - a_without), so its interval is that of the difference
+    of two independent proportions (`unpaired_interval`) times s, where the number of such rows is fixed. A bootstrap
+    interval would be too narrow: if few rows have a near-duplicate and all are answered right, it has no spread.
     """
-    if with_twin["difference"] is None:
+    if with_duplicate["difference"] is None:
         return None
-    share = with_twin["rows"] / total
-    found = with_twin["difference_interval"]
-    return interval(*(share * found[key] for key in ("value", "low", "high")))
+    share, difference = with_duplicate["rows"] / total, with_duplicate["difference_interval"]
+    low, high = limits_of(difference)
+    return interval(share * with_duplicate["difference"], share * low, share * high)
 
 
-def _sentence(effect: dict[str, Any]) -> str:
+def _sentence(effect: DuplicatesEffect) -> str:
     split, count = effect["split"], effect["with_duplicate"]["rows"]
     if not count:
-        return f"No {split} row has a near twin in train."
-    if effect["difference"] is None:
-        return f"Every {split} row has a near twin in train: there are no others to compare with."
-    low, high = effect["difference"]["low"], effect["difference"]["high"]
-    change = f"{points(effect['difference']['value'])} points ({points_range(low, high)})"
-    whom = f"the {count:,} {split} rows that have" if count > 1 else f"the one {split} row that has"
-    said = (
-        f"Without {whom} a near twin in train, the accuracy is {percent(effect['without_twin']['accuracy'], 2)} "
-        f"instead of {percent(effect['accuracy'], 2)}"
+        return f"No {split} row has a near-duplicate in train."
+    difference, without = effect["difference"], effect["without_duplicate"]["accuracy"]
+    if difference is None or without is None:
+        return f"Every {split} row has a near-duplicate in train, so there are no others to compare with."
+    low, high = limits_of(difference)
+    change = f"{points(difference['value'] or 0.0)} points ({points_range(low, high)})"
+    rows = f"the {count:,} {split} rows that have" if count > 1 else f"the one {split} row that has"
+    accuracy = (
+        f"Without {rows} a near-duplicate in train, the accuracy is {percent(without, 2)} instead of "
+        f"{percent(effect['accuracy'], 2)}"
     )
     if low > 0 or high < 0:
-        return f"{said}: such rows {'raise' if low > 0 else 'lower'} it, by {change}."
-    return f"{said}. No effect is shown: the difference is {change}, and chance alone may make it."
+        return f"{accuracy}: such rows {'raise' if low > 0 else 'lower'} it by {change}."
+    return f"{accuracy}. No effect is shown: the difference is {change}."
 
 
-def _number(splits: list[Split], name: str) -> int:
+def _number(splits: Sequence[Split], name: str) -> int:
     return [split.name for split in splits].index(name)

@@ -1,1 +1,1 @@
-"""Error analysis: confused classes, confident mistakes and accuracy by group of rows."""
+"""Error analysis: confused classes, confident mistakes, and accuracy by groups of rows."""
