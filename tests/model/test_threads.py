@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 from submillion import native
-from submillion.model import eva
+from submillion.data.tokens import encode
+from submillion.model import eva, trained
 from submillion.model.classifier import build, open_adapter
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
@@ -81,6 +83,25 @@ def test_two_threads_on_one_run_get_the_same_probabilities_as_one(tmp_path: Path
     for thread, results in enumerate(in_threads(lambda thread: ready.probabilities(texts[thread], 4))):
         for probabilities in results:
             np.testing.assert_array_equal(probabilities, expected[thread])
+
+
+def test_two_threads_on_one_run_do_not_tokenize_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = tiny_run(tmp_path)
+    ready = open_run_classifier(run)
+    inside, overlaps = [0], []
+
+    def watched(*arguments: Any) -> Any:
+        inside[0] += 1
+        overlaps.append(inside[0])
+        time.sleep(0.005)  # longer than a switch of threads takes
+        inside[0] -= 1
+        return encode(*arguments)
+
+    monkeypatch.setattr(trained, "encode", watched)
+    in_threads(lambda _: ready.probabilities(["goal coach"], 1))
+    assert overlaps == [1] * THREADS * CALLS
 
 
 def process_state() -> tuple[bytes, int, bool]:

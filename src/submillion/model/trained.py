@@ -53,7 +53,9 @@ class OpenedRun:
     ) -> np.ndarray:
         """Return the class probabilities of texts, float32 [N, C].
 
-        Calls from several threads run one after the other: tokenizer and kernels each hold one batch.
+        Calls from several threads run one after the other. The kernels hold one batch, and a tokenizer that is
+        configured in one thread while it encodes in another raises "Already borrowed"
+        (https://github.com/huggingface/transformers/issues/47085).
 
         Args:
             texts: N texts.
