@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.isolated import ProcessFailed, run_isolated
 
@@ -48,6 +49,8 @@ def _save_random(folder: Path) -> None:
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    library: Any = logging  # its functions have no types
+    library.disable_progress_bar()
     torch.manual_seed(0)
-    AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+    models: Any = AutoModel
+    models.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)

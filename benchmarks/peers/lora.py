@@ -17,8 +17,9 @@ QUERY_VALUE = ("query", "value", "q", "v", "q_lin", "v_lin")  # BERT and RoBERTa
 
 def classifier(encoder: Path, **options: Any) -> Any:
     """Return an encoder of transformers with the family's own head and without adapters."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    library: Any = logging  # its functions have no types
+    library.set_verbosity_error()
+    library.disable_progress_bar()
     return AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(LABELS), **options)
 
 
