@@ -23,8 +23,10 @@ from submillion.budget.count import count
 from submillion.cli import app
 from submillion.recipe import HeadRecipe, LoraRecipe, Recipe, recipe_names
 from submillion.recipe_file import field_names
+from submillion.rundir import CONTENTS
 from submillion.sources.fetch import encoder_config
 from submillion.study.study_file import STUDIES
+from submillion.verification.run.checks import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -154,6 +156,18 @@ def test_make_targets_and_modules_exist(name: str) -> None:
         for place, word in enumerate(words[:-1]):
             if word == "-m" and words[place + 1].startswith("benchmarks."):
                 assert (ROOT / (words[place + 1].replace(".", "/") + ".py")).is_file(), words
+
+
+def test_verify_page_lists_every_check() -> None:
+    rows = TEXTS["docs/verify.md"].split("| check |")[1].split("\n\n")[0].splitlines()[2:]
+    listed = {name.strip() for row in rows for name in row.split("|")[1].split(",")}
+    assert listed == {name for name, _, _ in CHECKS}
+
+
+def test_run_directory_page_lists_all_contents() -> None:
+    layout = next(content for _, content in blocks(TEXTS["docs/run-directory.md"]))
+    listed = re.findall(r"^  ([\w.]+)/? ", layout, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(CONTENTS)
 
 
 def test_extras_exist() -> None:
