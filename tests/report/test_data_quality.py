@@ -71,7 +71,7 @@ def test_the_page_says_of_noise_what_the_file_says(full: RunDir) -> None:
         f"{NAMES[0]} 140 9 6.43% 3.00 to 10.00%",
         f"{NAMES[1]} 140 0 0.00%",
         "the 1 most frequent of 3 pairs",
-        f"Labelled {NAMES[0]} (probability 1.2%), suggested {NAMES[1]} (96.1%) · train row 0, id train-0 · beginning "
+        f"Labelled {NAMES[0]} (1.2%), suggested {NAMES[1]} (96.1%) · train row 0, id train-0 · beginning "
         f"of the text {HOSTILE}",
         "2 more, of 9 in total",
         "2 of its 5 errors on 96 test rows may be label errors",

@@ -165,7 +165,7 @@ def test_every_number_of_the_analysis_is_the_file_s(full: RunDir, page: str) -> 
         "5 of 96 test rows were misclassified. For 4 of these (80.0%, 95% interval 37.6 to 96.4%), the true"
         in text
     )
-    assert "with 98.7%" in text and "(probability <0.1%)" in text
+    assert "(98.7%), labelled" in text and "(<0.1%)" in text
     assert "up to 20 tokens (48 rows): \N{MINUS SIGN}10.00 points" in text
     assert "too few rows to test" in text
 

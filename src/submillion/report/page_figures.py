@@ -13,7 +13,7 @@ from submillion.report.inline_svg import inline
 from submillion.rundir import RunDir
 from submillion.wording import percent, points_range
 
-BELOW = "The table below contains the numbers."
+NUMBERS = "A table in this section contains the numbers."
 
 
 @dataclass(frozen=True)
@@ -58,26 +58,26 @@ def _description(
     if name in ("loss", "accuracy"):
         return _training_description(name, history)
     if name.startswith("confusion_") and "confusion" in scores:
-        return f"{scores['correct']:,} of {scores['rows']:,} rows are on the diagonal. {BELOW}"
+        return f"{scores['correct']:,} of {scores['rows']:,} rows are on the diagonal. {NUMBERS}"
     if name.startswith("classes_") and scores.get("per_class"):
         ranked = sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"])
         (worst, low), (best, high) = ranked[0], ranked[-1]
-        return f"F1 from {percent(low['f1'])} ({worst}) to {percent(high['f1'])} ({best}). {BELOW}"
+        return f"F1 from {percent(low['f1'])} ({worst}) to {percent(high['f1'])} ({best}). {NUMBERS}"
     if name.startswith("confidence_") and "confidence" in scores:
         confidence = scores["confidence"]
         mean, median = percent(confidence["mean"]), percent(confidence["median"])
-        return f"Mean confidence {mean}, median {median}. {BELOW}"
+        return f"Mean confidence {mean}, median {median}. {NUMBERS}"
     if name.startswith("reliability_"):
         bins = analysis["confidence"]["splits"][split]["reliability"]
         gaps = [entry["accuracy"] - entry["confidence"] for entry in bins]
         span = points_range(min(gaps), max(gaps), 1)
-        return f"{len(gaps)} bins; accuracy minus confidence from {span} points. {BELOW}"
+        return f"{len(gaps)} bins; accuracy minus confidence from {span} points. {NUMBERS}"
     if name.startswith("risk_coverage_"):
         curve = analysis["confidence"]["splits"][split]["risk_coverage"]
-        return f"With every row answered, {percent(curve['risk']['value'][-1])} of the predictions are wrong. {BELOW}"
+        return f"With every row answered, {percent(curve['risk']['value'][-1])} of the predictions are wrong. {NUMBERS}"
     if name == "swaps":
-        return f"{_swaps_description(analysis['audit']['swaps'])} {BELOW}"
-    return BELOW
+        return f"{_swaps_description(analysis['audit']['swaps'])} {NUMBERS}"
+    return NUMBERS
 
 
 def _swaps_description(axes: Sequence[Mapping[str, Any]]) -> str:
@@ -103,4 +103,4 @@ def _training_description(name: str, history: Sequence[Mapping[str, Any]]) -> st
         for title, records in (("Training", logged), ("validation", evaluated))
         if records
     ]
-    return f"{', '.join(losses)}. {BELOW}"
+    return f"{', '.join(losses)}. {NUMBERS}"
