@@ -26,8 +26,9 @@ from typing import Any
 from benchmarks.encoders import with_weights
 from benchmarks.growth_figure import draw
 from benchmarks.growth_rows import measure_rows
-from benchmarks.harness import PATIENCE_S, QUIET, Setting, Variant, compare, log
+from benchmarks.harness import PATIENCE_S, QUIET, compare, log
 from benchmarks.isolated import run_isolated
+from benchmarks.variants import Setting, Variant
 
 OPENER = "benchmarks.library:open_growth"
 LENGTHS = [16, 32, 64, 128, 256, 512]

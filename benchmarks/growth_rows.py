@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from benchmarks.distinct_texts import write_rows
-from benchmarks.harness import Setting, log
+from benchmarks.harness import log
 from benchmarks.isolated import ProcessFailed, run_isolated
+from benchmarks.variants import Setting
 
 if TYPE_CHECKING:
     from submillion.data.corpus import Corpus
@@ -59,7 +60,6 @@ def _measure(setting: Setting, file: Path) -> dict[str, Any]:
     from benchmarks.library import recipe_of, set_up_process
     from submillion import environment, notices
     from submillion.data.corpus import load_corpus
-    from submillion.data.tokens import load_tokenizer, tokenize
     from submillion.fit.interrupt import Interrupt
     from submillion.fit.labelled_tokens import LabelledTokens
     from submillion.fit.step import Stepper
@@ -89,12 +89,7 @@ def _measure(setting: Setting, file: Path) -> dict[str, Any]:
         classifier = build(setting.encoder, corpus.label_names, recipe)
         execution = choose_execution(classifier, precision, recipe.train.execution)
         end_phase("model")
-    with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
-        tokenizer = load_tokenizer(setting.encoder)
-        tokens = {
-            split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=False)
-            for split in corpus.splits
-        }
+    tokens = _tokenize(setting, corpus, recipe.data.max_length)
     end_phase("tokens")
     train = LabelledTokens.of(tokens["train"], corpus.train.labels)
     stepper = Stepper(execution, train, recipe.train, recipe.seed, workers)
@@ -113,6 +108,18 @@ def _measure(setting: Setting, file: Path) -> dict[str, Any]:
         "tokens_per_text": float(tokens["train"].lengths.mean()),
         "held_bytes_per_text": _held(corpus, tokens, stepper.batches),
     }
+
+
+def _tokenize(setting: Setting, corpus: Corpus, max_length: int) -> dict[str, Tokens]:
+    """Tokenize all splits, with an empty token cache."""
+    from submillion.data.tokens import load_tokenizer, tokenize
+
+    with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
+        tokenizer = load_tokenizer(setting.encoder)
+        return {
+            split.name: tokenize(tokenizer, split.texts, max_length, progress=False)
+            for split in corpus.splits
+        }
 
 
 def _held(corpus: Corpus, tokens: dict[str, Tokens], batches: BatchSchedule) -> dict[str, float]:

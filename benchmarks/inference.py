@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.harness import Variant, main
+from benchmarks.harness import main
+from benchmarks.variants import Variant
 
 VARIANTS = {
     "usual": Variant("benchmarks.peers.usual:open_inference"),

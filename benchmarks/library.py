@@ -14,8 +14,8 @@ from unittest import mock
 import numpy as np
 import torch
 
-from benchmarks.harness import Opened, Setting
 from benchmarks.texts import LABELS, Texts, exact_texts, read_texts
+from benchmarks.variants import Opened, Setting
 from submillion import notices
 from submillion.data.tokens import from_rows
 from submillion.fit.batch_schedule import BatchSchedule

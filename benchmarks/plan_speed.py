@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.encoders import with_weights
-from benchmarks.harness import Setting, log
+from benchmarks.harness import log
 from benchmarks.library import open_training, recipe_of
 from benchmarks.texts import LABELS, read_texts
+from benchmarks.variants import Setting
 from submillion.budget.time_model import Workload, speed_of
 from submillion.estimate.benchmark import measure
 from submillion.sources.folder import read_config

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import Setting
+from benchmarks.variants import Setting
 
 if TYPE_CHECKING:
     import torch

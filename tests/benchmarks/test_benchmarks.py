@@ -11,10 +11,11 @@ import pytest
 
 from benchmarks import harness, inference, library, training
 from benchmarks.encoders import with_weights
-from benchmarks.harness import Setting, Variant, compare, render
+from benchmarks.harness import compare, render
 from benchmarks.isolated import ProcessFailed, run_isolated
 from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import SPREAD, read_texts
+from benchmarks.variants import Setting, Variant
 from submillion.budget.count import count
 from submillion.sources.folder import read_config
 from support.tiny import LABELS, shared_encoder, tiny_encoder, tiny_texts

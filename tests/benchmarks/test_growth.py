@@ -10,9 +10,9 @@ import pytest
 from benchmarks import growth, growth_rows
 from benchmarks.distinct_texts import distinct_texts, read_labelled, write_rows
 from benchmarks.growth import AXES, Range, steps_to
-from benchmarks.harness import Setting
 from benchmarks.library import open_growth
 from benchmarks.texts import exact_texts
+from benchmarks.variants import Setting
 from support.tiny import LABELS, tiny_encoder, tiny_texts
 
 SPAN = Range(layers=12, longest=256, cores=6, text=64, threads=None, tokens=8192)
