@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from peft.helpers import disable_input_dtype_casting
 
-from benchmarks.harness import Opened, Setting
 from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import read_texts
+from benchmarks.variants import Opened, Setting
 
 
 @dataclass(frozen=True)

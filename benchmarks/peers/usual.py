@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.harness import Opened, Setting
 from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import read_texts
+from benchmarks.variants import Opened, Setting
 
 
 def open_training(setting: Setting, all_linear: bool = False) -> Opened:
