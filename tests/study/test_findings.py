@@ -47,7 +47,7 @@ def test_a_shown_difference_is_worded_with_its_direction(tmp_path: Path) -> None
     assert effect["seeds_needed"] == 2
 
 
-def test_a_difference_that_only_the_number_of_comparisons_leaves_unshown_says_so(tmp_path: Path) -> None:
+def test_a_difference_that_is_only_significant_before_correction_says_so(tmp_path: Path) -> None:
     design = made_design(tmp_path, {"lora.dropout": [0.0, 0.1, 0.2]})
     scores: dict[str, list[float | None]] = {
         "base": [0.90, 0.91, 0.92],
@@ -56,7 +56,7 @@ def test_a_difference_that_only_the_number_of_comparisons_leaves_unshown_says_so
     }
     first, second = compute_findings(design, made_runs(tmp_path, design, scores))["effects"]
     assert first["p"] < 0.05 < first["p_holm"] and not first["shown"]
-    assert "no difference shown once 2 comparisons are counted (+0.52 to +5.48 points" in first["sentence"]
+    assert "no difference shown after correction for 2 comparisons (+0.52 to +5.48 points" in first["sentence"]
     assert "no difference shown (\N{MINUS SIGN}" in second["sentence"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from submillion import text_table
 from submillion.run_format.interval import interval
-from submillion.study.sentences import sentences, study_summary
+from submillion.study.sentences import MEASURES, sentences, study_summary
 from submillion.wording import capitalized, duration, listed, percent
 
 COLUMNS = (
@@ -84,7 +84,7 @@ def as_markdown(findings: Mapping[str, Any]) -> str:
     ]
     for cost, title in (("trainable", "parameters"), ("wall_seconds", "training time")):
         front = listed(findings["pareto"][cost]) or "none yet"
-        lines.append(f"Pareto front of {findings['objective']} over {title}: {front}.")
+        lines.append(f"Pareto front of {MEASURES[findings['objective']]} over {title}: {front}.")
     return "\n".join(lines) + "\n"
 
 
