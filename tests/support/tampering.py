@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from submillion import reporting
+from submillion import report
 from submillion.assess import registry
+from submillion.assess.run_context import RunContext
 from submillion.assess.score import assess_run
 from submillion.rundir import RunDir
 from submillion.verification.run import (
@@ -92,16 +93,22 @@ def correct_a_wrong_answer(run: RunDir) -> None:
     change_columns(run, "test", change)
 
 
-def make_consistent(run: RunDir) -> None:
-    """Recompute metrics, analysis, report and hashes from the predictions, as a careful forger would."""
+def recompute(run: RunDir) -> None:
+    """Recompute metrics, analysis and hashes from the predictions."""
     assess_run(run)
-    reporting.remake(run.path, registry.quick_parts())
+    registry.compute_parts(RunContext.open(run.path), registry.quick_parts())
     run.seal()
+
+
+def make_consistent(run: RunDir) -> None:
+    """Recompute everything from the predictions, the report included, as a careful forger would."""
+    recompute(run)
+    report.write(run.path)
 
 
 def _forge_a_prediction(run: RunDir) -> None:
     correct_a_wrong_answer(run)
-    make_consistent(run)
+    recompute(run)
 
 
 def _scale_probabilities(run: RunDir) -> None:
@@ -113,7 +120,7 @@ def _scale_probabilities(run: RunDir) -> None:
                 columns[name][0] *= 1.00005
 
     change_columns(run, "validation", change)
-    make_consistent(run)
+    recompute(run)
 
 
 def _predict_another_class(run: RunDir) -> None:
@@ -192,7 +199,7 @@ def _raise_best_accuracy(run: RunDir) -> None:
 
 def _rename_a_row(run: RunDir) -> None:
     change_columns(run, "validation", lambda columns: columns["id"].__setitem__(0, "another-row"))
-    make_consistent(run)
+    recompute(run)
 
 
 def _remove_a_row(run: RunDir) -> None:

@@ -1,0 +1,42 @@
+"""Tests of the check of card, page and figures, with a report that is copied instead of drawn."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from submillion.rundir import RunDir
+from submillion.verification.run import report_pages
+from submillion.verification.run.case import Case
+
+
+@pytest.mark.usefixtures("copied_report")
+def test_missing_changed_and_foreign_figures_are_detected(run: RunDir) -> None:
+    case = Case(run, rows=0, full=False, seed=0, progress=False)
+    (check,) = report_pages.pages(case)
+    assert check.holds
+
+    missing, changed = sorted(run.path.glob("figures/*.svg"))[:2]
+    missing.unlink()
+    changed.write_text(changed.read_text(encoding="utf-8") + "<!-- edited -->\n", encoding="utf-8")
+    (run.path / "figures" / "foreign.svg").write_text("<svg/>", encoding="utf-8")
+    found = {check.where.partition(": line")[0]: check.found for check in report_pages.pages(case)}
+    assert found == {
+        f"figures/{missing.name}": "no such file",
+        f"figures/{changed.name}": "''",
+        "figures/foreign.svg": "a figure that its report does not have",
+    }
+
+
+@pytest.fixture
+def copied_report(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a report that is written again be the one that training wrote."""
+
+    def write(folder: Path) -> None:
+        for name in ("README.md", "report.html"):
+            shutil.copy(project / "run" / name, folder / name)
+        shutil.copytree(project / "run" / "figures", folder / "figures")
+
+    monkeypatch.setattr(report_pages.report, "write", write)
