@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from submillion.text_table import align, markdown
+from submillion.text_table import align_columns, markdown
 
 ROWS = [["part", "size", "share"], ["head.output", "3,076", "5%"], ["bias", "1", ""]]
 
 
 def test_all_columns_but_the_first_are_aligned_to_the_right() -> None:
-    assert align(ROWS) == [
+    assert align_columns(ROWS) == [
         "part          size  share",
         "head.output  3,076     5%",
         "bias             1",
@@ -16,7 +16,7 @@ def test_all_columns_but_the_first_are_aligned_to_the_right() -> None:
 
 
 def test_chosen_columns_are_aligned_to_the_right_and_no_line_ends_in_spaces() -> None:
-    assert align(ROWS, right={1}) == [
+    assert align_columns(ROWS, right={1}) == [
         "part          size  share",
         "head.output  3,076  5%",
         "bias             1",

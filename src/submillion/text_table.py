@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 
-def align(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> list[str]:
+def align_columns(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> list[str]:
     """Return one line per row, with columns two spaces apart and no trailing spaces.
 
     Args:
@@ -13,7 +13,7 @@ def align(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -
         right: indices of the columns that are aligned to the right; None aligns all but the first.
 
     Example:
-        >>> align([["part", "size"], ["head", "3,076"]])
+        >>> align_columns([["part", "size"], ["head", "3,076"]])
         ['part   size', 'head  3,076']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

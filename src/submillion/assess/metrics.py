@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from submillion.assess.statistics.proportions import wilson_interval
 from submillion.errors import SubmillionError
 from submillion.run_format.metrics import LabelledMetrics, SplitMetrics
-from submillion.text_table import align
+from submillion.text_table import align_columns
 
 LEAST_PROBABILITY = 2.0**-126
 """The smallest positive normal float32: a label with probability 0 costs 87.3 nats, not infinity."""
@@ -79,7 +79,7 @@ def render(metrics: SplitMetrics) -> str:
             ]
             for name, score in metrics["per_class"].items()
         ]
-        lines += [*align([["class", "precision", "recall", "f1", "rows"], *rows]), ""]
+        lines += [*align_columns([["class", "precision", "recall", "f1", "rows"], *rows]), ""]
     confidence = metrics["confidence"]
     lines.append(
         f"confidence on {confidence['split']}: mean {confidence['mean']:.4f}, median {confidence['median']:.4f}, "

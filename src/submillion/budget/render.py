@@ -8,7 +8,7 @@ from typing import Any
 from submillion.budget.count import Count
 from submillion.budget.plan import Plan, head_text, layers_text
 from submillion.budget.time_model import Speed
-from submillion.text_table import align
+from submillion.text_table import align_columns
 from submillion.wording import plural
 
 NO_PLAN = "Nothing fits: even r 1 on one matrix of one layer with a linear head is over the budget."
@@ -42,7 +42,7 @@ def render_count(count: Count, speed: Speed | None = None) -> str:
             else ""
         )
         rows.append(("hours", _hours(speed.hours), f"all epochs with evaluations{prefix}"))
-    return "\n".join(align(rows, right={1}))
+    return "\n".join(align_columns(rows, right={1}))
 
 
 def render_plans(plans: Sequence[Plan], speeds: Sequence[Speed] = ()) -> str:
@@ -73,7 +73,7 @@ def render_plans(plans: Sequence[Plan], speeds: Sequence[Speed] = ()) -> str:
             for speed in speeds
         ]
         rows = [[*row, *cells] for row, cells in zip(rows, columns, strict=True)]
-    title, *lines = align(rows, right={0, 1, 2, 3, 7, 8, 9, 10, 11})
+    title, *lines = align_columns(rows, right={0, 1, 2, 3, 7, 8, 9, 10, 11})
     with_reasons = [f"{line}\n   {plan.reason}" for line, plan in zip(lines, plans, strict=True)]
     legend = (
         "cost: operations per training token, relative to r 16 on the query of all layers; cached: without the "

@@ -66,7 +66,7 @@ def table_rows(findings: Mapping[str, Any]) -> list[list[str]]:
 
 def as_text(findings: Mapping[str, Any]) -> str:
     """Return the short table for a terminal."""
-    return "\n".join(text_table.align([COLUMNS, *table_rows(findings)]))
+    return "\n".join(text_table.align_columns([COLUMNS, *table_rows(findings)]))
 
 
 def as_markdown(findings: Mapping[str, Any]) -> str:

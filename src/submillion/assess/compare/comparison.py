@@ -7,7 +7,7 @@ from typing import Any
 
 from submillion.assess.statistics.multiple_tests import not_shown
 from submillion.run_format.interval import ALPHA, Interval, limits_of
-from submillion.text_table import align
+from submillion.text_table import align_columns
 from submillion.wording import p_equals, p_value, percent, percent_range, points, points_range
 
 MEASURES = ("accuracy", "macro_f1")
@@ -48,7 +48,7 @@ class Comparison:
             [run["name"], str(run["seed"]), _percent(run["accuracy"]), _decimal(run["macro_f1"])]
             for run in self.result["runs"]
         ]
-        return align([["run", "seed", "accuracy (95% interval)", "macro F1 (95% interval)"], *rows])
+        return align_columns([["run", "seed", "accuracy (95% interval)", "macro F1 (95% interval)"], *rows])
 
     def _pairs(self) -> list[str]:
         rows = [["pair", "only first right", "only second right", "accuracy", "p", "macro F1", "p"]]
@@ -57,7 +57,7 @@ class Comparison:
             for measure in MEASURES:
                 row += [_points(pair[measure]), p_value(pair[measure]["p_holm"])]
             rows.append(row)
-        return align(rows)
+        return align_columns(rows)
 
 
 def sentence(pair: dict[str, Any], comparisons: int) -> str:
