@@ -23,10 +23,10 @@ def test_four_rows_by_hand() -> None:
     }
 
 
-def test_thresholds_are_sorted_and_stand_once_with_0_9_always_among_them() -> None:
+def test_thresholds_are_sorted_and_distinct_and_include_0_9() -> None:
     assert list(confidence_of("test", PROBABILITIES, [0.99, 0.9, 0.0])["above"]) == ["0.0", "0.9", "0.99"]
 
 
-def test_thresholds_in_per_cent_are_refused_all_at_once() -> None:
+def test_all_thresholds_in_per_cent_are_refused_at_once() -> None:
     with pytest.raises(BadInput, match=r"(?s)found -0.1.*found 90.*90% is written 0.9"):
         confidence_of("test", PROBABILITIES, [90, 0.5, -0.1])

@@ -75,8 +75,8 @@ def test_scoring_under_the_same_name_again_says_so(run: RunDir) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("test", "one of the run's own splits.*--name test-new"),
-        ("../up", "a name that a file can have"),
+        ("test", "one of the run's own splits.*For example test-new"),
+        ("../up", "a valid file name"),
         ("", "''"),
     ],
 )

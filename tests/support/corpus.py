@@ -9,6 +9,7 @@ import numpy as np
 
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus, Split
+from submillion.run_format.manifest import FORMAT
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 
@@ -31,7 +32,7 @@ def context_of(
         for name, (texts, labels) in rows.items()
     }
     run = RunDir.create(home / "run")
-    run.write_json(run.manifest, {"name": "made", "seed": 42, "labels": list(names)})
+    run.write_json(run.manifest, {"format": FORMAT, "name": "made", "seed": 42, "labels": list(names)})
     last = list(splits.values())[-1]
     probabilities = np.asarray(answers)
     if probabilities.ndim == 1:

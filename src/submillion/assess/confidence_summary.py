@@ -46,7 +46,7 @@ def check_thresholds(thresholds: Iterable[float]) -> list[float]:
         raise BadInput(
             [
                 Problem(
-                    "@{thresholds}", "a share from 0 to below 1", f"{threshold:g}", "90 % is written 0.9."
+                    "@{thresholds}", "a share from 0 to below 1", f"{threshold:g}", "90% is written 0.9."
                 )
                 for threshold in outside
             ]

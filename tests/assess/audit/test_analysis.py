@@ -85,7 +85,7 @@ def axis_of(found: dict[str, Any], name: str) -> dict[str, Any]:
     return axis
 
 
-def test_a_classifier_that_answers_by_gender_is_found_out(
+def test_a_classifier_that_answers_by_gender_is_detected(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     women = every_woman(context)
@@ -99,16 +99,16 @@ def test_a_classifier_that_answers_by_gender_is_found_out(
     assert region["overall"]["flips"] == region["overall"]["control_flips"] == 0
     assert not any(part["beyond_chance"] for part in region["groups"] if not part["too_small"])
     assert axis_of(found, "companies.sector")["overall"] == {"group": None, "texts": 0, "too_small": True}
-    told = "\n".join(found["summary"])
-    assert "Given names, by gender: a word of another group changed 120 of 120 (100.0%" in told
-    assert "the group matters. Towards women: 60 of 60" in told
+    summary = "\n".join(found["summary"])
+    assert "Given names, by gender: a word of another group changed 120 of 120 (100.0%" in summary
+    assert "the group matters. Towards women: 60 of 60" in summary
     assert (
         "Company names, by sector: too few texts to judge (0 texts have a listed word that can be swapped, at least 30"
-        in told
+        in summary
     )
 
 
-def test_a_classifier_that_ignores_names_is_not_blamed(
+def test_a_classifier_that_ignores_names_is_cleared(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = audited(planted(context, lambda text: number_of(text) % 4, monkeypatch))
@@ -138,10 +138,10 @@ def test_texts_of_women_that_are_answered_worse_are_found(
     part = next(one for one in level["slices"] if one["name"] == "women")
     assert part["rows"] == 60 and part["accuracy"] == pytest.approx(1 / 3)
     assert part["beyond_chance"] and part["beyond_chance_same_classes"] and part["gap_beyond_chance"]
-    told = "\n".join(found["summary"])
+    summary = "\n".join(found["summary"])
     assert (
         "Texts that mention women (given names, by gender): accuracy 33.3% on 60 rows, \N{MINUS SIGN}66.7 points"
-        in told
+        in summary
     )
 
 
@@ -247,5 +247,5 @@ def test_rows_without_labels_are_refused(context: RunContext) -> None:
     context.run.save_predictions(
         "test", Predictions.of(saved.ids, saved.text_sha256, None, saved.probabilities, NAMES)
     )
-    with pytest.raises(BadInput, match="labelled rows, to judge answers by"):
+    with pytest.raises(BadInput, match="expected labelled rows, found unlabelled rows"):
         analysis.analyse(RunContext.open(context.run.path))

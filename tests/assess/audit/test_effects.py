@@ -51,7 +51,7 @@ def found_of(answer_of: Any, texts: int = 80) -> dict[str, Any]:
     return found
 
 
-def test_a_classifier_that_answers_by_the_name_is_found_out() -> None:
+def test_a_classifier_that_answers_by_the_name_is_detected() -> None:
     found = found_of(lambda row, group: int(group == "women"))
     for part in (found["overall"], *found["groups"]):
         assert (part["flip_rate"], part["control_rate"], part["difference"]) == (1.0, 0.0, 1.0)
@@ -68,7 +68,7 @@ def test_a_classifier_that_answers_by_the_name_is_found_out() -> None:
     ] == pytest.approx(0.7)
 
 
-def test_a_classifier_that_ignores_names_is_not_blamed() -> None:
+def test_a_classifier_that_ignores_names_is_cleared() -> None:
     found = found_of(lambda row, group: row % 3)
     for part in (found["overall"], *found["groups"]):
         assert (part["flips"], part["control_flips"], part["p"]) == (0, 0, 1.0)
@@ -77,7 +77,7 @@ def test_a_classifier_that_ignores_names_is_not_blamed() -> None:
         assert part["shift"]["value"] == 0.0
 
 
-def test_a_classifier_that_is_moved_by_any_exchange_is_not_blamed_for_groups() -> None:
+def test_a_classifier_that_is_moved_by_any_exchange_is_cleared_for_groups() -> None:
     axis, rng = an_axis(80), np.random.default_rng(5)
     before = rows(*[0] * 80)
     altered = rows(*rng.integers(2, size=160).tolist())  # half of all alterations flip, whatever the group
@@ -131,7 +131,7 @@ def test_few_texts_are_not_judged() -> None:
     assert (none["texts"], none["altered"], none["too_small"]) == (0, 0, True)
 
 
-def test_what_is_judged_is_corrected_together() -> None:
+def test_comparisons_of_a_family_are_corrected_together() -> None:
     def part(p: float) -> dict[str, Any]:
         return {"too_small": False, "p": p}
 

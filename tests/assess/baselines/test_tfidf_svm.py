@@ -167,7 +167,7 @@ def test_verdicts_by_hand() -> None:
     assert said(0.0143, 0.006, 0.0226, 0.00031) == (
         "beats",
         "The run beats the linear model: +1.43 points of accuracy, 95% interval +0.60 to +2.26 "
-        "(exact McNemar test, corrected: p = 0.0003).",
+        "(exact McNemar test, corrected: p = 0.00031).",
     )
     assert said(-0.05, -0.08, -0.02, 1e-7)[0] == "worse"
     # The interval leaves 0 out, but the test, corrected for several baselines, is not below 0.05.

@@ -19,6 +19,7 @@ from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
+from submillion.wording import points_range
 from support.intervals import limits
 from support.run import NEWS, made_manifest, made_predictions, save_split
 
@@ -82,22 +83,22 @@ def test_two_runs_side_by_side(two: list[Path]) -> None:
     assert compare_runs(two).to_json() == found
 
 
-def test_a_shown_difference_is_worded_by_its_interval(two: list[Path]) -> None:
+def test_the_sentence_of_a_shown_difference_has_its_interval(two: list[Path]) -> None:
     found = compare_runs(two).to_json()["pairs"][0]
-    low, high = (100 * limit for limit in limits(found["accuracy"]["difference_interval"]))
+    low, high = limits(found["accuracy"]["difference_interval"])
     assert found["sentence"].startswith("good against poor: more accurate, +")
-    assert f"({low:+.1f} to {high:+.1f} points; p " in found["sentence"]
+    assert f"({points_range(low, high, 1)} points; p " in found["sentence"]
     back = compare_runs(two[::-1]).to_json()["pairs"][0]
-    assert back["sentence"].startswith("poor against good: less accurate, -")
-    assert f"({-high:+.1f} to {-low:+.1f} points" in back["sentence"]
+    assert back["sentence"].startswith("poor against good: less accurate, \N{MINUS SIGN}")
+    assert f"({points_range(-high, -low, 1)} points" in back["sentence"]
 
 
-def test_what_is_not_shown_is_said_so_with_the_rows_it_would_take(tmp_path: Path) -> None:
+def test_without_a_shown_difference_the_sentence_names_the_rows_needed(tmp_path: Path) -> None:
     paths = [run_of(tmp_path / f"run{seed}", answers(0.9, seed)).path for seed in (13, 14)]
     [pair] = compare_runs(paths).to_json()["pairs"]
-    low, high = (100 * limit for limit in limits(pair["accuracy"]["difference_interval"]))
+    span = points_range(*limits(pair["accuracy"]["difference_interval"]), 1)
     assert not pair["shown"]
-    assert f"run13 against run14: no difference shown: {low:+.1f} to {high:+.1f} points" in pair["sentence"]
+    assert f"run13 against run14: no difference shown: {span} points" in pair["sentence"]
     assert "rows at 80% power" in pair["sentence"]
     assert pair["rows_needed"] > 600
 
@@ -183,12 +184,12 @@ def test_names_logging_and_trackers_do_not_make_another_recipe(seeds: list[Path]
     assert group["runs"] == ["r16-1", "renamed"]
 
 
-def test_a_seed_that_was_run_again_counts_once(seeds: list[Path], tmp_path: Path) -> None:
+def test_a_duplicate_seed_counts_once(seeds: list[Path], tmp_path: Path) -> None:
     again = run_of(tmp_path / "again", answers(0.97, 99), ["lora.r=16", "seed=2"]).path
     comparison = compare_runs([*seeds[:2], again])
     [group] = comparison.to_json()["groups"]
     assert (group["runs"], group["repeated"], group["accuracy"]["runs"]) == (["r16-1", "r16-2"], ["again"], 2)
-    assert "not counted, their seed is there already: again" in comparison.render()
+    assert "excluded (duplicate seed): again" in comparison.render()
     assert compare_runs([seeds[1], again]).to_json()["groups"] == []
 
 

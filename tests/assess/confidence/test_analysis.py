@@ -128,15 +128,15 @@ def test_a_default_policy_is_not_taken_for_the_users(
     assert analyse(RunContext(own))["policy"] == found["policy"]
 
 
-def test_a_target_out_of_reach_is_said_and_kept(run: RunDir, tmp_path: Path) -> None:
+def test_an_unreachable_target_is_reported_and_kept(run: RunDir, tmp_path: Path) -> None:
     own = copied(run, tmp_path / "run")
     registry.compute_parts(RunContext(own, answer_at=0.9999), ["confidence"])
     policy = (own.read_analysis("confidence") or {})["policy"]
     assert (policy["target_accuracy"], policy["threshold"], policy["test"]) == (0.9999, None, None)
     said = [notice["text"] for notice in notices.collected() if notice["code"] == "target_not_reachable"]
     assert said == [
-        "no threshold gives answers of accuracy 0.9999 on the validation rows; it takes at least 29,956 of them, "
-        "answered without a mistake."
+        "no threshold reaches an accuracy of 0.9999 on the validation rows; it takes at least 29,956 of them, "
+        "all answered right."
     ]
 
 

@@ -96,7 +96,7 @@ def test_the_shingles_of_short_texts() -> None:
 
 
 def test_a_hand_worked_similarity() -> None:
-    """Ten words, the last one another: 8 pairs of words in both of 10 in all. In the middle 7 of 11: not near-duplicates."""
+    """Ten words, the last one replaced: 8 of 10 pairs of words are shared; in the middle only 7 of 11."""
     text = "one two three four five six seven eight nine ten"
     last, middle = text.replace("ten", "last"), text.replace("five", "middle")
     assert found_pairs([text, last]) == {(0, 1): 0.8}
