@@ -134,7 +134,7 @@ def _problem_of(model: type[BaseModel], where: str, errors: list[ErrorDetails], 
         remedy = did_you_mean(key, siblings) or f"Fields here: {', '.join(siblings)}."
         return Problem(place, "a known key", f"'{key}'", remedy)
     if first["type"] == "missing":
-        return Problem(place, "a value", "none", f"Set @{{{where}}}.")
+        return Problem(place, "a value", "none", f"Add it to the file, or with @{{{where}}}.")
     messages = [
         str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ") for error in errors
     ]

@@ -172,7 +172,7 @@ class LoraRecipe(Section):
                     "lora.layers",
                     f"layers among the encoder's {n_layers} (0 to {n_layers - 1})",
                     repr(self.layers),
-                    f"Set @{{lora.layers}} to top-{max(1, n_layers // 2)}, for example.",
+                    f"Choose layers with @{{lora.layers}}, for example top-{max(1, n_layers // 2)}.",
                 )
             )
         return indices

@@ -166,7 +166,7 @@ def _check(inventory: Inventory, matrices: Mapping[str, Matrix], lora: LoraRecip
     ]
     if lora.variant in ONE_RANK and head.kind == "lora":
         found = f"lora, and {lora.variant} uses one rank for all matrices, including the head's"
-        problems.append(Problem("head.kind", "stock or linear", found, "Set @{head.kind} to linear."))
+        problems.append(Problem("head.kind", "stock or linear", found, "Choose one with @{head.kind}."))
     if lora.variant == "bitfit" and not sum(layer.biases for layer in inventory.layers):
         found = "bitfit, and the layers of this encoder have no biases"
         problems.append(Problem("lora.variant", "a variant with adapters", found))
