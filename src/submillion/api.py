@@ -64,7 +64,7 @@ def train(
         ['complaint']
     """
     from submillion import pipeline
-    from submillion.data.corpus import MEMORY
+    from submillion.data.corpus_sources import MEMORY
     from submillion.data.in_memory import labelled_rows
 
     if not isinstance(recipe, Recipe):
@@ -301,5 +301,6 @@ class Run:
 
         with self._opening:
             if self._opened is None:
-                self._opened = open_run_classifier(self._dir)
+                with notices.collecting():
+                    self._opened = open_run_classifier(self._dir)
             return self._opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from submillion import notices
 from submillion.data import checks
+from submillion.data.corpus_sources import fetch_sources, origin, read_split, source_labels, source_report
 from submillion.data.in_memory import write_rows
 from submillion.data.labels import class_indices, first_number, label_names
 from submillion.data.readers import read_rows
@@ -21,8 +22,6 @@ from submillion.recipe import DataRecipe
 from submillion.sources.fetch import FetchedData, fetch_data
 
 SPLITS = ("train", "validation", "test")
-MEMORY = "memory"
-"""Stands in `data.train` for training rows that the caller passes."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,9 @@ def load_corpus(
         found = f"{', '.join(data.slice_columns)}, and texts from memory"
         remedy = "Omit it, or train from a file that has these columns."
         raise BadInput(Problem("@{data.slice_columns}", "columns of a file", found, remedy))
-    sources = _sources(data, progress, train_rows is not None)
+    sources = fetch_sources(data, progress, train_rows is not None)
     splits = {
-        name: train_rows if train_rows is not None and name == "train" else _read(data, name, source)
+        name: train_rows if train_rows is not None and name == "train" else read_split(data, name, source)
         for name, source in sources.items()
     }
     return corpus_from(splits, sources, data, seed)
@@ -121,7 +120,7 @@ def corpus_from(
     """
     splits = dict(rows)
     _check_classes(splits["train"])
-    names = label_names(data.labels or _source_labels(data, sources, splits["train"]), splits)
+    names = label_names(data.labels or source_labels(data, sources, splits["train"]), splits)
     first = first_number(splits["train"], names)
     for name, part in splits.items():
         splits[name] = replace(part, classes=class_indices(name, part, names, first))
@@ -138,14 +137,14 @@ def corpus_from(
     if "test" not in made:
         notices.emit("no_test", "the data has no test split: this run is scored on its validation rows only.")
     report = {
-        **_origin(sources["train"].name, sources["train"]),
+        **origin(sources["train"]),
         "labels": names,
         "splits": {
             name: checks.balance(name, splits[name], names) | {"fingerprint": made[name].fingerprint}
             for name in SPLITS
             if name in made
         },
-        "sources": {name: _source_report(source, splits[name]) for name, source in sources.items()},
+        "sources": {name: source_report(source, splits[name]) for name, source in sources.items()},
         "checks": findings,
         "validation": held_out,
         "limit": data.limit,
@@ -170,8 +169,8 @@ def store_rows(corpus: Corpus, rows: LabelledRows, data: DataRecipe, path: Path)
     columns = write_rows(rows, path, data.text, data.label)
     source = fetch_data(str(path), progress=False)
     stored = replace(rows, files=[(path, "row")], columns=[columns])
-    sources = corpus.report["sources"] | {"train": _source_report(source, stored)}
-    return replace(corpus, report=corpus.report | _origin(source.name, source) | {"sources": sources})
+    sources = corpus.report["sources"] | {"train": source_report(source, stored)}
+    return replace(corpus, report=corpus.report | origin(source) | {"sources": sources})
 
 
 def read_labelled(
@@ -213,37 +212,6 @@ def labelled_split(rows: LabelledRows, names: Sequence[str], name: str) -> Split
     return Split(name, rows.ids, rows.texts, rows.classes)
 
 
-def _sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, FetchedData]:
-    """Return the source of each split: its own, or the training source if that has a split of this name."""
-    sources = {"train": FetchedData(MEMORY, {}, {}, MEMORY) if from_memory else _train_source(data, progress)}
-    if data.validation is not None:
-        sources["validation"] = fetch_data(data.validation, progress)
-    elif "validation" in sources["train"].files:
-        notices.emit(
-            "validation_unused",
-            f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
-            f"the training rows. To use its own, set data.validation to {data.train}.",
-        )
-    if data.test is not None:
-        sources["test"] = fetch_data(data.test, progress)
-    elif "test" in sources["train"].files:
-        sources["test"] = sources["train"]
-    return sources
-
-
-def _train_source(data: DataRecipe, progress: bool) -> FetchedData:
-    if data.train == MEMORY and not Path(MEMORY).exists():
-        raise BadInput(
-            Problem(
-                "@{data.train}",
-                "a source that can be read again",
-                "training rows that were passed from memory",
-                "Pass the same rows again with @{texts} and @{labels}.",
-            )
-        )
-    return fetch_data(data.train, progress)
-
-
 def _values_of_classes(train: LabelledRows, names: Sequence[str]) -> dict[str, ClassValue]:
     """Return the caller's own value of each class that has training rows; nothing for rows of files."""
     if not train.class_values:
@@ -252,36 +220,6 @@ def _values_of_classes(train: LabelledRows, names: Sequence[str]) -> dict[str, C
         names[index]: train.class_values[label]
         for label, index in zip(train.labels, train.classes, strict=True)
     }
-
-
-def _source_labels(
-    data: DataRecipe, sources: Mapping[str, FetchedData], train: LabelledRows
-) -> list[str] | None:
-    """Return the class names that a source has for the label column; those of other splits only if they fit."""
-    for name, source in sources.items():
-        if source.labels and data.label in (None, source.label):
-            known = set(source.labels)
-            if name == "train" or all(label in known or label.isdecimal() for label in set(train.labels)):
-                return source.labels
-    return None
-
-
-def _read(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
-    if split in source.files:
-        files = source.files[split]
-    elif len(source.files) == 1:
-        files = next(iter(source.files.values()))
-    else:
-        raise BadInput(
-            Problem(
-                f"@{{data.{split}}}",
-                f"a source with a split '{split}'",
-                f"{source.name}, which has {', '.join(sorted(source.files)) or 'none'}",
-                f"Name the file with @{{data.{split}}}.",
-            )
-        )
-    text, label = data.text or source.text, data.label or source.label
-    return read_rows(files, text, label, data.slice_columns)
 
 
 def _check_classes(train: LabelledRows) -> None:
@@ -342,31 +280,3 @@ def _hold_out(data: DataRecipe, seed: int, splits: dict[str, LabelledRows], sour
             )
         )
     return facts
-
-
-def _origin(named: str, source: FetchedData) -> dict[str, Any]:
-    return {
-        "name": source.name,
-        "source": named,
-        "origin": source.origin,
-        "licence": source.licence,
-    }
-
-
-def _source_report(source: FetchedData, rows: LabelledRows) -> dict[str, Any]:
-    return {
-        "name": source.name,
-        "origin": source.origin,
-        "licence": source.licence,
-        "files": [path.name for path, _ in rows.files],
-        "columns": _distinct({"text": chosen.text, "label": chosen.label} for chosen in rows.columns),
-        "sha256": source.sha256,
-    }
-
-
-def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    distinct: list[dict[str, Any]] = []
-    for value in values:
-        if value not in distinct:
-            distinct.append(value)
-    return distinct

@@ -1,0 +1,118 @@
+"""The sources of a corpus: fetched, read, and described in its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from submillion import notices
+from submillion.data.readers import read_rows
+from submillion.data.rows import LabelledRows
+from submillion.errors import BadInput, Problem
+from submillion.recipe import DataRecipe
+from submillion.sources.fetch import FetchedData, fetch_data
+
+MEMORY = "memory"
+"""Stands in `data.train` for training rows that the caller passes."""
+
+
+def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, FetchedData]:
+    """Return the source of each split: its own, or the training source if that has a split of this name."""
+    sources = {"train": FetchedData(MEMORY, {}, {}, MEMORY) if from_memory else _train_source(data, progress)}
+    if data.validation is not None:
+        sources["validation"] = fetch_data(data.validation, progress)
+    elif "validation" in sources["train"].files:
+        notices.emit(
+            "validation_unused",
+            f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
+            f"the training rows. To use its own, set data.validation to {data.train}.",
+        )
+    if data.test is not None:
+        sources["test"] = fetch_data(data.test, progress)
+    elif "test" in sources["train"].files:
+        sources["test"] = sources["train"]
+    return sources
+
+
+def _train_source(data: DataRecipe, progress: bool) -> FetchedData:
+    if data.train == MEMORY and not Path(MEMORY).exists():
+        raise BadInput(
+            Problem(
+                "@{data.train}",
+                "a source that can be read again",
+                "training rows that were passed from memory",
+                "Pass the same rows again with @{texts} and @{labels}.",
+            )
+        )
+    return fetch_data(data.train, progress)
+
+
+def source_labels(
+    data: DataRecipe, sources: Mapping[str, FetchedData], train: LabelledRows
+) -> list[str] | None:
+    """Return the class names that a source has for the label column; those of other splits only if they fit."""
+    for name, source in sources.items():
+        if source.labels and data.label in (None, source.label):
+            known = set(source.labels)
+            if name == "train" or all(label in known or label.isdecimal() for label in set(train.labels)):
+                return source.labels
+    return None
+
+
+def read_split(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
+    """Read the labelled rows of one split.
+
+    Args:
+        data: the recipe's section.
+        split: train, validation or test.
+        source: of this split; a source with a single file is read whatever the file's split is.
+
+    Raises:
+        BadInput: the source has several splits but not this one, or its files cannot be read.
+    """
+    if split in source.files:
+        files = source.files[split]
+    elif len(source.files) == 1:
+        files = next(iter(source.files.values()))
+    else:
+        raise BadInput(
+            Problem(
+                f"@{{data.{split}}}",
+                f"a source with a split '{split}'",
+                f"{source.name}, which has {', '.join(sorted(source.files)) or 'none'}",
+                f"Name the file with @{{data.{split}}}.",
+            )
+        )
+    text, label = data.text or source.text, data.label or source.label
+    return read_rows(files, text, label, data.slice_columns)
+
+
+def origin(source: FetchedData) -> dict[str, Any]:
+    """Return the entries of the report about the training source."""
+    return {
+        "name": source.name,
+        "source": source.name,
+        "origin": source.origin,
+        "licence": source.licence,
+    }
+
+
+def source_report(source: FetchedData, rows: LabelledRows) -> dict[str, Any]:
+    """Return the entry of the report about the source of one split."""
+    return {
+        "name": source.name,
+        "origin": source.origin,
+        "licence": source.licence,
+        "files": [path.name for path, _ in rows.files],
+        "columns": _distinct({"text": chosen.text, "label": chosen.label} for chosen in rows.columns),
+        "sha256": source.sha256,
+    }
+
+
+def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    distinct: list[dict[str, Any]] = []
+    for value in values:
+        if value not in distinct:
+            distinct.append(value)
+    return distinct
