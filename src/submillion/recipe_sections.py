@@ -68,7 +68,7 @@ class DataRecipe(Section):
     drop_duplicates: bool = False
     """Drop training rows that repeat the text and label of an earlier row."""
     slice_columns: list[str] = []
-    """Further columns of the files, such as source or language; the report shows the accuracy for each of their values."""
+    """Further columns of the files, such as source or language; the report shows the accuracy by their values."""
     limit: Annotated[int, Field(ge=2)] | None = None
     """Maximum rows per split, drawn at random with the seed, for a quick test."""
 

@@ -58,7 +58,7 @@ class KernelModules:
     """Whether all layers add one bias by relative position to their attention scores (arXiv:2004.09297, 2.3)."""
 
 
-def from_zero(config: Mapping[str, Any]) -> int | None:
+def from_zero(_: Mapping[str, Any]) -> int | None:
     """Return None: positions count from 0, including padding tokens."""
     return None
 
@@ -69,7 +69,7 @@ def from_pad_token(config: Mapping[str, Any]) -> int | None:
     return 1 if padding is None else int(padding)
 
 
-def from_one(config: Mapping[str, Any]) -> int | None:
+def from_one(_: Mapping[str, Any]) -> int | None:
     """Return 1: as `from_pad_token`, but whatever the padding token's id is."""
     return 1
 
