@@ -32,7 +32,7 @@ def progress_bar(progress: ProgressOption, total: int | None, title: str) -> Ite
     if callable(progress):
         yield progress
     elif not progress:
-        yield lambda rows: None
+        yield lambda _: None
     elif sys.stderr.isatty():
         with _LateBar(total, title) as bar:
             yield bar.advance
