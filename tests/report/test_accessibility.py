@@ -1,4 +1,4 @@
-"""The page in a browser: no finding of axe-core that matters, nothing wider than the screen, tables that sort."""
+"""Tests of the page in a browser: axe-core, no overflow on narrow and wide screens, sortable tables."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def in_browser(
         done = subprocess.run([browser(), *flags, file.as_uri()], capture_output=True, text=True, timeout=300)
     found = re.findall(r'<pre class="found" title="(\w+)">(.*?)</pre>', done.stdout, re.DOTALL)
     assert len(found) == len(frames), done.stderr[-2000:]
-    return {name: json.loads(html.unescape(told)) for name, told in found}
+    return {name: json.loads(html.unescape(result)) for name, result in found}
 
 
 def _frame(name: str, page: str, width: int, script: str, before: str) -> str:
@@ -151,7 +151,7 @@ def test_axe_finds_nothing_serious(pages: dict[str, str], scheme: str) -> None:
         assert [rule for rule in found["violations"] if rule["impact"] in MATTERS] == [], name
 
 
-def test_axe_would_find_what_is_wrong(pages: dict[str, str]) -> None:
+def test_axe_reports_a_page_with_low_contrast(pages: dict[str, str]) -> None:
     """The check can fail: grey writing on grey is found."""
     spoilt = pages["bare"].replace("--muted: #57606a", "--muted: #c0c4c9")
     assert spoilt != pages["bare"]
@@ -201,13 +201,13 @@ def test_nothing_is_wider_than_the_screen(layouts: dict[str, Any], name: str, wi
     assert found["scroll"] <= width
 
 
-def test_only_boxes_that_scroll_take_the_focus(layouts: dict[str, Any]) -> None:
+def test_only_scrolling_tables_are_focusable(layouts: dict[str, Any]) -> None:
     narrow, wide = layouts[f"full{NARROW}"]["boxes"], layouts[f"full{WIDE}"]["boxes"]
     assert all(scrolls == focusable for scrolls, focusable in [*narrow, *wide])
     assert sum(scrolls for scrolls, _ in narrow) > sum(scrolls for scrolls, _ in wide)
 
 
-def test_a_table_sorts_by_a_column_and_says_so(layouts: dict[str, Any]) -> None:
+def test_a_table_sorts_by_a_column_and_sets_aria_sort(layouts: dict[str, Any]) -> None:
     sorting = layouts[f"full{WIDE}"]["sorted"]
     before, down, up = sorting["orders"]
     assert sorting["states"] == ["none", "descending", "ascending"]

@@ -1,4 +1,4 @@
-"""What the card and the figures tell of the analysis: its own figures, and nothing where it was not made."""
+"""Tests of the analysis in card and figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def a_context(home: Path) -> RunContext:
     return examined(home, (list(texts), list(labels)), probabilities, (list(texts), list(labels)))
 
 
-def test_the_card_and_figures_tell_what_the_analysis_found(tmp_path: Path) -> None:
+def test_card_and_figures_contain_the_analysis(tmp_path: Path) -> None:
     context = a_context(tmp_path)
     run = context.run
     run.update_manifest(name="made")
@@ -48,7 +48,7 @@ def test_the_card_and_figures_tell_what_the_analysis_found(tmp_path: Path) -> No
     assert {"confused_pairs", "slices"} <= {drawing.name for drawing in drawings(run)}
 
 
-def test_an_estimate_without_an_interval_is_told_without_one(tmp_path: Path) -> None:
+def test_an_estimate_without_limits_is_written_without_an_interval(tmp_path: Path) -> None:
     """Splits of a few rows have none."""
     context = a_context(tmp_path)
     run = context.run

@@ -1,4 +1,4 @@
-"""What page, card and figure tell of an audit: its own figures, marks by meaning, and that it was not made."""
+"""Tests of the audit on the page, in the card and in its figure."""
 
 from __future__ import annotations
 
@@ -49,22 +49,23 @@ def texts_of(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def test_without_an_audit_page_and_card_say_how_to_make_it(run: RunDir) -> None:
+def test_without_an_audit_page_and_card_name_the_command(run: RunDir) -> None:
     assert "not measured (`submillion report RUN --with audit`)" in ethics(run)
     assert "submillion report RUN --with audit" in of_page(run)
     assert not {"swaps", "mentions"} & {drawing.name for drawing in drawings(run)}
 
 
-def test_the_card_tells_the_audits_own_figures(run: RunDir) -> None:
+def test_the_card_contains_the_figures_of_the_audit(run: RunDir) -> None:
     found = made_audit(CLASSES)
     run.write_analysis("audit", found)
     card, overall = ethics(run), found["swaps"][0]["overall"]
     for sentence in (*found["summary"], *found["limits"]):
         assert f"- {sentence}\n".replace("<", "\\<") in card
     assert (overall["flip_rate"], overall["control_rate"]) == (1.0, 0.0)
+    low, high = overall["flip_rate_interval"]["low"], overall["control_rate_interval"]["high"]
     assert (
-        f"| given names, by group | {overall['texts']} | 100.00% | {100 * overall['flip_rate_interval']['low']:.2f} to 100.00% "
-        f"| 0.00% | 0.00 to {100 * overall['control_rate_interval']['high']:.2f}% | < 0.0001 |"
+        f"| given names, by group | {overall['texts']} | 100.00% | {100 * low:.2f} to 100.00% "
+        f"| 0.00% | 0.00 to {100 * high:.2f}% | < 0.0001 |"
     ) in card
     assert "| companies, by group | 0 | too few texts to test | " in card
 
@@ -76,7 +77,7 @@ def test_a_label_or_list_cannot_break_the_card_or_the_page(run: RunDir) -> None:
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page and "&lt;b&gt;|x" in page
 
 
-def test_the_page_tells_what_was_judged_and_what_was_not(run: RunDir) -> None:
+def test_the_page_separates_tested_and_untested_groups(run: RunDir) -> None:
     found = made_audit(CLASSES)
     run.write_analysis("audit", found)
     words = " ".join(of_page(run).replace("\N{NO-BREAK SPACE}", " ").split())
@@ -87,7 +88,7 @@ def test_the_page_tells_what_was_judged_and_what_was_not(run: RunDir) -> None:
     assert "(changed by the audit.yaml of the run)" in words
 
 
-def test_two_classes_and_a_hundred_and_nothing_judged(run: RunDir) -> None:
+def test_two_classes_a_hundred_classes_and_no_tested_group(run: RunDir) -> None:
     for names in (CLASSES[:2], [f"class {number}" for number in range(100)]):
         run.write_analysis("audit", made_audit(names))
         assert "Limitations of the audit" in of_page(run)
@@ -98,7 +99,7 @@ def test_two_classes_and_a_hundred_and_nothing_judged(run: RunDir) -> None:
     assert not {"swaps", "mentions"} & {drawing.name for drawing in drawings(run)}
 
 
-def test_the_figure_sets_apart_what_is_beyond_chance() -> None:
+def test_the_figure_marks_significant_differences() -> None:
     biased = made_audit(CLASSES)["swaps"]
     with house_style():
         figure = replacement_rates(biased, "Swaps")
@@ -136,7 +137,7 @@ def test_an_unbiased_run_has_small_rates_that_look_small() -> None:
     assert not [line for line in figure.axes[0].lines if line.get_marker() == "D"]
 
 
-def test_the_figure_is_told_in_words(run: RunDir) -> None:
+def test_the_figure_has_a_text_alternative(run: RunDir) -> None:
     found = made_audit(CLASSES)
     run.write_analysis("audit", found)
     run.figures.mkdir()

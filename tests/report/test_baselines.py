@@ -1,4 +1,4 @@
-"""What page and card say of simpler models: the file's own numbers, a warning where the run is not better."""
+"""Tests of the baselines on the page and in the card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from submillion.report.card import render_card
 from submillion.report.page import render_page
 from submillion.rundir import RunDir
 from support.baselines import made_baseline, made_baseline_model, made_part
-from support.page_reader import Read
+from support.page_reader import ParsedPage
 from support.run import made_run
 
 DASH = "\N{EN DASH}"
@@ -24,10 +24,10 @@ def run(tmp_path: Path) -> RunDir:
     return made
 
 
-def test_the_table_has_the_file_s_own_numbers(run: RunDir) -> None:
+def test_the_table_has_the_numbers_of_the_file(run: RunDir) -> None:
     run.write_analysis("baseline", made_baseline())
     run.write_analysis("probe", made_part({"probe": made_baseline_model("linear probe")}, "probe"))
-    read = Read(render_page(run))
+    read = ParsedPage(render_page(run))
     text = read.text("baselines")
     for words in (
         "The run and its baselines on the same 80 test rows, with 95% intervals",
@@ -56,7 +56,7 @@ def test_the_table_has_the_file_s_own_numbers(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "more", "warns", "said"),
+    ("difference", "p", "more", "warns", "sentence"),
     [
         (0.003, 0.31, False, True, "The run does not beat the linear model: +0.30 points"),
         (-0.02, 0.001, False, True, "The run is worse than the linear model: \N{MINUS SIGN}2.00 points"),
@@ -71,12 +71,12 @@ def test_the_table_has_the_file_s_own_numbers(run: RunDir) -> None:
         ),
     ],
 )
-def test_the_first_screen_says_whether_the_run_is_better(
-    run: RunDir, difference: float, p: float, more: bool, warns: bool, said: str
+def test_the_summary_states_whether_the_run_beats_the_linear_model(
+    run: RunDir, difference: float, p: float, more: bool, warns: bool, sentence: str
 ) -> None:
     run.write_analysis("baseline", made_baseline(difference, p, more))
     page = render_page(run)
-    assert said in Read(page).text("summary")
+    assert sentence in ParsedPage(page).text("summary")
     first = page[page.index('<section id="summary"') : page.index('<section id="classes"')]
     assert ('class="verdict warn"' in first) == warns
     assert ('class="verdict"' in first) == (not warns)
@@ -84,8 +84,8 @@ def test_the_first_screen_says_whether_the_run_is_better(
     assert first.index('class="verdict') < first.index("Trainable parameters")
 
 
-def test_what_was_not_measured_says_how(run: RunDir) -> None:
-    read = Read(render_page(run))
+def test_a_missing_baseline_names_its_command(run: RunDir) -> None:
+    read = ParsedPage(render_page(run))
     assert (
         "Comparison with a linear model: not measured. Run submillion report RUN --with baseline to"
         in read.text("summary")
@@ -96,34 +96,34 @@ def test_what_was_not_measured_says_how(run: RunDir) -> None:
         )
         assert f"not measured (`submillion report RUN --with {part}`)" in render_card(run)
     run.write_analysis("probe", made_part({"probe": made_baseline_model("linear probe")}, "probe"))
-    text = Read(render_page(run)).text("baselines")
+    text = ParsedPage(render_page(run)).text("baselines")
     assert "linear probe 94.12%" in text
     assert "--with baseline" in text and "--with probe" not in text
 
 
-def test_an_absent_linear_model_is_told_and_not_judged(run: RunDir) -> None:
+def test_an_absent_linear_model_is_explained_and_not_compared(run: RunDir) -> None:
     why = "There is no linear model: no word is in two training texts."
     found = {"majority": made_baseline_model("majority class", 0.69, 1e-9, strength=None)}
     run.write_analysis("baseline", made_part(found, "linear", absent=why))
-    read = Read(render_page(run))
+    read = ParsedPage(render_page(run))
     assert why in read.text("summary") and why in read.text("baselines")
     assert "beat" not in read.text("summary") and "beat" not in read.text("baselines")
     assert why in render_card(run)
 
 
-def test_scores_on_validation_rows_are_called_flattering(run: RunDir) -> None:
+def test_scores_on_validation_are_called_optimistic(run: RunDir) -> None:
     fixed = {"C": 1.0, "chosen_on": None, "ladder": [{"C": 1.0, "accuracy": None, "converged": False}]}
     part = made_part({"linear": made_baseline_model("linear model", strength=fixed)}, "linear")
     run.write_analysis("baseline", part | {"split": "validation", "optimistic": True})
-    read = Read(render_page(run))
+    read = ParsedPage(render_page(run))
     assert "biased in favour of the run" in read.text("summary")
     assert "makes the score of the run optimistic; the baselines did not use it" in read.text("baselines")
     assert "C = 1.0, fixed in advance, not converged." in read.text("baselines")
     assert "all classifiers are scored on the validation split" in render_card(run)
 
 
-def test_a_hostile_method_stays_text(run: RunDir) -> None:
+def test_a_hostile_title_is_escaped(run: RunDir) -> None:
     hostile = made_baseline_model("<script>x</script> | `title`")
     run.write_analysis("probe", made_part({"probe": hostile}, "probe"))
-    assert len(Read(render_page(run)).of("script")) == 1
+    assert len(ParsedPage(render_page(run)).of("script")) == 1
     assert "\\<script>x\\</script> \\| \\`title\\`" in render_card(run)

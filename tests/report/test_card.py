@@ -1,4 +1,4 @@
-"""The model card: valid on the hub, every figure from the run's files, a missing fact called not measured."""
+"""Tests of the model card: valid metadata, figures from the files of the run, missing measurements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def carded(path: Path, **facts: Any) -> tuple[RunDir, str]:
     return run, write_card(run).read_text(encoding="utf-8")
 
 
-def test_metadata_is_what_the_hub_reads(tmp_path: Path) -> None:
+def test_the_metadata_can_be_read_by_the_hub(tmp_path: Path) -> None:
     from huggingface_hub import metadata_load
     from huggingface_hub.repocard_data import model_index_to_eval_results
 
@@ -76,7 +76,7 @@ def test_the_licence_never_promises_more_than_encoder_and_data_allow(
     assert {key: block[key] for key in block if key.startswith("license")} == expected
 
 
-def test_results_stand_in_the_card_as_in_metrics_json(tmp_path: Path) -> None:
+def test_results_equal_those_of_metrics_json(tmp_path: Path) -> None:
     run, card = carded(tmp_path / "run")
     for split, scores in run.read_json(run.metrics).items():
         low, high = limits(scores["accuracy_interval"])
@@ -123,14 +123,14 @@ def test_budget_cost_and_environment_come_from_the_manifest(tmp_path: Path) -> N
         assert line in card, line
 
 
-def test_memory_of_an_accelerator_is_told_where_there_was_one(tmp_path: Path) -> None:
+def test_accelerator_memory_is_listed_if_measured(tmp_path: Path) -> None:
     training = made_manifest(TOPICS)["training"]
     assert "accelerator memory" not in carded(tmp_path / "none")[1]
     _, card = carded(tmp_path / "run", training=training | {"peak_accelerator_mb": 1831.25})
     assert "| peak accelerator memory (tensors) | 1,831.2 MB |" in card
 
 
-def test_a_run_that_holds_nothing_claims_nothing(tmp_path: Path) -> None:
+def test_an_empty_run_claims_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "name": "bare", "status": "running"})
     card = report.write(run.path).read_text(encoding="utf-8")
@@ -196,15 +196,15 @@ def test_label_names_cannot_break_a_table(tmp_path: Path) -> None:
     assert "| f g |" in card
 
 
-def test_intended_use_is_told_from_the_scores(tmp_path: Path) -> None:
+def test_intended_use_follows_from_the_scores(tmp_path: Path) -> None:
     run, card = carded(tmp_path / "run")
-    told = card.split("## Intended use")[1].split("## Results")[0]
+    section = card.split("## Intended use")[1].split("## Results")[0]
     scores = run.read_json(run.metrics)["test"]
     low, high = limits(scores["accuracy_interval"])
-    assert f"{round(1000 * (1 - high))} to {round(1000 * (1 - low))} are misclassified" in told
+    assert f"{round(1000 * (1 - high))} to {round(1000 * (1 - low))} are misclassified" in section
     found = {name: score["recall"] for name, score in scores["per_class"].items()}
     worst = min(found, key=lambda name: found[name])
-    assert f"class {worst}: its recall is {found[worst]:.2%} on" in told
+    assert f"class {worst}: its recall is {found[worst]:.2%} on" in section
     run.metrics.unlink()
-    told = write_card(run).read_text(encoding="utf-8").split("## Intended use")[1].split("## Results")[0]
-    assert "not measured; do not rely on them" in told
+    section = write_card(run).read_text(encoding="utf-8").split("## Intended use")[1].split("## Results")[0]
+    assert "not measured; do not rely on them" in section

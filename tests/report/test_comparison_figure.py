@@ -1,4 +1,4 @@
-"""The figure of a comparison shows every run, mean and pair, inside the picture, the same bytes each time."""
+"""Tests of the figure of a comparison: values, layout, reproducible files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_it_is_written_as_svg_and_png(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_lines_stand_where_the_comparison_says(count: int) -> None:
+def test_lines_are_at_the_values_of_the_comparison(count: int) -> None:
     names = [f"run-{index}" for index in range(count)]
     with house_style():
         figure = comparison_figure(found(names), "title")

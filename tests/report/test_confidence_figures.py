@@ -1,4 +1,4 @@
-"""Figures of confidence: every number drawn is one of the analysis, and nothing lies outside the picture."""
+"""Tests of the figures of confidence: values of the analysis, nothing clipped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def points_of(axes: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(line.get_xdata(), line.get_ydata()) for line in axes.lines if line.get_linestyle() == "None"]
 
 
-def test_the_bins_stand_where_the_analysis_says(found: dict[str, Any]) -> None:
+def test_the_bins_are_at_the_values_of_the_analysis(found: dict[str, Any]) -> None:
     figure = reliability_diagram(found, "test", "Reliability")
     diagram, gaps = figure.axes
     given, after = found["splits"]["test"]["reliability"], found["temperature"]["test"]["reliability"]
@@ -51,13 +51,13 @@ def test_the_bins_stand_where_the_analysis_says(found: dict[str, Any]) -> None:
     assert {"uncalibrated", f"at temperature {found['temperature']['value']:.2f}"} <= set(texts_of(figure))
 
 
-def test_validation_chose_the_temperature_and_is_drawn_without_it(found: dict[str, Any]) -> None:
+def test_validation_is_drawn_without_the_temperature_fitted_on_it(found: dict[str, Any]) -> None:
     assert len(points_of(reliability_diagram(found, "validation", "").axes[0])) == 1
     without = found | {"temperature": None}
     assert len(points_of(reliability_diagram(without, "test", "").axes[0])) == 1
 
 
-def test_the_curve_and_the_policys_point_are_the_analysis(found: dict[str, Any]) -> None:
+def test_the_curve_and_the_point_of_the_policy_equal_the_analysis(found: dict[str, Any]) -> None:
     figure = risk_coverage_curve(found, "test", "Risk and coverage")
     curve, point = figure.axes[0].lines
     saved = found["splits"]["test"]["risk_coverage"]
@@ -72,7 +72,7 @@ def test_the_curve_and_the_policys_point_are_the_analysis(found: dict[str, Any])
 
 
 @pytest.mark.parametrize("policy", [None, "out of reach", "answers nothing"])
-def test_without_a_point_there_is_none(found: dict[str, Any], policy: str | None) -> None:
+def test_a_policy_without_answers_has_no_point(found: dict[str, Any], policy: str | None) -> None:
     changed = copy.deepcopy(found)
     if policy is None:
         changed["policy"] = None
@@ -90,7 +90,7 @@ def test_without_a_point_there_is_none(found: dict[str, Any], policy: str | None
 
 @pytest.mark.parametrize("coverage", [0.03, 0.3, 0.54, 0.56, 0.97, 1.0])
 @pytest.mark.parametrize("accuracy", [0.97, 0.99, 1.0])
-def test_the_policys_words_stay_in_the_picture(
+def test_the_label_of_the_policy_is_not_clipped(
     found: dict[str, Any], coverage: float, accuracy: float
 ) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg

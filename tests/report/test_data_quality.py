@@ -1,4 +1,4 @@
-"""What page and card say of near twins and of labels that look wrong: the file's figures, and texts as texts."""
+"""Tests of near-duplicates and label noise on the page and in the card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE
 from support.data_quality import made_duplicates, made_noise
-from support.page_reader import Read
+from support.page_reader import ParsedPage
 from support.run import made_run
 
 NAMES = ("<script>x</script>", "a|b", "c*d", "e`f")
@@ -34,8 +34,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
-def test_the_page_says_of_twins_what_the_file_says(full: RunDir) -> None:
-    read = Read(render_page(full))
+def test_the_page_has_the_near_duplicates_of_the_file(full: RunDir) -> None:
+    read = ParsedPage(render_page(full))
     text = read.text("data")
     for words in (
         "Without the 40 test rows that have a near twin in train, the accuracy is lower.",
@@ -61,8 +61,8 @@ def test_the_page_says_of_twins_what_the_file_says(full: RunDir) -> None:
     assert len(read.of("script")) == 1
 
 
-def test_the_page_says_of_noise_what_the_file_says(full: RunDir) -> None:
-    text = Read(render_page(full)).text("data")
+def test_the_page_has_the_label_noise_of_the_file(full: RunDir) -> None:
+    text = ParsedPage(render_page(full)).text("data")
     for words in (
         "An estimated 4.21% (95% interval 3.12 to 5.55%) of the labels of 280 training rows are wrong; "
         "9 rows are candidates.",
@@ -81,7 +81,7 @@ def test_the_page_says_of_noise_what_the_file_says(full: RunDir) -> None:
         assert words in text, words
 
 
-def test_the_card_tells_both_in_short_and_publishes_no_text(full: RunDir) -> None:
+def test_the_card_summarizes_both_and_publishes_no_text(full: RunDir) -> None:
     full.write_analysis("duplicates", made_duplicates(list(NAMES), LONG))
     full.write_analysis("noise", made_noise(list(NAMES), LONG))
     card = render_card(full)
@@ -100,9 +100,9 @@ def test_the_card_tells_both_in_short_and_publishes_no_text(full: RunDir) -> Non
     assert "secret" not in card
 
 
-def test_what_was_not_measured_is_named_with_how_to_measure_it(tmp_path: Path) -> None:
+def test_missing_parts_name_their_command(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    text, card = Read(render_page(run)).text("data"), render_card(run)
+    text, card = ParsedPage(render_page(run)).text("data"), render_card(run)
     for part in ("duplicates", "noise"):
         assert f"Not measured. Run submillion report RUN --with {part} to measure it." in text
         assert f"not measured (`submillion report RUN --with {part}`)" in card
@@ -116,11 +116,11 @@ def test_parts_without_effect_interval_or_split_have_their_page(tmp_path: Path) 
     labels["train"] |= {"noise_rate": interval(0.0), "pairs": [], "suspects": []}
     run.write_analysis("duplicates", twins)
     run.write_analysis("noise", labels)
-    text, card = Read(render_page(run)).text("data"), render_card(run)
+    text, card = ParsedPage(render_page(run)).text("data"), render_card(run)
     assert "An estimated 0.00% (interval not defined) of the labels" in text
     assert "Errors with suspicious labels" not in text and "different labels, " not in text
     assert "(95% interval not defined)" in card and "may be label errors" not in card
     twins["effect"] = made_duplicates(list(NAMES))["effect"] | {"difference": None}
     twins["effect"]["with_duplicate"] |= {"rows": 0, "accuracy": None, "too_small": True}
     run.write_analysis("duplicates", twins)
-    assert "all minus without" not in Read(render_page(run)).text("data")
+    assert "all minus without" not in ParsedPage(render_page(run)).text("data")

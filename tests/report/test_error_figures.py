@@ -1,4 +1,4 @@
-"""Figures of mistakes: what is written in them, what they do with little or nothing, marks by meaning."""
+"""Tests of the figures of errors: values, labels, legends, empty input."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_pairs_are_bars_with_rows_and_share() -> None:
     assert "Pairs" in texts_of(confused_pairs(PAIRS[:2], "Pairs"))
 
 
-def test_nothing_to_show_is_said() -> None:
+def test_empty_figures_say_so() -> None:
     assert "no row was misclassified" in texts_of(confused_pairs([], "Pairs"))
     assert "no slices to compare" in texts_of(accuracy_by_slice([], 0.9, "Slices"))
     assert "no text was explained" in texts_of(deletion_curve([], "Deletions"))
@@ -85,7 +85,7 @@ def test_slices_have_headings_marks_and_the_line_of_all_rows() -> None:
     assert low < 50 < 95 < high
 
 
-def test_slices_that_were_not_tested_claim_nothing() -> None:
+def test_untested_slices_claim_no_difference() -> None:
     figure = accuracy_by_slice([part("a", 1.0), part("b", 0.97)], 0.98, "Slices", unit="kept (%)")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["share of the rows", "accuracy of all rows: 98.0%"]

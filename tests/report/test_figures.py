@@ -1,4 +1,4 @@
-"""Figures: drawn for what a run holds and only that, the same bytes each time, nothing clipped."""
+"""Tests of the figures of a run: which ones are drawn, reproducible files, nothing clipped."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_finished_run_gets_every_figure_as_svg_and_png(tmp_path: Path) -> None
             assert title.text
 
 
-def test_drawing_again_gives_the_same_bytes_and_leaves_nothing_old(tmp_path: Path) -> None:
+def test_drawing_again_gives_the_same_bytes_and_removes_old_files(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", sizes=(9, 9, 9, 9), splits=("test",))
     first = {file.name: file.read_bytes() for file in draw_all(run)}
     (run.figures / "confusion_gone_counts.svg").write_text("old")
@@ -146,7 +146,7 @@ def test_no_label_is_clipped_or_lies_on_another(names: Sequence[str], by: str) -
 
 
 @pytest.mark.usefixtures("styled")
-def test_the_chosen_evaluation_is_marked_and_one_is_enough() -> None:
+def test_the_selected_checkpoint_is_marked() -> None:
     records = [{"step": 5, "epoch": 1, "accuracy": 0.75}, {"step": 10, "epoch": 2, "accuracy": 0.5}]
     assert "selected: epoch 1, 75.00%" in texts_of(accuracy_curve(records, 5, ""))
     assert "selected: epoch 1, 75.00%" in texts_of(accuracy_curve(records[:1], 5, ""))
@@ -167,7 +167,7 @@ def test_running_mean_by_hand() -> None:
 
 
 @pytest.mark.usefixtures("styled")
-def test_confidence_tells_right_from_wrong() -> None:
+def test_the_histogram_separates_correct_and_wrong_predictions() -> None:
     top = np.array([0.9, 0.8, 0.6])
     words = texts_of(confidence_histogram(top, np.array([True, True, False]), ""))
     assert "2 correct, median 85.0%" in words

@@ -1,4 +1,4 @@
-"""The page: one file that asks nobody, the run's numbers and only those, and hostile texts that stay texts."""
+"""Tests of the page: self-contained, numbers of the files, escaping, accessibility of its markup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from submillion.report.page import SECTIONS, render_page, write_page
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE, made_analysis
 from support.intervals import limits
-from support.page_reader import Read
+from support.page_reader import ParsedPage
 from support.run import NEWS, made_manifest, made_predictions, made_run, save_split
 
 BESIDE = Path(report.__file__).parent
@@ -54,8 +54,8 @@ def page(full: RunDir) -> str:
     return full.report.read_text(encoding="utf-8")
 
 
-def test_hostile_texts_labels_and_names_stay_texts(full: RunDir, page: str) -> None:
-    read = Read(page)
+def test_hostile_texts_labels_and_names_are_escaped(full: RunDir, page: str) -> None:
+    read = ParsedPage(page)
     assert len(read.of("script")) == 1
     assert len(read.of("style")) == 1
     assert not [attributes for _, attributes in read.elements for name in attributes if name.startswith("on")]
@@ -65,8 +65,8 @@ def test_hostile_texts_labels_and_names_stay_texts(full: RunDir, page: str) -> N
     assert (BESIDE / "page.js").read_text(encoding="utf-8") in page
 
 
-def test_the_page_asks_nobody(page: str) -> None:
-    read = Read(page)
+def test_the_page_loads_nothing_external(page: str) -> None:
+    read = ParsedPage(page)
     for tag, attributes in read.elements:
         assert tag not in ("link", "iframe", "object", "embed", "img", "base", "form"), tag
         for name, value in attributes.items():
@@ -80,7 +80,7 @@ def test_the_page_asks_nobody(page: str) -> None:
 
 
 def test_ids_are_unique_and_every_reference_has_its_target(page: str) -> None:
-    read = Read(page)
+    read = ParsedPage(page)
     ids = [value for _, attributes in read.elements for name, value in attributes.items() if name == "id"]
     assert len(ids) == len(set(ids))
     for _, attributes in read.elements:
@@ -92,7 +92,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(page: str) -> None:
 
 
 def test_landmarks_headings_and_tables_are_in_order(page: str) -> None:
-    read = Read(page)
+    read = ParsedPage(page)
     for landmark in ("header", "nav", "main", "footer", "h1"):
         assert len(read.of(landmark)) == 1, landmark
     levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch(r"h[1-6]", tag)]
@@ -116,7 +116,7 @@ def test_writing_again_gives_the_same_bytes(full: RunDir, page: str, tmp_path: P
 def test_the_summary_comes_first_and_has_the_numbers_of_the_files(tmp_path: Path) -> None:
     run, page = paged(tmp_path / "run")
     scores = run.read_json(run.metrics)["test"]
-    read = Read(page)
+    read = ParsedPage(page)
     text = read.text("summary")
     assert next(iter(read.words)) == ""
     assert list(read.words)[1] == "summary"
@@ -145,8 +145,8 @@ def test_one_changed_metric_changes_the_page(tmp_path: Path) -> None:
     assert "43.21%" in render_page(run)
 
 
-def test_every_number_of_the_analysis_is_the_file_s(full: RunDir, page: str) -> None:
-    read = Read(page)
+def test_every_number_of_the_analysis_is_that_of_the_file(full: RunDir, page: str) -> None:
+    read = ParsedPage(page)
     found = {part: full.read_analysis(part) or {} for part in ("confidence", "intervals", "errors")}
     rated = found["confidence"]["splits"]["test"]
     sure = found["intervals"]["splits"]["test"]
@@ -170,16 +170,16 @@ def test_every_number_of_the_analysis_is_the_file_s(full: RunDir, page: str) -> 
     assert "too few rows to test" in text
 
 
-def test_an_explained_answer_can_be_read_without_its_colours(page: str) -> None:
-    text = Read(page).text("attribution")
+def test_an_explained_prediction_is_readable_without_colours(page: str) -> None:
+    text = ParsedPage(page).text("attribution")
     assert f"shares+ of {HOSTILE}\N{MINUS SIGN} rose+." in text
     assert f"For: shares 2.50, rose 0.60, of 0.01. Against: {HOSTILE} \N{MINUS SIGN}1.00." in text
     assert page.count('class="for strong"') == 6
     assert "1 more" in text
 
 
-def test_parts_that_were_not_made_say_how_to_make_them(tmp_path: Path) -> None:
-    read = Read(paged(tmp_path / "run")[1])
+def test_missing_analysis_parts_name_their_command(tmp_path: Path) -> None:
+    read = ParsedPage(paged(tmp_path / "run")[1])
     for section, part in (
         ("classes", "intervals"),
         ("confidence", "confidence"),
@@ -191,10 +191,10 @@ def test_parts_that_were_not_made_say_how_to_make_them(tmp_path: Path) -> None:
         ), part
 
 
-def test_a_run_that_holds_nothing_claims_nothing(tmp_path: Path) -> None:
+def test_an_empty_run_claims_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "name": "bare", "status": "running"})
-    text = Read(render_page(run)).text()
+    text = ParsedPage(render_page(run)).text()
     assert "This run is not complete (status: running)" in text
     for known in ("95%", "SHA-256", "F1"):
         text = text.replace(known, "")
@@ -202,8 +202,8 @@ def test_a_run_that_holds_nothing_claims_nothing(tmp_path: Path) -> None:
     assert text.lower().count("not measured") > 20
 
 
-def test_a_run_without_test_split_says_that_validation_flatters(tmp_path: Path) -> None:
-    read = Read(paged(tmp_path / "run", splits=("validation",))[1])
+def test_without_a_test_split_the_score_is_called_optimistic(tmp_path: Path) -> None:
+    read = ParsedPage(paged(tmp_path / "run", splits=("validation",))[1])
     assert "Accuracy on validation" in read.text("summary")
     assert (
         "There is no test split. The checkpoint was selected on validation, so this score is optimistically biased."
@@ -215,7 +215,7 @@ def test_an_unlabelled_split_has_confidences_and_no_scores(tmp_path: Path) -> No
     run = made_run(tmp_path / "run", sizes=(5, 5, 5, 5), splits=())
     save_split(run, "new", None, made_predictions((5, 5, 5, 5), 3.0)[1], NEWS)
     assess_run(run)
-    read = Read(render_page(run))
+    read = ParsedPage(render_page(run))
     assert "Not measured: the run has no scored predictions." in read.text("summary")
     assert "new 20" in read.text("confidence")
 
@@ -223,13 +223,13 @@ def test_an_unlabelled_split_has_confidences_and_no_scores(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("names", "table"), [(("no", "yes"), True), ([f"class {i}" for i in range(60)], False)]
 )
-def test_few_classes_get_a_table_and_very_many_their_fullest_cells(
+def test_few_classes_get_a_matrix_and_many_classes_the_largest_cells(
     tmp_path: Path, names: list[str], table: bool
 ) -> None:
     run = made_run(tmp_path / "run", names, [3] * len(names), skill=1.0, splits=("test",))
     assess_run(run)
     page = render_page(run)
-    text = Read(page).text("confusion")
+    text = ParsedPage(page).text("confusion")
     assert ("true \\ predicted" in text) == table
     assert ("Largest cells off the diagonal on test" in text) == (not table)
     assert len(page) < 300_000
@@ -306,7 +306,7 @@ SVG = """<?xml version="1.0"?>
 </svg>"""
 
 
-def test_an_inlined_figure_keeps_nothing_that_runs_or_asks() -> None:
+def test_an_inlined_figure_has_no_active_or_external_content() -> None:
     plain = SVG.replace('<image xlink:href="http://example.org/p.png"/>', "")
     inlined = inline(plain, "f1-", "Title", "What it <shows>")
     root = ElementTree.fromstring(inlined)
@@ -358,7 +358,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_writing_and_lines_have_contrast(scheme: str) -> None:
+def test_text_and_lines_have_contrast(scheme: str) -> None:
     colours = variables(scheme)
     for ground in ("ground", "panel", "accent-soft", "warn-soft", "for", "against"):
         assert contrast(colours["ink"], colours[ground]) >= 4.5, ground
@@ -378,7 +378,7 @@ def test_writing_and_lines_have_contrast(scheme: str) -> None:
         assert contrast(colours[f"figure-{drawn}"], colours["figure-ground"]) >= 3, drawn
 
 
-def test_the_dark_scheme_gives_every_colour_of_figures_and_ground_anew() -> None:
+def test_the_dark_scheme_redefines_every_colour() -> None:
     light, dark = variables("light"), variables("dark")
     assert light.keys() == dark.keys()
     assert all(light[name] != dark[name] for name in light)
@@ -390,10 +390,10 @@ def test_made_manifests_without_parts_of_the_data_still_have_a_page(tmp_path: Pa
     manifest = made_manifest(NEWS)
     del manifest["data"]["tokens"], manifest["data"]["checks"], manifest["data"]["validation"]
     run.write_json(run.manifest, manifest)
-    assert "not measured" in Read(render_page(run)).text("data")
+    assert "not measured" in ParsedPage(render_page(run)).text("data")
 
 
-def test_sealing_the_run_again_leaves_the_page_as_it_is(tmp_path: Path) -> None:
+def test_the_page_does_not_depend_on_the_seal(tmp_path: Path) -> None:
     """A seal may be put after the page is written; hashes of files on the page would age."""
     run, _ = paged(tmp_path / "run")
     pages = set()

@@ -13,7 +13,7 @@ from submillion.report.run_summary import NO_BASELINE, summary_html, summary_tex
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE
 from support.baselines import made_baseline
-from support.page_reader import Read
+from support.page_reader import ParsedPage
 from support.run import made_run
 
 
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def test_the_text_holds_scores_and_budget(run: RunDir) -> None:
+def test_the_text_contains_scores_and_budget(run: RunDir) -> None:
     scores: dict[str, Any] = dict(run.read_metrics()["test"])
     limits = scores["accuracy_interval"]
     assert summary_text(run).split("\n") == [
@@ -36,9 +36,9 @@ def test_the_text_holds_scores_and_budget(run: RunDir) -> None:
     ]
 
 
-def test_the_card_holds_what_the_text_holds(run: RunDir) -> None:
+def test_the_card_contains_the_facts_of_the_text(run: RunDir) -> None:
     scores: dict[str, Any] = dict(run.read_metrics()["test"])
-    text = Read(summary_html(run)).text()
+    text = ParsedPage(summary_html(run)).text()
     for words in (
         "made",
         "Accuracy on test",
@@ -60,7 +60,7 @@ def test_the_verdict_is_the_one_of_the_baseline(
     sentence = baseline["verdict"]["sentence"]
     assert sentence in summary_text(run)
     html = summary_html(run)
-    assert sentence in Read(html).text()
+    assert sentence in ParsedPage(html).text()
     assert f"border-left:4px solid {colour}" in html
 
 
@@ -93,7 +93,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     )
     assess_run(run)
     run.write_analysis("baseline", {"verdict": {"sentence": HOSTILE, "kind": "beats"}, "absent": None})
-    page = Read(summary_html(run))
+    page = ParsedPage(summary_html(run))
     assert {tag for tag, _ in page.elements} == {"div"}
     assert {name for _, attributes in page.elements for name in attributes} == {
         "style",
@@ -104,7 +104,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert page.text().count(HOSTILE) == 2  # the name and the verdict
 
 
-def test_the_card_asks_nothing_of_a_network(run: RunDir) -> None:
+def test_the_card_loads_nothing_external(run: RunDir) -> None:
     assert re.search(r"https?:|url\(|@import|<script|<link|<img", summary_html(run)) is None
 
 

@@ -62,7 +62,7 @@ def lab(colour: str, kind: str | None) -> list[float]:
     "together",
     [(theme.RIGHT, theme.WRONG), (theme.BLUE, theme.VERMILION), (theme.PRECISION, theme.RECALL, theme.F1)],
 )
-def test_colours_that_stand_together_differ_for_every_eye(
+def test_colours_used_together_differ_for_every_colour_vision(
     together: tuple[str, ...], kind: str | None
 ) -> None:
     for one, other in itertools.combinations(together, 2):
@@ -71,17 +71,17 @@ def test_colours_that_stand_together_differ_for_every_eye(
 
 
 @pytest.mark.parametrize("colour", [theme.BLUE, theme.VERMILION, theme.NAVY, theme.SKY])
-def test_marks_stand_out_from_the_ground(colour: str) -> None:
+def test_marks_contrast_with_the_background(colour: str) -> None:
     assert contrast(colour, "white") >= 3
 
 
 @pytest.mark.parametrize("colour", [theme.INK, theme.MUTED])
-def test_text_stands_out_from_the_ground(colour: str) -> None:
+def test_text_contrasts_with_the_background(colour: str) -> None:
     assert contrast(colour, "white") >= 4.5
     assert contrast(colour, theme.UNDEFINED) >= 4.5
 
 
-def test_numbers_stand_out_from_every_shade_of_a_cell() -> None:
+def test_numbers_contrast_with_every_shade_of_a_cell() -> None:
     from matplotlib import colormaps
 
     shades = colormaps[theme.SHADES]
@@ -90,7 +90,7 @@ def test_numbers_stand_out_from_every_shade_of_a_cell() -> None:
         assert contrast(shades(step / 100)[:3], text) >= 4.48, step
 
 
-def test_the_users_matplotlib_is_left_as_it_was() -> None:
+def test_the_settings_of_matplotlib_are_restored() -> None:
     import matplotlib
 
     matplotlib.rcParams["font.size"] = 17

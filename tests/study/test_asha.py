@@ -1,4 +1,4 @@
-"""Successive halving: who goes on, worked by hand and against optuna's own, and asked again as often as one likes."""
+"""Tests of successive halving: by hand, against the pruner of optuna, and repeated decisions."""
 
 from __future__ import annotations
 
@@ -44,23 +44,25 @@ def test_by_hand() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 6).map(float), min_size=1, max_size=10), min_size=1, max_size=12))
-def test_it_decides_as_optunas_own(scores: list[list[float]]) -> None:
+def test_decisions_equal_those_of_optunas_pruner(scores: list[list[float]]) -> None:
     theirs = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
     assert lengths(AshaPruner(), scores, often=3) == lengths(theirs, scores)
 
 
-def test_a_search_ends_trials_by_it(tmp_path: Path) -> None:
+def test_a_search_stops_trials_early(tmp_path: Path) -> None:
     outcome = searched(tmp_path, trials=9, pruner="asha")
-    told = outcome.findings["search"]
-    assert told["pruned"] > 0 and told["complete"] > 0
+    search = outcome.findings["search"]
+    assert search["pruned"] > 0 and search["complete"] > 0
     best = 0.0
-    for number, trial in enumerate(told["trials"]):  # fewer than six have one place: the best so far goes on
+    for number, trial in enumerate(
+        search["trials"]
+    ):  # fewer than six have one place: the best so far continues
         if number < 5:
             score = trial["evaluations"][0]
             assert (trial["state"] == "complete") == (score >= best)
             best = max(best, score)
     again = searched(tmp_path, trials=9, pruner="asha")
-    assert again.findings["search"] == told and len(begun(tmp_path / "out")) == len(
+    assert again.findings["search"] == search and len(begun(tmp_path / "out")) == len(
         set(begun(tmp_path / "out"))
     )
 

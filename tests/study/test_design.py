@@ -1,4 +1,4 @@
-"""Study files: which cells and runs they make, what is held equal, and what is refused before anything is trained."""
+"""Tests of study files and designs: cells, runs, held parameters, refusals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_one_axis_at_a_time_from_the_base(tmp_path: Path) -> None:
     }
 
 
-def test_a_grid_crosses_every_level(tmp_path: Path) -> None:
+def test_a_grid_combines_all_levels(tmp_path: Path) -> None:
     axes = {"lora.dropout": [0.0, 0.1], "train.learning_rate": [1e-3, 2e-3, 3e-3]}
     design = read_study(study_file(tmp_path, axes=axes, design="grid", set={"train.learning_rate": 2e-3}))
     assert len(design.cells) == 6
@@ -52,7 +52,7 @@ def test_a_grid_crosses_every_level(tmp_path: Path) -> None:
     assert len({(cell.recipe.lora.dropout, cell.recipe.train.learning_rate) for cell in design.cells}) == 6
 
 
-def test_held_parameters_are_filled_with_rank_and_the_scale_stays(tmp_path: Path) -> None:
+def test_hold_parameters_fills_the_rank_and_keeps_the_scale(tmp_path: Path) -> None:
     axes = {"lora.targets": [["query", "value"], ["ffn_up"]], "lora.layers": ["top-1"]}
     design = read_study(
         study_file(tmp_path, axes=axes, hold="parameters", set={"lora.r": 8, "lora.alpha": 24})
@@ -68,7 +68,7 @@ def test_held_parameters_are_filled_with_rank_and_the_scale_stays(tmp_path: Path
         assert cell.recipe.lora.alpha / cell.recipe.lora.r == pytest.approx(3)
 
 
-def test_what_is_held_cannot_be_varied(tmp_path: Path) -> None:
+def test_held_fields_cannot_be_varied(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"hold: parameters.*lora\.r"):
         read_study(study_file(tmp_path, axes={"lora.r": [4, 8]}, hold="parameters"))
 
@@ -80,7 +80,7 @@ def test_every_cell_over_the_budget_is_named_before_anything_is_trained(tmp_path
     assert "lora.r=4:" not in str(error.value)
 
 
-def test_overrides_change_the_base_and_not_what_is_varied(tmp_path: Path) -> None:
+def test_overrides_change_the_base_but_not_the_axes(tmp_path: Path) -> None:
     file = study_file(tmp_path, axes={"lora.dropout": [0.3]}, set={"data.limit": 100, "train.epochs": 2})
     design = read_study(file, ["train.epochs=7", "lora.dropout=0.1"])
     assert [cell.recipe.train.epochs for cell in design.cells] == [7, 7]
@@ -88,7 +88,7 @@ def test_overrides_change_the_base_and_not_what_is_varied(tmp_path: Path) -> Non
     assert design.cells[0].recipe.data.limit == 100
 
 
-def test_a_base_beside_the_study_comes_first(tmp_path: Path) -> None:
+def test_a_base_beside_the_study_file_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(
         "encoder: {source: minilm}\ndata: {train: reuters-r8}\nlora: {r: 3}\n", "utf-8"
     )
@@ -97,7 +97,7 @@ def test_a_base_beside_the_study_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"axes": {}}, "axes"),
         ({"axes": {"lora.dropout": [0.1]}, "seeds": [1, 1]}, "seeds that differ"),
@@ -107,8 +107,8 @@ def test_a_base_beside_the_study_comes_first(tmp_path: Path) -> None:
         ({"axes": {"lora.dropout": [0.1]}, "desing": "grid"}, "desing"),
     ],
 )
-def test_a_wrong_study_is_refused_with_the_place(tmp_path: Path, values: dict[str, Any], told: str) -> None:
-    with pytest.raises(BadInput, match=told):
+def test_an_invalid_study_file_is_refused(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         read_study(study_file(tmp_path, **values))
 
 
@@ -120,6 +120,6 @@ def test_shipped_studies_are_within_the_budget(name: str) -> None:
     assert len({cell_run.name for cell_run in design.runs}) == len(design.runs)
 
 
-def test_an_unknown_study_is_refused_with_the_nearest() -> None:
+def test_an_unknown_study_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(BadInput, match="Did you mean 'quick-study'"):
         read_study("quick-stdy")

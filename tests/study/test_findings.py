@@ -1,4 +1,4 @@
-"""What a study concludes: effects within seeds with their intervals, words that the interval allows, Pareto fronts."""
+"""Tests of the findings of a study: effects, sentences, Pareto fronts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_effect_is_students_paired_test_over_the_seeds(tmp_path: Path) -> Non
     )
 
 
-def test_a_shown_difference_is_worded_with_its_direction(tmp_path: Path) -> None:
+def test_a_shown_difference_states_its_direction(tmp_path: Path) -> None:
     effect = effect_of(tmp_path, [0.90, 0.91, 0.92, 0.93], [0.88, 0.8901, 0.9002, 0.9099], seeds=[1, 2, 3, 4])
     assert effect["shown"] and effect["p_holm"] < 0.001
     assert effect["sentence"].startswith(
@@ -56,12 +56,14 @@ def test_a_difference_that_is_only_significant_before_correction_says_so(tmp_pat
     }
     first, second = compute_findings(design, made_runs(tmp_path, design, scores))["effects"]
     assert first["p"] < 0.05 < first["p_holm"] and not first["shown"]
-    assert "no difference shown after correction for 2 comparisons (+0.52 to +5.48 points" in first["sentence"]
+    assert (
+        "no difference shown after correction for 2 comparisons (+0.52 to +5.48 points" in first["sentence"]
+    )
     assert "no difference shown (\N{MINUS SIGN}" in second["sentence"]
 
 
 @pytest.mark.parametrize(
-    ("base", "other", "seeds", "told"),
+    ("base", "other", "seeds", "message"),
     [
         ([0.9], [0.92], [1], "+2.00 points with one seed, which does not show how other seeds behave."),
         ([0.5, 0.75], [0.5, 0.75], [1, 2], "no difference for each of 2 seeds."),
@@ -75,11 +77,11 @@ def test_a_difference_that_is_only_significant_before_correction_says_so(tmp_pat
         ),
     ],
 )
-def test_what_cannot_be_judged_is_not_judged(
-    tmp_path: Path, base: list[float | None], other: list[float | None], seeds: list[int], told: str
+def test_differences_without_a_test_are_not_judged(
+    tmp_path: Path, base: list[float | None], other: list[float | None], seeds: list[int], message: str
 ) -> None:
     effect = effect_of(tmp_path, base, other, seeds=seeds)
-    assert effect["sentence"] == f"lora.dropout: 0.1 against 0.0: {told}"
+    assert effect["sentence"] == f"lora.dropout: 0.1 against 0.0: {message}"
     assert effect["p"] is None and effect["difference_interval"]["low"] is None and not effect["shown"]
 
 
@@ -138,7 +140,7 @@ def test_macro_f1_can_be_the_objective(tmp_path: Path) -> None:
     assert found["winner"] == "lora.dropout=0.1"
 
 
-def test_the_front_holds_what_no_cheaper_cell_beats() -> None:
+def test_the_pareto_front_has_the_cells_that_no_cheaper_one_surpasses() -> None:
     cells = [
         {"name": name, "cost": cost, "accuracy": {"mean": mean}}
         for name, cost, mean in (

@@ -1,4 +1,4 @@
-"""Whole studies of a tiny encoder: trained, continued, killed at random points, and judged alike."""
+"""Tests of whole studies with a tiny encoder: trained, continued, killed at random points."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import yaml
 from submillion.errors import BadInput
 from submillion.rundir import RunDir
 from submillion.study.run import study
-from submillion.verification import verify
+from submillion.verification.run.checks import verify
 from support.study_driver import findings, killed, undisturbed, with_test
 from support.tiny_project import RATES, shared_project
 
 
 @pytest.fixture(scope="module")
-def house() -> Path:
+def project() -> Path:
     """A folder with a tiny encoder, data, and a study of two cells."""
     return shared_project()
 
 
 @pytest.fixture(scope="module")
 def done() -> Path:
-    """That study, undisturbed, with test rows."""
+    """That study, trained without interruption, with a test split."""
     return undisturbed().place
 
 
@@ -39,8 +39,8 @@ def test_a_study_trains_every_cell_with_every_seed(done: Path) -> None:
     assert all(cell["accuracy"] for cell in found["cells"])
 
 
-def test_test_is_looked_at_for_winner_and_base_alone(done: Path, house: Path, tmp_path: Path) -> None:
-    outcome = study(house / "rates.yaml", done, overrides=with_test(), quiet=True)
+def test_only_winner_and_base_are_scored_on_test(done: Path, project: Path, tmp_path: Path) -> None:
+    outcome = study(project / "rates.yaml", done, overrides=with_test(), quiet=True)
     base, other = (run_of(done, cell["name"]) for cell in outcome.findings["cells"])
     assert outcome.findings["winner"] == "base" and set(outcome.findings["test"]) == {"base-seed1"}
     assert set(base.read_json(base.metrics)) == {"validation", "test"} and base.report.is_file()
@@ -56,7 +56,7 @@ def test_test_is_looked_at_for_winner_and_base_alone(done: Path, house: Path, tm
         recipe = run.recipe.read_text(encoding="utf-8").replace(run.path.name, copied.path.name, 1)
         copied.recipe.write_text(recipe, encoding="utf-8")
     sets = [*with_test(), f"train.learning_rate={RATES[1]}"]
-    outcome = study(house / "rates.yaml", turned, overrides=sets, quiet=True)
+    outcome = study(project / "rates.yaml", turned, overrides=sets, quiet=True)
     assert not outcome.failed
     winner = outcome.findings["winner"]
     assert winner == f"train.learning_rate={RATES[0]}"
@@ -67,27 +67,27 @@ def test_test_is_looked_at_for_winner_and_base_alone(done: Path, house: Path, tm
     assert "Only the winner and the base were scored on test" in outcome.render()
 
 
-def test_a_finished_study_is_not_trained_again(done: Path, house: Path) -> None:
+def test_a_complete_study_trains_nothing(done: Path, project: Path) -> None:
     def times() -> dict[Path, int]:
         files = [file for file in (done / "runs").rglob("*") if file.is_file() and file.suffix != ".lock"]
         return {file: file.stat().st_mtime_ns for file in files}
 
     before, found = times(), findings(done)
-    assert not study(house / "rates.yaml", done, overrides=with_test(), quiet=True).failed
+    assert not study(project / "rates.yaml", done, overrides=with_test(), quiet=True).failed
     assert findings(done) == found
     assert times() == before
 
 
-def test_a_run_of_another_recipe_is_not_taken_for_ones_own(done: Path, house: Path) -> None:
+def test_a_run_of_another_recipe_is_refused(done: Path, project: Path) -> None:
     with pytest.raises(BadInput, match="a run with this study's recipe"):
-        study(house / "rates.yaml", done, overrides=[*with_test(), "lora.r=2"], quiet=True)
+        study(project / "rates.yaml", done, overrides=[*with_test(), "lora.r=2"], quiet=True)
 
 
-def test_runs_that_fail_are_told_and_the_others_stand(done: Path, house: Path, tmp_path: Path) -> None:
+def test_failed_runs_are_reported_and_the_others_kept(done: Path, project: Path, tmp_path: Path) -> None:
     (tmp_path / "gone.csv").write_text("text,label\n", encoding="utf-8")
-    axes = {"data.train": [str(house / "train.csv"), str(tmp_path / "gone.csv")]}
+    axes = {"data.train": [str(project / "train.csv"), str(tmp_path / "gone.csv")]}
     (tmp_path / "gone.yaml").write_text(
-        yaml.safe_dump({"base": str(house / "tiny.yaml"), "axes": axes, "seeds": [1]}), encoding="utf-8"
+        yaml.safe_dump({"base": str(project / "tiny.yaml"), "axes": axes, "seeds": [1]}), encoding="utf-8"
     )
     shutil.copytree(run_of(done, "base").path, run_of(tmp_path / "out", "base").path)
     outcome = study(tmp_path / "gone.yaml", tmp_path / "out", overrides=with_test(), quiet=True)
@@ -97,12 +97,12 @@ def test_runs_that_fail_are_told_and_the_others_stand(done: Path, house: Path, t
     assert "failed" in outcome.render()
 
 
-def test_an_unknown_engine_is_refused(house: Path, tmp_path: Path) -> None:
+def test_an_unknown_engine_is_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="Did you mean 'local'"):
-        study(house / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)
+        study(project / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)
 
 
 def test_killed_at_random_points_it_ends_with_the_same_table(done: Path, tmp_path: Path) -> None:
     """Driver and trials on this machine; test_study_ray.py goes on with them, and nodes, on a cluster."""
-    for place in killed(tmp_path, ["driver", "trial"] * 3, seed=0):
+    for place in killed(tmp_path, ["driver", "worker"] * 3, seed=0):
         assert findings(place) == findings(done)

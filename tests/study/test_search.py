@@ -1,4 +1,4 @@
-"""Searches with a stand-in for the training: bad trials are ended, a killed search goes on, and the best is judged."""
+"""Tests of searches with a stand-in for the training: pruning, continuation after a kill, the best trial."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return searched(tmp_path_factory.mktemp("done"), tables=True)
 
 
-def test_the_best_trial_and_the_base_are_judged_with_every_seed(done: Outcome) -> None:
+def test_the_best_trial_and_the_base_are_trained_with_every_seed(done: Outcome) -> None:
     found, search = done.findings, done.findings["search"]
     assert not done.failed
     assert search["complete"] + search["pruned"] == 8 and search["failed"] == 0
@@ -52,7 +52,7 @@ def test_the_best_trial_and_the_base_are_judged_with_every_seed(done: Outcome) -
     assert best["cell"] in done.render() and "8 of 8 trials with seed 1" in done.render()
 
 
-def test_what_was_drawn_is_in_the_storage_and_the_table(done: Outcome) -> None:
+def test_all_trials_are_in_the_storage_and_the_table(done: Outcome) -> None:
     import optuna
 
     (summary,) = optuna.get_all_study_summaries(f"sqlite:///{done.path / 'search.db'}")
@@ -69,7 +69,7 @@ def test_what_was_drawn_is_in_the_storage_and_the_table(done: Outcome) -> None:
         assert (f"| {name} | 0 | pruned |" in shown) == (state == "pruned")
 
 
-def test_a_trial_below_the_median_is_ended(done: Outcome) -> None:
+def test_a_trial_below_the_median_is_stopped(done: Outcome) -> None:
     trials = done.findings["search"]["trials"]
     assert all(trial["state"] == "complete" for trial in trials[:4])
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
@@ -82,7 +82,7 @@ def test_a_trial_below_the_median_is_ended(done: Outcome) -> None:
             assert below == (trial["state"] == "pruned" and at == len(trial["evaluations"]) - 1)
 
 
-def test_the_process_of_a_pruned_trial_is_ended(done: Outcome, tmp_path: Path) -> None:
+def test_the_process_of_a_pruned_trial_is_terminated(done: Outcome, tmp_path: Path) -> None:
     pruned = [trial["cell"] for trial in done.findings["search"]["trials"] if trial["state"] == "pruned"]
     names = [f"{name.replace('=', '-')}-seed1" for name in pruned]
     # Left alone, they would take longer than anybody waits.
@@ -95,19 +95,19 @@ def test_the_process_of_a_pruned_trial_is_ended(done: Outcome, tmp_path: Path) -
     assert not any(str(tmp_path / "training.py") in command for command in own)
 
 
-def test_the_same_seed_draws_the_same(done: Outcome, tmp_path: Path) -> None:
+def test_the_same_seed_draws_the_same_recipes(done: Outcome, tmp_path: Path) -> None:
     assert searched(tmp_path).findings == done.findings
     other = searched(tmp_path, "other", seeds=[3, 2], trials=1).findings["search"]["trials"]
     assert other[0]["params"] != done.findings["search"]["trials"][0]["params"]
 
 
-def test_a_finished_search_trains_nothing_again(done: Outcome) -> None:
+def test_a_complete_search_trains_nothing(done: Outcome) -> None:
     before = begun(done.path)
     assert searched(done.path.parent).findings == done.findings
     assert begun(done.path) == before and len(before) == len(set(before)) == 8 + 1 + 2
 
 
-def test_more_trials_go_on_from_those_there_are(done: Outcome, tmp_path: Path) -> None:
+def test_a_search_can_be_extended(done: Outcome, tmp_path: Path) -> None:
     few = searched(tmp_path, trials=4)
     more = searched(tmp_path, trials=6)
     assert more.findings["search"]["trials"][:4] == few.findings["search"]["trials"]
@@ -119,7 +119,7 @@ def test_more_trials_go_on_from_those_there_are(done: Outcome, tmp_path: Path) -
         searched(tmp_path, trials=7)
 
 
-def test_killed_at_any_point_it_goes_on_and_has_every_trial_once(done: Outcome, tmp_path: Path) -> None:
+def test_a_killed_search_continues_and_has_every_trial_once(done: Outcome, tmp_path: Path) -> None:
     script, file, place = stand_in(tmp_path, sleep=0.15), search_file(tmp_path), tmp_path / "out"
     command = [sys.executable, "-c", DRIVER, str(script), str(file), str(place)]
     for runs in (2, 6):
@@ -176,7 +176,7 @@ def test_a_crash_after_any_write_to_the_storage_changes_nothing(
     assert outcome.findings == undisturbed.findings
 
 
-def test_a_training_that_diverges_is_a_trial_that_failed(tmp_path: Path) -> None:
+def test_a_diverged_training_is_a_failed_trial(tmp_path: Path) -> None:
     rates = {"train.learning_rate": {"choice": [0.001, 0.06]}}
     outcome = searched(tmp_path, search=rates, trials=6)
     search = outcome.findings["search"]
@@ -185,7 +185,7 @@ def test_a_training_that_diverges_is_a_trial_that_failed(tmp_path: Path) -> None
     assert search["best"] == "train.learning_rate=0.001" == outcome.findings["winner"]
 
 
-def test_a_trial_whose_process_broke_is_begun_again_by_the_next_call(tmp_path: Path) -> None:
+def test_the_next_call_repeats_a_trial_whose_process_failed(tmp_path: Path) -> None:
     rates = {"train.learning_rate": {"choice": [0.002, 0.03]}}
     broken = searched(tmp_path, search=rates, trials=4)
     assert set(broken.failed.values()) == {"out of memory"}
@@ -198,19 +198,19 @@ def test_a_trial_whose_process_broke_is_begun_again_by_the_next_call(tmp_path: P
     ]
 
 
-def test_where_no_trial_ends_well_nothing_is_chosen(tmp_path: Path) -> None:
+def test_without_a_complete_trial_there_is_no_best(tmp_path: Path) -> None:
     outcome = searched(tmp_path, search={"train.learning_rate": {"low": 0.06, "high": 0.09}}, trials=2)
     assert outcome.failed == {"search": "diverged"}
     assert outcome.findings["search"]["failed"] == 2 and outcome.findings["winner"] is None
 
 
-def test_another_search_is_not_gone_on_with(done: Outcome, tmp_path: Path) -> None:
+def test_the_storage_of_another_search_is_refused(done: Outcome, tmp_path: Path) -> None:
     searched(tmp_path, trials=1)
     with pytest.raises(BadInput, match="those of another search"):
         searched(tmp_path, trials=1, search={"train.learning_rate": {"low": 1e-4, "high": 1e-3}})
 
 
-def test_any_folder_name_will_do(tmp_path: Path) -> None:
+def test_any_folder_name_works(tmp_path: Path) -> None:
     assert not searched(tmp_path, "what? 100% #1 ü", trials=1).failed
     assert (tmp_path / "what? 100% #1 ü" / "search.db").is_file()
 

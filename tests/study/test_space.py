@@ -1,4 +1,4 @@
-"""The space of a search: read and checked at once, and every recipe that is drawn from it within its budget."""
+"""Tests of the search space: reading, refusals, and that every drawn recipe fits the budget."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_rank_goes_up_to_the_largest_that_fits(wide: Space, seed: int) -> No
         assert not wide.is_feasible(drawn | {"lora.r": top + 4})
 
 
-def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
+def test_an_infeasible_choice_is_never_drawn(tmp_path: Path) -> None:
     # stock trains 384 x 384 + 384 + 384 x 8 + 8 = 150,920; query and value of a layer 2 x 768 at r 1: a budget of
     # 152,455 holds no rank with stock, and r 97 with linear (3,080): 97 x 1,536 = 148,992.
     search = {
@@ -95,10 +95,10 @@ def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
     }
     base = {"budget": 152_455, "head.kind": "linear", "lora.r": 4, "lora.targets": ["query", "value"]}
     with pytest.MonkeyPatch.context() as patch:
-        said: list[str] = []
-        patch.setattr(notices, "emit", lambda code, text, **facts: said.append(text))
+        emitted: list[str] = []
+        patch.setattr(notices, "emit", lambda code, text, **facts: emitted.append(text))
         space = searching(tmp_path, search, set=base | {"lora.layers": "top-1"}).space
-    (only,) = said
+    (only,) = emitted
     assert only.startswith("head.kind stock is never drawn: with it, no recipe")
     assert space is not None
     for seed in range(10):
@@ -110,7 +110,7 @@ def test_a_choice_that_leaves_nothing_is_not_offered(tmp_path: Path) -> None:
         assert rank_question(asked).high == {"top-1": 97, "top-2": 48}[drawn["lora.layers"]]
 
 
-def test_ranks_are_filled_up_to_the_budget_where_parameters_are_held(tmp_path: Path) -> None:
+def test_hold_parameters_fills_ranks_up_to_the_budget(tmp_path: Path) -> None:
     search = {
         "lora.targets": {"choice": [["all-linear"], ["query"]]},
         "lora.dropout": {"low": 0.0, "high": 0.2},
@@ -125,7 +125,7 @@ def test_ranks_are_filled_up_to_the_budget_where_parameters_are_held(tmp_path: P
         assert drawn["lora.alpha"] == 2 * drawn["lora.r"]
 
 
-def test_numbers_are_drawn_as_a_person_would_write_them(tmp_path: Path) -> None:
+def test_drawn_numbers_are_rounded(tmp_path: Path) -> None:
     search = {"train.learning_rate": {"low": 1.23456e-3, "high": 2.34567e-3, "log": True}}
     space = searching(tmp_path, search).space
     assert space is not None
@@ -139,7 +139,7 @@ def test_numbers_are_drawn_as_a_person_would_write_them(tmp_path: Path) -> None:
         assert values == {"train.learning_rate": kept} and called == {"train.learning_rate": str(kept)}
 
 
-def test_a_wrong_space_is_refused_with_all_its_problems(tmp_path: Path) -> None:
+def test_an_invalid_space_is_refused_with_all_problems(tmp_path: Path) -> None:
     search = {
         "lora.dropuot": {"choice": [0.1, 0.2]},
         "seed": {"low": 1, "high": 9},
@@ -159,15 +159,15 @@ def test_a_wrong_space_is_refused_with_all_its_problems(tmp_path: Path) -> None:
     }
     with pytest.raises(BadInput) as error:
         searching(tmp_path, search)
-    told = str(error.value).splitlines()
+    lines = str(error.value).splitlines()
     for field in search:
-        assert any(field in line for line in told), field
+        assert any(field in line for line in lines), field
     assert "Did you mean 'lora.dropout'?" in str(error.value)
     assert "Did you mean 'choice'?" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"axes": {"lora.dropout": [0.1]}}, "either axes or search, found both"),
         ({"search": None, "trials": None}, "either axes or search, found neither"),
@@ -181,8 +181,8 @@ def test_a_wrong_space_is_refused_with_all_its_problems(tmp_path: Path) -> None:
          "eval_batch_size")}}, "at most 10,000 combinations"),
     ],
 )  # fmt: skip
-def test_a_search_has_trials_and_no_axes(tmp_path: Path, values: dict[str, Any], told: str) -> None:
-    with pytest.raises(BadInput, match=told):
+def test_a_search_has_trials_and_no_axes(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         searching(tmp_path, **{"search": {"lora.r": {"low": 1, "high": 8}}} | values)
 
 

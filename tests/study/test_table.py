@@ -1,4 +1,4 @@
-"""The table of a study in its four forms, the figures, and the findings in words."""
+"""Tests of the files of a study: tables, figures, page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def found(tmp_path: Path) -> dict[str, Any]:
     )
 
 
-def test_every_form_holds_every_cell(found: dict[str, Any], tmp_path: Path) -> None:
+def test_every_file_contains_every_cell(found: dict[str, Any], tmp_path: Path) -> None:
     write_outputs(found, tmp_path / "out")
     with (tmp_path / "out" / "table.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))

@@ -10,8 +10,8 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 INLINE = {"mark", "sup", "span", "b", "code", "strong", "text", "tspan"}
 
 
-class Read(HTMLParser):
-    """What stands in a page: elements with their attributes, and every element closed where it must be."""
+class ParsedPage(HTMLParser):
+    """The elements of a page with their attributes, and its words by section; checks that elements are balanced."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)

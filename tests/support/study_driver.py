@@ -1,4 +1,4 @@
-"""Whole studies of a tiny encoder: the files they are of, one that nothing disturbed, and one that is killed."""
+"""Whole studies of a tiny encoder: their files, an undisturbed study, and studies that are killed."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from submillion.study.run import study
 from support.tiny_project import RATES, shared_project
 
 COSTS = ("wall_seconds", "samples_per_second", "peak_memory_mb")
-RECORDS = 12  # of the 20 that a trial writes into its history
-LONGEST_S = 600.0  # that anything is waited for
-TRIAL = "submillion.study.worker"
+RECORDS = 12  # of the 20 that a run writes into its history
+TIMEOUT_S = 600.0
+WORKER = "submillion.study.worker"
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A study of the shared house that was trained in one go; not to be changed."""
+    """A study of the shared project that was trained without interruption; do not modify it."""
 
     place: Path
     seconds: float
-    """Processor seconds that one of its processes took, about."""
+    """Approximate CPU seconds of one of its processes."""
 
 
 @cache
 def undisturbed() -> Undisturbed:
-    """Return the study rates.yaml with test rows, which all tests of this process share."""
-    house = shared_project()
+    """Return the study rates.yaml with a test split; all tests of this process share it."""
+    project = shared_project()
     before = os.times()
-    outcome = study(house / "rates.yaml", house / "done", overrides=with_test(), quiet=True)
+    outcome = study(project / "rates.yaml", project / "done", overrides=with_test(), quiet=True)
     after = os.times()
     assert not outcome.failed
     seconds = sum(after[2:4]) - sum(before[2:4])  # of processes that ended
@@ -49,12 +49,12 @@ def undisturbed() -> Undisturbed:
 
 
 def with_test() -> list[str]:
-    """Return what is set for a study that has test rows."""
+    """Return the overrides for a study with a test split."""
     return [f"data.test={shared_project() / 'test.csv'}"]
 
 
 def findings(place: Path) -> dict[str, Any]:
-    """Return what a study found on validation rows, without what time and memory it took."""
+    """Return the findings of a study on validation, without its time and memory."""
     found: dict[str, Any] = json.loads((place / "study.json").read_text(encoding="utf-8"))
     for cell in found["cells"]:
         for cost in COSTS:
@@ -70,38 +70,39 @@ def killed(
     options: Sequence[str] = (),
     lose_node: Callable[[psutil.Process], None] | None = None,
 ) -> list[Path]:
-    """Conduct rates.yaml in a process that is begun again until the study is whole, while processes are killed.
+    """Run rates.yaml in a process that is restarted until the study is complete, while processes are killed.
 
-    A kill comes when the trial that is furthest has used a drawn part of the processor seconds that a trial takes,
-    or has written a drawn number of records: what is hit does not depend on what else the machine does.
+    A process is killed when a worker has used a random share of the CPU seconds of a run, or has written a random
+    number of records, so the point of the kill does not depend on the load of the machine.
 
     Args:
-        kinds: what is killed, in this order: the "driver", a "trial", or the "node" on which a trial is.
-        seed: of the points at which it is killed.
+        folder: receives the studies.
+        kinds: what to kill, in this order: the "driver", a "worker", or the "node" of a worker.
+        seed: of the random points.
         options: of `submillion study`.
-        lose_node: kills the node on which a process is.
+        lose_node: kills the node of a process.
 
     Returns:
-        Where the studies are that came to their end; one, unless it was whole before all kills were done.
+        The directories of the complete studies; one, unless it was complete before the last kill.
     """
     drawn, left, ended = random.Random(seed), list(kinds), list[Path]()
     point = _Point(drawn)
     for number in itertools.count():
         place, struck = folder / f"killed-{len(ended)}", set[str]()
         log = folder / f"driver-{number}.txt"
-        driver = _begin(place, options, log)
+        driver = _start_driver(place, options, log)
         try:
-            while left and (trial := point.reached(driver, place)) is not None:
+            while left and (worker := point.reached(driver, place)) is not None:
                 kind = left.pop(0)
                 struck.add(kind)
-                _strike(kind, driver, trial, place, lose_node)
+                _kill(kind, driver, worker, place, lose_node)
                 point = _Point(drawn)
-            code = driver.wait(LONGEST_S)
+            code = driver.wait(TIMEOUT_S)
         finally:
             driver.kill()
             driver.wait()
-        # A killed trial is told as failed, and trained when the study is begun again; a lost node is not even told.
-        assert code == 0 or struck & {"driver", "trial"}, log.read_text(encoding="utf-8")
+        # A killed run is reported as failed and trained when the study is restarted; a lost node is not reported.
+        assert code == 0 or struck & {"driver", "worker"}, log.read_text(encoding="utf-8")
         if code == 0:
             ended.append(place)
             if not left:
@@ -110,48 +111,48 @@ def killed(
 
 
 class _Point:
-    """A point in the life of a trial."""
+    """A random point in the life of a worker."""
 
     def __init__(self, drawn: random.Random) -> None:
         self._seconds = drawn.random() ** 2 * undisturbed().seconds
-        # A third of the kills come while it trains: most of so small a trial is the start of its process.
+        # A third of the kills hit the training: a tiny run spends most of its time starting the process.
         self._records = drawn.randint(1, RECORDS) if drawn.random() < 1 / 3 else None
-        self._had: dict[int, int] = {}
+        self._written_before: dict[int, int] = {}
 
     def reached(self, driver: subprocess.Popen[bytes], place: Path) -> psutil.Process | None:
-        """Wait until a trial is there, and return its process; None where the driver ends before."""
-        deadline = time.monotonic() + LONGEST_S
+        """Wait until a worker has reached the point and return its process; None if the driver ends before."""
+        deadline = time.monotonic() + TIMEOUT_S
         while driver.poll() is None:
-            assert time.monotonic() < deadline, "nothing goes on"
-            for trial in trials_at(place):
+            assert time.monotonic() < deadline, "no progress"
+            for worker in workers_of(place):
                 with suppress(psutil.NoSuchProcess):
-                    if self._is_there(trial):
-                        return trial
+                    if self._is_reached(worker):
+                        return worker
             time.sleep(0.05)
         return None
 
-    def _is_there(self, trial: psutil.Process) -> bool:
+    def _is_reached(self, worker: psutil.Process) -> bool:
         if self._records is None:
-            used = trial.cpu_times()
+            used = worker.cpu_times()
             return bool(used.user + used.system >= self._seconds)
-        command = trial.cmdline()
-        history = Path(command[command.index(TRIAL) + 1]) / "history.jsonl" if TRIAL in command else None
+        command = worker.cmdline()
+        history = Path(command[command.index(WORKER) + 1]) / "history.jsonl" if WORKER in command else None
         written = history.read_bytes().count(b"\n") if history and history.is_file() else 0
-        return written - self._had.setdefault(trial.pid, written) >= self._records
+        return written - self._written_before.setdefault(worker.pid, written) >= self._records
 
 
-def trials_at(place: Path) -> list[psutil.Process]:
-    """Return the processes that are at work on runs of a study."""
+def workers_of(place: Path) -> list[psutil.Process]:
+    """Return the worker processes of a study."""
     runs, found = f"{place / 'runs'}{os.sep}", []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if TRIAL in command and any(word.startswith(runs) for word in command):
+        if WORKER in command and any(word.startswith(runs) for word in command):
             found.append(process)
     return found
 
 
 def is_gone(pid: int, seconds: float = 60) -> bool:
-    """Return whether a process ends within some seconds; one that nobody waits for is gone too."""
+    """Return whether a process ends within some seconds; a zombie counts as ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -163,29 +164,29 @@ def is_gone(pid: int, seconds: float = 60) -> bool:
     return False
 
 
-def _begin(place: Path, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _start_driver(place: Path, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     study_file = str(shared_project() / "rates.yaml")
     command = [sys.executable, "-m", "submillion.cli", "study", study_file, "--out", str(place), "--quiet"]
-    with open(log, "wb") as output:
+    with log.open("wb") as output:
         return subprocess.Popen([*command, *options], stdout=output, stderr=output)
 
 
-def _strike(
+def _kill(
     kind: str,
     driver: subprocess.Popen[bytes],
-    trial: psutil.Process,
+    worker: psutil.Process,
     place: Path,
     lose_node: Callable[[psutil.Process], None] | None,
 ) -> None:
-    gone = [trial]
+    killed = [worker]
     with suppress(psutil.NoSuchProcess):
         if kind == "driver":
-            gone = trials_at(place)
+            killed = workers_of(place)
             driver.kill()
             driver.wait()
         elif kind == "node":
             assert lose_node is not None
-            lose_node(trial)
+            lose_node(worker)
         else:
-            trial.kill()
-    assert all(is_gone(process.pid) for process in gone), f"a trial outlived its {kind}"
+            worker.kill()
+    assert all(is_gone(process.pid) for process in killed), f"a worker outlived its {kind}"

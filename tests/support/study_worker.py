@@ -51,7 +51,7 @@ RATES = {"train.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 
 @contextmanager
 def trained_by(script: Path | str, tables: bool = False) -> Iterator[None]:
-    """Let jobs run a script in place of a training, and write tables (whose figures take their time) only if told."""
+    """Let jobs run a script in place of a training; write the outputs, which take a while, only on request."""
     command = property(lambda job: [sys.executable, "-S", str(script), str(job.run), str(job.recipe)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine_job.Job, "command", command)

@@ -1,4 +1,4 @@
-"""Engines: how many jobs at a time, what is left when one fails, and that nothing outlives its study."""
+"""Tests of the local engine: parallel jobs, failures, memory, termination."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def test_every_job_ends_with_its_own_code_and_log(tmp_path: Path) -> None:
     assert "it broke" in (tmp_path / "logs" / "job1.txt").read_text(encoding="utf-8")
 
 
-def test_threads_are_those_asked_for(tmp_path: Path) -> None:
+def test_a_job_gets_the_requested_threads(tmp_path: Path) -> None:
     finished(LocalEngine(1, 3), jobs(tmp_path, ["import os; print(os.environ['OMP_NUM_THREADS'])"]), [])
     assert (tmp_path / "logs" / "job0.txt").read_text(encoding="utf-8").strip() == "3"
 
 
-def test_until_one_has_ended_nobody_knows_what_a_job_takes(tmp_path: Path) -> None:
-    told = json.dumps({"training": {"peak_memory_mb": 1.0}})
+def test_the_first_job_runs_alone_to_measure_its_memory(tmp_path: Path) -> None:
+    manifest = json.dumps({"training": {"peak_memory_mb": 1.0}})
     write = (
         f"import time, pathlib; time.sleep(0.3); run = pathlib.Path({str(tmp_path)!r}) / '%s'; run.mkdir(); "
-        f"(run / 'manifest.json').write_text({told!r})"
+        f"(run / 'manifest.json').write_text({manifest!r})"
     )
     seen: list[int] = []
     finished(LocalEngine(2, 1), jobs(tmp_path, [write % f"run{number}" for number in range(4)]), seen)
@@ -57,7 +57,7 @@ def test_a_job_waits_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert max(seen) == 1
 
 
-def test_jobs_under_way_end_with_the_engine(tmp_path: Path) -> None:
+def test_running_jobs_end_with_the_engine(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     script = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     work = LocalEngine(1, 1).run(jobs(tmp_path, [script, script]), lambda running: None)

@@ -1,4 +1,4 @@
-"""Studies on a Ray cluster: cores are kept, a lost node costs time alone, and nothing outlives the engine."""
+"""Tests of the Ray engine: cores, lost nodes, termination."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ def test_workers_find_the_package_and_their_threads(cluster: Any, tmp_path: Path
     ]
 
 
-def test_jobs_under_way_end_with_the_engine(cluster: Any, tmp_path: Path) -> None:
-    told = "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), os._exit(0)))"
-    script = f"import os, signal, time\n{told}\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
+def test_running_jobs_end_with_the_engine(cluster: Any, tmp_path: Path) -> None:
+    on_sigterm = "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), os._exit(0)))"
+    script = f"import os, signal, time\n{on_sigterm}\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
     logs = [tmp_path / "logs" / f"job{number}.txt" for number in range(3)]
 
     def both() -> list[str]:
@@ -144,7 +144,7 @@ def test_jobs_under_way_end_with_the_engine(cluster: Any, tmp_path: Path) -> Non
     assert len(both()) == 2  # the third one never began
 
 
-def test_a_job_whose_worker_dies_is_begun_again(cluster: Any, tmp_path: Path) -> None:
+def test_a_job_is_repeated_if_its_worker_dies(cluster: Any, tmp_path: Path) -> None:
     work = long_at_first(tmp_path, "if first: os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)")
     assert finished(work) == {"job": 0}
 
@@ -154,7 +154,7 @@ def test_more_cores_than_any_node_has_are_refused(cluster: Any) -> None:
         RayEngine(threads=2)
 
 
-def test_a_lost_node_costs_the_time_of_its_job_alone(cluster: Any, tmp_path: Path) -> None:
+def test_the_job_of_a_lost_node_is_repeated(cluster: Any, tmp_path: Path) -> None:
     work = long_at_first(tmp_path, "if first: time.sleep(600)")
     lost: list[int] = []
 
@@ -175,7 +175,7 @@ def test_killed_at_random_points_a_study_ends_with_the_same_table(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    kinds = ["node", "driver", "trial", "node"]
+    kinds = ["node", "driver", "worker", "node"]
     lose = partial(lose_node, cluster)
     for place in killed(tmp_path, kinds, seed=4, options=["--engine", "ray"], lose_node=lose):
         assert findings(place) == findings(undisturbed().place)
@@ -193,7 +193,7 @@ class NoCluster:
             raise ConnectionError("nobody there")
 
 
-def test_a_cluster_that_was_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     with pytest.raises(BadInput, match=r"RAY_ADDRESS.*'192\.0\.2\.1:6379' \(nobody there\)"):
         ray_engine._connect(NoCluster())
