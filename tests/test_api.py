@@ -144,9 +144,9 @@ def test_runs_are_compared_on_the_same_rows(home: Path, run: sm.Run) -> None:
         recipe_in(home, seed=42, **{"lora.r": 1}), home / "other", texts=TEXTS, labels=LABELS, quiet=True
     )
     comparison = run.compare(other).to_json()
-    assert [entry["trainable"] for entry in comparison["runs"]] == [
-        json.loads((one.path / "manifest.json").read_text())["budget"]["trainable"] for one in (run, other)
-    ]
+    accuracies = [entry["accuracy"]["value"] for entry in comparison["runs"]]
+    assert accuracies == [one.metrics["validation"]["accuracy"] for one in (run, other)]
+    assert comparison["rows"] == run.metrics["validation"]["rows"]
 
 
 def test_a_run_shows_its_score_its_budget_and_its_place(run: sm.Run) -> None:
@@ -248,5 +248,5 @@ def test_a_typo_in_a_runs_recipe_is_named_with_the_nearest_field(tmp_path: Path,
     shutil.copytree(run.path, broken)
     recipe = (broken / "recipe.yaml").read_text()
     (broken / "recipe.yaml").write_text(recipe.replace("learning_rate:", "learning_rat:"))
-    with pytest.raises(sm.BadInput, match="train.learning_rate"):
+    with pytest.raises(sm.BadInput, match="Did you mean 'learning_rate'"):
         _ = sm.load(broken).recipe

@@ -23,7 +23,8 @@ from sklearn.utils import get_tags
 
 import submillion
 from submillion import BadInput, OverBudget, SubmillionClassifier
-from submillion.recipe import field_names
+from submillion.recipe import Recipe
+from submillion.recipe_file import field_names
 from support.trained import tiny_fields, two_classes
 
 TEXTS, LABELS = two_classes()
@@ -74,7 +75,7 @@ def test_parameters_are_stored_as_they_are_passed() -> None:
 
 def test_every_recipe_field_is_a_parameter() -> None:
     params = SubmillionClassifier(fields={"lora.r": 3}).get_params()
-    nested = [name for name in field_names() if "." in name]
+    nested = [name for name in field_names(Recipe) if "." in name]
     assert {name.replace(".", "__") for name in nested} <= set(params)
     assert (params["lora__r"], params["train__epochs"]) == (3, 5)
 

@@ -18,7 +18,7 @@ from submillion.rundir import RunDir
 if TYPE_CHECKING:
     from submillion.assess.compare.comparison import Comparison
     from submillion.model.trained import OpenedRun
-    from submillion.verification import Verdict
+    from submillion.verification.verdict import Verdict
 
 LABEL_TYPES: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": lambda name: name == "true"}
 """How a class name becomes the label that was passed to `train`, by the manifest's `label_type`."""
@@ -43,9 +43,8 @@ def train(
     Args:
         recipe: a `Recipe`, the name of a shipped recipe, or a YAML file.
         out: the run directory to make; None takes `runs/NAME`, by the recipe's name.
-        texts: N training texts, in place of `recipe.data.train`: a list, a numpy array, a pandas or polars Series
-            or a pyarrow column.
-        labels: N labels, in any of the same forms: strings, integers, booleans or whole floats.
+        texts: N training texts, in place of `recipe.data.train`; a list, array, Series or pyarrow column.
+        labels: N strings, integers, booleans or whole floats, in any of these forms.
         overrides: recipe fields to change, such as `["lora.r=8"]`.
         overwrite: replace an existing run.
         report: score the test rows and make the report; False leaves both to `Run.report`.
@@ -127,11 +126,11 @@ def verify(
         >>> sm.verify("runs/reviews").holds  # doctest: +SKIP
         True
     """
-    from submillion import verification
+    from submillion.verification.run.checks import verify as verify_run
 
     path = run.path if isinstance(run, Run) else run
     with notices.collecting(quiet or None):
-        return verification.verify(path, rows=rows, full=full, seed=seed, progress=not quiet)
+        return verify_run(path, rows=rows, full=full, seed=seed, progress=not quiet)
 
 
 class Run:
@@ -187,16 +186,12 @@ class Run:
             BadInput: a text is missing or is no string, the run is unfinished, or its encoder has changed.
         """
         from submillion.data.in_memory import text_values
-        from submillion.data.tokens import encode
-        from submillion.model.infer import predict_probabilities
 
         column = text_values(texts)
         opened = self._open()
         if not column:
             return np.zeros((0, len(self._manifest["labels"])), np.float32)
-        tokens = encode(opened.tokenizer, column, opened.max_length)
-        batch_size = self.recipe.train.eval_batch_size
-        return predict_probabilities(opened.execution, tokens, batch_size)
+        return opened.probabilities(column, self.recipe.train.eval_batch_size)
 
     def predict(self, texts: Iterable[str]) -> list[Any]:
         """Return the most probable class of each text, in the type of `classes_`; arguments as in `predict_proba`."""

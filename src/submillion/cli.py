@@ -293,12 +293,14 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Recompute what a run reports from its predictions, data and adapter; exit code 1 if a check fails."""
-    from submillion import verification
-
     if claims is not None:
-        verdict = verification.verify_claims(claims, run)
+        from submillion.verification.claims.consistency import verify_claims
+
+        verdict = verify_claims(claims, run)
     elif run is not None:
-        verdict = verification.verify(run, rows=rows, full=full, seed=seed, progress=not quiet)
+        from submillion.verification.run.checks import verify as verify_run
+
+        verdict = verify_run(run, rows=rows, full=full, seed=seed, progress=not quiet)
     else:
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
     typer.echo(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
@@ -372,7 +374,7 @@ def main() -> None:
 
 
 def _flag_of(argument: str) -> str:
-    """Return how the present command takes an argument or a recipe field: `--overwrite`, `--set data.text=...`."""
+    """Return how the present command takes an argument or a recipe field: `--overwrite`, `--set data.text=VALUE`."""
     command = _command(sys.argv[1:])
     flags = {parameter.name: parameter for parameter in command.params} if command else {}
     name = argument.rpartition(".")[2]
@@ -382,7 +384,7 @@ def _flag_of(argument: str) -> str:
             return (
                 max(parameter.opts, key=len) if parameter.param_type_name == "option" else candidate.upper()
             )
-    return f"--set {argument}=..." if "." in argument and "sets" in flags else argument
+    return f"--set {argument}=VALUE" if "." in argument and "sets" in flags else argument
 
 
 def _command(arguments: list[str]) -> Any:

@@ -19,8 +19,8 @@ def as_in_python(argument: str) -> str:
 class Problem:
     """One thing that is wrong with the user's input.
 
-    `where` and `remedy` may name an argument as `@{overwrite}` or a recipe field as `@{data.label}`. Python shows
-    these names; the command line shows its own flags in their place.
+    `where`, `expected` and `remedy` may name an argument as `@{overwrite}` or a recipe field as `@{data.label}`. Python
+    shows these names; the command line shows its own flags in their place.
     """
 
     where: str
@@ -34,10 +34,12 @@ class Problem:
         Args:
             name_of: how the caller names an argument or a recipe field.
         """
-        where, remedy = (
-            _ARGUMENT.sub(lambda match: name_of(match[1]), text) for text in (self.where, self.remedy)
+        where, expected, remedy = (
+            # Not `found`, which may quote the user's input.
+            _ARGUMENT.sub(lambda match: name_of(match[1]), text)
+            for text in (self.where, self.expected, self.remedy)
         )
-        line = f"{where}: expected {self.expected}, found {self.found}."
+        line = f"{where}: expected {expected}, found {self.found}."
         return f"{line} {remedy}" if remedy else line
 
     def __str__(self) -> str:

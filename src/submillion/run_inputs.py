@@ -70,7 +70,7 @@ def create_run(run: RunDir, inputs: Inputs, rows: LabelledRows | None, overwrite
         run.write_recipe(inputs.recipe.with_data(train=run.in_run(run.training_rows)))
     else:
         run.write_recipe(inputs.recipe)
-    run.write_json(run.manifest, first_manifest(inputs))
+    run.write_json(run.manifest, run.relative(first_manifest(inputs)))
     return inputs
 
 

@@ -211,6 +211,14 @@ class RunDir:
         """Write the recipe, complete."""
         self.write_text(self.recipe, recipe.to_yaml())
 
+    def relative(self, value: Any) -> Any:
+        """Return a JSON value in which the absolute path of the training rows is relative to the run."""
+        if isinstance(value, dict):
+            return {key: self.relative(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.relative(item) for item in value]
+        return self.in_run(self.training_rows) if value == str(self.training_rows.resolve()) else value
+
     def in_run(self, file: Path) -> str:
         """Return the path of a file relative to the run, with `/` between its parts."""
         return file.relative_to(self.path).as_posix()
@@ -222,7 +230,7 @@ class RunDir:
     def update_manifest(self, **facts: Any) -> None:
         """Set top-level facts of the manifest, keeping the others."""
         manifest = dict(self.read_manifest()) if self.manifest.is_file() else {"format": FORMAT}
-        self.write_json(self.manifest, manifest | facts)
+        self.write_json(self.manifest, manifest | self.relative(facts))
 
     def read_json(self, file: Path) -> dict[str, Any]:
         """Return a JSON file of the run; raises BadInput if it is missing or broken."""

@@ -11,6 +11,7 @@ from support.tiny import tiny_encoder, tiny_texts
 
 FIELDS = {
     "lora.r": 2,
+    "lora.layers": "all",
     "data.max_length": 24,
     "train.epochs": 2,
     "train.learning_rate": 0.01,

@@ -15,9 +15,10 @@ from submillion.assess.score import assess_run
 from submillion.cli import app
 from submillion.errors import BadInput
 from submillion.rundir import RunDir
-from submillion.verification import Verdict, verify_claims
 from submillion.verification.claims.claims_file import published_names, read_claims
+from submillion.verification.claims.consistency import verify_claims
 from submillion.verification.claims.rounding import PublishedNumber, Range
+from submillion.verification.verdict import Verdict
 from support.run import made_run
 
 CLASSES = {"a": 10, "b": 30}

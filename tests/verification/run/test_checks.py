@@ -12,8 +12,8 @@ from safetensors import safe_open
 from submillion.errors import BadInput
 from submillion.fit import checkpoint
 from submillion.rundir import RunDir
-from submillion.verification import Verdict, verify
-from submillion.verification.run.checks import CHECKS
+from submillion.verification.run.checks import CHECKS, verify
+from submillion.verification.verdict import Verdict
 from support.tampering import change_json, change_text, correct_a_wrong_answer, make_consistent
 
 

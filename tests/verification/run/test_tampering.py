@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from submillion.rundir import RunDir
-from submillion.verification import Verdict, verify
 from submillion.verification.run import checks, predictions, report_pages
+from submillion.verification.run.checks import verify
+from submillion.verification.verdict import Verdict
 from support.tampering import TAMPERINGS, Tampering
 
 each_tampering = pytest.mark.parametrize("tampering", TAMPERINGS.values(), ids=TAMPERINGS)
