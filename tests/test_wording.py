@@ -30,6 +30,11 @@ def test_the_sign_of_a_percentage_interval_is_written_once() -> None:
     assert wording.percent_range(0.9042, 0.9222, 2) == "90.42 to 92.22%"
 
 
+def test_an_interval_without_limits_is_not_defined() -> None:
+    assert wording.percent_interval({"low": 0.9042, "high": 0.9222}, 2) == "90.42 to 92.22%"
+    assert wording.percent_interval({"low": None, "high": None}) == "not defined"
+
+
 @pytest.mark.parametrize(
     ("difference", "text"),
     [(0.0143, "+1.43"), (-0.0031, "\N{MINUS SIGN}0.31"), (0, "0.00"), (-0.00001, "0.00"), (0.00001, "0.00")],

@@ -7,6 +7,7 @@ from typing import Any
 
 from submillion.run_format.metrics import Metrics
 from submillion.rundir import RunDir
+from submillion.wording import percent, percent_interval
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,9 @@ class Outcome:
         """Return the closing lines: each split's accuracy with its interval, and the place of the report."""
         lines = []
         for split, scores in self.metrics.items():
-            interval = scores["accuracy_interval"]
             lines.append(
-                f"{split} accuracy {scores['accuracy']:.2%} "
-                f"(95 % interval {interval['low']:.2%} to {interval['high']:.2%}), "
+                f"{split} accuracy {percent(scores['accuracy'], 2)} "
+                f"(95% interval {percent_interval(scores['accuracy_interval'], 2)}), "
                 f"macro F1 {scores['macro_f1']:.4f}, {scores['rows']:,} rows"
             )
         lines.append(f"trainable parameters {self.trainable:,}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 MINUS = "\N{MINUS SIGN}"
 SMALLEST_P = 1e-4
@@ -33,6 +33,14 @@ def percent_range(low: float, high: float, decimals: int = 1) -> str:
     return f"{percent_number(low, decimals)} to {percent(high, decimals)}"
 
 
+def percent_interval(interval: Mapping[str, object], decimals: int = 1) -> str:
+    """Return the limits of an interval with the keys `low` and `high`, or `not defined` if they are None."""
+    low, high = interval["low"], interval["high"]
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        return "not defined"
+    return percent_range(low, high, decimals)
+
+
 def signed(value: float, decimals: int = 2) -> str:
     """Return a difference with its sign (a true minus, U+2212); one that rounds to zero has no sign."""
     shown = f"{abs(value):.{decimals}f}"
@@ -61,11 +69,6 @@ def p_equals(p: float) -> str:
     return f"p = {p_value(p)}" if p >= SMALLEST_P else f"p {p_value(p)}"
 
 
-def count(number: int) -> str:
-    """Return a whole number with thousands separators, for example `12,345`."""
-    return f"{number:,}"
-
-
 def plural(number: int, noun: str, plural_noun: str | None = None) -> str:
     """Return a count with its noun, for example `1 row` or `2,189 rows`.
 
@@ -86,11 +89,6 @@ def listed(items: Iterable[object], conjunction: str = "and") -> str:
 def capitalized(text: str) -> str:
     """Return a text with its first letter in upper case and the others unchanged."""
     return text[:1].upper() + text[1:]
-
-
-def interval(low: float, high: float, write: Callable[[float], str]) -> str:
-    """Return an interval, each end written by `write`, for example `0.8979 to 0.9312`."""
-    return f"{write(low)} to {write(high)}"
 
 
 def duration(seconds: float) -> str:

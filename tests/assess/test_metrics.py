@@ -107,6 +107,6 @@ def test_rendered_lines_have_the_figures() -> None:
     confidence = {"split": "test", "mean": 0.7, "median": 0.7, "min": 0.5, "max": 0.9, "above": {"0.9": 0.2}}
     text = render({"split": "test"} | metrics_of(LABELS, PROBABILITIES, NAMES) | {"confidence": confidence})
     assert "test: 5 rows" in text
-    assert "accuracy 60.00% (95% interval 23.07% to 88.24%), macro F1 0.4333" in text
+    assert "accuracy 60.00% (95% interval 23.07 to 88.24%), macro F1 0.4333" in text
     assert "b         0.6667  1.0000  0.8000     2" in text.splitlines()
     assert "share above 0.9: 20.00%" in text

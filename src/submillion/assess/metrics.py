@@ -12,6 +12,7 @@ from submillion.assess.statistics.proportions import wilson_interval
 from submillion.errors import SubmillionError
 from submillion.run_format.metrics import LabelledMetrics, SplitMetrics
 from submillion.text_table import align_columns
+from submillion.wording import percent, percent_interval
 
 LEAST_PROBABILITY = 2.0**-126
 """The smallest positive normal float32: a label with probability 0 costs 87.3 nats, not infinity."""
@@ -65,7 +66,7 @@ def render(metrics: SplitMetrics) -> str:
     if "accuracy" in metrics:
         accuracy = metrics["accuracy_interval"]
         lines += [
-            f"accuracy {metrics['accuracy']:.2%} (95% interval {accuracy['low']:.2%} to {accuracy['high']:.2%}), "
+            f"accuracy {percent(metrics['accuracy'], 2)} (95% interval {percent_interval(accuracy, 2)}), "
             f"macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f}",
             "",
         ]

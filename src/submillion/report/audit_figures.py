@@ -16,34 +16,34 @@ MIN_END = 0.1  # the axis reaches at least 10%, so that small rates look small
 OFFSET = 0.16  # of a row, from its middle up to the replacement and down to the control
 
 
-def replacement_rates(axes_found: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def replacement_rates(swaps: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw the share of changed predictions with its interval: after replacement, and below it in the control.
 
     A diamond marks a significant difference to the control.
 
     Args:
-        axes_found: `swaps` of the part "audit": `title`, `overall` and `groups`; those with too few texts are left
+        swaps: `swaps` of the part "audit": `title`, `overall` and `groups`; those with too few texts are left
             out.
         title: of the figure.
     """
-    lines = list(_lines(axes_found))
+    lines = list(_lines(swaps))
     labels = [label for label, _ in lines]
     figure = new_figure(5.2 + label_width(labels or [""]), 1.7 + PITCH * max(len(lines), 1), title)
     axes = figure.subplots()
-    drawn: dict[str, Any] = {}
-    for place, (_, found) in enumerate(lines):
-        if found is not None:
-            _rates(axes, place, found, drawn)
+    handles: dict[str, Any] = {}
+    for place, (_, result) in enumerate(lines):
+        if result is not None:
+            _rates(axes, place, result, handles)
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    for tick, (_, found) in zip(axes.get_yticklabels(), lines, strict=True):
-        tick.set_fontweight("normal" if found is not None else "bold")
+    for tick, (_, result) in zip(axes.get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("normal" if result is not None else "bold")
     highest = max(
         (
-            found[rate]["high"]
-            for _, found in lines
-            if found
+            result[rate]["high"]
+            for _, result in lines
+            if result
             for rate in ("flip_rate_interval", "control_rate_interval")
         ),
         default=0.0,
@@ -51,31 +51,31 @@ def replacement_rates(axes_found: Sequence[Mapping[str, Any]], title: str) -> Fi
     axes.set_xlim(-1, 100 * min(max(1.05 * highest, MIN_END), 1.01))
     axes.set_xlabel("predictions that change (%), 95% intervals (texts in parentheses)")
     grid(axes, "x")
-    figure.legend(list(drawn.values()), list(drawn), loc="outside lower center", ncols=1)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=1)
     return figure
 
 
-def _lines(axes_found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+def _lines(swaps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
     """Yield the label of each line with its comparison, or None for a heading."""
-    for axis in axes_found:
-        tested = [found for found in (axis["overall"], *axis["groups"]) if not found["too_small"]]
+    for axis in swaps:
+        tested = [result for result in (axis["overall"], *axis["groups"]) if not result["too_small"]]
         if not tested:
             continue
         yield axis["title"], None
-        names = shorten([found["group"] or "any other group" for found in tested], 34)
-        for name, found in zip(names, tested, strict=True):
-            yield f"to {name} ({found['texts']:,})", found
+        names = shorten([result["group"] or "any other group" for result in tested], 34)
+        for name, result in zip(names, tested, strict=True):
+            yield f"to {name} ({result['texts']:,})", result
 
 
-def _rates(axes: Axes, place: int, found: Mapping[str, Any], drawn: dict[str, Any]) -> None:
+def _rates(axes: Axes, place: int, result: Mapping[str, Any], handles: dict[str, Any]) -> None:
     """Draw the two rates of one comparison, and record their handles for the legend."""
-    beyond = found["beyond_chance"]
+    beyond = result["beyond_chance"]
     meaning = "to another group, significant difference to the control" if beyond else "to another group"
     for name, offset, colour, marker, label in (
         ("flip_rate_interval", -OFFSET, VERMILION if beyond else BLUE, "D" if beyond else "o", meaning),
         ("control_rate_interval", OFFSET, MUTED, "s", "control: to another word of the same group"),
     ):
-        rate = found[name]
+        rate = result[name]
         ends = [100 * rate["low"], 100 * rate["high"]]
         axes.plot(ends, [place + offset] * 2, color=colour, linewidth=1.6, zorder=2)
         (dot,) = axes.plot(
@@ -87,4 +87,4 @@ def _rates(axes: Axes, place: int, found: Mapping[str, Any], drawn: dict[str, An
             linestyle="none",
             zorder=3,
         )
-        drawn.setdefault(label, dot)
+        handles.setdefault(label, dot)

@@ -22,11 +22,11 @@ from submillion.report.theme import (
 from submillion.wording import MINUS, shorten
 
 
-def draw(found: Mapping[str, Any], out: Path) -> list[Path]:
+def draw(comparison: Mapping[str, Any], out: Path) -> list[Path]:
     """Draw a comparison as svg and png.
 
     Args:
-        found: as `Comparison.to_json` returns it.
+        comparison: as `Comparison.to_json` returns it.
         out: path of the files; a suffix .svg or .png is ignored.
 
     Returns:
@@ -34,23 +34,23 @@ def draw(found: Mapping[str, Any], out: Path) -> list[Path]:
     """
     name = out.stem if out.suffix in (".svg", ".png") else out.name
     heading = (
-        f"Accuracy of {len(found['runs'])} runs and their differences\n"
-        f"{found['split']}, the same {found['rows']:,} rows for all runs; 95% intervals"
+        f"Accuracy of {len(comparison['runs'])} runs and their differences\n"
+        f"{comparison['split']}, the same {comparison['rows']:,} rows for all runs; 95% intervals"
     )
     with house_style():
-        return save(comparison_figure(found, heading), out.parent, name, heading.replace("\n", ", "))
+        return save(comparison_figure(comparison, heading), out.parent, name, heading.replace("\n", ", "))
 
 
-def comparison_figure(found: Mapping[str, Any], title: str) -> Figure:
+def comparison_figure(comparison: Mapping[str, Any], title: str) -> Figure:
     """Draw the accuracies of the runs and their means over seeds above, and the differences of all pairs below.
 
     Differences are orange if the exact McNemar test, corrected for the number of pairs, is significant.
 
     Args:
-        found: as `Comparison.to_json` returns it.
+        comparison: as `Comparison.to_json` returns it.
         title: of the figure.
     """
-    runs, pairs, groups = found["runs"], found["pairs"], found["groups"]
+    runs, pairs, groups = comparison["runs"], comparison["pairs"], comparison["groups"]
     titles = shorten([run["name"] for run in runs]) + shorten(
         [f"mean of {group['name']}" for group in groups], 40
     )

@@ -52,19 +52,19 @@ def confidence_histogram(top: np.ndarray, correct: np.ndarray | None, title: str
     return figure
 
 
-def reliability_diagram(found: Mapping[str, Any], split: str, title: str) -> Figure:
+def reliability_diagram(confidence: Mapping[str, Any], split: str, title: str) -> Figure:
     """Draw accuracy against confidence by bin, uncalibrated and, on test, with the fitted temperature.
 
     All bins hold the same number of rows, and most bins of a good classifier are at the upper end of the diagram.
     The second panel therefore shows accuracy minus confidence of each bin over the rows ordered by confidence.
 
     Args:
-        found: the part "confidence" of a run's analysis.
+        confidence: the part "confidence" of a run's analysis.
         split: one of its splits.
         title: of the figure.
     """
-    sets = [("uncalibrated", found["splits"][split]["reliability"], BLUE, "o")]
-    temperature = found["temperature"]
+    sets = [("uncalibrated", confidence["splits"][split]["reliability"], BLUE, "o")]
+    temperature = confidence["temperature"]
     if temperature and temperature.get(split):
         name = f"at temperature {temperature['value']:.2f}"
         sets.append((name, temperature[split]["reliability"], VERMILION, "D"))
@@ -96,17 +96,17 @@ def reliability_diagram(found: Mapping[str, Any], split: str, title: str) -> Fig
     return figure
 
 
-def risk_coverage_curve(found: Mapping[str, Any], split: str, title: str) -> Figure:
+def risk_coverage_curve(confidence: Mapping[str, Any], split: str, title: str) -> Figure:
     """Draw risk (share of wrong predictions) against coverage (share of rows answered), and the abstention policy.
 
     The curve begins at a coverage of 2%.
 
     Args:
-        found: the part "confidence" of a run's analysis.
+        confidence: the part "confidence" of a run's analysis.
         split: one of its splits.
         title: of the figure.
     """
-    scores, policy = found["splits"][split], found["policy"]
+    scores, policy = confidence["splits"][split], confidence["policy"]
     curve = scores["risk_coverage"]
     begin = sum(coverage < MIN_COVERAGE for coverage in curve["coverage"][:-1])
     shares = [100 * value for value in curve["coverage"][begin:]]

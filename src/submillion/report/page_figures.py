@@ -83,9 +83,9 @@ def _description(
 def _swaps_description(axes: Sequence[Mapping[str, Any]]) -> str:
     overall = [(axis["title"], axis["overall"]) for axis in axes if not axis["too_small"]]
     return " ".join(
-        f"{title}: {percent(found['flip_rate'])} of {found['texts']:,} predictions change, "
-        f"{percent(found['control_rate'])} in the control."
-        for title, found in overall
+        f"{title}: {percent(rates['flip_rate'])} of {rates['texts']:,} predictions change, "
+        f"{percent(rates['control_rate'])} in the control."
+        for title, rates in overall
     )
 
 

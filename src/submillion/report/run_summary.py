@@ -8,7 +8,7 @@ from typing import Any
 from submillion.report.budget_bar import BudgetBar, budget_bar
 from submillion.report.filters import engine
 from submillion.rundir import RunDir
-from submillion.wording import percent, percent_range
+from submillion.wording import percent, percent_interval
 
 TEMPLATE = "run_summary.html.jinja"
 # Mid-tones that contrast with light and dark notebook themes alike; by the shades of `budget_bar`.
@@ -84,10 +84,8 @@ def _summary(run: RunDir) -> RunSummary:
     accuracy = interval = macro_f1 = None
     if split is not None:
         scores = metrics[split]
-        limits = scores["accuracy_interval"]
         accuracy = percent(scores["accuracy"], 2)
-        if limits["low"] is not None and limits["high"] is not None:
-            interval = percent_range(limits["low"], limits["high"], 2)
+        interval = percent_interval(scores["accuracy_interval"], 2)
         macro_f1 = f"{scores['macro_f1']:.4f}"
     verdict, beaten = _verdict(run)
     return RunSummary(

@@ -1,1 +1,1 @@
-"""Studies: many runs of one recipe, planned, trained on one machine or many, continued, and judged."""
+"""Studies: many runs of one recipe, trained on one or several machines and compared."""
