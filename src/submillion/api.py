@@ -17,6 +17,7 @@ from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     from submillion.assess.compare.comparison import Comparison
+    from submillion.data.rows import LabelledRows
     from submillion.model.trained import OpenedRun
     from submillion.verification.verdict import Verdict
 
@@ -227,13 +228,15 @@ class Run:
         from submillion.data.in_memory import labelled_rows
 
         if labels is not None:
-            data = labelled_rows(data, labels)
-        elif not isinstance(data, str | Path):
+            source: str | Path | LabelledRows = labelled_rows(data, labels)  # type: ignore[arg-type]  # a path is refused
+        elif isinstance(data, str | Path):
+            source = data
+        else:
             raise BadInput(Problem("@{labels}", "one label per text", "none"))
         with notices.collecting(quiet or None):
             return reporting.evaluate(
                 self.path,
-                data,
+                source,
                 name=name,
                 text=text,
                 label=label,

@@ -15,6 +15,7 @@ from submillion.version import __version__
 
 if TYPE_CHECKING:
     from submillion.outcome import Outcome
+    from submillion.run_format.metrics import SplitMetrics
 
 INTERRUPTED = 130
 
@@ -353,7 +354,7 @@ def _end_of_training(outcome: Outcome, as_json: bool) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-def _print_metrics(metrics: dict[str, Any], as_json: bool) -> None:
+def _print_metrics(metrics: SplitMetrics, as_json: bool) -> None:
     from submillion.assess.metrics import render
 
     typer.echo(json.dumps(metrics, indent=2) if as_json else render(metrics))

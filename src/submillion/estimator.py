@@ -57,6 +57,9 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         (1, 2)
     """
 
+    _deletion: weakref.finalize[..., Any] | None
+    """Deletes the run with the estimator, if `fit` chose its directory."""
+
     def __init__(
         self,
         *,
@@ -110,8 +113,8 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
         """Return the most probable class of each text, [N], in the type of the labels that were passed to `fit`."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        classes: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return classes
 
     def save(self, path: str | Path) -> Path:
         """Copy the run, with its report, to a new directory, which `load`, `submillion.load` and the command line open.
@@ -201,13 +204,14 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """
         state = dict(state)
         place = state.pop("_run", None)
-        vars(self).update(state)
+        self.__dict__.update(state)
         if place is not None:
             path, expected = place
             run = Run(path)
             if _hash_of(run) != expected:
                 raise BadInput(Problem(path, "the run that was pickled", "another run", "Fit again."))
-            self.run_, self._deletion = run, None
+            self.run_ = run
+            self._deletion = None
 
     def _base_recipe(self) -> Recipe:
         return Recipe.load(self.recipe)
@@ -226,7 +230,8 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         previous = getattr(self, "_deletion", None)
         if previous is not None:
             previous()
-        self.run_, self._deletion = run, deletion
+        self.run_ = run
+        self._deletion = deletion
         self.classes_ = run.classes_
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import cast
 
 from submillion import environment
 from submillion.budget.count import Count, count
@@ -12,7 +13,7 @@ from submillion.data.corpus import Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.run_format.manifest import FORMAT, Manifest
+from submillion.run_format.manifest import FORMAT, BudgetEntry, DataEntry, Manifest
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, known_labels
 from submillion.version import __version__
@@ -100,8 +101,8 @@ def first_manifest(inputs: Inputs) -> Manifest:
             "model_type": encoder_config(recipe.encoder.source, recipe.encoder.revision)["model_type"],
             "sha256": encoder.sha256,
         },
-        "budget": inputs.counted.to_json(),
-        "data": corpus.report,
+        "budget": cast(BudgetEntry, inputs.counted.to_json()),
+        "data": cast(DataEntry, corpus.report),
     }
 
 
