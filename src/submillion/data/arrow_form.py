@@ -14,7 +14,7 @@ from submillion.data.table import Rows, Table, unreadable
 from submillion.errors import BadInput, Problem
 
 ROWS = 1024  # rows decoded at a time
-BUFFER = 1 << 20  # bytes of a parquet column read at a time, where the default reads whole row groups
+BUFFER = 1 << 20  # bytes of a parquet column read at a time; the default reads whole row groups
 
 
 def parquet(path: Path) -> Table:

@@ -1,4 +1,4 @@
-"""Rows of csv, tab-separated and plain text files; places are line numbers, whatever is quoted."""
+"""Rows of csv, tab-separated and plain text files; places are line numbers of the file."""
 
 from __future__ import annotations
 

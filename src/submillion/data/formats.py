@@ -1,4 +1,4 @@
-"""Opens a data file by its first bytes and its suffix, and rejects what is not read here by name."""
+"""Opens a data file according to its first bytes and its suffix; other formats are rejected by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_table(path: str | Path) -> Table:
         path: csv, tsv, jsonl, json, parquet, arrow or plain text lines; AG News' and Orange's forms are converted.
 
     Raises:
-        BadInput: no such file, an empty one, a pickle, or a format that is not read here.
+        BadInput: no such file, an empty one, a pickle, or an unknown format.
     """
     path = Path(path)
     beginning = _beginning(path)

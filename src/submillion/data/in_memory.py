@@ -17,7 +17,7 @@ from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput, Problem
 
 FILE = "train.parquet"
-"""Name of the file that a run keeps its in-memory rows in, and by which messages name them."""
+"""Name of the file with the in-memory rows of a run, also in messages about these rows."""
 TEXT, LABEL = "text", "label"
 POSITIONS = 10  # positions listed in one message
 ROWS_PER_GROUP = 65_536
@@ -120,7 +120,7 @@ def _values(column: Any, name: str) -> list[Any]:
 
 
 def _not_a_column(column: Any) -> str | None:
-    """Return what an object is if it is not a column of values, None if it may be one."""
+    """Return a description of an object that is not a column of values, None for one that may be."""
     kind = type(column).__name__
     shape = getattr(column, "shape", None)
     if isinstance(shape, tuple) and len(shape) != 1:
@@ -145,7 +145,7 @@ def _problems_of_texts(texts: Sequence[Any]) -> list[Problem]:
 
 
 def _class_names(labels: Sequence[Any]) -> tuple[list[str], dict[str, ClassValue], list[Problem]]:
-    """Return the class name of each label, the caller's value of each name, and what is wrong with the labels."""
+    """Return the class name of each label, the caller's value of each name, and the problems with the labels."""
     names: list[str] = []
     values: dict[str, ClassValue] = {}
     by_type: dict[type, list[int]] = {}

@@ -125,7 +125,7 @@ class _File:
 
 @dataclass
 class _Index:
-    """Where the texts of a column are."""
+    """The file of a column, and the places of its texts in it."""
 
     file: _File = field(default_factory=_File)
     places: array[int] = field(default_factory=lambda: array("q"))

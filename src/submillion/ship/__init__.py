@@ -1,1 +1,1 @@
-"""What a finished run is for: answering about new texts."""
+"""Inference with a finished run: labels for the texts of a file."""

@@ -35,7 +35,7 @@ Chunk = tuple[list[str], list[str]]
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What is written for each text, and in which portions the texts are read."""
+    """Columns of the output, and the number of texts that are processed together."""
 
     with_confidence: bool = False
     """Add `Confidence`, the probability of the label, and `p_<class>` for every class."""

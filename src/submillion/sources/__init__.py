@@ -1,1 +1,1 @@
-"""Where bytes come from: catalog, package registry, hub, folders and files; all proven by sha256."""
+"""Sources of encoders and data: catalog, package registry, hub, folders and files, all checked by sha256."""

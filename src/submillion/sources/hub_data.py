@@ -75,7 +75,7 @@ def _resolved(repo: Repo, home: Path) -> tuple[str, str | None]:
 
 
 def _without_hub(repo: Repo, home: Path, progress: bool, error: Unreachable) -> tuple[Path, dict[str, Any]]:
-    """Return what our cache or the cache of `datasets` has; raise `error` if neither has the data set."""
+    """Return the folder in our cache or a copy from the cache of `datasets`; raise `error` if neither has the data."""
     commit = _known_commits(home).get(repo.revision or "main")
     receipt = store.intact(_folder(home, repo, commit)) if commit else None
     if commit is None or receipt is None:
