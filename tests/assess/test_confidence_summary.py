@@ -1,4 +1,4 @@
-"""Confidence figures always say of which split they are, and thresholds are shares."""
+"""Confidence summaries name their split, and thresholds are shares."""
 
 from __future__ import annotations
 

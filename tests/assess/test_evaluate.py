@@ -1,4 +1,4 @@
-"""A finished run scored on a further file, and its adapter used as the card says, without submillion."""
+"""A finished run is scored on a further file, and its adapter used without submillion, as in the card."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_file_called_test_does_not_replace_the_test_split(run: RunDir) -> None
     assert run.prediction_file("test").read_bytes() == kept
 
 
-def test_scoring_under_the_same_name_again_says_so(run: RunDir) -> None:
+def test_scoring_under_the_same_name_again_gives_a_notice(run: RunDir) -> None:
     file = write_csv(run.path.parent / "spring.csv", 12, 5)
     evaluate(run.path, file)
     assert not [notice for notice in notices.collected() if notice["code"] == "evaluation_replaced"]
@@ -80,7 +80,7 @@ def test_scoring_under_the_same_name_again_says_so(run: RunDir) -> None:
         ("", "''"),
     ],
 )
-def test_names_that_would_do_harm_are_refused(run: RunDir, name: str, words: str) -> None:
+def test_reserved_and_unsafe_names_are_refused(run: RunDir, name: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         evaluate(run.path, run.path.parent / "test.csv", name=name)
 

@@ -1,4 +1,4 @@
-"""Metrics against hand-worked numbers, scikit-learn and scipy; what would divide by zero is defined."""
+"""Metrics against hand-worked numbers, scikit-learn and scipy; divisions by zero are defined."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_class_that_does_not_occur_is_not_in_the_macro_mean() -> None:
     assert metrics["macro_f1"] == 1.0
 
 
-def test_a_label_that_got_no_probability_costs_a_finite_loss() -> None:
+def test_a_label_with_probability_zero_has_a_finite_loss() -> None:
     metrics = metrics_of([1], np.array([[1.0, 0.0]], dtype=np.float32), ["a", "b"])
     assert metrics["loss"] == -math.log(LEAST_PROBABILITY)
 
@@ -74,12 +74,12 @@ def test_wilson_equals_scipy(successes: int, trials: int) -> None:
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_wilson_at_the_reference_accuracy_is_half_a_point_to_each_side() -> None:
+def test_wilson_at_the_reference_accuracy_is_half_a_point_wide_on_each_side() -> None:
     low, high = wilson(7151, 7600)  # 94.09 % of the AG News test set
     assert (round(100 * (0.94092 - low), 2), round(100 * (high - 0.94092), 2)) == (0.55, 0.51)
 
 
-def test_wilson_stays_inside_and_knows_nothing_without_trials() -> None:
+def test_wilson_stays_in_the_unit_interval_and_spans_it_without_trials() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == 1.0

@@ -1,4 +1,4 @@
-"""metrics.json comes from the saved predictions alone: equal each time, in step with every change."""
+"""metrics.json is computed from the saved predictions alone."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_unlabelled_rows_have_confidence_and_no_scores(tmp_path: Path) -> None:
     assert set(assess_run(run)["new"]) == {"split", "rows", "confidence"}
 
 
-def test_a_predicted_class_that_is_not_the_most_probable_one_is_found(tmp_path: Path) -> None:
+def test_a_predicted_class_that_is_not_the_most_probable_one_is_refused(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -38,18 +38,18 @@ def test_the_page_has_the_near_duplicates_of_the_file(full: RunDir) -> None:
     read = ParsedPage(render_page(full))
     text = read.text("data")
     for words in (
-        "Without the 40 test rows that have a near twin in train, the accuracy is lower.",
-        "Two texts are near twins when they are. 9 rows belong to 4 groups of near-duplicates; the largest group has "
+        "Without the 40 test rows that have a near-duplicate in train, the accuracy is lower.",
+        "Two texts are near-duplicates if they are. 9 rows belong to 4 groups of near-duplicates; the largest group has "
         "3 rows.",
         "There were too many candidates to compare all of them, so there may be more.",
         "train train 3 of 96 3.12% 5 2 1",
         "validation train 0 of 0 not measured",
         "all 96 91 94.79% 88.30 to 97.80%",
-        "with a near twin in train 40 38 95.00%",
+        "with a near-duplicate in train 40 38 95.00%",
         "without 56 49 87.50%",
         "all minus without (points) +3.21 +1.12 to +6.33",
         "Rows with a near-duplicate against the others: no difference shown; within classes: significant.",
-        "For 3 rows, all near-duplicates have another label; 1 of these were classified correctly.",
+        "For 3 rows, all near-duplicates have another label; correctly classified: 1.",
         "2 pairs of near-duplicates (3 rows) have different labels",
         f"Similarity 91% · train row 1,234, id train-1234, labelled {NAMES[0]} · beginning of the text {HOSTILE}",
         f"test row 7, id test-7, labelled {NAMES[1]} {HOSTILE}",
@@ -86,11 +86,11 @@ def test_the_card_summarizes_both_and_publishes_no_text(full: RunDir) -> None:
     full.write_analysis("noise", made_noise(list(NAMES), LONG))
     card = render_card(full)
     for words in (
-        "Two texts are near twins when they are. There were too many candidates to compare all of them, so there may "
+        "Two texts are near-duplicates if they are. There were too many candidates to compare all of them, so there may "
         "be more.",
         "| test | train | 3 | 3.12% | 5 | 1 |",
         "| validation | train | 0 | not measured | 5 | 1 |",
-        "\nWithout the 40 test rows that have a near twin in train, the accuracy is lower.\n",
+        "\nWithout the 40 test rows that have a near-duplicate in train, the accuracy is lower.\n",
         "an estimated 4.21% of the labels of 280 training rows are wrong (95% interval 3.12 to 5.55%); "
         "9 rows are candidates. Of the 5 errors on test, 2 may be label errors.\n",
         "agrees with 89.31% of the labels",

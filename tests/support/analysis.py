@@ -1,4 +1,4 @@
-"""A made analysis of a made run: what the slow parts write, in small, for the tests of the page."""
+"""Writes a small analysis of a made run, for the tests of page and card."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def made_analysis(run: RunDir, text: str = HOSTILE) -> None:
     """Write every part of the analysis: what predictions give is computed, the rest is made up.
 
     Args:
-        text: stands wherever a text of the data is shown.
+        run: a run with saved predictions.
+        text: used wherever a text of the data is shown.
     """
     registry.compute_parts(RunContext.open(run.path), ["confidence", "intervals"])
     from support.data_quality import made_duplicates, made_noise  # which takes slices from here

@@ -33,7 +33,8 @@ def made_audit(names: list[str], text: str = "", biased: bool = True) -> dict[st
 
     Args:
         names: of the classes, two or more.
-        text: stands wherever a word list, or a kind of text, is named.
+        text: used as the name of word lists and kinds of text.
+        biased: whether given names decide the answer.
     """
     rng = np.random.default_rng(0)
     labels = np.arange(len(TEXTS)) % len(names)

@@ -1,4 +1,4 @@
-"""Made baselines of a made run: the parts "baseline" and "probe" as they are kept, for the tests of page and card."""
+"""Made baselines of a made run: the parts "baseline" and "probe" for the tests of page and card."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def made_baseline_model(
 
 
 def made_part(found: dict[str, dict[str, Any]], judged: str, **facts: Any) -> dict[str, Any]:
-    """Return the part "baseline" or "probe" as it is kept, with the verdict that follows from its baselines."""
+    """Return the part "baseline" or "probe" with the verdict that follows from its baselines."""
     verdict = comparison.verdict(judged, found[judged], found[judged]["title"]) if judged in found else None
     return {
         "split": "test",
@@ -76,8 +76,8 @@ def made_baseline(
     majority = made_baseline_model("majority class", 0.69, 1e-9, strength=None, parameters=1)
     found = {"majority": majority, "linear": made_baseline_model("linear model", difference, p)}
     part = made_part(found, "linear", **facts)
-    told = comparison.verdict(
+    verdict = comparison.verdict(
         "linear_more", made_baseline_model("", -0.0027, 0.56), "linear model with more rows"
     )
-    part["verdict"] = part["verdict"] and part["verdict"] | {"more": told if more else None}
+    part["verdict"] = part["verdict"] and part["verdict"] | {"more": verdict if more else None}
     return part

@@ -18,7 +18,7 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
     }
     counts = {"rows": 3, "of_rows": 96, "share": 1 / 32, "pairs": 5, "identical": 2, "different_labels": 1}
     return {
-        "meaning": "Two texts are near twins when they are.",
+        "meaning": "Two texts are near-duplicates if they are.",
         "limitations": "Other words.",
         "method": {
             "threshold": 0.7,
@@ -45,11 +45,11 @@ def made_duplicates(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
             "correct": 91,
             "accuracy": 91 / 96,
             "accuracy_interval": interval(91 / 96, 0.883, 0.978),
-            "with_duplicate": made_slice("with a near twin in train", 40, 0.95),
+            "with_duplicate": made_slice("with a near-duplicate in train", 40, 0.95),
             "without_duplicate": made_slice("without", 56, 0.875),
             "difference": interval(0.0321, 0.0112, 0.0633),
             "contradicted": {"rows": 3, "correct": 1},
-            "sentence": "Without the 40 test rows that have a near twin in train, the accuracy is lower.",
+            "sentence": "Without the 40 test rows that have a near-duplicate in train, the accuracy is lower.",
         },
     }
 
@@ -84,7 +84,7 @@ def made_noise(names: list[str], text: str = HOSTILE) -> dict[str, Any]:
         "suspects": [suspect | {"row": row, "id": f"train-{row}"} for row in range(7)],
     }
     return {
-        "meaning": "The noise rate is what it is.",
+        "meaning": "The noise rate is estimated.",
         "model": "A model of words.",
         "limitations": "Whether a label is wrong.",
         "resamples": 200,

@@ -45,9 +45,7 @@ def check_thresholds(thresholds: Iterable[float]) -> list[float]:
     if outside := [threshold for threshold in wanted if not 0 <= threshold < 1]:
         raise BadInput(
             [
-                Problem(
-                    "@{thresholds}", "a share from 0 to below 1", f"{threshold:g}", "90% is written 0.9."
-                )
+                Problem("@{thresholds}", "a share from 0 to below 1", f"{threshold:g}", "90% is written 0.9.")
                 for threshold in outside
             ]
         )

@@ -1,4 +1,4 @@
-"""Explained answers: which are chosen, what is written of them, and what can be computed again without a model."""
+"""The part "attribution": selection of texts, their entries, and recomputation without a model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def found(context: RunContext) -> dict[str, Any]:
     return value
 
 
-def test_the_surest_mistakes_the_least_sure_and_one_of_each_class(context: RunContext) -> None:
+def test_confident_mistakes_unsure_answers_and_one_of_each_class_are_selected(context: RunContext) -> None:
     chosen, skipped = select_texts(context)
     assert skipped == 0
     of = {kind: [row for row in chosen if chosen[row] == kind] for kind in (MISTAKE, UNSURE, SURE)}
@@ -60,7 +60,7 @@ def test_the_surest_mistakes_the_least_sure_and_one_of_each_class(context: RunCo
         assert row == max(other for other in range(ROWS) if other % 3 and labels[other] == labels[row])
 
 
-def test_what_is_written_of_a_text(context: RunContext, found: dict[str, Any]) -> None:
+def test_the_entry_of_a_text(context: RunContext, found: dict[str, Any]) -> None:
     assert (found["split"], found["rows"], found["baseline_token"]) == ("test", ROWS, "<unk>")
     assert len(found["texts"]) == 20
     saved, texts = context.predictions("test"), context.texts("test")
@@ -86,7 +86,9 @@ def test_what_is_written_of_a_text(context: RunContext, found: dict[str, Any]) -
     assert found["completeness"]["largest_share"] <= 0.05
 
 
-def test_deleting_the_heaviest_word_does_what_it_says(context: RunContext, found: dict[str, Any]) -> None:
+def test_the_fall_is_that_of_the_classifier_without_the_word(
+    context: RunContext, found: dict[str, Any]
+) -> None:
     """The fall by one word is that of the classifier on the text without it."""
     from submillion.assess.attribution.integrated_gradients import Explainer
 
@@ -100,7 +102,7 @@ def test_deleting_the_heaviest_word_does_what_it_says(context: RunContext, found
     assert entry["deletions"][0]["top"] == pytest.approx(entry["reference_probability"] - p, abs=1e-6)
 
 
-def test_the_weights_tell_more_than_chance_does(found: dict[str, Any]) -> None:
+def test_heavy_words_matter_more_than_random_ones(found: dict[str, Any]) -> None:
     curve = found["faithfulness"]["curve"]
     assert curve[1]["difference"]["value"] > 0
     for step in curve:
@@ -108,7 +110,7 @@ def test_the_weights_tell_more_than_chance_does(found: dict[str, Any]) -> None:
         assert step["difference"]["value"] == pytest.approx(difference)
 
 
-def test_checking_again_needs_no_classifier(
+def test_recheck_needs_no_classifier(
     context: RunContext, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from submillion.assess.attribution import integrated_gradients
@@ -135,9 +137,7 @@ def test_checking_again_needs_no_classifier(
         lambda found: found["completeness"].update(mean_share=0.0),
     ],
 )
-def test_what_was_changed_afterwards_is_not_confirmed(
-    context: RunContext, found: dict[str, Any], change: Any
-) -> None:
+def test_recheck_detects_changes(context: RunContext, found: dict[str, Any], change: Any) -> None:
     changed = copy.deepcopy(found)
     change(changed)
     assert recheck(context, changed) != changed

@@ -1,4 +1,4 @@
-"""Weights of tokens: they add up on every family, nothing special weighs, and a linear model's are known."""
+"""Integrated gradients: completeness for every family, special tokens without weight, and a linear model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_weights_add_up_to_the_difference_of_the_scores(explainer: Explainer) ->
         assert found.baseline_score == pytest.approx(log_odds(explainer, unknown, target), abs=1e-4)
 
 
-def test_the_same_text_is_explained_alike_and_a_text_of_baselines_weighs_nothing(
+def test_explanations_repeat_and_a_text_of_mask_tokens_has_zero_weights(
     explainer: Explainer,
 ) -> None:
     first, second = (explainer.weights(IDS, SPECIAL, 1) for _ in range(2))
@@ -72,7 +72,7 @@ def test_the_classifier_answers_as_the_run_does(explainer: Explainer, tmp_path: 
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_more_points_are_taken_until_the_error_is_small(
+def test_points_are_added_until_the_error_is_small(
     explainer: Explainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(integrated_gradients, "STEPS", (2, 5, 400))
@@ -126,13 +126,13 @@ def test_every_family_can_be_explained(family: str, tmp_path: Path) -> None:
     assert found.error_share <= integrated_gradients.TOLERANCE
 
 
-def test_the_error_of_given_weights() -> None:
+def test_the_error_of_weights_by_hand() -> None:
     found = Weights(np.array([0.0, 2.0, -1.0]), score=0.5, baseline_score=-0.2, steps=10)
     assert found.error == pytest.approx(0.3)
     assert found.error_share == pytest.approx(0.1)
 
 
-def test_without_captum_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_captum_the_error_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integrated_gradients, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r'no package .captum.*pip install "submillion\[attribution\]"'):
         check_captum()

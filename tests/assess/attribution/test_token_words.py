@@ -1,4 +1,4 @@
-"""Texts as words: put together again they are what was read, whatever the tokenizer does with spaces."""
+"""Token words: joined, they are the text as read, whatever the tokenizer does with spaces."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_tokens_belong_to_the_words_between_spaces(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_word_has_just_its_own_tokens(kind: str) -> None:
+def test_a_word_has_only_its_own_tokens(kind: str) -> None:
     made = tokenizer(kind)
     text = "goal season profits"
     found = split_words(made, text, 64)
@@ -88,7 +88,7 @@ def test_a_word_has_just_its_own_tokens(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_what_is_cut_off_is_in_no_word(kind: str, side: str) -> None:
+def test_truncated_text_is_in_no_word(kind: str, side: str) -> None:
     text = "the goal of the season and shares and profits rise and rise and rise"
     made = tokenizer(kind, side)
     found = split_words(made, text, 8)
@@ -100,7 +100,7 @@ def test_what_is_cut_off_is_in_no_word(kind: str, side: str) -> None:
     assert text.startswith(read) if side == "right" else text.endswith(read)
 
 
-def test_scripts_without_spaces_and_endless_words_break_at_tokens() -> None:
+def test_scripts_without_spaces_and_very_long_words_split_at_tokens() -> None:
     found = split_words(tokenizer("word pieces"), "日本語の文 rise", 64)
     assert found.words == ["日", "本", "語", "の", "文 ", "rise"]
     endless = "goal/" * 20
@@ -110,7 +110,7 @@ def test_scripts_without_spaces_and_endless_words_break_at_tokens() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\u200b"])
-def test_texts_with_nothing_to_read(text: str) -> None:
+def test_texts_without_words(text: str) -> None:
     found = split_words(tokenizer("word pieces"), text, 16)
     assert found.special[0]
     assert found.special[-1]
@@ -120,7 +120,7 @@ def test_texts_with_nothing_to_read(text: str) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(KINDS), st.text(max_size=60), st.integers(4, 40))
-def test_any_text_comes_back(kind: str, text: str, limit: int) -> None:
+def test_the_words_joined_are_the_text(kind: str, text: str, limit: int) -> None:
     found = split_words(tokenizer(kind), text, limit)
     assert found.ids == encode(tokenizer(kind), [text], limit)[0].tolist()
     assert all(

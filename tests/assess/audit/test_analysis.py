@@ -1,4 +1,4 @@
-"""The audit of a run: planted bias is found, its absence too; saved answers give it again, changed ones do not."""
+"""The part "audit": planted bias is detected, its absence too; saved answers reproduce it, changed ones do not."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_outside_the_domain_and_the_policy(context: RunContext, monkeypatch: pyt
     assert analysis.recheck(made, found) == found
 
 
-def test_saved_answers_give_the_audit_again_and_changed_ones_do_not(
+def test_recheck_gives_the_same_audit_and_detects_changed_answers(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     women = every_woman(context)
@@ -194,7 +194,7 @@ def test_saved_answers_give_the_audit_again_and_changed_ones_do_not(
         analysis.recheck(fresh, found)
 
 
-def test_lists_that_change_later_change_nothing_of_what_was_found(
+def test_later_changes_of_the_lists_do_not_change_the_audit(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = context.run.path / OWN

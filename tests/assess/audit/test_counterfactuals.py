@@ -1,4 +1,4 @@
-"""Altered texts: what is exchanged for what, which texts are taken, and that the same run gives the same."""
+"""Counterfactual texts: which words are swapped, which texts are selected, and reproducibility."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_without_a_word_left_for_the_control_there_is_no_case() -> None:
     assert axis.cases == ()
 
 
-def test_what_is_not_read_is_not_replace_matches() -> None:
+def test_truncated_words_are_not_swapped() -> None:
     text = "word word N0w0 and N1m0, N1m0"
     assert axes_of([text], end=14)[1].carrying == {"women": 1, "men": 0}
     assert axes_of([text])[1].carrying == {"women": 0, "men": 1}
@@ -91,7 +91,7 @@ def test_equal_texts_count_once_and_texts_without_words_not_at_all() -> None:
     assert [case.row for case in axis.cases] == [0]
 
 
-def test_no_more_is_altered_than_is_said_and_every_group_gets_its_share() -> None:
+def test_the_number_of_alterations_is_limited_and_every_group_gets_its_share() -> None:
     for axis in axes_of(many(1_000)):
         altered = sum(len(case.altered) for case in axis.cases)
         each = 1 + min(MAX_TARGETS, len(axis.words.groups(axis.level)) - 1)
@@ -117,7 +117,7 @@ def test_the_same_seed_gives_the_same_texts_and_another_one_others() -> None:
     assert len({known for known, _ in one}) == len(one)
 
 
-def test_a_list_more_moves_no_other_lists_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_list_does_not_change_the_texts_of_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = counterfactuals.generator(7, "a").integers(1_000_000)
     assert (
         drawn

@@ -1,4 +1,4 @@
-"""Flips and shifts: worked by hand, a planted bias is found out, and a classifier that ignores names is not blamed."""
+"""Effects of swaps: by hand, with a planted bias, and for a classifier that ignores names."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_classifier_that_ignores_names_is_cleared() -> None:
         assert part["shift"]["value"] == 0.0
 
 
-def test_a_classifier_that_is_moved_by_any_exchange_is_cleared_for_groups() -> None:
+def test_a_classifier_that_changes_with_any_swap_is_cleared_for_groups() -> None:
     axis, rng = an_axis(80), np.random.default_rng(5)
     before = rows(*[0] * 80)
     altered = rows(*rng.integers(2, size=160).tolist())  # half of all alterations flip, whatever the group

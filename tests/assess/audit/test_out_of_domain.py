@@ -1,4 +1,4 @@
-"""Outside the domain: which texts are read, how sure the answers are, and the area with its interval."""
+"""Out-of-domain texts: their selection, the confidence of the answers, and the area with its interval."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_short_texts_are_not_shuffled(tmp_path: Path) -> None:
     assert len([text for text in out_of_domain_texts(context, WORDS) if text.set == "shuffled"]) == 1
 
 
-def test_what_is_read_of_empty_and_foreign_texts(tmp_path: Path) -> None:
+def test_visible_spans_of_empty_and_foreign_texts(tmp_path: Path) -> None:
     context = examined(tmp_path, (["word1"], [0]), spread([0], [0.9]))
     text = "word1 word2"
     assert visible_spans(context, ["", text]) == [(0, 0), (0, len(text))]
@@ -110,7 +110,7 @@ def test_the_area_is_that_of_the_roc_curve() -> None:
     assert less_sure(inside, outside)["value"] == pytest.approx(expected)
 
 
-def test_its_interval_covers() -> None:
+def test_its_interval_has_its_nominal_coverage() -> None:
     """Of normal samples the true area is known: 0.5 at no difference; 95 % of intervals are to hold it."""
     rng, held = np.random.default_rng(3), 0
     for _ in range(400):

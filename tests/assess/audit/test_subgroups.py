@@ -1,4 +1,4 @@
-"""Accuracy and calibration by class and by mention: worked by hand, exact p-values against other ways to them."""
+"""Accuracy and calibration by class and by mention: by hand, and exact p-values by enumeration."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_the_p_value_is_that_of_all_outcomes(confidence: list[float], wrong: int
 
 
 @pytest.mark.parametrize("wrong", [0, 3, 40, 120])
-def test_of_equal_confidences_it_is_the_binomial(wrong: int) -> None:
+def test_with_equal_confidences_the_distribution_is_binomial(wrong: int) -> None:
     expected = binomtest(wrong, 400, 0.1).pvalue
     assert calibrated_p(np.full(400, 0.9), wrong) == pytest.approx(expected, rel=1e-6)
 
 
-def test_certainty_that_fails_is_impossible() -> None:
+def test_a_mistake_at_full_confidence_has_p_zero() -> None:
     sure = np.ones(50)
     assert calibrated_p(sure, 0) == 1.0
     assert calibrated_p(sure, 1) == 0.0

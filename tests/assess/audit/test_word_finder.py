@@ -1,4 +1,4 @@
-"""Listed words in texts: whole words, longest first, in the case they have, exchanged everywhere."""
+"""Finding and replacing listed words: whole words, longest first, in their form and case."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_all_forms_are_swapped_in_the_case_they_had() -> None:
         assert replace_matches(text, Finder(LIST).find(text), US) == other
 
 
-def test_only_the_given_matches_are_replace_matches() -> None:
+def test_only_the_passed_matches_are_replaced() -> None:
     text = "China met America"
     matches = [match for match in Finder(LIST).find(text) if match.word == CHINA]
     assert replace_matches(text, matches, PAPUA) == "Papua New Guinea met America"

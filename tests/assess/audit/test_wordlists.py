@@ -1,4 +1,4 @@
-"""The word lists of the audit: what is shipped is sound, a user's file extends and overrides it, faults are told."""
+"""The word lists of the audit: the shipped ones are valid, a user's file overrides them, problems are reported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_shipped_texts_are_short_distinct_and_enough_to_judge(tmp_path: Path
         assert all(len(text) < 200 for text in texts)
 
 
-def test_no_spelling_stands_in_two_lists(tmp_path: Path) -> None:
+def test_no_spelling_is_in_two_lists(tmp_path: Path) -> None:
     words, _ = words_with(tmp_path)
     owners: dict[str, str] = {}
     for listed in words.lists:
@@ -61,7 +61,7 @@ def test_no_spelling_stands_in_two_lists(tmp_path: Path) -> None:
                 assert owners.setdefault(spelling.lower(), listed.kind) == listed.kind
 
 
-def test_the_lists_lie_beside_the_code() -> None:
+def test_the_lists_are_in_the_package() -> None:
     assert sorted(file.name for file in SHIPPED.glob("*.yaml")) == [
         "companies.yaml",
         "countries.yaml",
@@ -96,18 +96,18 @@ foreign: {German: [Guten Morgen.]}
     assert words.foreign["German"] == ("Guten Morgen.",) and len(words.foreign["French"]) > 1
 
 
-def test_what_was_used_can_be_read_again_from_json(tmp_path: Path) -> None:
+def test_lists_survive_json(tmp_path: Path) -> None:
     words, _ = words_with(tmp_path, "words: {companies: {groups: {more: [Aaa, Bbb]}}}")
     assert parse(json.loads(json.dumps(words.values)), "audit.json") == words
 
 
-def test_without_any_list_nothing_is_refused(tmp_path: Path) -> None:
+def test_an_audit_may_have_no_lists(tmp_path: Path) -> None:
     words, _ = words_with(tmp_path, "{words: null, outside: null, foreign: null}")
     assert (words.lists, words.outside, words.foreign) == ((), {}, {})
 
 
 @pytest.mark.parametrize(
-    ("own", "told"),
+    ("own", "message"),
     [
         ("word: {}", "audit.yaml: word: expected a known key, found 'word'. Did you mean 'words'?"),
         ("words: [a]", "words: expected a mapping of names"),
@@ -127,9 +127,9 @@ def test_without_any_list_nothing_is_refused(tmp_path: Path) -> None:
         ("{", "a file that cannot be read"),
     ],
 )
-def test_faults_are_told_with_their_place(tmp_path: Path, own: str, told: str) -> None:
+def test_problems_are_reported_with_their_place(tmp_path: Path, own: str, message: str) -> None:
     lines = problems_of(tmp_path, own)
-    assert any(told in line for line in lines), lines
+    assert any(message in line for line in lines), lines
     assert all("audit.yaml" in line for line in lines)
 
 
@@ -138,12 +138,12 @@ def test_a_list_needs_two_groups_on_every_level(tmp_path: Path) -> None:
     assert problems_of(tmp_path, own)[0].endswith("expected at least two groups of 'a', found ['one'].")
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     own = "{word: {}, outside: {x: [1]}, words: {companies: {title: 3}}}"
     assert len(problems_of(tmp_path, own)) == 3
 
 
-def test_the_example_in_the_documentation_is_one(tmp_path: Path) -> None:
+def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
     text = (Path(__file__).resolve().parents[3] / "docs" / "audit.md").read_text(encoding="utf-8")
     run = RunDir.create(tmp_path / "run")
     (run.path / "audit.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The linear probe: features of the frozen encoder against transformers' own, and what recheck finds changed."""
+"""The part "probe": features of the frozen encoder against transformers, and changes that recheck detects."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_family_gives_its_last_hidden_states(family: str) -> None:
     np.testing.assert_allclose(features, alone(str(folder), TEXTS, 32), atol=1e-5)
 
 
-def test_the_probe_learns_on_the_training_rows_and_is_chosen_on_validation(
+def test_the_probe_is_trained_on_train_and_chosen_on_validation(
     context: RunContext, found: dict[str, Any]
 ) -> None:
     entry = found["baselines"]["probe"]
@@ -90,7 +90,7 @@ def test_the_probe_learns_on_the_training_rows_and_is_chosen_on_validation(
     assert found["run"]["accuracy"]["value"] == 30 / 40
 
 
-def test_making_it_again_and_checking_it_give_the_same(context: RunContext, found: dict[str, Any]) -> None:
+def test_analyse_and_recheck_give_the_same(context: RunContext, found: dict[str, Any]) -> None:
     assert linear_probe.recheck(context, json.loads(json.dumps(found))) == found
     second = linear_probe.analyse(context)
     for key in ("fit_seconds", "predict_seconds"):
@@ -98,7 +98,7 @@ def test_making_it_again_and_checking_it_give_the_same(context: RunContext, foun
     assert second == found
 
 
-def test_a_changed_answer_shows(context: RunContext, found: dict[str, Any]) -> None:
+def test_recheck_detects_a_changed_answer(context: RunContext, found: dict[str, Any]) -> None:
     file = context.run.prediction_file("test", baseline="probe")
     before = file.read_bytes()
     saved = context.run.load_predictions("test", baseline="probe")

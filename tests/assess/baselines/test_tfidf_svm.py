@@ -64,7 +64,7 @@ def a_context(
     return RunContext(run, corpus=corpus)
 
 
-def test_baselines_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> None:
+def test_baselines_equal_those_of_scikit_learn(run: RunDir) -> None:
     context = a_context(run)
     found = tfidf_svm.analyse(context)
     train, validation, test = context.corpus.splits
@@ -92,15 +92,15 @@ def test_baselines_are_those_that_scikit_learn_gives_by_itself(run: RunDir) -> N
     assert (more["trained_on"], more["training_rows"]) == (["train", "validation"], 280)
 
 
-def test_models_fitted_side_by_side_are_the_same(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told() -> dict[str, Any]:
+def test_models_fitted_in_processes_are_the_same(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def facts() -> dict[str, Any]:
         found = tfidf_svm.analyse(a_context(run))["baselines"]["linear"]
         return {key: value for key, value in found.items() if not key.endswith("_seconds")}
 
-    here = told()
+    here = facts()
     answers_here = run.load_predictions("test", baseline="linear").probabilities
     monkeypatch.setattr(tfidf_svm, "WORTH_PROCESSES", 0)
-    assert told() == here
+    assert facts() == here
     assert np.array_equal(run.load_predictions("test", baseline="linear").probabilities, answers_here)
 
 
@@ -139,13 +139,13 @@ def test_the_majority_class_is_that_of_the_training_rows(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "kind", "said"),
+    ("wrong", "kind", "verb"),
     [(0, "no difference shown", "does not beat"), (25, "worse", "is worse than")],
 )
-def test_the_verdict_says_what_the_interval_allows(run: RunDir, wrong: int, kind: str, said: str) -> None:
+def test_the_verdict_follows_from_test_and_interval(run: RunDir, wrong: int, kind: str, verb: str) -> None:
     verdict = tfidf_svm.analyse(a_context(run, wrong))["verdict"]
     assert verdict["kind"] == kind
-    assert verdict["sentence"].startswith(f"The run {said} the linear model: ")
+    assert verdict["sentence"].startswith(f"The run {verb} the linear model: ")
     assert verdict["more"]["baseline"] == "linear_more"
     assert "also trained on the validation rows" in verdict["more"]["sentence"]
 
@@ -156,24 +156,24 @@ def entry(difference: float, low: float, high: float, p: float) -> dict[str, Any
 
 
 def test_verdicts_by_hand() -> None:
-    def said(*values: float) -> tuple[str, str]:
+    def verdict_of(*values: float) -> tuple[str, str]:
         found = comparison.verdict("linear", entry(*values), "linear model")
         return found["kind"], found["sentence"]
 
-    assert said(0.003, -0.002, 0.008, 0.3) == (
+    assert verdict_of(0.003, -0.002, 0.008, 0.3) == (
         "no difference shown",
         "The run does not beat the linear model: +0.30 points of accuracy, 95% interval \N{MINUS SIGN}0.20 to +0.80.",
     )
-    assert said(0.0143, 0.006, 0.0226, 0.00031) == (
+    assert verdict_of(0.0143, 0.006, 0.0226, 0.00031) == (
         "beats",
         "The run beats the linear model: +1.43 points of accuracy, 95% interval +0.60 to +2.26 "
         "(exact McNemar test, corrected: p = 0.00031).",
     )
-    assert said(-0.05, -0.08, -0.02, 1e-7)[0] == "worse"
+    assert verdict_of(-0.05, -0.08, -0.02, 1e-7)[0] == "worse"
     # The interval leaves 0 out, but the test, corrected for several baselines, is not below 0.05.
-    kind, sentence = said(0.01, 0.0002, 0.0198, 0.09)
+    kind, sentence = verdict_of(0.01, 0.0002, 0.0198, 0.09)
     assert kind == "no difference shown" and "does not beat" in sentence and "p = 0.09)" in sentence
-    assert ": 0.00 points" in said(-0.00001, -0.01, 0.01, 1.0)[1]
+    assert ": 0.00 points" in verdict_of(-0.00001, -0.01, 0.01, 1.0)[1]
 
 
 def test_without_a_test_split_nothing_is_chosen_by_the_rows_that_are_scored(run: RunDir) -> None:
@@ -247,7 +247,7 @@ def test_without_validation_rows_the_strength_is_fixed(run: RunDir) -> None:
     assert "there are none" in found["absent"]
 
 
-def test_making_it_again_and_checking_it_give_the_same(run: RunDir) -> None:
+def test_analyse_and_recheck_give_the_same(run: RunDir) -> None:
     context = a_context(run)
     registry.compute_parts(context, ["baseline"])
     first = run.read_analysis("baseline")
@@ -279,7 +279,7 @@ def test_predictions_of_other_rows_are_refused(run: RunDir, column: str) -> None
         tfidf_svm.recheck(context, found)
 
 
-def test_a_changed_answer_of_a_baseline_shows(run: RunDir) -> None:
+def test_recheck_detects_a_changed_answer(run: RunDir) -> None:
     context = a_context(run)
     found = tfidf_svm.analyse(context)
     change(run, "predicted", lambda values: [(values[0] + 1) % 4, *values[1:]])
@@ -297,16 +297,16 @@ def test_a_changed_answer_of_a_baseline_shows(run: RunDir) -> None:
     assert again_found["baselines"]["majority"] == found["baselines"]["majority"]
 
 
-def test_changed_figures_and_lost_baselines_show(run: RunDir) -> None:
+def test_recheck_detects_changed_figures_and_missing_baselines(run: RunDir) -> None:
     context = a_context(run)
     found = json.loads(json.dumps(tfidf_svm.analyse(context)))
-    told = json.loads(json.dumps(found))
-    told["baselines"]["linear"]["accuracy"]["value"] -= 0.1
-    told["verdict"]["sentence"] = "The run beats the linear model."
-    assert json.loads(json.dumps(tfidf_svm.recheck(context, told))) == found
-    del told["baselines"]["linear"]
+    changed = json.loads(json.dumps(found))
+    changed["baselines"]["linear"]["accuracy"]["value"] -= 0.1
+    changed["verdict"]["sentence"] = "The run beats the linear model."
+    assert json.loads(json.dumps(tfidf_svm.recheck(context, changed))) == found
+    del changed["baselines"]["linear"]
     with pytest.raises(BadInput, match="the baselines that the analysis names"):
-        tfidf_svm.recheck(context, told)
+        tfidf_svm.recheck(context, changed)
     run.prediction_file("test", baseline="linear").unlink()
     assert "linear" not in tfidf_svm.recheck(context, found)["baselines"]
 

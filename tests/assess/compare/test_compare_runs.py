@@ -1,4 +1,4 @@
-"""Comparing runs: rows are matched by their hashes, seeds are grouped, and sentences claim what was shown."""
+"""Comparing runs: rows are matched by hashes, seeds are grouped, and sentences follow from the tests."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [run_of(home / "good", answers(0.95, 1)).path, run_of(home / "poor", answers(0.85, 2)).path]
 
 
-# -- what is found ------------------------------------------------------------------------------------------
+# -- results ----------------------------------------------------------------------------------------------
 
 
 def test_two_runs_side_by_side(two: list[Path]) -> None:
@@ -127,7 +127,7 @@ def test_p_values_are_corrected_for_their_number(two: list[Path], tmp_path: Path
         assert [pair[measure]["p_holm"] for pair in pairs] == holm([pair[measure]["p"] for pair in pairs])
 
 
-def test_a_difference_that_only_the_correction_hides_is_told_so(tmp_path: Path) -> None:
+def test_the_sentence_names_the_correction_if_it_decides(tmp_path: Path) -> None:
     # One alone is right on 14 rows, the other on 4: p 0.031, and 0.093 as one of three.
     def sample(wrong: Sequence[int]) -> np.ndarray:
         predicted = LABELS.copy()
@@ -193,7 +193,7 @@ def test_a_duplicate_seed_counts_once(seeds: list[Path], tmp_path: Path) -> None
     assert compare_runs([seeds[1], again]).to_json()["groups"] == []
 
 
-def test_runs_without_a_recipe_are_not_taken_for_seeds_of_one(two: list[Path], tmp_path: Path) -> None:
+def test_runs_without_a_recipe_do_not_form_a_group(two: list[Path], tmp_path: Path) -> None:
     import shutil
 
     copies = []
@@ -207,7 +207,7 @@ def test_runs_without_a_recipe_are_not_taken_for_seeds_of_one(two: list[Path], t
     assert not found["pairs"][0]["same_recipe"]
 
 
-def test_the_lines_hold_every_number_that_matters(seeds: list[Path]) -> None:
+def test_the_rendered_text_has_the_numbers(seeds: list[Path]) -> None:
     comparison = compare_runs(seeds)
     found, text = comparison.to_json(), comparison.render()
     assert "test: 600 rows, the same for every run" in text
@@ -261,7 +261,7 @@ def test_texts_that_occur_twice_are_matched_by_their_labels(tmp_path: Path) -> N
     assert [one.tolist() for one in found.predicted] == [[0] * 4] * 2
 
 
-def test_validation_is_compared_where_one_has_no_test_split(two: list[Path], tmp_path: Path) -> None:
+def test_validation_is_compared_if_one_run_has_no_test_split(two: list[Path], tmp_path: Path) -> None:
     import shutil
 
     copies = [Path(shutil.copytree(path, tmp_path / path.name)) for path in two]
@@ -311,13 +311,13 @@ def test_runs_scored_on_other_rows_are_refused(
         compare_runs([two[0], changed(tmp_path, kind)])
 
 
-def test_every_run_that_differs_is_told(two: list[Path], tmp_path: Path) -> None:
+def test_the_error_lists_every_run_that_differs(two: list[Path], tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         compare_runs([*two, changed(tmp_path, "rows"), changed(tmp_path, "labels")])
     assert [problem.where.split("/")[-3] for problem in refused.value.problems] == ["rows", "labels"]
 
 
-def test_one_run_or_the_same_one_twice_is_no_comparison(two: list[Path], tmp_path: Path) -> None:
+def test_one_run_or_the_same_one_twice_is_refused(two: list[Path], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="two runs or more, found 1"):
         open_all(two[:1])
     with pytest.raises(BadInput, match="different runs, found .*good more than once"):
@@ -326,7 +326,7 @@ def test_one_run_or_the_same_one_twice_is_no_comparison(two: list[Path], tmp_pat
         open_all([two[0], tmp_path / "none"])
 
 
-def test_runs_of_one_name_are_called_by_their_paths(two: list[Path], tmp_path: Path) -> None:
+def test_runs_with_the_same_name_are_named_by_their_paths(two: list[Path], tmp_path: Path) -> None:
     other = run_of(tmp_path / "good", answers(0.9, 8)).path
     names: list[Any] = [run["name"] for run in compare_runs([two[0], other]).to_json()["runs"]]
     assert names == [str(two[0]), str(other)]

@@ -1,4 +1,4 @@
-"""The part "confidence" of a run's analysis: every number from the saved files, the policy as asked for."""
+"""The part "confidence": figures from the saved files, and default and user policies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def copied(run: RunDir, place: Path) -> RunDir:
     return RunDir.open(place)
 
 
-def test_it_is_json_and_the_same_each_time(run: RunDir, found: dict[str, Any]) -> None:
+def test_the_part_is_json_and_repeats(run: RunDir, found: dict[str, Any]) -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert analyse(RunContext(run)) == found
 
@@ -72,7 +72,7 @@ def test_the_temperature_is_of_validation_and_helps_on_test(found: dict[str, Any
     assert sum(entry["rows"] for entry in heat["test"]["reliability"]) == 600
 
 
-def test_the_table_of_targets_is_told_on_both_splits(run: RunDir, found: dict[str, Any]) -> None:
+def test_targets_are_reported_on_both_splits(run: RunDir, found: dict[str, Any]) -> None:
     assert [entry["target_accuracy"] for entry in found["targets"]] == [0.90, 0.95, 0.97, 0.98, 0.99, 0.995]
     reached = [entry for entry in found["targets"] if entry["threshold"] is not None]
     assert len(reached) >= 3
@@ -89,7 +89,7 @@ def test_the_table_of_targets_is_told_on_both_splits(run: RunDir, found: dict[st
     assert coverages == sorted(coverages, reverse=True)
 
 
-def test_what_cannot_be_reached_is_null(tmp_path: Path) -> None:
+def test_unreachable_targets_have_no_threshold(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", sizes=(12, 12, 12, 12))
     *_, last = analyse(RunContext(run))["targets"]
     assert (last["threshold"], last["validation"], last["test"]) == (None, None, None)
@@ -106,7 +106,7 @@ def test_the_default_policy_is_the_lowest_target_above_the_accuracy(found: dict[
     assert found["policy"] == above[0] | {"chosen_by": "default"}
 
 
-def test_the_users_target_is_taken_and_kept_until_another_is_asked_for(run: RunDir, tmp_path: Path) -> None:
+def test_the_users_target_is_kept_until_it_is_changed(run: RunDir, tmp_path: Path) -> None:
     own = copied(run, tmp_path / "run")
     registry.compute_parts(RunContext(own, answer_at=0.96), ["confidence"])
     policy = (own.read_analysis("confidence") or {})["policy"]
@@ -133,8 +133,8 @@ def test_an_unreachable_target_is_reported_and_kept(run: RunDir, tmp_path: Path)
     registry.compute_parts(RunContext(own, answer_at=0.9999), ["confidence"])
     policy = (own.read_analysis("confidence") or {})["policy"]
     assert (policy["target_accuracy"], policy["threshold"], policy["test"]) == (0.9999, None, None)
-    said = [notice["text"] for notice in notices.collected() if notice["code"] == "target_not_reachable"]
-    assert said == [
+    texts = [notice["text"] for notice in notices.collected() if notice["code"] == "target_not_reachable"]
+    assert texts == [
         "no threshold reaches an accuracy of 0.9999 on the validation rows; it takes at least 29,956 of them, "
         "all answered right."
     ]
@@ -151,7 +151,7 @@ def test_without_validation_nothing_is_fitted(tmp_path: Path) -> None:
     assert analyse(RunContext(run, answer_at=0.9))["policy"]["threshold"] is None
 
 
-def test_without_a_labelled_test_split_its_figures_are_null(tmp_path: Path) -> None:
+def test_without_a_labelled_test_split_its_figures_are_none(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", sizes=(99, 99, 99, 99), splits=("validation",))
     save_split(run, "test", None, made_predictions((9, 9, 9, 9), 3.0)[1], NEWS)
     found = analyse(RunContext(run))
@@ -163,9 +163,7 @@ def test_without_a_labelled_test_split_its_figures_are_null(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("rows", [1, 2, 7])
 @pytest.mark.parametrize("right", [True, False])
-def test_a_handful_of_rows_and_probabilities_of_one_are_enough(
-    tmp_path: Path, rows: int, right: bool
-) -> None:
+def test_few_rows_and_probabilities_of_one_are_enough(tmp_path: Path, rows: int, right: bool) -> None:
     run = made_run(tmp_path / "run", splits=())
     labels = np.arange(rows) % 4
     for split in ("validation", "test"):

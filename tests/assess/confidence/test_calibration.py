@@ -116,7 +116,7 @@ def test_the_error_is_that_of_a_loop_over_sorted_rows(rows: int, seed: int) -> N
 # -- how sure --------------------------------------------------------------------------------------------------
 
 
-def test_honest_probabilities_are_not_accused() -> None:
+def test_calibrated_probabilities_pass() -> None:
     rng = np.random.default_rng(2)
     accused, begins_at_zero, expected, values = 0, 0, [], []
     for _ in range(40):
@@ -132,7 +132,7 @@ def test_honest_probabilities_are_not_accused() -> None:
     assert np.mean(values) == pytest.approx(np.mean(expected), rel=0.1)
 
 
-def test_intervals_hold_the_truth_of_probabilities_that_claim_too_much() -> None:
+def test_intervals_of_overconfident_probabilities_contain_the_truth() -> None:
     rng = np.random.default_rng(3)
     held = {"ece": 0, "brier": 0, "nll": 0}
     samples = 60
@@ -153,7 +153,7 @@ def test_intervals_hold_the_truth_of_probabilities_that_claim_too_much() -> None
         assert times >= 51, name  # 57 are expected of 60; 50 or fewer has probability 0.4 %
 
 
-def test_a_change_is_seen_through_the_rows_that_both_share() -> None:
+def test_changes_are_paired_by_row() -> None:
     rng = np.random.default_rng(4)
     truth = rng.beta(8, 1, 800)
     right = rng.random(800) < truth
@@ -167,7 +167,7 @@ def test_a_change_is_seen_through_the_rows_that_both_share() -> None:
     assert score_changes(before, before, rng)["ece"] == interval(0.0, 0.0, 0.0)
 
 
-def test_one_row_is_enough_to_be_asked() -> None:
+def test_one_row_is_enough() -> None:
     found = calibration_scores(
         score_rows(*binary(np.array([0.8]), np.array([True]))), np.random.default_rng(0)
     )

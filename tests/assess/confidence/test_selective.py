@@ -1,4 +1,4 @@
-"""Risk, coverage and thresholds against hand-worked numbers, and the rule's promise against simulation."""
+"""Risk, coverage and thresholds against hand-worked numbers, and the rule against simulation."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_rows_of_equal_confidence_are_answered_together_or_not_at_all() -> None:
     assert answered_above(confidence, right, threshold)["answered"] == 200
 
 
-def test_neighbouring_float32_confidences_are_told_apart() -> None:
+def test_neighbouring_float32_confidences_are_distinguished() -> None:
     one, below = np.float32(1), np.nextafter(np.float32(1), np.float32(0))
     confidence = np.array([one] * 100 + [below] * 100, dtype=np.float32).astype(np.float64)
     right = np.array([1] * 100 + [0] * 100, dtype=float)
@@ -167,7 +167,7 @@ def test_a_threshold_above_every_row_answers_none() -> None:
     )
 
 
-def test_targets_are_kept_about_as_often_as_the_rule_says() -> None:
+def test_targets_hold_about_as_often_as_documented() -> None:
     rng = np.random.default_rng(6)
 
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:

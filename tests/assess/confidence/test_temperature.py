@@ -1,4 +1,4 @@
-"""A temperature put into probabilities is found again, and says nothing where nothing can be said."""
+"""A known temperature is recovered, and undefined temperatures are reported as such."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sample(rows: int, temperature: float, seed: int) -> tuple[np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.8])
-def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
+def test_a_known_temperature_is_recovered(temperature: float) -> None:
     found = fit(*sample(6000, temperature, seed=1))
     assert found["value"] == pytest.approx(temperature, rel=0.06)
     low, high = limits(found)
@@ -37,7 +37,7 @@ def test_its_loss_is_the_least() -> None:
     assert loss(best) < min(loss(0.99 * best), loss(1.01 * best), loss(1.0))
 
 
-def test_the_interval_covers_as_often_as_it_says() -> None:
+def test_the_interval_has_its_nominal_coverage() -> None:
     held = 0
     for seed in range(150):
         low, high = limits(fit(*sample(300, 1.4, seed)))
@@ -54,7 +54,7 @@ def test_scaling_by_hand() -> None:
     assert scale(probabilities, 0.05)[0] == pytest.approx([1, 0.25**20])
 
 
-def test_without_a_mistake_there_is_no_temperature_to_find() -> None:
+def test_without_mistakes_the_temperature_is_at_its_bound() -> None:
     probabilities = np.array([[0.9, 0.1]] * 5, dtype=np.float32)
     found = fit(probabilities, np.zeros(5, dtype=int))
     assert found["at_bound"]
@@ -65,14 +65,14 @@ def test_without_a_mistake_there_is_no_temperature_to_find() -> None:
     assert worst["value"] == pytest.approx(20, rel=0.01)
 
 
-def test_probabilities_of_zero_and_one_are_taken() -> None:
+def test_probabilities_of_zero_and_one_are_accepted() -> None:
     probabilities = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.7, 0.3]], dtype=np.float32)
     found = fit(probabilities, np.array([0, 1, 1, 0]))
     assert 1 < found["value"] <= 20.01
     assert np.isfinite(scale(probabilities, found["value"])).all()
 
 
-def test_probabilities_that_do_not_tell_classes_apart_have_no_temperature() -> None:
+def test_uniform_probabilities_have_no_temperature() -> None:
     found = fit(np.full((6, 2), 0.5, dtype=np.float32), np.array([0, 1, 0, 1, 1, 1]))
     assert found["low"] is None and found["high"] is None
     assert np.isfinite(found["value"])

@@ -1,4 +1,4 @@
-"""Labels that look wrong: planted ones are found, the rate is about what was planted, files alone give it again."""
+"""The part "noise": planted wrong labels are found at about the planted rate, and recomputed from files."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_planted_wrong_labels_are_found(examined: tuple[RunContext, dict[str, An
             assert f"class{NAMES.index(row['suggested'])}word" in row["text"]
 
 
-def test_classes_tell_their_own_rows(examined: tuple[RunContext, dict[str, Any], set[int]]) -> None:
+def test_rates_by_class(examined: tuple[RunContext, dict[str, Any], set[int]]) -> None:
     context, found, wrong = examined
     for part in found["train"]["classes"]:
         number = NAMES.index(part["class"])
@@ -105,7 +105,7 @@ def test_classes_tell_their_own_rows(examined: tuple[RunContext, dict[str, Any],
     assert sum(part["candidates"] for part in found["train"]["classes"]) == found["train"]["candidates"]
 
 
-def test_files_alone_give_the_same_again(
+def test_recheck_from_files_gives_the_same(
     examined: tuple[RunContext, dict[str, Any], set[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, found, _ = examined
@@ -130,7 +130,7 @@ def test_saved_rows_of_other_data_are_refused(tmp_path: Path) -> None:
         label_noise.recheck(context, {})
 
 
-def test_no_row_is_answered_by_a_model_that_saw_it() -> None:
+def test_rows_are_answered_out_of_fold() -> None:
     """One row has a word of its own beside a rare one: seen, its label would follow; unseen, it cannot."""
     texts, labels, _ = planted(90, 0.0)
     unique = cross_validated(["only once here", "once only there", *texts], [2, 0, *labels], 5, 42)
@@ -148,7 +148,7 @@ def test_clean_labels_have_no_noise(tmp_path: Path) -> None:
     assert (train["candidates"], train["pairs"], train["suspects"]) == (0, [], [])
 
 
-def test_classes_of_few_rows_are_left_out_and_named(tmp_path: Path) -> None:
+def test_small_classes_are_left_out_and_listed(tmp_path: Path) -> None:
     labels = [0] * 30 + [1] * 30 + [2] * 3
     found = label_noise.analyse(a_context(tmp_path, (texts_of(labels), labels)))["train"]
     assert found["left_out"] == [{"class": "c", "rows": 3}]
@@ -156,7 +156,7 @@ def test_classes_of_few_rows_are_left_out_and_named(tmp_path: Path) -> None:
     assert [part["class"] for part in found["classes"]] == ["a", "b"]
 
 
-def test_of_small_data_there_are_fewer_folds_or_none(tmp_path: Path) -> None:
+def test_small_data_has_fewer_folds_or_none(tmp_path: Path) -> None:
     for labels, folds in (([0] * 8 + [1] * 3, 3), ([0, 0, 1, 1], 2), ([0, 0, 0, 1], None)):
         home = tmp_path / str(len(labels) + (folds or 0))
         home.mkdir()
@@ -174,7 +174,7 @@ def test_texts_without_a_common_word_are_refused(tmp_path: Path) -> None:
         label_noise.analyse(a_context(tmp_path, (texts, [row % 2 for row in range(20)])))
 
 
-def test_sure_mistakes_of_the_run_are_candidates_on_its_split(tmp_path: Path) -> None:
+def test_confident_mistakes_of_the_run_are_candidates_on_its_split(tmp_path: Path) -> None:
     texts, labels, _ = planted(60, 0.0)
     answers = [row % 3 for row in range(12)]
     answers[4] = 2  # labelled b
@@ -207,7 +207,7 @@ def test_a_split_of_one_class_is_not_judged(tmp_path: Path) -> None:
     assert label_noise.analyse(context_of(tmp_path, NAMES, rows, [1, 0]))["split"] is None
 
 
-def test_rows_of_one_text_are_told_apart_by_their_place() -> None:
+def test_equal_rows_are_ranked_by_position() -> None:
     """Ten equal rows and room for fewer candidates: the earlier ones are taken, whatever the machine's sort."""
     probabilities = np.array([[0.9, 0.1]] * 30 + [[0.1, 0.9]] * 30 + [[0.25, 0.75]] * 10)
     labels = np.array([0] * 30 + [1] * 30 + [0] * 10)
@@ -230,7 +230,7 @@ def test_the_rates_are_those_of_the_joint_distribution() -> None:
     assert absent[:3] == pytest.approx([1 / 8, 1 / 4, 0]) and np.isnan(absent[3])
 
 
-def test_without_cleanlab_the_command_that_installs_it_is_told(
+def test_without_cleanlab_the_error_has_the_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = importlib.util.find_spec

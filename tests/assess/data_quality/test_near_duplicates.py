@@ -72,7 +72,7 @@ def varied(seed: int, texts: int, words: int = 30) -> list[str]:
     return [" ".join(text) for text in made]
 
 
-def test_the_words_of_a_text_leave_case_and_marks_out() -> None:
+def test_normalised_words_have_neither_case_nor_punctuation() -> None:
     assert normalised_words("The U.S.-based firm's 3.5 %!") == [
         "the",
         "u",
@@ -118,7 +118,7 @@ def test_near_duplicates_are_those_of_a_comparison_of_every_two_texts(seed: int)
 
 @given(st.lists(st.text(alphabet="ab .!", max_size=12), max_size=12))
 @settings(max_examples=60, deadline=None)
-def test_no_text_has_another_similarity_than_its_sets_have(texts: list[str]) -> None:
+def test_the_similarity_is_that_of_the_sets(texts: list[str]) -> None:
     texts = [text for text in texts if not text.strip() or any(mark.isalnum() for mark in text)]
     for (one, other), value in found_pairs(texts).items():
         assert value == jaccard(texts[one], texts[other]) >= THRESHOLD
@@ -130,13 +130,13 @@ def test_empty_texts_have_no_duplicates_but_one_word_texts_do() -> None:
     assert find_near_duplicates(["", ""]).distinct.tolist() == [-1, -1]
 
 
-def test_what_is_found_does_not_depend_on_the_order_of_the_texts() -> None:
+def test_the_order_of_the_texts_does_not_matter() -> None:
     texts = varied(3, 120)
     back = {(119 - other, 119 - one): value for (one, other), value in found_pairs(texts[::-1]).items()}
     assert back == found_pairs(texts)
 
 
-def test_too_many_candidates_are_compared_in_part_and_that_is_said() -> None:
+def test_too_many_candidates_are_compared_in_part_and_reported() -> None:
     texts = [f"dear customer your order number {row} has left our warehouse today" for row in range(200)]
     every, some = find_near_duplicates(texts, 0.5), find_near_duplicates(texts, 0.5, max_candidates=2_000)
     assert every.complete and not some.complete
@@ -145,7 +145,7 @@ def test_too_many_candidates_are_compared_in_part_and_that_is_said() -> None:
     assert len(np.unique(some.pairs)) == 200  # yet each was compared with some
 
 
-def test_the_chance_that_a_pair_is_found() -> None:
+def test_detection_probability_by_hand() -> None:
     assert detection_probability(1.0) == 1.0 and detection_probability(0.0) == 0.0
     assert detection_probability(0.7) == pytest.approx(1 - (1 - 0.2401) ** 32)
     assert detection_probability(THRESHOLD) > 0.999
@@ -235,7 +235,7 @@ def test_the_effect_is_the_accuracy_with_and_without_near_duplicates(tmp_path: P
     )
 
 
-def test_the_sentence_says_what_the_interval_allows(tmp_path: Path) -> None:
+def test_the_sentence_follows_from_the_interval(tmp_path: Path) -> None:
     for right, words in ((20, "such rows lower it by \N{MINUS SIGN}"), (39, "No effect is shown")):
         home = tmp_path / str(right)
         home.mkdir()
@@ -269,11 +269,11 @@ def test_conflicting_labels_are_shown_with_ids_most_similar_first(tmp_path: Path
     found = near_duplicates.analyse(context_of(tmp_path, NAMES, rows, [0, 1]))
     conflicts = found["conflicts"]
     assert (conflicts["pairs"], conflicts["rows"]) == (5, 4)
-    told = [
+    shown = [
         (pair["similarity"], *[(pair[side]["id"], pair[side]["label"]) for side in ("one", "other")])
         for pair in conflicts["examples"]
     ]
-    assert told == [
+    assert shown == [
         (1.0, ("train-0", "a"), ("train-1", "b")),
         (0.9, ("train-0", "a"), ("test-0", "c")),
         (0.9, ("train-1", "b"), ("test-0", "c")),

@@ -48,7 +48,7 @@ def test_tables_of_a_batch_do_not_mix() -> None:
     assert macro_f1(tables, *cells.T, n_classes=3).tolist() == one_by_one
 
 
-def test_resampled_cells_spread_as_resampled_rows_do() -> None:
+def test_resampled_cells_vary_like_resampled_rows() -> None:
     from sklearn.metrics import f1_score
 
     rng = np.random.default_rng(3)

@@ -17,7 +17,7 @@ from support.intervals import limits
 from support.run import NEWS, TOPICS, made_predictions, made_run, save_split
 
 
-def test_a_runs_intervals_surround_its_metrics(tmp_path: Path) -> None:
+def test_a_runs_intervals_contain_its_metrics(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", names=TOPICS, sizes=(150, 40, 10, 200, 5, 20, 20, 12))
     found = analyse(RunContext(run))
     assert list(found["splits"]) == ["validation", "test"]

@@ -66,7 +66,7 @@ def test_the_same_generator_gives_the_same_answer() -> None:
     assert answers[0] != paired(*sample, 5, np.random.default_rng(8), resamples=500)
 
 
-def test_intervals_hold_the_difference_and_agree_with_each_other() -> None:
+def test_intervals_contain_the_difference_and_agree_with_each_other() -> None:
     found = paired(*two_classifiers(2000, 4), 4, np.random.default_rng(0))
     for measure in ("accuracy", "macro_f1"):
         low, high = limits(found[measure]["difference_interval"])
@@ -77,7 +77,7 @@ def test_intervals_hold_the_difference_and_agree_with_each_other() -> None:
     )
 
 
-def test_twins_show_no_difference_but_the_interval_keeps_a_width() -> None:
+def test_equal_predictions_have_no_difference_but_an_interval_with_a_width() -> None:
     labels, first, _ = two_classifiers(200, 3)
     found = paired(labels, first, first, 3, np.random.default_rng(0))
     assert found["accuracy"]["p"] == found["macro_f1"]["p"] == 1.0
@@ -89,13 +89,13 @@ def test_twins_show_no_difference_but_the_interval_keeps_a_width() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_one_row_is_enough_to_be_asked(rows: int) -> None:
+def test_one_row_is_enough(rows: int) -> None:
     found = paired([0] * rows, [0] * rows, [1] * rows, 2, np.random.default_rng(0))
     assert found["accuracy"]["difference"] == 1.0
     assert found["accuracy"]["p"] == 2.0 ** (1 - rows)
 
 
-def test_intervals_cover_as_often_as_they_say() -> None:
+def test_intervals_have_their_nominal_coverage() -> None:
     rng = np.random.default_rng(11)
     shares = np.array([0.02, 0.05, 0.9, 0.03])  # only a right, only b right, both, none
     held = {"accuracy": 0, "macro_f1": 0}
@@ -144,7 +144,7 @@ def test_holm_by_hand() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(UNIT, min_size=1, max_size=12))
-def test_holm_keeps_the_order_and_stands_between_none_and_bonferroni(p_values: list[float]) -> None:
+def test_holm_keeps_the_order_and_is_between_no_correction_and_bonferroni(p_values: list[float]) -> None:
     corrected = holm(p_values)
     for p, found in zip(p_values, corrected, strict=True):
         assert p <= found <= min(1.0, max(p * len(p_values), max(corrected)))
@@ -153,7 +153,7 @@ def test_holm_keeps_the_order_and_stands_between_none_and_bonferroni(p_values: l
     assert min(corrected) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
 
 
-def test_tests_that_were_not_made_are_not_counted() -> None:
+def test_entries_without_a_p_value_are_not_counted() -> None:
     entries = [{"p": 0.03}, {"p": None}, {"p": 0.01}]
     assert add_holm(entries) == 2
     assert [entry["p_holm"] for entry in entries] == [pytest.approx(0.03), None, pytest.approx(0.02)]

@@ -26,7 +26,7 @@ def test_one_run_has_a_mean_and_no_spread() -> None:
     assert difference_of_means([0.9, 0.9], [0.8, 0.8]) is None
 
 
-def test_between_is_welchs_test() -> None:
+def test_the_difference_of_means_is_welchs_test() -> None:
     from scipy.stats import ttest_ind
 
     a, b = [0.970, 0.972, 0.968, 0.975], [0.960, 0.965, 0.958]
@@ -66,7 +66,7 @@ def test_rows_needed_are_connors() -> None:
     assert rows_needed(100, 0, 100) == 4  # d = s = 1: 1.96^2 rows, nothing left to chance
 
 
-def test_so_many_rows_show_it_four_times_in_five() -> None:
+def test_that_many_rows_show_the_difference_at_80_percent_power() -> None:
     shares = [0.03, 0.015, 0.955]
     rows = rows_needed(30, 15, 1000)
     assert rows is not None
