@@ -105,7 +105,7 @@ def swap_effect(
     own = np.stack([values[each, answer] for values in (moved, moved_by_control, net)], axis=1)
     shift, control_shift, difference, *of_class = _means(np.concatenate([own, net], axis=1), rng)
     # Rounded, because of two classes one moves as far as the other up to rounding.
-    sizes = [round(abs(found["value"] or 0.0), 9) for found in of_class]
+    sizes = [round(abs(shift_of["value"] or 0.0), 9) for shift_of in of_class]
     largest = sorted(range(len(names)), key=lambda index: (-sizes[index], index))
     flips, control_flips = int(changed.sum()), int(changed_by_control.sum())
     only_swap = int((changed & ~changed_by_control).sum())

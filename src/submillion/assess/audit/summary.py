@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from submillion.run_format.analysis_texts import Audit, ClassAudit, Domain, Mentions, SwapAxis
-from submillion.run_format.interval import limits_of
+from submillion.run_format.interval import Interval, limits_of
 from submillion.wording import (
     capitalized,
     listed,
@@ -190,9 +190,9 @@ def _share(share: Mapping[str, Any]) -> str:
     return f"{share['texts']:,} ({percent(share['share'])}, {_span(share['share_interval'])})"
 
 
-def _span(found: Any) -> str:
-    return percent_range(*limits_of(found))
+def _span(estimate: Interval) -> str:
+    return percent_range(*limits_of(estimate))
 
 
-def _points_span(found: Any) -> str:
-    return points_range(*limits_of(found), 1)
+def _points_span(estimate: Interval) -> str:
+    return points_range(*limits_of(estimate), 1)

@@ -67,7 +67,7 @@ def report(
     for comparison in comparisons:
         comparison["shown"] = comparison["accuracy"]["p_holm"] < ALPHA
     scores = intervals.analyse(context)["splits"][context.split]
-    found = entries.get(main)
+    main_entry = entries.get(main)
     return {
         "split": context.split,
         "rows": len(own),
@@ -76,7 +76,7 @@ def report(
         "run": {"accuracy": scores["accuracy"], "macro_f1": scores["macro_f1"]},
         "baselines": entries,
         "absent": absent,
-        "verdict": verdict(main, found, found["title"]) if found else None,
+        "verdict": verdict(main, main_entry, main_entry["title"]) if main_entry else None,
     }
 
 

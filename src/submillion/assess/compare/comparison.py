@@ -126,13 +126,13 @@ def _round(count: int) -> int:
     return int(float(f"{count:.2g}"))
 
 
-def _percent(found: Interval) -> str:
-    return f"{percent(found['value'] or 0.0, 2)} ({percent_range(*limits_of(found), 2)})"
+def _percent(estimate: Interval) -> str:
+    return f"{percent(estimate['value'] or 0.0, 2)} ({percent_range(*limits_of(estimate), 2)})"
 
 
-def _decimal(found: Interval) -> str:
-    limits = "" if found["low"] is None else f" ({found['low']:.4f} to {found['high']:.4f})"
-    return f"{found['value']:.4f}{limits}"
+def _decimal(estimate: Interval) -> str:
+    limits = "" if estimate["low"] is None else f" ({estimate['low']:.4f} to {estimate['high']:.4f})"
+    return f"{estimate['value']:.4f}{limits}"
 
 
 def _points(measure: dict[str, Any]) -> str:

@@ -124,7 +124,7 @@ def _shingles(keys: Sequence[list[str]]) -> Any:
 def _signatures(shingled: Any) -> np.ndarray:
     """Return the MinHash signature of each text, uint32 [N, bands x values of a band]."""
     columns, ends = shingled.indices, shingled.indptr
-    found = np.zeros((shingled.shape[0], BANDS * BAND), dtype=np.uint32)
+    signatures = np.zeros((shingled.shape[0], BANDS * BAND), dtype=np.uint32)
     # The numbers of the shingles are hashed as they are: `affine32` mixes their bits itself.
     made = MinHash.generator(
         (columns[start:end].tolist() for start, end in pairwise(ends.tolist())),
@@ -134,8 +134,8 @@ def _signatures(shingled: Any) -> np.ndarray:
         hashfunc=int,
     )
     for row, sketch in enumerate(made):
-        found[row] = sketch.hashvalues
-    return found
+        signatures[row] = sketch.hashvalues
+    return signatures
 
 
 def _distinct(shingled: Any, empty: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
@@ -174,19 +174,19 @@ def _candidates(signatures: np.ndarray, max_candidates: int) -> tuple[np.ndarray
         order = shuffled[np.argsort(key[shuffled], kind="stable")]
         orders.append(order)
         keys.append(key[order])
-    found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
+    codes: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
     taken = 0
     for distance in range(1, size):
         met = [np.flatnonzero(key[distance:] == key[:-distance]) for key in keys]
         if not sum(map(len, met)):
             break
         if taken and taken + sum(map(len, met)) > max_candidates:
-            return _unpacked(found, size), False
+            return _unpacked(codes, size), False
         for order, at in zip(orders, met, strict=True):
             one, other = order[at], order[at + distance]
-            found.append(np.minimum(one, other) * size + np.maximum(one, other))
+            codes.append(np.minimum(one, other) * size + np.maximum(one, other))
         taken += sum(map(len, met))
-    return _unpacked(found, size), True
+    return _unpacked(codes, size), True
 
 
 def _unpacked(codes: list[np.ndarray], size: int) -> np.ndarray:
@@ -196,9 +196,9 @@ def _unpacked(codes: list[np.ndarray], size: int) -> np.ndarray:
 def _jaccard(shingled: Any, pairs: np.ndarray) -> np.ndarray:
     """Return the Jaccard index of pairs of texts, float64 [P]."""
     sizes = np.diff(shingled.indptr)
-    found = np.zeros(len(pairs))
+    similarity = np.zeros(len(pairs))
     for start in range(0, len(pairs), BLOCK):
         one, other = pairs[start : start + BLOCK].T
         both = np.asarray(shingled[one].multiply(shingled[other]).sum(axis=1)).ravel()
-        found[start : start + BLOCK] = both / (sizes[one] + sizes[other] - both)
-    return found
+        similarity[start : start + BLOCK] = both / (sizes[one] + sizes[other] - both)
+    return similarity
