@@ -39,8 +39,8 @@ def test_the_page_has_the_near_duplicates_of_the_file(full: RunDir) -> None:
     text = read.text("data")
     for words in (
         "Without the 40 test rows that have a near-duplicate in train, the accuracy is lower.",
-        "Two texts are near-duplicates if they are. 9 rows belong to 4 groups of near-duplicates; the largest group has "
-        "3 rows.",
+        "Two texts are near-duplicates if they are. 9 rows belong to 4 groups of near-duplicates; the largest group "
+        "has 3 rows.",
         "There were too many candidates to compare all of them, so there may be more.",
         "train train 3 of 96 3.12% 5 2 1",
         "validation train 0 of 0 not measured",
@@ -86,8 +86,8 @@ def test_the_card_summarizes_both_and_publishes_no_text(full: RunDir) -> None:
     full.write_analysis("noise", made_noise(list(NAMES), LONG))
     card = render_card(full)
     for words in (
-        "Two texts are near-duplicates if they are. There were too many candidates to compare all of them, so there may "
-        "be more.",
+        "Two texts are near-duplicates if they are. There were too many candidates to compare all of them, so there "
+        "may be more.",
         "| test | train | 3 | 3.12% | 5 | 1 |",
         "| validation | train | 0 | not measured | 5 | 1 |",
         "\nWithout the 40 test rows that have a near-duplicate in train, the accuracy is lower.\n",

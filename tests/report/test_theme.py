@@ -60,7 +60,7 @@ def lab(colour: str, kind: str | None) -> list[float]:
 @pytest.mark.parametrize("kind", [None, *BLINDNESS])
 @pytest.mark.parametrize(
     "together",
-    [(theme.RIGHT, theme.WRONG), (theme.BLUE, theme.VERMILION), (theme.PRECISION, theme.RECALL, theme.F1)],
+    [(theme.CORRECT, theme.WRONG), (theme.BLUE, theme.VERMILION), (theme.PRECISION, theme.RECALL, theme.F1)],
 )
 def test_colours_used_together_differ_for_every_colour_vision(
     together: tuple[str, ...], kind: str | None

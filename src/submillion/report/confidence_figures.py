@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from submillion.report.theme import BLUE, INK, MUTED, RIGHT, VERMILION, WRONG, grid, new_figure
+from submillion.report.theme import BLUE, CORRECT, INK, MUTED, VERMILION, WRONG, grid, new_figure
 from submillion.wording import percent, percent_range
 
 BIN = 0.025  # width of a bin of the histogram
@@ -26,9 +26,9 @@ def confidence_histogram(top: np.ndarray, correct: np.ndarray | None, title: str
         title: of the figure.
     """
     if correct is None:
-        panels = [("predictions", top, RIGHT)]
+        panels = [("predictions", top, CORRECT)]
     else:
-        panels = [("correct", top[correct], RIGHT), ("wrong", top[~correct], WRONG)]
+        panels = [("correct", top[correct], CORRECT), ("wrong", top[~correct], WRONG)]
     heights = [1.6 if len(values) else 0.3 for _, values, _ in panels]
     figure = new_figure(6.4, 1.5 + sum(heights), title)
     all_axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]

@@ -38,8 +38,8 @@ class RunSummary:
     macro_f1: str | None
     verdict: str
     """One sentence about the run and the linear model."""
-    beaten: bool
-    """Whether the run beats the linear model."""
+    beats_linear_model: bool
+    """Whether the run is significantly better than the linear model."""
     bar: BudgetBar | None
 
 
@@ -87,7 +87,7 @@ def _summary(run: RunDir) -> RunSummary:
         accuracy = percent(scores["accuracy"], 2)
         interval = percent_interval(scores["accuracy_interval"], 2)
         macro_f1 = f"{scores['macro_f1']:.4f}"
-    verdict, beaten = _verdict(run)
+    verdict, beats_linear_model = _verdict(run)
     return RunSummary(
         name=str(manifest.get("name") or run.path.name),
         status=str(manifest.get("status", "unknown")),
@@ -96,7 +96,7 @@ def _summary(run: RunDir) -> RunSummary:
         accuracy_interval=interval,
         macro_f1=macro_f1,
         verdict=verdict,
-        beaten=beaten,
+        beats_linear_model=beats_linear_model,
         bar=budget_bar(manifest.get("budget", {})),
     )
 
