@@ -54,7 +54,10 @@ def test_a_later_seal_swears_to_nothing_but_the_places_it_is_given(run: RunDir) 
     manifest = run.read_manifest()
     assert manifest["files"]["adapter/a.bin"] == sha256("adapter/a.bin")
     assert manifest["files"]["predictions/new.parquet"] == sha256("new")
-    assert list(manifest["analysis_files"]) == ["analysis/audit.json", "analysis/baselines/tfidf/test.parquet"]
+    assert list(manifest["analysis_files"]) == [
+        "analysis/audit.json",
+        "analysis/baselines/tfidf/test.parquet",
+    ]
 
 
 def test_a_run_without_files_can_be_sealed(tmp_path: Path) -> None:

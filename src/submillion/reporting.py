@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from submillion import notices, report
+from submillion import notices
 from submillion.assess import registry
 from submillion.assess.compare.compare_runs import compare_runs
 from submillion.assess.compare.comparison import Comparison
@@ -14,6 +14,7 @@ from submillion.assess.run_context import RunContext
 from submillion.data.rows import LabelledRows
 from submillion.errors import SubmillionError
 from submillion.report.comparison_figure import draw
+from submillion.report.write import write_report
 from submillion.run_format.metrics import SplitMetrics
 from submillion.rundir import RunDir
 
@@ -32,7 +33,7 @@ def after_training(context: RunContext) -> None:
             notices.emit("not_analysed", f"part '{name}' of the analysis failed: {error}", part=name)
     context.run.update_manifest(notices=notices.collected())
     context.run.seal()
-    report.write(context.run.path)
+    write_report(context.run.path)
 
 
 def remake(
@@ -62,7 +63,7 @@ def remake(
     registry.compute_parts(context, wanted)
     if wanted:
         context.run.seal(context.run.analysis)
-    report.write(context.run.path)
+    write_report(context.run.path)
     return context.run.report
 
 
@@ -83,7 +84,7 @@ def evaluate(
     metrics = evaluate_split(path, data, name, text, label, thresholds, progress)
     run = RunDir.open(path)
     run.seal(run.predictions)
-    report.write(run.path)
+    write_report(run.path)
     return metrics
 
 

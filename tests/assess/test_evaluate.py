@@ -109,9 +109,7 @@ def test_the_cards_example_runs_without_submillion_and_answers_as_the_run_did(ru
     code = re.findall(r"```python\n(.*?)```", run.card.read_text(encoding="utf-8"), flags=re.S)[0]
     saved = run.load_predictions("test")
     text = tiny_texts(30, 1)[0][7]
-    code = code.replace("PATH_TO_ENCODER", str(run.path.parent / "encoder")).replace(
-        "a text to label", text
-    )
+    code = code.replace("PATH_TO_ENCODER", str(run.path.parent / "encoder")).replace("a text to label", text)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=run.path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[-2] == saved.label_names[saved.predicted[7]]

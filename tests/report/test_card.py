@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from submillion import report
 from submillion.assess.score import assess_run
 from submillion.report.card import metadata, write_card
 from submillion.report.filters import NOT_MEASURED
+from submillion.report.write import write_report
 from submillion.rundir import RunDir
 from support.intervals import limits
 from support.run import NEWS, TOPICS, made_manifest, made_run
@@ -133,7 +133,7 @@ def test_accelerator_memory_is_listed_if_measured(tmp_path: Path) -> None:
 def test_an_empty_run_claims_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "name": "bare", "status": "running"})
-    card = report.write(run.path).read_text(encoding="utf-8")
+    card = write_report(run.path).read_text(encoding="utf-8")
     assert "This run is not complete" in card
     body = card.split("---", 2)[2].replace("SHA-256", "").replace("95%", "").replace("F1", "")
     assert not re.search(r"\d", body), re.findall(r".*\d.*", body)
@@ -150,7 +150,7 @@ def test_figures_are_linked_where_they_exist(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", TOPICS, [5] * 8)
     assess_run(run)
     assert "## Figures" not in write_card(run).read_text(encoding="utf-8")
-    card = report.write(run.path).read_text(encoding="utf-8")
+    card = write_report(run.path).read_text(encoding="utf-8")
     linked = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", card)
     assert len(linked) == 12
     assert all(words and (run.path / file).is_file() for words, file in linked)

@@ -11,10 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from submillion.report import draw_all
 from submillion.report.class_figures import confusion_counts, confusion_matrix, normalized, per_class_scores
 from submillion.report.confidence_figures import confidence_histogram
-from submillion.report.figures import drawings
+from submillion.report.figures import draw_all, drawings
 from submillion.report.theme import house_style
 from submillion.report.training_figures import accuracy_curve, loss_curves, running_mean
 from submillion.rundir import RunDir
@@ -179,7 +178,7 @@ def test_the_histogram_separates_correct_and_wrong_predictions() -> None:
 def test_no_window_system_and_no_pyplot_are_touched(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", sizes=(5, 5, 5, 5), splits=("test",))
     script = (
-        "import sys; from submillion.report import draw_all; from submillion.rundir import RunDir\n"
+        "import sys; from submillion.report.figures import draw_all; from submillion.rundir import RunDir\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         f"draw_all(RunDir.open({str(run.path)!r}))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"

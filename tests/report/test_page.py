@@ -17,6 +17,7 @@ from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
 from submillion.report.inline_svg import PALETTE, inline
 from submillion.report.page import SECTIONS, render_page, write_page
+from submillion.report.write import write_report
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE, made_analysis
 from support.intervals import limits
@@ -45,7 +46,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     )
     assess_run(run)
     made_analysis(run)
-    report.write(run.path)
+    write_report(run.path)
     return run
 
 

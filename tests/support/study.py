@@ -1,4 +1,4 @@
-"""A made study: cells with runs whose scores are chosen, for the tests of what is concluded from them."""
+"""A made study: cells whose runs have given scores, for tests of findings and outputs."""
 
 from __future__ import annotations
 

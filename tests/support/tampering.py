@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from submillion import report
 from submillion.assess import registry
 from submillion.assess.run_context import RunContext
 from submillion.assess.score import assess_run
+from submillion.report.write import write_report
 from submillion.rundir import RunDir
 from submillion.verification.run import (
     budget,
@@ -103,7 +103,7 @@ def recompute(run: RunDir) -> None:
 def make_consistent(run: RunDir) -> None:
     """Recompute everything from the predictions, the report included, as a careful forger would."""
     recompute(run)
-    report.write(run.path)
+    write_report(run.path)
 
 
 def _forge_a_prediction(run: RunDir) -> None:

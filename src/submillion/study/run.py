@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from submillion import notices
+from submillion.cache import locked
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
 from submillion.study import outputs
@@ -86,9 +85,9 @@ def study(
     folder = Path(out or Path("studies") / design.study.name)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", blocking=False):
+        with locked(folder / ".lock", wait=False):
             return _run_study(design, folder.resolve(), EngineOptions(engine, workers, threads), quiet)
-    except Timeout as error:
+    except BlockingIOError as error:
         remedy = "Wait for that process to end, or choose another directory with @{out}."
         raise BadInput(
             Problem(str(folder), "a study that no other process is running", "a running study", remedy)

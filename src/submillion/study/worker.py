@@ -12,9 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
-from filelock import FileLock
-
 from submillion import pipeline
+from submillion.cache import lock_of, locked
 from submillion.errors import SubmillionError
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -30,8 +29,7 @@ def train_or_finish(run: Path, recipe: Path | None) -> None:
     Completed work is not repeated. Only one process at a time works on a run; another one waits, then finds it
     complete.
     """
-    run.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.parent / f".{run.name}.lock"):
+    with locked(lock_of(run)):
         if recipe is None:
             # Loads scikit-learn and matplotlib, which a training needs only at its end.
             from submillion.scoring import finish  # noqa: PLC0415

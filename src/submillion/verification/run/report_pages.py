@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from submillion import report
+from submillion.report.write import write_report
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check
 from submillion.version import __version__
@@ -36,7 +36,7 @@ def pages(case: Case) -> list[Check]:
     with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch:
         copy = Path(scratch) / (run.path.resolve().name or "run")
         shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(*IGNORED))
-        report.write(copy)
+        write_report(copy)
         written = {run.card.name, run.report.name} & {file.name for file in copy.iterdir()}
         names = sorted(written) + sorted(
             {f"figures/{file.name}" for folder in (copy, run.path) for file in folder.glob("figures/*.*")}
