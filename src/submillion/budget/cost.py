@@ -11,7 +11,7 @@ all queries:
     total                                                                 338.0 million
 
 Omitted, as they hardly change the ratio of two configurations: the products inside attention (4 x tokens x 768 per
-layer, 2.8 % of it at 128 tokens), norms, the embedding lookup, and the head, which runs once per text.
+layer, 2.8% of it at 128 tokens), norms, the embedding lookup, and the head, which runs once per text.
 """
 
 from __future__ import annotations

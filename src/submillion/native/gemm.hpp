@@ -173,7 +173,7 @@ enum { VEC_LANES = sizeof(vec_t) / 4, ROW_VECS = BLOCK_SIDE / VEC_LANES };
 
 // Prefetches the microkernel's next rows of an A block into L1. They are half a KB per block, too short for
 // the hardware prefetcher to detect a stream, and in float32 a group's rows do not fit in L2. With AVX2 alone
-// this gains 7 % (measured); the other builds gain nothing.
+// this gains 7% (measured); the other builds gain nothing.
 FORCE_INLINE void prefetch_a_rows(const elem_t* rows) {
 #ifndef __AVX512F__
   for (int i = 0; i < MR * BLOCK_SIDE; i += 64 / (int)sizeof(elem_t))

@@ -103,7 +103,7 @@ class Answered(TypedDict):
     accuracy: float | None
     accuracy_interval: Interval
     lower_limit: float | None
-    """Exact one-sided 95 % lower limit of the accuracy."""
+    """Exact one-sided 95% lower limit of the accuracy."""
 
 
 class AbstainTarget(TypedDict):

@@ -35,7 +35,7 @@ def interval(
         value: the estimate; None if undefined.
         low: lower limit; None together with `high` if there is no interval.
         high: upper limit.
-        confidence_level: coverage, 0.95 for 95 %.
+        confidence_level: coverage, 0.95 for 95%.
     """
     return {"value": value, "low": low, "high": high, "confidence_level": confidence_level}
 

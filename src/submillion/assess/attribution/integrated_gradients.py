@@ -79,7 +79,7 @@ class Explainer:
         check_same_weights(context.run, recorded["sha256"], fetched)
         with notices.suppressed():  # the notices about the encoder were given when the run was trained
             classifier = open_adapter(fetched.path, context.run.adapter, context.labels)
-        classifier.module.merge_adapter()  # the same function up to rounding, 25 % faster
+        classifier.module.merge_adapter()  # the same function up to rounding, 25% faster
         self._classifier = classifier.to(training_device()).requires_grad_(False)
         self.baseline_token, self._baseline_id = _baseline(self.tokenizer)
         self._integrated = LayerIntegratedGradients(self._score, classifier.stack.embedding_modules[0])

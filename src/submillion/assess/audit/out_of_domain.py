@@ -28,7 +28,7 @@ TITLES = {
     EMPTY: "an empty text",
 }
 MAX_SHUFFLED = 100
-"""Texts of the split whose words are shuffled: around a share of 50 %, an interval of 19 points."""
+"""Texts of the split whose words are shuffled: around a share of 50%, an interval of 19 points."""
 LEAST_WORDS = 4
 """Fewer words have too few other orders."""
 

@@ -89,13 +89,13 @@ def threshold_for(confidence: np.ndarray, right: np.ndarray, target: float) -> f
     """Return the threshold that reaches an accuracy on labelled rows, None if none does.
 
     The lowest threshold at which `lower_limit` of the answered rows is at or above the target: the bound that
-    Geifman and El-Yaniv 2017 (arXiv:1705.08500, lemma 3.1) search with, but without dividing the 5 % by
+    Geifman and El-Yaniv 2017 (arXiv:1705.08500, lemma 3.1) search with, but without dividing the 5% by
     the number of thresholds tried, which would put most targets out of reach of some thousand rows.
     Trying many thresholds makes the limit slightly optimistic. In simulations in which accuracy grows with
-    confidence, the target was missed in at most 6 % of 300 validation sets (of 200 to 2,000 rows; 60 sets of
+    confidence, the target was missed in at most 6% of 300 validation sets (of 200 to 2,000 rows; 60 sets of
     12,000; targets 0.97 to 0.995); the lowest threshold whose plain accuracy reaches the target missed it in 43
-    to 94 %. If confidence is uninformative and every threshold is exactly at the target, a threshold is
-    falsely returned in up to 36 %, though the accuracy never falls short by much. For this reason the accuracy
+    to 94%. If confidence is uninformative and every threshold is exactly at the target, a threshold is
+    falsely returned in up to 36%, though the accuracy never falls short by much. For this reason the accuracy
     at the same threshold on test is reported as well.
 
     Args:
@@ -119,10 +119,10 @@ def threshold_for(confidence: np.ndarray, right: np.ndarray, target: float) -> f
 
 
 def lower_limit(right: np.ndarray, answered: np.ndarray) -> np.ndarray:
-    """Return the exact one-sided 95 % lower limits of shares right / answered, float64 [K].
+    """Return the exact one-sided 95% lower limits of shares right / answered, float64 [K].
 
     C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
-    binomial", Biometrika 26 (1934) 404-413: the share at which that many right answers or more occur in 5 %.
+    binomial", Biometrika 26 (1934) 404-413: the share at which that many right answers or more occur in 5%.
     Vectorised, unlike scipy's `binomtest`: thousands of thresholds are tried.
     """
     return np.where(right > 0, beta.ppf(ALPHA, np.maximum(right, 1), answered - right + 1), 0.0)

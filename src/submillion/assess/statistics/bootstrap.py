@@ -92,8 +92,8 @@ class Bca:
     """Bias-corrected and accelerated limits (Efron, JASA 82 (1987) 171-185; Efron and Tibshirani 1993, 14.3).
 
     If classes are few or rare, macro F1 of resamples is below that of the data, and so are plain percentiles.
-    Simulated with eight classes as unequal as those of Reuters R8 (600 samples each, nominal 95 %): coverage is
-    96.7 % for 2,189 rows (percentiles 95.3 %), 93.8 % for 600 (92.5 %), but 86 % for 100 (86 %).
+    Simulated with eight classes as unequal as those of Reuters R8 (600 samples each, nominal 95%): coverage is
+    96.7% for 2,189 rows (percentiles 95.3%), 93.8% for 600 (92.5%), but 86% for 100 (86%).
     """
 
     def __init__(self, value: float, drawn: np.ndarray, left_out: np.ndarray, weights: np.ndarray) -> None:

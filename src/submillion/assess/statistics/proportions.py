@@ -21,7 +21,7 @@ def wilson(successes: int, trials: int, confidence_level: float = CONFIDENCE) ->
     Args:
         successes: number of successes.
         trials: number of trials.
-        confidence_level: coverage, 0.95 for 95 %.
+        confidence_level: coverage, 0.95 for 95%.
 
     Returns:
         (low, high) as shares; (0, 1) without trials.
@@ -33,7 +33,7 @@ def wilson(successes: int, trials: int, confidence_level: float = CONFIDENCE) ->
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Return a proportion with its 95 % Wilson interval; without trials both are undefined."""
+    """Return a proportion with its 95% Wilson interval; without trials both are undefined."""
     return interval(successes / trials, *wilson(successes, trials)) if trials else interval(None)
 
 

@@ -60,7 +60,7 @@ def read_claims(name_or_path: str | Path) -> list[Source]:
 
     The file has `sources`: {name of a text: {`recipe`: recipe fields, and `budget`, `metrics`, `training` and `data`
     with figures named as in manifest.json and metrics.json of a run}}. It may have `labels`, the class names. Figures
-    keep their written form, because 94.0 % claims another precision than 94 %.
+    keep their written form, because 94.0% claims another precision than 94%.
 
     Args:
         name_or_path: name of published claims, or path of a claims file.
@@ -100,7 +100,7 @@ def read_claims(name_or_path: str | Path) -> list[Source]:
             if not is_known(path):
                 problems.append(Problem(where, "a figure of a run", "an unknown name", _near(path)))
             elif number is None:
-                problems.append(Problem(where, "a number, for example 94.09 % or 888,580", f"'{value}'"))
+                problems.append(Problem(where, "a number, for example 94.09% or 888,580", f"'{value}'"))
             else:
                 figures[path] = number
         fields = typed[SOURCES][name].get(RECIPE) or {}

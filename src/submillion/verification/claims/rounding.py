@@ -43,7 +43,7 @@ class PublishedNumber:
         """Parse a number: digits with or without thousands separators, a decimal point, a percent sign.
 
         Returns:
-            The number; None if the text is not one. 94.09 % is 0.9409 with a unit of 0.0001.
+            The number; None if the text is not one. 94.09% is 0.9409 with a unit of 0.0001.
         """
         match = _WRITTEN.fullmatch(text.strip())
         if not match:
