@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from submillion import notices
+from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, takes
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.version import __version__
 
@@ -22,12 +23,6 @@ INTERRUPTED = 130
 # Heavy libraries are imported inside the commands that use them, so that `--help` and `plan` start at once.
 
 
-def _mute(quiet: bool) -> bool:
-    if quiet:
-        notices.mute()
-    return quiet
-
-
 app = typer.Typer(
     name="submillion",
     help="The best text classifier that fits in a million trainable parameters, with proof.",
@@ -36,17 +31,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a claim or check failed, 2 bad input, 3 over budget, 130 interrupted.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", callback=_mute, help="Print neither notices nor progress on standard error."),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field, e.g. lora.r=8. Repeatable."),
-]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -57,70 +41,27 @@ def _global(version: Annotated[bool, typer.Option("--version", help="Print the v
 
 
 @app.command()
-def plan(
-    recipe: Annotated[
-        str | None, typer.Argument(help="Count this recipe (name or file) instead of the options.")
-    ] = None,
-    encoder: Annotated[str, typer.Option(help="Catalog name, hub id or folder.")] = "roberta-base",
-    labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 4,
-    budget: Annotated[int | None, typer.Option(min=1, help="Trainable parameters allowed.")] = None,
-    r: Annotated[int | None, typer.Option("--r", help="Count this rank.")] = None,
-    targets: Annotated[
-        str | None, typer.Option(help="Count these targets, e.g. query,value or all-linear.")
-    ] = None,
-    layers: Annotated[str | None, typer.Option(help="Count these layers: all, top-N or 0,1,2.")] = None,
-    head: Annotated[str | None, typer.Option(help="Count this head: stock, linear or lora.")] = None,
-    sets: Sets = None,
-    speed: Annotated[
-        bool,
-        typer.Option(
-            "--speed",
-            help="Also estimate texts/s and hours on this machine (times random weights for a few seconds; "
-            "downloads nothing).",
-        ),
-    ] = False,
-    rows: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="With --speed: training texts; default: the recipe's data if cached, else 108,000 (AG News).",
-        ),
-    ] = None,
-    tokens: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            help="With --speed: mean tokens per text; default: the recipe's data if cached, else 53 (AG News).",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --speed: passes over the texts; default: the recipe's, else 5."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@takes(PlanOptions)
+def plan(options: PlanOptions) -> None:
     """Show what fits into the budget, or count one configuration. Reads no weights; exit code 3 if over budget."""
     from submillion.budget.plan_result import plan_or_count
 
-    answer = plan_or_count(
-        recipe=recipe,
-        encoder=encoder,
-        labels=labels,
-        budget=budget,
-        options={"r": r, "targets": targets, "layers": layers, "head": head},
-        overrides=sets or [],
+    result = plan_or_count(
+        recipe=options.recipe,
+        encoder=options.encoder,
+        labels=options.labels,
+        budget=options.budget,
+        options={name: getattr(options, name) for name in ("r", "targets", "layers", "head")},
+        overrides=options.sets or [],
     )
-    if speed:
+    if options.speed:
         from submillion.estimate.benchmark import with_speed
 
-        answer = with_speed(answer, rows=rows, tokens=tokens, epochs=epochs)
-    elif rows or tokens or epochs:
+        result = with_speed(result, rows=options.rows, tokens=options.tokens, epochs=options.epochs)
+    elif options.rows or options.tokens or options.epochs:
         raise BadInput(Problem("plan", "--rows, --tokens and --epochs together with --speed", "no --speed"))
-    if as_json:
-        typer.echo(json.dumps(answer.to_json(), indent=2))
-    else:
-        typer.echo(answer.render())
-    if not answer.fits:
+    typer.echo(json.dumps(result.to_json(), indent=2) if options.as_json else result.render())
+    if not result.fits:
         raise typer.Exit(3)
 
 

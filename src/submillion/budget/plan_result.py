@@ -145,7 +145,7 @@ def plan_or_count(
     if recipe is not None:
         if chosen:
             clash = ", ".join(f"--{name}" for name in chosen)
-            raise BadInput(Problem("plan", "a recipe with --set, or options", f"both ({clash})"))
+            raise BadInput(Problem("plan", "a recipe with @{sets}, or options", f"both ({clash})"))
         resolved = Recipe.load(recipe, overrides)
         names = resolved.data.labels or known_labels(resolved.data.train)
         labels = len(names) if names else labels
@@ -154,7 +154,7 @@ def plan_or_count(
         config = encoder_config(encoder, resolved.encoder.revision)
     else:
         if overrides:
-            raise BadInput(Problem("plan", "a recipe before --set", "--set alone", "Name a recipe first."))
+            raise BadInput(Problem("plan", "a recipe before @{sets}", "overrides alone", "Name a recipe first."))
         budget = budget or DEFAULT_BUDGET
         config = encoder_config(encoder)
         if not chosen:

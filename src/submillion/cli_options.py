@@ -1,0 +1,100 @@
+"""The arguments and flags that commands share, and those of `plan`."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from submillion import notices
+
+
+def _mute(quiet: bool) -> bool:
+    if quiet:
+        notices.mute()
+    return quiet
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", callback=_mute, help="Print neither notices nor progress on standard error."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field, e.g. lora.r=8. Repeatable."),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The arguments and flags of `plan`."""
+
+    recipe: Annotated[
+        str | None, typer.Argument(help="Count this recipe (name or file) instead of the options.")
+    ] = None
+    encoder: Annotated[str, typer.Option(help="Catalog name, hub id or folder.")] = "roberta-base"
+    labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 4
+    budget: Annotated[int | None, typer.Option(min=1, help="Trainable parameters allowed.")] = None
+    r: Annotated[int | None, typer.Option("--r", help="Count this rank.")] = None
+    targets: Annotated[
+        str | None, typer.Option(help="Count these targets, e.g. query,value or all-linear.")
+    ] = None
+    layers: Annotated[str | None, typer.Option(help="Count these layers: all, top-N or 0,1,2.")] = None
+    head: Annotated[str | None, typer.Option(help="Count this head: stock, linear or lora.")] = None
+    sets: Sets = None
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed",
+            help="Also estimate texts/s and hours on this machine (times random weights for a few seconds; "
+            "downloads nothing).",
+        ),
+    ] = False
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --speed: training texts; default: the recipe's data if cached, else 108,000 (AG News).",
+        ),
+    ] = None
+    tokens: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="With --speed: mean tokens per text; default: the recipe's data if cached, else 53 (AG News).",
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --speed: passes over the texts; default: the recipe's, else 5."),
+    ] = None
+    as_json: Json = False
+
+
+def takes(options: type[Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
+    """Let a command take its arguments and flags as one dataclass, whose fields are annotated for typer."""
+
+    def decorate(command: Callable[[Any], None]) -> Callable[..., None]:
+        def call(**values: Any) -> None:
+            command(options(**values))
+
+        hints = typing.get_type_hints(options, include_extras=True)
+        parameters = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=hints[name]
+            )
+            for name, parameter in inspect.signature(options).parameters.items()
+        ]
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = hints
+        return call
+
+    return decorate
