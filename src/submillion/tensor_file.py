@@ -22,7 +22,7 @@ from submillion.errors import SubmillionError
 FORMAT = "submillion cache 1"
 LIMIT = 20 * 10**9  # bytes that the files of one cache folder may take; the least recently used go
 PAGE = 4096  # bytes before the first tensor, so that a mapping of it is aligned
-CHUNK = 64 << 20  # bytes under one checksum
+CHECKSUM_SPAN = 64 << 20  # bytes under one checksum
 BLOCK = 1 << 20  # bytes hashed at a time
 CHECKSUMS, CHECKSUM_BYTES = "blake2b", 16
 # By safetensors' names; numpy has no bfloat16, so its bits are read as integers.
@@ -120,7 +120,7 @@ class TensorFile:
 
     def _header(self, layout: Layout) -> bytes:
         entries: dict[str, object] = {
-            "__metadata__": {"format": FORMAT, "key": self.key, "chunk": str(CHUNK)}
+            "__metadata__": {"format": FORMAT, "key": self.key, "chunk": str(CHECKSUM_SPAN)}
         }
         for name, dtype, shape, start in _places(layout):
             end = start + _size(dtype, shape)
@@ -180,7 +180,7 @@ def _checksums(path: Path, size: int) -> bytes:
     """
 
     def checksum(start: int) -> bytes:
-        digest, left = hashlib.blake2b(digest_size=CHECKSUM_BYTES), min(CHUNK, size - start)
+        digest, left = hashlib.blake2b(digest_size=CHECKSUM_BYTES), min(CHECKSUM_SPAN, size - start)
         with path.open("rb") as handle:
             handle.seek(PAGE + start)
             while left and (block := handle.read(min(BLOCK, left))):
@@ -189,4 +189,4 @@ def _checksums(path: Path, size: int) -> bytes:
         return digest.digest()
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return b"".join(pool.map(checksum, range(0, size, CHUNK)))
+        return b"".join(pool.map(checksum, range(0, size, CHECKSUM_SPAN)))

@@ -233,7 +233,7 @@ PLENTY, NOTHING = 10**9, 0  # free memory
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a file even for the few states of these tests."""
     monkeypatch.setattr(prefix, "MIN_FILE_BYTES", 1)
-    monkeypatch.setattr(tensor_file, "CHUNK", 1000)
+    monkeypatch.setattr(tensor_file, "CHECKSUM_SPAN", 1000)
 
 
 @pytest.fixture

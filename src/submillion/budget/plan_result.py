@@ -154,7 +154,9 @@ def plan_or_count(
         config = encoder_config(encoder, resolved.encoder.revision)
     else:
         if overrides:
-            raise BadInput(Problem("plan", "a recipe before @{sets}", "overrides alone", "Name a recipe first."))
+            raise BadInput(
+                Problem("plan", "a recipe before @{sets}", "overrides alone", "Name a recipe first.")
+            )
         budget = budget or DEFAULT_BUDGET
         config = encoder_config(encoder)
         if not chosen:

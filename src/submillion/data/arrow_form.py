@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from submillion.data.table import Rows, Table, unreadable
+from submillion.data.table import RowStream, Table, unreadable
 from submillion.errors import BadInput, Problem
 
 ROWS = 1024  # rows decoded at a time
@@ -74,7 +74,7 @@ def write_strings(path: Path, columns: Sequence[str], portions: Iterable[Sequenc
 
 
 def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
-    def rows(wanted: Sequence[str]) -> Rows:
+    def rows(wanted: Sequence[str]) -> RowStream:
         number = 0
         # A column that is wanted twice is read once.
         distinct = list(dict.fromkeys(wanted))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
-from submillion.data.table import Malformed, Rows, Table
+from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import Record, csv_records, decoded_lines
 
@@ -20,7 +20,7 @@ SNIFFED = 1000  # records that decide whether quotes in a tab-separated file quo
 def text_lines(path: Path) -> Table:
     """Open a plain text file: each line is a text, an empty line an empty text."""
 
-    def rows(wanted: Sequence[str]) -> Rows:
+    def rows(wanted: Sequence[str]) -> RowStream:
         for number, line in enumerate(decoded_lines(path), start=1):
             yield number, [line.rstrip("\r\n")] * len(wanted)
 
@@ -46,7 +46,9 @@ def _delimited(path: Path, delimiter: str, quoting: Any) -> Table:
     return Table(path, header, partial(_rows, records, header))
 
 
-def _rows(records: Callable[[], Iterator[Record]], columns: Sequence[str], wanted: Sequence[str]) -> Rows:
+def _rows(
+    records: Callable[[], Iterator[Record]], columns: Sequence[str], wanted: Sequence[str]
+) -> RowStream:
     places = [columns.index(name) for name in wanted]
     for line, record in islice(records(), 1, None):
         if not record and len(columns) == 1:

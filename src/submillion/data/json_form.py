@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from submillion.data.table import Malformed, Rows, Table, unreadable
+from submillion.data.table import Malformed, RowStream, Table, unreadable
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import decoded_lines
 
@@ -15,7 +15,7 @@ from submillion.sources.records import decoded_lines
 def json_lines(path: Path) -> Table:
     """Open a file with one JSON object per line; its columns are those of the first one."""
 
-    def rows(wanted: Sequence[str]) -> Rows:
+    def rows(wanted: Sequence[str]) -> RowStream:
         for number, value in _objects(path):
             yield number, _picked(value, wanted)
 
@@ -38,7 +38,7 @@ def json_file(path: Path) -> Table:
     if not isinstance(values, list):
         raise BadInput(Problem(str(path), "a list of objects, or one object per line", "one object"))
 
-    def rows(wanted: Sequence[str]) -> Rows:
+    def rows(wanted: Sequence[str]) -> RowStream:
         for number, value in enumerate(values, start=1):
             yield number, _picked(value, wanted)
 

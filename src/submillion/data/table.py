@@ -17,7 +17,7 @@ class Malformed:
     found: str
 
 
-Rows = Iterator[tuple[int, list[Any] | Malformed]]
+RowStream = Iterator[tuple[int, list[Any] | Malformed]]
 """(place of the row, its values in the order of the wanted columns)"""
 
 
@@ -27,7 +27,7 @@ class Table:
 
     path: Path
     columns: list[str]
-    rows: Callable[[Sequence[str]], Rows]
+    rows: Callable[[Sequence[str]], RowStream]
     """Reads the file once, from the start, for the wanted columns."""
     unit: str = "line"
     """Unit of the places, which count from 1: lines of a text file, or rows."""

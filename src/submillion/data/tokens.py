@@ -16,7 +16,9 @@ from submillion.errors import BadInput, Problem
 from submillion.progress import progress_bar
 from submillion.sources.folder import TOKENIZERS
 
-CHUNK = 1024  # texts per call of the tokenizer: enough for its threads, few enough for a bar that moves
+TOKENIZER_BATCH = (
+    1024  # texts per call of the tokenizer: enough for its threads, few enough for a bar that moves
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def encode(
 def _encoded(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool
 ) -> Iterator[token_cache.Arrays]:
-    """Yield, for CHUNK texts at a time, their ids end to end and their lengths after and before truncation."""
+    """Yield, for TOKENIZER_BATCH texts at a time, their ids end to end and their lengths after and before truncation."""
     _plain(tokenizer)
     backend = tokenizer.backend_tokenizer
     room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
@@ -226,5 +228,5 @@ def _plain(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(texts), CHUNK):
-        yield list(texts[start : start + CHUNK])
+    for start in range(0, len(texts), TOKENIZER_BATCH):
+        yield list(texts[start : start + TOKENIZER_BATCH])

@@ -17,7 +17,7 @@ from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
 
 TEMPLATE = "card.md.jinja"
-PARTS = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
+MANIFEST_ENTRIES = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
 ANALYSIS = ("confidence", "intervals", "errors", "baseline", "probe", "duplicates", "noise", "audit")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
@@ -41,7 +41,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     # Test first: its scores are the ones to report.
     metrics = {split: metrics[split] for split in sorted(metrics, key=lambda split: split != "test")}
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
-    parts = {name: manifest.get(name, {}) for name in PARTS}
+    parts = {name: manifest.get(name, {}) for name in MANIFEST_ENTRIES}
     main = next(iter(metrics), None)
     figures = [
         (drawing.split in (None, main), (drawing.title, f"figures/{quote(drawing.name)}.png"))

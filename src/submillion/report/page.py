@@ -18,7 +18,7 @@ from submillion.rundir import RunDir
 
 TEMPLATE = "page.html.jinja"
 # The parts of the analysis in reading order; for a missing one the page names the command that makes it.
-PARTS = (
+ANALYSIS_PARTS = (
     "intervals",
     "baseline",
     "probe",
@@ -73,7 +73,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     history = run.read_history()
     script = _beside("page.js")
-    analysis = {part: run.read_analysis(part) for part in PARTS}
+    analysis = {part: run.read_analysis(part) for part in ANALYSIS_PARTS}
     return {
         "manifest": manifest,
         "encoder": manifest.get("encoder", {}),
