@@ -166,7 +166,7 @@ def encode(
 def _encoded(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool
 ) -> Iterator[token_cache.Arrays]:
-    """Yield, for TOKENIZER_BATCH texts at a time, their ids end to end and their lengths after and before truncation."""
+    """Yield, per TOKENIZER_BATCH texts, their ids end to end and their lengths after and before truncation."""
     _plain(tokenizer)
     backend = tokenizer.backend_tokenizer
     room = max_length - tokenizer.num_special_tokens_to_add(pair=False)

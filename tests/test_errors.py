@@ -1,0 +1,48 @@
+"""Tests of errors.py: messages name arguments as the caller does, and nearest names are suggested."""
+
+from __future__ import annotations
+
+import pytest
+
+from submillion.errors import BadInput, OverBudget, Problem, SubmillionError, did_you_mean, nearest
+
+PROBLEM = Problem(
+    "@{data.label}", "a column, see @{text}", "@{not} an argument", "Name it with @{data.label}."
+)
+
+
+def as_flag(argument: str) -> str:
+    return f"--{argument.rpartition('.')[2]}"
+
+
+def test_a_problem_names_arguments_as_python_does() -> None:
+    assert str(PROBLEM) == (
+        "`data.label`: expected a column, see `text`, found @{not} an argument. Name it with `data.label`."
+    )
+
+
+def test_a_problem_names_arguments_as_its_reader_does() -> None:
+    assert PROBLEM.render(as_flag) == (
+        "--label: expected a column, see --text, found @{not} an argument. Name it with --label."
+    )
+
+
+def test_bad_input_has_a_line_per_problem() -> None:
+    error = BadInput([PROBLEM, Problem("a.csv", "rows", "none")])
+    assert str(error).splitlines() == [str(PROBLEM), "a.csv: expected rows, found none."]
+    assert error.render(as_flag).splitlines()[0] == PROBLEM.render(as_flag)
+    assert BadInput("one sentence").render(as_flag) == "one sentence"
+    assert BadInput("one sentence").problems == []
+
+
+@pytest.mark.parametrize(("error", "code"), [(SubmillionError, 1), (BadInput, 2), (OverBudget, 3)])
+def test_every_error_has_its_exit_code(error: type[SubmillionError], code: int) -> None:
+    assert error.exit_code == code
+    assert issubclass(error, SubmillionError)
+
+
+def test_nearest_ignores_case_and_gives_up_on_strangers() -> None:
+    assert nearest("MiniLM", ["minilm", "mpnet-base"]) == "minilm"
+    assert nearest("zzz", ["minilm", "mpnet-base"]) is None
+    assert did_you_mean("lora.rank", ["lora.r", "head.r"]) == "Did you mean 'lora.r'?"
+    assert did_you_mean("zzz", ["lora.r"]) == ""
