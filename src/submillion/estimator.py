@@ -113,7 +113,8 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
         """Return the most probable class of each text, [N], in the type of the labels that were passed to `fit`."""
-        classes: np.ndarray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        classes: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
         return classes
 
     def save(self, path: str | Path) -> Path:

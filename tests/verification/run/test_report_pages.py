@@ -39,4 +39,4 @@ def copied_report(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             shutil.copy(project / "run" / name, folder / name)
         shutil.copytree(project / "run" / "figures", folder / "figures")
 
-    monkeypatch.setattr(report_pages.report, "write", write)
+    monkeypatch.setattr(report_pages, "write_report", write)
