@@ -22,6 +22,7 @@ import torch
 import submillion as sm
 from submillion import notices
 from submillion.model.process_state import denormals_are_flushed
+from submillion.pipeline import resume
 from support.trained import recipe_in, trained_in, two_classes
 
 TEXTS, LABELS = two_classes()
@@ -123,6 +124,17 @@ def test_a_copied_run_predicts_and_verifies_without_the_original(home: Path, run
     assert np.array_equal(copy.predict_proba(TEXTS), run.predict_proba(TEXTS))
     verdict = sm.verify(copy)
     assert verdict.holds, verdict.render()
+
+
+def test_a_run_from_memory_is_resumed_from_its_own_rows(tmp_path: Path) -> None:
+    run = trained_in(tmp_path, report=False)
+    before = run.predict_proba(TEXTS)
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    (run.path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    outcome = resume(run.path, quiet=True)
+    assert not outcome.interrupted
+    assert np.array_equal(sm.load(run.path).predict_proba(TEXTS), before)
+    assert sm.verify(run).holds
 
 
 def test_evaluate_takes_texts_in_memory_and_files(home: Path, run: sm.Run) -> None:

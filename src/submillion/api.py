@@ -65,21 +65,15 @@ def train(
     """
     from submillion import pipeline
     from submillion.data.corpus_sources import MEMORY
-    from submillion.data.in_memory import labelled_rows
 
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe, overrides)
     elif overrides:
         recipe = recipe.with_overrides(overrides)
-    if (texts is None) != (labels is None):
-        absent = "texts" if texts is None else "labels"
-        raise BadInput(Problem("train", "both @{texts} and @{labels}, or neither", f"no {absent}"))
-    rows = None
-    if texts is not None and labels is not None:
-        rows = labelled_rows(texts, labels)
-        # Of the recipe's own data only the columns' names and the limits still apply.
-        own = {"test": None, "validation": None, "labels": recipe.data.labels}
-        recipe = recipe.with_data(train=MEMORY, **own)
+    rows = _training_rows(texts, labels)
+    if rows is not None:
+        # Of the recipe's own data only the names and the limits still apply.
+        recipe = recipe.with_data(train=MEMORY, test=None, validation=None)
     outcome = pipeline.train(
         recipe,
         out or Path("runs") / recipe.name,
@@ -89,6 +83,18 @@ def train(
         hold_back_test=not report,
     )
     return Run(outcome.run.path)
+
+
+def _training_rows(texts: Iterable[str] | None, labels: Iterable[Any] | None) -> LabelledRows | None:
+    """Return rows from memory; None if the recipe names the data."""
+    from submillion.data.in_memory import labelled_rows
+
+    if texts is None and labels is None:
+        return None
+    if texts is None or labels is None:
+        absent = "texts" if texts is None else "labels"
+        raise BadInput(Problem("train", "both @{texts} and @{labels}, or neither", f"no {absent}"))
+    return labelled_rows(texts, labels)
 
 
 def load(path: str | Path) -> Run:
