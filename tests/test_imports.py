@@ -75,6 +75,11 @@ def test_light_commands_load_no_heavy_library(script: str) -> None:
     assert imported_by(script) & HEAVY == set()
 
 
+def test_a_refused_training_loads_no_model_library() -> None:
+    loaded = imported_by(run_command("train", "agnews-as-written", exit_code=3))
+    assert loaded & {"torch", "transformers", "peft", "sklearn", "matplotlib"} == set()
+
+
 def test_the_check_sees_a_heavy_import() -> None:
     assert "scipy" in imported_by("import scipy")
 

@@ -63,8 +63,8 @@ def train(
         >>> run.predict(["arrived broken"])  # doctest: +SKIP
         ['complaint']
     """
-    from submillion import pipeline
     from submillion.data.corpus_sources import MEMORY
+    from submillion.run_inputs import gate_early
 
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe, overrides)
@@ -74,6 +74,9 @@ def train(
     if rows is not None:
         # Of the recipe's own data only the names and the limits still apply.
         recipe = recipe.with_data(train=MEMORY, test=None, validation=None)
+    gate_early(recipe)  # before torch is imported, so that a refusal takes a second
+    from submillion import pipeline
+
     outcome = pipeline.train(
         recipe,
         out or Path("runs") / recipe.name,

@@ -88,8 +88,8 @@ def train(
 
     `submillion fields` lists what --set can change.
     """
-    from submillion import pipeline
     from submillion.recipe import Recipe
+    from submillion.run_inputs import gate_early
 
     overrides = list(sets or [])
     if track:
@@ -98,6 +98,9 @@ def train(
         overrides.append(f"train.execution={execution}")
     resolved = Recipe.load(recipe, overrides)
     place = out or Path("runs") / resolved.name
+    gate_early(resolved)  # before torch is imported, so that a refusal takes a second
+    from submillion import pipeline
+
     _end_of_training(pipeline.train(resolved, place, overwrite=overwrite, quiet=quiet), as_json)
 
 
