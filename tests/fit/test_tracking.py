@@ -66,12 +66,13 @@ def test_tensorboard_receives_every_figure_at_its_step(tmp_path: Path) -> None:
 
 
 def test_wandb_offline_writes_figures_and_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     _, _, run = fit_stub(
         tmp_path / "try1", trackers=["wandb"], tracker_config=CONFIG, recipe=train_recipe(epochs=1)
     )
+    wandb.teardown()  # waits for wandb's own process, which may still be writing after the run was closed
     (file,) = run.trackers.glob("wandb/offline-run-*/run-*.wandb")
     content = file.read_bytes()
     for name in (*METRICS, "lora.targets", "submillion", "try1"):
