@@ -213,11 +213,16 @@ class RunDir:
 
     def relative(self, value: Any) -> Any:
         """Return a JSON value in which the absolute path of the training rows is relative to the run."""
-        if isinstance(value, dict):
-            return {key: self.relative(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.relative(item) for item in value]
-        return self.in_run(self.training_rows) if value == str(self.training_rows.resolve()) else value
+        absolute, relative = str(self.training_rows.resolve()), self.in_run(self.training_rows)
+
+        def replaced(item: Any) -> Any:
+            if isinstance(item, dict):
+                return {key: replaced(part) for key, part in item.items()}
+            if isinstance(item, list):
+                return [replaced(part) for part in item]
+            return relative if item == absolute else item
+
+        return replaced(value)
 
     def in_run(self, file: Path) -> str:
         """Return the path of a file relative to the run, with `/` between its parts."""
