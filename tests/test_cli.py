@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import pickle
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,42 +23,27 @@ from support import SRC
 from support.tiny import tiny_encoder, tiny_texts
 
 
-def submillion(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "submillion.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
-    )
-
-
 @dataclass(frozen=True)
 class Ended:
-    """The exit code and the messages of a command."""
+    """The exit code, the output and the messages of a command."""
 
     returncode: int
+    stdout: str
     stderr: str
 
 
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run the command line in this process, in a folder: faster than a process each, and enough for refusals."""
-
-    def run(*arguments: object, cwd: Path) -> Ended:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["submillion", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
+def submillion(*arguments: object, cwd: Path) -> Ended:
+    """Run the command line in a folder, in this process: a process of its own imports torch first."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["submillion", *map(str, arguments)])
         try:
             cli.main()
         except SystemExit as ended:
             assert ended.code is None or isinstance(ended.code, int)
             code = ended.code or 0
-        return Ended(code, capfd.readouterr().err)
-
-    return run
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def write_csv(file: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("text", "label")) -> Path:
@@ -81,7 +67,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "tiny.yaml").write_text(
         "encoder: {source: encoder}\ndata: {train: train.csv, test: test.csv, max_length: 32}\n"
         "lora: {r: 4, alpha: 8, targets: [all-linear], layers: top-1}\n"
-        "train: {epochs: 40, batch_size: 8, learning_rate: 1e-2, patience: 0, log_every: 2}\n",
+        "train: {epochs: 40, batch_size: 8, learning_rate: 1e-2, patience: 0, log_every: 2, threads: 1}\n",
         encoding="utf-8",
     )
     done = submillion("train", "tiny.yaml", "--out", "run", "--json", cwd=home)
@@ -178,8 +164,8 @@ def test_over_budget_is_refused_before_anything_is_written(workspace: Path) -> N
     assert not (workspace / "never").exists()
 
 
-def test_the_recipe_as_written_is_refused_with_both_sums_and_what_fits() -> None:
-    done = submillion("train", "agnews-as-written", "--out", "never")
+def test_the_recipe_as_written_is_refused_with_both_sums_and_what_fits(tmp_path: Path) -> None:
+    done = submillion("train", "agnews-as-written", "--out", "never", cwd=tmp_path)
     assert done.returncode == 3
     for number in ("1,183,492", "294,912", "593,668", "1,000,000"):
         assert number in done.stderr, number
@@ -226,13 +212,11 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
-def test_bad_data_is_one_message_and_exit_2(
-    workspace: Path, tmp_path: Path, kind: str, in_process: Callable[..., Ended]
-) -> None:
+def test_bad_data_is_one_message_and_exit_2(workspace: Path, tmp_path: Path, kind: str) -> None:
     content, message = BAD_FILES[kind]
     file = tmp_path / ("data.pkl" if kind == "pickle" else "data.csv")
     file.write_bytes(content)
-    ended = in_process(
+    ended = submillion(
         "train", "tiny.yaml", "--set", f"data.train={file}", "--out", tmp_path / "run", cwd=workspace
     )
     messages = [line for line in ended.stderr.splitlines() if not line.startswith("note: ")]
@@ -240,57 +224,47 @@ def test_bad_data_is_one_message_and_exit_2(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_wrong_column_name_suggests_the_nearest(
-    workspace: Path, tmp_path: Path, in_process: Callable[..., Ended]
-) -> None:
-    ended = in_process(
+def test_a_wrong_column_name_suggests_the_nearest(workspace: Path, tmp_path: Path) -> None:
+    ended = submillion(
         "train", "tiny.yaml", "--set", "data.text=txt", "--out", tmp_path / "run", cwd=workspace
     )
     assert ended.returncode == 2
     assert "Did you mean 'text'?" in ended.stderr
 
 
-def test_a_missing_file_names_the_nearest(
-    workspace: Path, tmp_path: Path, in_process: Callable[..., Ended]
-) -> None:
-    ended = in_process(
+def test_a_missing_file_names_the_nearest(workspace: Path, tmp_path: Path) -> None:
+    ended = submillion(
         "train", "tiny.yaml", "--set", "data.train=trian.csv", "--out", tmp_path / "run", cwd=workspace
     )
     assert ended.returncode == 2
     assert "Did you mean 'train.csv'?" in ended.stderr
 
 
-def test_labels_beyond_the_label_set_are_named(
-    workspace: Path, tmp_path: Path, in_process: Callable[..., Ended]
-) -> None:
+def test_labels_beyond_the_label_set_are_named(workspace: Path, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "test.csv", [*labelled(10, 5), ("some text", "class 99")])
-    ended = in_process(
+    ended = submillion(
         "train", "tiny.yaml", "--set", f"data.test={file}", "--out", tmp_path / "run", cwd=workspace
     )
     assert ended.returncode == 2
     assert "found 'class 99'" in ended.stderr
 
 
-def test_an_encoder_without_a_tokenizer_is_refused(
-    workspace: Path, tmp_path: Path, in_process: Callable[..., Ended]
-) -> None:
+def test_an_encoder_without_a_tokenizer_is_refused(workspace: Path, tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path / "encoder")
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt"):
         (encoder / name).unlink(missing_ok=True)
-    ended = in_process(
+    ended = submillion(
         "train", "tiny.yaml", "--set", f"encoder.source={encoder}", "--out", tmp_path / "run", cwd=workspace
     )
     assert ended.returncode == 2, ended.stderr
     assert "expected a tokenizer: tokenizer.json or vocab.txt or vocab.json with merges.txt" in ended.stderr
 
 
-def test_messages_name_the_flags_of_the_command_that_failed(
-    workspace: Path, tmp_path: Path, in_process: Callable[..., Ended]
-) -> None:
+def test_messages_name_the_flags_of_the_command_that_failed(workspace: Path, tmp_path: Path) -> None:
     file = tmp_path / "unnamed.csv"
     file.write_text("a,b\nsome words,x\nother words,y\n", encoding="utf-8")
-    trained = in_process("train", "tiny.yaml", "--set", f"data.train={file}", cwd=workspace)
-    evaluated = in_process("evaluate", "run", "--data", file, cwd=workspace)
+    trained = submillion("train", "tiny.yaml", "--set", f"data.train={file}", cwd=workspace)
+    evaluated = submillion("evaluate", "run", "--data", file, cwd=workspace)
     assert (trained.returncode, evaluated.returncode) == (2, 2)
     assert "--set data.text=VALUE" in trained.stderr
     assert "--text" in evaluated.stderr
