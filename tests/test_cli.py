@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import pickle
@@ -11,39 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from submillion import cli
 from submillion.errors import nearest
 from support import SRC
+from support.command import submillion
 from support.tiny import tiny_encoder, tiny_texts
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The exit code, the output and the messages of a command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def submillion(*arguments: object, cwd: Path) -> Ended:
-    """Run the command line in a folder, in this process: a process of its own imports torch first."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(cwd)
-        patch.setattr(sys, "argv", ["submillion", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            assert ended.code is None or isinstance(ended.code, int)
-            code = ended.code or 0
-    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def write_csv(file: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("text", "label")) -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from submillion.recipe import Recipe
 from submillion.ship.predict import PredictOptions, predict_file
-from support import SRC
+from support import SRC, command
 from support.hub import standin_hub
 
 LABELS = ["World", "Sports", "Business", "Sci/Tech"]
@@ -61,6 +61,7 @@ def header_of(file: Path) -> str:
 
 
 def submillion(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own: huggingface_hub reads its environment once."""
     return subprocess.run(
         [sys.executable, "-m", "submillion.cli", *map(str, arguments)],
         capture_output=True,
@@ -76,7 +77,7 @@ def test_the_agnews_recipes_run_on_a_roberta_folder(
     data = ag_news(tmp_path / "data", rows=40)
     sets = [f"encoder.source={roberta}", f"data.train={data}", "train.epochs=1", "data.max_length=24"]
     options = [part for item in sets for part in ("--set", item)]
-    done = submillion("train", recipe, *options, "--out", tmp_path / "run", "--json")
+    done = command.submillion("train", recipe, *options, "--out", "run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
     assert outcome["trainable"] == trainable
@@ -86,7 +87,6 @@ def test_the_agnews_recipes_run_on_a_roberta_folder(
     assert rows == {"train": 36, "validation": 4, "test": 20}
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert f"{trainable:,}" in card
-    # In this process, which has the libraries already; `test_the_recipe_runs_out_of_a_hub` has it in one of its own.
     predict_file(
         tmp_path / "run",
         data / "test.csv",
