@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from submillion import notices
+from submillion.data.tokens import load_tokenizer
 from submillion.errors import BadInput
-from submillion.families.families import family_of
+from submillion.families.families import FAMILIES, family_of
 from submillion.model.classifier import build, open_adapter
 from submillion.model.loading import Loaded, load_encoder
 from submillion.recipe import EncoderRecipe
@@ -113,12 +115,158 @@ def test_weights_of_another_encoder_are_rejected(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_a_classifier_with_other_labels_is_rejected(tmp_path: Path) -> None:
-    loaded = load_encoder(shared_encoder("bert"), ["yes", "no", "perhaps"], "here")
-    loaded.model.save_pretrained(tmp_path)
-    message = r"as many labels \('classifier.*' of shape \[4.*\]\), found shape \[3"
+HEADS = {family: f"{FAMILIES[family].output}.weight" for family in FAMILIES}
+
+
+def classifier_of(folder: Path, family: str, labels: list[str]) -> Path:
+    """Save a trained classifier of `labels` in `folder`: its head has no values that a new head would have."""
+    encoder = shared_encoder(family)
+    loaded = load_encoder(encoder, labels, "here")
+    with torch.no_grad():
+        for name, value in loaded.model.named_parameters():
+            if name in outside_base(loaded):
+                value.fill_(7.0)
+    loaded.model.save_pretrained(folder)
+    for file in encoder.glob("tokenizer*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def outside_base(loaded: Loaded) -> set[str]:
+    names = {name for name, _ in loaded.model.named_parameters()}
+    return {name for name in names if not name.startswith(f"{loaded.family.base}.")}
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:3]], ids=["as many classes", "other classes"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "deberta-v2", "modernbert"])
+def test_the_head_of_another_classifier_is_never_used(family: str, labels: list[str], tmp_path: Path) -> None:
+    folder = classifier_of(tmp_path / "theirs", family, labels)
+    torch.manual_seed(1)
+    loaded = load(folder)
+    own = dict(loaded.model.named_parameters())
+    fresh = outside_base(loaded)
+    assert HEADS[family] in fresh and fresh <= set(loaded.randomly_initialised)
+    assert not any((own[name] == 7.0).any() for name in fresh)
+    assert own[HEADS[family]].shape[0] == len(LABELS)
+    theirs = load_file(folder / "model.safetensors")
+    for name in own.keys() - set(loaded.randomly_initialised):
+        torch.testing.assert_close(own[name], theirs[name], atol=0, rtol=0)
+
+
+def test_a_run_on_another_classifier_tells_so_and_opens_with_its_own_head(tmp_path: Path) -> None:
+    folder = classifier_of(tmp_path / "theirs", "bert", LABELS)
+    classifier = build(folder, LABELS, tiny_recipe(folder, head={"kind": "lora", "r": 3}))
+    (notice,) = [notice for notice in notices.collected() if notice["code"] == "foreign_head"]
+    assert (
+        "comes with the head of another classifier (4 outputs); its encoder is used, and a new head"
+        in (notice["text"])
+    )
+    classifier.save_adapter(tmp_path / "adapter")
+    opened = open_adapter(folder, tmp_path / "adapter", LABELS)
+    batch = {"input_ids": torch.tensor([[2, 9, 14, 3]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    torch.testing.assert_close(opened(batch), classifier.eval()(batch), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "family", ["BertForTokenClassification", "BertForMaskedLM", "BertForQuestionAnswering"]
+)
+def test_heads_of_other_tasks_are_dropped_without_a_notice(family: str, tmp_path: Path) -> None:
+    config = transformers.AutoConfig.from_pretrained(shared_encoder("bert"))
+    getattr(transformers, family)(config).save_pretrained(tmp_path)
+    build(tmp_path, LABELS, tiny_recipe(tmp_path))
+    assert [notice["code"] for notice in notices.collected()] == []
+
+
+def test_an_encoder_that_lacks_a_layer_is_rejected(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "bert")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["bert.encoder.layer.1.output.dense.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        BadInput, match=r"lacks 1 of its \d+ tensors \('bert.encoder.layer.1.output.dense.weight'\)"
+    ):
+        load(folder)
+
+
+def test_layers_that_the_config_does_not_count_are_named(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "bert")
+    edit_config(folder, num_hidden_layers=1)
+    assert len(load(folder).model.bert.encoder.layer) == 1
+    (notice,) = notices.collected()
+    assert notice["code"] == "unused_layers" and notice["layers"] == [1]
+
+
+def edit_config(folder: Path, **values: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers: expected at most 1,000, found 1000000000"),
+        ({"hidden_size": 10**5000}, "hidden_size: expected at most 65,536, found a number of thousands of"),
+        ({"vocab_size": -1}, "vocab_size: expected a whole number from 1, found -1"),
+        ({"vocab_size": 9_000_000}, r"expected the weights of a bert encoder with the 288,\d+,\d+ parameters of"),
+        ({"num_hidden_layers": 900}, r"expected the weights of a bert encoder with the \d,\d+,\d+ parameters of"),
+        ({"num_attention_heads": 5}, "num_attention_heads: expected a divisor of the hidden size 32, found 5"),
+        ({"pad_token_id": 64000}, r"pad_token_id: expected a token id from 0 to \d+, found 64000"),
+        ({"pad_token_id": None}, r"pad_token_id: expected a token id from 0 to \d+, found None"),
+        ({"type_vocab_size": 0}, "type_vocab_size: expected a whole number from 1, found 0"),
+        ({"intermediate_size": 63}, "expected 'bert.encoder.layer.0.intermediate.dense.bias' of shape"),
+        ({"hidden_act": "no such function"}, "expected an encoder that transformers can load, found KeyError"),
+        ({"layer_norm_eps": "small"}, "expected an encoder that transformers can load, found"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "found quantised weights. Name the encoder that"),
+    ],
+)  # fmt: skip
+def test_a_config_with_absurd_entries_is_rejected(
+    values: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    folder = tiny_encoder(tmp_path, "bert")
+    if values.get("hidden_size"):
+        config = (
+            (folder / "config.json").read_text().replace('"hidden_size": 32', '"hidden_size": 1' + "0" * 4000)
+        )
+        (folder / "config.json").write_text(config)
+    else:
+        edit_config(folder, **values)
     with pytest.raises(BadInput, match=message):
-        load(tmp_path)
+        load(folder)
+
+
+def test_entries_of_another_task_do_not_reach_the_model(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "bert")
+    before = dict(load(folder).model.named_parameters())
+    edit_config(
+        folder, is_decoder=True, return_dict=False, num_labels=9, _attn_implementation="flash_attention_2"
+    )
+    loaded = load(folder)
+    assert not loaded.model.config.is_decoder and loaded.model.config.num_labels == len(LABELS)
+    batch = {"input_ids": torch.tensor([[2, 9, 14, 3]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    assert loaded.model(**batch).logits.shape == (1, 4)
+    assert before.keys() == dict(loaded.model.named_parameters()).keys()
+
+
+def test_code_that_comes_with_an_encoder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, marker = tiny_encoder(tmp_path / "encoder", "bert"), tmp_path / "marker"
+    names = {
+        "AutoConfig": "own.Own",
+        "AutoModelForSequenceClassification": "own.Own",
+        "AutoTokenizer": ["own.Own", None],
+    }
+    (folder / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Own: pass\n")
+    edit_config(folder, auto_map=names)
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"auto_map": names}))
+
+    def asked(*_: object) -> str:
+        raise AssertionError("asked at the terminal")
+
+    monkeypatch.setattr("builtins.input", asked)
+    build(folder, LABELS, tiny_recipe(folder))
+    assert [notice["code"] for notice in notices.collected()] == ["custom_code"]
+    assert len(load_tokenizer(folder)("goal coach")["input_ids"]) == 4
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize(

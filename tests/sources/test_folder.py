@@ -154,3 +154,42 @@ def test_the_same_split_in_two_formats_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"expected data files \(.csv, .tsv"):
         data_files(made(tmp_path, "picture.png"))
+
+
+def test_an_adapter_in_place_of_an_encoder_is_refused_with_its_encoder(tmp_path: Path) -> None:
+    # With or without a config.json beside it; transformers would load the adapter unasked.
+    for folder in (encoder(tmp_path / "both"), tmp_path / "alone"):
+        folder.mkdir(exist_ok=True)
+        (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+        with pytest.raises(
+            BadInput, match=r"found an adapter of peft .* Name the adapter's encoder, org/base, or"
+        ):
+            encoder_files(folder, str(folder))
+
+
+def test_a_run_in_place_of_an_encoder_is_refused_with_its_encoder(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: mine")
+    (tmp_path / "manifest.json").write_text('{"encoder": {"source": "minilm"}}')
+    with pytest.raises(BadInput, match=r"found a run of submillion. .*: name the encoder .* from, minilm\."):
+        encoder_files(tmp_path, "runs/mine")
+
+
+def test_an_index_that_names_other_files_is_refused(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "encoder", model_safetensors=None)
+    (tmp_path / "elsewhere.safetensors").write_bytes(safetensors())
+    index = {"weight_map": {"weight": "../elsewhere.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        BadInput, match=r"expected weights named model.safetensors or .*, found \.\./elsewhere"
+    ):
+        encoder_files(folder, str(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_deep_nesting_is_refused(name: str, tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    content = deep if name == "config.json" else len(deep).to_bytes(8, "little") + deep
+    folder = encoder(tmp_path)
+    (folder / name).write_bytes(content)
+    with pytest.raises(BadInput):
+        encoder_files(folder, str(folder))

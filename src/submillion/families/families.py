@@ -19,6 +19,8 @@ _BERT_SIZES = {
     "max_position_embeddings": 512,
     "type_vocab_size": 2,
 }
+# Token types are optional in DeBERTa alone: the others add the embedding of type 0 to every token.
+_TYPED = {"type_vocab_size": 1}
 _DENSE, _OUT = "classifier.dense", "classifier.out_proj"
 _BERT_KERNELS = KernelModules(
     norms=("attention.output.LayerNorm", "output.LayerNorm"),
@@ -32,6 +34,7 @@ _BERT = Family(
     "bert.pooler.dense",
     "classifier",
     _BERT_SIZES,
+    smallest=_TYPED,
     attention_interface=True,
     kernels=_BERT_KERNELS,
 )
@@ -41,6 +44,7 @@ _ROBERTA = Family(
     _DENSE,
     _OUT,
     _BERT_SIZES | {"vocab_size": 50265},
+    smallest=_TYPED,
     position_padding=from_pad_token,
     attention_interface=True,
     kernels=_BERT_KERNELS,
@@ -53,6 +57,7 @@ _ELECTRA = Family(
     _OUT,
     _BERT_SIZES
     | {"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    smallest=_TYPED,
     attention_interface=True,
     embedding_projection="embeddings_project",  # DeBERTa has one inside its embeddings
 )
@@ -149,6 +154,7 @@ _MODERNBERT = Family(
         "num_hidden_layers": 22,
         "num_attention_heads": 12,
         "intermediate_size": 1152,
+        "max_position_embeddings": 8192,
         "norm_bias": False,
         "attention_bias": False,
         "mlp_bias": False,

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from submillion.errors import BadInput, Problem, did_you_mean
-from submillion.families import sizes
+from submillion.families import limits, sizes
 from submillion.families.sizes import Matrix, Tensors, Values
 from submillion.recipe import ALL_LINEAR
 
@@ -91,6 +91,8 @@ class Family:
     """The head's last linear layer, which returns the logits."""
     defaults: Mapping[str, Any]
     """The keys of config.json that are read, with the defaults of transformers for missing ones."""
+    smallest: Mapping[str, int] = field(default_factory=dict)
+    """The smallest valid sizes, where they differ from those of `limits.BOUNDS`."""
     norm: str | None = None
     """The norm between projection and output, if the family has one with parameters."""
     layer_list: str = "encoder.layer"
@@ -183,7 +185,7 @@ class Family:
 
         roberta-base has 514 position vectors; those up to its padding id 1 are not used, which leaves 512.
         """
-        positions = int(config.get("max_position_embeddings", 512))
+        positions = int(self.values(config)["max_position_embeddings"])
         padding = self.position_padding(config)
         return positions if padding is None else positions - padding - 1
 
@@ -210,19 +212,15 @@ class Family:
         """Return the sizes and switches of a config under their common keys, with defaults for missing ones.
 
         Raises:
-            BadInput: a size is not a valid number; the error lists all of them.
+            BadInput: a size is not a valid number, is beyond any encoder's, or contradicts another one; the error lists
+                all of them.
         """
         renamed = {common: config[own] for common, own in self.keys.items() if own in config}
         values = {key: config.get(key, renamed.get(key, default)) for key, default in self.defaults.items()}
-        problems = [
-            Problem(
-                f"the encoder's config.json, {key}", f"a whole number from {sizes.SMALLEST[key]}", repr(value)
-            )
-            for key, value in values.items()
-            # A default of None means the hidden size.
-            if key in sizes.SMALLEST
-            and not (value is self.defaults[key] is None or sizes.is_size(key, value))
-        ]
+        optional = [key for key, default in self.defaults.items() if default is None]
+        problems = limits.size_problems(values, optional, self.smallest) or limits.relation_problems(
+            config, values
+        )
         if problems:
             raise BadInput(problems)
         return values

@@ -13,25 +13,6 @@ from typing import Any
 
 Values = Mapping[str, Any]
 
-SMALLEST = {
-    "vocab_size": 1,
-    "hidden_size": 1,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 1,
-    "intermediate_size": 1,
-    "hidden_dim": 1,
-    "max_position_embeddings": 1,
-    "type_vocab_size": 0,
-    "embedding_size": 1,
-    "pooler_hidden_size": 1,
-    "relative_attention_num_buckets": 1,
-    "max_relative_positions": -1,
-    "position_buckets": -1,
-    "conv_kernel_size": 0,
-    "conv_groups": 1,
-}
-"""The sizes that a config may hold, each with its smallest valid value."""
-
 
 @dataclass(frozen=True)
 class Tensors:
@@ -66,11 +47,6 @@ class Matrix:
     def per_rank(self) -> int:
         """Parameters per unit of rank: a row of A [r, inputs] and a column of B [outputs, r]."""
         return self.inputs + self.outputs
-
-
-def is_size(key: str, value: Any) -> bool:
-    """Return whether `value` is valid for the size `key`."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= SMALLEST[key]
 
 
 def norm(size: int, bias: bool = True) -> Tensors:

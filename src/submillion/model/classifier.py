@@ -12,6 +12,7 @@ import torch
 from peft import get_peft_model, set_peft_model_state_dict
 from torch import Tensor, nn
 
+from submillion import notices
 from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
 from submillion.model import adapter, heads, variants
@@ -183,6 +184,14 @@ def build(encoder: FetchedEncoder | Path | str, label_names: Sequence[str], reci
     origin = str(encoder) if isinstance(encoder, str | Path) else encoder.origin
     with seeded(recipe.seed):
         loaded = load_encoder(folder, label_names, origin, recipe.encoder)
+        if loaded.foreign_head:
+            loaded.foreign_head.notice(loaded.config)
+        if loaded.config.get("auto_map"):
+            notices.emit(
+                "custom_code",
+                f"the encoder's config.json names code of its own (auto_map); it is not run, and transformers' "
+                f"{loaded.family.name} is used.",
+            )
         check_length(loaded, recipe.data.max_length)
         counted = count(loaded.config, len(label_names), recipe.lora, recipe.head, recipe.budget)
         heads.init_identity_projection(loaded.model, loaded.family, recipe.head, loaded.randomly_initialised)

@@ -1,9 +1,9 @@
-"""Loads an encoder's folder as a transformers classifier, and finds the tensors that its checkpoint lacks."""
+"""Loads an encoder's folder as a transformers classifier with a head of our own."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.families.families import family_of
 from submillion.families.family import Family
-from submillion.model.heads import outside_head
+from submillion.model.checkpoint import Checkpoint, ForeignHead, check_tensors
 from submillion.sources.folder import read_config
 
 if TYPE_CHECKING:
     from submillion.recipe import EncoderRecipe
+
+
+_OF_A_TASK = ("num_labels", "id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params")
+_OF_THE_OUTPUT = (
+    "return_dict",
+    "use_return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "torchscript",
+)
+_OF_DECODERS = ("is_decoder", "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size")
+_CODE = ("auto_map", "attn_implementation", "experts_implementation", "use_kernels", "quantization_config")
+_REST = ("dtype", "torch_dtype", "name_or_path", "tokenizer_class", "transformers_version", "pruned_heads")
+NOT_THE_ENCODERS = frozenset((*_OF_A_TASK, *_OF_THE_OUTPUT, *_OF_DECODERS, *_CODE, *_REST))
+"""Entries of a config.json that do not describe the encoder, or that would load code or kernels for it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,9 @@ class Loaded:
     config: dict[str, Any]
     """The encoder's config.json."""
     randomly_initialised: list[str]
-    """Names of the tensors that the checkpoint lacks."""
+    """Names of the tensors that the checkpoint lacks, or that belong to the head of another classifier."""
+    foreign_head: ForeignHead | None
+    """The head of another classifier that the checkpoint has and that is not used."""
 
 
 def load_encoder(
@@ -42,7 +58,8 @@ def load_encoder(
 ) -> Loaded:
     """Load config and weights in float32, on the CPU, from local files only.
 
-    Tensors that the checkpoint lacks are initialised from torch's default generator.
+    Tensors that the checkpoint lacks are initialised from torch's default generator. So is the head if the checkpoint
+    has one of another classifier.
 
     Args:
         folder: config.json and safetensors weights.
@@ -55,30 +72,79 @@ def load_encoder(
     """
     values = read_config(folder, str(folder))
     family = family_of(values)
-    settings = {
-        "id2label": dict(enumerate(label_names)),
-        "label2id": {name: index for index, name in enumerate(label_names)},
-        **_dropout_settings(family, dropouts),
-    }
-    try:
-        with quiet_libraries():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=AutoConfig.from_pretrained(folder, local_files_only=True, **settings),
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-    except (OSError, ValueError, SafetensorError) as error:
-        message = " ".join(str(error).split())
-        raise BadInput(Problem(str(folder), "an encoder that transformers can load", message)) from error
-    missing = sorted(info["missing_keys"])
-    _check_checkpoint(folder, model, family, missing, sorted(info["mismatched_keys"]))
+    checkpoint = Checkpoint.of(folder)
+    checkpoint.check_size(family, values)
+    foreign = checkpoint.foreign_head(family)
+    model, info = _from_transformers(
+        folder,
+        config_values(values)
+        | {
+            "id2label": dict(enumerate(label_names)),
+            "label2id": {name: index for index, name in enumerate(label_names)},
+        }
+        | _dropout_settings(family, dropouts),
+        foreign,
+    )
+    missing = check_tensors(folder, family, list(model.state_dict()), info)
     model.name_or_path = origin
     if dropouts is not None and dropouts.classifier_dropout is not None:
         _dropout_before_output(model, family).p = dropouts.classifier_dropout
-    return Loaded(model, family, values, missing)
+    return Loaded(model, family, values, missing, foreign)
+
+
+def config_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a config.json that describe an encoder.
+
+    Raises:
+        BadInput: the weights are quantised.
+    """
+    if values.get("quantization_config") is not None:
+        raise BadInput(
+            Problem(
+                "the encoder's config.json, quantization_config",
+                "weights in float32, float16 or bfloat16",
+                "quantised weights",
+                "Name the encoder that they were made from.",
+            )
+        )
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in NOT_THE_ENCODERS and not name.startswith("_")
+    }
+
+
+def _from_transformers(folder: Path, values: dict[str, Any], foreign: ForeignHead | None) -> tuple[Any, Any]:
+    """Return the model of a folder's weights, and transformers' loading info.
+
+    The configuration is made of `values`, not of the folder's file, and the class is that of its family: an `auto_map`
+    in the file would name code to run.
+
+    Args:
+        folder: the encoder's.
+        values: entries of the configuration.
+        foreign: a head in the weights that the model must not get.
+    """
+    try:
+        with quiet_libraries():
+            config = CONFIG_MAPPING[values["model_type"]].from_dict(values)
+            return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)].from_pretrained(
+                None if foreign else folder,
+                state_dict=foreign.other_tensors(folder) if foreign else None,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except Exception as error:
+        # An entry of an unexpected type raises whatever the code raises that meets it first; all mean the same here.
+        message = " ".join(str(error).split())[:300]
+        known = isinstance(error, OSError | SafetensorError)
+        found = message if known else f"{type(error).__name__}: {message}"
+        raise BadInput(Problem(str(folder), "an encoder that transformers can load", found)) from error
 
 
 def check_length(loaded: Loaded, max_length: int) -> None:
@@ -96,41 +162,6 @@ def check_length(loaded: Loaded, max_length: int) -> None:
                 str(max_length),
                 f"Lower @{{data.max_length}} to {longest}.",
             )
-        )
-
-
-def _check_checkpoint(
-    folder: Path, model: PreTrainedModel, family: Family, missing: list[str], mismatched: list[Any]
-) -> None:
-    """Reject the weights of another model; emit a notice if some of the encoder's own tensors are missing."""
-    if mismatched:
-        name, shape, expected = mismatched[0]
-        raise BadInput(
-            Problem(
-                str(folder / "model.safetensors"),
-                f"an encoder, or a classifier with as many labels ('{name}' of shape {list(expected)})",
-                f"shape {list(shape)}",
-                "Name the encoder that this classifier was trained from.",
-            )
-        )
-    of_encoder = outside_head(family, model.state_dict())
-    lacking = outside_head(family, missing)
-    if len(lacking) * 2 > len(of_encoder):
-        raise BadInput(
-            Problem(
-                str(folder),
-                f"the weights of a {family.name} encoder",
-                f"a checkpoint that lacks {len(lacking)} of its {len(of_encoder)} tensors "
-                f"('{lacking[0]}' and others)",
-                "Are config.json and weights of the same encoder?",
-            )
-        )
-    if lacking:
-        notices.emit(
-            "missing_tensors",
-            f"the checkpoint lacks {len(lacking)} of the encoder's tensors ({', '.join(lacking[:3])}); they "
-            "are initialised from the seed and saved with the adapter",
-            tensors=lacking,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from submillion.errors import BadInput, Problem
 from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
+RUN_PARTS = ("manifest.json", "recipe.yaml")
 INDEX = "model.safetensors.index.json"
 # Any of these sets is enough for transformers to build a fast tokenizer.
 TOKENIZERS: tuple[tuple[str, ...], ...] = (
@@ -24,10 +27,10 @@ TOKENIZERS: tuple[tuple[str, ...], ...] = (
     ("spiece.model",),
 )
 TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 ENCODER_PATTERNS = (
     CONFIG,
-    "model.safetensors",
-    "model-*-of-*.safetensors",
+    *WEIGHTS,
     INDEX,
     *dict.fromkeys(name for names in TOKENIZERS for name in names),
     *TOKENIZER_EXTRAS,
@@ -56,17 +59,49 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     """
     file = folder / CONFIG
     remedy = "Name a folder as `save_pretrained` writes it: config.json, tokenizer files, model.safetensors."
+    if problem := _not_an_encoder(folder, name):
+        raise BadInput(problem)
     if not file.is_file():
         raise BadInput(Problem(name, f"an encoder's folder with {CONFIG}", f"no {CONFIG}", remedy))
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(
             Problem(str(file), "an encoder's configuration in JSON", str(error), remedy)
         ) from error
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise BadInput(Problem(str(file), "a JSON object with the key model_type", "none", remedy))
     return values
+
+
+def _not_an_encoder(folder: Path, name: str) -> Problem | None:
+    """Return the problem with a folder that holds an adapter or a run instead of an encoder, None if it holds neither.
+
+    transformers would load an adapter from a folder of its own accord.
+    """
+    if all((folder / part).exists() for part in RUN_PARTS):
+        base = _named_in(folder / "manifest.json", "encoder", "source")
+        remedy = "A run has an adapter and no encoder: name the encoder that it was trained from"
+        return Problem(name, "an encoder", "a run of submillion", f"{remedy}{base and f', {base}'}.")
+    if (folder / ADAPTER).is_file():
+        base = _named_in(folder / ADAPTER, "base_model_name_or_path")
+        remedy = (
+            f"Name the adapter's encoder{base and f', {base}'}, or merge the adapter into it once: "
+            "PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(FOLDER), and name that folder."
+        )
+        return Problem(name, "an encoder", f"an adapter of peft ({ADAPTER})", remedy)
+    return None
+
+
+def _named_in(file: Path, *keys: str) -> str:
+    """Return a string in a JSON file by its keys; empty if there is none, since it only improves a message."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        for key in keys:
+            value = value[key]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return value[:200] if isinstance(value, str) else ""
 
 
 def encoder_files(folder: Path, name: str, others: Iterable[str] = ()) -> list[str]:
@@ -80,6 +115,8 @@ def encoder_files(folder: Path, name: str, others: Iterable[str] = ()) -> list[s
     Raises:
         BadInput: a file is missing or broken; all such files at once.
     """
+    if problem := _not_an_encoder(folder, name):
+        raise BadInput(problem)  # alone: that it also lacks a tokenizer would mislead
     problems = []
     try:
         read_config(folder, name)
@@ -94,10 +131,17 @@ def encoder_files(folder: Path, name: str, others: Iterable[str] = ()) -> list[s
                 "Save the encoder's own tokenizer beside it: tokenizer.save_pretrained(folder).",
             )
         )
-    weights = _weight_files(folder)
+    weights = weight_files(folder)
     missing = [file for file in weights if not (folder / file).is_file()]
+    # Another name would be loaded, but not be hashed.
+    foreign = [file for file in weights if not any(fnmatchcase(file, pattern) for pattern in WEIGHTS)]
     if not weights:
         problems.append(_no_weights(folder, name, others))
+    elif foreign:
+        expected = f"weights named {' or '.join(WEIGHTS)} in {INDEX}"
+        problems.append(
+            Problem(name, expected, foreign[0][:200], "Save the encoder again with save_pretrained.")
+        )
     elif missing:
         problems.append(
             Problem(name, f"the weights named in {INDEX}", f"no {', '.join(missing)}", "Copy them again.")
@@ -109,13 +153,14 @@ def encoder_files(folder: Path, name: str, others: Iterable[str] = ()) -> list[s
     return sorted({file.name for pattern in ENCODER_PATTERNS for file in folder.glob(pattern)})
 
 
-def _weight_files(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of the weight files in an encoder's folder, whether or not they exist; none without weights."""
     if (folder / "model.safetensors").is_file():
         return ["model.safetensors"]
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return sorted(set(index["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return sorted(set(map(str, index["weight_map"].values())))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         # No index, or none that names files: either way there are no weights to read.
         return []
 
@@ -153,7 +198,7 @@ def _flaw_of_weights(file: Path) -> Problem | None:
             header = json.loads(handle.read(length))
         ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
         expected = 8 + length + max(ends)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
         return Problem(str(file), "weights in the safetensors format", "something else", "Copy it again.")
     if size != expected:
         return Problem(str(file), f"{expected:,} bytes of weights", f"{size:,} bytes", "Copy it again.")

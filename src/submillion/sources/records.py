@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from submillion.errors import BadInput, Problem
+from submillion.sources.encoding import text_form
 
-BOM = b"\xef\xbb\xbf"
+BOM = "\ufeff"
 MAX_FIELD = 2**31 - 1  # csv refuses fields above 131,072 characters by default; texts may be longer
 EXAMPLES = 5  # places named in a message
 
@@ -17,58 +19,65 @@ Record = tuple[int, list[str]]
 """(line where the record starts, its fields)"""
 
 
-def decoded_lines(path: Path) -> Iterator[str]:
+def decoded_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
     """Yield a file's lines with their ends, one at a time, without the byte order mark.
 
+    Args:
+        path: the file.
+        encoding: of the file; None finds it (`encoding.text_form`).
+
     Raises:
-        BadInput: a line is not utf-8; the line and the byte are named.
+        BadInput: a line cannot be decoded; the line and the byte are named.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1 and line.startswith(BOM):
-                line = line[len(BOM) :]
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise BadInput(
-                    Problem(
-                        f"{path}, line {number}",
-                        "text in utf-8",
-                        f"byte 0x{line[error.start]:02x} at position {error.start + 1} of the line",
-                        "Save the file as utf-8; if it is in latin-1: iconv -f latin1 -t utf-8 FILE > NEW.",
-                    )
-                ) from error
+    form = text_form(path, encoding)
+    with path.open(encoding=form.encoding, newline=form.newline) as file:
+        yield file.readline().removeprefix(BOM)
+        yield from file
 
 
-def csv_records(path: Path, delimiter: str, quoting: Any) -> Iterator[Record]:
+def csv_records(
+    path: Path, delimiter: str, quoting: Any, encoding: str | None = None, skipped: int = 0
+) -> Iterator[Record]:
     """Yield the records of a delimited file; a quoted field may contain line breaks.
 
     Args:
-        path: the file, in utf-8.
+        path: the file.
         delimiter: one character.
         quoting: one of the `csv.QUOTE_` constants.
+        encoding: of the file; None finds it.
+        skipped: lines before the first record.
 
     Raises:
-        BadInput: a line is not utf-8, or a quoted field does not end.
+        BadInput: a line cannot be decoded, or a quoted field does not end.
     """
     csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(decoded_lines(path), delimiter=delimiter, quoting=quoting, strict=True)
+    lines = islice(decoded_lines(path, encoding), skipped, None)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = skipped + reader.line_num + 1
         try:
             record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise BadInput(
-                Problem(
-                    f"{path}, line {line}",
-                    "a row whose quoted fields end, with quotes inside them doubled",
-                    f"{error}",
-                    'A text with quotes is written "He said ""yes""."',
-                )
-            ) from error
+            raise _broken_record(path, line, error) from error
         yield line, record
+
+
+def _broken_record(path: Path, line: int, error: csv.Error) -> BadInput:
+    if "new-line character" in str(error):
+        remedy = "Remove it, or put the whole field in double quotes."
+        return BadInput(
+            Problem(f"{path}, line {line}", "one row per line", "a carriage return inside the row", remedy)
+        )
+    return BadInput(
+        Problem(
+            f"{path}, line {line}",
+            "a row whose quoted fields end, with quotes inside them doubled",
+            f"{error}",
+            'A text with quotes is written "He said ""yes""."',
+        )
+    )
 
 
 def places_of(places: Sequence[int], unit: str) -> str:
