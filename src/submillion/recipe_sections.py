@@ -19,6 +19,8 @@ TARGET_ALIASES = {
 }
 """Common short names of the same matrices."""
 ALL_LINEAR = "all-linear"
+NO_TEST = "none"
+"""The value of `data.test` that means: no test split, even if one comes with the training texts."""
 
 
 class Section(BaseModel):
@@ -50,11 +52,18 @@ class DataRecipe(Section):
     train: str
     """Catalog name (ag_news, reuters-r8), hub id, file or folder with the training texts."""
     test: str | None = None
-    """Location of the test texts. Default: the test split that comes with `train`, if any."""
+    """Location of the test texts, or none to train without a test split. Default: the test split that comes with
+    `train`, if any."""
+    test_size: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the training texts held out as the test split, stratified by label, before the validation texts are.
+    Not together with test. Default: no texts are held out for testing."""
     validation: str | None = None
     """Location of the validation texts. Default: a part of the training texts."""
     validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training texts held out for validation, stratified by label."""
+    encoding: str | None = None
+    """Character encoding of csv, tab-separated and JSON files, such as utf-8, cp1252 or utf-16. Default: detected, and
+    named in a notice if it is not UTF-8."""
     text: str | list[str] | None = None
     """Text column, or a list of columns that are joined with a space. Default: the column with a usual name."""
     label: str | None = None
@@ -63,6 +72,9 @@ class DataRecipe(Section):
     """Label names in the order of their numbers. Default: the labels in the data."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Maximum tokens per text, special tokens included; longer texts are truncated and counted in the manifest."""
+    max_unknown_tokens: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Maximum share of tokens that the encoder's tokenizer does not know; training is refused above it, because such
+    an encoder cannot read the texts."""
     drop_train_rows_in_test: bool = True
     """Drop training rows whose text also occurs in the test split."""
     drop_duplicates: bool = False
@@ -83,6 +95,12 @@ class DataRecipe(Section):
         if value and len(set(value)) != len(value):
             raise ValueError("distinct label names")
         return value
+
+    @model_validator(mode="after")
+    def _one_test_split(self) -> DataRecipe:
+        if self.test_size is not None and self.test is not None:
+            raise ValueError(f"data.test or data.test_size, not both|{self.test} and {self.test_size:g}")
+        return self
 
 
 class LoraRecipe(Section):

@@ -23,7 +23,10 @@ FIXED = (
     *("name", "seed", "budget", "track"),
     *(
         f"data.{name}"
-        for name in ("train", "test", "validation", "validation_size", "label", "labels", "limit")
+        for name in (
+            *("train", "test", "test_size", "validation", "validation_size"),
+            *("encoding", "label", "labels", "limit"),
+        )
     ),
 )
 """Fields that are never searched: trials share one budget, the same validation rows and the same seed."""
