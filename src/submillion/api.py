@@ -266,12 +266,10 @@ class Run:
         Raises:
             BadInput: an unknown part, or data or encoder that have changed since the training.
         """
-        from submillion import reporting, scoring
+        from submillion import scoring
 
         with notices.collecting(quiet or None):
-            if self.status == "complete":
-                scoring.finish(self.path, quiet=quiet)
-            return reporting.remake(self.path, parts, answer_at=answer_at, progress=not quiet)
+            return scoring.report(self.path, parts, answer_at, quiet)
 
     def compare(self, *others: Run | str | Path, split: str | None = None) -> Comparison:
         """Compare this run with others on the same rows: paired tests with Holm's correction, and intervals.

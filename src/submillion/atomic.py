@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,13 @@ from typing import Any
 from submillion.errors import SubmillionError
 
 ABANDONED_S = 24 * 3600.0  # a temporary file that nobody wrote to for this long belongs to a killed process
+_TEMPORARY = re.compile(r"\.(?P<target>.+?)(?P<swapped>\.old)?\.[0-9a-f]{8}")
+# What a disk answers that is full, read-only, over its quota, broken, or not the user's; EFBIG is a file size limit.
+_REFUSALS = {
+    number
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG")
+    if (number := getattr(errno, name, None)) is not None
+}
 
 
 @contextmanager
@@ -92,6 +100,44 @@ def forget_abandoned(folder: Path, targets: str) -> None:
                 path.unlink()
 
 
+def is_temporary(name: str) -> bool:
+    """Return whether a file or folder of this name is one that an atomic write left unfinished."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def restore_swapped(path: Path) -> None:
+    """Move the old version of a folder back if its replacement was killed between the two renames.
+
+    Args:
+        path: a temporary folder; it is left to be deleted.
+    """
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None or match["swapped"] is None:
+        return
+    old, target = path / "old", path.with_name(match["target"])
+    if old.exists() and not target.exists():
+        old.replace(target)
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn the refusals of a disk inside the block, from whatever library, into one message.
+
+    Args:
+        place: named if the error names no file.
+
+    Raises:
+        SubmillionError: the disk is full, read-only, over its quota or broken, or belongs to another user.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        named = isinstance(error.filename, str | bytes)
+        raise refused(Path(os.fsdecode(error.filename)) if named else place, error) from error
+
+
 def refused(target: Path, error: OSError) -> SubmillionError:
     """Return the error for a write that the disk refused."""
     return SubmillionError(
@@ -105,7 +151,7 @@ def _swap(new: Path, target: Path) -> None:
     if not target.exists():
         new.replace(target)
         return
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+    aside = _new_dir(target.with_name(f"{target.name}.old"))
     target.replace(aside / "old")
     try:
         new.replace(target)

@@ -35,13 +35,14 @@ def sha256_of(file: Path) -> str:
 
 
 @contextmanager
-def locked(lock_file: Path, waiting: str = "", wait: bool = True) -> Iterator[None]:
+def locked(lock_file: Path, waiting: str = "", wait: bool = True, reentrant: bool = False) -> Iterator[None]:
     """Hold a lock that other processes respect; it ends with the process, however that ends.
 
     Args:
         lock_file: made if absent, and never deleted.
         waiting: notice if another process holds the lock for more than a second; empty waits without one.
         wait: False raises instead of waiting.
+        reentrant: a thread that holds the lock may take it again.
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is False.
@@ -51,7 +52,7 @@ def locked(lock_file: Path, waiting: str = "", wait: bool = True) -> Iterator[No
     from filelock import FileLock, Timeout
 
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_file)
+    lock = FileLock(lock_file, is_singleton=reentrant)
     try:
         lock.acquire(timeout=1 if wait else 0)
     except Timeout as error:

@@ -187,9 +187,9 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write the report again from the run directory: page, model card and figures."""
-    from submillion import reporting
+    from submillion import scoring
 
-    typer.echo(reporting.remake(run, parts or [], answer_at=answer_at, progress=not quiet))
+    typer.echo(scoring.report(run, parts or [], answer_at, quiet))
 
 
 @app.command()

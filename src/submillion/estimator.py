@@ -131,7 +131,8 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             )
         self.run_.report(quiet=self.quiet)
         source = self.run_.path
-        atomic_dir(target, lambda folder: shutil.copytree(source, folder, dirs_exist_ok=True))
+        hidden = shutil.ignore_patterns(".*")  # the lock, and an earlier run that is being replaced
+        atomic_dir(target, lambda folder: shutil.copytree(source, folder, ignore=hidden, dirs_exist_ok=True))
         return target
 
     @classmethod

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from submillion import recipe_file
+from submillion import recipe_file, strict_yaml
 from submillion.errors import BadInput, Problem
 from submillion.recipe_sections import (
     ALL_LINEAR,
@@ -17,19 +17,26 @@ from submillion.recipe_sections import (
     EncoderRecipe,
     HeadRecipe,
     LoraRecipe,
+    Name,
     Section,
+    Seed,
     TrainRecipe,
 )
+from submillion.run_paths import located
 
 RECIPES = Path(__file__).parent / "recipes"
+RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
+"""Names of the files that make a directory a run."""
+SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test")}
+"""The fields that may name a path, by section."""
 
 
 class Recipe(Section):
     """The complete description of a run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Name
     """Name of the recipe, and default name of the run directory."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    seed: Seed = 42
     """Seed of the validation split, the initial adapters, the order of the texts and dropout."""
     budget: Annotated[int, Field(ge=1)] = 1_000_000
     """Maximum number of trainable parameters."""
@@ -64,7 +71,8 @@ class Recipe(Section):
         """Read a recipe by its shipped name or its file, then apply overrides.
 
         Args:
-            name_or_path: such as `quickstart`, or a YAML file.
+            name_or_path: such as `quickstart`, or a YAML file. Paths in it are relative to the current directory, or to
+                the file if there is nothing of that name in the current directory.
             overrides: fields to change, such as `["lora.r=8", "train.epochs=2"]`; values are YAML.
 
         Raises:
@@ -75,8 +83,12 @@ class Recipe(Section):
             8
         """
         file = find_recipe(str(name_or_path))
-        values = recipe_file.read_yaml(file)
+        values = recipe_file.read_yaml(file, cls)
         values.setdefault("name", file.stem)
+        if file.name == RECIPE and (file.parent / MANIFEST).is_file():
+            _locate_sources(values, lambda source: located(source, file.parent))
+        else:
+            _locate_sources(values, lambda source: recipe_file.beside(source, file))
         return cls._overridden(values, overrides, file)
 
     def with_overrides(self, overrides: Sequence[str]) -> Recipe:
@@ -105,16 +117,41 @@ class Recipe(Section):
     def with_absolute_paths(self) -> Recipe:
         """Return a copy whose existing paths are absolute: a run may be resumed and used from another directory."""
 
-        def absolute(source: str | None) -> str | None:
-            return str(Path(source).resolve()) if source and Path(source).exists() else source
+        def absolute(source: str) -> str:
+            path = Path(os.path.expanduser(source))  # which leaves ~nobody as it is
+            return str(path.resolve()) if recipe_file.exists(path) else source
 
-        encoder = self.encoder.model_copy(update={"source": absolute(self.encoder.source)})
-        paths = {name: absolute(getattr(self.data, name)) for name in ("train", "validation", "test")}
-        return self.with_data(**paths).model_copy(update={"encoder": encoder})
+        return self.with_sources(absolute)
+
+    def with_sources(self, change: Callable[[str], str]) -> Recipe:
+        """Return a copy in which a function has changed the sources of encoder and data."""
+        changed = {}
+        for section, names in SOURCES.items():
+            part = getattr(self, section)
+            named = {name: source for name in names if (source := getattr(part, name)) is not None}
+            changed[section] = part.model_copy(
+                update={name: change(source) for name, source in named.items()}
+            )
+        return self.model_copy(update=changed)
+
+    def absolute_sources(self) -> list[str]:
+        """Return those sources of encoder and data that are absolute paths."""
+        found: list[str] = []
+        self.with_sources(lambda source: found.append(source) or source)
+        return [source for source in dict.fromkeys(found) if Path(source).is_absolute()]
 
     def to_yaml(self) -> str:
         """Return the complete recipe, defaults included, as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return strict_yaml.dump(self.model_dump(mode="json"))
+
+
+def _locate_sources(values: dict[str, Any], locate: Callable[[str], str]) -> None:
+    """Replace the sources in the values of a recipe by those that a function returns."""
+    for section, names in SOURCES.items():
+        part = values.get(section)
+        for name in names if isinstance(part, dict) else ():
+            if isinstance(part.get(name), str):
+                part[name] = locate(part[name])
 
 
 def recipe_names() -> list[str]:

@@ -9,7 +9,9 @@ from submillion import notices
 from submillion.assess import registry
 from submillion.assess.compare.compare_runs import compare_runs
 from submillion.assess.compare.comparison import Comparison
+from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.evaluate import evaluate as evaluate_split
+from submillion.assess.evaluate import score_saved
 from submillion.assess.run_context import RunContext
 from submillion.data.rows import LabelledRows
 from submillion.errors import SubmillionError
@@ -56,15 +58,23 @@ def remake(
     Raises:
         BadInput: no run, an unknown part, or data or encoder that have changed since the training.
     """
-    context = RunContext.open(path, progress=progress, answer_at=answer_at)
     wanted = list(registry.PARTS) if EVERY in names else list(dict.fromkeys(names))
     if answer_at is not None and "confidence" not in wanted:
         wanted.insert(0, "confidence")
-    registry.compute_parts(context, wanted)
-    if wanted:
-        context.run.seal(context.run.analysis)
-    write_report(context.run.path)
-    return context.run.report
+    registry.check_names(wanted)
+    run = RunDir(path)
+    with run.locked():
+        run.check_trained()
+        context = RunContext(run, progress=progress, answer_at=answer_at)
+        run.begin("report")
+        try:
+            registry.compute_parts(context, wanted)
+        finally:  # also after a part that failed: those before it are sealed and drawn
+            if wanted:
+                run.seal(run.analysis)
+            write_report(run.path)
+            run.end()
+    return run.report
 
 
 def evaluate(
@@ -81,11 +91,28 @@ def evaluate(
 
     Arguments, result and errors are those of `assess.evaluate.evaluate`.
     """
-    metrics = evaluate_split(path, data, name, text, label, thresholds, progress)
-    run = RunDir.open(path)
-    run.seal(run.predictions)
-    write_report(run.path)
+    run = RunDir(path)
+    with run.locked():
+        run.check_trained()
+        metrics = evaluate_split(path, data, name, text, label, thresholds, progress)
+        run.seal(run.predictions)
+        write_report(run.path)
+        run.end()
     return metrics
+
+
+def complete(run: RunDir) -> None:
+    """Complete what a killed `evaluate` or `report` began: score, seal and draw the results that it saved.
+
+    Args:
+        run: a run whose manifest says what is unfinished; the caller holds its lock.
+    """
+    task = run.read_manifest().get("unfinished") or {}
+    if (split := task.get("split")) in run.prediction_splits():
+        score_saved(run, split, check_thresholds(task.get("thresholds", ())))
+    run.seal(run.predictions if split else run.analysis)
+    write_report(run.path)
+    run.end()
 
 
 def compare(paths: Sequence[Path], split: str | None = None, out: Path | None = None) -> Comparison:

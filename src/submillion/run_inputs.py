@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from submillion import environment
+from submillion.atomic import atomic_dir
 from submillion.budget.count import Count, count
 from submillion.budget.gate import gate
-from submillion.data.corpus import Corpus, store_rows
+from submillion.data.corpus import SPLITS, Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
@@ -17,6 +21,9 @@ from submillion.run_format.manifest import FORMAT, BudgetEntry, DataEntry, Manif
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, known_labels
 from submillion.version import __version__
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -54,25 +61,42 @@ def gated(recipe: Recipe, n_classes: int) -> Count:
     return counted
 
 
-def create_run(run: RunDir, inputs: Inputs, rows: LabelledRows | None, overwrite: bool) -> Inputs:
-    """Make the run directory with recipe and manifest, and with the rows that were passed from memory.
+def create_run(run: RunDir, inputs: Inputs, rows: LabelledRows | None) -> Inputs:
+    """Write recipe and manifest of a new run, and the rows that were passed from memory.
 
     Returns:
         The inputs; rows from memory are now those of a file in the run.
 
     Raises:
-        BadInput: the directory is not empty and `overwrite` is off.
         SubmillionError: the disk refused the write.
     """
-    RunDir.create(run.path, overwrite=overwrite)
     if rows is not None:
-        corpus = store_rows(inputs.corpus, rows, inputs.recipe.data, run.training_rows.resolve())
-        inputs = replace(inputs, corpus=corpus)
-        run.write_recipe(inputs.recipe.with_data(train=run.in_run(run.training_rows)))
-    else:
-        run.write_recipe(inputs.recipe)
+        file = run.training_rows.resolve()
+        corpus = store_rows(inputs.corpus, rows, inputs.recipe.data, file)
+        inputs = replace(inputs, corpus=corpus, recipe=inputs.recipe.with_data(train=str(file)))
+    run.write_recipe(inputs.recipe)
     run.write_json(run.manifest, run.relative(first_manifest(inputs)))
     return inputs
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
+    """Save a run's tokenizer; the folder is replaced whole.
+
+    Raises:
+        SubmillionError: the disk refused the write.
+    """
+
+    def save(folder: Path) -> None:
+        try:
+            tokenizer.save_pretrained(folder)
+        except Exception as error:
+            # The tokenizers library raises a plain Exception when the disk refuses: "... (os error 28)".
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
+
+    atomic_dir(target, save)
 
 
 def first_manifest(inputs: Inputs) -> Manifest:
@@ -110,19 +134,31 @@ def check_unchanged(manifest: Manifest, inputs: Inputs) -> None:
     """Refuse to resume on other data or another encoder than the run was started with.
 
     Raises:
-        BadInput: a split or the encoder has changed; all of them are named.
+        BadInput: rows or the encoder have changed; the files are named.
     """
-    recorded = {name: split["fingerprint"] for name, split in manifest["data"]["splits"].items()}
-    current = {name: split["fingerprint"] for name, split in inputs.corpus.report["splits"].items()}
-    changed = [
-        f"{name} rows"
-        for name in sorted(recorded.keys() | current.keys())
-        if recorded.get(name) != current.get(name)
+    remedy = "Restore the original files, or train again."
+    before, now = manifest["data"], inputs.corpus.report
+    problems = [
+        Problem(where, "unchanged since the run started", "changed", remedy)
+        for split in SPLITS
+        if before["splits"].get(split, {}).get("fingerprint")
+        != now["splits"].get(split, {}).get("fingerprint")
+        for where in _changed_files(split, before, inputs) or [f"{split} rows"]
     ]
     if manifest["encoder"]["sha256"] != inputs.encoder.sha256:
-        changed.append("encoder")
-    if changed:
-        remedy = "Restore the original files, or train again."
-        raise BadInput(
-            [Problem(what, "unchanged since the run started", "changed", remedy) for what in changed]
-        )
+        problems.append(Problem(str(inputs.encoder.path), "the encoder of the run", "another one", remedy))
+    if problems:
+        raise BadInput(list(dict.fromkeys(problems)))
+
+
+def _changed_files(split: str, before: DataEntry, inputs: Inputs) -> list[str]:
+    """Return the files of a split that have changed; validation rows may be taken from those of the training."""
+    sources = inputs.corpus.report["sources"]
+    source = split if split in sources else "train"
+    hashes = [entry["sources"].get(source, {}).get("sha256", {}) for entry in (before, inputs.corpus.report)]
+    place = Path(sources[source]["name"])
+    return [
+        str(place / name if place.is_dir() else place)
+        for name in sorted(hashes[0].keys() | hashes[1].keys())
+        if hashes[0].get(name) != hashes[1].get(name)
+    ]

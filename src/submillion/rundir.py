@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+from submillion import run_paths, run_place
 from submillion.atomic import atomic_file, refused, write_json
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
-from submillion.recipe import Recipe
+from submillion.recipe import MANIFEST, RECIPE, Recipe
 from submillion.run_format.manifest import FORMAT, Manifest
 from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
-
-# What a run may hold. Overwriting a run deletes these and refuses a directory that holds anything else.
-CONTENTS = (
-    "recipe.yaml",
-    "data",
-    "manifest.json",
-    "history.jsonl",
-    "metrics.json",
-    "predictions",
-    "analysis",
-    "adapter",
-    "tokenizer",
-    "checkpoint",
-    "figures",
-    "report.html",
-    "README.md",
-    "trackers",
-)
 
 
 class RunDir:
@@ -39,45 +22,17 @@ class RunDir:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._sources: list[str] | None = None  # of the recipe; read when first needed
 
     @classmethod
-    def create(cls, path: str | Path, overwrite: bool = False) -> RunDir:
+    def create(cls, path: str | Path) -> RunDir:
         """Make a new, empty run directory.
 
         Raises:
-            BadInput: the directory is not empty and `overwrite` is off, or it holds files that no run wrote.
+            BadInput: the directory is not empty, or cannot be written to.
         """
         run = cls(path)
-        if run.path.exists() and not run.path.is_dir():
-            raise BadInput(
-                Problem(
-                    str(path), "a new or empty directory", "a file", "Choose another directory with @{out}."
-                )
-            )
-        present = sorted(entry.name for entry in run.path.iterdir()) if run.path.is_dir() else []
-        if present and not overwrite:
-            raise BadInput(
-                Problem(
-                    str(path),
-                    "a new or empty directory",
-                    f"one that holds {', '.join(present[:4])}",
-                    "Choose another directory with @{out}, continue this run with `resume`, "
-                    "or replace it with @{overwrite}.",
-                )
-            )
-        foreign = [name for name in present if name not in CONTENTS]
-        if foreign:
-            raise BadInput(
-                Problem(
-                    str(path),
-                    "a run directory to overwrite",
-                    f"files that no run wrote: {', '.join(foreign[:4])}",
-                    "Choose another directory with @{out}; these files are unchanged.",
-                )
-            )
-        for name in present:
-            entry = run.path / name
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        run_place.check(run.path, overwrite=False)
         run.path.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -86,16 +41,49 @@ class RunDir:
         """Open an existing run; raises BadInput if `path` is not one."""
         run = cls(path)
         if not run.manifest.is_file():
-            what = "no such directory" if not run.path.is_dir() else "a directory without manifest.json"
-            raise BadInput(Problem(str(path), "a run directory", what, "Make one with `train`."))
+            what, remedy = "a directory without manifest.json", "Make one with `train`."
+            if not run.path.is_dir():
+                what = "no such directory"
+            elif run_place.is_replacing(run.path):
+                what, remedy = "a run that was about to be replaced", "Bring it back with `resume`."
+            raise BadInput(Problem(str(path), "a run directory", what, remedy))
         return run
+
+    def check_new(self, overwrite: bool) -> None:
+        """Refuse a place where no run can be made; see `run_place.check`."""
+        run_place.check(self.path, overwrite)
+
+    def new(self, overwrite: bool, here: bool = True) -> AbstractContextManager[None]:
+        """Hold the empty directory of a new run for the block; see `run_place.new_run`.
+
+        Args:
+            overwrite: replace a run that is there.
+            here: False does nothing, because another process of this run does it.
+        """
+        return run_place.new_run(self.path, overwrite) if here else nullcontext()
+
+    def locked(self, here: bool = True, wait: bool = False) -> AbstractContextManager[None]:
+        """Hold the lock of this run for the block; every command that writes into a run holds it.
+
+        Args:
+            here: False does nothing, because another process of this run holds it.
+            wait: for another process that holds it, in place of an error.
+
+        Raises:
+            BadInput: this is not a run, it cannot be written to, or another process holds the lock.
+        """
+        if not here:
+            return nullcontext()
+        if not (self.path.is_dir() and run_place.is_replacing(self.path)):
+            RunDir.open(self.path)
+        return run_place.held(self.path, wait)
 
     # -- the layout ---------------------------------------------------------------------------------------
 
     @property
     def recipe(self) -> Path:
         """The recipe as resolved, complete."""
-        return self.path / "recipe.yaml"
+        return self.path / RECIPE
 
     @property
     def training_rows(self) -> Path:
@@ -105,7 +93,7 @@ class RunDir:
     @property
     def manifest(self) -> Path:
         """Versions, machine, seed, data fingerprints, encoder hashes, budget, cost, notices."""
-        return self.path / "manifest.json"
+        return self.path / MANIFEST
 
     @property
     def history(self) -> Path:
@@ -191,6 +179,13 @@ class RunDir:
             )
         return cast(Manifest, manifest)
 
+    def check_trained(self) -> None:
+        """Refuse a run whose training has not ended; raises BadInput."""
+        if self.read_manifest().get("status") == "running":
+            found = "one that is still training or was killed"
+            remedy = "Finish it with `resume`."
+            raise BadInput(Problem(str(self.path), "a run whose training has ended", found, remedy))
+
     def read_recipe(self) -> Recipe:
         """Return the recipe that the run was trained with.
 
@@ -201,28 +196,22 @@ class RunDir:
             raise BadInput(
                 Problem(str(self.recipe), "the recipe of a run", "no such file", "Train the run again.")
             )
-        recipe = Recipe.load(self.recipe)
-        # Relative in the file, so that a run can be copied or renamed.
-        if recipe.data.train == self.in_run(self.training_rows):
-            recipe = recipe.with_data(train=str(self.training_rows.resolve()))
-        return recipe
+        return Recipe.load(self.recipe)
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Write the recipe, complete."""
-        self.write_text(self.recipe, recipe.to_yaml())
+        """Write the recipe, complete; files beside the run are named relative to it, so that both can be moved."""
+        self._sources = recipe.absolute_sources()
+        self.write_text(self.recipe, recipe.with_sources(self.relative).to_yaml())
 
     def relative(self, value: Any) -> Any:
-        """Return a JSON value in which the absolute path of the training rows is relative to the run."""
-        absolute, relative = str(self.training_rows.resolve()), self.in_run(self.training_rows)
+        """Return a JSON value in which the paths of the recipe's data and encoder are relative to the run."""
+        if self._sources is None:
+            self._sources = self.read_recipe().absolute_sources() if self.recipe.is_file() else []
+        return run_paths.relative(value, self._sources, self.path)
 
-        def replaced(item: Any) -> Any:
-            if isinstance(item, dict):
-                return {key: replaced(part) for key, part in item.items()}
-            if isinstance(item, list):
-                return [replaced(part) for part in item]
-            return relative if item == absolute else item
-
-        return replaced(value)
+    def located(self, source: str) -> str:
+        """Return a source that the run names, with a path relative to the run made absolute."""
+        return run_paths.located(source, self.path)
 
     def in_run(self, file: Path) -> str:
         """Return the path of a file relative to the run, with `/` between its parts."""
@@ -235,6 +224,15 @@ class RunDir:
     def update_manifest(self, **facts: Any) -> None:
         """Set top-level facts of the manifest, keeping the others."""
         manifest = dict(self.read_manifest()) if self.manifest.is_file() else {"format": FORMAT}
+        self.write_json(self.manifest, manifest | self.relative(facts))
+
+    def begin(self, task: str, **facts: Any) -> None:
+        """Record that a command has begun to change this finished run; `end` follows when its files agree again."""
+        self.update_manifest(unfinished={"task": task, **facts})
+
+    def end(self, **facts: Any) -> None:
+        """Set facts of the manifest, and record that nothing is unfinished; the last write of every command."""
+        manifest = {name: value for name, value in self.read_manifest().items() if name != "unfinished"}
         self.write_json(self.manifest, manifest | self.relative(facts))
 
     def read_json(self, file: Path) -> dict[str, Any]:
@@ -267,13 +265,14 @@ class RunDir:
 
         A last line without a newline was cut off by a crash and is left out.
         """
-        return [json.loads(line) for line in self._history_lines()]
+        return [json.loads(line) for line in self.history_lines()]
 
     def truncate_history(self, records: int) -> None:
         """Keep the first `records` lines: a resumed run logs the others again."""
-        self.write_text(self.history, "".join(line + "\n" for line in self._history_lines()[:records]))
+        self.write_text(self.history, "".join(line + "\n" for line in self.history_lines()[:records]))
 
-    def _history_lines(self) -> list[str]:
+    def history_lines(self) -> list[str]:
+        """Return the complete lines of the history."""
         if not self.history.is_file():
             return []
         return self.history.read_text(encoding="utf-8").split("\n")[:-1]

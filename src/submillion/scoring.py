@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +57,14 @@ def score(
             probabilities = predict_probabilities(opened.execution, tokens[split.name], batch_size, progress)
         run.save_predictions(split.name, _predictions(split, probabilities, corpus.label_names))
     metrics = assess_run(run)
+    run.update_manifest(training=result.to_json(), notices=notices.collected())
     if hold_back_test:
-        run.seal()  # before the status is `complete`: a run killed in between is scored again
-    run.update_manifest(
-        status="interrupted" if result.interrupted else "complete",
-        training=result.to_json(),
-        notices=notices.collected(),
-        **({"test_held_back": True} if hold_back_test else {}),
-    )
-    if not hold_back_test:
+        run.seal()
+    else:
         reporting.after_training(RunContext(run, corpus, opened, progress=progress))
+    # Last: `resume` scores a run again that was killed before this.
+    held_back = {"test_held_back": True} if hold_back_test else {}
+    run.end(status="interrupted" if result.interrupted else "complete", **held_back)
     return metrics
 
 
@@ -79,9 +77,9 @@ def finish(path: str | Path, quiet: bool = False) -> Metrics:
     Raises:
         BadInput: no run, a run that is not trained to its end, or data or encoder that have changed since.
     """
-    run = RunDir.open(path)
-    manifest = run.read_manifest()
-    with notices.collecting(quiet or None):
+    run = RunDir(path)
+    with notices.collecting(quiet or None), run.locked():
+        manifest = run.read_manifest()
         notices.restore(manifest.get("notices", []))
         if manifest["status"] != "complete":
             raise BadInput(
@@ -95,8 +93,19 @@ def finish(path: str | Path, quiet: bool = False) -> Metrics:
             run.save_predictions(test.name, _predictions(test, probabilities, context.labels))
         metrics = assess_run(run)
         reporting.after_training(RunContext(run, context.corpus, context.opened, progress=not quiet))
-        run.update_manifest(test_held_back=False)  # last: a run killed before this is finished again
+        run.end(test_held_back=False)  # last: a run killed before this is finished again
         return metrics
+
+
+def report(
+    path: str | Path, names: Sequence[str] = (), answer_at: float | None = None, quiet: bool = False
+) -> Path:
+    """Finish a run whose test split was held back, then make its report again; see `reporting.remake`."""
+    run = RunDir(path)
+    with run.locked():
+        if run.read_manifest().get("status") == "complete":
+            finish(path, quiet)
+        return reporting.remake(path, names, answer_at, progress=not quiet)
 
 
 def _predictions(split: Split, probabilities: np.ndarray, label_names: list[str]) -> Predictions:

@@ -67,12 +67,18 @@ def evaluate(
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
     probabilities = predict_probabilities(opened.execution, tokens, recipe.train.eval_batch_size, progress)
     hashes = [split.text_sha256(row) for row in range(len(split))]
+    run.begin("evaluate", split=split_name, thresholds=checked)
     run.save_predictions(
         split_name, Predictions.of(split.ids, hashes, split.labels, probabilities, opened.labels)
     )
-    metrics = score_split(run, split_name, checked)
+    return score_saved(run, split_name, checked)
+
+
+def score_saved(run: RunDir, split: str, thresholds: Iterable[float]) -> SplitMetrics:
+    """Score a split's saved predictions, and write the result into metrics.json; those of other splits are kept."""
+    metrics = score_split(run, split, thresholds)
     known = run.read_json(run.metrics) if run.metrics.is_file() else {}
-    run.write_json(run.metrics, known | {split_name: metrics})
+    run.write_json(run.metrics, known | {split: metrics})
     return metrics
 
 

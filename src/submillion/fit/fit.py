@@ -69,7 +69,7 @@ def fit(
         SubmillionError: the state could not be written; the previous one is intact.
     """
     started_at = time.perf_counter()
-    _check_time_limit(recipe, workers.world)
+    check_time_limit(recipe, workers.world)
     with training_settings(recipe.threads, workers.device.type):
         if workers.world > 1:
             validation = validation.take(
@@ -90,8 +90,12 @@ def fit(
         return result_of(loop)
 
 
-def _check_time_limit(recipe: TrainRecipe, processes: int) -> None:
-    """Refuse a time limit with several processes: each has its own clock, so they would disagree on the end."""
+def check_time_limit(recipe: TrainRecipe, processes: int) -> None:
+    """Refuse a time limit with several processes: each has its own clock, so they would disagree on the end.
+
+    Raises:
+        BadInput: the recipe has one, and there are several processes.
+    """
     if processes > 1 and recipe.max_seconds is not None:
         found = f"{recipe.max_seconds:g} with {processes} processes, whose clocks differ"
         raise BadInput(Problem("@{train.max_seconds}", "None", found, "Use @{train.max_tokens}."))
@@ -102,6 +106,7 @@ def _start(loop: TrainingLoop, options: FitOptions) -> None:
     workers, state = loop.workers, loop.state
     if options.resume:
         state.restore(loop.run, loop.stepper, workers)
+        loop.restore_best()
     if workers.is_main:
         # Lines that were logged after the state was saved will be logged again.
         loop.run.truncate_history(state.history_lines)

@@ -88,6 +88,15 @@ class TrainingLoop:
             self._log()
         self._save()
 
+    def restore_best(self) -> None:
+        """Write the best adapter of a resumed training again: a kill or a disk may have damaged its files."""
+        values, best = self.stepper.optimizer.values, self.state.best_values
+        if best is not None:
+            present = values.clone()
+            values.copy_(best)
+            self._save_best()
+            values.copy_(present)
+
     @property
     def epoch(self) -> float:
         """Epochs done; an int if it is whole."""
@@ -144,8 +153,7 @@ class TrainingLoop:
         if best:
             state.best_values = self.stepper.optimizer.values.clone()
             state.best_logits = logits if self.workers.world == 1 else None
-            if self.workers.is_main:
-                atomic_dir(checkpoint.best(self.run), self.execution.classifier.save_adapter)
+            self._save_best()
         seconds = time.perf_counter() - started_at
         state.totals.eval_seconds += seconds
         record = {"kind": "eval", "step": state.step, "epoch": self.epoch, **scores, "best": best}
@@ -153,6 +161,11 @@ class TrainingLoop:
         self._append(record)
         self._observers.progress.evaluated(record, state.stopping)
         self._save()
+
+    def _save_best(self) -> None:
+        """Write the present values as the best adapter."""
+        if self.workers.is_main:
+            atomic_dir(checkpoint.best(self.run), self.execution.classifier.save_adapter)
 
     def _validation_logits(self) -> np.ndarray:
         """Return the logits of this process's validation texts."""

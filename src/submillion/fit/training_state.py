@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
 from submillion.fit.identity import DEFAULTS
 from submillion.fit.running_stats import Totals, Window
@@ -51,6 +52,7 @@ class TrainingState:
             "step": self.step,
             "evaluated": self.evaluated_step,
             "records": self.history_lines,
+            "history_sha256": checkpoint.history_sha256(run, self.history_lines),
             "stopping": self.stopping.state(),
             "window": self.window.state(),
             "totals": asdict(self.totals) | {"wall_seconds": wall_seconds},
@@ -70,10 +72,20 @@ class TrainingState:
             return
         tensors, position = loaded
         values, logits = tensors.pop("best_values", None), tensors.pop("best_logits", None)
-        self.best_values = None if values is None else values.to(workers.device)
+        try:
+            stepper.load(tensors)
+            if values is not None:
+                values = values.to(workers.device).view_as(stepper.optimizer.values)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            # Names or shapes that this training does not have: somebody else wrote the file.
+            flaw = " ".join(str(error).split())[:200]
+            where = str(checkpoint.latest(run))
+            raise BadInput(
+                Problem(where, "the tensors of this training", flaw, checkpoint.RESTART)
+            ) from error
+        self.best_values = values
         self.best_logits = None if logits is None else logits.numpy()
-        stepper.load(tensors)
         self.step, self.evaluated_step = position["step"], position["evaluated"]
         self.history_lines = position["records"]
         self.stopping = Stopping(**position["stopping"])
-        self.window, self.totals = Window.from_state(position["window"]), Totals(**position["totals"])
+        self.window, self.totals = Window.from_state(dict(position["window"])), Totals(**position["totals"])

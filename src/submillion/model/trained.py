@@ -81,7 +81,7 @@ def open_run_classifier(run: RunDir) -> OpenedRun:
         if not part.is_dir():
             raise BadInput(Problem(str(part), "a folder of every finished run", "no such folder", UNFINISHED))
     tokenizer = load_tokenizer(run.tokenizer)
-    fetched = fetch_encoder(recorded["source"], recorded.get("revision"))
+    fetched = fetch_encoder(run.located(recorded["source"]), recorded.get("revision"))
     check_same_weights(run, recorded["sha256"], fetched)
     classifier = open_adapter(fetched.path, run.adapter, labels).to(training_device())
     precision = choose_precision(recipe.train.precision)

@@ -102,6 +102,8 @@ class Manifest(TypedDict):
     """Steps, seconds, best evaluation; recorded when the training ends."""
     test_held_back: NotRequired[bool]
     """The run belongs to a study that has not looked at its test rows yet."""
+    unfinished: NotRequired[dict[str, Any]]
+    """`task` (evaluate or report) and its arguments, from its first write until the files of the run agree again."""
     files: NotRequired[dict[str, str]]
     """sha256 of recipe, history, predictions, adapter and tokenizer, by path in the run."""
     analysis_files: NotRequired[dict[str, str]]

@@ -10,10 +10,10 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from submillion import pipeline
-from submillion.cache import lock_of, locked
+from submillion import pipeline, run_place
 from submillion.errors import SubmillionError
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -29,20 +29,24 @@ def train_or_finish(run: Path, recipe: Path | None) -> None:
     Completed work is not repeated. Only one process at a time works on a run; another one waits, then finds it
     complete.
     """
-    with locked(lock_of(run)):
-        if recipe is None:
-            # Loads scikit-learn and matplotlib, which a training needs only at its end.
-            from submillion.scoring import finish  # noqa: PLC0415
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with run_place.held(run, wait=True):
+            if recipe is None:
+                # Loads scikit-learn and matplotlib, which a training needs only at its end.
+                from submillion.scoring import finish  # noqa: PLC0415
 
-            finish(run, quiet=True)
-            return
-        if is_trained(run):
-            return
-        # A run that was killed before its first files were complete is started again.
-        if RunDir(run).manifest.is_file() and RunDir(run).recipe.is_file():
-            pipeline.resume(run, quiet=True, hold_back_test=True)
-        else:
-            pipeline.train(Recipe.load(recipe), run, overwrite=run.exists(), quiet=True, hold_back_test=True)
+                finish(run, quiet=True)
+            elif is_trained(run):
+                return
+            elif RunDir(run).manifest.is_file():
+                pipeline.resume(run, quiet=True, hold_back_test=True)
+            else:  # new, or killed before its first files were complete
+                recipe_of_run = Recipe.load(recipe)
+                pipeline.train(recipe_of_run, run, overwrite=True, quiet=True, hold_back_test=True)
+    finally:
+        with suppress(OSError):  # not empty, unless the recipe was refused
+            run.rmdir()
 
 
 def main() -> int:

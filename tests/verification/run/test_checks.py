@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
 
 from submillion.errors import BadInput
 from submillion.fit import checkpoint
@@ -105,10 +103,7 @@ def test_run_that_is_still_training_is_refused(run: RunDir) -> None:
 
 @pytest.mark.usefixtures("without_pages")
 def test_setting_missing_in_an_older_checkpoint_has_its_default(run: RunDir) -> None:
-    state = checkpoint.latest(run)
-    with safe_open(state, framework="pt") as opened:
-        position = json.loads(opened.metadata()["position"])
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    tensors, position = checkpoint.read(checkpoint.latest(run))
     del position["identity"]["train.max_tokens"]
     checkpoint.save(run, tensors, position)
     assert verify(run.path, rows=0).holds

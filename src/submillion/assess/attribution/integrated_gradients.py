@@ -75,7 +75,7 @@ class Explainer:
 
         recorded = context.manifest["encoder"]
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(context.run.tokenizer)
-        fetched = fetch_encoder(recorded["source"], recorded.get("revision"))
+        fetched = fetch_encoder(context.run.located(recorded["source"]), recorded.get("revision"))
         check_same_weights(context.run, recorded["sha256"], fetched)
         with notices.suppressed():  # the notices about the encoder were given when the run was trained
             classifier = open_adapter(fetched.path, context.run.adapter, context.labels)

@@ -32,7 +32,8 @@ def frozen_encoder(context: RunContext) -> Callable[[Sequence[str]], np.ndarray]
     recorded, recipe = context.manifest["encoder"], context.recipe
     # The notices about encoder and machine were given when the run was trained.
     with notices.suppressed(), seeded(recipe.seed):
-        fetched = fetch_encoder(recorded["source"], recorded.get("revision"), context.progress)
+        source = context.run.located(recorded["source"])
+        fetched = fetch_encoder(source, recorded.get("revision"), context.progress)
         check_same_weights(context.run, recorded["sha256"], fetched)
         # Not the run's classifier with its adapter switched off: trained biases would stay changed.
         loaded = load_encoder(fetched.path, context.labels, str(fetched.path))

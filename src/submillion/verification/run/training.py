@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from submillion.fit.batch_schedule import BatchSchedule
-from submillion.fit.checkpoint import load
+from submillion.fit.checkpoint import latest, read
 from submillion.fit.identity import DEFAULTS
 from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
 from submillion.fit.stopping import Stopping
 from submillion.model.adapter import TENSORS
 from submillion.verification.json_diff import shown
 from submillion.verification.run.case import Case
-from submillion.verification.verdict import Check, compared
+from submillion.verification.verdict import Check, compared, stated
 
 RATE_TOLERANCE = 1e-12  # relative, between learning rates
 BEST = ("best_step", "best_epoch", "best_accuracy", "best_loss", "best_macro_f1")
@@ -22,7 +22,8 @@ def history(case: Case) -> list[Check]:
     """Select the best evaluation again, as early stopping does, and compare it with the manifest.
 
     Detects: a best step, epoch, accuracy or loss that does not follow from the history, evaluations wrongly marked
-    as the best so far, and a wrong status. Cannot detect: a history that was invented as a whole.
+    as the best so far, and a training that is called complete or interrupted and was not. Cannot detect: a history
+    that was invented as a whole; `retraining` does.
     """
     training, stopping = case.manifest["training"], Stopping(case.recipe.train.patience)
     records = case.run.read_history()
@@ -48,15 +49,35 @@ def history(case: Case) -> list[Check]:
     if case.manifest["status"] == "complete":
         claimed["steps"], actual["steps"] = training["steps"], steps
     summary = "{leaves} facts, from history.jsonl"
-    return checks + compared("history", "manifest.json: training", claimed, actual, summary=summary)
+    checks += compared("history", "manifest.json: training", claimed, actual, summary=summary)
+    return [*checks, _status(case, evaluations, stopping.exhausted)]
+
+
+def _status(case: Case, evaluations: list[dict[str, Any]], exhausted: bool) -> Check:
+    """Check that the training ended where its status says.
+
+    A complete training has done the planned steps, or patience is exhausted, or a time limit ended it. An interrupted
+    one has not been evaluated at its end, because then it would have ended by itself.
+    """
+    training, status = case.manifest["training"], case.manifest["status"]
+    steps, planned = training["steps"], training["planned_steps"]
+    last = evaluations[-1]["step"] if evaluations else 0
+    timed = case.recipe.train.max_seconds is not None
+    ended = exhausted or last == planned or (timed and last == steps)
+    where, done = "manifest.json: status", f"{steps:,} of {planned:,} steps, the last evaluation at step {last:,}"
+    if (status == "complete") == ended:
+        return Check("history", True, where, found=f"{status}: {done}")
+    if timed and status != "complete":  # the limit may have been reached, or not
+        return stated("history", where, f"{status}: {done}, and train.max_seconds")
+    return Check("history", False, where, f"{status}", f"{done}{', patience exhausted' if exhausted else ''}")
 
 
 def schedule(case: Case) -> list[Check]:
     """Compute steps, learning rates, texts and tokens from recipe and data, and compare.
 
     Detects: a recipe whose epochs, batch size, learning rate or warm-up are not those of the history, and
-    wrong counts of steps, texts or tokens. Cannot detect: wrong losses, gradient norms and seconds, which only
-    another training would give.
+    wrong counts of steps, texts or tokens, and a duration that is not the sum of the history's. Cannot detect: wrong
+    losses and gradient norms (`retraining` does), and a duration that was changed in the history too.
     """
     train, training = case.recipe.train, case.manifest["training"]
     lengths = case.tokens["train"].lengths
@@ -83,7 +104,30 @@ def schedule(case: Case) -> list[Check]:
             rates[f"step {record['step']}"] = train.learning_rate * linear_factor(position, total, warmup)
     where, summary = "history.jsonl: learning rate", "{leaves} learning rates, from recipe.yaml"
     checks += compared("schedule", where, claimed_rates, rates, RATE_TOLERANCE, summary)
-    return [*checks, _speed(training)]
+    return [*checks, _speed(training), *_duration(training, logged, batches)]
+
+
+def _duration(training: dict[str, Any], logged: list[dict[str, Any]], batches: BatchSchedule) -> list[Check]:
+    """Check that the seconds in the history, texts divided by speed, add up to the training's.
+
+    An interrupted training has not logged its last steps, so its seconds are only a bound.
+    """
+    low = high = 0.0
+    before = 0
+    for record in logged:
+        steps = range(before, record["step"])
+        texts = sum(len(rows) for step in steps for rows in batches.batches_at(step))
+        speed, before = record["samples_per_s"], record["step"]
+        low += texts / (speed + 0.005)  # samples_per_s is rounded to 2 digits
+        high += texts / max(speed - 0.005, 1e-9)
+    claimed, where = training["train_seconds"], "manifest.json: training.train_seconds"
+    slack = 0.05 + 1e-6 * claimed  # train_seconds is rounded to 1 digit
+    text = f"{low:,.1f} to {high:,.1f} s, from the speeds in history.jsonl"
+    if claimed < low - slack or (claimed > high + slack and not training["interrupted"]):
+        return [Check("schedule", False, where, f"{claimed:,} s", text)]
+    if claimed > training["wall_seconds"] + 0.1:
+        return [Check("schedule", False, where, f"{claimed:,} s", f"{training['wall_seconds']:,} s in all")]
+    return [Check("schedule", True, where, found=text)]
 
 
 def _speed(training: dict[str, Any]) -> Check:
@@ -103,10 +147,9 @@ def checkpoint(case: Case) -> list[Check]:
     Detects: any changed field of the recipe's `train` section, a changed seed, and an adapter that is not bit for
     bit the best one. Cannot detect: anything if the checkpoint was deleted, which is allowed.
     """
-    state = load(case.run, expected={})
-    if state is None:
+    if not latest(case.run).is_file():
         return [Check("checkpoint", None, "checkpoint/latest", found="no such file; a run does not need it")]
-    position = state[1]
+    _, position = read(latest(case.run))
     # Fields that did not exist when the state was written had their defaults.
     identity = DEFAULTS | position["identity"]
     fields = case.recipe.train.model_dump(mode="json", exclude={"threads"})

@@ -1,0 +1,87 @@
+"""The preparation of a run: every step that can refuse a recipe, before anything is written or deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from submillion.data.corpus import load_corpus
+from submillion.data.rows import LabelledRows
+from submillion.data.tokens import Tokens, load_tokenizer, tokenize
+from submillion.fit import tracking
+from submillion.fit.fit import check_time_limit
+from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.workers import Workers
+from submillion.model import eva
+from submillion.model.classifier import build
+from submillion.model.execution.choose import choose_execution
+from submillion.model.precision import choose_precision
+from submillion.model.trained import OpenedRun
+from submillion.recipe import Recipe
+from submillion.run_format.manifest import Manifest
+from submillion.run_inputs import Inputs, check_unchanged, gated
+from submillion.sources.fetch import fetch_encoder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A classifier that is ready to be trained, and its texts."""
+
+    inputs: Inputs
+    opened: OpenedRun
+    """The classifier with its first values; `fit` trains it in place."""
+    tokens: dict[str, Tokens]
+    """By split."""
+
+    def labelled(self, split: str) -> LabelledTokens:
+        """Return the texts and labels of one split."""
+        labels = {part.name: part.labels for part in self.inputs.corpus.splits}
+        return LabelledTokens.of(self.tokens[split], labels[split])
+
+    def with_inputs(self, inputs: Inputs) -> Self:
+        """Return a copy with other inputs."""
+        return replace(self, inputs=inputs)
+
+
+def prepare(
+    recipe: Recipe,
+    workers: Workers,
+    quiet: bool,
+    rows: LabelledRows | None = None,
+    resumed: Manifest | None = None,
+) -> Prepared:
+    """Read and check the data, gate the budget, fetch the encoder, build the classifier and tokenize the texts.
+
+    Args:
+        recipe: with absolute paths.
+        workers: the processes that train together.
+        quiet: show no progress.
+        rows: training rows from memory, in place of `recipe.data.train`.
+        resumed: the manifest of a run that is resumed: its data and its encoder must be unchanged.
+
+    Raises:
+        OverBudget: the configuration trains more parameters than the budget allows.
+        BadInput: anything else that the training cannot use.
+    """
+    tracking.check(recipe.track)
+    check_time_limit(recipe.train, workers.world)
+    corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet, train_rows=rows)
+    counted = gated(recipe, len(corpus.label_names))
+    encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision, progress=not quiet)
+    inputs = Inputs(recipe, corpus, counted, encoder)
+    if resumed is not None:
+        check_unchanged(resumed, inputs)
+
+    precision = choose_precision(recipe.train.precision)
+    tokenizer = load_tokenizer(encoder.path)
+    classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
+    execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
+    tokens = {
+        split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not quiet)
+        for split in corpus.splits
+    }
+    if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
+        eva.start(classifier, tokens["train"], recipe.seed)
+    return Prepared(
+        inputs, OpenedRun(execution, tokenizer, corpus.label_names, recipe.data.max_length), tokens
+    )

@@ -1,0 +1,288 @@
+"""The place of a run: checked, locked, cleared of what a killed process left, and replaced without losing a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from submillion.atomic import disk_errors, is_temporary, restore_swapped
+from submillion.cache import locked
+from submillion.errors import BadInput, Problem
+
+# What a run may hold. Replacing a run moves these aside, and a directory that holds anything else is refused.
+CONTENTS = (
+    "recipe.yaml",
+    "data",
+    "manifest.json",
+    "history.jsonl",
+    "metrics.json",
+    "predictions",
+    "analysis",
+    "adapter",
+    "tokenizer",
+    "checkpoint",
+    "figures",
+    "report.html",
+    "README.md",
+    "trackers",
+)
+MANIFEST = "manifest.json"
+STATE = Path("checkpoint", "latest", "state.safetensors")
+"""The saved state of a training: without one, an unfinished run is worth nothing."""
+LOCK = ".lock"
+REPLACED = ".replaced"
+"""Holds the earlier run, whole, until the run that replaces it is complete."""
+MOVING = ".replaced.moving"
+"""Its name while files are moved into it or back; nothing of the new run exists at that time."""
+
+
+def check(place: Path, overwrite: bool) -> None:
+    """Refuse a place where no run can be made; nothing is left there.
+
+    Args:
+        place: the directory of the run.
+        overwrite: whether a run that is there may be replaced.
+
+    Raises:
+        BadInput: it is a file, holds files, holds files that no run wrote, or cannot be written to.
+    """
+    another = "Choose another directory with @{out}."
+    if place.exists() and not place.is_dir():
+        raise BadInput(Problem(str(place), "a new or empty directory", "a file", another))
+    present = _contents(place)
+    if present and not overwrite:
+        raise BadInput(
+            Problem(
+                str(place),
+                "a new or empty directory",
+                f"one that holds {', '.join(present[:4])}",
+                "Choose another directory with @{out}, continue this run with `resume`, "
+                "or replace it with @{overwrite}.",
+            )
+        )
+    if foreign := [name for name in present if name not in (*CONTENTS, REPLACED, MOVING)]:
+        raise BadInput(
+            Problem(
+                str(place),
+                "a run directory to overwrite",
+                f"files that no run wrote: {', '.join(foreign[:4])}",
+                "Choose another directory with @{out}; these files are unchanged.",
+            )
+        )
+    made: list[Path] = []
+    try:
+        _make(place, made)
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(b"probe")
+            probe.flush()
+    except OSError as error:
+        raise BadInput(
+            Problem(str(place), "a directory that can be written to", f"{error.strerror or error}", another)
+        ) from error
+    finally:
+        _remove_empty(made)
+
+
+@contextmanager
+def new_run(place: Path, overwrite: bool) -> Iterator[None]:
+    """Hold an empty run directory for the body, which trains a run in it; a run that was there is moved aside.
+
+    The earlier run is deleted when the new one is complete. It is moved back if the body fails before the new one has
+    a saved state. A refused training (BadInput) without a saved state leaves nothing. After a kill, the next process
+    that holds the lock decides in the same way.
+
+    Raises:
+        BadInput: as `check`, or another process holds the lock.
+        SubmillionError: the disk refused the directory.
+    """
+    made: list[Path] = []
+    try:
+        with disk_errors(place):
+            _make(place, made)
+        with held(place):
+            check(place, overwrite)
+            replaces = _set_aside(place)
+            try:
+                yield
+            except BaseException as error:
+                if not (place / STATE).is_file() and (replaces or isinstance(error, BadInput)):
+                    _undo(place)
+                    if not replaces:
+                        (place / LOCK).unlink(missing_ok=True)
+                raise
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+@contextmanager
+def held(place: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a run, and clear what a killed process left there.
+
+    The same thread may hold it more than once. The lock ends with the process.
+
+    Args:
+        place: an existing directory.
+        wait: for another process that holds the lock, in place of an error.
+
+    Raises:
+        BadInput: another process holds the lock, or the directory cannot be written to.
+    """
+    with _locked(place, wait), disk_errors(place):
+        _clear(place)
+        try:
+            yield
+        finally:
+            _settle(place)
+
+
+@contextmanager
+def _locked(place: Path, wait: bool) -> Iterator[None]:
+    lock = locked(place.resolve() / LOCK, wait=wait, reentrant=True)
+    try:
+        lock.__enter__()
+    except BlockingIOError as error:
+        raise BadInput(
+            Problem(
+                str(place),
+                "a run that no other process is working on",
+                "one that another process is training, evaluating or reporting",
+                "Wait for that process to end.",
+            )
+        ) from error
+    except OSError as error:
+        raise BadInput(
+            Problem(
+                str(place),
+                "a run directory that can be written to",
+                f"{error.strerror or error}",
+                "Copy the run to a place where you may write.",
+            )
+        ) from error
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def is_replacing(place: Path) -> bool:
+    """Return whether an earlier run is set aside at this place."""
+    return (place / REPLACED).is_dir() or (place / MOVING).is_dir()
+
+
+def _contents(place: Path) -> list[str]:
+    """Return what is in a directory, apart from the lock and temporary files; none if it does not exist."""
+    if not place.is_dir():
+        return []
+    names = sorted(entry.name for entry in place.iterdir())
+    return [name for name in names if name != LOCK and not is_temporary(name)]
+
+
+def _make(place: Path, made: list[Path]) -> None:
+    """Make a directory and the missing ones above it; `made` receives them, the outermost first."""
+    for folder in reversed([place, *place.parents]):
+        if not folder.is_dir():
+            folder.mkdir()
+            made.append(folder)
+
+
+def _remove_empty(made: list[Path]) -> None:
+    for folder in reversed(made):
+        with suppress(OSError):  # another process has put something there
+            folder.rmdir()
+
+
+def _set_aside(place: Path) -> bool:
+    """Move everything into REPLACED, an earlier REPLACED included; return whether there was anything.
+
+    Inside the directory and not beside it, so that it works for a link, a mount point and the current directory.
+
+    Raises:
+        BadInput: something cannot be moved; everything is back.
+    """
+    present = _contents(place)
+    if not present:
+        return False
+    moving = place / MOVING
+    try:
+        moving.mkdir()
+        for name in present:
+            (place / name).rename(moving / name)
+        moving.rename(place / REPLACED)
+    except OSError as error:
+        _move_back(place)
+        raise BadInput(
+            Problem(
+                str(place),
+                "a run whose files can be moved aside",
+                f"{error.strerror or error}",
+                "Choose another directory with @{out}; this run is unchanged.",
+            )
+        ) from error
+    return True
+
+
+def _undo(place: Path) -> None:
+    """Delete the new run, and move the earlier one back."""
+    # The manifest first: without one, `_settle` would go on with this if it is killed.
+    names = sorted(set(_contents(place)) - {REPLACED, MOVING}, key=lambda name: name != MANIFEST)
+    for name in names:
+        _delete(place / name)
+    if (place / REPLACED).is_dir():
+        (place / REPLACED).rename(place / MOVING)
+    _move_back(place)
+
+
+def _move_back(place: Path) -> None:
+    moving = place / MOVING
+    if moving.is_dir():
+        for entry in list(moving.iterdir()):
+            entry.rename(place / entry.name)
+        moving.rmdir()
+
+
+def _settle(place: Path) -> None:
+    """Bring back the earlier run if the new one has not begun, and delete it if the new one is complete."""
+    _move_back(place)
+    if not (place / REPLACED).is_dir():
+        return
+    if not (place / MANIFEST).is_file():
+        _undo(place)
+    elif _is_complete(place):
+        _delete(place / REPLACED)
+
+
+def _clear(place: Path) -> None:
+    """Undo or end what a killed process began, and delete its temporary files."""
+    _settle(place)
+    _clear_folder(place, [entry.name for entry in place.iterdir()])
+    for name in CONTENTS:
+        for folder, below, files in os.walk(place / name):
+            _clear_folder(Path(folder), [*below, *files])
+            below[:] = [name for name in below if not is_temporary(name)]
+
+
+def _clear_folder(folder: Path, names: list[str]) -> None:
+    for name in filter(is_temporary, names):
+        restore_swapped(folder / name)
+        _delete(folder / name)
+
+
+def _is_complete(place: Path) -> bool:
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("status") == "complete"
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
