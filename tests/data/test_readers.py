@@ -189,7 +189,7 @@ def test_a_malformed_row_ends_the_stream_and_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text,date\nfine,1\nbad\n")
     steps = iter_texts(path, batch=1)
     assert next(steps) == (["0"], ["fine"])
-    with pytest.raises(BadInput, match=r"rows\.csv, line 3: expected a row like the others, found 1 fields"):
+    with pytest.raises(BadInput, match=r"rows\.csv, line 3: expected a row like the others, found 1 field"):
         next(steps)
     with pytest.raises(BadInput, match=r"found no such file"):
         iter_texts(tmp_path / "rows.tsv")  # raised immediately, before the first step

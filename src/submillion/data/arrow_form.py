@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from submillion.data.table import RowStream, Table, unreadable
+from submillion.data.table import RowStream, Table
 from submillion.errors import BadInput, Problem
+from submillion.guarded_arrow import (
+    FAILURES,
+    arrow_batches,
+    arrow_schema,
+    parquet_batches,
+    parquet_schema,
+)
 
-ROWS = 1024  # rows decoded at a time
-BUFFER = 1 << 20  # bytes of a parquet column read at a time; the default reads whole row groups
+METADATA = "huggingface"  # key of the schema's metadata in which `datasets` describes the columns
 
 
 def parquet(path: Path) -> Table:
-    """Open a parquet file; only the wanted columns are read, ROWS rows at a time."""
-
-    def batches(wanted: list[str]) -> Iterator[Any]:
-        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-            yield from file.iter_batches(batch_size=ROWS, columns=wanted)
-
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, "parquet", error) from error
-    return _table(path, "parquet", schema, batches)
+    """Open a parquet file; only the wanted columns are read."""
+    return _table(path, parquet_schema(path), lambda wanted: parquet_batches(path, wanted))
 
 
 def arrow(path: Path) -> Table:
     """Open an arrow file: the file format (feather) or the stream format that `datasets` writes."""
-
-    def opened() -> Any:
-        source = pa.memory_map(str(path))
-        return source, pa.ipc.open_file(source) if _has_footer(path) else pa.ipc.open_stream(source)
-
-    def batches(wanted: list[str]) -> Iterator[Any]:
-        source, reader = opened()
-        with source:
-            parts: Iterable[Any] = reader
-            if _has_footer(path):
-                parts = (reader.get_batch(index) for index in range(reader.num_record_batches))
-            for part in parts:
-                for start in range(0, part.num_rows, ROWS):
-                    yield part.select(wanted).slice(start, ROWS)
-
-    try:
-        source, reader = opened()
-        with source:
-            schema = reader.schema
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, "arrow", error) from error
-    return _table(path, "arrow", schema, batches)
+    return _table(path, arrow_schema(path), lambda wanted: arrow_batches(path, wanted))
 
 
 def write_strings(path: Path, columns: Sequence[str], portions: Iterable[Sequence[Sequence[str]]]) -> None:
@@ -73,53 +50,80 @@ def write_strings(path: Path, columns: Sequence[str], portions: Iterable[Sequenc
             )
 
 
-def _table(path: Path, form: str, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
+def _table(path: Path, schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> Table:
     def rows(wanted: Sequence[str]) -> RowStream:
         number = 0
         # A column that is wanted twice is read once.
         distinct = list(dict.fromkeys(wanted))
-        try:
-            for batch in batches(distinct):
-                columns = {name: _values(path, batch.column(name), number) for name in distinct}
-                for values in zip(*(columns[name] for name in wanted), strict=True):
-                    number += 1
-                    yield number, list(values)
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(path, form, error) from error
+        for batch in batches(distinct):
+            columns = {name: _values(path, name, batch.column(name)) for name in distinct}
+            for values in zip(*(columns[name] for name in wanted), strict=True):
+                number += 1
+                yield number, list(values)
 
-    return Table(path, list(schema.names), rows, unit="row", class_names=_class_names(schema))
+    return Table(path, list(schema.names), rows, unit="row", class_names=_class_names(path, schema))
 
 
-def _values(path: Path, column: Any, before: int) -> list[Any]:
+def _values(path: Path, name: str, column: Any) -> list[Any]:
+    """Return the values of a column as Python objects.
+
+    Args:
+        path: the file, for messages.
+        name: of the column, for messages.
+        column: a validated array.
+
+    Raises:
+        BadInput: Python has no type for a value.
+    """
+    if pa.types.is_dictionary(column.type):
+        # One object per entry of the dictionary, which may be long, and not one per row.
+        entries = _values(path, name, column.dictionary)
+        return [None if index is None else entries[index] for index in column.indices.to_pylist()]
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.string())
     try:
         values: list[Any] = column.to_pylist()
-        return values
-    except UnicodeDecodeError as error:
-        for index, value in enumerate(column):
-            try:
-                value.as_py()
-            except UnicodeDecodeError:
-                raise BadInput(
-                    Problem(
-                        f"{path}, row {before + index + 1}",
-                        "text in utf-8",
-                        f"byte 0x{error.object[error.start]:02x} at position {error.start + 1} of the text",
-                    )
-                ) from error
-        raise
+    except FAILURES as error:
+        found = f"column '{name}' of type {column.type} ({error})"
+        raise BadInput(
+            Problem(str(path), "columns of texts and numbers", found, "Convert it to text.")
+        ) from error
+    if pa.types.is_decimal(column.type):
+        return [value if value is None else _number(value) for value in values]
+    return values
 
 
-def _class_names(schema: Any) -> dict[str, list[str]]:
-    """Return the class names that `datasets` writes into a file's schema, by column."""
-    stored = (schema.metadata or {}).get(b"huggingface")
-    features = json.loads(stored)["info"]["features"] if stored else {}
-    return {
-        name: [str(label) for label in feature["names"]]
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _class_names(path: Path, schema: Any) -> dict[str, list[str]]:
+    """Return the class names that `datasets` writes into a file's schema, by column.
+
+    Raises:
+        BadInput: the metadata does not have the form that `datasets` writes.
+    """
+    stored = (schema.metadata or {}).get(METADATA.encode())
+    if not stored:
+        return {}
+    remedy = "Write the file again with `datasets`, or without this metadata."
+    where = f"{path}, metadata '{METADATA}'"
+    try:
+        facts = json.loads(stored)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(Problem(where, "JSON", f"something else ({error})", remedy)) from error
+    info = facts.get("info") if isinstance(facts, dict) else None
+    features = info.get("features") if isinstance(info, dict) else None
+    if not isinstance(features, dict):
+        raise BadInput(Problem(where, "the object info.features", "none", remedy))
+    classes = {
+        name: feature.get("names")
         for name, feature in features.items()
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
     }
-
-
-def _has_footer(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(6) == b"ARROW1"
+    for name, names in classes.items():
+        if not (isinstance(names, list) and names and all(isinstance(label, str) for label in names)):
+            raise BadInput(
+                Problem(where, f"a list of class names for column '{name}'", f"{names!r:.60}", remedy)
+            )
+    return {name: list(names) for name, names in classes.items() if names is not None}

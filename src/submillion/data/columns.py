@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from submillion import notices
+from submillion.data.row_problems import NoLabels
 from submillion.data.table import Table
 from submillion.errors import BadInput, Problem, did_you_mean
 
@@ -39,6 +40,7 @@ LABEL_NAMES = (
 )
 ID_NAME = "id"
 LISTED = 20  # columns listed in one message
+COMPARED = 1000  # columns whose names are compared with a misspelt one
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,10 @@ def choose_columns(
         BadInput: a requested column does not exist, or no column has a usual name; the file's columns are listed.
     """
     requested = [text] if isinstance(text, str) else list(text or [])
-    texts = requested or _usual_text(table)
-    labels = (label or _usual(table, LABEL_NAMES)) if labelled else None
+    texts = requested or ([table.text] if table.text else _usual_text(table))
+    labels = (label or table.label or _usual(table, LABEL_NAMES)) if labelled else None
+    if labelled and texts and _lacks(table, labels) and all(name in table.columns for name in texts):
+        raise NoLabels(_no_column(table, label, "label", LABEL_NAMES))
     wrong = [
         _wrong(table, name, kind)
         for kind, names in (("text", texts), ("label", [labels] if labels else []))
@@ -78,16 +82,8 @@ def choose_columns(
     ]
     if wrong:
         raise BadInput(wrong)
-    if not texts or (labelled and not labels):
-        kind, names = ("label", LABEL_NAMES) if texts else ("text", TEXT_NAMES)
-        raise BadInput(
-            Problem(
-                str(table.path),
-                f"a {kind} column ({', '.join(names)})",
-                _listed(table),
-                f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
-            )
-        )
+    if not texts:
+        raise BadInput(_no_column(table, None, "text", TEXT_NAMES))
     if not requested and table.columns != ["text"]:
         notices.emit("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
     row_id = _usual(table, (ID_NAME,))
@@ -107,6 +103,21 @@ def check_columns(table: Table, names: Sequence[str], field: str) -> None:
     """
     if wrong := [_wrong(table, name, field) for name in names if table.columns.count(name) != 1]:
         raise BadInput(wrong)
+
+
+def _lacks(table: Table, name: str | None) -> bool:
+    return name is None or name not in table.columns
+
+
+def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[str]) -> Problem:
+    if requested:
+        return _wrong(table, requested, kind)
+    return Problem(
+        str(table.path),
+        f"a {kind} column ({', '.join(names)})",
+        _listed(table),
+        f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
+    )
 
 
 def _usual_text(table: Table) -> list[str]:
@@ -130,7 +141,10 @@ def _wrong(table: Table, name: str, kind: str) -> Problem:
             str(table.path), f"one {kind} column '{name}'", f"{table.columns.count(name)} of that name"
         )
     return Problem(
-        str(table.path), f"a {kind} column '{name}'", _listed(table), did_you_mean(name, table.columns)
+        str(table.path),
+        f"a {kind} column '{name}'",
+        _listed(table),
+        did_you_mean(name, table.columns[:COMPARED]),
     )
 
 

@@ -3,85 +3,184 @@
 from __future__ import annotations
 
 import csv
+import re
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.data.quotes import QuoteCheck
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import Record, csv_records, decoded_lines
+from submillion.wording import plural
 
 SNIFFED = 1000  # records that decide whether quotes in a tab-separated file quote
+COMPARED = 100  # records that decide about the delimiter of a csv file
+DELIMITERS = (",", ";", "\t", "|")
+# The first line that Excel reads, and writes, to name the delimiter.
+SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*\s*', re.IGNORECASE)
 
 
-def text_lines(path: Path) -> Table:
+@dataclass(frozen=True)
+class _Header:
+    """The header of a delimited file."""
+
+    columns: list[str]
+    """Names of the columns, without empty ones at the end."""
+    width: int
+    """Fields of the header, empty ones at the end included."""
+
+
+def text_lines(path: Path, encoding: str | None = None) -> Table:
     """Open a plain text file: each line is a text, an empty line an empty text."""
 
     def rows(wanted: Sequence[str]) -> RowStream:
-        for number, line in enumerate(decoded_lines(path), start=1):
+        for number, line in enumerate(decoded_lines(path, encoding), start=1):
             yield number, [line.rstrip("\r\n")] * len(wanted)
 
     return Table(path, ["text"], rows)
 
 
-def comma_separated(path: Path) -> Table:
-    """Open a csv file with a header."""
-    delimiter = _delimiter(next(decoded_lines(path), ""))
+def comma_separated(path: Path, encoding: str | None = None) -> Table:
+    """Open a csv file with a header, delimited by commas, semicolons, tabs or bars."""
+    first = next(decoded_lines(path, encoding), "")
+    if sep := SEP_LINE.fullmatch(first):
+        notices.emit(
+            "sep_line", f"{path.name}: line 1 names the delimiter, {sep[1]!r}; the header is line 2."
+        )
+        return _delimited(path, partial(csv_records, path, sep[1], csv.QUOTE_MINIMAL, encoding, 1), sep[1], 1)
+    delimiter = _delimiter(path, encoding)
     if delimiter != ",":
         notices.emit("delimiter", f"{path.name}: the columns are separated by {delimiter!r}, not by commas.")
-    return _delimited(path, delimiter, csv.QUOTE_MINIMAL)
+    return _delimited(path, partial(csv_records, path, delimiter, csv.QUOTE_MINIMAL, encoding), delimiter)
 
 
-def tab_separated(path: Path) -> Table:
+def tab_separated(path: Path, encoding: str | None = None) -> Table:
     """Open a tab-separated file with a header; quotes quote only if every row has the same columns that way."""
-    return _delimited(path, "\t", _tab_quoting(path))
+    quoting = _tab_quoting(path, encoding)
+    return _delimited(path, partial(csv_records, path, "\t", quoting, encoding), "\t")
 
 
-def _delimited(path: Path, delimiter: str, quoting: Any) -> Table:
-    records = partial(csv_records, path, delimiter, quoting)
-    header = _header(path, records())
-    return Table(path, header, partial(_rows, records, header))
+def _delimited(
+    path: Path, records: Callable[[], Iterator[Record]], delimiter: str, skipped: int = 0
+) -> Table:
+    header = _header(path, records(), skipped)
+
+    def rows(wanted: Sequence[str]) -> RowStream:
+        check = QuoteCheck(path, delimiter, header.width, islice(records(), 1, None))
+        return _rows(path, islice(records(), 1, None), header, check, wanted)
+
+    return Table(path, header.columns, rows)
 
 
 def _rows(
-    records: Callable[[], Iterator[Record]], columns: Sequence[str], wanted: Sequence[str]
+    path: Path, records: Iterator[Record], header: _Header, check: QuoteCheck, wanted: Sequence[str]
 ) -> RowStream:
-    places = [columns.index(name) for name in wanted]
-    for line, record in islice(records(), 1, None):
-        if not record and len(columns) == 1:
+    places = [header.columns.index(name) for name in wanted]
+    columns = len(header.columns)
+    empty = array("q")  # lines of rows without any value, which are rows only if another one follows
+    cut = 0
+    for line, record in records:
+        if not record and columns == 1:
             record = [""]  # in a file of one column, an empty line is an empty text
-        if len(record) == len(columns):
+        if columns > 1 and record and not any(field.strip() for field in record):
+            empty.append(line)
+            continue
+        for place in empty:
+            yield place, [""] * len(wanted)
+        del empty[:]
+        if len(record) > header.width >= len(_stripped(record)):
+            record = record[: header.width]
+            cut += 1
+        check.check(line, record)
+        if columns <= len(record) <= header.width:
             yield line, [record[place] for place in places]
         elif record:
-            yield line, Malformed(f"{len(record)} fields instead of {len(columns)}")
+            yield line, Malformed(f"{plural(len(record), 'field')} instead of {columns}")
+    _announce_empty(path, len(empty), cut)
 
 
-def _header(path: Path, records: Iterator[Record]) -> list[str]:
-    _, header = next(records, (1, []))
+def _announce_empty(path: Path, rows: int, cut: int) -> None:
+    if rows:
+        verb = "is" if rows == 1 else "are"
+        notices.emit(
+            "empty_rows",
+            f"{path.name}: {plural(rows, 'row')} without any value at the end of the file {verb} ignored.",
+            rows=rows,
+        )
+    if cut:
+        notices.emit(
+            "empty_fields",
+            f"{path.name}: empty fields after the last column are ignored in {plural(cut, 'row')}.",
+            rows=cut,
+        )
+
+
+def _stripped(record: Sequence[str]) -> list[str]:
+    """Return a record without the empty fields at its end."""
+    end = len(record)
+    while end and not record[end - 1].strip():
+        end -= 1
+    return list(record[:end])
+
+
+def _header(path: Path, records: Iterator[Record], skipped: int) -> _Header:
+    line, header = next(records, (skipped + 1, []))
     if not header:
-        raise BadInput(Problem(f"{path}, line 1", "a header that names the columns", "an empty line"))
-    return [name.strip() for name in header]
+        raise BadInput(Problem(f"{path}, line {line}", "a header that names the columns", "an empty line"))
+    columns = _stripped(header) or list(header)
+    if unnamed := len(header) - len(columns):
+        notices.emit(
+            "empty_columns",
+            f"{path.name}: {plural(unnamed, 'column')} without a name at the end "
+            f"{'is' if unnamed == 1 else 'are'} ignored.",
+            columns=unnamed,
+        )
+    return _Header([name.strip() for name in columns], len(header))
 
 
-def _delimiter(first_line: str) -> str:
-    """Return the separator of a csv file: a comma if the header has one, else the first other one in it."""
-    for delimiter in (",", ";", "\t", "|"):
-        if delimiter in first_line:
-            return delimiter
-    return ","
+def _delimiter(path: Path, encoding: str | None) -> str:
+    """Return the delimiter of a csv file: the one that splits the most rows into as many fields as the header."""
+
+    def fit(delimiter: str) -> tuple[float, int]:
+        widths = _widths(path, delimiter, encoding)
+        if not widths or widths[0] == 1:
+            return 0.0, 0
+        return Counter(widths)[widths[0]] / len(widths), widths[0]
+
+    fits = {delimiter: fit(delimiter) for delimiter in DELIMITERS}
+    return max(DELIMITERS, key=lambda delimiter: fits[delimiter])
 
 
-def _tab_quoting(path: Path) -> Any:
-    """Return whether quotes quote: by IANA's definition they never do, in files of spreadsheets they do."""
-    plain = {line.count("\t") for line in islice(decoded_lines(path), SNIFFED)}
+def _widths(path: Path, delimiter: str, encoding: str | None) -> list[int]:
+    """Return how many fields the first records have, empty lines left out."""
+    widths = []
     try:
-        quoted = {len(record) for _, record in islice(csv_records(path, "\t", csv.QUOTE_MINIMAL), SNIFFED)}
+        for _, record in islice(csv_records(path, delimiter, csv.QUOTE_MINIMAL, encoding), COMPARED):
+            if record:
+                widths.append(len(record))
     except BadInput:
-        quoted = set()
-    if len(quoted) != 1 and len(plain) == 1:
+        pass  # the records before the broken one decide; reading the file reports it
+    return widths
+
+
+def _tab_quoting(path: Path, encoding: str | None) -> Any:
+    """Return whether quotes quote: by IANA's definition they never do, in files of spreadsheets they do."""
+    lines = list(islice(decoded_lines(path, encoding), SNIFFED))
+    plain = {line.count("\t") for line in lines if line.strip()}
+    try:
+        records = list(islice(csv_records(path, "\t", csv.QUOTE_MINIMAL, encoding), SNIFFED))
+    except BadInput:
+        records = []
+    quoted = {len(record) for _, record in records if record}
+    merged = plain != {0} and any("\n" in field for _, record in records for field in record)
+    if len(plain) == 1 and (len(quoted) != 1 or merged):
         notices.emit("quotes", f"{path.name}: quotes are read as characters of the text.")
         return csv.QUOTE_NONE
     return csv.QUOTE_MINIMAL

@@ -9,33 +9,32 @@ from submillion.data import arrow_form, delimited, json_form
 from submillion.data.table import Table
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.sources.convert import converted
+from submillion.sources.encoding import announce, text_form
 from submillion.sources.suffixes import FORMATS, PICKLE_MAGIC, PICKLES
 
-READERS: dict[str, Callable[[Path], Table]] = {
+TEXT_READERS: dict[str, Callable[[Path, str | None], Table]] = {
     "csv": delimited.comma_separated,
     "tsv": delimited.tab_separated,
-    "jsonl": json_form.json_lines,
+    "jsonl": json_form.json_file,
     "json": json_form.json_file,
-    "parquet": arrow_form.parquet,
-    "arrow": arrow_form.arrow,
     "text": delimited.text_lines,
 }
+READERS: dict[str, Callable[[Path], Table]] = {"parquet": arrow_form.parquet, "arrow": arrow_form.arrow}
 FOREIGN = {
     b"\x1f\x8b": ("a gzip archive", "Unpack it: gunzip FILE."),
     b"PK\x03\x04": ("a zip archive or a spreadsheet", "Unpack it, or save the sheet as csv (utf-8)."),
     b"BZh": ("a bzip2 archive", "Unpack it: bunzip2 FILE."),
     b"\xfd7zXZ": ("an xz archive", "Unpack it: unxz FILE."),
     b"\x28\xb5\x2f\xfd": ("a zstd archive", "Unpack it: unzstd FILE."),
-    b"\xff\xfe": ("text in utf-16", "Save it as utf-8: iconv -f utf-16 -t utf-8 FILE > NEW."),
-    b"\xfe\xff": ("text in utf-16", "Save it as utf-8: iconv -f utf-16 -t utf-8 FILE > NEW."),
 }
 
 
-def open_table(path: str | Path) -> Table:
+def open_table(path: str | Path, encoding: str | None = None) -> Table:
     """Open a file of texts, labelled or not.
 
     Args:
         path: csv, tsv, jsonl, json, parquet, arrow or plain text lines; AG News' and Orange's forms are converted.
+        encoding: of a text file; None finds it.
 
     Raises:
         BadInput: no such file, an empty one, a pickle, or an unknown format.
@@ -59,13 +58,16 @@ def open_table(path: str | Path) -> Table:
         return arrow_form.parquet(path)
     if beginning.startswith(b"ARROW1"):
         return arrow_form.arrow(path)
-    path = converted(path).file
+    path = converted(path, encoding).file
     form = FORMATS.get(path.suffix.lower(), "" if path.suffix else "text")
     if not form:
         raise BadInput(
             Problem(str(path), f"a file whose name ends in {', '.join(FORMATS)}", f"'{path.suffix}'")
         )
-    return READERS[form](path)
+    if form in READERS:
+        return READERS[form](path)
+    announce(path, text_form(path, encoding))
+    return TEXT_READERS[form](path, encoding)
 
 
 def _beginning(path: Path) -> bytes:

@@ -1,71 +1,159 @@
-"""Rows of JSON files: one object per line, or one list of objects."""
+"""Rows of JSON files: one object per line, one list of objects, or a table by columns as pandas writes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from submillion.data.table import Malformed, RowStream, Table, unreadable
+from submillion.data import annotation
+from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import decoded_lines
 
-
-def json_lines(path: Path) -> Table:
-    """Open a file with one JSON object per line; its columns are those of the first one."""
-
-    def rows(wanted: Sequence[str]) -> RowStream:
-        for number, value in _objects(path):
-            yield number, _picked(value, wanted)
-
-    first = next(_objects(path), None)
-    return Table(path, _columns(path, first[1] if first else None), rows)
+FORMS = 'objects such as {"text": ..., "label": ...}: one per line, or in one list'
+SHOWN = 100  # entries that show the form of a file
+SCALARS = (str, int, float, bool, type(None))
 
 
-def json_file(path: Path) -> Table:
-    """Open a .json file: one object per line, or a list of objects, which is loaded whole."""
-    if _is_object_per_line(next((line for line in decoded_lines(path) if line.strip()), "")):
-        return json_lines(path)
+def json_file(path: Path, encoding: str | None = None) -> Table:
+    """Open a file of JSON, whatever its suffix: one object per line, or one document, which is loaded whole.
+
+    A document is a list of objects, or an object that wraps one, or a table by columns: `{"text": [...], ...}`,
+    `{"text": {"0": ...}, ...}` or `{"columns": [...], "data": [[...]]}`.
+
+    Raises:
+        BadInput: it is not JSON, or neither of these.
+    """
+    lines = [line for _, line in islice(_lines(path, encoding), 2)]
+    if not lines or _is_lines(lines):
+        objects = partial(_objects, path, encoding)
+        return _table(path, objects, "line")
     try:
-        values = json.loads("".join(decoded_lines(path)))
+        document = json.loads("".join(decoded_lines(path, encoding)))
     except (ValueError, RecursionError) as error:
-        raise unreadable(path, "JSON", error) from error
-    if isinstance(values, dict):
-        # {"data": [...]} and {"version": 1, "data": [...]} are common wrappings of such a list.
-        lists = [value for value in values.values() if isinstance(value, list)]
-        values = lists[0] if len(lists) == 1 else values
-    if not isinstance(values, list):
-        raise BadInput(Problem(str(path), "a list of objects, or one object per line", "one object"))
+        raise BadInput(_not_json(path, error)) from error
+    entries = _entries(document)
+    if entries is None:
+        raise BadInput(Problem(str(path), FORMS, _described(document)))
+    return _table(path, lambda: enumerate(entries, start=1), "entry")
+
+
+def _table(path: Path, objects: Any, unit: str) -> Table:
+    beginning = [value for _, value in islice(objects(), SHOWN)]
+    export = annotation.export_of(beginning)
+    columns = _columns(path, export.flat(beginning[0])) if beginning else []
 
     def rows(wanted: Sequence[str]) -> RowStream:
-        for number, value in enumerate(values, start=1):
-            yield number, _picked(value, wanted)
+        for number, value in objects():
+            yield number, _picked(export.flat(value), wanted)
 
-    return Table(path, _columns(path, values[0] if values else None), rows, unit="entry")
+    return export.table(Table(path, columns, rows, unit=unit))
 
 
-def _is_object_per_line(first_line: str) -> bool:
-    """Return whether the first line is a whole object, and not one that wraps a list of objects."""
-    try:
-        value = json.loads(first_line)
-    except ValueError:
+def _is_lines(lines: Sequence[str]) -> bool:
+    """Return whether a file that begins with these lines, not empty ones, has one object per line."""
+    if not lines[0].lstrip().startswith("{"):
         return False
-    return isinstance(value, dict) and not any(isinstance(part, list) for part in value.values())
+    try:
+        first = json.loads(lines[0])
+    except (ValueError, RecursionError):
+        # A document over several lines, or a broken line of many: then the next one begins like it.
+        return len(lines) > 1 and not lines[0][:1].isspace() and lines[1].startswith("{")
+    return len(lines) > 1 or _entries(first) is None or _is_flat(first.values())
 
 
-def _objects(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(decoded_lines(path), start=1):
-        if not line.strip():
-            continue
+def _lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(decoded_lines(path, encoding), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, Any]]:
+    for number, line in _lines(path, encoding):
         try:
             yield number, json.loads(line)
         except (ValueError, RecursionError) as error:
             raise BadInput(
-                Problem(
-                    f"{path}, line {number}", "one JSON object per line", f"a line that is not JSON ({error})"
-                )
+                Problem(f"{path}, line {number}", "one JSON object per line", _flaw_of_json(error, "a line"))
             ) from error
+
+
+def _not_json(path: Path, error: Exception) -> Problem:
+    remedy = "If it has one object after the other, write each into one line: jq -c . FILE > NEW.jsonl."
+    several = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+    return Problem(str(path), "a readable JSON file", _flaw_of_json(error, "one"), remedy if several else "")
+
+
+def _flaw_of_json(error: Exception, noun: str) -> str:
+    if isinstance(error, RecursionError):
+        return f"{noun} with lists or objects nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{noun} that is not JSON ({error})"
+    return f"{noun} with an integer of thousands of digits"  # which Python refuses to convert
+
+
+def _entries(document: Any) -> Sequence[Any] | None:
+    """Return the rows of a document, None if it has none of the known forms."""
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict) or not document:
+        return None
+    values = list(document.values())
+    columns, data = document.get("columns"), document.get("data")
+    if isinstance(columns, list) and isinstance(data, list):  # pandas, orient="split"
+        return [_row(columns, row) for row in data]
+    if all(isinstance(value, list) for value in values) and (
+        len(values) > 1 or _is_flat(values[0])
+    ):  # a list per column
+        return _by_columns(document)
+    lists = [value for value in values if isinstance(value, list)]
+    # {"data": [...]}, {"version": 1, "data": [...]}, and pandas, orient="table"; a row may have one list as well.
+    if (
+        len(lists) == 1
+        and not annotation.is_task(document)
+        and isinstance((lists[0] or [{}])[0], dict | list)
+    ):
+        return lists[0]
+    if all(isinstance(value, dict) and _is_flat(value.values()) for value in values):
+        return _by_index(document)
+    return None
+
+
+def _is_flat(cells: Iterable[Any]) -> bool:
+    return all(isinstance(cell, SCALARS) for cell in cells)
+
+
+def _row(columns: Sequence[Any], row: Any) -> Any:
+    if not isinstance(row, list) or len(row) != len(columns):
+        return row
+    return dict(zip(map(str, columns), row, strict=True))
+
+
+def _by_columns(document: dict[str, list[Any]]) -> Sequence[Any] | None:
+    if len({len(values) for values in document.values()}) != 1:
+        return None
+    return [dict(zip(document, row, strict=True)) for row in zip(*document.values(), strict=True)]
+
+
+def _by_index(document: dict[str, dict[str, Any]]) -> Sequence[Any] | None:
+    """Return the rows of `{"text": {"0": ...}, "label": {"0": ...}}`, or of `{"0": {"text": ..., "label": ...}}`."""
+    first = next(iter(document.values()))
+    if any(value.keys() != first.keys() for value in document.values()):
+        return None
+    if all(key.isdecimal() for key in document) and not all(key.isdecimal() for key in first):
+        return list(document.values())
+    return [{name: values[key] for name, values in document.items()} for key in first]
+
+
+def _described(document: Any) -> str:
+    if isinstance(document, dict):
+        names = ", ".join(repr(str(name)[:40]) for name in islice(document, 5))
+        return f"one object with the keys {names}{' and more' if len(document) > 5 else ''}"
+    return f"one {type(document).__name__}"
 
 
 def _picked(value: Any, wanted: Sequence[str]) -> list[Any] | Malformed:
@@ -76,14 +164,6 @@ def _picked(value: Any, wanted: Sequence[str]) -> list[Any] | Malformed:
 
 
 def _columns(path: Path, first: Any) -> list[str]:
-    if first is None:
-        return []
     if not isinstance(first, dict):
-        raise BadInput(
-            Problem(
-                str(path),
-                'objects such as {"text": ..., "label": ...}',
-                f"{type(first).__name__} as the first entry",
-            )
-        )
-    return [str(name) for name in first]
+        raise BadInput(Problem(str(path), FORMS, f"{type(first).__name__} as the first entry"))
+    return list(first)

@@ -8,33 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.data.annotation import is_rejected, mark_of
 from submillion.data.columns import Columns, check_columns, choose_columns
 from submillion.data.formats import open_table
-from submillion.data.rows import LabelledRows, flaw_of_text, label_text, shown
+from submillion.data.label_cell import TO_PREDICT, LabelCells
+from submillion.data.row_problems import NoLabels, RowProblems
+from submillion.data.rows import LabelledRows, flaw_of_text, label_text
 from submillion.data.table import Malformed, Table
 from submillion.errors import BadInput, Problem
-from submillion.sources.records import places_of
 
-
-class _Problems:
-    """Problems with a file's rows, grouped by kind, with the places of each kind."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.kinds: dict[tuple[str, str], list[int]] = {}
-
-    def add(self, place: int, expected: str, found: str) -> None:
-        self.kinds.setdefault((expected, found), []).append(place)
-
-    def raise_any(self) -> None:
-        """Raise BadInput with all problems, if any."""
-        if self.kinds:
-            raise BadInput(
-                [
-                    Problem(f"{self.table.path}, {places_of(places, self.table.unit)}", expected, found)
-                    for (expected, found), places in self.kinds.items()
-                ]
-            )
+EXPANSION = 200  # times the size of a file that its texts may have
+LEAST = 256 << 20  # characters that the texts of every file may have
 
 
 def read_rows(
@@ -42,22 +26,27 @@ def read_rows(
     text: str | Sequence[str] | None = None,
     label: str | None = None,
     extra: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> LabelledRows:
     """Read labelled texts from one file or several, in order.
+
+    Rows that an annotation tool marked as rejected, or left without a class, are left out and counted in a notice.
 
     Args:
         files: in the formats that `formats.open_table` reads.
         text: text column, or several, joined with a space; None finds it by its usual names.
         label: label column; None finds it by its usual names.
         extra: further columns whose values are read as text.
+        encoding: of the files; None finds it.
 
     Raises:
+        NoLabels: a file has no label column, or no row with a label.
         BadInput: a file cannot be read, lacks a column, or has rows without a valid text or label; all problems of a
             file at once, each with the places of the first few rows.
     """
     rows = LabelledRows(extra={name: [] for name in extra})
     for file in files:
-        table = open_table(file)
+        table = open_table(file, encoding)
         check_columns(table, extra, "data.slice_columns")
         before = len(rows)
         chosen = choose_columns(table, text, label)
@@ -69,14 +58,18 @@ def read_rows(
 
 
 def iter_texts(
-    path: str | Path, text: str | Sequence[str] | None = None, batch: int = 1024
+    path: str | Path,
+    text: str | Sequence[str] | None = None,
+    batch: int = 1024,
+    encoding: str | None = None,
 ) -> Iterator[tuple[list[str], list[str]]]:
     """Stream texts from a file that may be larger than memory; labels are neither needed nor read.
 
     Args:
-        path: csv, tsv, jsonl, parquet, arrow or plain text lines (a .json list is loaded whole).
+        path: in the formats that `formats.open_table` reads (a list in one .json document is loaded whole).
         text: text column, or several, joined with a space; None finds it by its usual names.
         batch: rows per step.
+        encoding: of the file; None finds it.
 
     Returns:
         Steps of (ids, texts) in the file's order, no row left out; ids are the file's own or count from 0.
@@ -84,7 +77,7 @@ def iter_texts(
     Raises:
         BadInput: immediately if the file or its columns cannot be used, later if one of its rows cannot.
     """
-    table = open_table(path)
+    table = open_table(path, encoding)
     return _stream(table, choose_columns(table, text, labelled=False), batch)
 
 
@@ -93,7 +86,7 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
     texts: list[str] = []
     count = empty = 0
     for place, row_id, text, *_ in _picked(table, chosen):
-        problem = flaw_of_text(text)
+        problem = flaw_of_text(text) or _flaw_of_id(row_id)
         if problem:
             raise BadInput(Problem(f"{table.path}, {table.unit} {place}", *problem))
         ids.append(str(count) if row_id is None else str(row_id))
@@ -112,30 +105,42 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
 
 
 def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
-    problems = _Problems(table)
-    names = table.class_names.get(chosen.label or "")
+    problems = RowProblems(table)
+    cells = LabelCells(table, chosen)
     rows.files.append((table.path, table.unit))
-    for place, row_id, text, value, further in _picked(table, chosen, list(rows.extra), problems):
-        flaw, label = flaw_of_text(text), label_text(value, names)
-        if flaw:
+    mark = mark_of(table, [name for name in (*chosen.text, chosen.label, *rows.extra) if name])
+    columns = [*rows.extra, *([mark] if mark else [])]
+    for place, row_id, text, value, further in _picked(table, chosen, columns, problems):
+        if mark and is_rejected(mark, further.pop()):
+            cells.leave_out(f"marked as rejected in column '{mark}'")
+            continue
+        label, flaw_of_label = cells.label(value)
+        flaws = [flaw for flaw in (flaw_of_text(text), flaw_of_label, _flaw_of_id(row_id)) if flaw]
+        for flaw in flaws:
             problems.add(place, *flaw)
-        if label is None:
-            wanted = f"a label among 0 to {len(names) - 1}" if names else "a label"
-            problems.add(place, f"{wanted} in column '{chosen.label}'", shown(value))
-        if flaw or label is None:
+        if flaws or label is None:
             continue
         rows.ids.append(str(len(rows)) if row_id is None else str(row_id))
         rows.texts.append(text)
         rows.labels.append(sys.intern(label))  # one string for all rows of a class
         rows.file_of.append(len(rows.files) - 1)
         rows.places.append(place)
-        for values, cell in zip(rows.extra.values(), further, strict=True):
+        for values, cell in zip(rows.extra.values(), further, strict=False):
             values.append(sys.intern(_cell_text(cell)))
+    cells.announce()
+    if len(problems) and cells.missing == cells.count:
+        raise NoLabels(
+            Problem(str(table.path), f"labels in column '{chosen.label}'", "none in any row", TO_PREDICT)
+        )
     problems.raise_any()
 
 
+def _flaw_of_id(row_id: Any) -> tuple[str, str] | None:
+    return flaw_of_text(row_id) if isinstance(row_id, str) else None
+
+
 def _picked(
-    table: Table, chosen: Columns, extra: Sequence[str] = (), problems: _Problems | None = None
+    table: Table, chosen: Columns, extra: Sequence[str] = (), problems: RowProblems | None = None
 ) -> Iterator[tuple[int, Any, str, Any, list[Any]]]:
     """Yield (place, own id or None, text, label's value, values of extra columns) per row.
 
@@ -145,6 +150,7 @@ def _picked(
     wanted = list(dict.fromkeys(named))
     texts, further = ([wanted.index(name) for name in names] for names in (chosen.text, extra))
     own_id, label = (wanted.index(name) if name else None for name in (chosen.id, chosen.label))
+    allowed = max(LEAST, EXPANSION * table.path.stat().st_size)
     for place, values in table.rows(wanted):
         if isinstance(values, Malformed):
             if problems is None:
@@ -153,6 +159,16 @@ def _picked(
                 )
             problems.add(place, "rows like the others", values.found)
             continue
+        allowed -= sum(len(value) for value in values if isinstance(value, str | bytes))
+        if allowed < 0:
+            raise BadInput(
+                Problem(
+                    f"{table.path}, {table.unit} {place}",
+                    f"texts of at most {EXPANSION} times the size of the file",
+                    "more, so that it would fill memory and disk",
+                    "If the file is in order, save it without compression, or as csv.",
+                )
+            )
         yield (
             place,
             None if own_id is None else values[own_id],

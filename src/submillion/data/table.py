@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from submillion.errors import BadInput, Problem
-
 
 @dataclass(frozen=True)
 class Malformed:
     """A row without the columns of the others."""
 
     found: str
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """The label of a row that an annotation tool left without a class; the row does not train."""
+
+    reason: str
+    """Completes the sentence `3 rows ...`."""
 
 
 RowStream = Iterator[tuple[int, list[Any] | Malformed]]
@@ -33,8 +39,7 @@ class Table:
     """Unit of the places, which count from 1: lines of a text file, or rows."""
     class_names: dict[str, list[str]] = field(default_factory=dict)
     """Class names of a column's numbers, from 0, if the file has them."""
-
-
-def unreadable(path: Path, form: str, error: Exception) -> BadInput:
-    """Return the error for a file that the reader of its format rejects."""
-    return BadInput(Problem(str(path), f"a readable {form} file", f"one that is not ({error})"))
+    text: str | None = None
+    """Text column, if the form of the file says which it is."""
+    label: str | None = None
+    """Label column, if the form of the file says which it is."""

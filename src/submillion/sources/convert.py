@@ -14,6 +14,7 @@ from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources import store
 from submillion.sources.catalog import DATASETS
+from submillion.sources.encoding import announce, text_form
 from submillion.sources.records import Record, csv_records, decoded_lines, places_of
 
 # Classes 1 to 4 of the published files (Zhang, Zhao, LeCun 2015, arXiv:1509.01626; their classes.txt).
@@ -33,7 +34,7 @@ class Converted:
     """Whether it has AG News' form, and no class number outside 1 to 4."""
 
 
-def converted(file: Path) -> Converted:
+def converted(file: Path, encoding: str | None = None) -> Converted:
     """Return a data file in a form that the general readers know; all but two forms are returned unchanged.
 
     AG News' form is a csv file of class number, title and description, without a header or with the header
@@ -43,6 +44,7 @@ def converted(file: Path) -> Converted:
 
     Args:
         file: an existing file.
+        encoding: of the file; None finds it.
 
     Raises:
         BadInput: a row has more or fewer fields than the others.
@@ -50,20 +52,23 @@ def converted(file: Path) -> Converted:
     """
     suffix = file.suffix.lower()
     try:
-        if suffix == ".csv" and _is_agnews(file):
+        if suffix == ".csv" and _is_agnews(file, encoding):
             fill = _from_agnews
-        elif suffix == ".tab" and _is_orange(file):
+        elif suffix == ".tab" and _is_orange(file, encoding):
             fill = _from_orange
         else:
             return Converted(file)
     except BadInput:
         return Converted(file)  # its reader gives the same error, with the rows around it
-    target = cache_root() / "converted" / f"{sha256_of(file)[:32]}-{file.stem}"
+    form = text_form(file, encoding)
+    announce(file, form)
+    encoded = "" if form.encoding == "utf-8" else f"-{form.encoding}"
+    target = cache_root() / "converted" / f"{sha256_of(file)[:32]}{encoded}-{file.stem}"
     copy = f"{file.stem}.csv"
 
     def convert(folder: Path) -> dict[str, Any]:
         with (folder / copy).open("w", encoding="utf-8", newline="") as out:
-            return {"numbers": fill(file, csv.writer(out, lineterminator="\n").writerow)}
+            return {"numbers": fill(file, encoding, csv.writer(out, lineterminator="\n").writerow)}
 
     facts = store.cached_folder(target, convert)["facts"]
     if fill is _from_agnews:
@@ -74,8 +79,8 @@ def converted(file: Path) -> Converted:
     return Converted(target / copy, fill is _from_agnews and set(facts["numbers"]) <= known)
 
 
-def _is_agnews(file: Path) -> bool:
-    _, first = next(csv_records(file, ",", csv.QUOTE_MINIMAL), (1, []))
+def _is_agnews(file: Path, encoding: str | None) -> bool:
+    _, first = next(csv_records(file, ",", csv.QUOTE_MINIMAL, encoding), (1, []))
     if _is_agnews_header(first):
         return True
     return len(first) == 3 and first[0].strip().isdecimal() and not first[1].strip().isdecimal()
@@ -85,16 +90,16 @@ def _is_agnews_header(record: list[str]) -> bool:
     return [name.strip().lower() for name in record] == AGNEWS_HEADER
 
 
-def _is_orange(file: Path) -> bool:
-    second = [line.rstrip("\r\n") for line in islice(decoded_lines(file), 1, 2)]
+def _is_orange(file: Path, encoding: str | None) -> bool:
+    second = [line.rstrip("\r\n") for line in islice(decoded_lines(file, encoding), 1, 2)]
     return bool(second) and set(second[0].split("\t")) <= ORANGE_TYPES
 
 
-def _from_agnews(file: Path, write: Callable[[list[str]], object]) -> list[str]:
+def _from_agnews(file: Path, encoding: str | None, write: Callable[[list[str]], object]) -> list[str]:
     """Write the rows; return the class numbers, of many only the first few."""
     numbers: set[str] = set()
     write(["text", "label", "title", "description"])
-    records = csv_records(file, ",", csv.QUOTE_MINIMAL)
+    records = csv_records(file, ",", csv.QUOTE_MINIMAL, encoding)
     first = next(records)
     if not _is_agnews_header(first[1]):
         records = chain([first], records)
@@ -105,8 +110,8 @@ def _from_agnews(file: Path, write: Callable[[list[str]], object]) -> list[str]:
     return sorted(numbers)
 
 
-def _from_orange(file: Path, write: Callable[[list[str]], object]) -> list[str]:
-    records = csv_records(file, "\t", csv.QUOTE_NONE)
+def _from_orange(file: Path, encoding: str | None, write: Callable[[list[str]], object]) -> list[str]:
+    records = csv_records(file, "\t", csv.QUOTE_NONE, encoding)
     _, header = next(records)
     write([name.strip() for name in header])
     for row in _rows(file, islice(records, 2, None), len(header)):

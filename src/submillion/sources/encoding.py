@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import encodings.aliases
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from charset_normalizer import from_bytes
 
 from submillion import notices
 from submillion.errors import BadInput, Problem, did_you_mean
@@ -29,8 +31,9 @@ WIDE = ("utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be")
 # The encodings of Windows first, then those of other systems that still occur. The ISO 8859 family is missing: where a
 # Windows encoding differs from its relative there, ISO has control characters that texts do not contain.
 NARROW = (
-    "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 koi8_r gb18030 big5 cp932 euc_jp cp949 mac_roman cp850"
-).split()
+    *(f"cp125{number}" for number in "201345678"),
+    *("koi8_r", "gb18030", "big5", "cp932", "euc_jp", "cp949", "mac_roman", "cp850"),
+)
 CONTROLS_UTF8 = re.compile(rb"\xc2[\x80-\x9f]")
 CONTROLS = re.compile("[\x80-\x9f]")
 # Python's codecs that do not decode bytes of text files, or that would execute escapes in them.
@@ -108,7 +111,9 @@ def _text_form(path: Path, asked: str | None, status: tuple[int, int, int]) -> T
         except BadInput as error:
             return _detected(path, NARROW, error)
     line = f"{path}, line {found}"
-    nul = Problem(line, "text", "a byte of value zero", "Remove it, or name the encoding with @{data.encoding}.")
+    nul = Problem(
+        line, "text", "a byte of value zero", "Remove it, or name the encoding with @{data.encoding}."
+    )
     return _detected(path, WIDE, BadInput(nul))
 
 
@@ -116,13 +121,18 @@ def _as_asked(path: Path, asked: str, mark: str | None) -> str:
     """Return the name of the codec for an encoding that the user names."""
     try:
         name = codecs.lookup(asked).name
-        is_text = codecs.lookup(asked)._is_text_encoding and name.replace("-", "_") not in NO_ENCODINGS
-    except (LookupError, ValueError):  # ValueError: a name with a null character
+        is_text = isinstance(b"".decode(name), str) and name.replace("-", "_") not in NO_ENCODINGS
+    except (
+        LookupError,
+        ValueError,
+    ):  # also of codecs that do not decode to text; ValueError: a null in the name
         is_text = False
     if not is_text:
         known = sorted({*encodings.aliases.aliases.values(), "utf-8", "utf-16", "latin-1"} - NO_ENCODINGS)
         hint = did_you_mean(asked, known)
-        raise BadInput(Problem("@{data.encoding}", "an encoding such as utf-8, cp1252 or gb18030", repr(asked), hint))
+        raise BadInput(
+            Problem("@{data.encoding}", "an encoding such as utf-8, cp1252 or gb18030", repr(asked), hint)
+        )
     name = "utf-8" if name == "utf-8-sig" else name
     if mark and not name.startswith(mark):
         found = f"the byte order mark of {mark}"
@@ -175,12 +185,16 @@ def _undecodable(
         data, start = error.object, error.start
     line = newlines + 1 + data.count(b"\n", 0, start)
     begin = data.rfind(b"\n", 0, start) + 1
-    found = f"byte 0x{data[start]:02x} at position {start - begin + 1} of the line" if data[start:] else "half a character"
+    found = (
+        f"byte 0x{data[start]:02x} at position {start - begin + 1} of the line"
+        if data[start:]
+        else "half a character"
+    )
     remedy = "Name the encoding of the file with @{data.encoding}, or save the file as utf-8."
     return BadInput(Problem(f"{path}, line {line}", f"text in {encoding}", found, remedy))
 
 
-def _detected(path: Path, candidates: tuple[str, ...] | list[str], refusal: BadInput) -> TextForm:
+def _detected(path: Path, candidates: Sequence[str], refusal: BadInput) -> TextForm:
     """Return the form of a file that is not utf-8; raise `refusal` if no encoding fits all of it."""
     wide = candidates is WIDE
     sample = next(_blocks(path)) if wide else _beyond_ascii(path, refusal)
@@ -218,10 +232,8 @@ def _beyond_ascii(path: Path, refusal: BadInput) -> bytes:
     return b"".join(sample)[:SAMPLE]
 
 
-def _likely(sample: bytes, candidates: tuple[str, ...] | list[str]) -> Iterator[str]:
+def _likely(sample: bytes, candidates: Sequence[str]) -> Iterator[str]:
     """Yield the encodings that a sample may have, the likeliest first."""
-    from charset_normalizer import from_bytes
-
     matches = list(from_bytes(sample, cp_isolation=list(candidates)))
     if not matches:
         return
