@@ -46,3 +46,18 @@ def test_nearest_ignores_case_and_gives_up_on_strangers() -> None:
     assert nearest("zzz", ["minilm", "mpnet-base"]) is None
     assert did_you_mean("lora.rank", ["lora.r", "head.r"]) == "Did you mean 'lora.r'?"
     assert did_you_mean("zzz", ["lora.r"]) == ""
+
+
+def test_a_message_is_one_printable_line_of_bounded_length_whatever_it_quotes() -> None:
+    error = BadInput(Problem("a\x1b[2J.csv", "a class", "\n" * 10_000_000, "Mend\x9b it."))
+    shown = error.render()
+    assert len(shown) < 2100
+    assert shown.isprintable()
+    assert shown.startswith(r"a\x1b[2J.csv: expected a class, found \n\n")
+    assert shown.endswith(r"Mend\x9b it.")
+    assert str(error) == shown
+
+
+def test_an_error_without_problems_retains_newlines_only() -> None:
+    assert str(SubmillionError("one\ntwo \x1b[0m")) == "one\ntwo \\x1b[0m"
+    assert str(OverBudget("\x07")) == r"\x07"

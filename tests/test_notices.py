@@ -85,3 +85,10 @@ def test_outside_of_a_call_a_notice_is_only_printed(capsys: pytest.CaptureFixtur
     thread.join()
     assert collected == [[]]
     assert capsys.readouterr().err == "note: a\n"
+
+
+def test_a_notice_that_quotes_a_file_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with notices.collecting():
+        notices.emit("classes", "class a\x1b[2J\nnote: all is well", classes=["a\x1b[2J"])
+        assert notices.collected()[0]["classes"] == ["a\x1b[2J"]
+    assert capsys.readouterr().err == "note: class a\\x1b[2J\\nnote: all is well\n"

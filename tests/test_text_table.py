@@ -29,3 +29,9 @@ def test_markdown_escapes_the_column_separator() -> None:
         "| --- | ---: |",
         "| a\\|b | 91.2% |",
     ]
+
+
+def test_a_cell_cannot_break_its_line_or_control_the_terminal() -> None:
+    rows = [["class", "rows"], ["a\nb\x1b[2J", "1"]]
+    assert align_columns(rows) == ["class        rows", r"a\nb\x1b[2J     1"]
+    assert markdown(["class"], [["a\n\x1b"]])[2] == r"| a\n\x1b |"

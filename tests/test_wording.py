@@ -8,6 +8,28 @@ from submillion import wording
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\nb\r\tc", r"a\nb\r\tc"),
+        ("\x00\x7f\x85\x9b", r"\x00\x7f\x85\x9b"),
+        ("\u2028\u2029\u202e\u2066\ufeff", r"\u2028\u2029\u202e\u2066\ufeff"),
+        ("\ud800", r"\ud800"),
+        ("naïve 日本語 שלום 👩\u200d🔬", "naïve 日本語 שלום 👩\u200d🔬"),
+    ],
+)
+def test_control_characters_are_shown_and_all_scripts_are_unchanged(text: str, shown: str) -> None:
+    assert wording.printable(text) == shown
+    assert wording.printable(shown) == shown
+
+
+def test_a_printable_text_has_a_maximum_length_and_retains_our_own_newlines() -> None:
+    assert wording.printable("\x1b" * 10_000_000, longest=9) == r"\x1b\x1b…"
+    assert wording.printable("abcdef", longest=6) == "abcdef"
+    assert wording.printable("a\n\x1b", keep="\n") == "a\n\\x1b"
+
+
+@pytest.mark.parametrize(
     ("share", "decimals", "text"),
     [
         (0.5, 1, "50.0%"),

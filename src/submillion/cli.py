@@ -11,6 +11,7 @@ import typer
 
 from submillion import notices
 from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, takes
+from submillion.console import guarded, say
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.version import __version__
 
@@ -36,7 +37,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _global(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -60,7 +61,7 @@ def plan(options: PlanOptions) -> None:
         result = with_speed(result, rows=options.rows, tokens=options.tokens, epochs=options.epochs)
     elif options.rows or options.tokens or options.epochs:
         raise BadInput(Problem("plan", "--rows, --tokens and --epochs together with --speed", "no --speed"))
-    typer.echo(json.dumps(result.to_json(), indent=2) if options.as_json else result.render())
+    say(json.dumps(result.to_json(), indent=2) if options.as_json else result.render())
     if not result.fits:
         raise typer.Exit(3)
 
@@ -160,7 +161,7 @@ def predict(
     options = PredictOptions(with_confidence, abstain)
     rows = predict_file(run, file, out, text, options, progress=not quiet)
     if not quiet and out != "-":
-        typer.echo(f"{rows:,} rows -> {out}", err=True)
+        say(f"{rows:,} rows -> {out}", err=True)
 
 
 @app.command()
@@ -189,7 +190,7 @@ def report(
     """Write the report again from the run directory: page, model card and figures."""
     from submillion import scoring
 
-    typer.echo(scoring.report(run, parts or [], answer_at, quiet))
+    say(scoring.report(run, parts or [], answer_at, quiet))
 
 
 @app.command()
@@ -211,7 +212,7 @@ def compare(
     from submillion import reporting
 
     compared = reporting.compare(runs, split=split, out=out)
-    typer.echo(json.dumps(compared.to_json(), indent=2) if as_json else compared.render())
+    say(json.dumps(compared.to_json(), indent=2) if as_json else compared.render())
 
 
 @app.command()
@@ -248,7 +249,7 @@ def verify(
         verdict = verify_run(run, rows=rows, full=full, seed=seed, progress=not quiet)
     else:
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
-    typer.echo(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
+    say(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
     if not verdict.holds:
         raise typer.Exit(1)
 
@@ -275,7 +276,7 @@ def study(
     from submillion.study.run import study as conduct
 
     outcome = conduct(study, out, engine, workers, threads, sets or (), quiet)
-    typer.echo(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
+    say(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -286,14 +287,14 @@ def fields() -> None:
     from submillion.recipe import Recipe, recipe_names
     from submillion.recipe_file import field_help, field_names
 
-    typer.echo(f"recipes: {', '.join(recipe_names())}\n")
+    say(f"recipes: {', '.join(recipe_names())}\n")
     for name in field_names(Recipe):
-        typer.echo(f"{name}\n    {field_help(Recipe, name)}")
+        say(f"{name}\n    {field_help(Recipe, name)}")
 
 
 def _end_of_training(outcome: Outcome, as_json: bool) -> None:
     if outcome.metrics:  # only the first of several processes has them
-        typer.echo(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
+        say(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -301,17 +302,17 @@ def _end_of_training(outcome: Outcome, as_json: bool) -> None:
 def _print_metrics(metrics: SplitMetrics, as_json: bool) -> None:
     from submillion.assess.metrics import render
 
-    typer.echo(json.dumps(metrics, indent=2) if as_json else render(metrics))
+    say(json.dumps(metrics, indent=2) if as_json else render(metrics))
 
 
 def main() -> None:
     """Run the command line; a user's error is one message and an exit code, never a traceback."""
     try:
-        with notices.collecting():
+        with guarded(), notices.collecting():
             app()
     except SubmillionError as error:
         for line in error.render(_flag_of).splitlines():
-            print(f"submillion: {line}" if isinstance(error, BadInput) else line, file=sys.stderr)
+            say(f"submillion: {line}" if isinstance(error, BadInput) else line, err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("submillion: interrupted", file=sys.stderr)

@@ -7,7 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from submillion.wording import printable
+
 _ARGUMENT = re.compile(r"@\{([\w.]+)\}")
+LONGEST_PART = 2000
+"""Longest part of a message in characters; a part may quote a file's value of many megabytes."""
 
 
 def as_in_python(argument: str) -> str:
@@ -29,7 +33,7 @@ class Problem:
     remedy: str = ""
 
     def render(self, name_of: Callable[[str], str] = as_in_python) -> str:
-        """Return the message in one line.
+        """Return the message in one line, which is safe to print whatever it quotes.
 
         Args:
             name_of: how the caller names an argument or a recipe field.
@@ -39,7 +43,10 @@ class Problem:
             _ARGUMENT.sub(lambda match: name_of(match[1]), text)
             for text in (self.where, self.expected, self.remedy)
         )
-        line = f"{where}: expected {expected}, found {self.found}."
+        where, expected, found, remedy = (
+            printable(text, LONGEST_PART) for text in (where, expected, self.found, remedy)
+        )
+        line = f"{where}: expected {expected}, found {found}."
         return f"{line} {remedy}" if remedy else line
 
     def __str__(self) -> str:
@@ -47,9 +54,15 @@ class Problem:
 
 
 class SubmillionError(Exception):
-    """Base class of the errors that end a command with a message and no traceback (exit code 1)."""
+    """Base class of the errors that end a command with a message and no traceback (exit code 1).
+
+    Control characters of the message are escaped, except newlines.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text, keep="\n"))
 
     def render(self, name_of: Callable[[str], str] = as_in_python) -> str:  # noqa: ARG002  # used by BadInput
         """Return the message; `name_of` as in `Problem.render`."""

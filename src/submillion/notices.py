@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from submillion.wording import printable
+
 
 @dataclass
 class _Collector:
@@ -43,9 +45,10 @@ def emit(code: str, text: str, **facts: Any) -> None:
 
     Args:
         code: short stable name, such as `precision` or `train_rows_in_test`.
-        text: one plain sentence for the user.
+        text: one plain sentence for the user; control characters that it quotes from a file are escaped.
         facts: the numbers behind the sentence, for the manifest.
     """
+    text = printable(text)
     collector = _collector.get() or _Collector(printing=True)
     if any(notice["code"] == code and notice["text"] == text for notice in collector.notices):
         return

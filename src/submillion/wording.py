@@ -1,12 +1,47 @@
-"""Formats numbers and lists for sentences, tables and pages: percentages, differences, p-values, durations."""
+"""Formats numbers, lists and foreign text for sentences, tables and pages."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 MINUS = "\N{MINUS SIGN}"
 SMALLEST_P = 1e-4
 """Smaller p-values are written as `< 0.0001`."""
+
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escape sequences begin with one of them
+    "\u2028\u2029"  # line and paragraph separator
+    "\u202a-\u202e\u2066-\u2069"  # bidirectional overrides, which make a terminal show another order of characters
+    "\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff]"  # lone surrogates, which no encoding can write
+)
+
+
+def printable(text: object, longest: int | None = None, keep: str = "") -> str:
+    r"""Return a text that comes from a file so that it is safe to print: control characters become visible escapes.
+
+    A terminal executes some control characters: a class name with an escape sequence could clear the screen, rewrite
+    earlier lines or set the clipboard. Printable text, in whatever script, is unchanged, and so is the result of an
+    earlier call.
+
+    Args:
+        text: the text, or an object whose `str` is printed.
+        longest: maximum number of characters; a longer text ends with an ellipsis. None does not shorten it.
+        keep: control characters that stay, such as a newline between lines of our own.
+
+    Example:
+        >>> printable("\x1b[2Jspam")
+        '\\x1b[2Jspam'
+    """
+    # A text of many megabytes is cut before its characters are replaced.
+    shown = str(text) if longest is None else str(text)[: longest + 1]
+    shown = _UNPRINTABLE.sub(
+        lambda match: match[0] if match[0] in keep else match[0].encode("unicode_escape").decode("ascii"),
+        shown,
+    )
+    return shown if longest is None or len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def percent_number(share: float, decimals: int = 1) -> str:

@@ -9,10 +9,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.study.engines.job import FinishedJob, Job
+from submillion.wording import printable
 
 
 class StudyProgress:
@@ -55,7 +57,7 @@ class StudyProgress:
         table = Table.grid(padding=(0, 2))
         table.add_row(self._overview(sum(shares.values())))
         for name, share in shares.items():
-            table.add_row(f"  {name}", f"{share:.0%}")
+            table.add_row(Text(f"  {printable(name)}"), f"{share:.0%}")
         self._live.update(table)
 
     def finish(self, finished: FinishedJob, outcome: str = "done") -> None:
@@ -63,9 +65,9 @@ class StudyProgress:
         job = finished.job
         if job.recipe is not None and not finished.exit_code:
             self._done += 1
-        line = f"{job.name}: {f'failed, see {job.log}' if finished.exit_code else outcome}"
+        line = printable(f"{job.name}: {f'failed, see {job.log}' if finished.exit_code else outcome}")
         if self._live is not None:
-            self._live.console.print(line)
+            self._live.console.print(Text(line))
         elif not self._quiet:
             print(f"{line}; {self._overview(0)}", file=sys.stderr, flush=True)
 
