@@ -119,6 +119,25 @@ def test_the_share_of_truncated_texts_is_reported_in_a_notice(folder: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("token_id", [999_999_999, 4_294_967_295, 64])
+def test_ids_beyond_the_embeddings_are_refused(folder: Path, tmp_path: Path, token_id: int) -> None:
+    shutil.copytree(folder, tmp_path / "encoder")
+    file = tmp_path / "encoder" / "tokenizer.json"
+    values = json.loads(file.read_text())
+    values["model"]["vocab"]["goal"] = token_id
+    file.write_text(json.dumps(values))
+    with pytest.raises(BadInput, match="the tokenizer: expected token ids .*, found"):
+        encode(load_tokenizer(tmp_path / "encoder"), ["goal"], 8).check_fits(64, 8)
+
+
+def test_ids_and_lengths_of_any_tokens_are_bounded() -> None:
+    from_rows([[0, 63], [5]]).check_fits(64, 2)
+    from_rows([]).check_fits(1, 0)
+    for rows, message in (([[64]], "id 64"), ([[3, -1]], "id -1"), ([[1, 2, 3]], "one of 3")):
+        with pytest.raises(BadInput, match=f"found {message}"):
+            from_rows(rows).check_fits(64, 2)
+
+
 # -- the cache ----------------------------------------------------------------------------------------------
 
 

@@ -14,9 +14,15 @@ import pytest
 from hypothesis import given, strategies
 
 from submillion import native
+from submillion.data.tokens import from_rows
 from submillion.environment import cpu_features
 from submillion.errors import SubmillionError
+from submillion.model.classifier import Classifier
+from submillion.model.execution.packed import Packed
+from submillion.model.execution.packed_texts import PackedTexts
 from support import ROOT, TESTS
+from support.packed import made, opened
+from support.tiny import tiny_encoder
 
 # Every family and target with short and long texts, forward and backward, with dropout.
 EXERCISE = """
@@ -166,3 +172,36 @@ def rows_of_groups(lengths: list[int], count: int, multiple: int) -> list[int]:
         pytest.skip("no kernels here")
     library.group_texts(rows.ctypes.data, len(lengths), count, multiple, group.ctypes.data)
     return [int(rows[group == number].sum()) for number in range(count)]
+
+
+def run_forward(packed: Packed, classifier: Classifier, ids: list[int], position: int, length: int) -> None:
+    """Run one text through the kernels alone, past the checks of Python."""
+    batch = PackedTexts(from_rows([ids]), np.array([0]), 1)
+    batch.positions[-1] = position
+    batch.offsets[-1] = length
+    packed.run_forward(batch, 0, 0, None, save=False)
+
+
+@pytest.mark.parametrize(
+    ("token_id", "position", "length", "message"),
+    [
+        (999_999_999, 4, 3, "a token id is not a row of the embeddings"),
+        (-1, 4, 3, "a token id is not a row of the embeddings"),
+        (5, 66, 3, "a position is not a row of the embeddings"),
+        (5, -7, 3, "a position is not a row of the embeddings"),
+        (5, 4, 0, "a text has no tokens"),
+        (5, 4, 70_000, "a text has more tokens than the encoder has positions"),
+    ],
+)
+def test_the_kernels_refuse_to_read_out_of_bounds(
+    token_id: int, position: int, length: int, message: str, tmp_path: Path
+) -> None:
+    library, reason = native.load_best_build("float32")
+    if library is None:
+        pytest.skip(reason)
+    folder = tiny_encoder(tmp_path, "roberta", layers=1, hidden=64)
+    classifier = made(folder).eval()
+    packed = opened(classifier, library.build.name)
+    run_forward(packed, classifier, [0, 7, 5], 4, 3)
+    with pytest.raises(SubmillionError, match=message):
+        run_forward(packed, classifier, [0, 7, token_id], position, length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,36 @@ class Tokens:
     def lengths(self) -> np.ndarray:
         """Tokens of each text after truncation, int64 [N]."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def id_range(self) -> tuple[int, int]:
+        """Smallest and largest id; (0, -1) without tokens."""
+        return (int(self.ids.min()), int(self.ids.max())) if len(self.ids) else (0, -1)
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest text after truncation."""
+        return int(self.lengths.max(initial=0))
+
+    def check_fits(self, vocabulary: int, longest: int) -> None:
+        """Refuse ids and lengths that an encoder has no embeddings for; the arrays are read in the first call only.
+
+        Args:
+            vocabulary: rows of the encoder's token embeddings.
+            longest: tokens that it has positions for.
+
+        Raises:
+            BadInput: an id or a length is beyond them.
+        """
+        low, high = self.id_range
+        if low < 0 or high >= vocabulary:
+            found = f"id {low if low < 0 else high}"
+            remedy = "Use the tokenizer that belongs to the encoder."
+            expected = f"token ids from 0 to {vocabulary - 1:,}, the rows of the encoder's embeddings"
+            raise BadInput(Problem("the tokenizer", expected, found, remedy))
+        if self.longest > longest:
+            expected = f"texts of at most the {longest:,} tokens that the encoder has positions for"
+            raise BadInput(Problem("@{data.max_length}", expected, f"one of {self.longest:,}"))
 
     @property
     def truncated(self) -> int:
@@ -181,7 +212,10 @@ def _encoded(
             for encoding in encodings:
                 if len(encoding) > room:
                     encoding.truncate(room, direction=tokenizer.truncation_side)
-            rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
+            try:
+                rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
+            except OverflowError as error:
+                raise BadInput(Problem("the tokenizer", "token ids below 2^31", "larger ones")) from error
             yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
             advance(len(chunk))
 

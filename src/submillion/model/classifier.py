@@ -21,6 +21,7 @@ from submillion.model.process_state import seeded
 from submillion.model.stack import Stack, has_trainable_parameters
 
 if TYPE_CHECKING:
+    from submillion.data.tokens import Tokens
     from submillion.families.family import Family
     from submillion.recipe import Recipe
     from submillion.sources.fetch import FetchedEncoder
@@ -53,6 +54,10 @@ class Classifier(nn.Module):
         self._principals = principals or {}
         self._lock = threading.RLock()
         self.stack = Stack.of(module.get_base_model(), self.family, self.config)
+        self.vocabulary: int = module.get_base_model().get_input_embeddings().num_embeddings
+        """Rows of the token embeddings."""
+        self.longest = self.family.longest_input(self.config)
+        """Tokens that the encoder has positions for."""
         self.prefix_depth = self._lowest_trained_layer()
         """The lowest layer with something to train; the layers below give a text the same states in every step."""
 
@@ -127,6 +132,14 @@ class Classifier(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return next(self.parameters()).device
+
+    def check_tokens(self, tokens: Tokens) -> None:
+        """Refuse tokens that the encoder has no embeddings for; takes time in the first call for these tokens only.
+
+        Raises:
+            BadInput: an id or a length is beyond the encoder's embeddings.
+        """
+        tokens.check_fits(self.vocabulary, self.longest)
 
     def trainable_count(self) -> int:
         """Return the number of trained parameters, the head included, each counted once."""

@@ -114,7 +114,9 @@ def config_values(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _from_transformers(folder: Path, values: dict[str, Any], foreign: ForeignHead | None) -> tuple[Any, Any]:
+def _from_transformers(
+    folder: Path, values: dict[str, Any], foreign: ForeignHead | None
+) -> tuple[Any, dict[str, Any]]:
     """Return the model of a folder's weights, and transformers' loading info.
 
     The configuration is made of `values`, not of the folder's file, and the class is that of its family: an `auto_map`
@@ -128,7 +130,8 @@ def _from_transformers(folder: Path, values: dict[str, Any], foreign: ForeignHea
     try:
         with quiet_libraries():
             config = CONFIG_MAPPING[values["model_type"]].from_dict(values)
-            return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)].from_pretrained(
+            kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+            model, info = kind.from_pretrained(
                 None if foreign else folder,
                 state_dict=foreign.other_tensors(folder) if foreign else None,
                 config=config,
@@ -139,6 +142,7 @@ def _from_transformers(folder: Path, values: dict[str, Any], foreign: ForeignHea
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
+        return model, info
     except Exception as error:
         # An entry of an unexpected type raises whatever the code raises that meets it first; all mean the same here.
         message = " ".join(str(error).split())[:300]

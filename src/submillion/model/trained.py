@@ -84,6 +84,11 @@ def open_run_classifier(run: RunDir) -> OpenedRun:
     fetched = fetch_encoder(run.located(recorded["source"]), recorded.get("revision"))
     check_same_weights(run, recorded["sha256"], fetched)
     classifier = open_adapter(fetched.path, run.adapter, labels).to(training_device())
+    if recipe.data.max_length > classifier.longest:
+        expected = (
+            f"data.max_length of at most the {classifier.longest} tokens that the encoder has positions for"
+        )
+        raise BadInput(Problem(str(run.recipe), expected, str(recipe.data.max_length), UNFINISHED))
     precision = choose_precision(recipe.train.precision)
     execution = choose_execution(classifier, precision, recipe.train.execution, merged=True)
     return OpenedRun(execution, tokenizer, labels, recipe.data.max_length)

@@ -78,10 +78,13 @@ class LayerWeights(ctypes.Structure):
 
 
 class Embeddings(ctypes.Structure):
-    """SmEmbeddings: pointers to tables that must outlive the encoder."""
+    """SmEmbeddings: pointers to tables that must outlive the encoder, and the rows of the first two."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("words", "positions", "norm_gamma", "norm_beta")] + [
-        ("dropout", ctypes.c_double)
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("words", "positions", "norm_gamma", "norm_beta")),
+        ("dropout", ctypes.c_double),
+        ("word_rows", ctypes.c_int64),
+        ("position_rows", ctypes.c_int64),
     ]
 
 

@@ -19,6 +19,7 @@ struct SmLayerWeights {
 struct SmEmbeddings {
   const float *words, *positions, *norm_gamma, *norm_beta;
   double dropout;
+  int64_t word_rows, position_rows;
 };
 // a [r][inputs] and b [outputs][r]; the backward pass writes da and db, shaped alike. r = 0: no adapter.
 struct SmAdapter {

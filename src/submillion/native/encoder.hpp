@@ -1,6 +1,7 @@
 // Encoder: packs the frozen weights once, and runs batches forward and backward.
 #pragma once
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 #include "arena.hpp"
@@ -301,7 +302,34 @@ struct Encoder {
     });
   }
 
+  // Refuses a batch that would be read or written out of bounds: its ids come from a user's files.
+  void check_batch() const {
+    if (batch.texts < 1 || batch.threads < 1 || batch.group_rows < 1 || batch.first_layer < 0 ||
+        batch.end_layer > config.layers || batch.first_layer > batch.end_layer || batch.offsets[0] != 0)
+      throw std::invalid_argument("the batch is not valid");
+    long longest = 0;
+    for (long i = 0; i < batch.texts; i++) {
+      const long length = batch.offsets[i + 1] - batch.offsets[i];
+      if (length < 1) throw std::invalid_argument("a text has no tokens");
+      longest = std::max(longest, length);
+    }
+    // A row id has 16 bits for the position.
+    if (longest > 65536 || (config.head.position_bias && longest > config.head.reach))
+      throw std::out_of_range("a text has more tokens than the encoder has positions");
+    if (batch.input_states) return;
+    auto within = [&](const int32_t* ids, long rows) {
+      bool outside = false;
+      for (long i = 0; i < batch.offsets[batch.texts]; i++) outside |= (uint32_t)ids[i] >= (uint64_t)rows;
+      return !outside;
+    };
+    if (!within(batch.token_ids, embeddings.word_rows))
+      throw std::out_of_range("a token id is not a row of the embeddings");
+    if (!within(batch.position_ids, embeddings.position_rows))
+      throw std::out_of_range("a position is not a row of the embeddings");
+  }
+
   void forward() {
+    check_batch();
     pack_adapters();
     form_groups();
     allocate_scratch();

@@ -99,6 +99,7 @@ class Explainer:
             target: index of the explained class.
         """
         device = self._classifier.device
+        self._classifier.check_tokens(from_rows([ids, [self._baseline_id]]))
         text = torch.tensor([list(ids)], device=device)
         baseline = torch.where(torch.tensor([list(special)], device=device), text, self._baseline_id)
         mask = torch.ones_like(text)

@@ -91,6 +91,7 @@ class PackedSdpa:
         prefix: States | None = None,
     ) -> Tensor:
         """Return logits; see `Execution.logits`."""
+        self.classifier.check_tokens(tokens)
         classifier, stack, device = self.classifier, self.classifier.stack, self.classifier.device
         batch = PackedTexts(tokens, rows, self._position_padding)
         lengths = np.diff(batch.offsets)

@@ -155,6 +155,7 @@ class Packed:
 
         One batch at a time: the next call overwrites the values that the backward pass of this one needs.
         """
+        self.classifier.check_tokens(tokens)
         batch = PackedTexts(tokens, rows, self._position_padding)
         first, states = 0, None
         if prefix is not None:
@@ -176,6 +177,7 @@ class Packed:
 
     def states(self, tokens: Tokens, rows: np.ndarray, depth: int) -> Tensor:
         """Return the states entering layer `depth`, without dropout, texts end to end: [T, D] in `dtype`."""
+        self.classifier.check_tokens(tokens)
         batch = PackedTexts(tokens, rows, self._position_padding)
         out = torch.empty(batch.tokens, self._config.hidden_size, dtype=self.dtype)
         call = self._call(batch, 0, 0, None, training=False, save=False)
@@ -279,7 +281,10 @@ class Packed:
     def _set_embeddings(self, embeddings: Any) -> None:
         tables = embedding_tables(embeddings)
         self._referenced += tables
-        pointers = native.Embeddings(*(table.data_ptr() for table in tables), embeddings.dropout.p)
+        words, positions = tables[:2]
+        pointers = native.Embeddings(
+            *(table.data_ptr() for table in tables), embeddings.dropout.p, len(words), len(positions)
+        )
         self.library.set_embeddings(self._handle, pointers)
         self._position_padding = self.classifier.family.position_padding(self.classifier.config)
 

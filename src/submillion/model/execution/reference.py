@@ -43,6 +43,7 @@ class Reference:
         prefix: States | None = None,
     ) -> Tensor:
         """Return logits; see `Execution.logits`."""
+        self.classifier.check_tokens(tokens)
         device = self.classifier.device
         batch = collate(tokens, rows, self.classifier.pad_id)
         width = batch["input_ids"].shape[1]
@@ -55,6 +56,8 @@ class Reference:
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return the function that runs the layers below the lowest adapted one on padded batches."""
+
+        self.classifier.check_tokens(tokens)
 
         def forward(rows: np.ndarray) -> Tensor:
             batch = collate(tokens, rows, self.classifier.pad_id)
