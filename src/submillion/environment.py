@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ PACKAGES = (
     "numpy",
     "pyarrow",
 )
+GIT_TIMEOUT_S = 10.0
 
 
 def versions() -> dict[str, str]:
@@ -77,14 +79,58 @@ def features_in(cpuinfo: str) -> set[str]:
 
 
 def git_state(folder: Path | None = None) -> dict[str, Any] | None:
-    """Return commit and dirty flag of the git checkout that contains `folder`; None outside one or without git."""
+    """Return commit and dirty flag of the git checkout that contains `folder`; None outside one or without git.
+
+    Runs no program that the checkout names: its configuration may be a stranger's. Submodules are not examined.
+    `dirty` is None if git does not answer within GIT_TIMEOUT_S.
+    """
     try:
-        where = ["git", "-C", str(folder or Path.cwd())]
-        commit = subprocess.run([*where, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run([*where, "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        where = folder or Path.cwd()
+        commit = _git(where, "rev-parse", "--verify", "HEAD").strip()
+        config = _git(where, "config", "--list", "--name-only", "-z").split("\0")
+    except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+    try:
+        # `status` compares the content of files, through the filter programs that .gitattributes and the configuration
+        # name. An empty command is no filter.
+        filters = [name for name in config if name.startswith("filter.")]
+        already = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+        switched_off = {"GIT_CONFIG_COUNT": str(already + len(filters))}
+        for number, name in enumerate(filters, start=already):
+            off = "false" if name.endswith(".required") else ""
+            switched_off |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": off}
+        status = _git(
+            where, "status", "--porcelain", "--ignore-submodules=all", "--no-renames", **switched_off
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": commit, "dirty": None}
+    return {"commit": commit, "dirty": bool(status.strip())}
+
+
+def _git(folder: Path, *arguments: str, **variables: str) -> str:
+    """Return what a git command prints; neither hooks nor a file system monitor nor a remote is used."""
+    # The configuration of a checkout can name a program for each of these.
+    options = ["-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "--no-pager"]
+    safe = {
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ALLOW_PROTOCOL": "",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    command = ["git", "-C", str(folder), *options, *arguments]
+    # A file, because reading a pipe would also wait for the processes that a killed git has started.
+    with tempfile.TemporaryFile() as output:
+        subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            timeout=GIT_TIMEOUT_S,
+            env=os.environ | safe | variables,
+        )
+        output.seek(0)
+        return os.fsdecode(output.read())
 
 
 def peak_memory_mb() -> float:
