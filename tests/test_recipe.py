@@ -92,8 +92,8 @@ def test_a_rank_below_one_is_refused(value: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"lora: [1, 2\n", "a file that cannot be read"),
-        (b"\xff\xfe\x00", "a file that cannot be read"),
+        (b"lora: [1, 2\n", "a text that is not YAML"),
+        (b"\xff\xfe\x00", "a file that is not in utf-8"),
         (b"just a sentence", "a recipe in YAML"),
         (b"lora: {r: 4}\n", "encoder: expected a value, found none"),
     ],
@@ -194,3 +194,91 @@ def test_overrides_of_a_recipe_object_are_checked_like_those_of_a_file() -> None
 def test_a_pickle_option_does_not_exist_any_more() -> None:
     with pytest.raises(BadInput, match="expected a field of the recipe, found 'data.trust_pickle'"):
         Recipe.load("quickstart", ["data.trust_pickle=true"])
+
+
+def labels_of(tmp_path: Path, written: str) -> list[str] | None:
+    text = f"encoder: {{source: minilm}}\ndata: {{train: codes.csv, labels: {written}}}\n"
+    return Recipe.load(write(tmp_path, text)).data.labels
+
+
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [
+        ("[007, 010, 070]", ["007", "010", "070"]),
+        ("[no, yes]", ["no", "yes"]),
+        ("[true, FALSE]", ["true", "FALSE"]),
+        ("[-1.0, 0.50, 1e3]", ["-1.0", "0.50", "1e3"]),
+        ("[2020-01-01, 1:30]", ["2020-01-01", "1:30"]),
+    ],
+)
+def test_labels_are_the_words_that_were_written(tmp_path: Path, written: str, labels: list[str]) -> None:
+    assert labels_of(tmp_path, written) == labels
+    assert Recipe.load("quickstart", [f"data.labels={written}"]).data.labels == labels
+    recipe = Recipe.load("quickstart", [f"data.labels={written}"])
+    assert Recipe.load(write(tmp_path, recipe.to_yaml())) == recipe
+
+
+def test_a_label_that_is_null_is_refused_with_the_cause(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match='class names as text, in quotes if they look like values: "null"'):
+        labels_of(tmp_path, "[null, other]")
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("data.train=reviews #2.csv", "train", "reviews #2.csv"),
+        ("data.label=007", "label", "007"),
+        ("data.text=[1.0, no]", "text", ["1.0", "no"]),
+        ("data.label=null", "label", None),
+        ('data.label="null"', "label", "null"),
+    ],
+)
+def test_an_override_of_a_text_field_is_taken_as_written(override: str, field: str, value: object) -> None:
+    assert getattr(Recipe.load("quickstart", [override]).data, field) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budget=!!timestamp ", "values without tags"),
+        ("train.max_grad_norm=" + "9" * 5000, "an integer of 5,000 digits"),
+        ("lora.alpha=.inf", "finite numbers"),
+        ("train.threads=9999999", "less than or equal to 1024"),
+        ("lora.layers=top-" + "9" * 5000, "lora.layers"),
+        ("data.label=\udcff", r"text in utf-8, found a byte that is not \(\\xff\)"),
+        ("name=" + "n" * 300, "name: expected at most 100 characters"),
+        ("name=..", "name: expected letters, digits"),
+        ("data.train=" + "n" * 300, "each name in it of at most 255"),
+        ("encoder.source=a\nb", "text without control characters"),
+        ("data.labels=[a, " + "b" * 200_000 + "]", "class names of at most 100,000 bytes"),
+        ("x" * 5000, "section.key=value"),
+    ],
+)
+def test_a_hostile_override_is_refused_in_a_short_line(override: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as error:
+        Recipe.load("quickstart", [override])
+    assert len(str(error.value)) < 800
+
+
+def test_a_name_that_no_file_can_have_is_no_recipe() -> None:
+    with pytest.raises(BadInput, match="neither a name nor a file"):
+        Recipe.load("r" * 300)
+
+
+def test_a_path_is_found_beside_the_recipe_from_every_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n", encoding="utf-8")
+    file = write(tmp_path, "encoder: {source: minilm}\ndata: {train: rows.csv, test: absent.csv}\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    data = Recipe.load(file).data
+    assert (data.train, data.test) == (str(tmp_path / "rows.csv"), "absent.csv")
+    (elsewhere / "rows.csv").write_text("text,label\n", encoding="utf-8")
+    assert Recipe.load(file).data.train == "rows.csv"
+
+
+def test_one_of_test_and_test_size_is_chosen() -> None:
+    with pytest.raises(BadInput, match="data.test or data.test_size, not both"):
+        Recipe.load("quickstart", ["data.test=none", "data.test_size=0.1"])

@@ -118,7 +118,7 @@ class Recipe(Section):
         """Return a copy whose existing paths are absolute: a run may be resumed and used from another directory."""
 
         def absolute(source: str) -> str:
-            path = Path(os.path.expanduser(source))  # which leaves ~nobody as it is
+            path = Path(os.path.expanduser(source))  # noqa: PTH111  # Path.expanduser raises for ~nobody
             return str(path.resolve()) if recipe_file.exists(path) else source
 
         return self.with_sources(absolute)

@@ -4,53 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from submillion import strict_yaml
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.strict_json import LONE_SURROGATE
+from submillion.wording import excerpt
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that reads 3e-4 as a number, as YAML 1.2 does (section 10.3.2); YAML 1.1 reads a string."""
+_YAML_TEXT = re.compile(r"""\s*(["'\[].*|~|null|Null|NULL|)""", re.DOTALL)
+_PREFIX = re.compile("Value error, |Input should be |(String|List|Dictionary) should have ")
+"""What pydantic puts before what it expects."""
+_LONGEST = 160
+"""Characters of a value in a message."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_yaml(text: str) -> Any:
-    """Return the value of a YAML text.
-
-    Raises:
-        yaml.YAMLError: the text is not YAML.
-    """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(
+    file: Path,
+    model: type[BaseModel],
+    expected: str = "a recipe in YAML",
+    words: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """Return the keys and values of a recipe file.
+
+    Args:
+        file: the file.
+        model: the recipe, or another model of nested sections; its text fields keep what was written, such as 007.
+        expected: the kind of file, for the error.
+        words: names of further text fields.
 
     Raises:
         BadInput: the file cannot be read or is not a YAML mapping.
     """
-    try:
-        values = parse_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        found = " ".join(str(error).split())
-        raise BadInput(
-            Problem(str(file), "a recipe in YAML", f"a file that cannot be read ({found})")
-        ) from error
+    values = strict_yaml.read(file, expected, words=text_fields(model) | words)
     if not isinstance(values, dict):
-        raise BadInput(Problem(str(file), "a recipe in YAML (key: value)", f"{type(values).__name__}"))
+        found = "an empty file" if values is None else f"a {type(values).__name__}"
+        raise BadInput(Problem(str(file), f"{expected} (key: value)", found))
     return values
 
 
@@ -66,13 +63,36 @@ def find(name_or_path: str, folder: Path, where: str, expected: str) -> Path:
     Raises:
         BadInput: there is no such file; the message names the nearest shipped one.
     """
-    path, shipped = Path(name_or_path), folder / f"{name_or_path}.yaml"
-    if path.is_file():
+    path, names = Path(name_or_path), shipped_names(folder)
+    if is_file(path):
         return path
-    if "/" not in name_or_path and shipped.is_file():
-        return shipped
-    remedy = did_you_mean(name_or_path, shipped_names(folder))
-    raise BadInput(Problem(where, expected, f"'{name_or_path}', neither a name nor a file", remedy))
+    if name_or_path in names:
+        return folder / f"{name_or_path}.yaml"
+    found = f"'{excerpt(name_or_path, _LONGEST)}', neither a name nor a file"
+    raise BadInput(Problem(where, expected, found, did_you_mean(name_or_path, names)))
+
+
+def beside(source: str, file: Path) -> str:
+    """Return a source as a path beside the file that names it, if it is there and not in the current directory."""
+    if not source or exists(Path(source)) or not exists(file.parent / source):
+        return source
+    return str(file.parent / source)
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists; False too for one that no file system can have, such as 300 characters."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path names a file; False too for one that no file system can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def shipped_names(folder: Path) -> list[str]:
@@ -83,28 +103,63 @@ def shipped_names(folder: Path) -> list[str]:
 def override(model: type[BaseModel], values: dict[str, Any], item: str) -> Problem | None:
     """Write one `section.key=value` into `values`; return a problem if that is not possible."""
     key, equals, text = item.partition("=")
+    item = excerpt(item, _LONGEST)
     if not equals:
         return Problem(item, "section.key=value", f"'{item}'", "For example lora.r=8.")
     if key not in field_names(model):
         remedy = did_you_mean(key, field_names(model))
-        return Problem(item, "a field of the recipe", f"'{key}'", remedy)
+        return Problem(item, "a field of the recipe", f"'{excerpt(key, _LONGEST)}'", remedy)
     *sections, name = key.split(".")
     place: Any = values
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            return Problem(item, f"a section '{section}' in the recipe", repr(place))
-    place[name] = _value_of(text)
+            return Problem(item, f"a section '{section}' in the recipe", _shown(place))
+    try:
+        place[name] = _value_of(text, key, name in text_fields(model))
+    except BadInput as error:
+        return error.problems[0]
     return None
 
 
-def _value_of(text: str) -> Any:
-    """Return the value of an override; text that is not YAML, or would be a mapping, stays text."""
+def _value_of(text: str, key: str, as_text: bool) -> Any:
+    """Return the value of an override.
+
+    Text that is not YAML, or would be a mapping, stays text. In a field that takes text, so does everything but a list,
+    a text in quotes and null: `reviews #2.csv` has no comment, and 007 is no number.
+    """
+    if as_text and not _YAML_TEXT.fullmatch(text):
+        half = LONE_SURROGATE.search(text)
+        if half:
+            raise BadInput(
+                Problem(key, "text in utf-8", f"a byte that is not (\\x{ord(half[0]) & 0xFF:02x})")
+            )
+        return text
     try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
+        value = strict_yaml.parse(text, key, as_text=as_text)
+    except strict_yaml.NotYaml:
         return text
     return text if isinstance(value, dict) else value
+
+
+@cache
+def text_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the names, without their sections, of the fields that take nothing but text or a list of texts."""
+    fields: set[str] = set()
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            fields |= text_fields(field.annotation)
+        elif _leaf_types(field.annotation) <= {str, NoneType}:
+            fields.add(name)
+    return frozenset(fields)
+
+
+def _leaf_types(annotation: Any) -> set[Any]:
+    """Return the types in an annotation such as `Annotated[list[str], ...] | None`: str and NoneType."""
+    if get_origin(annotation) is Annotated:
+        return _leaf_types(get_args(annotation)[0])
+    parts = get_args(annotation)
+    return {leaf for part in parts for leaf in _leaf_types(part)} if parts else {annotation}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -132,18 +187,26 @@ def _problem_of(model: type[BaseModel], where: str, errors: list[ErrorDetails], 
         parent, _, key = where.rpartition(".")
         siblings = _children(model, parent)
         remedy = did_you_mean(key, siblings) or f"Fields here: {', '.join(siblings)}."
-        return Problem(place, "a known key", f"'{key}'", remedy)
+        return Problem(place, "a known key", f"'{excerpt(key, _LONGEST)}'", remedy)
     if first["type"] == "missing":
         return Problem(place, "a value", "none", f"Add it to the file, or with @{{{where}}}.")
-    messages = [
-        str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ") for error in errors
-    ]
+    messages = [message_of(error) for error in errors]
     expected, bar, found = messages[0].partition("|")  # the recipe's validators raise "expected|found"
     if bar:
         choices = expected.split(" among ")[-1].split(", ")
-        return Problem(place, expected, f"'{found}'", did_you_mean(found, choices))
+        return Problem(place, expected, f"'{excerpt(found, _LONGEST)}'", did_you_mean(found, choices))
     help_text = field_help(model, where) if where in field_names(model) else ""
-    return Problem(place, " or ".join(dict.fromkeys(messages)), repr(first.get("input")), help_text)
+    return Problem(place, " or ".join(dict.fromkeys(messages)), _shown(first.get("input")), help_text)
+
+
+def message_of(details: ErrorDetails) -> str:
+    """Return what pydantic expected; the recipe's own validators state it as "expected|found"."""
+    return _PREFIX.sub("", str(details["msg"]))
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message; a long list or text is cut."""
+    return excerpt(repr(value), _LONGEST)
 
 
 def _field_of(model: type[BaseModel], location: tuple[int | str, ...]) -> str:

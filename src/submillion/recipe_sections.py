@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from submillion.errors import BadInput, Problem
 
@@ -23,20 +24,62 @@ NO_TEST = "none"
 """The value of `data.test` that means: no test split, even if one comes with the training texts."""
 
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+MAX_COUNT = 10**9
+"""Upper limit of steps, texts and passes: larger numbers are typing errors, and no counter overflows below it."""
+MAX_LABEL_BYTES = 100_000
+"""Class names of a recipe together: a recipe file stays far below the size that is read."""
+
+
+def _printable(text: str) -> str:
+    """Return a name or path of a file; refuses line breaks and other control characters, which no such name has."""
+    if _CONTROL.search(text):
+        raise ValueError(f"text without control characters|{text.encode('unicode_escape').decode('ascii')}")
+    return text
+
+
+def _directory_name(name: str) -> str:
+    """Return a name; refuses one that cannot name a directory on every system."""
+    if not re.fullmatch("[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise ValueError(f"letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`|{name}")
+    return name
+
+
+def _path_length(source: str) -> str:
+    """Return a source; refuses what is longer than a path can be."""
+    if len(source.encode("utf-8")) > 4000 or any(
+        len(part.encode("utf-8")) > 255 for part in source.split("/")
+    ):
+        raise ValueError(f"a path of at most 4,000 bytes, each name in it of at most 255|{source}")
+    return source
+
+
+Name = Annotated[str, Field(max_length=100), AfterValidator(_directory_name)]
+"""The name of a recipe or study, which also names its directory."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Source = Annotated[str, Field(min_length=1), AfterValidator(_printable), AfterValidator(_path_length)]
+"""A catalog name, hub id, file or folder."""
+
+
 class Section(BaseModel):
     """Base class of the recipe's sections: frozen, without unknown keys; the docstring of a field is its help."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
 
 class EncoderRecipe(Section):
     """The pretrained encoder and its regularisation."""
 
-    source: str
+    source: Source
     """Catalog name (roberta-base, minilm, mpnet-base ...), hub id (org/name) or local folder."""
-    revision: str | None = None
+    revision: Annotated[str, AfterValidator(_printable), Field(max_length=255)] | None = None
     """Hub revision: branch, tag or commit. Default: the main branch."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout on hidden states in training. Default: the value in the encoder's config.json."""
@@ -49,15 +92,15 @@ class EncoderRecipe(Section):
 class DataRecipe(Section):
     """The labelled texts: their location, columns and splits."""
 
-    train: str
+    train: Source
     """Catalog name (ag_news, reuters-r8), hub id, file or folder with the training texts."""
-    test: str | None = None
+    test: Source | None = None
     """Location of the test texts, or none to train without a test split. Default: the test split that comes with
     `train`, if any."""
     test_size: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the training texts held out as the test split, stratified by label, before the validation texts are.
     Not together with test. Default: no texts are held out for testing."""
-    validation: str | None = None
+    validation: Source | None = None
     """Location of the validation texts. Default: a part of the training texts."""
     validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training texts held out for validation, stratified by label."""
@@ -81,7 +124,7 @@ class DataRecipe(Section):
     """Drop training rows that repeat the text and label of an earlier row."""
     slice_columns: list[str] = []
     """Further columns of the files, such as source or language; the report shows the accuracy by their values."""
-    limit: Annotated[int, Field(ge=2)] | None = None
+    limit: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
     """Maximum rows per split, drawn at random with the seed, for a quick test."""
 
     @field_validator("slice_columns", mode="before")
@@ -89,11 +132,25 @@ class DataRecipe(Section):
     def _list_of_columns(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_words(cls, value: Any) -> Any:
+        """Refuse what YAML has read as no value (null, ~) or a program as true and false."""
+        for name in value if isinstance(value, list) else []:
+            if name is None or isinstance(name, bool):
+                written = {None: "null", True: "True", False: "False"}[name]
+                raise ValueError(
+                    f'class names as text, in quotes if they look like values: "{written}"|{written}'
+                )
+        return value
+
     @field_validator("labels")
     @classmethod
     def _labels_differ(cls, value: list[str] | None) -> list[str] | None:
         if value and len(set(value)) != len(value):
             raise ValueError("distinct label names")
+        if value and (size := sum(len(name.encode("utf-8")) for name in value)) > MAX_LABEL_BYTES:
+            raise ValueError(f"class names of at most {MAX_LABEL_BYTES:,} bytes together|{size:,}")
         return value
 
     @model_validator(mode="after")
@@ -112,7 +169,7 @@ class LoraRecipe(Section):
     (arXiv:2410.07170); adalora: prunes a third of the ranks during training (arXiv:2303.10512); vera: A and B are
     random and shared by all matrices, two vectors per matrix are trained (arXiv:2310.11454); bitfit: trains biases
     only (arXiv:2106.10199)."""
-    r: Annotated[int, Field(ge=1)] = 8
+    r: Count = 8
     """Rank of the adapters; not used by bitfit."""
     alpha: Annotated[float, Field(gt=0)] = 16
     """Scale: the adapter's output is multiplied by alpha / r (alpha / sqrt(r) with rslora); not used by vera."""
@@ -121,7 +178,7 @@ class LoraRecipe(Section):
     targets: Annotated[list[str], Field(min_length=1)] = ["query", "value"]
     """Matrices that carry adapters: query, key, value, attention_output, ffn_up, ffn_down (ModernBERT: qkv for the
     fused first three), or all-linear for all of them."""
-    layers: Literal["all"] | Annotated[str, Field(pattern=r"^top-[1-9]\d*$")] | list[int] = "all"
+    layers: Literal["all"] | Annotated[str, Field(pattern=r"^top-[1-9][0-9]{0,3}$")] | list[int] = "all"
     """Layers that carry adapters: all, top-N, or a list of indices from 0. The layers below the lowest one run once
     per text, and their output is cached."""
     bias: Literal["none", "all", "lora_only"] = "none"
@@ -202,7 +259,7 @@ class HeadRecipe(Section):
     kind: Literal["stock", "linear", "lora"] = "stock"
     """stock: trains the whole head of the encoder family; linear: trains only its output layer; lora: trains the
     output layer and a low-rank adapter on the projection before it."""
-    r: Annotated[int, Field(ge=1)] = 16
+    r: Count = 16
     """Rank of the projection's adapter, with kind lora."""
     alpha: Annotated[float, Field(gt=0)] = 16
     """Scale of the projection's adapter, with kind lora."""
@@ -211,21 +268,21 @@ class HeadRecipe(Section):
 class TrainRecipe(Section):
     """Optimization: AdamW, linear warm-up and linear decay, early stopping on validation accuracy."""
 
-    epochs: Annotated[int, Field(ge=1)] = 5
+    epochs: Count = 5
     """Maximum passes over the training texts."""
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10**15)] | None = None
     """Stop after the step that reaches this number of tokens, without padding; the learning rate decays until then.
     Default: no limit."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Stop after the step that reaches this training time, including evaluations but not the filling of the prefix
     cache; the learning rate follows the clock if that is ahead of the steps. The number of steps depends on the
     machine, so such a run is not reproducible. Single process only. Default: no limit."""
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Count = 32
     """Texts per forward pass and process."""
-    batch_tokens: Annotated[int, Field(ge=1)] | None = None
+    batch_tokens: Count | None = None
     """Tokens per forward pass and process, without padding, in place of a fixed number of texts: a batch holds as many
     texts as fit, from 1 to 8 times batch_size. Default: batch_size texts."""
-    eval_batch_size: Annotated[int, Field(ge=1)] = 64
+    eval_batch_size: Count = 64
     """Texts per forward pass in evaluation; the packed execution, which needs no padding, joins batches."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
     """Peak learning rate."""
@@ -238,11 +295,11 @@ class TrainRecipe(Section):
     """Share of the steps in which the learning rate rises from 0 to its peak."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Maximum norm of the gradient; larger gradients are scaled down to it."""
-    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation_steps: Count = 1
     """Forward passes per optimizer step."""
-    eval_every: Literal["epoch"] | Annotated[int, Field(ge=1)] = "epoch"
+    eval_every: Literal["epoch"] | Count = "epoch"
     """Evaluate after every epoch, or after every N optimizer steps."""
-    patience: Annotated[int, Field(ge=0)] = 2
+    patience: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 2
     """Stop after this many consecutive evaluations without a better validation accuracy; 0 never stops early."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target probability that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
@@ -260,9 +317,9 @@ class TrainRecipe(Section):
     """Batch texts of similar length together; the longest batch comes first in the first epoch."""
     prefix_cache: bool = True
     """Run the layers below the lowest adapter once per text and cache their output, in memory or on disk."""
-    log_every: Annotated[int, Field(ge=1)] = 10
+    log_every: Count = 10
     """Optimizer steps between two lines of the history."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of processor threads. Default: the choice of torch."""
 
     @model_validator(mode="after")

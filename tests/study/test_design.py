@@ -123,3 +123,47 @@ def test_shipped_studies_are_within_the_budget(name: str) -> None:
 def test_an_unknown_study_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(BadInput, match="Did you mean 'quick-study'"):
         read_study("quick-stdy")
+
+
+def test_a_study_of_decimal_exponents_is_read_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "good,a\nbad,b\n" * 4, encoding="utf-8")
+    (tmp_path / "base.yaml").write_text(
+        "encoder: {source: minilm}\ndata: {train: absent.csv}\n", encoding="utf-8"
+    )
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "base: base.yaml\nset: {data.train: rows.csv, data.labels: [007, no]}\n"
+        "axes: {train.learning_rate: [1e-3, 2e-3], depth: {1: {lora.layers: top-1}}}\nseeds: [1]\n",
+        encoding="utf-8",
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    design = read_study(file)
+    base, *others = design.cells
+    assert base.recipe.data.train == str(tmp_path / "rows.csv")
+    assert base.recipe.data.labels == ["007", "no"]
+    assert [cell.recipe.train.learning_rate for cell in others] == [1e-3, 2e-3, 3e-4]
+    assert [cell.name for cell in others] == [
+        "train.learning_rate=0.001",
+        "train.learning_rate=0.002",
+        "depth=1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [1, 4294967296]", "seeds: expected less than 4294967296"),
+        ("axes: {train.epochs: [1]}\naxes: {train.epochs: [2]}", "every key once, found 'axes' twice"),
+        ("name: " + "n" * 300, "name: expected at most 100 characters"),
+        ("trials: 9999999999", "trials: expected less than or equal to 100000"),
+    ],
+)
+def test_a_hostile_study_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "hostile.yaml"
+    file.write_text(f"base: quickstart\n{text}\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=message):
+        read_study(file)

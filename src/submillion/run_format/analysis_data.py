@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 from submillion.run_format.analysis import Slice
 from submillion.run_format.interval import Interval

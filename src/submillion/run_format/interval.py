@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 CONFIDENCE = 0.95
 """Coverage of every interval in a run's files."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 FORMAT = 2
 """Version of the run directory's layout and files; 2 has one form of interval and predictions of baselines below

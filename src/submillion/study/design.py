@@ -96,7 +96,7 @@ def _search_design(
 ) -> StudyDesign:
     """Return the design of a search: its space, and the base as the only cell so far."""
     base = _recipe(base_file, study.set, overrides)
-    values = recipe_file.read_yaml(base_file)
+    values = recipe_file.read_yaml(base_file, Recipe)
     values.setdefault("name", base_file.stem)
     for item in [*_assignments(study.set), *overrides]:
         recipe_file.override(Recipe, values, item)

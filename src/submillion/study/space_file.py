@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from submillion import notices
 from submillion.errors import BadInput, OverBudget, Problem, did_you_mean
 from submillion.recipe import Recipe
-from submillion.recipe_file import field_names
+from submillion.recipe_file import field_names, message_of
 from submillion.study.cells import level_name
 from submillion.study.fill_rank import count_recipe
 from submillion.study.space import RANKS, Dimension, Space, with_fields
@@ -150,7 +150,7 @@ def _value_problems(dimension: Dimension, values: Mapping[str, Any], num_labels:
                 (part for part in error.errors() if ".".join(map(str, part["loc"])).startswith(field)), None
             )
             if details is not None:
-                message = str(details["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+                message = message_of(details)
                 expected, _, culprit = message.partition("|")
                 problem = Problem(where, expected, f"'{culprit}'" if culprit else repr(value))
                 problems.setdefault(level_name(value), problem)

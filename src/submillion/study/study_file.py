@@ -9,20 +9,23 @@ from pydantic import Field, ValidationError, field_validator
 
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
-from submillion.recipe import Section
+from submillion.recipe import SOURCES, Recipe, Section
+from submillion.recipe_sections import Name, Seed, Source
 
 STUDIES = Path(__file__).parent / "studies"
+_SOURCES = {f"{section}.{name}" for section, names in SOURCES.items() for name in names}
 
 
 class StudyFile(Section):
     """What a study varies, and how its runs are compared."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Name
     """Name of the study, and the default name of its directory."""
-    base: str
+    base: Source
     """The recipe to vary: the name of a shipped recipe, or a file (relative to the study file)."""
     set: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the base recipe to change, by dotted name."""
+    """Fields of the base recipe to change, by dotted name. Paths are relative to the current directory, or to the
+    study file if there is nothing of that name in the current directory."""
     axes: Annotated[dict[str, list[Any] | dict[str, dict[str, Any]]], Field(min_length=1)] | None = None
     """What to vary. The name of a recipe field takes a list of values; any other name takes a mapping of
     levels, each {field: value}."""
@@ -30,7 +33,7 @@ class StudyFile(Section):
     """The fields to search instead of axes: field -> {choice: [...]} or {low, high, log, step}. A range between two
     integers draws integers. lora.r is drawn up to the largest rank that fits the budget with the other fields;
     unless it is searched too, lora.alpha follows at the base's alpha / r."""
-    trials: Annotated[int, Field(ge=1)] | None = None
+    trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Number of recipes that a search draws. Each is trained with the first seed, the best one with all seeds."""
     pruner: Literal["median", "asha"] | None = None
     """Which trials of a search are stopped early. median (the default): those below the median of the complete
@@ -42,7 +45,7 @@ class StudyFile(Section):
     """parameters: every cell gets the largest rank that trains no more parameters than the base (in a search: than
     the budget allows), at the base's alpha / r. This compares where the parameters are, not how many. To hold the
     training tokens, use set: {train.max_tokens: N}; to hold the wall time, set: {train.max_seconds: N}."""
-    seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[1, 2, 3])
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = Field(default=[1, 2, 3])
     """Every cell is trained once with each seed."""
     objective: Literal["accuracy", "macro_f1"] = "accuracy"
     """The validation score by which cells are compared. The test split is scored once, at the end, for two cells."""
@@ -68,8 +71,10 @@ def read_study_file(name_or_path: str) -> tuple[StudyFile, Path]:
     """
     expected = f"a yaml file, or one of {', '.join(study_names())}"
     file = recipe_file.find(name_or_path, STUDIES, "study", expected)
-    values = recipe_file.read_yaml(file)
+    values = recipe_file.read_yaml(file, StudyFile, "a study in YAML", recipe_file.text_fields(Recipe))
     values.setdefault("name", file.stem)
+    for part in ("set", "axes"):
+        values |= {part: _located(values[part], file)} if part in values else {}
     try:
         study = StudyFile.model_validate(values)
     except ValidationError as error:
@@ -77,6 +82,21 @@ def read_study_file(name_or_path: str) -> tuple[StudyFile, Path]:
     if problems := _conflicts(study, file.name):
         raise BadInput(problems)
     return study, file
+
+
+def _located(value: Any, file: Path, of_source: bool = False) -> Any:
+    """Return the settings of a study; a source beside the study file is found from every directory.
+
+    Args:
+        value: a part of the study file.
+        file: the study file.
+        of_source: the value is that of a field that names encoder or data, or a list of its levels.
+    """
+    if isinstance(value, dict):
+        return {name: _located(part, file, name in _SOURCES) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_located(part, file, of_source) for part in value]
+    return recipe_file.beside(value, file) if of_source and isinstance(value, str) else value
 
 
 def _conflicts(study: StudyFile, where: str) -> list[Problem]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from submillion import recipe_file
+from submillion import recipe_file, strict_yaml
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.recipe import Recipe
 from submillion.verification.claims.rounding import PublishedNumber
@@ -70,14 +69,8 @@ def read_claims(name_or_path: str | Path) -> list[Source]:
             all problems.
     """
     file = _find(str(name_or_path))
-    try:
-        text = file.read_text(encoding="utf-8")
-        # Every value in its written form: this loader makes texts, lists and mappings only.
-        written = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
-        typed = recipe_file.parse_yaml(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(Problem(str(file), "claims in YAML", f"an unreadable file ({reason})")) from error
+    written = strict_yaml.read(file, "claims in YAML", words=strict_yaml.EVERY_WORD)
+    typed = strict_yaml.read(file, "claims in YAML", words=recipe_file.text_fields(Recipe))
     if not _is_mapping_of_mappings(written, SOURCES):
         form = "sources: {name: {recipe: ..., budget: ..., metrics: ...}}"
         raise BadInput(
