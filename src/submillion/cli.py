@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from submillion import notices
-from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, takes
+from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, Sets, takes
 from submillion.console import guarded, say
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.version import __version__
@@ -138,30 +138,23 @@ def evaluate(
 
 
 @app.command()
-def predict(
-    run: Run,
-    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")],
-    out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "submission.csv",
-    with_confidence: Annotated[
-        bool, typer.Option("--with-confidence", help="Add the confidence and every class's probability.")
-    ] = False,
-    abstain: Annotated[
-        bool,
-        typer.Option(
-            "--abstain",
-            help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
-        ),
-    ] = False,
-    text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
-    quiet: Quiet = False,
-) -> None:
+@takes(PredictFlags)
+def predict(flags: PredictFlags) -> None:
     """Label texts with a trained run: a CSV file with the header ID,Label, rows in input order."""
     from submillion.ship.predict import PredictOptions, predict_file
 
-    options = PredictOptions(with_confidence, abstain)
-    rows = predict_file(run, file, out, text, options, progress=not quiet)
-    if not quiet and out != "-":
-        say(f"{rows:,} rows -> {out}", err=True)
+    options = PredictOptions(flags.with_confidence, flags.abstain, spreadsheet=flags.spreadsheet)
+    rows = predict_file(
+        flags.run,
+        flags.file,
+        flags.out,
+        flags.text,
+        options,
+        progress=not flags.quiet,
+        overwrite=flags.overwrite,
+    )
+    if not flags.quiet and flags.out != "-":
+        say(f"{rows:,} rows -> {flags.out}", err=True)
 
 
 @app.command()
@@ -206,12 +199,13 @@ def compare(
         Path | None,
         typer.Option(help="Also draw the comparison as SVG and PNG files of this name.", show_default=False),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing figures.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare runs on the same rows: exact McNemar test, paired bootstrap, Holm's correction, variation over seeds."""
     from submillion import reporting
 
-    compared = reporting.compare(runs, split=split, out=out)
+    compared = reporting.compare(runs, split=split, out=out, overwrite=overwrite)
     say(json.dumps(compared.to_json(), indent=2) if as_json else compared.render())
 
 

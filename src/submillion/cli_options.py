@@ -78,6 +78,35 @@ class PlanOptions:
     as_json: Json = False
 
 
+@dataclass(frozen=True)
+class PredictFlags:
+    """The arguments and flags of `predict`."""
+
+    run: Run
+    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")]
+    out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "submission.csv"
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False
+    with_confidence: Annotated[
+        bool, typer.Option("--with-confidence", help="Add the confidence and every class's probability.")
+    ] = False
+    abstain: Annotated[
+        bool,
+        typer.Option(
+            "--abstain",
+            help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
+        ),
+    ] = False
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet",
+            help="Write for Excel: in utf-8 as it reads it, and no cell is taken for a formula.",
+        ),
+    ] = False
+    text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None
+    quiet: Quiet = False
+
+
 def takes(options: type[Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
     """Let a command take its arguments and flags as one dataclass, whose fields are annotated for typer."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from submillion.assess.evaluate import score_saved
 from submillion.assess.run_context import RunContext
 from submillion.data.rows import LabelledRows
 from submillion.errors import SubmillionError
-from submillion.report.comparison_figure import draw
+from submillion.output_file import OutputFile
+from submillion.report.comparison_figure import SUFFIXES, draw, figure_file
 from submillion.report.write import write_report
 from submillion.run_format.metrics import SplitMetrics
 from submillion.rundir import RunDir
@@ -115,13 +117,23 @@ def complete(run: RunDir) -> None:
     run.end()
 
 
-def compare(paths: Sequence[Path], split: str | None = None, out: Path | None = None) -> Comparison:
+def compare(
+    paths: Sequence[Path], split: str | None = None, out: Path | None = None, overwrite: bool = False
+) -> Comparison:
     """Compare runs on the same rows, and draw the comparison if `out` names a figure.
 
     Raises:
-        BadInput: the runs were not scored on the same rows.
+        BadInput: the runs were not scored on the same rows, or a figure exists and `overwrite` is off.
     """
+    files = (
+        {}
+        if out is None
+        else {suffix: OutputFile.at(figure_file(out, suffix), overwrite=overwrite) for suffix in SUFFIXES}
+    )
     comparison = compare_runs(paths, split)
-    if out is not None:
-        draw(comparison.to_json(), out)
+    if files:
+        with tempfile.TemporaryDirectory() as folder:
+            for drawn in draw(comparison.to_json(), Path(folder) / "comparison"):
+                with files[drawn.suffix].open(binary=True) as stream:
+                    stream.write(drawn.read_bytes())
     return comparison

@@ -200,7 +200,7 @@ def test_memory_does_not_grow_with_the_file(
     predict_file(run.path, write(tmp_path / "small.txt", TEXTS[:9]), tmp_path / "out.csv")
     tracemalloc.start()
     try:
-        rows = predict_file(run.path, file, tmp_path / "out.csv", options=PredictOptions(chunk_rows=256))
+        rows = predict_file(run.path, file, tmp_path / "large.csv", options=PredictOptions(chunk_rows=256))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -211,17 +211,51 @@ def test_memory_does_not_grow_with_the_file(
 # -- what can go wrong --------------------------------------------------------------------------------------
 
 
+def test_an_output_that_exists_is_not_replaced_unasked(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv"
+    out.write_text("from before")
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "open_run_classifier", lambda run: pytest.fail("the model was opened"))
+        with pytest.raises(BadInput, match=r"expected a file that does not exist yet, found .*`overwrite`"):
+            predict_file(run.path, file, out)
+    assert out.read_text() == "from before"
+    predict_file(run.path, file, out, overwrite=True)
+    assert read(out)[0] == ["ID", "Label"]
+
+
+def test_an_output_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
+    own, _ = tiny_run(tmp_path)
+    manifest = own.read_manifest()
+    file = write(tmp_path / "new.csv", TEXTS[:4], ids=["=cmd|' /C calc'!A0", "@SUM(1)", "plain", "-1"])
+    options = PredictOptions(with_confidence=True, spreadsheet=True)
+    predict_file(own.path, file, tmp_path / "out.csv", options=options)
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"\xef\xbb\xbfID,Label")
+    assert [line[0] for line in read(tmp_path / "out.csv")[1:]] == [
+        "'=cmd|' /C calc'!A0",
+        "'@SUM(1)",
+        "plain",
+        "'-1",
+    ]
+    assert manifest["labels"] == NAMES
+    for risky in ("=1", "+1", "-1", "@x", "\tx", "\rx", "\nx"):
+        assert predict.spreadsheet_cell(risky) == f"'{risky}"
+    assert predict.spreadsheet_cell("a=1") == "a=1" and predict.spreadsheet_cell("") == ""
+
+
 def test_a_bad_row_far_down_keeps_the_old_output_and_leaves_no_partial_file(
     run: RunDir, tmp_path: Path
 ) -> None:
-    file = tmp_path / "new.csv"
-    file.write_bytes(b"text\n" + b"word1 goal\n" * 600 + b"b\xe4d\n" + b"word2\n" * 10)
+    file = tmp_path / "new.jsonl"
+    row = '{"text": "word1 goal"}\n'
+    file.write_text(row * 600 + '{"text": \n' + row * 10, encoding="utf-8")
     out = tmp_path / "out.csv"
     out.write_text("from before")
-    with pytest.raises(BadInput, match=r"new\.csv.*(?i:utf-8)"):
-        predict_file(run.path, file, out, options=PredictOptions(chunk_rows=100))
+    with pytest.raises(BadInput, match=r"new\.jsonl"):
+        predict_file(run.path, file, out, options=PredictOptions(chunk_rows=100), overwrite=True)
     assert out.read_text() == "from before"
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new.csv", "out.csv"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new.jsonl", "out.csv"]
 
 
 def test_a_full_disk_keeps_the_old_output(
@@ -235,7 +269,7 @@ def test_a_full_disk_keeps_the_old_output(
     file = write(tmp_path / "new.csv", TEXTS[:5])
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SubmillionError, match="No space left on device"):
-        predict_file(run.path, file, out)
+        predict_file(run.path, file, out, overwrite=True)
     assert out.read_text() == "from before"
 
 
@@ -326,9 +360,9 @@ def test_a_policy_applies_only_on_request(
     assert all(line[1] for line in read(tmp_path / "out.csv"))
     assert not any(notice["code"] == "abstained" for notice in notices.collected())
     predict_file(
-        run.path, file, tmp_path / "out.csv", options=PredictOptions(with_confidence=True, abstain=True)
+        run.path, file, tmp_path / "none.csv", options=PredictOptions(with_confidence=True, abstain=True)
     )
-    for line in read(tmp_path / "out.csv")[1:]:
+    for line in read(tmp_path / "none.csv")[1:]:
         assert line[1] == ""
         assert float(line[2]) == max(map(float, line[3:])), "a row without a label has its confidence"
 

@@ -21,6 +21,13 @@ from submillion.report.theme import (
 )
 from submillion.wording import MINUS, shorten
 
+SUFFIXES = (".svg", ".png")
+
+
+def figure_file(out: Path, suffix: str) -> Path:
+    """Return the file of a figure; a suffix .svg or .png of `out` is ignored."""
+    return out.with_suffix(suffix) if out.suffix in SUFFIXES else out.with_name(out.name + suffix)
+
 
 def draw(comparison: Mapping[str, Any], out: Path) -> list[Path]:
     """Draw a comparison as svg and png.
@@ -32,7 +39,7 @@ def draw(comparison: Mapping[str, Any], out: Path) -> list[Path]:
     Returns:
         The two files written.
     """
-    name = out.stem if out.suffix in (".svg", ".png") else out.name
+    name = figure_file(out, ".svg").stem
     heading = (
         f"Accuracy of {len(comparison['runs'])} runs and their differences\n"
         f"{comparison['split']}, the same {comparison['rows']:,} rows for all runs; 95% intervals"

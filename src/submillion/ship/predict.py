@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from submillion import notices
-from submillion.atomic import atomic_file
 from submillion.data.readers import iter_texts
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.model.infer import predict_probabilities
 from submillion.model.trained import open_run_classifier, text_columns
+from submillion.output_file import OutputFile
 from submillion.progress import progress_bar
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     import numpy as np
 
-STDOUT = "-"
 READ_ROWS = 256  # rows per read of the file
 CHUNK_ROWS = 4096  # rows classified and written together: enough to batch texts of similar length
 CHUNK_CHARACTERS = 1 << 24  # a chunk of long texts ends earlier, at the read that reaches this
+
+BYTE_ORDER_MARK = "\ufeff"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Spreadsheets take a cell that begins with one of these for a formula, which can run commands
+(https://owasp.org/www-community/attacks/CSV_Injection)."""
 
 Chunk = tuple[list[str], list[str]]
 """Ids and texts."""
@@ -46,6 +48,9 @@ class PredictOptions:
     """Texts per forward pass."""
     chunk_rows: int = CHUNK_ROWS
     """Rows that are in memory at a time."""
+    spreadsheet: bool = False
+    """Write for Excel: ids, labels and class names that it would take for a formula get an apostrophe in front, and the
+    file begins with a byte order mark, without which Excel does not read utf-8."""
 
 
 def predict_file(
@@ -55,40 +60,49 @@ def predict_file(
     text: str | Sequence[str] | None = None,
     options: PredictOptions | None = None,
     progress: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Label every text of a file and write a csv with the header `ID,Label`, rows in input order.
 
     Args:
         run: a finished run directory.
         file: csv, tsv, jsonl, parquet, arrow or plain text lines; streamed, labels not needed.
-        out: csv to write, or `-` for standard output. It takes its name only when it is complete.
+        out: csv to write, or `-` for standard output. A file takes its name only when it is complete; links are
+            followed, and a pipe or a device is written into.
         text: text column, or several, joined as in training; None takes the run's own.
         options: None takes the defaults.
         progress: count the rows on standard error.
+        overwrite: replace an existing file.
 
     Returns:
         Number of rows written.
 
     Raises:
-        BadInput: no run, no such file or column, no texts, an output that cannot be written, or no policy.
+        BadInput: no run, no such file or column, no texts, an output that exists or cannot be written, or no policy.
         SubmillionError: the disk refused the output.
     """
     options = options or PredictOptions()
     run_dir = RunDir.open(run)
-    target = _target(out, Path(file))
+    target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
     threshold = policy_threshold(run_dir) if options.abstain else 0.0
-    chunks = chunked(iter_texts(file, text or text_columns(run_dir), READ_ROWS), options.chunk_rows)
+    encoding = run_dir.read_recipe().data.encoding
+    chunks = chunked(iter_texts(file, text or text_columns(run_dir), READ_ROWS, encoding), options.chunk_rows)
     # The first rows are read before the model is loaded: a wrong column or an empty file fails immediately.
     first = next(chunks)
     opened = open_run_classifier(run_dir)
     rows = truncated = abstained = 0
-    with _output(target) as stream, progress_bar(progress, None, "predicting") as advance:
+    in_cell = spreadsheet_cell if options.spreadsheet else str
+    with target.open() as stream, progress_bar(progress, None, "predicting") as advance:
+        if options.spreadsheet:
+            stream.write(BYTE_ORDER_MARK)
+        labels = [in_cell(label) for label in opened.labels]
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header(opened.labels, options.with_confidence))
+        writer.writerow(header(labels, options.with_confidence))
         for ids, texts in chain([first], chunks):
             tokens = encode(opened.tokenizer, texts, opened.max_length)
             probabilities = predict_probabilities(opened.execution, tokens, options.batch_size, advance)
-            writer.writerows(lines(ids, probabilities, opened.labels, options.with_confidence, threshold))
+            ids = [in_cell(row_id) for row_id in ids]
+            writer.writerows(lines(ids, probabilities, labels, options.with_confidence, threshold))
             abstained += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
             rows += len(tokens)
             truncated += tokens.truncated
@@ -149,6 +163,11 @@ def header(labels: Sequence[str], with_confidence: bool) -> list[str]:
     return ["ID", "Label", *(["Confidence", *(f"p_{label}" for label in labels)] if with_confidence else [])]
 
 
+def spreadsheet_cell(value: str) -> str:
+    """Return a value as a spreadsheet shows it, and never as a formula: with an apostrophe in front where necessary."""
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
 def lines(
     ids: Sequence[str],
     probabilities: np.ndarray,
@@ -171,30 +190,3 @@ def lines(
         if with_confidence:
             line += [f"{value:.9g}" for value in (row[best], *row)]
         yield line
-
-
-def _target(out: str | Path, file: Path) -> Path | None:
-    """Return the file to write, None for standard output.
-
-    Raises:
-        BadInput: the file cannot be written.
-    """
-    if str(out) == STDOUT:
-        return None
-    target = Path(out)
-    if target.is_dir():
-        remedy = f"For example {target / 'submission.csv'}."
-        raise BadInput(Problem("@{out}", "a file to write", f"'{target}', a directory", remedy))
-    if target.exists() and file.exists() and target.samefile(file):
-        raise BadInput(Problem("@{out}", "another file than the input", f"'{target}'", "Name a new file."))
-    return target
-
-
-@contextmanager
-def _output(target: Path | None) -> Iterator[TextIO]:
-    if target is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        yield stream

@@ -1,0 +1,160 @@
+"""A file that a user names as an output: nothing is replaced unasked; links, pipes and devices stay what they are."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from submillion.atomic import atomic_file
+from submillion.errors import BadInput, Problem, SubmillionError
+
+STDOUT = "-"
+_DESCRIPTORS = re.compile(r"/dev/(?:(?P<name>stdout|stderr)|fd/(?P<dev>\d+))|/proc/self/fd/(?P<proc>\d+)")
+_NAMES = {"stdout": 1, "stderr": 2}
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """Where to write, checked before any work."""
+
+    path: Path
+    """The file itself, links followed."""
+    descriptor: int | None = None
+    """The open file of this process that is written into, such as 1 for standard output."""
+    whole: bool = True
+    """Whether the file appears under its name once it is complete; a pipe or a device is written into directly."""
+
+    @classmethod
+    def at(
+        cls, name: str | Path, *, overwrite: bool = False, inputs: Sequence[Path] = (), where: str = "@{out}"
+    ) -> OutputFile:
+        """Return the output of a name.
+
+        Args:
+            name: path of a file, which may be a link, a pipe or a device; `-` for standard output.
+            overwrite: whether a file with contents may be replaced.
+            inputs: files that are read to make this output.
+            where: the argument that names it, for messages.
+
+        Raises:
+            BadInput: a directory, an existing file without `overwrite`, an input, or a place that cannot be written.
+        """
+        if (number := _descriptor(name)) is not None:
+            return cls(Path(name), number, whole=False)
+        path = _followed(Path(name).expanduser(), where)
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            _check_folder(path, where)
+            return cls(path)
+        except OSError as error:
+            raise _unwritable(path, error.strerror or str(error), where) from error
+        if stat.S_ISDIR(mode):
+            remedy = f"For example {path / 'submission.csv'}."
+            raise BadInput(Problem(where, "a file to write", f"'{path}', a directory", remedy))
+        if not stat.S_ISREG(mode):
+            return cls._special(path, mode, where)
+        if any(path.samefile(other) for other in inputs if other.exists()):
+            raise BadInput(Problem(where, "another file than the input", f"'{path}'", "Name a new file."))
+        if not overwrite:
+            remedy = "Name a new file, or replace this one with @{overwrite}."
+            raise BadInput(Problem(where, "a file that does not exist yet", f"'{path}'", remedy))
+        if not os.access(path, os.W_OK):
+            raise _unwritable(path, "it is read-only for this user", where)
+        _check_folder(path, where)
+        return cls(path)
+
+    @classmethod
+    def _special(cls, path: Path, mode: int, where: str) -> OutputFile:
+        if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+            kind = "a disk" if stat.S_ISBLK(mode) else "a socket"
+            raise BadInput(Problem(where, "a file, a pipe or a device that takes text", f"'{path}', {kind}"))
+        if not os.access(path, os.W_OK):
+            raise _unwritable(path, "it is read-only for this user", where)
+        return cls(path, whole=False)
+
+    @contextmanager
+    def open(self, binary: bool = False) -> Iterator[IO[Any]]:
+        """Yield a stream in utf-8 without translation of line ends, or one of bytes.
+
+        Raises:
+            SubmillionError: the disk or the reader of a pipe refused it; a file that existed is unchanged.
+        """
+        how: dict[str, Any] = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
+        if self.whole:
+            with atomic_file(self.path) as temporary:
+                with temporary.open(**how) as stream:
+                    yield stream
+                if self.path.exists():
+                    shutil.copymode(self.path, temporary)
+            return
+        try:
+            if self.descriptor == 1 and not binary:
+                yield sys.stdout
+                sys.stdout.flush()
+                return
+            target = self.path if self.descriptor is None else os.dup(self.descriptor)
+            with open(target, **how) as stream:  # noqa: PTH123 (may be a descriptor)
+                yield stream
+        except BrokenPipeError as error:
+            if self.descriptor == 1:
+                _discard_standard_output()
+            raise SubmillionError(f"{self.path}: the program that read it has ended.") from error
+        except OSError as error:
+            raise SubmillionError(
+                f"{self.path}: could not be written ({error.strerror or error})."
+            ) from error
+
+
+def _descriptor(name: str | Path) -> int | None:
+    """Return the number of the open file of this process that a name means, None if it means none.
+
+    `/dev/stdout` leads to whatever standard output is, a file too; that one is not replaced but written into.
+    """
+    if str(name) == STDOUT:
+        return 1
+    match = _DESCRIPTORS.fullmatch(str(name))
+    if match is None or not Path(name).exists():
+        return None
+    return _NAMES[match["name"]] if match["name"] else int(match["dev"] or match["proc"])
+
+
+def _followed(path: Path, where: str) -> Path:
+    """Return the path that a chain of links ends at, which need not exist."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise _unwritable(path, "its links form a circle", where) from error
+
+
+def _check_folder(path: Path, where: str) -> None:
+    """Refuse a new file whose folder cannot be made or written."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _unwritable(path, f"{folder} is not a directory", where)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"{folder} is not writable for this user", where)
+    if len(os.fsencode(path.name)) > 255 - len("..01234567"):  # of the temporary file beside it
+        raise _unwritable(path, os.strerror(errno.ENAMETOOLONG), where)
+
+
+def _unwritable(path: Path, reason: str, where: str) -> BadInput:
+    return BadInput(Problem(where, "a place that can be written", f"'{path}': {reason}", "Name another one."))
+
+
+def _discard_standard_output() -> None:
+    """Send what Python still writes to standard output to nowhere: at exit it would report the closed pipe again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
