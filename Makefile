@@ -16,12 +16,13 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format docs clean
+.PHONY: help quickstart test lint audit format docs clean
 
 help:
 	@echo "make quickstart   install, train a real classifier under 1,000,000 parameters, print the path of its report"
 	@echo "make test         install the development extras and run the tests (ARGS= goes to pytest)"
-	@echo "make lint         check style, types and import contracts"
+	@echo "make lint         check style, types, import contracts and security rules"
+	@echo "make audit        look for published vulnerabilities of the pinned versions (needs an index with advisories)"
 	@echo "make format       format the sources"
 	@echo "make docs         build the documentation into build/docs (no network); start at build/docs/index.html"
 	@echo "make clean        remove caches and builds; runs/ and $(VENV) stay"
@@ -37,7 +38,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive --severity-level medium src
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+# Needs a package index that publishes advisories; from any other, pip-audit would skip every package.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet "pip-audit>=2.9,<3"
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
