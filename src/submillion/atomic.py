@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import re
@@ -33,18 +34,18 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         SubmillionError: the disk refused the write; the previous `target` is unchanged.
     """
-    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _new_file(target)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(target)
+        _sweep(target)
+        with _owned(target, _create_file) as temporary:
+            try:
+                yield temporary
+                _sync(temporary)
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise refused(target, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
@@ -53,20 +54,20 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
     Raises:
         SubmillionError: the disk refused the write.
     """
-    temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _new_dir(target)
-        fill(temporary)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        _swap(temporary, target)
+        _sweep(target)
+        with _owned(target, _create_folder) as temporary:
+            try:
+                fill(temporary)
+                for file in temporary.rglob("*"):
+                    if file.is_file():
+                        _sync(file)
+                _swap(temporary, target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise refused(target, error) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -151,15 +152,15 @@ def _swap(new: Path, target: Path) -> None:
     if not target.exists():
         new.replace(target)
         return
-    aside = _new_dir(target.with_name(f"{target.name}.old"))
-    target.replace(aside / "old")
-    try:
-        new.replace(target)
-    except OSError:
-        (aside / "old").replace(target)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with _owned(target.with_name(f"{target.name}.old"), _create_folder) as aside:
+        target.replace(aside / "old")
+        try:
+            new.replace(target)
+        except OSError:
+            (aside / "old").replace(target)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(file: Path) -> None:
@@ -167,30 +168,67 @@ def _sync(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def _new_file(target: Path) -> Path:
-    """Create an empty file beside `target` with the permissions of any file that the user writes.
+def _create_file(path: Path) -> int | None:
+    """Create an empty file with the permissions of any file that the user writes; return it opened.
 
     `tempfile.mkstemp` would create it readable by its owner alone, and the umask that a chmod needs can only be read
     by setting it, for all threads of the process.
     """
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    if os.name != "nt":  # where an open file cannot be renamed
+        return handle
+    os.close(handle)
+    return None
+
+
+def _create_folder(path: Path) -> int | None:
+    """Create a folder; return it opened if the system opens folders."""
+    path.mkdir()
+    return None if os.name == "nt" else os.open(path, os.O_RDONLY)
+
+
+@contextmanager
+def _owned(target: Path, create: Callable[[Path], int | None]) -> Iterator[Path]:
+    """Create a temporary file or folder beside `target`, and hold a lock on it: without one, `_sweep` deletes it."""
     while True:
-        path = _temporary_name(target)
+        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+            handle = create(path)
         except FileExistsError:
             continue
-        return path
+        if handle is None or (_lock(handle) is not False and os.fstat(handle).st_nlink):
+            break
+        os.close(handle)  # another process took it for an abandoned one before it was locked
+    try:
+        yield path
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
-def _new_dir(target: Path) -> Path:
-    while True:
-        path = _temporary_name(target)
-        try:
-            path.mkdir()
-        except FileExistsError:
+def _sweep(target: Path) -> None:
+    """Delete the temporary files and folders that killed processes left beside a target."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        if os.name == "nt" or not is_temporary(path.name):
             continue
-        return path
+        with suppress(OSError):  # gone, or not this user's
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if _lock(handle):
+                    restore_swapped(path)
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(handle)
 
 
-def _temporary_name(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+def _lock(handle: int) -> bool | None:
+    """Lock an opened file until it is closed; return whether that was possible, None if the file system cannot."""
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -54,7 +54,8 @@ def locked(lock_file: Path, waiting: str = "", wait: bool = True, reentrant: boo
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_file, is_singleton=reentrant)
     try:
-        lock.acquire(timeout=1 if wait else 0)
+        # Not at once without waiting: a process that only asks whether it is held holds it for a moment.
+        lock.acquire(timeout=1 if wait else 0.2)
     except Timeout as error:
         if not wait:
             raise BlockingIOError(f"{lock_file} is held by another process") from error

@@ -170,6 +170,19 @@ def _locked(place: Path, wait: bool) -> Iterator[None]:
         lock.__exit__(None, None, None)
 
 
+def is_locked(place: Path) -> bool:
+    """Return whether another process is working on a run; changes nothing."""
+    if not (place / LOCK).is_file():
+        return False
+    try:
+        with locked(place.resolve() / LOCK, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # not this user's to lock, so nobody can say
+        return False
+
+
 def is_replacing(place: Path) -> bool:
     """Return whether an earlier run is set aside at this place."""
     return (place / REPLACED).is_dir() or (place / MOVING).is_dir()
