@@ -7,7 +7,6 @@ from pathlib import Path
 from submillion import notices
 from submillion.atomic import atomic_dir
 from submillion.data.rows import LabelledRows
-from submillion.data.tokens import truncation_report
 from submillion.errors import BadInput, Problem
 from submillion.fit.fit import fit
 from submillion.fit.options import FitOptions
@@ -107,7 +106,7 @@ def _train(
     inputs, opened = prepared.inputs, prepared.opened
     if workers.is_main:
         save_tokenizer(opened.tokenizer, run.tokenizer)
-        data = inputs.corpus.report | {"tokens": truncation_report(prepared.tokens)}
+        data = inputs.corpus.report | {"tokens": prepared.token_report}
         run.update_manifest(status="running", data=data, notices=notices.collected())
     result = fit(
         opened.execution,

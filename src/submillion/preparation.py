@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from submillion.data.corpus import load_corpus
 from submillion.data.rows import LabelledRows
+from submillion.data.token_report import check_known, token_report
 from submillion.data.tokens import Tokens, load_tokenizer, tokenize
 from submillion.fit import tracking
 from submillion.fit.fit import check_time_limit
@@ -32,6 +33,8 @@ class Prepared:
     """The classifier with its first values; `fit` trains it in place."""
     tokens: dict[str, Tokens]
     """By split."""
+    token_report: dict[str, dict[str, Any]]
+    """Lengths, truncated texts and unknown tokens by split, for the manifest."""
 
     def labelled(self, split: str) -> LabelledTokens:
         """Return the texts and labels of one split."""
@@ -80,8 +83,9 @@ def prepare(
         split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not quiet)
         for split in corpus.splits
     }
+    report = token_report(tokenizer, tokens, {split.name: split.texts for split in corpus.splits})
+    check_known(report, recipe.data.max_unknown_tokens, recipe.encoder.source)
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
         eva.start(classifier, tokens["train"], recipe.seed)
-    return Prepared(
-        inputs, OpenedRun(execution, tokenizer, corpus.label_names, recipe.data.max_length), tokens
-    )
+    opened = OpenedRun(execution, tokenizer, corpus.label_names, recipe.data.max_length)
+    return Prepared(inputs, opened, tokens, report)

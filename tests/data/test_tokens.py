@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from submillion import notices
 from submillion.data import token_cache
 from submillion.data import tokens as tokens_module
-from submillion.data.tokens import Tokens, encode, from_rows, load_tokenizer, tokenize, truncation_report
+from submillion.data.tokens import Tokens, encode, from_rows, load_tokenizer, tokenize
 from submillion.errors import BadInput
 from submillion.tensor_file import PAGE
 from support.tiny import tiny_encoder, tiny_texts
@@ -104,19 +104,6 @@ def test_rows_are_taken_in_the_given_order() -> None:
     assert [row.tolist() for row in some] == [[3, 3, 3], [2, 2]]
     assert some.full_lengths.tolist() == [3, 9] and some.truncated == 1 and len(some) == 2
     assert len(tokens.take([])) == 0
-
-
-def test_the_share_of_truncated_texts_is_reported_in_a_notice(folder: Path) -> None:
-    tokens = {"train": encode(load_tokenizer(folder), TEXTS, 8), "test": from_rows([[1, 2]])}
-    report = truncation_report(tokens)
-    assert report["train"] == {
-        "rows": 5, "tokens": 2 + 3 + 5 + 8 + 8, "mean": 10.0, "median": 5.0, "p99": 31.04,
-        "longest": 32, "truncated": 1, "truncated_share": 0.2,
-    }  # fmt: skip
-    assert report["test"]["truncated"] == 0
-    assert [notice["text"] for notice in notices.collected()] == [
-        "texts longer than 8 tokens are truncated: 20.0% of train."
-    ]
 
 
 @pytest.mark.parametrize("token_id", [999_999_999, 4_294_967_295, 64])

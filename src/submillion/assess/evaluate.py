@@ -10,6 +10,7 @@ from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
 from submillion.data.corpus import labelled_split, read_labelled
 from submillion.data.rows import LabelledRows
+from submillion.data.token_report import unknown_tokens
 from submillion.data.tokens import tokenize
 from submillion.errors import BadInput, Problem
 from submillion.run_format.metrics import SplitMetrics
@@ -61,10 +62,12 @@ def evaluate(
     if isinstance(data, LabelledRows):
         split = labelled_split(data, labels, split_name)
     else:
-        split = read_labelled(data, labels, split_name, text=text or text_columns(run), label=label)
+        encoding = run.read_recipe().data.encoding
+        split = read_labelled(data, labels, split_name, text or text_columns(run), label, encoding)
     opened = open_run_classifier(run)
     recipe = run.read_recipe()
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
+    unknown_tokens(opened.tokenizer, tokens).notice(f"the texts of {split_name}")
     probabilities = predict_probabilities(opened.execution, tokens, recipe.train.eval_batch_size, progress)
     hashes = [split.text_sha256(row) for row in range(len(split))]
     run.begin("evaluate", split=split_name, thresholds=checked)

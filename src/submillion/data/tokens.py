@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from submillion import notices
 from submillion.data import token_cache
 from submillion.errors import BadInput, Problem
 from submillion.progress import progress_bar
@@ -222,37 +221,6 @@ def _encoded(
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-
-
-def truncation_report(tokens: Mapping[str, Tokens]) -> dict[str, dict[str, Any]]:
-    """Return the token counts of each split; a notice gives the shares of truncated texts, if any.
-
-    Args:
-        tokens: tokens by split name.
-
-    Returns:
-        Per split `rows`, `tokens` (total, after truncation), `mean`, `median`, `p99` and `longest` (tokens per text
-        before truncation), `truncated` (texts), `truncated_share`.
-    """
-    report: dict[str, dict[str, Any]] = {}
-    for name, split in tokens.items():
-        lengths = split.full_lengths
-        report[name] = {
-            "rows": len(split),
-            "tokens": len(split.ids),
-            "mean": round(float(lengths.mean()), 2),
-            "median": float(np.median(lengths)),
-            "p99": round(float(np.percentile(lengths, 99)), 2),
-            "longest": int(lengths.max()),
-            "truncated": split.truncated,
-            "truncated_share": round(split.truncated / len(split), 6),
-        }
-    truncated = {name: part for name, part in report.items() if part["truncated"]}
-    if truncated:
-        shares = ", ".join(f"{part['truncated_share']:.1%} of {name}" for name, part in truncated.items())
-        limit = max(int(split.lengths.max()) for split in tokens.values())
-        notices.emit("truncated_texts", f"texts longer than {limit} tokens are truncated: {shares}.")
-    return report
 
 
 def _plain(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -6,11 +6,83 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from submillion.run_format.quantities import Amount, Count, Number, Share
+
 FORMAT = 2
 """Version of the run directory's layout and files; 2 has one form of interval and predictions of baselines below
 `analysis/baselines`."""
 
 Status = Literal["running", "interrupted", "complete"]
+
+
+class NoticeEntry(TypedDict):
+    """A notice as it was printed; each code has further facts of its own."""
+
+    code: str
+    text: str
+
+
+class TrainingEntry(TypedDict, total=False):
+    """The outcome of the training; see `fit.result.FitResult`."""
+
+    best_step: Count | None
+    best_epoch: Amount | None
+    best_accuracy: Share | None
+    best_loss: Number | None
+    best_macro_f1: Share | None
+    epochs_run: Amount
+    steps: Count
+    planned_steps: Count
+    texts_seen: Count
+    tokens_seen: Count
+    wall_seconds: Amount
+    train_seconds: Amount
+    samples_per_second: Amount
+    tokens_per_second: Amount
+    peak_memory_mb: Amount
+    peak_accelerator_mb: Amount | None
+    precision: str
+    execution: str
+    prefix_cached: bool
+    processes: Count
+    stopped_early: bool
+    interrupted: bool
+
+
+class MachineEntry(TypedDict, total=False):
+    """The machine that trained the run."""
+
+    platform: str
+    processor: str
+    features: list[str]
+    cores: Count | None
+    threads: Count
+    memory_gb: Amount
+    accelerator: str | None
+
+
+class TokensEntry(TypedDict, total=False):
+    """The lengths of a split's texts in tokens, and how many were truncated."""
+
+    rows: Count
+    tokens: Count
+    mean: Amount
+    median: Amount
+    p99: Amount
+    longest: Count
+    truncated: Count
+    truncated_share: Share
+    unknown: Count
+    unknown_share: Share
+    unknown_texts: Count
+    characters_per_token: Amount
+
+
+class GitEntry(TypedDict, total=False):
+    """The git checkout in which the run was started."""
+
+    commit: str
+    dirty: bool
 
 
 class EncoderEntry(TypedDict):
@@ -33,18 +105,18 @@ class EncoderEntry(TypedDict):
 class LayerCount(TypedDict):
     """Trainable parameters of one encoder layer."""
 
-    layer: int
-    trainable: int
-    parts: dict[str, int]
+    layer: Count
+    trainable: Count
+    parts: dict[str, Count]
 
 
 class BudgetEntry(TypedDict):
     """The counted parameters of a run, and its budget."""
 
-    trainable: int
-    total: int
-    parts: dict[str, int]
-    budget: int
+    trainable: Count
+    total: Count
+    parts: dict[str, Count]
+    budget: Count
     fits: bool
     by_layer: list[LayerCount]
 
@@ -52,10 +124,10 @@ class BudgetEntry(TypedDict):
 class SplitEntry(TypedDict):
     """The size and balance of one split."""
 
-    rows: int
-    label_counts: dict[str, int]
-    largest_share: float
-    smallest_share: float
+    rows: Count
+    label_counts: dict[str, Count]
+    largest_share: Share
+    smallest_share: Share
     fingerprint: str
     """sha256 over labels and texts, in order."""
 
@@ -72,8 +144,8 @@ class DataEntry(TypedDict):
     sources: dict[str, dict[str, Any]]
     checks: dict[str, Any]
     validation: dict[str, Any]
-    limit: int | None
-    tokens: NotRequired[dict[str, dict[str, Any]]]
+    limit: Count | None
+    tokens: NotRequired[dict[str, TokensEntry]]
     """Lengths and truncation by split; recorded once the texts are tokenized."""
 
 
@@ -87,20 +159,20 @@ class Manifest(TypedDict):
     created: str
     """ISO 8601, UTC."""
     status: Status
-    seed: int
+    seed: Count
     labels: list[str]
     """Class names by index."""
     label_type: str
     """Type of the labels as they were passed: `str` for files; `int`, `bool` or `float` for rows from memory."""
-    max_length: int
+    max_length: Count
     versions: dict[str, str]
-    machine: dict[str, Any]
-    git: dict[str, Any] | None
+    machine: MachineEntry
+    git: GitEntry | None
     encoder: EncoderEntry
     budget: BudgetEntry
     data: DataEntry
-    notices: NotRequired[list[dict[str, Any]]]
-    training: NotRequired[dict[str, Any]]
+    notices: NotRequired[list[NoticeEntry]]
+    training: NotRequired[TrainingEntry]
     """Steps, seconds, best evaluation; recorded when the training ends."""
     test_held_back: NotRequired[bool]
     """The run belongs to a study that has not looked at its test rows yet."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from submillion import notices
 from submillion.data.readers import iter_texts
+from submillion.data.token_report import Unknown, unknown_tokens
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.model.infer import predict_probabilities
@@ -91,6 +92,7 @@ def predict_file(
     first = next(chunks)
     opened = open_run_classifier(run_dir)
     rows = truncated = abstained = 0
+    unknown = Unknown()
     in_cell = spreadsheet_cell if options.spreadsheet else str
     with target.open() as stream, progress_bar(progress, None, "predicting") as advance:
         if options.spreadsheet:
@@ -106,6 +108,8 @@ def predict_file(
             abstained += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
             rows += len(tokens)
             truncated += tokens.truncated
+            unknown += unknown_tokens(opened.tokenizer, tokens)
+    unknown.notice("these texts")
     if options.abstain:
         notices.emit(
             "abstained",

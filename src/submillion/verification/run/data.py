@@ -6,12 +6,11 @@ import json
 
 from submillion import notices
 from submillion.data.corpus import Split
-from submillion.data.tokens import truncation_report
 from submillion.verification.run.case import Case
-from submillion.verification.verdict import Check, at_most, compared
+from submillion.verification.verdict import Check, at_most, compared, stated
 
 MAX_ROWS = 5  # differing rows of a split that are listed one by one
-UNKNOWN = "the run does not know its texts"
+GONE = "rows that `evaluate` added; the file is gone or has changed, so nothing but the run itself knows them"
 
 
 def data(case: Case) -> list[Check]:
@@ -38,7 +37,7 @@ def tokens(case: Case) -> list[Check]:
     Detects: another tokenizer, another `max_length`, and wrong counts of tokens or truncated texts.
     """
     with notices.suppressed():
-        report = truncation_report(case.tokens)
+        report = case.count_tokens()
     claimed = case.manifest["data"].get("tokens")
     return compared(
         "tokens", "manifest.json: data.tokens", claimed, report, summary="{leaves} counts, tokenized again"
@@ -46,17 +45,17 @@ def tokens(case: Case) -> list[Check]:
 
 
 def predicted_rows(case: Case) -> list[Check]:
-    """Compare ids, text hashes and labels of the run's own predictions with the data.
+    """Compare ids, text hashes and labels of the predictions with the data, and with the files given to `evaluate`.
 
-    Detects: predictions of other texts, changed labels, and missing, added or reordered rows.
-    Cannot detect: anything about splits that `evaluate` added, because the run does not keep their texts.
+    Detects: predictions of other texts, changed labels, and missing, added or reordered rows. Cannot detect: anything
+    about a split that `evaluate` added and whose file is gone; it is only stated.
     """
     checks: list[Check] = []
     for name in case.run.prediction_splits():
         where = f"predictions/{name}.parquet"
-        split = case.splits.get(name)
-        if split is None or name == "train":
-            checks.append(Check("rows", None, where, found=UNKNOWN))
+        split = case.known_splits.get(name)
+        if split is None:
+            checks.append(stated("rows", where, GONE))
         else:
             checks += _rows_of(case, where, split)
     return checks
