@@ -115,19 +115,27 @@ def load(path: str | Path) -> Run:
 
 
 def verify(
-    run: Run | str | Path, *, rows: int = 200, full: bool = False, seed: int | None = None, quiet: bool = True
+    run: Run | str | Path,
+    *,
+    rows: int | None = None,
+    full: bool = False,
+    seed: int | None = None,
+    retrain: bool = False,
+    quiet: bool = True,
 ) -> Verdict:
-    """Recompute what a run reports from its predictions, data and adapter; nothing in the run is changed.
+    """Check what a run reports against its predictions, data and adapter; nothing in the run is changed.
 
     Args:
         run: a run whose training has ended, or its directory.
-        rows: rows of each split to predict again; 0 predicts none.
+        rows: rows of each split to predict again; 0 predicts none. None predicts all rows if that takes a minute or
+            less on this machine, else 200 of each split.
         full: predict every row again.
         seed: seed of the choice of these rows; None draws one that nobody could know beforehand.
+        retrain: train the recipe again, in a temporary directory, and compare everything that it makes.
         quiet: neither notices nor progress on standard error.
 
     Returns:
-        The checks; `holds` is True if all of them pass.
+        The checks, each with its `strength`; `holds` is True if none of them fails, and `strengths` counts them.
 
     Raises:
         BadInput: no run, or one that is still being trained.
@@ -140,7 +148,7 @@ def verify(
 
     path = run.path if isinstance(run, Run) else run
     with notices.collecting(quiet or None):
-        return verify_run(path, rows=rows, full=full, seed=seed, progress=not quiet)
+        return verify_run(path, rows, full, seed, retrain, progress=not quiet)
 
 
 class Run:

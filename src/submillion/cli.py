@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from submillion import notices
+from submillion import cli_machine, notices
 from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, Sets, takes
 from submillion.console import guarded, say
 from submillion.errors import BadInput, Problem, SubmillionError
@@ -212,8 +212,19 @@ def compare(
 @app.command()
 def verify(
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
-    rows: Annotated[int, typer.Option(min=0, help="Rows of each split to predict again.")] = 200,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Rows of each split to predict again; default: all if that takes a minute or less, else 200.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain", help="Train the recipe again, in a temporary directory, and compare everything."),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -232,7 +243,7 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Recompute what a run reports from its predictions, data and adapter; exit code 1 if a check fails."""
+    """Check what a run reports against its data and adapter, and say how strongly; exit code 1 if a check fails."""
     if claims is not None:
         from submillion.verification.claims.consistency import verify_claims
 
@@ -240,7 +251,7 @@ def verify(
     elif run is not None:
         from submillion.verification.run.checks import verify as verify_run
 
-        verdict = verify_run(run, rows=rows, full=full, seed=seed, progress=not quiet)
+        verdict = verify_run(run, rows, full, seed, retrain, progress=not quiet)
     else:
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
     say(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
@@ -286,6 +297,9 @@ def fields() -> None:
         say(f"{name}\n    {field_help(Recipe, name)}")
 
 
+cli_machine.add_to(app)
+
+
 def _end_of_training(outcome: Outcome, as_json: bool) -> None:
     if outcome.metrics:  # only the first of several processes has them
         say(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
@@ -328,9 +342,11 @@ def _flag_of(argument: str) -> str:
 
 
 def _command(arguments: list[str]) -> Any:
-    """Return the command that the arguments call, or None."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return next((commands[word] for word in arguments if word in commands), None)
+    """Return the command that the arguments call, or None; of a group, the command in it."""
+    command: Any = typer.main.get_command(app)
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word, command)
+    return command if command.name != app.info.name else None
 
 
 if __name__ == "__main__":

@@ -24,6 +24,22 @@ PACKAGES = (
     "numpy",
     "pyarrow",
 )
+ARITHMETIC = frozenset(
+    {
+        "avx",
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512dq",
+        "avx512_bf16",
+        "avx512_vnni",
+    }
+    | {"amx_tile", "amx_bf16", "neon", "asimd", "sve", "bf16", "svebf16"}
+)
+"""Processor features that choose which instructions compute sums and products, and so the last bits of a result."""
 GIT_TIMEOUT_S = 10.0
 
 
@@ -39,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return platform, processor, usable cores, memory in GB and accelerator (None if there is none)."""
+    """Return platform, processor, its ARITHMETIC features, usable cores, memory in GB and accelerator (None without)."""
     import psutil
     import torch
 
@@ -47,6 +63,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": _processor(),
+        "features": sorted(cpu_features() & ARITHMETIC),
         "cores": cores,
         "threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),

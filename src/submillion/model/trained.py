@@ -67,8 +67,12 @@ class OpenedRun:
             return predict_probabilities(self.execution, tokens, batch_size, progress)
 
 
-def open_run_classifier(run: RunDir) -> OpenedRun:
+def open_run_classifier(run: RunDir, merged: bool = True) -> OpenedRun:
     """Rebuild the classifier that a run trained, from the run directory and its encoder.
+
+    Args:
+        run: the run.
+        merged: merge the adapters into the frozen weights, which is faster; False runs them beside, as training does.
 
     Raises:
         BadInput: the run is unfinished or unreadable, or its encoder is missing or has changed.
@@ -90,7 +94,7 @@ def open_run_classifier(run: RunDir) -> OpenedRun:
         )
         raise BadInput(Problem(str(run.recipe), expected, str(recipe.data.max_length), UNFINISHED))
     precision = choose_precision(recipe.train.precision)
-    execution = choose_execution(classifier, precision, recipe.train.execution, merged=True)
+    execution = choose_execution(classifier, precision, recipe.train.execution, merged=merged)
     return OpenedRun(execution, tokenizer, labels, recipe.data.max_length)
 
 

@@ -1,15 +1,25 @@
-"""Results of a verification: single checks, and the verdict over all of them."""
+"""Results of a verification: single checks with their strength, and the verdict over all of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from submillion.errors import BadInput, SubmillionError
 from submillion.verification.json_diff import count_leaves, differences, shown
 
-HOLDS, FAILS, OPEN = "holds", "DOES NOT HOLD", "not checked"
+Means = Literal["recomputed", "predicted again", "retrained", "only stated"]
+"""What a check rests on, strongest last but for `only stated`, which rests on the run's own word."""
+RECOMPUTED: Means = "recomputed"
+PREDICTED: Means = "predicted again"
+RETRAINED: Means = "retrained"
+STATED: Means = "only stated"
+FAILED, NOT_CHECKED = "failed", "not checked"
+STRENGTHS = (RECOMPUTED, PREDICTED, RETRAINED, STATED, NOT_CHECKED, FAILED)
+"""Every strength of a check, in the order in which a verdict lists and counts them."""
+DOES_NOT_HOLD = "DOES NOT HOLD"
 
 
 @dataclass(frozen=True)
@@ -19,18 +29,39 @@ class Check:
     name: str
     """Name of the check: `layout`, `hashes`, `metrics` ..."""
     holds: bool | None
-    """None if the claim could not be checked."""
+    """None if the claim was not checked, or if the run alone states it."""
     where: str
     """The file, and the place in it."""
     claimed: str = ""
     found: str = ""
     """The recomputed value; for a claim that holds, what it was compared with."""
+    means: Means = RECOMPUTED
+    """What the check rests on."""
+
+    @property
+    def strength(self) -> str:
+        """One of STRENGTHS."""
+        if self.holds is None:
+            return STATED if self.means == STATED else NOT_CHECKED
+        return self.means if self.holds else FAILED
 
     def render(self) -> str:
         """Return one line."""
-        title = {True: HOLDS, False: FAILS, None: OPEN}[self.holds]
+        title = DOES_NOT_HOLD if self.holds is False else self.strength
         detail = f"claimed {self.claimed}, found {self.found}" if self.claimed else self.found
-        return f"{title:<{len(FAILS)}}  {self.name}: {self.where}" + (f": {detail}" if detail else "")
+        width = max(map(len, (*STRENGTHS, DOES_NOT_HOLD)))
+        return f"{title:<{width}}  {self.name}: {self.where}" + (f": {detail}" if detail else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return name, holds, strength, where, claimed and found."""
+        return {
+            "name": self.name,
+            "holds": self.holds,
+            "strength": self.strength,
+            "where": self.where,
+            "claimed": self.claimed,
+            "found": self.found,
+        }
 
 
 @dataclass(frozen=True)
@@ -41,11 +72,11 @@ class Verdict:
     """Path of the run or of the file."""
     checks: list[Check]
     seed: int | None = None
-    """Seed of the re-predicted rows; None if no rows were re-predicted."""
+    """Seed of the re-predicted rows; None if no rows were drawn."""
 
     @property
     def holds(self) -> bool:
-        """Whether no claim failed; claims that could not be checked do not count."""
+        """Whether no claim failed; claims that are only stated or were not checked do not count."""
         return not self.failing
 
     @property
@@ -53,29 +84,47 @@ class Verdict:
         """The claims that do not hold."""
         return [check for check in self.checks if check.holds is False]
 
+    @property
+    def strengths(self) -> dict[str, int]:
+        """Number of checks by strength, in the order of STRENGTHS."""
+        counted = Counter(check.strength for check in self.checks)
+        return {strength: counted[strength] for strength in STRENGTHS}
+
     def to_json(self) -> dict[str, Any]:
-        """Return `subject`, `holds`, `seed` and `checks` (name, holds, where, claimed, found)."""
+        """Return `subject`, `holds`, `strengths` (number of checks by strength), `seed` and `checks`."""
         return {
             "subject": self.subject,
             "holds": self.holds,
+            "strengths": self.strengths,
             "seed": self.seed,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.to_json() for check in self.checks],
         }
 
     def render(self) -> str:
-        """Return one line per check, those that do not hold last, and a closing line."""
-        order = sorted(self.checks, key=lambda check: (check.holds is False, check.holds is None))
+        """Return one line per check by strength, those that do not hold last, and a line that counts them."""
+        order = sorted(self.checks, key=lambda check: STRENGTHS.index(check.strength))
         lines = [check.render() for check in order]
         if self.seed is not None:
             lines.append(f"seed of the re-predicted rows: {self.seed}")
-        held = sum(check.holds is True for check in self.checks)
-        unjudged = len(self.checks) - held - len(self.failing)
-        left = f", {unjudged} not checked" if unjudged else ""
+        counts = self.strengths
+        failing = counts.pop(FAILED)
+        counted = ", ".join(f"{count} {strength}" for strength, count in counts.items())
         if self.holds:
-            lines.append(f"{self.subject} holds: {held} checks{left}.")
+            lines.append(f"{self.subject} holds: {counted}.")
         else:
-            lines.append(f"{self.subject} does not hold: {len(self.failing)} claims fail, {held} hold{left}.")
+            fail = "1 claim fails" if failing == 1 else f"{failing} claims fail"
+            lines.append(f"{self.subject} does not hold: {fail}; {counted}.")
         return "\n".join(lines)
+
+
+def stated(name: str, where: str, found: str) -> Check:
+    """Return the check of a claim that nothing but the run's own word supports."""
+    return Check(name, None, where, found=found, means=STATED)
+
+
+def by(means: Means, checks: Sequence[Check]) -> list[Check]:
+    """Return checks with what they rest on; those that were not judged are unchanged."""
+    return [check if check.holds is None else replace(check, means=means) for check in checks]
 
 
 def compared(

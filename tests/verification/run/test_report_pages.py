@@ -9,20 +9,20 @@ import pytest
 
 from submillion.rundir import RunDir
 from submillion.verification.run import report_pages
-from submillion.verification.run.case import Case
+from submillion.verification.run.case import Case, Options
 
 
 @pytest.mark.usefixtures("copied_report")
-def test_missing_changed_and_foreign_figures_are_detected(run: RunDir) -> None:
-    case = Case(run, rows=0, full=False, seed=0, progress=False)
-    (check,) = report_pages.pages(case)
+def test_missing_changed_and_foreign_figures_are_detected(run: RunDir, tmp_path: Path) -> None:
+    (check,) = report_pages.pages(Case(run, tmp_path / "first", Options()))
     assert check.holds
 
     missing, changed = sorted(run.path.glob("figures/*.svg"))[:2]
     missing.unlink()
     changed.write_text(changed.read_text(encoding="utf-8") + "<!-- edited -->\n", encoding="utf-8")
     (run.path / "figures" / "foreign.svg").write_text("<svg/>", encoding="utf-8")
-    found = {check.where.partition(": line")[0]: check.found for check in report_pages.pages(case)}
+    again = Case(run, tmp_path / "second", Options())
+    found = {check.where.partition(": line")[0]: check.found for check in report_pages.pages(again)}
     assert found == {
         f"figures/{missing.name}": "no such file",
         f"figures/{changed.name}": "''",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from submillion.verification.run import (
     data,
     files,
     predictions,
+    records,
     report_pages,
+    retrained,
     scores,
     settings,
     training,
 )
-from submillion.verification.run.case import Case
+from submillion.verification.run.case import Case, Options
 from submillion.verification.verdict import Check, Verdict, failed
 
 CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, place, function
@@ -31,6 +34,7 @@ CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, 
     ("data", "manifest.json: data", data.data),
     ("tokens", "manifest.json: data.tokens", data.tokens),
     ("rows", "predictions/", data.predicted_rows),
+    ("notices", "manifest.json: notices", records.notices),
     ("history", "history.jsonl", training.history),
     ("schedule", "history.jsonl", training.schedule),
     ("checkpoint", "checkpoint/", training.checkpoint),
@@ -40,6 +44,8 @@ CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, 
     ("analysis", "analysis/", scores.analysis),
     ("pages", "card, page and figures", report_pages.pages),
     ("predictions", "predictions/", predictions.predictions),
+    ("retraining", "the training", retrained.retraining),
+    ("statements", "the run", records.statements),
 )
 # Errors that a changed file can cause in a check: a missing entry, a text instead of a number, a file that its
 # reader refuses. They are reported as claims that do not hold.
@@ -56,24 +62,41 @@ TAMPERING_ERRORS = (
 
 
 def verify(
-    path: str | Path, rows: int = 200, full: bool = False, seed: int | None = None, progress: bool = False
+    path: str | Path,
+    rows: int | None = None,
+    full: bool = False,
+    seed: int | None = None,
+    retrain: bool = False,
+    progress: bool = False,
 ) -> Verdict:
-    """Recompute everything that a run claims from its predictions, data and adapter; the run is not changed.
+    """Check everything that a run claims against its predictions, data and adapter; the run is not changed.
 
     Args:
         path: a run whose training has ended.
-        rows: rows of each of the run's own splits to re-predict; 0 re-predicts none.
-        full: re-predict every row.
-        seed: seed of the re-predicted rows; None draws one that nobody could know in advance.
+        rows: rows of each split to predict again; 0 predicts none. None predicts all rows if that takes a minute or
+            less on this machine, else 200 of each split.
+        full: predict every row again.
+        seed: seed of the rows that are drawn; None draws one that nobody could know in advance.
+        retrain: train the recipe again, in a temporary directory, and compare.
         progress: show progress bars on standard error.
 
     Returns:
-        All checks. The docstring of each function in CHECKS says what it detects and what it cannot detect.
+        All checks, each with its strength. The docstring of each function in CHECKS says what it detects and what it
+        cannot detect.
 
     Raises:
-        BadInput: there is no run at `path`, or its training has not ended.
+        BadInput: there is no run at `path`, its training has not ended, or another process is writing it.
     """
     run = RunDir.open(path)
+    if run.is_locked():
+        raise BadInput(
+            Problem(
+                str(path),
+                "a run that no process is writing",
+                "one that another process is working on",
+                "Wait for its end.",
+            )
+        )
     if run.read_manifest().get("status") == "running":
         raise BadInput(
             Problem(
@@ -84,11 +107,12 @@ def verify(
             )
         )
     seed = secrets.randbelow(2**32) if seed is None else seed
-    case = Case(run, rows, full, seed, progress)
     checks: list[Check] = []
-    for name, where, check in CHECKS:
-        try:
-            checks += check(case)
-        except TAMPERING_ERRORS as error:
-            checks += failed(name, where, error)
-    return Verdict(str(path), checks, seed if rows or full else None)
+    with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch:
+        case = Case(run, Path(scratch), Options(rows, full, retrain, seed, progress))
+        for name, where, check in CHECKS:
+            try:
+                checks += check(case)
+            except TAMPERING_ERRORS as error:
+                checks += failed(name, where, error)
+    return Verdict(str(path), checks, None if full or rows == 0 else seed)

@@ -31,7 +31,9 @@ def layout(case: Case) -> list[Check]:
         run.tokenizer / "tokenizer_config.json",
         *map(run.prediction_file, splits),
     ]
-    excused = {notice.get("part") for notice in case.manifest.get("notices", []) if notice["code"] == FAILED_PART}
+    excused = {
+        notice.get("part") for notice in case.manifest.get("notices", []) if notice["code"] == FAILED_PART
+    }
     if not held_back:  # which has neither analysis nor report yet
         parts = [part for part in registry.quick_parts() if part not in excused]
         expected += [*map(run.analysis_file, parts), run.card, run.report]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -33,15 +32,14 @@ def pages(case: Case) -> list[Check]:
     measured once (seconds, memory, machine, versions).
     """
     run = case.run
-    with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch:
-        copy = Path(scratch) / (run.path.resolve().name or "run")
-        shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(*IGNORED))
-        write_report(copy)
-        written = {run.card.name, run.report.name} & {file.name for file in copy.iterdir()}
-        names = sorted(written) + sorted(
-            {f"figures/{file.name}" for folder in (copy, run.path) for file in folder.glob("figures/*.*")}
-        )
-        checks = [check for name in names for check in _compare(run.path / name, copy / name, name)]
+    copy = case.scratch / "pages" / (run.path.resolve().name or "run")
+    shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns(*IGNORED))
+    write_report(copy)
+    written = {run.card.name, run.report.name} & {file.name for file in copy.iterdir()}
+    names = sorted(written) + sorted(
+        {f"figures/{file.name}" for folder in (copy, run.path) for file in folder.glob("figures/*.*")}
+    )
+    checks = [check for name in names for check in _compare(run.path / name, copy / name, name)]
     equal = sum(check.holds is True for check in checks)
     differing = [check for check in checks if not check.holds]
     if not differing:

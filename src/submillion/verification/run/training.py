@@ -64,7 +64,10 @@ def _status(case: Case, evaluations: list[dict[str, Any]], exhausted: bool) -> C
     last = evaluations[-1]["step"] if evaluations else 0
     timed = case.recipe.train.max_seconds is not None
     ended = exhausted or last == planned or (timed and last == steps)
-    where, done = "manifest.json: status", f"{steps:,} of {planned:,} steps, the last evaluation at step {last:,}"
+    where, done = (
+        "manifest.json: status",
+        f"{steps:,} of {planned:,} steps, the last evaluation at step {last:,}",
+    )
     if (status == "complete") == ended:
         return Check("history", True, where, found=f"{status}: {done}")
     if timed and status != "complete":  # the limit may have been reached, or not

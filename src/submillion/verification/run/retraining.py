@@ -1,0 +1,105 @@
+"""Trains a run's recipe again in a temporary directory, and says whether both trainings must be equal bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from submillion import notices, pipeline
+from submillion.recipe import Recipe
+from submillion.rundir import RunDir
+
+MAX_THREADS = 1024  # a manifest may name any number
+VERSIONS = ("python", "submillion", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
+"""Packages on which the bits of a training may depend."""
+MACHINE = ("processor", "features", "threads", "accelerator")
+TRAINING = ("execution", "precision", "prefix_cached", "processes")
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A run that was trained again."""
+
+    run: RunDir
+    differing: list[str]
+    """What the manifest records otherwise than it is here: processor, versions, execution ..."""
+
+    @property
+    def bit_for_bit(self) -> bool:
+        """Whether both trainings do the same arithmetic in the same order, so that they must be equal."""
+        return not self.differing
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the new training."""
+        return cast(dict[str, Any], self.run.read_manifest())
+
+
+def not_repeatable(manifest: Mapping[str, Any], recipe: Recipe) -> str | None:
+    """Return why training a run again would not repeat it; None if it does."""
+    processes = manifest.get("training", {}).get("processes")
+    if manifest.get("status") != "complete":
+        return "the training was interrupted; finish it with `resume` first"
+    if recipe.train.max_seconds is not None:
+        return "train.max_seconds ends a training by the clock, so no two trainings are equal"
+    if processes != 1:
+        return f"it was trained by {processes} processes, and their sums are not those of one process"
+    return None
+
+
+def train_again(
+    run: RunDir, manifest: Mapping[str, Any], recipe: Recipe, scratch: Path, progress: bool
+) -> Retrained:
+    """Train a run's recipe again, with the run's data, encoder, seed and number of threads.
+
+    Trackers are off. Everything that a training makes is made again: adapter, history, predictions, simpler models,
+    analysis and notices.
+
+    Args:
+        run: the run; only read.
+        manifest: its manifest.
+        recipe: its recipe.
+        scratch: a temporary directory, in which the new run is made.
+        progress: show progress on standard error.
+
+    Raises:
+        SubmillionError: the recipe cannot be trained here, for example because its data is gone.
+    """
+    train = recipe.train.model_copy(update={"threads": recorded_threads(manifest) or recipe.train.threads})
+    encoder = recipe.encoder
+    if revision := manifest["encoder"].get("revision"):
+        encoder = encoder.model_copy(update={"revision": revision})
+    repeated = recipe.model_copy(update={"train": train, "encoder": encoder, "track": []})
+    place = scratch / "retrained" / (run.path.resolve().name or "run")
+    with notices.collecting(quiet=True):
+        pipeline.train(
+            repeated, place, quiet=not progress, hold_back_test=bool(manifest.get("test_held_back"))
+        )
+    made = RunDir.open(place)
+    return Retrained(made, differing_arithmetic(manifest, cast(dict[str, Any], made.read_manifest())))
+
+
+def recorded_threads(manifest: Mapping[str, Any]) -> int | None:
+    """Return the number of threads of a training; None if the manifest has none that could be used."""
+    threads = manifest.get("machine", {}).get("threads")
+    return threads if isinstance(threads, int) and 1 <= threads <= MAX_THREADS else None
+
+
+def differing_arithmetic(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return those facts of two manifests that differ and on which the last bits of a training depend.
+
+    Args:
+        recorded: the manifest of the run.
+        here: the manifest of the same recipe, trained on this machine.
+    """
+    differing = []
+    for entry, names in (("machine", MACHINE), ("versions", VERSIONS), ("training", TRAINING)):
+        one, other = recorded.get(entry, {}), here.get(entry, {})
+        differing += [
+            f"{entry}.{name} {one.get(name)}, here {other.get(name)}"
+            for name in names
+            if one.get(name) != other.get(name)
+        ]
+    return differing
