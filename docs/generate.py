@@ -169,6 +169,8 @@ def command_line_page() -> str:
     for name, command in group.commands.items():
         if not command.hidden:
             parts += _command(name, command)
+            for inner, below in getattr(command, "commands", {}).items():
+                parts += _command(f"{name} {inner}", below)
     return "\n\n".join(parts) + "\n"
 
 

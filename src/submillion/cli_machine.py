@@ -1,0 +1,90 @@
+"""The commands about the machine rather than one run: `runs` and `cache`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from submillion.cli_options import Json
+from submillion.console import say
+
+# The inspections are imported inside the commands, so that `--help` loads none of them.
+
+cache = typer.Typer(
+    help="List the cache folder: encoders, data, token ids and the output of frozen layers; or delete from it.",
+    invoke_without_command=True,
+)
+
+
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of runs, or of folders of runs.")
+    ] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List the runs below a folder with score, interval, trainable parameters, date and status, best first."""
+    from submillion.inspection.runs import list_runs
+
+    _show(list_runs(folder), as_json)
+
+
+@cache.callback()
+def list_cache(context: typer.Context, as_json: Json = False) -> None:
+    """List the cache folder: encoders, data, token ids and the output of frozen layers; or delete from it."""
+    if context.invoked_subcommand is None:
+        from submillion.inspection.cache_entries import listing
+
+        _show(listing(), as_json)
+
+
+@cache.command("path")
+def cache_path() -> None:
+    """Print the place of the cache folder; the environment variable SUBMILLION_CACHE names another one."""
+    from submillion.cache import cache_root
+
+    say(cache_root())
+
+
+@cache.command("prune")
+def prune_cache(
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Delete the least recently used entries beyond this size: 20GB.", show_default=False
+        ),
+    ] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option(help="Delete entries not used for this long: 12h, 30d or 4w.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all entries.")] = False,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            help="Only entries of this kind. Repeatable; default: all but estimators, which nothing can make again.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; print what would be.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete entries that no running process has locked; exit code 1 if one could not be deleted."""
+    from submillion.inspection.cache_pruning import prune
+
+    pruned = prune(max_size, older_than, everything, kinds or (), dry_run)
+    _show(pruned, as_json)
+    if pruned.retained:
+        raise typer.Exit(1)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(runs)
+    app.add_typer(cache, name="cache")
+
+
+def _show(result: Any, as_json: bool) -> None:
+    say(json.dumps(result.to_json(), indent=2) if as_json else result.render())

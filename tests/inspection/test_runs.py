@@ -1,0 +1,113 @@
+"""Tests of the list of runs: order, status, and directories that cannot be read."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from submillion.errors import BadInput
+from submillion.inspection.runs import list_runs
+from submillion.run_format.interval import interval
+from support.run import made_manifest
+
+
+def make_run(path: Path, accuracy: float | None = None, split: str = "test", **facts: Any) -> Path:
+    path.mkdir(parents=True)
+    (path / "manifest.json").write_text(json.dumps(made_manifest(("a", "b"), **facts)))
+    if accuracy is not None:
+        scores = {
+            "split": split,
+            "rows": 100,
+            "accuracy": accuracy,
+            "accuracy_interval": interval(accuracy, accuracy - 0.1, accuracy + 0.05),
+            "macro_f1": 0.5,
+        }
+        (path / "metrics.json").write_text(json.dumps({split: scores}))
+    return path
+
+
+def test_runs_are_listed_best_first_with_the_split_of_their_score(tmp_path: Path) -> None:
+    make_run(tmp_path / "weak", 0.6)
+    make_run(tmp_path / "study" / "runs" / "strong", 0.9, "validation", test_held_back=True)
+    make_run(tmp_path / "fresh", status="interrupted", name="x")
+    found = list_runs(tmp_path)
+    assert [(Path(run.path).name, run.accuracy, run.split, run.status) for run in found.runs] == [
+        ("strong", 0.9, "validation", "complete"),
+        ("weak", 0.6, "test", "complete"),
+        ("fresh", None, None, "interrupted"),
+    ]
+    assert found.unreadable == []
+    first, weak = found.render().splitlines()[1:3]
+    assert "90.00%  80.00 to 95.00%  validation    888,580  ag_news  2025-01-31  complete" in first
+    assert str(tmp_path / "weak") in weak
+    assert found.to_json()["runs"][1]["low"] == pytest.approx(0.5)
+
+
+def test_a_running_run_is_training_while_its_lock_is_held_and_killed_otherwise(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", status="running")
+    make_run(tmp_path / "other", 0.5, unfinished={"task": "report"})
+    with FileLock(run / ".lock"):
+        assert [listed.status for listed in list_runs(tmp_path).runs] == ["unfinished", "training"]
+    assert [listed.status for listed in list_runs(run).runs] == ["killed"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("manifest.json", b"{", "not JSON"),
+        ("manifest.json", b"\xff", "utf-8"),
+        ("manifest.json", b"[]", "manifest.json"),
+        ("manifest.json", b'{"format": 1}', "format 1"),
+        ("manifest.json", b'{"format": 2}', "manifest.json: name: expected a value, found none"),
+        ("metrics.json", b'{"test": {"rows": 1, "accuracy": "high"}}', "test.accuracy"),
+        ("metrics.json", b'{"test": 3}', "metrics.json: test"),
+    ],
+)
+def test_a_broken_run_is_listed_with_its_reason(
+    tmp_path: Path, file: str, content: bytes, reason: str
+) -> None:
+    run = make_run(tmp_path / "bad\x1b[2J", 0.5)
+    (run / file).write_bytes(content)
+    make_run(tmp_path / "good", 0.7)
+    found = list_runs(tmp_path)
+    assert [Path(listed.path).name for listed in found.runs] == ["good"]
+    assert [broken.path for broken in found.unreadable] == [str(run)]
+    assert reason in found.unreadable[0].reason
+    assert "\x1b" not in found.render()
+
+
+def test_remains_of_runs_are_listed_and_other_folders_are_not(tmp_path: Path) -> None:
+    for name, content in {"gone": "history.jsonl", "mine": "notes.txt"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").touch()
+        (tmp_path / name / content).touch()
+    (tmp_path / "half" / ".replaced").mkdir(parents=True)
+    make_run(tmp_path / ".hidden", 0.5)
+    make_run(tmp_path / "a/b/c/d/e/f/deep", 0.5)
+    make_run(tmp_path.with_name(f"{tmp_path.name}-elsewhere") / "run", 0.5)
+    (tmp_path / "link").symlink_to(tmp_path.with_name(f"{tmp_path.name}-elsewhere"))
+    found = list_runs(tmp_path)
+    assert found.runs == []
+    assert {Path(run.path).name: run.reason for run in found.unreadable} == {
+        "gone": "manifest.json: expected the manifest of a run, found no such file",
+        "half": "the run was about to be replaced; `resume` brings it back",
+    }
+    assert "no runs below" in found.render()
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="a folder with runs, found no such folder"):
+        list_runs(tmp_path / "none")
+
+
+def test_a_thousand_runs_are_listed_within_seconds(tmp_path: Path) -> None:
+    for number in range(1000):
+        make_run(tmp_path / f"{number:04}", number / 1000)
+    started_at = time.perf_counter()
+    assert len(list_runs(tmp_path).runs) == 1000
+    assert time.perf_counter() - started_at < 5  # about 0.4 s on an idle core
