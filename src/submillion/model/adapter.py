@@ -12,16 +12,16 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from submillion import strict_json
 from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
+from submillion.model.adapter_settings import ANOTHER, settings_of
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft puts it before every name of the model that it wraps
 # A name that contains one of these is a trained parameter that peft added.
 ADDED = (".lora_", ".vera_lambda_", ".modules_to_save.")
-KINDS = ("LORA", "ADALORA", "VERA")
-ANOTHER = "Was it trained with another recipe or another encoder?"
 
 
 def adapter_tensors(module: PeftModel, randomly_initialised: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -99,16 +99,7 @@ def read_adapter_config(folder: Path) -> PeftConfig:
         BadInput: the folder holds no adapter of a kind that recipes support.
     """
     file = folder / CONFIG
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        kind = values["peft_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            Problem(str(file), "the configuration of a LoRA adapter", f"{error}", ANOTHER)
-        ) from error
-    if kind not in KINDS:
-        raise BadInput(Problem(str(file), "a LoRA adapter", f"an adapter of kind {kind}"))
-    config: PeftConfig = PeftConfig.from_pretrained(str(folder))
+    config = settings_of(strict_json.read(file, "the configuration of a LoRA adapter", ANOTHER), str(file))
     config.inference_mode = False
     return config
 
@@ -126,14 +117,19 @@ def read_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], list[str] | Non
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
         raise BadInput(Problem(str(file), "the tensors of an adapter", f"{error}")) from error
-    return tensors, None if labels is None else json.loads(labels)
+    if labels is None:
+        return tensors, None
+    names = strict_json.parse(labels, f"{file}, label_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(Problem(f"{file}, label_names", "a list of names", "something else"))
+    return tensors, names
 
 
 def check_tensors(
     folder: Path,
     tensors: Mapping[str, torch.Tensor],
     expected: Mapping[str, torch.Tensor],
-    known: Iterable[str],
+    known: Mapping[str, torch.Tensor],
 ) -> None:
     """Reject tensors that are not exactly those of the classifier; a missing tensor is never randomly initialised.
 
@@ -141,27 +137,31 @@ def check_tensors(
         folder: the adapter's folder, for messages.
         tensors: the tensors in the file.
         expected: the tensors that the classifier would save.
-        known: names that may also be in the file: tensors of the encoder that its checkpoint holds now.
+        known: tensors that may also be in the file: those of the encoder that its checkpoint holds now.
 
     Raises:
-        BadInput: a tensor is missing, unexpected or of another shape; the error lists all of them.
+        BadInput: a tensor is missing, unexpected, of another shape or number format, or has values that are not finite;
+            the error lists all of them.
     """
-    file, allowed = str(folder / TENSORS), {*expected, *known}
+    file, allowed = str(folder / TENSORS), {**known, **expected}
     problems = [
         Problem(file, f"the tensor '{name}'", "no tensor of that name", ANOTHER)
         for name in sorted(expected.keys() - tensors.keys())
     ]
     problems += [
         Problem(file, "only tensors of this classifier", f"'{name}'", ANOTHER)
-        for name in sorted(tensors.keys() - allowed)
+        for name in sorted(tensors.keys() - allowed.keys())
     ]
-    problems += [
-        Problem(
-            file, f"'{name}' of shape {list(tensor.shape)}", f"shape {list(tensors[name].shape)}", ANOTHER
-        )
-        for name, tensor in sorted(expected.items())
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
+    for name in sorted(allowed.keys() & tensors.keys()):
+        found, own = tensors[name], allowed[name]
+        if found.shape != own.shape:
+            expectation = f"'{name}' of shape {list(own.shape)}"
+            problems.append(Problem(file, expectation, f"shape {list(found.shape)}", ANOTHER))
+        elif found.dtype != own.dtype:
+            problems.append(Problem(file, f"'{name}' in {own.dtype}", str(found.dtype), ANOTHER))
+        elif not bool(torch.isfinite(found).all()):
+            remedy = "The training diverged, or the file is damaged."
+            problems.append(Problem(file, f"finite numbers in '{name}'", "NaN or infinity", remedy))
     if problems:
         raise BadInput(problems)
 

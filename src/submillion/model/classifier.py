@@ -16,6 +16,7 @@ from submillion import notices
 from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
 from submillion.model import adapter, heads, variants
+from submillion.model.adapter_settings import ANOTHER, check_rank
 from submillion.model.loading import Loaded, check_length, load_encoder, quiet_libraries
 from submillion.model.process_state import seeded
 from submillion.model.stack import Stack, has_trainable_parameters
@@ -235,7 +236,15 @@ def open_adapter(encoder: Path | str, folder: Path | str, label_names: Sequence[
     config = adapter.read_adapter_config(folder)
     with seeded(0):
         loaded = load_encoder(encoder, label_names, config.base_model_name_or_path or str(encoder))
-        module = _wrapped(loaded, config)
+        hidden = loaded.family.inventory(loaded.config, 2).hidden
+        check_rank(config, hidden, str(folder / adapter.CONFIG))
+        try:
+            module = _wrapped(loaded, config)
+        except Exception as error:
+            # peft raises whatever its code raises that meets a setting first; all mean the same here.
+            message = " ".join(str(error).split())[:300]
+            where, found = str(folder / adapter.CONFIG), f"{type(error).__name__}: {message}"
+            raise BadInput(Problem(where, "settings that fit the encoder", found, ANOTHER)) from error
     classifier = Classifier(module, loaded, label_names)
     classifier.load_adapter(folder)
     return classifier.eval()

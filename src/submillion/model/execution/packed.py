@@ -157,10 +157,7 @@ class Packed:
         """
         self.classifier.check_tokens(tokens)
         batch = PackedTexts(tokens, rows, self._position_padding)
-        first, states = 0, None
-        if prefix is not None:
-            first = self.classifier.prefix_depth
-            states = prefix.flat_states(rows).to(self.dtype).contiguous()
+        first, states = self._start(rows, prefix)
         if torch.is_grad_enabled():
             if self._merged:
                 raise RuntimeError("merged adapters cannot be trained")
@@ -175,15 +172,29 @@ class Packed:
         """Return the function that computes the states entering the lowest adapted layer."""
         return lambda rows: self.states(tokens, rows, self.classifier.prefix_depth)
 
-    def states(self, tokens: Tokens, rows: np.ndarray, depth: int) -> Tensor:
-        """Return the states entering layer `depth`, without dropout, texts end to end: [T, D] in `dtype`."""
+    def states(self, tokens: Tokens, rows: np.ndarray, depth: int, prefix: States | None = None) -> Tensor:
+        """Return the states entering layer `depth`, without dropout, texts end to end: [T, D] in `dtype`.
+
+        Args:
+            tokens: the texts.
+            rows: indices of the texts to run.
+            depth: the number of layers gives the output of the last one.
+            prefix: as in `logits`.
+        """
         self.classifier.check_tokens(tokens)
         batch = PackedTexts(tokens, rows, self._position_padding)
+        first, states = self._start(rows, prefix)
         out = torch.empty(batch.tokens, self._config.hidden_size, dtype=self.dtype)
-        call = self._call(batch, 0, 0, None, training=False, save=False)
+        call = self._call(batch, 0, first, states, training=False, save=False)
         call.end_layer, call.features, call.output_states = depth, None, out.data_ptr()
-        self._run(call, 0, depth)
+        self._run(call, first, depth)
         return out
+
+    def _start(self, rows: np.ndarray, prefix: States | None) -> tuple[int, Tensor | None]:
+        """Return the first layer to run, and the states [T, D] that enter it unless it is the lowest one."""
+        if prefix is None:
+            return 0, None
+        return self.classifier.prefix_depth, prefix.flat_states(rows).to(self.dtype).contiguous()
 
     def run_forward(
         self, batch: PackedTexts, seed: int, first: int, states: Tensor | None, save: bool
