@@ -16,16 +16,18 @@ from submillion.rundir import RunDir
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir.create(tmp_path / "run")
-    run.write_json(run.metrics, {"accuracy": 0.9})
+    file = run.analysis_file("mine")
+    run.analysis.mkdir()
+    run.write_json(file, {"accuracy": 0.9})
 
     def full(_fd: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SubmillionError, match=r"No space left on device.*is\s+unchanged"):
-        run.write_json(run.metrics, {"accuracy": 0.1})
-    assert run.read_json(run.metrics) == {"accuracy": 0.9}
-    assert [file.name for file in run.path.iterdir()] == ["metrics.json"]
+        run.write_json(file, {"accuracy": 0.1})
+    assert run.read_json(file) == {"accuracy": 0.9}
+    assert [entry.name for entry in run.analysis.iterdir()] == ["mine.json"]
 
 
 def test_create_refuses_a_taken_place_and_never_deletes_foreign_files(tmp_path: Path) -> None:
@@ -69,11 +71,70 @@ def test_predictions_survive_the_file(tmp_path: Path) -> None:
 def test_history_can_be_cut_back(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     assert run.read_history() == []
+    record = {"kind": "train", "epoch": 0.5, "loss": 1.0, "learning_rate": 1e-3}
     for step in range(4):
-        run.append_history({"step": step})
+        run.append_history(record | {"step": step})
     run.truncate_history(2)
-    run.append_history({"step": 9})
+    run.append_history(record | {"step": 9})
     assert [record["step"] for record in run.read_history()] == [0, 1, 9]
     with run.history.open("a") as file:
         file.write('{"step": 1')  # a crash in the middle of a line
     assert [record["step"] for record in run.read_history()] == [0, 1, 9]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "manifest.json",
+            '{"format": 2, "budget": -1}',
+            "manifest.json: budget: expected a valid dictionary, found -1",
+        ),
+        ("manifest.json", '{"format": 2, "labels": ["a", 1]}', "labels.1: expected a valid string, found 1"),
+        ("manifest.json", '{"format": 2, "format": 1}', "every key once, found 'format' twice"),
+        ("manifest.json", "[]", "expected a valid dictionary, found a list of 0"),
+        ("manifest.json", "[" * 100_000, "at most 64 levels"),
+        (
+            "metrics.json",
+            '{"test": {"split": "test", "rows": true}}',
+            "test.rows: expected a valid integer, found True",
+        ),
+        ("metrics.json", '{"test": {"rows": 1e999}}', "64-bit floats"),
+        (
+            "analysis/intervals.json",
+            '{"resamples": 1, "splits": {"test": []}}',
+            "splits.test: expected a valid dictionary",
+        ),
+        (
+            "history.jsonl",
+            '{"kind": "eval", "step": 1}\n',
+            "history.jsonl, line 1: eval.epoch: expected a value, found none",
+        ),
+        ("history.jsonl", '{"kind": "odd"}\n', "history.jsonl, line 1: expected an object with 'kind'"),
+        ("history.jsonl", "[NaN]\n", "history.jsonl, line 1: expected finite numbers, found NaN"),
+    ],
+)
+def test_a_value_of_another_type_is_named_by_file_and_key(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    run = RunDir.create(tmp_path / "run")
+    file = run.path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(BadInput) as error:
+        if name == "manifest.json":
+            run.read_manifest()
+        elif name == "metrics.json":
+            run.read_metrics()
+        elif name == "history.jsonl":
+            run.read_history()
+        else:
+            run.read_analysis("intervals")
+    assert message in str(error.value)
+    assert len(error.value.problems) <= 11
+
+
+def test_further_keys_are_accepted(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run")
+    run.write_json(run.manifest, {"format": 2, "from_a_later_version": [1, {"a": None}]})
+    assert run.read_manifest()["format"] == 2

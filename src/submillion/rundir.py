@@ -7,14 +7,19 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from submillion import run_paths, run_place
+from submillion import run_paths, run_place, strict_json
 from submillion.atomic import atomic_file, refused, write_json
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.recipe import MANIFEST, RECIPE, Recipe
+from submillion.run_format.history import HistoryRecord
+from submillion.run_format.kinds import KINDS, PARTIAL
 from submillion.run_format.manifest import FORMAT, Manifest
 from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.typed import check
+
+_UNFINISHED = "Finish the run with `resume`."
 
 
 class RunDir:
@@ -77,6 +82,10 @@ class RunDir:
         if not (self.path.is_dir() and run_place.is_replacing(self.path)):
             RunDir.open(self.path)
         return run_place.held(self.path, wait)
+
+    def is_locked(self) -> bool:
+        """Return whether another process is working on this run; changes nothing."""
+        return run_place.is_locked(self.path)
 
     # -- the layout ---------------------------------------------------------------------------------------
 
@@ -236,15 +245,14 @@ class RunDir:
         self.write_json(self.manifest, manifest | self.relative(facts))
 
     def read_json(self, file: Path) -> dict[str, Any]:
-        """Return a JSON file of the run; raises BadInput if it is missing or broken."""
-        try:
-            value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BadInput(
-                Problem(
-                    str(file), "a readable JSON file of a run", str(error), "Finish the run with `resume`."
-                )
-            ) from error
+        """Return a JSON file of the run.
+
+        Raises:
+            BadInput: it is missing or broken, or its values are not of the types that such a file has.
+        """
+        value: dict[str, Any] = strict_json.read(file, "a JSON file of a run", _UNFINISHED)
+        name = self.in_run(file)
+        check(value, KINDS.get(name, dict[str, Any]), str(file), partial=name in PARTIAL)
         return value
 
     def append_history(self, record: dict[str, Any]) -> None:
@@ -264,8 +272,17 @@ class RunDir:
         """Return the history's records in order; none if the run never logged.
 
         A last line without a newline was cut off by a crash and is left out.
+
+        Raises:
+            BadInput: a line is not JSON, or its values are not of the types that such a line has.
         """
-        return [json.loads(line) for line in self.history_lines()]
+        records = []
+        for number, line in enumerate(self.history_lines(), start=1):
+            where = f"{self.history}, line {number}"
+            record = strict_json.parse(line, where)
+            check(record, HistoryRecord, where)
+            records.append(record)
+        return records
 
     def truncate_history(self, records: int) -> None:
         """Keep the first `records` lines: a resumed run logs the others again."""
@@ -275,7 +292,7 @@ class RunDir:
         """Return the complete lines of the history."""
         if not self.history.is_file():
             return []
-        return self.history.read_text(encoding="utf-8").split("\n")[:-1]
+        return strict_json.read_text(self.history, "the history of a run").split("\n")[:-1]
 
     def analysis_file(self, part: str) -> Path:
         """Return the file of one part of the analysis."""

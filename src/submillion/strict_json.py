@@ -71,7 +71,20 @@ def read(file: Path, expected: str, remedy: str = "", *, max_bytes: int = MAX_BY
         max_bytes: a larger file is refused.
 
     Raises:
-        BadInput: the file is missing, cannot be read, is too large or not in utf-8; or see `parse`.
+        BadInput: see `read_text` and `parse`.
+    """
+    text = read_text(file, expected, remedy, max_bytes=max_bytes)
+    try:
+        return parse(text, str(file), expected)
+    except BadInput as error:
+        raise BadInput([_with_remedy(problem, remedy) for problem in error.problems]) from None
+
+
+def read_text(file: Path, expected: str, remedy: str = "", *, max_bytes: int = MAX_BYTES) -> str:
+    """Return the text of a file in utf-8, without a byte order mark; arguments as in `read`.
+
+    Raises:
+        BadInput: the file is missing, cannot be read, is too large or not in utf-8.
     """
     try:
         if not file.is_file():  # reading a pipe would never end
@@ -79,16 +92,12 @@ def read(file: Path, expected: str, remedy: str = "", *, max_bytes: int = MAX_BY
             raise BadInput(Problem(str(file), expected, found, remedy))
         if (size := file.stat().st_size) > max_bytes:
             raise BadInput(Problem(str(file), f"at most {byte_count(max_bytes)}", byte_count(size), remedy))
-        text = file.read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadInput(Problem(str(file), expected, f"{error.strerror or error}", remedy)) from error
     except UnicodeDecodeError as error:
         found = f"a file that is not in utf-8 (byte {error.start})"
         raise BadInput(Problem(str(file), expected, found, remedy)) from None
-    try:
-        return parse(text, str(file), expected)
-    except BadInput as error:
-        raise BadInput([_with_remedy(problem, remedy) for problem in error.problems]) from None
 
 
 def _with_remedy(problem: Problem, remedy: str) -> Problem:

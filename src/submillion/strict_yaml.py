@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from submillion.errors import BadInput, Problem
-from submillion.strict_json import LONE_SURROGATE
+from submillion.strict_json import LONE_SURROGATE, read_text
 from submillion.wording import byte_count, excerpt
 
 MAX_BYTES = 2**18
@@ -146,28 +146,8 @@ def read(file: Path, expected: str, *, words: Collection[str] = ()) -> Any:
     Raises:
         BadInput: the file cannot be read, or see `parse`.
     """
-    return parse(read_text(file, expected), str(file), expected, words=words)
-
-
-def read_text(file: Path, expected: str) -> str:
-    """Return the text of a YAML file.
-
-    Raises:
-        BadInput: the file cannot be read, is too large, or is not in utf-8.
-    """
-    try:
-        if not file.is_file():  # reading a pipe would never end
-            raise BadInput(
-                Problem(str(file), expected, "no regular file" if file.exists() else "no such file")
-            )
-        if (size := file.stat().st_size) > MAX_BYTES:
-            raise BadInput(Problem(str(file), f"at most {byte_count(MAX_BYTES)} of YAML", byte_count(size)))
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise BadInput(Problem(str(file), expected, f"{error.strerror or error}")) from error
-    except UnicodeDecodeError as error:
-        found = f"a file that is not in utf-8 (byte {error.start})"
-        raise BadInput(Problem(str(file), expected, found, "Save it in utf-8.")) from None
+    text = read_text(file, expected, "Save it in utf-8.", max_bytes=MAX_BYTES)
+    return parse(text, str(file), expected, words=words)
 
 
 def dump(value: Any) -> str:

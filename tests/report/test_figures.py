@@ -79,7 +79,7 @@ def test_a_run_without_test_split_or_history_gets_what_it_has(tmp_path: Path) ->
     assert draw_all(run) == []
     save_split(run, "validation", *made_predictions((5, 5, 5, 5), 3.0), NEWS)
     assert [drawing.name for drawing in drawings(run)] == [name.format("validation") for name in OF_A_SPLIT]
-    run.append_history({"kind": "train", "step": 10, "epoch": 0.1, "loss": 1.4})
+    run.append_history({"kind": "train", "step": 10, "epoch": 0.1, "loss": 1.4, "learning_rate": 1e-3})
     assert drawings(run)[0].name == "loss"
     assert all(file.is_file() for file in draw_all(run))
 

@@ -323,7 +323,7 @@ def test_abstaining_leaves_uncertain_rows_without_a_label(
 ) -> None:
     top = np.sort(expected.max(axis=1))
     threshold = float(top[len(top) // 3 - 1] + top[len(top) // 3]) / 2
-    run.write_analysis("confidence", {"policy": {"target_accuracy": 0.9, "threshold": threshold}})
+    run.write_analysis("confidence", confidence_of(0.9, threshold))
     file = write(tmp_path / "in.jsonl", TEXTS)
     predict_file(run.path, file, tmp_path / "out.csv", options=PredictOptions(abstain=True))
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as handle:
@@ -336,12 +336,24 @@ def test_abstaining_leaves_uncertain_rows_without_a_label(
     assert (notice["abstained"], notice["rows"]) == (len(TEXTS) // 3, len(TEXTS))
 
 
-@pytest.mark.parametrize("policy", [None, {"target_accuracy": 0.999, "threshold": None}])
+def confidence_of(target: float, threshold: float | None) -> dict[str, Any]:
+    """Return the part "confidence" of a run with a policy and nothing else."""
+    policy = {
+        "target_accuracy": target,
+        "threshold": threshold,
+        "least_rows": None,
+        "validation": None,
+        "test": None,
+    }
+    return {"resamples": 0, "splits": {}, "temperature": None, "rule": "", "targets": [], "policy": policy}
+
+
+@pytest.mark.parametrize("policy", [None, confidence_of(0.999, None)])
 def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str, Any] | None) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {})
     if policy:
-        run.write_analysis("confidence", {"policy": policy})
+        run.write_analysis("confidence", policy)
     with pytest.raises(BadInput, match="run `report` with another `answer_at`"):
         predict_file(
             run.path,

@@ -65,6 +65,8 @@ def made_manifest(names: Sequence[str], **facts: Any) -> dict[str, Any]:
         "data": made_data(names),
         "encoder": {
             "source": "roberta-base",
+            "revision": None,
+            "via": "hub",
             "name": "roberta-base",
             "origin": "hub roberta-base",
             "sha256": {"model.safetensors": "ab" * 32},
@@ -107,6 +109,7 @@ def made_data(names: Sequence[str], rows: int = 190) -> dict[str, Any]:
         "source": "ag_news",
         "origin": "hub fancyzhx/ag_news",
         "licence": "non-commercial use",
+        "sources": {},
         "labels": list(names),
         "splits": {
             split: {
@@ -142,13 +145,13 @@ def write_history(run: RunDir, epochs: int = 4, every: int = 10) -> None:
     rng = np.random.default_rng(1)
     for step in range(every, epochs * STEPS + 1, every):
         value = 0.14 + 1.2 * np.exp(-step / 60) + 0.08 * np.exp(-step / 900) * rng.normal()
-        run.append_history({"kind": "train", "step": step, "epoch": step / STEPS, "loss": float(abs(value))})
+        record = {"step": step, "epoch": step / STEPS, "loss": float(abs(value)), "learning_rate": 3e-4}
+        run.append_history({"kind": "train"} | record)
     for epoch, (loss, accuracy) in enumerate(
         [(0.214, 0.9313), (0.197, 0.9431), (0.208, 0.9402), (0.231, 0.9397)][:epochs], start=1
     ):
-        run.append_history(
-            {"kind": "eval", "step": epoch * STEPS, "epoch": epoch, "loss": loss, "accuracy": accuracy}
-        )
+        scores = {"loss": loss, "accuracy": accuracy, "macro_f1": accuracy - 0.001}
+        run.append_history({"kind": "eval", "step": epoch * STEPS, "epoch": epoch} | scores)
 
 
 def made_run(

@@ -48,6 +48,12 @@ def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
     classifier.save_adapter(run.adapter)
     load_tokenizer(encoder).save_pretrained(run.tokenizer)
     run.write_text(run.recipe, recipe.to_yaml())
-    recorded = {"source": str(encoder), "revision": None, "sha256": fetched.sha256}
+    recorded = encoder_entry(str(encoder), fetched.sha256)
     run.write_json(run.manifest, {"format": FORMAT, "labels": NAMES, "encoder": recorded})
     return run, classifier
+
+
+def encoder_entry(source: str, sha256: dict[str, str]) -> dict[str, object]:
+    """Return what a manifest records about an encoder in a folder."""
+    named = {"source": source, "name": source, "origin": source, "via": "folder"}
+    return {**named, "revision": None, "licence": None, "model_type": "roberta", "sha256": sha256}

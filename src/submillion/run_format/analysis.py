@@ -7,13 +7,14 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from submillion.run_format.interval import Interval
+from submillion.run_format.quantities import Amount, Count, Number, Share
 
 
 class Cost(TypedDict):
     """The cost of computing a part."""
 
-    seconds: float
-    cpu_seconds: float
+    seconds: Amount
+    cpu_seconds: Amount
 
 
 # -- scores and comparisons -------------------------------------------------------------------------------------
@@ -22,9 +23,9 @@ class Cost(TypedDict):
 class ClassIntervals(TypedDict):
     """The scores of one class; undefined if the class was never predicted, or has no rows, or neither."""
 
-    support: int
+    support: Count
     """Rows of the class."""
-    predicted: int
+    predicted: Count
     """Rows answered with it."""
     precision: Interval
     recall: Interval
@@ -34,7 +35,7 @@ class ClassIntervals(TypedDict):
 class SplitIntervals(TypedDict):
     """The scores of one split with their intervals."""
 
-    rows: int
+    rows: Count
     accuracy: Interval
     macro_f1: Interval
     per_class: dict[str, ClassIntervals]
@@ -43,7 +44,7 @@ class SplitIntervals(TypedDict):
 class Intervals(TypedDict):
     """The part "intervals"."""
 
-    resamples: int
+    resamples: Count
     """Bootstrap resamples."""
     splits: dict[str, SplitIntervals]
 
@@ -51,12 +52,12 @@ class Intervals(TypedDict):
 class MeasureComparison(TypedDict):
     """One measure of two classifiers a and b on the same rows; differences are a minus b, as shares."""
 
-    a: float
-    b: float
-    difference: float
+    a: Number
+    b: Number
+    difference: Number
     difference_interval: Interval
-    p: float
-    p_holm: NotRequired[float]
+    p: Share
+    p_holm: NotRequired[Share]
     """Corrected for all comparisons that are made together (Holm)."""
     bootstrap_interval: NotRequired[Interval]
     """The difference again, by the paired bootstrap (accuracy only)."""
@@ -65,11 +66,11 @@ class MeasureComparison(TypedDict):
 class PairedComparison(TypedDict):
     """Two classifiers a and b on the same rows."""
 
-    rows: int
-    resamples: int
-    only_a: int
+    rows: Count
+    resamples: Count
+    only_a: Count
     """Rows that only a got right."""
-    only_b: int
+    only_b: Count
     accuracy: MeasureComparison
     macro_f1: MeasureComparison
     shown: NotRequired[bool]
@@ -80,27 +81,27 @@ class Slice(TypedDict):
     """The accuracy of a group of rows, against all other rows; None if not tested or not computable."""
 
     name: str
-    rows: int
-    correct: int
-    accuracy: float | None
+    rows: Count
+    correct: Count
+    accuracy: Share | None
     accuracy_interval: Interval
-    mean_confidence: float | None
+    mean_confidence: Share | None
     too_small: bool
     """Too few rows to be tested."""
-    rest_rows: int
-    rest_accuracy: float | None
-    difference: float | None
+    rest_rows: Count
+    rest_accuracy: Share | None
+    difference: Number | None
     """Accuracy minus `rest_accuracy`."""
     difference_interval: Interval
-    p: float | None
-    p_holm: float | None
+    p: Share | None
+    p_holm: Share | None
     beyond_chance: bool | None
     """Whether `p_holm` is below the significance level."""
-    rest_accuracy_same_classes: float | None
+    rest_accuracy_same_classes: Share | None
     """Accuracy of the other rows, each class weighted as in the group."""
-    p_same_classes: float | None
+    p_same_classes: Share | None
     """Of the comparison within the classes."""
-    p_same_classes_holm: float | None
+    p_same_classes_holm: Share | None
     beyond_chance_same_classes: bool | None
 
 
@@ -112,29 +113,29 @@ class ConfusedPair(TypedDict):
 
     true: str
     predicted: str
-    rows: int
-    class_rows: int
+    rows: Count
+    class_rows: Count
     """Rows of the true class."""
-    share: float
+    share: Share
     """Of the true class's rows."""
     share_interval: Interval
-    share_of_mistakes: float
-    mean_confidence: float
+    share_of_mistakes: Share
+    mean_confidence: Share
 
 
 class Mistake(TypedDict):
     """A wrong answer with its text."""
 
-    row: int
+    row: Count
     """In the split, from 0."""
     id: str
     true: str
     predicted: str
-    probability: float
-    true_probability: float
+    probability: Share
+    true_probability: Share
     text: str
     """At most about 600 characters."""
-    characters: int
+    characters: Count
     """Of the whole text."""
     cut: bool
     """Whether `text` is shorter than the whole."""
@@ -143,8 +144,8 @@ class Mistake(TypedDict):
 class SecondChoice(TypedDict):
     """Mistakes whose true class was the second most probable one."""
 
-    rows: int
-    share: float
+    rows: Count
+    share: Share
     share_interval: Interval
 
 
@@ -154,7 +155,7 @@ class SliceKind(TypedDict):
     title: str
     meaning: str
     limitations: str
-    tests: int
+    tests: Count
     """P-values corrected together."""
     facts: dict[str, Any]
     slices: list[Slice]
@@ -165,20 +166,20 @@ class Errors(TypedDict):
     """The part "errors"."""
 
     split: str
-    rows: int
-    mistakes: int
-    accuracy: float | None
+    rows: Count
+    mistakes: Count
+    accuracy: Share | None
     accuracy_interval: Interval
     second_choice: SecondChoice | None
     """None without mistakes."""
-    pairs_in_all: int
+    pairs_in_all: Count
     pairs: list[ConfusedPair]
     """At most 50, most frequent first."""
     confident_mistakes: list[Mistake]
     """At most 20, most confident first."""
-    smallest_rows: int
+    smallest_rows: Count
     """Slices of fewer rows are not tested."""
-    alpha: float
+    alpha: Number
     """Significance level of the tests."""
     slices: dict[str, SliceKind]
     """By `length`, `cut` and `novelty`, and by each of the recipe's `data.slice_columns` as `column NAME`."""
@@ -188,18 +189,42 @@ class Errors(TypedDict):
 
 
 class Verdict(TypedDict):
-    """The statement that test and interval support about the run and one baseline."""
+    """The statement that test and interval support about the run and the best of its baselines."""
 
     baseline: str
+    """The baseline's name."""
     kind: str
-    """`beats`, `worse` or `no difference shown`."""
-    difference: float
-    """Run minus baseline."""
+    """`leads`, `trails` or `no clear lead`."""
+    difference: Number
+    """Accuracy of the run minus that of the baseline."""
     difference_interval: Interval
-    p_holm: float
+    p_holm: Share
+    """Of the exact McNemar test, corrected for all baselines."""
     sentence: str
-    more: NotRequired[Verdict | None]
-    """About the linear model that also learns from the validation rows."""
+
+
+class StrengthStep(TypedDict):
+    """One candidate strength."""
+
+    value: Amount
+    accuracy: Share
+    """On the rows that choose."""
+    converged: bool
+
+
+class Strength(TypedDict):
+    """The choice of a baseline's regularisation strength."""
+
+    model: str
+    """Kind of the fitted model."""
+    value: Amount
+    """C, or the smoothing of naive Bayes."""
+    chosen_on: str | None
+    """`validation`, `train` (a fifth of its rows), or None if it is fixed."""
+    rows: Count
+    """Training rows on which the candidates were fitted."""
+    ladder: list[StrengthStep]
+    """The candidates."""
 
 
 class FitFacts(TypedDict):
@@ -207,13 +232,12 @@ class FitFacts(TypedDict):
 
     trained_on: list[str]
     """Names of splits."""
-    training_rows: int
-    parameters: int
-    strength: dict[str, Any] | None
-    """Regularisation: `C`, `chosen_on` (None if fixed) and `ladder`: `C`, `accuracy`, `converged` of each candidate."""
-    fit_seconds: float
-    """From texts to the fitted model, the choice of C included."""
-    predict_seconds: float
+    training_rows: Count
+    parameters: Count
+    strength: Strength | None
+    fit_seconds: Amount
+    """From texts to the fitted model, the choice of the strength included."""
+    predict_seconds: Amount
     """For the rows of the split."""
 
 
@@ -222,24 +246,27 @@ class BaselineEntry(FitFacts):
 
     title: str
     method: str
-    """One sentence."""
+    """One or two sentences."""
     accuracy: Interval
     macro_f1: Interval
     against_run: PairedComparison
     """Run (a) minus baseline (b)."""
+    outcome: str
+    """Of the run: `leads`, `trails` or `no clear lead`."""
 
 
 class Baselines(TypedDict):
-    """The parts "baseline" and "probe"."""
+    """The part "baseline"."""
 
     split: str
-    rows: int
-    resamples: int
+    rows: Count
+    resamples: Count
     optimistic: bool
     """The split is validation, which also selected the run's checkpoint: the run's scores are biased."""
     run: dict[str, Interval]
     """`accuracy` and `macro_f1`, as in the part "intervals"."""
     baselines: dict[str, BaselineEntry]
-    absent: str | None
-    """Why a baseline is missing."""
+    absent: dict[str, str]
+    """Why a baseline is missing, by its name."""
     verdict: Verdict | None
+    """None if no baseline could be fitted."""

@@ -7,57 +7,58 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from submillion.run_format.interval import Interval
+from submillion.run_format.quantities import Count, Number, Share
 
 
 class ReliabilityBin(TypedDict):
     """One bin of the reliability diagram."""
 
-    rows: int
-    low: float
+    rows: Count
+    low: Share
     """Lowest confidence."""
-    high: float
+    high: Share
     """Highest confidence."""
-    confidence: float
+    confidence: Number
     """Mean confidence."""
-    accuracy: float
+    accuracy: Share
     accuracy_interval: Interval
 
 
 class CalibrationError(Interval):
     """The expected calibration error with its interval."""
 
-    bins: int
-    if_calibrated: dict[str, float]
+    bins: Count
+    if_calibrated: dict[str, Number]
     """`mean` and `high` (95th percentile) of the error if every confidence were true."""
-    p: float
+    p: Share
     """Share of simulated calibrated sets whose error is as large."""
 
 
 class RiskCoverageArea(Interval):
     """The area under the risk-coverage curve."""
 
-    best: float
+    best: Number
     """With every right answer before every wrong one."""
-    random: float
+    random: Number
     """With a random ranking: the share of wrong answers."""
 
 
 class Curve(TypedDict):
     """An interval at each of several points."""
 
-    value: list[float]
-    low: list[float]
-    high: list[float]
-    confidence_level: float
+    value: list[Number]
+    low: list[Number]
+    high: list[Number]
+    confidence_level: Share
 
 
 class RiskCoverage(TypedDict):
     """The risk-coverage curve, ascending in coverage to 1, thinned to about 200 points."""
 
-    coverage: list[float]
+    coverage: list[Number]
     risk: Curve
     """Share of wrong answers among the answered rows; Wilson's interval at each point by itself."""
-    threshold: list[float]
+    threshold: list[Number]
     """The confidence from which rows are answered."""
 
 
@@ -73,9 +74,9 @@ class CalibrationScores(TypedDict):
 class SplitConfidence(CalibrationScores):
     """How well the confidences of one split match its accuracy."""
 
-    rows: int
+    rows: Count
     accuracy: Interval
-    mean_confidence: float
+    mean_confidence: Share
     reliability: list[ReliabilityBin]
     aurc: RiskCoverageArea
     risk_coverage: RiskCoverage
@@ -84,7 +85,7 @@ class SplitConfidence(CalibrationScores):
 class FittedTemperature(Interval):
     """The temperature with the least log loss; the limits are None at a bound of the search."""
 
-    rows: int
+    rows: Count
     at_bound: bool
     """The loss falls up to a bound, so no temperature can be estimated."""
 
@@ -99,22 +100,22 @@ class Temperature(FittedTemperature):
 class Answered(TypedDict):
     """The effect of an abstention threshold on one split; accuracy and limits are None if no row is answered."""
 
-    rows: int
-    answered: int
-    coverage: float
-    accuracy: float | None
+    rows: Count
+    answered: Count
+    coverage: Share
+    accuracy: Share | None
     accuracy_interval: Interval
-    lower_limit: float | None
+    lower_limit: Share | None
     """Exact one-sided 95% lower limit of the accuracy."""
 
 
 class AbstainTarget(TypedDict):
     """A target accuracy and the threshold that reaches it on the validation split; None if none does."""
 
-    target_accuracy: float
-    least_rows: int | None
+    target_accuracy: Share
+    least_rows: Count | None
     """Validation rows that must be answered without a mistake before the target can be reached."""
-    threshold: float | None
+    threshold: Number | None
     validation: Answered | None
     test: Answered | None
     chosen_by: NotRequired[str]
@@ -124,7 +125,7 @@ class AbstainTarget(TypedDict):
 class Confidence(TypedDict):
     """The part "confidence"."""
 
-    resamples: int
+    resamples: Count
     splits: dict[str, SplitConfidence]
     temperature: Temperature | None
     """None without a validation split."""

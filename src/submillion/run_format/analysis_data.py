@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from submillion.run_format.analysis import Slice
 from submillion.run_format.interval import Interval
+from submillion.run_format.quantities import Count, Share
 
 
 class SplitDuplicates(TypedDict):
@@ -15,13 +16,13 @@ class SplitDuplicates(TypedDict):
 
     rows_of: str
     duplicates_in: str
-    rows: int
-    of_rows: int
-    share: float | None
-    pairs: int
-    identical: int
+    rows: Count
+    of_rows: Count
+    share: Share | None
+    pairs: Count
+    identical: Count
     """Pairs of similarity 1."""
-    different_labels: int
+    different_labels: Count
     """Pairs whose labels differ."""
 
 
@@ -29,15 +30,15 @@ class DuplicatesEffect(TypedDict):
     """The accuracy with and without the rows that have a near-duplicate in train."""
 
     split: str
-    rows: int
-    correct: int
-    accuracy: float
+    rows: Count
+    correct: Count
+    accuracy: Share
     accuracy_interval: Interval
     with_duplicate: Slice
     without_duplicate: Slice
     difference: Interval | None
     """Accuracy on all rows minus that on the rows without; None if there are no others."""
-    contradicted: dict[str, int]
+    contradicted: dict[str, Count]
     """`rows` whose near-duplicates in train all have another label, and how many are `correct`."""
     sentence: str
 
@@ -50,10 +51,10 @@ class Duplicates(TypedDict):
     method: dict[str, Any]
     complete: bool
     """False if there were too many candidates to compare all, so that counts may be too low."""
-    splits: dict[str, dict[str, int]]
+    splits: dict[str, dict[str, Count]]
     """`rows` and `empty` (rows without text, never compared) of each split."""
     between_splits: list[SplitDuplicates]
-    groups: dict[str, int]
+    groups: dict[str, Count]
     """Connected groups of near-duplicates: `groups`, `rows`, `largest`."""
     conflicts: dict[str, Any]
     """`pairs` and `rows` with different labels, and `examples`, most similar first."""
@@ -66,11 +67,11 @@ class LabelIssues(TypedDict):
     """Rows whose labels look wrong, by confident learning."""
 
     noise_rate: Interval
-    candidates: int
-    share: float
+    candidates: Count
+    share: Share
     classes: list[dict[str, Any]]
     """`class`, `rows`, `candidates` and `noise_rate` of each class with rows."""
-    pairs_in_all: int
+    pairs_in_all: Count
     pairs: list[dict[str, Any]]
     """At most 30, most frequent first: `given`, `suggested`, `rows`."""
     suspects: list[dict[str, Any]]
@@ -80,8 +81,8 @@ class LabelIssues(TypedDict):
 class TrainLabelIssues(LabelIssues):
     """The training rows, by probabilities of a model that was trained without them."""
 
-    rows: int
-    folds: int
+    rows: Count
+    folds: Count
     left_out: list[dict[str, Any]]
     """`class` and `rows` of classes with fewer rows than folds."""
     model_accuracy: Interval
@@ -92,8 +93,8 @@ class SplitLabelIssues(LabelIssues):
     """The scored split, by the run's own probabilities."""
 
     split: str
-    rows: int
-    mistakes: int
+    rows: Count
+    mistakes: Count
     """Of the run."""
 
 
@@ -103,7 +104,7 @@ class Noise(TypedDict):
     meaning: str
     model: str
     limitations: str
-    resamples: int
+    resamples: Count
     train: TrainLabelIssues
     split: SplitLabelIssues | None
     """None if the split has fewer than two classes."""

@@ -7,6 +7,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from submillion.run_format.interval import Interval
+from submillion.run_format.quantities import Count, Number, Share
 
 # -- attribution ------------------------------------------------------------------------------------------------
 
@@ -14,42 +15,42 @@ from submillion.run_format.interval import Interval
 class Deletion(TypedDict):
     """Fall of the answer's probability when words are deleted."""
 
-    words: int
+    words: Count
     """Number deleted."""
-    top: float
+    top: Number
     """Deleting the words of highest weight."""
-    random: float
+    random: Number
     """Deleting as many at random, mean of 5 draws."""
 
 
 class ExplainedText(TypedDict):
     """One explained answer; None in what was not measured."""
 
-    row: int
+    row: Count
     id: str
     kind: str
     """`confident_mistake`, `least_sure_right` or `sure_right`."""
     true: str
     predicted: str
-    probability: float
+    probability: Share
     """Of the predicted class, as saved."""
-    reference_probability: float | None
+    reference_probability: Share | None
     """Of the same class, as explained; the two differ by rounding."""
-    tokens: int
+    tokens: Count
     """As read, special tokens included."""
     cut: bool
     """Whether the text continues after the words."""
     words: list[list[Any]]
     """[word, weight] in the order of the text; the words joined are exactly what was read, spaces included."""
-    score: float | None
+    score: Number | None
     """Log-odds of the predicted class, natural logarithm."""
-    baseline_score: float | None
+    baseline_score: Number | None
     """The same for the text of mask tokens."""
-    completeness_error: float | None
+    completeness_error: Number | None
     """Sum of the weights minus (score minus baseline score)."""
-    completeness_share: float | None
+    completeness_share: Number | None
     """Its absolute value as a share of the sum of absolute weights."""
-    steps: int | None
+    steps: Count | None
     """Points on the path."""
     deletions: list[Deletion] | None
 
@@ -58,13 +59,13 @@ class Attribution(TypedDict):
     """The part "attribution"."""
 
     split: str
-    rows: int
+    rows: Count
     method: str
     limitations: str
     baseline_token: str | None
     """Such as `[MASK]`."""
-    most_tokens: int
-    skipped: int
+    most_tokens: Count
+    skipped: Count
     """Rows with more tokens, or fewer than two words: never chosen."""
     texts: list[ExplainedText]
     completeness: dict[str, Any] | None
@@ -84,8 +85,8 @@ class AuditList(TypedDict):
     source: str
     own: bool
     """Whether the run's `audit.yaml` changed it."""
-    words: int
-    groups: dict[str, int]
+    words: Count
+    groups: dict[str, Count]
     """Words by group of the first level."""
 
 
@@ -96,10 +97,10 @@ class SwapAxis(TypedDict):
     """Such as `given_names.gender`."""
     title: str
     level: str
-    carrying: dict[str, int]
+    carrying: dict[str, Count]
     """Distinct texts by the group of their listed word."""
-    texts: int
-    altered: int
+    texts: Count
+    altered: Count
     too_small: bool
     overall: dict[str, Any]
     """Every text, moved to the first group drawn for it: `group`, `texts`, `too_small`, and see `SwapEffect`."""
@@ -110,20 +111,20 @@ class SwapAxis(TypedDict):
 class SwapEffect(TypedDict):
     """A swap against its control on the same texts, each text once."""
 
-    flips: int
+    flips: Count
     """Texts whose answer changed."""
-    flip_rate: float
+    flip_rate: Share
     flip_rate_interval: Interval
-    control_flips: int
-    control_rate: float
+    control_flips: Count
+    control_rate: Share
     control_rate_interval: Interval
-    only_swap: int
+    only_swap: Count
     """Texts that only the swap changed."""
-    only_control: int
-    difference: float
+    only_control: Count
+    difference: Number
     """Of the two rates."""
     difference_interval: Interval
-    p: float
+    p: Share
     """McNemar's exact test."""
     shift: Interval
     """Mean change of the answer's probability."""
@@ -137,9 +138,9 @@ class ClassAudit(TypedDict):
     """How the rows of one class are answered."""
 
     name: str
-    rows: int
+    rows: Count
     too_small: bool
-    accuracy: float | None
+    accuracy: Share | None
     accuracy_interval: Interval
     answers: dict[str, Any]
     """Of the rows answered with the class: accuracy and calibration."""
@@ -157,8 +158,8 @@ class Mentions(TypedDict):
 class Domain(TypedDict):
     """The confidence on texts outside the domain."""
 
-    above: float
-    policy_threshold: float | None
+    above: Number
+    policy_threshold: Number | None
     sets: list[dict[str, Any]]
 
 
@@ -166,13 +167,13 @@ class Audit(TypedDict):
     """The part "audit"."""
 
     split: str
-    rows: int
-    accuracy: float
-    read: int
+    rows: Count
+    accuracy: Share
+    read: Count
     """Texts that the classifier read for the audit."""
-    smallest: int
+    smallest: Count
     """Fewer texts or rows are not judged."""
-    alpha: float
+    alpha: Number
     """Significance level of the tests."""
     lists: list[AuditList]
     words: dict[str, Any]
@@ -182,7 +183,7 @@ class Audit(TypedDict):
     swaps: list[SwapAxis]
     classes: list[ClassAudit]
     mentions: list[Mentions]
-    mention_tests: dict[str, int]
+    mention_tests: dict[str, Count]
     """Groups of mentions: `judged` and `too_small`."""
     domain: Domain
     summary: NotRequired[list[str]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
+from submillion.run_format.quantities import Number
+
 CONFIDENCE = 0.95
 """Coverage of every interval in a run's files."""
 ALPHA = 0.05
@@ -13,13 +15,13 @@ ALPHA = 0.05
 class Interval(TypedDict):
     """An estimate with its confidence limits, all in the unit of the estimate."""
 
-    value: float | None
+    value: Number | None
     """The estimate; None if it is undefined, such as the precision of a class that was never predicted."""
-    low: float | None
+    low: Number | None
     """Lower limit; None if the method gives no interval, such as for a single value."""
-    high: float | None
+    high: Number | None
     """Upper limit; None if `low` is."""
-    confidence_level: float
+    confidence_level: Number
     """Coverage, such as 0.95."""
 
 

@@ -7,15 +7,16 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from submillion.run_format.interval import Interval
+from submillion.run_format.quantities import Count, Number, Share
 
 
 class ClassScores(TypedDict):
     """The scores of one class, each from 0 to 1."""
 
-    precision: float
-    recall: float
-    f1: float
-    support: int
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
     """Rows of the class."""
 
 
@@ -23,27 +24,27 @@ class ConfidenceSummary(TypedDict):
     """The distribution of the top probability over a split's rows."""
 
     split: str
-    rows: int
-    mean: float
-    median: float
-    min: float
-    max: float
-    above: dict[str, float]
+    rows: Count
+    mean: Share
+    median: Share
+    min: Share
+    max: Share
+    above: dict[str, Share]
     """Share of rows whose top probability is above a threshold, by threshold."""
 
 
 class LabelledMetrics(TypedDict):
     """The scores of labelled rows."""
 
-    rows: int
-    correct: int
-    accuracy: float
+    rows: Count
+    correct: Count
+    accuracy: Share
     accuracy_interval: Interval
-    macro_f1: float
-    loss: float
+    macro_f1: Share
+    loss: Number
     """Mean negative log-likelihood in nats."""
     per_class: dict[str, ClassScores]
-    confusion: list[list[int]]
+    confusion: list[list[Count]]
     """[C, C] counts; rows are true classes, columns predicted ones."""
 
 
@@ -51,15 +52,15 @@ class SplitMetrics(TypedDict):
     """The scores of one split; a split without labels has `split`, `rows` and `confidence` alone."""
 
     split: str
-    rows: int
-    correct: NotRequired[int]
-    accuracy: NotRequired[float]
+    rows: Count
+    correct: NotRequired[Count]
+    accuracy: NotRequired[Share]
     accuracy_interval: NotRequired[Interval]
-    macro_f1: NotRequired[float]
-    loss: NotRequired[float]
+    macro_f1: NotRequired[Share]
+    loss: NotRequired[Number]
     """Mean negative log-likelihood in nats."""
     per_class: NotRequired[dict[str, ClassScores]]
-    confusion: NotRequired[list[list[int]]]
+    confusion: NotRequired[list[list[Count]]]
     """[C, C] counts; rows are true classes, columns predicted ones."""
     confidence: ConfidenceSummary
 

@@ -14,7 +14,7 @@ from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput
 from submillion.run_format.manifest import FORMAT
 from support.tiny import FAMILY_NAMES, shared_encoder, tiny_recipe
-from support.tiny_run import NAMES, tiny_run
+from support.tiny_run import NAMES, encoder_entry, tiny_run
 
 pytest.importorskip("captum")
 
@@ -118,7 +118,7 @@ def test_every_family_can_be_explained(family: str, tmp_path: Path) -> None:
     run.adapter.mkdir()
     classifier.save_adapter(run.adapter)
     load_tokenizer(encoder).save_pretrained(run.tokenizer)
-    recorded = {"source": str(encoder), "sha256": fetched.sha256}
+    recorded = encoder_entry(str(encoder), fetched.sha256)
     run.write_json(run.manifest, {"format": FORMAT, "labels": NAMES, "encoder": recorded})
     found = Explainer(RunContext(run)).weights(IDS, SPECIAL, 2)
     assert found.tokens[[0, -1]].tolist() == [0.0, 0.0]

@@ -1,0 +1,39 @@
+"""The types of the lines in a run's `history.jsonl`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from submillion.run_format.quantities import Amount, Count, Number, Share
+
+
+class TrainRecord(TypedDict):
+    """The state of the training after a step; means are over the steps since the last such line."""
+
+    kind: Literal["train"]
+    step: Count
+    epoch: Amount
+    loss: Number
+    learning_rate: Amount
+    grad_norm: NotRequired[Number | None]
+    samples_per_s: NotRequired[Amount]
+    tokens_per_s: NotRequired[Amount]
+
+
+class EvalRecord(TypedDict):
+    """An evaluation on the validation rows."""
+
+    kind: Literal["eval"]
+    step: Count
+    epoch: Amount
+    loss: Number
+    accuracy: Share
+    macro_f1: Share
+    best: NotRequired[bool]
+    seconds: NotRequired[Amount]
+
+
+HistoryRecord = Annotated[TrainRecord | EvalRecord, Field(discriminator="kind")]

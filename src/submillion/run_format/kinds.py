@@ -1,0 +1,29 @@
+"""The type of every JSON file in a run directory, by its path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from submillion.run_format.analysis import Baselines, Errors, Intervals
+from submillion.run_format.analysis_confidence import Confidence
+from submillion.run_format.analysis_data import Duplicates, Noise
+from submillion.run_format.analysis_texts import Attribution, Audit
+from submillion.run_format.manifest import Manifest
+from submillion.run_format.metrics import Metrics
+
+KINDS: dict[str, Any] = {
+    "manifest.json": Manifest,
+    "metrics.json": Metrics,
+    "analysis/intervals.json": Intervals,
+    "analysis/confidence.json": Confidence,
+    "analysis/errors.json": Errors,
+    "analysis/baseline.json": Baselines,
+    "analysis/probe.json": Baselines,
+    "analysis/duplicates.json": Duplicates,
+    "analysis/noise.json": Noise,
+    "analysis/attribution.json": Attribution,
+    "analysis/audit.json": Audit,
+}
+"""Path in the run -> type."""
+PARTIAL = frozenset({"manifest.json"})
+"""Files that gain entries while a run goes on, so that any of them may be absent."""
