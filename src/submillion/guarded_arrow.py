@@ -71,13 +71,23 @@ def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
     Raises:
         BadInput: the file is not readable, or would fill memory.
     """
+    names = list(columns)
+    allowed = max(LEAST, EXPANSION * path.stat().st_size)
+    before = 0
     with _guarded(path, "parquet"), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-        longest = _longest_value(path, file.metadata, set(columns))
-        rows = min(ROWS, max(1, BATCH_BYTES // max(1, longest)))
-        before = 0
-        for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
-            yield _validated(path, batch, before)
-            before += batch.num_rows
+        leaves = _leaves(file.metadata, set(names))
+        for group in range(file.metadata.num_row_groups):
+            # Facts about a column are asked for only after it was read: if they are false, asking ends the process,
+            # and reading raises an exception.
+            next(file.iter_batches(batch_size=1, row_groups=[group], columns=names), None)
+            chunks = [file.metadata.row_group(group).column(leaf) for leaf in leaves]
+            allowed -= sum(chunk.total_uncompressed_size for chunk in chunks)
+            if allowed < 0:
+                raise _too_large(path)
+            rows = min(ROWS, max(1, BATCH_BYTES // max(1, _longest_value(path, chunks))))
+            for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=names):
+                yield _validated(path, batch, before)
+                before += batch.num_rows
 
 
 def arrow_schema(path: Path) -> Any:
@@ -148,35 +158,34 @@ def _reader(path: Path, source: Any) -> Any:
     return pa.ipc.open_file(source) if is_arrow_file(path) else pa.ipc.open_stream(source)
 
 
-def _longest_value(path: Path, metadata: Any, columns: set[str]) -> int:
-    """Return a bound of the bytes of one value: a dictionary may hold a long one that millions of rows share.
+def _leaves(metadata: Any, columns: set[str]) -> list[int]:
+    """Return the indices of the stored columns that make up some columns; a nested column has several."""
+    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    return [index for index, path in enumerate(paths) if path in columns or path.split(".")[0] in columns]
 
-    Raises:
-        BadInput: the columns would take too much memory.
-    """
-    longest = total = 0
+
+def _longest_value(path: Path, chunks: Iterable[Any]) -> int:
+    """Return a bound of the bytes of one value: a dictionary may hold a long one that millions of rows share."""
+    longest = 0
     with path.open("rb") as file:
-        for group in range(metadata.num_row_groups):
-            for index in range(metadata.num_columns):
-                chunk = metadata.row_group(group).column(index)
-                if chunk.path_in_schema.split(".")[0] not in columns and chunk.path_in_schema not in columns:
-                    continue
-                total += chunk.total_uncompressed_size
-                if chunk.has_dictionary_page:
-                    file.seek(chunk.dictionary_page_offset)
-                    longest = max(longest, _dictionary_size(file.read(16)))
-                if "DELTA_BYTE_ARRAY" in chunk.encodings:  # values share their beginnings
-                    longest = max(longest, chunk.total_uncompressed_size)
-    if total > max(LEAST, EXPANSION * path.stat().st_size):
-        raise BadInput(
-            Problem(
-                str(path),
-                f"columns of at most {EXPANSION} times the size of the file",
-                f"{total:,} bytes",
-                "If the file is in order, write it with less compression.",
-            )
-        )
+        for chunk in chunks:
+            if chunk.has_dictionary_page:
+                file.seek(max(0, chunk.dictionary_page_offset))
+                longest = max(longest, _dictionary_size(file.read(16)))
+            if "DELTA_BYTE_ARRAY" in chunk.encodings:  # values share their beginnings
+                longest = max(longest, chunk.total_uncompressed_size)
     return longest
+
+
+def _too_large(path: Path) -> BadInput:
+    return BadInput(
+        Problem(
+            str(path),
+            f"columns of at most {EXPANSION} times the size of the file",
+            "larger ones",
+            "If the file is in order, write it with less compression.",
+        )
+    )
 
 
 def _dictionary_size(header: bytes) -> int:

@@ -146,7 +146,7 @@ def test_names_of_a_source_are_those_of_its_own_label_column(
     rows = [(f"text {row}", row % 2, "abc"[row % 3]) for row in range(60)]
     file = write(tmp_path / "train.csv", rows, ("text", "label", "kind"))
     known = FetchedData("known", {"train": [file]}, {}, "hub/known", labels=["no", "yes"], label="label")
-    monkeypatch.setattr("submillion.data.corpus_sources.fetch_data", lambda source, progress: known)
+    monkeypatch.setattr("submillion.data.corpus_sources.fetch_data", lambda *_: known)
     assert load(file).label_names == ["no", "yes"]
     assert load(file, label="kind").label_names == ["a", "b", "c"]
 

@@ -59,13 +59,8 @@ def export_of(entries: Sequence[Any]) -> Export:
         entries: the first few of the file.
     """
     first = entries[0] if entries else None
-    if isinstance(first, list):
-        is_pair = len(first) == 2 and isinstance(first[0], str) and isinstance(first[1], dict)
-        return (
-            Export("spaCy", _from_pair, "text", "cats" if is_pair and "cats" in first[1] else None)
-            if is_pair
-            else Export()
-        )
+    if is_pair(first):
+        return Export("spaCy", _from_pair, "text", "cats" if "cats" in first[1] else None)
     if not isinstance(first, dict):
         return Export()
     if is_task(first):
@@ -82,6 +77,16 @@ def export_of(entries: Sequence[Any]) -> Export:
     if isinstance(first.get("cats"), dict) and "label" not in first:
         return Export("spaCy", label="cats")
     return Export()
+
+
+def is_pair(entry: Any) -> bool:
+    """Return whether an entry is an example of spaCy 2: [text, annotations]."""
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], str)
+        and isinstance(entry[1], dict)
+    )
 
 
 def is_task(entry: Any) -> bool:
@@ -120,7 +125,7 @@ def _only(names: Mapping[str, Any]) -> str | None:
 
 def _from_pair(entry: Any) -> Any:
     """Convert an example of spaCy 2: (text, {"cats": {...}})."""
-    if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], dict):
+    if is_pair(entry):
         return entry[1] | {"text": entry[0]}
     return entry
 

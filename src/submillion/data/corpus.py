@@ -11,12 +11,15 @@ from typing import Any
 
 from submillion import notices
 from submillion.data import checks
-from submillion.data.corpus_sources import fetch_sources, origin, read_split, source_labels, source_report
+from submillion.data.class_checks import check_classes
+from submillion.data.corpus_sources import fetch_sources, origin, read_splits, source_names, source_report
+from submillion.data.division import clean, hold_out_test, hold_out_validation, overlaps
+from submillion.data.evaluated_rows import agnews_names, labelled_only
 from submillion.data.in_memory import write_rows
-from submillion.data.labels import class_indices, first_number, label_names
+from submillion.data.labels import Classes, class_indices, class_names, one_spelling
 from submillion.data.readers import read_rows
 from submillion.data.rows import ClassValue, LabelledRows
-from submillion.data.split import stratified_sample, stratified_split
+from submillion.data.split import stratified_sample
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
 from submillion.sources.fetch import FetchedData, fetch_data
@@ -97,11 +100,7 @@ def load_corpus(
         remedy = "Omit it, or train from a file that has these columns."
         raise BadInput(Problem("@{data.slice_columns}", "columns of a file", found, remedy))
     sources = fetch_sources(data, progress, train_rows is not None)
-    splits = {
-        name: train_rows if train_rows is not None and name == "train" else read_split(data, name, source)
-        for name, source in sources.items()
-    }
-    return corpus_from(splits, sources, data, seed)
+    return corpus_from(read_splits(data, sources, train_rows), sources, data, seed)
 
 
 def corpus_from(
@@ -110,23 +109,28 @@ def corpus_from(
     """Check and split rows that have been read.
 
     Args:
-        rows: by split, `train` among them; they stay unchanged.
+        rows: by split, `train` among them; they stay unchanged. No `test` if its rows have no labels.
         sources: where the rows of each split come from.
-        data: the recipe's section; decides about class names, duplicates, validation rows and the limit.
-        seed: of the validation split and of `limit`.
+        data: the recipe's section; decides about class names, duplicates, held-out rows and the limit.
+        seed: of the held-out rows and of `limit`.
 
     Raises:
         BadInput: labels do not fit together, or there are too few rows.
     """
     splits = dict(rows)
-    _check_classes(splits["train"])
-    names = label_names(data.labels or source_labels(data, sources, splits["train"]), splits)
-    first = first_number(splits["train"], names)
+    named = data.labels or source_names(data, sources, splits["train"])
+    splits["train"] = one_spelling(splits["train"], named)
+    of_classes = check_classes(splits["train"], named)
+    names = class_names(named, splits["train"])
+    classes = Classes(names, numbered=bool(named)).of_training(splits["train"])
+    splits = labelled_only(splits, classes)
     for name, part in splits.items():
-        splits[name] = replace(part, classes=class_indices(name, part, names, first))
-    class_values = _values_of_classes(splits["train"], names)
-    findings = _clean(data, splits, names)
-    held_out = _hold_out(data, seed, splits, sources["train"].name)
+        splits[name] = replace(part, classes=class_indices(name, part, classes))
+    class_values = _values_of_classes(splits["train"], classes)
+    findings = clean(data, splits, names) | {"classes": of_classes}
+    test = hold_out_test(data, seed, splits, sources, findings, names)
+    findings |= overlaps(data, splits)
+    validation, rare = hold_out_validation(data, seed, splits, sources["train"].name, names)
     if data.limit:
         for name, part in splits.items():
             splits[name] = part.take(stratified_sample(part.classes, data.limit, seed, part.texts))
@@ -134,19 +138,20 @@ def corpus_from(
     made = {
         name: Split(name, part.ids, part.texts, part.classes, part.extra) for name, part in splits.items()
     }
-    if "test" not in made:
-        notices.emit("no_test", "the data has no test split: this run is scored on its validation rows only.")
     report = {
         **origin(sources["train"]),
         "labels": names,
+        "label_form": classes.form(),
         "splits": {
-            name: checks.balance(name, splits[name], names) | {"fingerprint": made[name].fingerprint}
+            name: checks.balance(name, splits[name], names, rare if name == "validation" else ())
+            | {"fingerprint": made[name].fingerprint}
             for name in SPLITS
             if name in made
         },
-        "sources": {name: source_report(source, splits[name]) for name, source in sources.items()},
+        "sources": {name: source_report(sources[name], splits[name]) for name in sources if name in rows},
         "checks": findings,
-        "validation": held_out,
+        "validation": validation,
+        "test": test,
         "limit": data.limit,
     }
     return Corpus(made["train"], made["validation"], made.get("test"), names, report, class_values)
@@ -175,108 +180,54 @@ def store_rows(corpus: Corpus, rows: LabelledRows, data: DataRecipe, path: Path)
 
 def read_labelled(
     path: str | Path,
-    names: Sequence[str],
+    classes: Classes,
     name: str,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
+    likely_encoding: str | None = None,
 ) -> Split:
     """Read a further labelled file with the classes of a trained run.
 
     Args:
-        path: the file.
-        names: the run's class names in order.
+        path: the file; its rows without a label are left out and counted.
+        classes: of the run.
         name: of the split.
         text: text column, or several; None finds it.
         label: label column; None finds it.
+        likely_encoding: of a file that is not utf-8, such as the run's; None detects it.
 
     Raises:
-        BadInput: the file cannot be read, or has labels that the run does not know.
+        BadInput: the file cannot be read, or has labels that the run does not know, or no labels.
     """
-    return labelled_split(read_rows([path], text, label), names, name)
+    rows = read_rows([path], text, label, likely_encoding=likely_encoding, skip_unlabelled=True)
+    return labelled_split(agnews_names(Path(path), rows, classes), classes, name)
 
 
-def labelled_split(rows: LabelledRows, names: Sequence[str], name: str) -> Split:
+def labelled_split(rows: LabelledRows, classes: Classes, name: str) -> Split:
     """Return rows, of a file or from memory, as a split with the classes of a trained run.
 
     Args:
         rows: labelled rows.
-        names: the run's class names in order.
+        classes: of the run.
         name: of the split.
 
     Raises:
         BadInput: a label is not among the run's classes.
     """
-    rows = replace(rows, classes=class_indices(name, rows, names))
+    rows = labelled_only({name: rows}, classes)[name]
+    rows = replace(rows, classes=class_indices(name, rows, classes))
     checks.empty_texts(name, rows, drop=False)
-    checks.duplicates(name, rows, names)
+    checks.duplicates(name, rows, classes.names)
+    checks.balance(name, rows, classes.names)
     return Split(name, rows.ids, rows.texts, rows.classes)
 
 
-def _values_of_classes(train: LabelledRows, names: Sequence[str]) -> dict[str, ClassValue]:
-    """Return the caller's own value of each class that has training rows; nothing for rows of files."""
+def _values_of_classes(train: LabelledRows, classes: Classes) -> dict[str, ClassValue]:
+    """Return the caller's own value of each class; nothing for rows of files."""
     if not train.class_values:
         return {}
-    return {
-        names[index]: train.class_values[label]
-        for label, index in zip(train.labels, train.classes, strict=True)
-    }
-
-
-def _check_classes(train: LabelledRows) -> None:
-    labels = set(train.labels)
-    if len(labels) < 2:
-        raise BadInput(
-            Problem(
-                "@{labels}" if train.class_values else " and ".join(str(path) for path, _ in train.files),
-                "training rows of at least two classes",
-                f"{len(train):,} {'row' if len(train) == 1 else 'rows'}, all of class '{labels.pop()}'",
-            )
-        )
-
-
-def _clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
-    """Check every split, and drop training rows that are empty, duplicates or rows of another split."""
-    findings: dict[str, Any] = {"empty_texts": {}, "duplicates": {}}
-    for name, rows in splits.items():
-        kept, findings["empty_texts"][name] = checks.empty_texts(name, rows, drop=name == "train")
-        splits[name] = rows.take(kept)
-        findings["duplicates"][name] = checks.duplicates(name, splits[name], names)
-    if data.drop_duplicates:
-        before = len(splits["train"])
-        splits["train"] = splits["train"].take(checks.first_copies(splits["train"]))
-        findings["duplicates"]["train"]["dropped"] = before - len(splits["train"])
-    for name, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
-        if name in splits and other in splits:
-            drop = name == "train" and data.drop_train_rows_in_test
-            kept, finding = checks.overlap(splits[name], name, splits[other], other, drop)
-            findings[f"{name}_rows_in_{other}"] = finding
-            splits[name] = splits[name].take(kept)
-    return findings
-
-
-def _hold_out(data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source: str) -> dict[str, Any]:
-    """Hold out validation rows from the training rows, unless there are some; return how, for the manifest."""
-    rows = splits["train"]
-    if "validation" in splits:
-        facts: dict[str, Any] = {"from": "source", "source": data.validation}
-    else:
-        train, validation = stratified_split(rows.classes, data.validation_size, seed, rows.texts)
-        splits["train"], splits["validation"] = rows.take(train), rows.take(validation)
-        facts = {
-            "from": "train",
-            "size": data.validation_size,
-            "seed": seed,
-            "order": "sha256 of seed and text",
-        }
-    few = [name for name in ("train", "validation") if not len(splits[name])]
-    if few or len(set(splits["train"].classes)) < 2:
-        raise BadInput(
-            Problem(
-                source,
-                "enough rows to train on two classes and to hold some out for validation",
-                f"{len(rows):,} rows after checks, {len(splits['train'])} to train on and "
-                f"{len(splits['validation'])} for validation",
-                "Add rows, two or more of each class, or name a file with @{data.validation}.",
-            )
-        )
-    return facts
+    values = {index: train.class_values[label] for label, index in zip(train.labels, train.classes, strict=True)}
+    type_of = type(next(iter(values.values())))
+    if classes.first is not None and type_of is not str:  # also for the numbers of classes without rows
+        values = {index: type_of(index + classes.first) for index in range(len(classes.names))} | values
+    return {classes.names[index]: value for index, value in sorted(values.items())}

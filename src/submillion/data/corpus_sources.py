@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.data.evaluated_rows import announce_unlabelled
 from submillion.data.readers import read_rows
+from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
+from submillion.recipe_sections import NO_TEST
 from submillion.sources.fetch import FetchedData, fetch_data
 
 MEMORY = "memory"
@@ -21,18 +24,32 @@ def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[s
     """Return the source of each split: its own, or the training source if that has a split of this name."""
     sources = {"train": FetchedData(MEMORY, {}, {}, MEMORY) if from_memory else _train_source(data, progress)}
     if data.validation is not None:
-        sources["validation"] = fetch_data(data.validation, progress)
+        sources["validation"] = fetch_data(data.validation, progress, data.encoding)
     elif "validation" in sources["train"].files:
         notices.emit(
             "validation_unused",
             f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
             f"the training rows. To use its own, set data.validation to {data.train}.",
         )
-    if data.test is not None:
-        sources["test"] = fetch_data(data.test, progress)
+    if data.test_size is not None:
+        if "test" in sources["train"].files:
+            notices.emit(
+                "test_unused",
+                f"{data.train} has test rows of its own, which are not used: data.test_size takes the test rows from "
+                "the training rows.",
+            )
+    elif wants_no_test(data):
+        pass
+    elif data.test is not None:
+        sources["test"] = fetch_data(data.test, progress, data.encoding)
     elif "test" in sources["train"].files:
         sources["test"] = sources["train"]
     return sources
+
+
+def wants_no_test(data: DataRecipe) -> bool:
+    """Return whether the recipe asks for a training without a test split."""
+    return data.test is not None and data.test.lower() == NO_TEST
 
 
 def _train_source(data: DataRecipe, progress: bool) -> FetchedData:
@@ -45,19 +62,49 @@ def _train_source(data: DataRecipe, progress: bool) -> FetchedData:
                 "Pass the same rows again with @{texts} and @{labels}.",
             )
         )
-    return fetch_data(data.train, progress)
+    return fetch_data(data.train, progress, data.encoding)
 
 
-def source_labels(
+def source_names(
     data: DataRecipe, sources: Mapping[str, FetchedData], train: LabelledRows
 ) -> list[str] | None:
-    """Return the class names that a source has for the label column; those of other splits only if they fit."""
+    """Return the class names that a source or a file has for the numbers of the label column, None if it has none.
+
+    Those of other splits than `train` count only if they fit its labels, those of a file only if it has rows of each.
+    """
     for name, source in sources.items():
         if source.labels and data.label in (None, source.label):
             known = set(source.labels)
             if name == "train" or all(label in known or label.isdecimal() for label in set(train.labels)):
                 return source.labels
-    return None
+    return train.numbers_named if set(train.numbers_named) == set(train.labels) else None
+
+
+def read_splits(
+    data: DataRecipe, sources: Mapping[str, FetchedData], train_rows: LabelledRows | None
+) -> dict[str, LabelledRows]:
+    """Read the rows of every split; test rows without labels are left out, with a notice.
+
+    Args:
+        data: the recipe's section.
+        sources: by split.
+        train_rows: training rows from memory; None reads them.
+
+    Raises:
+        BadInput: a source lacks a split, its files cannot be read, or training or validation rows have no labels.
+    """
+    splits = {}
+    for name, source in sources.items():
+        if name == "train" and train_rows is not None:
+            splits[name] = train_rows
+            continue
+        try:
+            splits[name] = read_split(data, name, source)
+        except NoLabels:
+            if name != "test":
+                raise
+            announce_unlabelled(_file_names(source, name))
+    return splits
 
 
 def read_split(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
@@ -85,7 +132,13 @@ def read_split(data: DataRecipe, split: str, source: FetchedData) -> LabelledRow
             )
         )
     text, label = data.text or source.text, data.label or source.label
-    return read_rows(files, text, label, data.slice_columns)
+    return read_rows(
+        files, text, label, data.slice_columns, data.encoding, skip_unlabelled=split != "train"
+    )
+
+
+def _file_names(source: FetchedData, split: str) -> str:
+    return ", ".join(file.name for file in source.files.get(split, [])[:3]) or source.name
 
 
 def origin(source: FetchedData) -> dict[str, Any]:

@@ -70,17 +70,41 @@ def tab_separated(path: Path, encoding: str | None = None) -> Table:
 def _delimited(
     path: Path, records: Callable[[], Iterator[Record]], delimiter: str, skipped: int = 0
 ) -> Table:
-    header = _header(path, records(), skipped)
+    def check(width: int) -> QuoteCheck:
+        return QuoteCheck(path, delimiter, width, islice(records(), 1, None))
+
+    return record_table(path, records, check, first=skipped + 1)
+
+
+def record_table(
+    path: Path,
+    records: Callable[[], Iterator[Record]],
+    check: Callable[[int], QuoteCheck] | None = None,
+    unit: str = "line",
+    first: int = 1,
+) -> Table:
+    """Return records, of which the first is the header, as a table.
+
+    Rows without any value at the end, and columns without a name or value at the end, are left out with a notice.
+
+    Args:
+        path: the file, for messages.
+        records: yields all records, from the header on.
+        check: returns the check of the records, for the number of columns.
+        unit: of the records' places.
+        first: place of the header.
+    """
+    header = _header(path, records(), f"{unit} {first}")
 
     def rows(wanted: Sequence[str]) -> RowStream:
-        check = QuoteCheck(path, delimiter, header.width, islice(records(), 1, None))
-        return _rows(path, islice(records(), 1, None), header, check, wanted)
+        checked = check(header.width) if check else None
+        return _rows(path, islice(records(), 1, None), header, checked, wanted)
 
-    return Table(path, header.columns, rows)
+    return Table(path, header.columns, rows, unit=unit)
 
 
 def _rows(
-    path: Path, records: Iterator[Record], header: _Header, check: QuoteCheck, wanted: Sequence[str]
+    path: Path, records: Iterator[Record], header: _Header, check: QuoteCheck | None, wanted: Sequence[str]
 ) -> RowStream:
     places = [header.columns.index(name) for name in wanted]
     columns = len(header.columns)
@@ -89,7 +113,7 @@ def _rows(
     for line, record in records:
         if not record and columns == 1:
             record = [""]  # in a file of one column, an empty line is an empty text
-        if columns > 1 and record and not any(field.strip() for field in record):
+        if columns > 1 and record and not record[0].strip() and not any(map(str.strip, record)):
             empty.append(line)
             continue
         for place in empty:
@@ -98,7 +122,8 @@ def _rows(
         if len(record) > header.width >= len(_stripped(record)):
             record = record[: header.width]
             cut += 1
-        check.check(line, record)
+        if check:
+            check.check(line, record)
         if columns <= len(record) <= header.width:
             yield line, [record[place] for place in places]
         elif record:
@@ -130,10 +155,10 @@ def _stripped(record: Sequence[str]) -> list[str]:
     return list(record[:end])
 
 
-def _header(path: Path, records: Iterator[Record], skipped: int) -> _Header:
-    line, header = next(records, (skipped + 1, []))
+def _header(path: Path, records: Iterator[Record], place: str) -> _Header:
+    _, header = next(records, (0, []))
     if not header:
-        raise BadInput(Problem(f"{path}, line {line}", "a header that names the columns", "an empty line"))
+        raise BadInput(Problem(f"{path}, {place}", "a header that names the columns", "an empty line"))
     columns = _stripped(header) or list(header)
     if unnamed := len(header) - len(columns):
         notices.emit(

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from submillion.data import arrow_form, delimited, json_form
+from submillion.data.sheet_form import spreadsheet
 from submillion.data.table import Table
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.sources.archive import GZIP, ZIP
 from submillion.sources.convert import converted
-from submillion.sources.encoding import announce, text_form
-from submillion.sources.suffixes import FORMATS, PICKLE_MAGIC, PICKLES
+from submillion.sources.encoding import announce, further_encoding, text_form
+from submillion.sources.spreadsheet import has_sheets
+from submillion.sources.suffixes import ARCHIVES, FORMATS, PICKLE_MAGIC, PICKLES, SPREADSHEETS
 
 TEXT_READERS: dict[str, Callable[[Path, str | None], Table]] = {
     "csv": delimited.comma_separated,
@@ -20,29 +23,63 @@ TEXT_READERS: dict[str, Callable[[Path, str | None], Table]] = {
     "text": delimited.text_lines,
 }
 READERS: dict[str, Callable[[Path], Table]] = {"parquet": arrow_form.parquet, "arrow": arrow_form.arrow}
+ARCHIVE_MAGIC = (GZIP, ZIP)
 FOREIGN = {
-    b"\x1f\x8b": ("a gzip archive", "Unpack it: gunzip FILE."),
-    b"PK\x03\x04": ("a zip archive or a spreadsheet", "Unpack it, or save the sheet as csv (utf-8)."),
     b"BZh": ("a bzip2 archive", "Unpack it: bunzip2 FILE."),
     b"\xfd7zXZ": ("an xz archive", "Unpack it: unxz FILE."),
     b"\x28\xb5\x2f\xfd": ("a zstd archive", "Unpack it: unzstd FILE."),
 }
 
 
-def open_table(path: str | Path, encoding: str | None = None) -> Table:
+def open_table(path: str | Path, encoding: str | None = None, likely: str | None = None) -> Table:
     """Open a file of texts, labelled or not.
 
     Args:
-        path: csv, tsv, jsonl, json, parquet, arrow or plain text lines; AG News' and Orange's forms are converted.
+        path: csv, tsv, jsonl, json, parquet, arrow, a spreadsheet or plain text lines, also in a gzip or zip archive;
+            AG News' and Orange's forms are converted.
         encoding: of a text file; None finds it.
+        likely: encoding that is used instead of detecting one, if the file is not utf-8 and has no byte order mark.
 
     Raises:
         BadInput: no such file, an empty one, a pickle, or an unknown format.
     """
     path = Path(path)
     beginning = _beginning(path)
-    suffix = path.suffix.lower()
-    if suffix in PICKLES or beginning.startswith(PICKLE_MAGIC):
+    _refuse_foreign(path, beginning)
+    if has_sheets(path, beginning):
+        return spreadsheet(path)
+    inside = converted(path, encoding).file
+    if inside != path:  # unpacked from an archive, or converted
+        beginning = _beginning(inside)
+        _refuse_foreign(inside, beginning)
+        if has_sheets(inside, beginning):
+            return spreadsheet(inside)
+        if beginning.startswith(ARCHIVE_MAGIC):
+            raise BadInput(Problem(str(path), "one archive", "an archive inside an archive", "Unpack it."))
+    if encoding is None:
+        encoding = further_encoding(inside, likely)
+    return _by_form(inside, beginning, encoding)
+
+
+def _by_form(path: Path, beginning: bytes, encoding: str | None) -> Table:
+    """Open a file that is neither archive nor spreadsheet."""
+    if beginning.startswith(b"PAR1"):
+        return arrow_form.parquet(path)
+    if beginning.startswith(b"ARROW1"):
+        return arrow_form.arrow(path)
+    form = FORMATS.get(path.suffix.lower(), "" if path.suffix else "text")
+    if not form:
+        suffixes = ", ".join((*FORMATS, *SPREADSHEETS, *ARCHIVES))
+        raise BadInput(Problem(str(path), f"a file whose name ends in {suffixes}", f"'{path.suffix}'"))
+    if form in READERS:
+        return READERS[form](path)
+    announce(path, text_form(path, encoding))
+    return TEXT_READERS[form](path, encoding)
+
+
+def _refuse_foreign(path: Path, beginning: bytes) -> None:
+    """Raise BadInput for a pickle and for archives that are not read."""
+    if path.suffix.lower() in PICKLES or beginning.startswith(PICKLE_MAGIC):
         raise BadInput(
             Problem(
                 str(path),
@@ -54,20 +91,6 @@ def open_table(path: str | Path, encoding: str | None = None) -> Table:
     for magic, (found, remedy) in FOREIGN.items():
         if beginning.startswith(magic):
             raise BadInput(Problem(str(path), "a file of texts", found, remedy))
-    if beginning.startswith(b"PAR1"):
-        return arrow_form.parquet(path)
-    if beginning.startswith(b"ARROW1"):
-        return arrow_form.arrow(path)
-    path = converted(path, encoding).file
-    form = FORMATS.get(path.suffix.lower(), "" if path.suffix else "text")
-    if not form:
-        raise BadInput(
-            Problem(str(path), f"a file whose name ends in {', '.join(FORMATS)}", f"'{path.suffix}'")
-        )
-    if form in READERS:
-        return READERS[form](path)
-    announce(path, text_form(path, encoding))
-    return TEXT_READERS[form](path, encoding)
 
 
 def _beginning(path: Path) -> bytes:
@@ -76,8 +99,11 @@ def _beginning(path: Path) -> bytes:
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         found = "no such file" if folder.is_dir() else f"no such folder as '{folder}'"
         raise BadInput(Problem(str(path), "a file of texts", found, did_you_mean(path.name, names)))
-    if path.is_dir():
-        raise BadInput(Problem(str(path), "a file of texts", "a folder"))
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "a pipe or a device, which cannot be read twice"
+        raise BadInput(
+            Problem(str(path), "a file of texts", found, "" if path.is_dir() else "Save it as a file.")
+        )
     try:
         with path.open("rb") as file:
             beginning = file.read(8)

@@ -106,18 +106,14 @@ def _entries(document: Any) -> Sequence[Any] | None:
     columns, data = document.get("columns"), document.get("data")
     if isinstance(columns, list) and isinstance(data, list):  # pandas, orient="split"
         return [_row(columns, row) for row in data]
-    if all(isinstance(value, list) for value in values) and (
-        len(values) > 1 or _is_flat(values[0])
-    ):  # a list per column
+    if all(isinstance(value, list) for value in values) and (len(values) > 1 or _is_flat(values[0])):
         return _by_columns(document)
     lists = [value for value in values if isinstance(value, list)]
     # {"data": [...]}, {"version": 1, "data": [...]}, and pandas, orient="table"; a row may have one list as well.
-    if (
-        len(lists) == 1
-        and not annotation.is_task(document)
-        and isinstance((lists[0] or [{}])[0], dict | list)
-    ):
-        return lists[0]
+    if len(lists) == 1 and not annotation.is_task(document):
+        first = lists[0][0] if lists[0] else {}
+        if isinstance(first, dict) or annotation.is_pair(first):
+            return lists[0]
     if all(isinstance(value, dict) and _is_flat(value.values()) for value in values):
         return _by_index(document)
     return None

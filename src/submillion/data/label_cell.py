@@ -14,7 +14,9 @@ from submillion.data.rows import flaw_of_text, label_text, shown
 from submillion.data.table import Table, Unlabelled
 from submillion.wording import listed, plural
 
+REMEMBERED = 10_000  # labels that are not parsed again
 LONGEST = 10_000  # characters of a cell that is parsed
+UNLABELLED = "without a label"
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -24,13 +26,15 @@ TO_PREDICT = "A file without labels can be predicted, but not trained on or scor
 class LabelCells:
     """Reads the label column of one file, and counts what it meets."""
 
-    def __init__(self, table: Table, chosen: Columns) -> None:
+    def __init__(self, table: Table, chosen: Columns, skip_unlabelled: bool = False) -> None:
         self._table = table
+        self._skip = skip_unlabelled
         self._column = chosen.label
         self._names = table.class_names.get(chosen.label or "")
         self._left_out: Counter[str] = Counter()
         self._unwrapped = 0
         self._example = ""
+        self._known: dict[str, str] = {}
         self.count = 0
         """Rows, without those that an annotation tool rejected."""
         self.missing = 0
@@ -38,10 +42,13 @@ class LabelCells:
 
     def label(self, value: Any) -> tuple[str | None, tuple[str, ...] | None]:
         """Return a row's label, None if it has none, and the (expected, found, remedy) of a problem with it."""
+        self.count += 1
+        if isinstance(value, str) and value in self._known:
+            return self._known[value], None
         if isinstance(value, Unlabelled):
+            self.count -= 1
             self.leave_out(value.reason)
             return None, None
-        self.count += 1
         found = one_class(value)
         if isinstance(found, NotOneClass):
             expected = f"one class in column '{self._column}'"
@@ -52,7 +59,11 @@ class LabelCells:
             )
         label = label_text(found, self._names)
         if label is None:
-            self.missing += found is None or found != found or found in ("", -1)
+            if found is None or found != found or found in ("", -1):
+                self.missing += 1
+                if self._skip:
+                    self.leave_out(UNLABELLED)
+                    return None, None
             wanted = f"a label among 0 to {len(self._names) - 1}" if self._names else "a label"
             return None, (f"{wanted} in column '{self._column}'", shown(value))
         if flaw := flaw_of_text(label):
@@ -60,6 +71,8 @@ class LabelCells:
         if found is not value:
             self._unwrapped += 1
             self._example = self._example or f"{shown(value)} as the class {label!r}"
+        elif isinstance(value, str) and len(self._known) < REMEMBERED:
+            self._known[value] = label
         return label, None
 
     def leave_out(self, reason: str) -> None:

@@ -13,6 +13,7 @@ from submillion.sources.records import Record
 
 LEARNT = 5_000  # records from which the usual values of the columns are learnt
 FEW = 100  # different values of a column of classes, at most
+REPEATED = 3  # times that a class occurs on average, at least
 MOST_COLUMNS = 1000  # of a file that is checked
 BREAK = re.compile(r"\r\n|\r|\n")
 SHOWN = 60  # characters of a line in the message
@@ -51,9 +52,11 @@ class QuoteCheck:
                     if len(values) > FEW:
                         seen[index] = None
         for index, values in enumerate(seen):
+            if not values or values.total() < REPEATED * len(values):
+                continue
             # A value that occurs once may be a text; a column that is mostly empty says nothing.
-            repeated = {value for value, count in (values or {}).items() if count > 1}
-            if values and sum(values[value] for value in repeated if value) > values.total() / 2:
+            repeated = {value for value, count in values.items() if count > 1}
+            if sum(values[value] for value in repeated if value) > values.total() / 2:
                 self._classes[index] = repeated
 
     def check(self, line: int, record: Sequence[str]) -> None:

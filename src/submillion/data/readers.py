@@ -27,6 +27,8 @@ def read_rows(
     label: str | None = None,
     extra: Sequence[str] = (),
     encoding: str | None = None,
+    likely_encoding: str | None = None,
+    skip_unlabelled: bool = False,
 ) -> LabelledRows:
     """Read labelled texts from one file or several, in order.
 
@@ -38,6 +40,8 @@ def read_rows(
         label: label column; None finds it by its usual names.
         extra: further columns whose values are read as text.
         encoding: of the files; None finds it.
+        likely_encoding: of files that are not utf-8, if `encoding` is None.
+        skip_unlabelled: leave rows without a label out, with their number in a notice; otherwise they are refused.
 
     Raises:
         NoLabels: a file has no label column, or no row with a label.
@@ -46,11 +50,11 @@ def read_rows(
     """
     rows = LabelledRows(extra={name: [] for name in extra})
     for file in files:
-        table = open_table(file, encoding)
+        table = open_table(file, encoding, likely_encoding)
         check_columns(table, extra, "data.slice_columns")
         before = len(rows)
         chosen = choose_columns(table, text, label)
-        _read_into(rows, table, chosen)
+        _read_into(rows, table, chosen, skip_unlabelled)
         if len(rows) == before:
             raise BadInput(Problem(str(file), "rows with a text and a label", "none"))
         rows.columns.append(chosen)
@@ -61,7 +65,7 @@ def iter_texts(
     path: str | Path,
     text: str | Sequence[str] | None = None,
     batch: int = 1024,
-    encoding: str | None = None,
+    likely_encoding: str | None = None,
 ) -> Iterator[tuple[list[str], list[str]]]:
     """Stream texts from a file that may be larger than memory; labels are neither needed nor read.
 
@@ -69,7 +73,7 @@ def iter_texts(
         path: in the formats that `formats.open_table` reads (a list in one .json document is loaded whole).
         text: text column, or several, joined with a space; None finds it by its usual names.
         batch: rows per step.
-        encoding: of the file; None finds it.
+        likely_encoding: of a file that is not utf-8; None detects it.
 
     Returns:
         Steps of (ids, texts) in the file's order, no row left out; ids are the file's own or count from 0.
@@ -77,7 +81,7 @@ def iter_texts(
     Raises:
         BadInput: immediately if the file or its columns cannot be used, later if one of its rows cannot.
     """
-    table = open_table(path, encoding)
+    table = open_table(path, likely=likely_encoding)
     return _stream(table, choose_columns(table, text, labelled=False), batch)
 
 
@@ -104,9 +108,11 @@ def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[st
         notices.emit("empty_texts", f"{table.path.name}: {empty:,} of {count:,} texts are empty.", rows=empty)
 
 
-def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
+def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelled: bool) -> None:
     problems = RowProblems(table)
-    cells = LabelCells(table, chosen)
+    cells = LabelCells(table, chosen, skip_unlabelled)
+    names = table.class_names.get(chosen.label or "", [])
+    rows.numbers_named = names if not rows.files or names == rows.numbers_named else []
     rows.files.append((table.path, table.unit))
     mark = mark_of(table, [name for name in (*chosen.text, chosen.label, *rows.extra) if name])
     columns = [*rows.extra, *([mark] if mark else [])]
@@ -115,10 +121,10 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
             cells.leave_out(f"marked as rejected in column '{mark}'")
             continue
         label, flaw_of_label = cells.label(value)
-        flaws = [flaw for flaw in (flaw_of_text(text), flaw_of_label, _flaw_of_id(row_id)) if flaw]
-        for flaw in flaws:
+        flaw_of_row = flaw_of_text(text) or _flaw_of_id(row_id)
+        for flaw in filter(None, (flaw_of_row, flaw_of_label)):
             problems.add(place, *flaw)
-        if flaws or label is None:
+        if flaw_of_row or label is None:
             continue
         rows.ids.append(str(len(rows)) if row_id is None else str(row_id))
         rows.texts.append(text)
@@ -127,11 +133,11 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns) -> None:
         rows.places.append(place)
         for values, cell in zip(rows.extra.values(), further, strict=False):
             values.append(sys.intern(_cell_text(cell)))
-    cells.announce()
-    if len(problems) and cells.missing == cells.count:
+    if cells.count and cells.missing == cells.count:
         raise NoLabels(
             Problem(str(table.path), f"labels in column '{chosen.label}'", "none in any row", TO_PREDICT)
         )
+    cells.announce()
     problems.raise_any()
 
 
@@ -159,7 +165,8 @@ def _picked(
                 )
             problems.add(place, "rows like the others", values.found)
             continue
-        allowed -= sum(len(value) for value in values if isinstance(value, str | bytes))
+        joined = _joined([values[index] for index in texts])
+        allowed -= len(joined) if isinstance(joined, str | bytes) else 0
         if allowed < 0:
             raise BadInput(
                 Problem(
@@ -172,7 +179,7 @@ def _picked(
         yield (
             place,
             None if own_id is None else values[own_id],
-            _joined([values[index] for index in texts]),
+            joined,
             None if label is None else values[label],
             [values[index] for index in further],
         )

@@ -13,6 +13,7 @@ from submillion import notices
 from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources import store
+from submillion.sources.archive import unpacked
 from submillion.sources.catalog import DATASETS
 from submillion.sources.encoding import announce, text_form
 from submillion.sources.records import Record, csv_records, decoded_lines, places_of
@@ -35,7 +36,7 @@ class Converted:
 
 
 def converted(file: Path, encoding: str | None = None) -> Converted:
-    """Return a data file in a form that the general readers know; all but two forms are returned unchanged.
+    """Return a data file in a form that the general readers know; archives are unpacked, two forms are converted.
 
     AG News' form is a csv file of class number, title and description, without a header or with the header
     `Class Index,Title,Description`; its copy has the columns text (title and description, joined with a space),
@@ -50,6 +51,7 @@ def converted(file: Path, encoding: str | None = None) -> Converted:
         BadInput: a row has more or fewer fields than the others.
         SubmillionError: the cache cannot be written.
     """
+    file = unpacked(file)
     suffix = file.suffix.lower()
     try:
         if suffix == ".csv" and _is_agnews(file, encoding):

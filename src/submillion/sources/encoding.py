@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import encodings.aliases
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from charset_normalizer import from_bytes
@@ -15,7 +17,7 @@ from charset_normalizer import from_bytes
 from submillion import notices
 from submillion.errors import BadInput, Problem, did_you_mean
 
-BLOCK = 1 << 20  # bytes decoded at a time
+BLOCK = 1 << 18  # bytes decoded at a time
 SAMPLE = 1 << 16  # bytes of lines beyond ASCII from which the encoding is detected
 MIXED = 0.1  # share of such lines that are valid utf-8 from which a file counts as damaged utf-8
 NEAR = 0.02  # difference of charset-normalizer's measure of disorder that decides nothing
@@ -51,6 +53,8 @@ class TextForm:
     """The line that shows the encoding best, if the bytes alone decided about it."""
     line: int = 0
     """Its number."""
+    breaks: int = 0
+    """Ends of lines."""
     controls: int = 0
     """Characters U+0080 to U+009F, which no text contains on purpose."""
 
@@ -70,6 +74,22 @@ def text_form(path: Path, encoding: str | None = None) -> TextForm:
     """
     status = path.stat()
     return _text_form(path, encoding, (status.st_size, status.st_mtime_ns, status.st_ino))
+
+
+def further_encoding(path: Path, likely: str | None) -> str | None:
+    """Return the encoding to read a further file of a run with: that of its data if the file is not utf-8, else None.
+
+    Args:
+        path: an existing file.
+        likely: encoding of the run's data, None if it was not named.
+    """
+    if likely is None:
+        return None
+    try:
+        form = text_form(path)
+    except BadInput:
+        return likely
+    return likely if form.detected else None
 
 
 def announce(path: Path, form: TextForm) -> None:
@@ -119,15 +139,15 @@ def _text_form(path: Path, asked: str | None, status: tuple[int, int, int]) -> T
 
 def _as_asked(path: Path, asked: str, mark: str | None) -> str:
     """Return the name of the codec for an encoding that the user names."""
-    try:
-        name = codecs.lookup(asked).name
-        is_text = isinstance(b"".decode(name), str) and name.replace("-", "_") not in NO_ENCODINGS
-    except (
-        LookupError,
-        ValueError,
-    ):  # also of codecs that do not decode to text; ValueError: a null in the name
-        is_text = False
-    if not is_text:
+    name = ""
+    with contextlib.suppress(
+        LookupError, ValueError
+    ):  # LookupError also of codecs that do not decode to text
+        codec = codecs.lookup(asked).name
+        with contextlib.suppress(UnicodeError):
+            b"text".decode(codec)
+        name = codec
+    if not name or name.replace("-", "_") in NO_ENCODINGS:
         known = sorted({*encodings.aliases.aliases.values(), "utf-8", "utf-16", "latin-1"} - NO_ENCODINGS)
         hint = did_you_mean(asked, known)
         raise BadInput(
@@ -154,14 +174,16 @@ def _first_nul(path: Path) -> int | None:
 def _scanned(path: Path, encoding: str) -> TextForm:
     """Decode a whole file; return its form, or raise BadInput with the line that is not in the encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    newlines = returns = pairs = controls = 0
+    newlines = returns = pairs = controls = begun = 0  # begun: bytes of the current line in earlier blocks
     before = first = ""
-    for block in (*_blocks(path), b""):
+    for block in chain(_blocks(path), [b""]):
         pending = decoder.getstate()[0] if not isinstance(decoder.getstate()[0], int) else b""
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeError as error:
-            raise _undecodable(path, encoding, block, newlines, pending, error) from error
+            raise _undecodable(
+                path, encoding, pending + block, newlines, begun - len(pending), error
+            ) from error
         if encoding == "utf-8":
             controls += len(CONTROLS_UTF8.findall(block))
         elif not text.isascii():
@@ -171,20 +193,29 @@ def _scanned(path: Path, encoding: str) -> TextForm:
         pairs += text.count("\r\n") + (before == "\r" and text[:1] == "\n")
         first = first or next((end for end in re.findall(r"\r\n|\r|\n", text[:SAMPLE])[:1]), "")
         before = text[-1:]
+        begun = len(block) - 1 - block.rfind(b"\n") + (0 if b"\n" in block else begun)
     # Spreadsheets on old Macintosh computers end rows with a carriage return, and lines inside a cell with a newline.
     alone = returns - pairs
     newline = "\r" if first == "\r" and alone > newlines else "\n"
-    return TextForm(encoding, newline, controls=controls)
+    return TextForm(encoding, newline, breaks=newlines + alone, controls=controls)
 
 
 def _undecodable(
-    path: Path, encoding: str, block: bytes, newlines: int, pending: bytes, error: UnicodeError
+    path: Path, encoding: str, data: bytes, newlines: int, begun: int, error: UnicodeError
 ) -> BadInput:
-    data, start = (pending + block, 0)
-    if isinstance(error, UnicodeDecodeError):
-        data, start = error.object, error.start
+    """Return the error for bytes that are not in an encoding.
+
+    Args:
+        path: the file.
+        encoding: of the file.
+        data: the bytes.
+        newlines: before them in the file.
+        begun: bytes of the current line before them.
+        error: of the decoder.
+    """
+    start = error.start if isinstance(error, UnicodeDecodeError) else 0
     line = newlines + 1 + data.count(b"\n", 0, start)
-    begin = data.rfind(b"\n", 0, start) + 1
+    begin = data.rfind(b"\n", 0, start) + 1 if b"\n" in data[:start] else -begun
     found = (
         f"byte 0x{data[start]:02x} at position {start - begin + 1} of the line"
         if data[start:]
@@ -203,8 +234,10 @@ def _detected(path: Path, candidates: Sequence[str], refusal: BadInput) -> TextF
             form = _scanned(path, encoding)
         except BadInput:
             continue
+        if wide and not form.breaks:  # any bytes are utf-16, but only utf-16 has line ends then
+            continue
         number, line = _telling_line(path, form)
-        return TextForm(form.encoding, form.newline, line, number, form.controls)
+        return replace(form, detected=line, line=number)
     raise refusal
 
 

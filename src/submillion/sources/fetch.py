@@ -130,20 +130,21 @@ def encoder_config(source: str, revision: str | None = None) -> dict[str, Any]:
     return hub.encoder_config(hub.Repo(located.id, "model", revision, source))
 
 
-def fetch_data(source: str, progress: bool = True) -> FetchedData:
+def fetch_data(source: str, progress: bool = True, encoding: str | None = None) -> FetchedData:
     """Find a data set on this machine, or download it.
 
     Args:
         source: file, folder, catalog name or hub id, tried in this order. A hub id may carry a configuration
             and a revision: `org/name:config@revision`.
         progress: show downloads on standard error.
+        encoding: of text files on this machine; None finds it.
 
     Raises:
         BadInput: it cannot be found or reached, or has no data files.
     """
     located = _locate(source, DATASETS, "data")
     if isinstance(located, Path):
-        return _local_data(source, located)
+        return _local_data(source, located, encoding)
     if isinstance(located, DataEntry):
         path = cache_root() / "data" / located.name
         store.cached_folder(
@@ -165,14 +166,14 @@ def fetch_data(source: str, progress: bool = True) -> FetchedData:
     return _from_hub(source, located, progress)
 
 
-def _local_data(source: str, path: Path) -> FetchedData:
+def _local_data(source: str, path: Path, encoding: str | None) -> FetchedData:
     """Return a file or a folder as data; hashes are those of the files before any conversion."""
     originals = data_files(path) if path.is_dir() else {"train": [path]}
     base = path if path.is_dir() else path.parent
     sha256 = {
         file.relative_to(base).as_posix(): sha256_of(file) for files in originals.values() for file in files
     }
-    copies = {split: [converted(file) for file in files] for split, files in originals.items()}
+    copies = {split: [converted(file, encoding) for file in files] for split, files in originals.items()}
     files = {split: [copy.file for copy in part] for split, part in copies.items()}
     if all(copy.is_agnews for part in copies.values() for copy in part):
         return FetchedData(source, files, sha256, str(path), labels=list(AGNEWS_CLASSES), label="label")

@@ -15,10 +15,12 @@ FORMATS = {
     ".txt": "text",
     ".text": "text",
 }
+SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+ARCHIVES = (".gz", ".zip")
 PLAIN = tuple(suffix for suffix, form in FORMATS.items() if form == "text")
-LABELLED = tuple(suffix for suffix in FORMATS if suffix not in PLAIN)
+LABELLED = (*(suffix for suffix in FORMATS if suffix not in PLAIN), *SPREADSHEETS, *ARCHIVES)
 # Listed with the data files, so that the reader can say why it refuses them.
 PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 # A pickle of protocol 2 to 5 starts with the opcode PROTO and its number (pickletools).
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-DATA_SUFFIXES = (*FORMATS, *PICKLES)
+DATA_SUFFIXES = (*FORMATS, *SPREADSHEETS, *ARCHIVES, *PICKLES)
