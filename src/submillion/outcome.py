@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from submillion.run_format.analysis import Verdict
 from submillion.run_format.metrics import Metrics
 from submillion.rundir import RunDir
 from submillion.wording import percent, percent_interval
@@ -20,17 +21,24 @@ class Outcome:
     trainable: int
     interrupted: bool
 
+    @property
+    def verdict(self) -> Verdict | None:
+        """The run against the best of its baselines; None before they are fitted."""
+        baselines = self.run.read_analysis("baseline")
+        return baselines["verdict"] if baselines else None
+
     def to_json(self) -> dict[str, Any]:
-        """Return the run's directory, its metrics and its trainable parameters."""
+        """Return the run's directory, its metrics, its verdict against the baselines and its trainable parameters."""
         return {
             "run": str(self.run.path),
             "interrupted": self.interrupted,
             "trainable": self.trainable,
             "metrics": self.metrics,
+            "verdict": self.verdict,
         }
 
     def render(self) -> str:
-        """Return the closing lines: each split's accuracy with its interval, and the place of the report."""
+        """Return the closing lines: each split's accuracy with its interval, the verdict, and the place of the report."""
         lines = []
         for split, scores in self.metrics.items():
             lines.append(
@@ -38,6 +46,8 @@ class Outcome:
                 f"(95% interval {percent_interval(scores['accuracy_interval'], 2)}), "
                 f"macro F1 {scores['macro_f1']:.4f}, {scores['rows']:,} rows"
             )
+        if verdict := self.verdict:
+            lines.append(verdict["sentence"])
         lines.append(f"trainable parameters {self.trainable:,}")
         if self.interrupted:
             lines.append(f"interrupted; continue with: submillion resume {self.run.path}")

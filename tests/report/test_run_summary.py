@@ -12,7 +12,7 @@ from submillion.assess.score import assess_run
 from submillion.report.run_summary import NO_BASELINE, summary_html, summary_text
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE
-from support.baselines import made_baseline
+from support.baselines import made_baseline, made_baselines
 from support.page_reader import ParsedPage
 from support.run import made_run
 
@@ -55,7 +55,7 @@ def test_the_card_contains_the_facts_of_the_text(run: RunDir) -> None:
 def test_the_verdict_is_the_one_of_the_baseline(
     run: RunDir, difference: float, p: float, colour: str
 ) -> None:
-    baseline = made_baseline(difference, p)
+    baseline = made_baselines({"probe": made_baseline("linear probe", difference, p)})
     run.write_analysis("baseline", baseline)
     sentence = baseline["verdict"]["sentence"]
     assert sentence in summary_text(run)
@@ -65,7 +65,7 @@ def test_the_verdict_is_the_one_of_the_baseline(
 
 
 def test_an_absent_baseline_gives_its_reason(run: RunDir) -> None:
-    run.write_analysis("baseline", {"verdict": None, "absent": "The run has too few training rows."})
+    run.write_analysis("baseline", made_baselines({}, absent={"probe": "The run has too few training rows."}))
     assert "The run has too few training rows." in summary_text(run)
 
 
@@ -89,10 +89,19 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         names,
         (40, 40),
         name=HOSTILE,
-        budget={"trainable": 5, "budget": 10, "parts": {'"><img src=x onerror=alert(1)>': 5}},
+        budget={
+            "trainable": 5,
+            "total": 10,
+            "budget": 10,
+            "fits": True,
+            "by_layer": [],
+            "parts": {'"><img src=x onerror=alert(1)>': 5},
+        },
     )
     assess_run(run)
-    run.write_analysis("baseline", {"verdict": {"sentence": HOSTILE, "kind": "beats"}, "absent": None})
+    part = made_baselines()
+    part["verdict"]["sentence"] = HOSTILE
+    run.write_analysis("baseline", part)
     page = ParsedPage(summary_html(run))
     assert {tag for tag, _ in page.elements} == {"div"}
     assert {name for _, attributes in page.elements for name in attributes} == {

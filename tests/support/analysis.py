@@ -9,7 +9,7 @@ from submillion.assess.run_context import RunContext
 from submillion.run_format.interval import ALPHA, interval
 from submillion.rundir import RunDir
 from support.audit import made_audit
-from support.baselines import made_baseline, made_baseline_model, made_part
+from support.baselines import made_baselines
 
 HOSTILE = "<script>alert('text')</script> & \"quotes\""
 
@@ -26,8 +26,7 @@ def made_analysis(run: RunDir, text: str = HOSTILE) -> None:
 
     names = [str(label) for label in run.read_manifest()["labels"]]
     made = {
-        "baseline": made_baseline(),
-        "probe": made_part({"probe": made_baseline_model("linear probe")}, "probe"),
+        "baseline": made_baselines(),
         "errors": made_errors(names, text),
         "attribution": made_attribution(names, text),
         "audit": made_audit(names, text),

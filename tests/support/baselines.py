@@ -1,4 +1,4 @@
-"""Made baselines of a made run: the parts "baseline" and "probe" for the tests of page and card."""
+"""Made baselines of a made run: the part "baseline" for the tests of page, card and closing lines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from submillion.assess.baselines import comparison
 from submillion.run_format.interval import interval
 
 
-def made_baseline_model(
-    title: str, difference: float = 0.003, p: float = 0.31, **facts: Any
-) -> dict[str, Any]:
-    """Return one baseline as `baselines.report` does."""
+def made_baseline(title: str, difference: float = 0.003, p: float = 0.31, **facts: Any) -> dict[str, Any]:
+    """Return one entry as `comparison.report` makes it: the run is better by `difference`."""
     of = {
         "a": 0.943,
         "b": 0.943 - difference,
@@ -21,18 +19,20 @@ def made_baseline_model(
         "bootstrap_interval": interval(difference),
         "p_holm": p,
     }
-    return {
+    entry = {
         "title": title,
         "method": "Made up & <b>bold</b>.",
         "trained_on": ["train"],
         "training_rows": 4321,
         "parameters": 511_586,
         "strength": {
-            "C": 0.3,
+            "model": "linear SVM",
+            "value": 0.3,
             "chosen_on": "validation",
+            "rows": 4000,
             "ladder": [
-                {"C": 0.1, "accuracy": 0.9111, "converged": False},
-                {"C": 0.3, "accuracy": 0.9222, "converged": True},
+                {"value": 0.1, "accuracy": 0.9111, "converged": False},
+                {"value": 0.3, "accuracy": 0.9222, "converged": True},
             ],
         },
         "fit_seconds": 12.4,
@@ -49,35 +49,34 @@ def made_baseline_model(
             "shown": p < 0.05,
         },
     } | facts
+    return entry | {"outcome": comparison.outcome(entry)}
 
 
-def made_part(found: dict[str, dict[str, Any]], judged: str, **facts: Any) -> dict[str, Any]:
-    """Return the part "baseline" or "probe" with the verdict that follows from its baselines."""
-    verdict = comparison.verdict(judged, found[judged], found[judged]["title"]) if judged in found else None
+def made_baselines(
+    baselines: dict[str, dict[str, Any]] | None = None, constant: str = "ham", **facts: Any
+) -> dict[str, Any]:
+    """Return the part "baseline" with the verdict that follows from its baselines.
+
+    Args:
+        baselines: entries by name; None takes all four, of which the probe is the best.
+        constant: the class that `majority` answers.
+        facts: replace entries of the part.
+    """
+    if baselines is None:
+        baselines = {
+            "majority": made_baseline("most frequent class", 0.69, 1e-9, strength=None, parameters=1),
+            "words": made_baseline("linear model of words", 0.0143, 0.0003),
+            "characters": made_baseline("linear model of character sequences", 0.02, 1e-5),
+            "probe": made_baseline("linear probe"),
+        }
+    optimistic = facts.get("optimistic", False)
     return {
         "split": "test",
         "rows": 80,
         "resamples": 10_000,
         "optimistic": False,
-        "run": {
-            "accuracy": interval(0.943, 0.88, 0.98),
-            "macro_f1": interval(0.9381, 0.9, 0.96),
-        },
-        "baselines": found,
-        "absent": None,
-        "verdict": verdict,
+        "run": {"accuracy": interval(0.943, 0.88, 0.98), "macro_f1": interval(0.9381, 0.9, 0.96)},
+        "baselines": baselines,
+        "absent": {},
+        "verdict": comparison.verdict(baselines, constant, optimistic) if baselines else None,
     } | facts
-
-
-def made_baseline(
-    difference: float = 0.003, p: float = 0.31, more: bool = True, **facts: Any
-) -> dict[str, Any]:
-    """Return the part "baseline": the linear model is worse than the run by `difference`."""
-    majority = made_baseline_model("majority class", 0.69, 1e-9, strength=None, parameters=1)
-    found = {"majority": majority, "linear": made_baseline_model("linear model", difference, p)}
-    part = made_part(found, "linear", **facts)
-    verdict = comparison.verdict(
-        "linear_more", made_baseline_model("", -0.0027, 0.56), "linear model with more rows"
-    )
-    part["verdict"] = part["verdict"] and part["verdict"] | {"more": verdict if more else None}
-    return part

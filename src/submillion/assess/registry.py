@@ -41,8 +41,7 @@ PARTS = {
         # Where does the run fail?
         Part("errors", "errors.analysis"),
         # What do simpler models achieve?
-        Part("baseline", "baselines.tfidf_svm"),
-        Part("probe", "baselines.linear_probe", slow=True),
+        Part("baseline", "baselines.analysis"),
         # Can the data be trusted?
         Part("duplicates", "data_quality.near_duplicates"),
         Part("noise", "data_quality.label_noise", slow=True),

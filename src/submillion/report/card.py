@@ -18,7 +18,9 @@ from submillion.sources.catalog import DATASETS, ENCODERS, find
 
 TEMPLATE = "card.md.jinja"
 MANIFEST_ENTRIES = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
-ANALYSIS = ("confidence", "intervals", "errors", "baseline", "probe", "duplicates", "noise", "audit")
+ANALYSIS = ("confidence", "intervals", "errors", "baseline", "duplicates", "noise", "audit")
+OWN_SPLITS = ("test", "validation")
+"""The splits of the run's data, the one to report first; files that `evaluate` added are in a section of their own."""
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
 
@@ -38,8 +40,8 @@ def _facts(run: RunDir) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
     manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
-    # Test first: its scores are the ones to report.
-    metrics = {split: metrics[split] for split in sorted(metrics, key=lambda split: split != "test")}
+    further = {split: scores for split, scores in metrics.items() if split not in OWN_SPLITS}
+    metrics = {split: metrics[split] for split in OWN_SPLITS if split in metrics}
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     parts = {name: manifest.get(name, {}) for name in MANIFEST_ENTRIES}
     main = next(iter(metrics), None)
@@ -58,6 +60,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "manifest": manifest,
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
+        "further": {split: scores for split, scores in further.items() if "accuracy" in scores},
         "recipe": published(recipe),
         "labels": manifest.get("labels", []),
         "base": base_of(manifest) or "PATH_TO_ENCODER",

@@ -21,7 +21,6 @@ TEMPLATE = "page.html.jinja"
 ANALYSIS_PARTS = (
     "intervals",
     "baseline",
-    "probe",
     "confidence",
     "errors",
     "attribution",

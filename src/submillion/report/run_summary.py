@@ -1,4 +1,4 @@
-"""Summarizes a run for a notebook cell or a terminal: its scores, the verdict against the linear model, its budget."""
+"""Summarizes a run for a notebook cell or a terminal: its scores, the verdict against its baselines, its budget."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class RunSummary:
     accuracy_interval: str | None
     macro_f1: str | None
     verdict: str
-    """One sentence about the run and the linear model."""
-    beats_linear_model: bool
-    """Whether the run is significantly better than the linear model."""
+    """About the run and the best of its baselines."""
+    leads: bool
+    """Whether the run is significantly better than all of them."""
     bar: BudgetBar | None
 
 
@@ -87,7 +87,7 @@ def _summary(run: RunDir) -> RunSummary:
         accuracy = percent(scores["accuracy"], 2)
         interval = percent_interval(scores["accuracy_interval"], 2)
         macro_f1 = f"{scores['macro_f1']:.4f}"
-    verdict, beats_linear_model = _verdict(run)
+    verdict, leads = _verdict(run)
     return RunSummary(
         name=str(manifest.get("name") or run.path.name),
         status=str(manifest.get("status", "unknown")),
@@ -96,17 +96,17 @@ def _summary(run: RunDir) -> RunSummary:
         accuracy_interval=interval,
         macro_f1=macro_f1,
         verdict=verdict,
-        beats_linear_model=beats_linear_model,
+        leads=leads,
         bar=budget_bar(manifest.get("budget", {})),
     )
 
 
 def _verdict(run: RunDir) -> tuple[str, bool]:
-    """Return the sentence about the run and the linear model, and whether the run beats it."""
+    """Return the sentence about the run and the best of its baselines, and whether the run leads."""
     baseline = run.read_analysis("baseline")
     if baseline is None:
         return NO_BASELINE, False
     verdict = baseline["verdict"]
     if verdict is None:
-        return str(baseline["absent"] or NO_BASELINE), False
-    return str(verdict["sentence"]), verdict["kind"] == "beats"
+        return " ".join(baseline["absent"].values()) or NO_BASELINE, False
+    return str(verdict["sentence"]), verdict["kind"] == "leads"

@@ -1,13 +1,12 @@
-"""Baselines beside a run: how their predictions are saved, scored and compared with the run's, row by row."""
+"""Baselines beside a run: their saved predictions, their scores, the run against each of them, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from submillion.assess.baselines.baseline import Baseline
 from submillion.assess.run_context import RunContext
 from submillion.assess.statistics import intervals
 from submillion.assess.statistics.bootstrap import RESAMPLES
@@ -17,111 +16,58 @@ from submillion.errors import BadInput, Problem
 from submillion.run_format.analysis import BaselineEntry, Baselines, FitFacts, Verdict
 from submillion.run_format.interval import ALPHA, limits_of
 from submillion.run_format.predictions import Predictions
-from submillion.wording import p_equals, points, points_range
+from submillion.wording import p_equals, percent, points, points_range, printable, shorten
 
-MEASURES = ("accuracy", "macro_f1")
-BEATS, NO_DIFFERENCE, WORSE = "beats", "no difference shown", "worse"
-VERBS = {BEATS: "beats", NO_DIFFERENCE: "does not beat", WORSE: "is worse than"}
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Another classifier of the same texts."""
-
-    name: str
-    """Also the folder of its predictions below `analysis/baselines`."""
-    title: str
-    method: str
-    """One sentence that describes it."""
+LEADS, TRAILS, NO_CLEAR_LEAD = "leads", "trails", "no clear lead"
+CONSTANT = "majority"
+"""The baseline whose answer is the same for every text."""
+NAME_LENGTH = 40
+"""Characters of a class name in a sentence."""
+OPTIMISTIC = " The validation rows also chose the run's epoch, which favours the run."
 
 
 def report(
     context: RunContext,
     baselines: Sequence[Baseline],
     facts: Mapping[str, FitFacts],
-    absent: str | None,
-    main: str,
+    absent: Mapping[str, str],
 ) -> Baselines:
     """Score the saved predictions of baselines and compare the run with each of them.
 
-    The p-values of each measure are corrected over the baselines of the part (Holm).
+    The p-values of each measure are corrected over the baselines (Holm).
 
     Args:
         context: the run.
-        baselines: all baselines of the part; those without saved predictions are left out.
+        baselines: those with saved predictions.
         facts: what fitting each of them recorded, by name.
-        absent: why baselines are left out.
-        main: name of the baseline that the verdict is about.
+        absent: why the others are missing, by name.
 
     Raises:
         BadInput: predictions that are unlabelled, or not of the run's rows.
     """
-    own, _ = context.labelled_predictions()
-    entries = {
-        baseline.name: _entry(context, baseline, facts[baseline.name])
-        for baseline in with_predictions(context, baselines)
-    }
+    _, labels = context.labelled_predictions()
+    entries = {baseline.name: _entry(context, baseline, facts[baseline.name]) for baseline in baselines}
     comparisons = [entry["against_run"] for entry in entries.values()]
     add_holm([comparison["accuracy"] for comparison in comparisons])
     add_holm([comparison["macro_f1"] for comparison in comparisons])
-    for comparison in comparisons:
-        comparison["shown"] = comparison["accuracy"]["p_holm"] < ALPHA
+    for entry in entries.values():
+        entry["against_run"]["shown"] = entry["against_run"]["accuracy"]["p_holm"] < ALPHA
+        entry["outcome"] = outcome(entry)
     scores = intervals.analyse(context)["splits"][context.split]
-    main_entry = entries.get(main)
+    constant = None
+    if CONSTANT in entries:
+        constant = context.labels[int(load_predictions(context, CONSTANT).predicted[0])]
+    optimistic = context.split == "validation"
     return {
         "split": context.split,
-        "rows": len(own),
+        "rows": len(labels),
         "resamples": RESAMPLES,
-        "optimistic": context.split == "validation",
+        "optimistic": optimistic,
         "run": {"accuracy": scores["accuracy"], "macro_f1": scores["macro_f1"]},
         "baselines": entries,
-        "absent": absent,
-        "verdict": verdict(main, main_entry, main_entry["title"]) if main_entry else None,
+        "absent": dict(absent),
+        "verdict": verdict(entries, constant, optimistic) if entries else None,
     }
-
-
-def recompute(
-    context: RunContext, saved: Mapping[str, Any], baselines: Sequence[Baseline], main: str
-) -> Baselines:
-    """Recompute `report` from the saved predictions.
-
-    Only the `FitFacts` of each baseline are copied from `saved`, and, if a baseline is missing, the reason.
-
-    Raises:
-        BadInput: saved predictions that are not of the run's rows, or a `saved` that lacks one of the baselines.
-    """
-    present = [baseline.name for baseline in with_predictions(context, baselines)]
-    try:
-        facts: dict[str, Any] = {
-            name: {key: saved["baselines"][name][key] for key in FitFacts.__annotations__} for name in present
-        }
-        absent = saved["absent"] if len(present) < len(baselines) else None
-    except (KeyError, TypeError) as error:
-        where = str(context.run.analysis / "baselines")
-        expected = "saved predictions of the baselines that the analysis names"
-        raise BadInput(Problem(where, expected, f"{type(error).__name__}: {error}")) from error
-    return report(context, baselines, facts, absent, main)
-
-
-def save_predictions(
-    context: RunContext, name: str, probabilities: np.ndarray, classes: Sequence[int]
-) -> None:
-    """Save a baseline's predictions of the rows of `context.split`.
-
-    Args:
-        context: the run.
-        name: of the baseline.
-        probabilities: float [N, K], each row sums to 1.
-        classes: class index of each column, [K]; classes that the baseline never saw get probability 0.
-    """
-    own = context.predictions(context.split)
-    whole = np.zeros((len(own), len(context.labels)))
-    whole[:, list(classes)] = probabilities
-    context.run.save_predictions(
-        context.split,
-        Predictions.of(own.ids, own.text_sha256, own.labels, whole, context.labels),
-        baseline=name,
-    )
 
 
 def load_predictions(context: RunContext, name: str) -> Predictions:
@@ -146,49 +92,64 @@ def load_predictions(context: RunContext, name: str) -> Predictions:
     return saved
 
 
-def with_predictions(context: RunContext, baselines: Sequence[Baseline]) -> list[Baseline]:
-    """Return the baselines that have saved predictions of `context.split`."""
-    return [
-        baseline
-        for baseline in baselines
-        if context.run.prediction_file(context.split, baseline=baseline.name).is_file()
-    ]
+def verdict(entries: Mapping[str, BaselineEntry], constant: str | None, optimistic: bool) -> Verdict:
+    """State what test and interval support about the run and the best of its baselines, and no more.
 
-
-def remove_predictions(context: RunContext, baselines: Sequence[Baseline]) -> None:
-    """Remove the predictions of an earlier analysis, so that no outdated baseline is reported."""
-    for baseline in with_predictions(context, baselines):
-        context.run.prediction_file(context.split, baseline=baseline.name).unlink()
-
-
-def verdict(name: str, entry: BaselineEntry, title: str) -> Verdict:
-    """State what the paired test and its interval support about the run and one baseline, and no more.
-
-    The run `beats` the baseline or is `worse` if the exact McNemar test, corrected, is below 0.05 and the interval of
-    the difference excludes 0; otherwise no difference is shown.
+    The best baseline is the most accurate one on the same rows, the first of equally accurate ones. A run that leads
+    the best one but not a less accurate one, whose difference has a wider interval, has no clear lead over that one.
 
     Args:
-        name: of the baseline.
-        entry: its entry in the report.
-        title: what the sentence calls it.
+        entries: the baselines by name, at least one.
+        constant: the class that the baseline `majority` always answers, if it is among them.
+        optimistic: the rows also chose the run's epoch.
     """
-    comparison = entry["against_run"]
-    accuracy = comparison["accuracy"]
-    low, high = limits_of(accuracy["difference_interval"])
-    kind = NO_DIFFERENCE
-    if comparison["shown"] and (low > 0 or high < 0):
-        kind = BEATS if low > 0 else WORSE
-    # If the interval includes 0, it alone supports the verdict.
-    tested = "" if low <= 0 <= high else f" (exact McNemar test, corrected: {p_equals(accuracy['p_holm'])})"
+    ranked = sorted(entries, key=lambda name: -entries[name]["against_run"]["accuracy"]["b"])
+    not_led = [name for name in ranked if entries[name]["outcome"] != LEADS]
+    name = ranked[0] if entries[ranked[0]]["outcome"] != LEADS or not not_led else not_led[0]
+    entry = entries[name]
+    accuracy = entry["against_run"]["accuracy"]
     return {
         "baseline": name,
-        "kind": kind,
+        "kind": entry["outcome"],
         "difference": accuracy["difference"],
         "difference_interval": accuracy["difference_interval"],
         "p_holm": accuracy["p_holm"],
-        "sentence": f"The run {VERBS[kind]} the {title}: {points(accuracy['difference'])} points of accuracy, "
-        f"95% interval {points_range(low, high)}{tested}.",
+        "sentence": _sentence(entry, constant if name == CONSTANT else None)
+        + (OPTIMISTIC if optimistic else ""),
     }
+
+
+def _sentence(entry: BaselineEntry, constant: str | None) -> str:
+    accuracy = entry["against_run"]["accuracy"]
+    low, high = limits_of(accuracy["difference_interval"])
+    figures = f"{points(accuracy['difference'])} points of accuracy, 95% interval {points_range(low, high)}"
+    # If the interval includes 0, it alone supports the verdict.
+    if not low <= 0 <= high:
+        figures += f" (exact McNemar test, corrected: {p_equals(accuracy['p_holm'])})"
+    both = f"{percent(accuracy['b'], 2)} against {percent(accuracy['a'], 2)}"
+    baseline = f"the {entry['title']}"
+    if constant is not None:
+        baseline = f"always answering “{printable(shorten([constant], NAME_LENGTH)[0])}”"
+    if entry["outcome"] == LEADS:
+        return f"The run leads the best baseline, {baseline}: {figures}."
+    if entry["outcome"] == TRAILS:
+        return f"The run trails: {baseline} is better ({both}). Difference: {figures}."
+    if accuracy["difference"] <= 0:
+        return f"The run has no clear lead: {baseline} is at least as good ({both}). Difference: {figures}."
+    return f"The run has no clear lead over {baseline}: {figures}."
+
+
+def outcome(entry: BaselineEntry) -> str:
+    """Return whether the run leads or trails a baseline, by the exact McNemar test, corrected, and the interval.
+
+    Args:
+        entry: with the corrected p-value of its comparison.
+    """
+    accuracy = entry["against_run"]["accuracy"]
+    low, high = limits_of(accuracy["difference_interval"])
+    if not entry["against_run"]["shown"] or low <= 0 <= high:
+        return NO_CLEAR_LEAD
+    return LEADS if low > 0 else TRAILS
 
 
 def _entry(context: RunContext, baseline: Baseline, facts: FitFacts) -> BaselineEntry:
@@ -205,4 +166,5 @@ def _entry(context: RunContext, baseline: Baseline, facts: FitFacts) -> Baseline
         "accuracy": scores["accuracy"],
         "macro_f1": scores["macro_f1"],
         "against_run": paired(labels, own.predicted, saved.predicted, len(context.labels), rng),
+        "outcome": "",
     }
