@@ -113,7 +113,10 @@ def test_ids_beyond_the_embeddings_are_refused(folder: Path, tmp_path: Path, tok
     values = json.loads(file.read_text())
     values["model"]["vocab"]["goal"] = token_id
     file.write_text(json.dumps(values))
-    with pytest.raises(BadInput, match="the tokenizer: expected token ids .*, found"):
+    with pytest.raises(
+        BadInput,
+        match="the tokenizer: expected (token ids .*, found id|one that can tokenize .* out of bounds)",
+    ):
         encode(load_tokenizer(tmp_path / "encoder"), ["goal"], 8).check_fits(64, 8)
 
 
@@ -212,25 +215,6 @@ def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: 
 def test_the_default_folder_is_the_users_cache(folder: Path, own_cache: Path) -> None:
     tokenize(folder, TEXTS, 8)
     assert len(list((own_cache / "tokens").iterdir())) == 1
-
-
-# -- loading ------------------------------------------------------------------------------------------------
-
-
-def test_a_folder_without_a_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
-    """With a config.json alone, transformers builds a tokenizer without vocabulary and says nothing."""
-    shutil.copy(folder / "config.json", tmp_path)
-    with pytest.raises(BadInput, match=r"expected a tokenizer: tokenizer\.json or .*, found none\. Save"):
-        load_tokenizer(tmp_path)
-    with pytest.raises(BadInput, match="found no such folder"):
-        load_tokenizer(tmp_path / "absent")
-
-
-def test_a_broken_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "encoder")
-    (tmp_path / "encoder" / "tokenizer.json").write_text("{")
-    with pytest.raises(BadInput, match="expected a tokenizer that transformers can load, found"):
-        load_tokenizer(tmp_path / "encoder")
 
 
 def test_a_length_without_room_is_refused(folder: Path) -> None:

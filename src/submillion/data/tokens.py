@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from submillion.data import token_cache
+from submillion.data.tokenizer import load_tokenizer, rust_errors
 from submillion.errors import BadInput, Problem
 from submillion.progress import progress_bar
-from submillion.sources.folder import TOKENIZERS
 
 TOKENIZER_BATCH = (
     1024  # texts per call of the tokenizer: enough for its threads, few enough for a bar that moves
@@ -99,45 +99,6 @@ def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = No
     )
 
 
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
-    """Load the fast tokenizer in a folder, without the hub.
-
-    Raises:
-        BadInput: the folder has no tokenizer files, or they cannot be read.
-    """
-    folder = Path(folder)
-    # With config.json alone, transformers silently builds a tokenizer without a vocabulary.
-    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
-        raise BadInput(
-            Problem(
-                str(folder),
-                f"a tokenizer: {' or '.join(' with '.join(names) for names in TOKENIZERS)}",
-                "none" if folder.is_dir() else "no such folder",
-                "Save the tokenizer there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER).",
-            )
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:
-        # The loaders raise whatever their parsers raise, plain Exception included; all mean the same here.
-        message = " ".join(str(error).split())[:300]
-        raise BadInput(
-            Problem(
-                str(folder), "a tokenizer that transformers can load", f"{type(error).__name__}: {message}"
-            )
-        ) from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise BadInput(
-            Problem(
-                str(folder),
-                "a fast tokenizer",
-                f"{type(tokenizer).__name__}, a slow one",
-                "Save a tokenizer that has a tokenizer.json.",
-            )
-        )
-    return tokenizer
-
-
 def tokenize(
     tokenizer: PreTrainedTokenizerFast | str | Path,
     texts: Sequence[str],
@@ -206,15 +167,13 @@ def _encoded(
         )
     with progress_bar(progress, len(texts), "tokenizing") as advance:
         for chunk in _chunks(texts):
-            encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
-            full_lengths = np.array([len(one) + max_length - room for one in encodings], dtype=np.int32)
-            for encoding in encodings:
-                if len(encoding) > room:
-                    encoding.truncate(room, direction=tokenizer.truncation_side)
-            try:
+            with rust_errors("the tokenizer", "one that can tokenize these texts"):
+                encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
+                full_lengths = np.array([len(one) + max_length - room for one in encodings], dtype=np.int32)
+                for encoding in encodings:
+                    if len(encoding) > room:
+                        encoding.truncate(room, direction=tokenizer.truncation_side)
                 rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
-            except OverflowError as error:
-                raise BadInput(Problem("the tokenizer", "token ids below 2^31", "larger ones")) from error
             yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
             advance(len(chunk))
 
