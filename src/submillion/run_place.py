@@ -35,6 +35,8 @@ MANIFEST = "manifest.json"
 STATE = Path("checkpoint", "latest", "state.safetensors")
 """The saved state of a training: without one, an unfinished run is worth nothing."""
 LOCK = ".lock"
+BEGUN = ".begun"
+"""Says that the files beside it are those of a new run; without a manifest, that run was killed before it had one."""
 REPLACED = ".replaced"
 """Holds the earlier run, whole, until the run that replaces it is complete."""
 MOVING = ".replaced.moving"
@@ -108,12 +110,14 @@ def new_run(place: Path, overwrite: bool) -> Iterator[None]:
             check(place, overwrite)
             replaces = _set_aside(place)
             try:
+                (place / BEGUN).touch()
                 yield
             except BaseException as error:
                 if not (place / STATE).is_file() and (replaces or isinstance(error, BadInput)):
                     _undo(place)
-                    if not replaces:
-                        (place / LOCK).unlink(missing_ok=True)
+                _settle(place)
+                if not _entries(place):
+                    (place / LOCK).unlink(missing_ok=True)
                 raise
     except BaseException:
         _remove_empty(made)
@@ -188,12 +192,20 @@ def is_replacing(place: Path) -> bool:
     return (place / REPLACED).is_dir() or (place / MOVING).is_dir()
 
 
-def _contents(place: Path) -> list[str]:
-    """Return what is in a directory, apart from the lock and temporary files; none if it does not exist."""
+def _entries(place: Path) -> list[str]:
+    """Return what is in a directory, apart from our own marks and temporary files; none if it does not exist."""
     if not place.is_dir():
         return []
     names = sorted(entry.name for entry in place.iterdir())
-    return [name for name in names if name != LOCK and not is_temporary(name)]
+    return [name for name in names if name not in (LOCK, BEGUN) and not is_temporary(name)]
+
+
+def _contents(place: Path) -> list[str]:
+    """Return what a new run would replace: not the files of a run that was killed before it had a manifest."""
+    names = _entries(place)
+    if (place / BEGUN).is_file() and not (place / MANIFEST).is_file():
+        return [name for name in names if name in (REPLACED, MOVING)]
+    return names
 
 
 def _make(place: Path, made: list[Path]) -> None:
@@ -242,10 +254,11 @@ def _set_aside(place: Path) -> bool:
 
 def _undo(place: Path) -> None:
     """Delete the new run, and move the earlier one back."""
-    # The manifest first: without one, `_settle` would go on with this if it is killed.
-    names = sorted(set(_contents(place)) - {REPLACED, MOVING}, key=lambda name: name != MANIFEST)
+    # The manifest first: without one, `_settle` goes on with this if it is killed.
+    names = sorted(set(_entries(place)) - {REPLACED, MOVING}, key=lambda name: name != MANIFEST)
     for name in names:
         _delete(place / name)
+    (place / BEGUN).unlink(missing_ok=True)
     if (place / REPLACED).is_dir():
         (place / REPLACED).rename(place / MOVING)
     _move_back(place)
@@ -262,11 +275,12 @@ def _move_back(place: Path) -> None:
 def _settle(place: Path) -> None:
     """Bring back the earlier run if the new one has not begun, and delete it if the new one is complete."""
     _move_back(place)
-    if not (place / REPLACED).is_dir():
-        return
     if not (place / MANIFEST).is_file():
-        _undo(place)
-    elif _is_complete(place):
+        if (place / BEGUN).is_file() or (place / REPLACED).is_dir():
+            _undo(place)
+        return
+    (place / BEGUN).unlink(missing_ok=True)
+    if (place / REPLACED).is_dir() and _is_complete(place):
         _delete(place / REPLACED)
 
 
