@@ -1,4 +1,4 @@
-"""The commands about the machine rather than one run: `runs` and `cache`."""
+"""The commands about the machine rather than one run: `doctor`, `cache` and `runs`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ def runs(
     from submillion.inspection.runs import list_runs
 
     _show(list_runs(folder), as_json)
+
+
+def doctor(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask neither the hub nor the package registry.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Examine this machine: processor, kernels, memory, disk, caches, network and packages, with remedies.
+
+    The output names neither user nor home folder nor private hosts, so that it fits into a bug report. Exit code 1 if
+    something prevents training.
+    """
+    from submillion.inspection.doctor.examination import examine
+
+    examination = examine(offline)
+    _show(examination, as_json)
+    if not examination.able:
+        raise typer.Exit(1)
 
 
 @cache.callback()
@@ -82,6 +101,7 @@ def prune_cache(
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
+    app.command()(doctor)
     app.command()(runs)
     app.add_typer(cache, name="cache")
 

@@ -62,13 +62,23 @@ def machine() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "features": sorted(cpu_features() & ARITHMETIC),
         "cores": cores,
         "threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def processor() -> str:
+    """Return the processor's name; `platform.processor` is empty on most Linux systems."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
@@ -175,13 +185,3 @@ def peak_accelerator_mb(device: Any) -> float | None:
         return None
     count = getattr(torch.get_device_module(device), "max_memory_allocated", None)
     return None if count is None else float(count(device)) / 1e6
-
-
-def _processor() -> str:
-    """Return the processor's name; `platform.processor` is empty on most Linux systems."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
