@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -60,7 +61,9 @@ def test_a_broken_folder_is_filled_again(tmp_path: Path, harm: str) -> None:
     assert file.read_bytes() == b"one"
 
 
-def test_a_copy_from_another_machine_is_hashed_not_filled_again(tmp_path: Path) -> None:
+def test_a_copy_from_another_machine_is_hashed_not_filled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
     store.cached_folder(tmp_path / "x", filler(calls))
     shutil.copytree(tmp_path / "x", tmp_path / "y", copy_function=shutil.copyfile)
@@ -69,8 +72,7 @@ def test_a_copy_from_another_machine_is_hashed_not_filled_again(tmp_path: Path) 
     store.cached_folder(tmp_path / "y", filler(calls))
     assert calls == ["called"]
     # The new times are remembered, so the next call reads no file.
-    (tmp_path / "y" / "a.txt").write_bytes(b"eno")
-    os.utime(tmp_path / "y" / "a.txt", ns=(1, 1))
+    monkeypatch.setattr(store, "sha256_of", lambda file: pytest.fail(f"{file} was read"))
     assert store.intact(tmp_path / "y") is not None
 
 
@@ -137,3 +139,56 @@ def test_hashes_of_unchanged_files_are_not_computed_again(
     monkeypatch.undo()
     (tmp_path / "a").write_bytes(b"other")
     assert store.hashes(tmp_path, ["a"], receipt) != {"a": SHA_ONE}
+
+
+def change_in_secret(file: Path, content: bytes) -> None:
+    """Replace the bytes of a file as broken hardware would: size, times and inode stay; the receipt is made to fit."""
+    file.write_bytes(content)
+    stat = file.stat()
+    receipt = file.parent / store.RECEIPT
+    values = json.loads(receipt.read_text())
+    facts = {
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "ctime_ns": stat.st_ctime_ns,
+        "inode": stat.st_ino,
+    }
+    values["files"][file.name] |= facts
+    receipt.write_text(json.dumps(values))
+
+
+def test_a_change_that_no_fact_shows_is_found_when_hashed_in_full(tmp_path: Path) -> None:
+    store.cached_folder(tmp_path / "x", filler([]))
+    assert store.intact(tmp_path / "x")
+    change_in_secret(tmp_path / "x" / "a.txt", b"eno")
+    assert store.intact(tmp_path / "x"), "the weakness that SECURITY.md names"
+    with store.hashed_in_full():
+        assert store.intact(tmp_path / "x") is None
+    assert store.intact(tmp_path / "x")
+
+
+@pytest.mark.parametrize("how", ["its time of modification put back", "replaced by another file"])
+def test_a_changed_file_of_equal_size_and_time_is_found(how: str, tmp_path: Path) -> None:
+    store.cached_folder(tmp_path / "x", filler([]))
+    file = tmp_path / "x" / "a.txt"
+    before = file.stat().st_mtime_ns
+    if how == "replaced by another file":
+        (tmp_path / "other").write_bytes(b"eno")
+        (tmp_path / "other").replace(file)
+    else:
+        file.write_bytes(b"eno")
+    os.utime(file, ns=(before, before))
+    assert store.intact(tmp_path / "x") is None
+
+
+def test_a_file_is_hashed_once_in_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.cached_folder(tmp_path / "x", filler([]))
+    calls: list[Path] = []
+    real = store.sha256_of
+    monkeypatch.setattr(store, "sha256_of", lambda file: calls.append(file) or real(file))
+    store.intact(tmp_path / "x")
+    assert calls == []
+    with store.hashed_in_full():
+        for _ in range(2):
+            store.intact(tmp_path / "x")
+    assert len(calls) == 2

@@ -5,27 +5,46 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from submillion import strict_json
 from submillion.atomic import write_json
 from submillion.cache import lock_of, locked, sha256_of
-from submillion.errors import SubmillionError
+from submillion.errors import BadInput, SubmillionError
 
 RECEIPT = "submillion.json"
-"""File in a cached folder with the sha256, size and time of each file, and facts about their source."""
+"""File in a cached folder with the sha256, size, times and inode of each file, and facts about their source."""
 
-Entry = dict[str, Any]  # {"sha256": hex, "size": bytes, "mtime_ns": nanoseconds}
+Entry = dict[str, Any]  # {"sha256": hex, "size": bytes, "mtime_ns", "ctime_ns": nanoseconds, "inode": number}
+
+_hashed: ContextVar[dict[tuple[object, ...], str] | None] = ContextVar("submillion_hashed", default=None)
+
+
+@contextlib.contextmanager
+def hashed_in_full() -> Iterator[None]:
+    """Hash every downloaded file that is opened inside the block, each once, whatever its receipt says.
+
+    Outside such a block a file is hashed when it is downloaded and whenever its size, its inode or one of its two times
+    differs from the receipt. Whoever may write to the cache can change a file and the receipt together, and broken
+    hardware changes bytes without changing any of these facts: neither is noticed there. `verify` uses this block.
+    """
+    token = _hashed.set({})
+    try:
+        yield
+    finally:
+        _hashed.reset(token)
 
 
 def hashes(folder: Path, names: Iterable[str], receipt: Path) -> dict[str, str]:
-    """Return sha256 by name for files outside the cache; files that did not change since the last call are not read.
+    """Return sha256 by name for files outside the cache; see `hashed_in_full` for those that are not read again.
 
     Args:
         folder: where the files are.
         names: their paths in it, with `/`.
-        receipt: our file that stores hashes, sizes and times.
+        receipt: our file that stores hashes, sizes, times and inodes.
     """
     known = (_read(receipt) or {"files": {}})["files"]
     entries = _measure(folder, names, known)
@@ -47,7 +66,7 @@ def cached_folder(
         expected: sha256 by name, if known; a cached folder with other hashes is out of date.
 
     Returns:
-        `files` (name to sha256, size, mtime_ns) and `facts`.
+        `files` (name to sha256, size, times, inode) and `facts`.
 
     Raises:
         SubmillionError: the disk refused the write.
@@ -70,7 +89,7 @@ def cached_folder(
 def intact(target: Path, expected: Mapping[str, str] | None = None) -> Entry | None:
     """Return the receipt of a folder that is complete and unchanged; None otherwise.
 
-    Files with another time, as after a copy, are hashed again; files with the same time and size are not.
+    Files with other times or another inode, as after a copy, are hashed again; see `hashed_in_full` for the others.
     """
     receipt = _read(target / RECEIPT)
     if receipt is None:
@@ -109,25 +128,37 @@ def _made(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Entry:
 
 
 def _measure(folder: Path, names: Iterable[str], known: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return sha256, size and time by name; the hash is that of `known` if size and time are."""
-    entries = {}
+    """Return sha256, size, times and inode by name; the hash is that of `known` if all others are."""
+    entries, hashed = {}, _hashed.get()
     for name in names:
         file = folder / name
         stat = file.stat()
-        entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        facts = {
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            # Unlike the time of modification, that of the last change cannot be set by a program.
+            "ctime_ns": stat.st_ctime_ns,
+            "inode": stat.st_ino,
+        }
         before = known.get(name, {})
-        same = {key: before.get(key) for key in entry} == entry
-        entries[name] = {"sha256": before["sha256"] if same else sha256_of(file), **entry}
+        if hashed is not None:
+            key = (file, *facts.values())
+            sha256 = hashed[key] = hashed.get(key) or sha256_of(file)
+        elif {key: before.get(key) for key in facts} == facts:
+            sha256 = before["sha256"]
+        else:
+            sha256 = sha256_of(file)
+        entries[name] = {"sha256": sha256, **facts}
     return entries
 
 
 def _read(receipt: Path) -> Entry | None:
     """Return a receipt; None if it is absent or damaged, in which case all files are hashed again."""
     try:
-        values: Entry = json.loads(receipt.read_text(encoding="utf-8"))
+        values: Entry = strict_json.read(receipt, "the receipt of a cached folder")
         for entry in values["files"].values():
             bytes.fromhex(entry["sha256"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (BadInput, ValueError, TypeError, KeyError, AttributeError):
         return None
     return values
 

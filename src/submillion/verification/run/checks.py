@@ -9,7 +9,9 @@ from pathlib import Path
 
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.rundir import RunDir
+from submillion.sources import store
 from submillion.verification.run import (
+    baselines,
     budget,
     data,
     files,
@@ -42,6 +44,7 @@ CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, 
     ("metrics", "metrics.json", scores.metrics),
     ("history", "manifest.json: training.best_accuracy", scores.best_accuracy),
     ("analysis", "analysis/", scores.analysis),
+    ("baselines", "analysis/baselines/", baselines.baselines),
     ("pages", "card, page and figures", report_pages.pages),
     ("predictions", "predictions/", predictions.predictions),
     ("retraining", "the training", retrained.retraining),
@@ -108,7 +111,7 @@ def verify(
         )
     seed = secrets.randbelow(2**32) if seed is None else seed
     checks: list[Check] = []
-    with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch, store.hashed_in_full():
         case = Case(run, Path(scratch), Options(rows, full, retrain, seed, progress))
         for name, where, check in CHECKS:
             try:
