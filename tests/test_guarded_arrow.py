@@ -42,7 +42,7 @@ def test_false_offsets_are_found_before_a_value_is_read(tmp_path: Path, stream: 
 
 @pytest.mark.parametrize("form", ["arrow", "stream", "parquet"])
 def test_no_changed_byte_ends_the_process(tmp_path: Path, form: str) -> None:
-    """Every byte of a small file becomes 0, 127, 128 and 255; in a process apart, so that a crash is seen as one."""
+    """Every byte of a small file becomes 0 and 255; in a process apart, so that a crash is seen as one."""
     path = tmp_path / ("rows.parquet" if form == "parquet" else "rows.arrow")
     if form == "parquet":
         pq.write_table(TABLE, path)
@@ -54,7 +54,7 @@ def test_no_changed_byte_ends_the_process(tmp_path: Path, form: str) -> None:
         "schema, batches = (guarded_arrow.parquet_schema, guarded_arrow.parquet_batches) if path.suffix == '.parquet'"
         " else (guarded_arrow.arrow_schema, guarded_arrow.arrow_batches)\n"
         "for place in range(len(content)):\n"
-        "    for value in (0, 127, 128, 255):\n"
+        "    for value in (0, 255):\n"
         "        changed = bytearray(content); changed[place] = value; path.write_bytes(changed)\n"
         "        try:\n"
         "            names = [name for name in schema(path).names if name in ('text', 'label')]\n"
@@ -94,6 +94,18 @@ def test_columns_that_expand_beyond_all_measure_are_refused(
     monkeypatch.setattr(guarded_arrow, "EXPANSION", 2)
     with pytest.raises(BadInput, match=r"columns of at most 2 times the size of the file"):
         list(guarded_arrow.parquet_batches(path, ["text"]))
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_rows_without_bytes_are_refused(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"rows.{form}"
+    table = pa.table({"text": pa.nulls(1_000_001), "label": pa.nulls(1_000_001)})
+    if form == "parquet":
+        pq.write_table(table, path)
+    else:
+        write_arrow(path, table, stream=True)
+    with pytest.raises(BadInput, match="found a claim of 1,000,001 rows"):
+        list(iter_texts(path))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ BUFFER = 1 << 20  # bytes of a parquet column read at a time; the default reads 
 BATCH_BYTES = 512 << 20  # that a batch may take if every row had the longest value
 EXPANSION = 200  # times the size of a file that its decompressed columns may have
 LEAST = 256 << 20  # bytes that the decompressed columns of every file may have
+FEW_ROWS = 1_000_000  # rows that every file may have; above it, one row per byte of the file
 DICTIONARY_PAGE = 2
 BAD_TEXT = re.compile(r"^Invalid UTF8 sequence at string index (\d+)")
 # What pyarrow raises for broken files besides its own exceptions: text that is not utf-8, lengths below zero, numbers
@@ -75,6 +76,7 @@ def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
     allowed = max(LEAST, EXPANSION * path.stat().st_size)
     before = 0
     with _guarded(path, "parquet"), pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        _check_rows(path, file.metadata.num_rows)
         leaves = _leaves(file.metadata, set(names))
         for group in range(file.metadata.num_row_groups):
             # Facts about a column are asked for only after it was read: if they are false, asking ends the process,
@@ -118,10 +120,19 @@ def arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
             parts = (reader.get_batch(index) for index in range(reader.num_record_batches))
         before = 0
         for part in parts:
+            _check_rows(path, before + part.num_rows)
             batch = _validated(path, part.select(list(columns)), before)
             before += batch.num_rows
             for start in range(0, batch.num_rows, ROWS):
                 yield batch.slice(start, ROWS)
+
+
+def _check_rows(path: Path, rows: int) -> None:
+    """Reject a number of rows that no bytes stand behind: columns without values have any length that a file claims."""
+    if rows > max(FEW_ROWS, path.stat().st_size):
+        found = f"a claim of {rows:,} rows"
+        expected = f"at most {FEW_ROWS:,} rows, or one per byte of the file"
+        raise BadInput(Problem(str(path), expected, found, "Write the file again, without repeated rows."))
 
 
 def _validated(path: Path, batch: Any, before: int) -> Any:

@@ -20,7 +20,7 @@ OLE = b"\xd0\xcf\x11\xe0"  # beginning of .xls files
 ROWS = "rows.jsonl"
 MEMORY = 1500 << 20  # bytes of address space of the process that reads a small spreadsheet
 MEMORY_PER_BYTE = 40  # further ones for every byte of the spreadsheet's content
-EXPANSION = 60  # times the size of a spreadsheet that its content may have
+EXPANSION = 30  # times the size of a spreadsheet that its content may have
 LEAST = 16 << 20  # bytes that the content of every spreadsheet may have
 SECONDS = 600
 TOO_LARGE = (
@@ -83,10 +83,8 @@ def _copied(file: Path, rows: Path) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         raise _unreadable(file, f"one that takes more than {SECONDS} seconds") from error
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise _unreadable(
-            file, next((line for line in reversed(lines) if "Error" in line), "its reader failed")
-        )
+        errors = [line.partition("CalamineError: ")[2] for line in done.stderr.splitlines()]
+        raise _unreadable(file, next(filter(None, errors), TOO_LARGE))
     facts: dict[str, Any] = json.loads(done.stdout)
     if facts["sheet"] is None:
         raise BadInput(Problem(str(file), "a visible sheet with values", "none", "Name another file."))
