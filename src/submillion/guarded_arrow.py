@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from submillion.arrow_sizes import decompressed_size
 from submillion.errors import BadInput, Problem
 
 ROWS = 1024  # rows decoded at a time
@@ -24,6 +26,7 @@ BAD_TEXT = re.compile(r"^Invalid UTF8 sequence at string index (\d+)")
 # What pyarrow raises for broken files besides its own exceptions: text that is not utf-8, lengths below zero, numbers
 # that Python has no type for, memory that cannot be allocated.
 FAILURES = (
+    struct.error,
     pa.ArrowException,
     OSError,
     ValueError,
@@ -114,6 +117,8 @@ def arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
         BadInput: the file is not readable.
     """
     with _guarded(path, "arrow"), pa.memory_map(str(path)) as source:
+        if decompressed_size(path) > max(LEAST, EXPANSION * path.stat().st_size):
+            raise _too_large(path)
         reader = _reader(path, source)
         parts: Iterable[Any] = reader
         if is_arrow_file(path):

@@ -59,7 +59,7 @@ def export_of(entries: Sequence[Any]) -> Export:
         entries: the first few of the file.
     """
     first = entries[0] if entries else None
-    if is_pair(first):
+    if isinstance(first, list) and is_pair(first):
         return Export("spaCy", _from_pair, "text", "cats" if "cats" in first[1] else None)
     if not isinstance(first, dict):
         return Export()

@@ -110,7 +110,7 @@ def _member(file: Path) -> str:
     return names[0]
 
 
-def _copy(file: Path, source: IO[bytes], target: Path) -> None:
+def _copy(file: Path, source: IO[bytes] | gzip.GzipFile, target: Path) -> None:
     allowed = max(LEAST, EXPANSION * file.stat().st_size)
     with target.open("wb") as out:
         for block in iter(lambda: source.read(BLOCK), b""):
