@@ -76,3 +76,11 @@ def test_uniform_probabilities_have_no_temperature() -> None:
     found = fit(np.full((6, 2), 0.5, dtype=np.float32), np.array([0, 1, 0, 1, 1, 1]))
     assert found["low"] is None and found["high"] is None
     assert np.isfinite(found["value"])
+
+
+def test_almost_equal_probabilities_have_a_temperature_without_limits() -> None:
+    """As of a classifier after its first steps: the curvature is so small that the limits exceed the range of floats."""
+    probabilities = np.array([[0.500355005, 0.499644965], [0.500355124, 0.499644905]], dtype=np.float32)
+    found = fit(probabilities, np.array([1, 0]))
+    assert not found["at_bound"] and np.isfinite(found["value"])
+    assert found["low"] is None and found["high"] is None

@@ -14,6 +14,7 @@ from submillion.run_format.analysis_confidence import FittedTemperature
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 LOWEST, HIGHEST = 0.05, 20.0
+MAX_REACH = 50.0  # in log T: limits further away exceed the range of floats, and tell nothing
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray) -> FittedTemperature:
@@ -55,7 +56,7 @@ def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _with_limits(logits: np.ndarray, of_label: np.ndarray, temperature: float) -> Interval:
-    """Return the temperature with its limits; they are None if the loss has no curvature."""
+    """Return the temperature with its limits; they are None if the loss has no curvature, or too little for numbers."""
     scaled = softmax(logits / temperature, axis=1)
     mean = (scaled * logits).sum(axis=1)
     slopes = mean - of_label  # of a row's loss, with respect to 1 / T
@@ -64,6 +65,8 @@ def _with_limits(logits: np.ndarray, of_label: np.ndarray, temperature: float) -
         return interval(temperature)
     error = math.sqrt(float((slopes**2).sum())) / curvature * temperature  # standard error of log T
     reach = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * error
+    if reach > MAX_REACH:
+        return interval(temperature)
     return interval(temperature, temperature * math.exp(-reach), temperature * math.exp(reach))
 
 
