@@ -34,6 +34,7 @@ CONTENTS = (
 MANIFEST = "manifest.json"
 STATE = Path("checkpoint", "latest", "state.safetensors")
 """The saved state of a training: without one, an unfinished run is worth nothing."""
+ANOTHER = "Choose another directory with @{out}."
 LOCK = ".lock"
 BEGUN = ".begun"
 """Says that the files beside it are those of a new run; without a manifest, that run was killed before it had one."""
@@ -53,9 +54,14 @@ def check(place: Path, overwrite: bool) -> None:
     Raises:
         BadInput: it is a file, holds files, holds files that no run wrote, or cannot be written to.
     """
-    another = "Choose another directory with @{out}."
-    if place.exists() and not place.is_dir():
-        raise BadInput(Problem(str(place), "a new or empty directory", "a file", another))
+    try:
+        place.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that is too long, a file above it, a folder that may not be read
+        raise _unusable(place, error) from error
+    if place.is_file():
+        raise BadInput(Problem(str(place), "a new or empty directory", "a file", ANOTHER))
     present = _contents(place)
     if present and not overwrite:
         raise BadInput(
@@ -83,11 +89,14 @@ def check(place: Path, overwrite: bool) -> None:
             probe.write(b"probe")
             probe.flush()
     except OSError as error:
-        raise BadInput(
-            Problem(str(place), "a directory that can be written to", f"{error.strerror or error}", another)
-        ) from error
+        raise _unusable(place, error) from error
     finally:
         _remove_empty(made)
+
+
+def _unusable(place: Path, error: OSError) -> BadInput:
+    found = f"{error.strerror or error}"
+    return BadInput(Problem(str(place), "a directory that can be written to", found, ANOTHER))
 
 
 @contextmanager
