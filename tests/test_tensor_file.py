@@ -114,3 +114,25 @@ def test_checking_a_mapped_file_takes_no_memory(tmp_path: Path) -> None:
     tensors = file_of(tmp_path).read(accept)
     assert tensors is not None and tensors["values"].nbytes == size
     assert process.memory_info().rss - before < 30 << 20
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 4000,
+        b"[]",
+        b'{"a": 1}',
+        b'{"a": {"dtype": [], "shape": []}}',
+        b'{"a": {"dtype": "F32", "shape": [-2, -2]}}',
+        b'{"a": {"dtype": "F32", "shape": ["x"]}}',
+        b'{"a": {"dtype": "F32", "shape": [1e400]}}',
+        b'{"a": {"dtype": "F32", "shape": [9223372036854775807, 9223372036854775807]}}',
+    ],
+)
+def test_a_header_with_other_content_is_a_notice_and_no_error(header: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    text = header.ljust(tensor_file.PAGE - 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    assert tensor_file.TensorFile(path, "key", "states", "damaged").read(lambda _: None) is None
+    assert [notice["code"] for notice in notices.collected()] == ["damaged"]
+    assert not path.exists()

@@ -28,6 +28,9 @@ CHECKSUMS, CHECKSUM_BYTES = "blake2b", 16
 # By safetensors' names; numpy has no bfloat16, so its bits are read as integers.
 DTYPES = {"U8": "u1", "I32": "<i4", "I64": "<i8", "F16": "<f2", "BF16": "<i2", "F32": "<f4", "F64": "<f8"}
 
+BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What a file with another header or other tensors than those of its key can raise while it is read."""
+
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 """Safetensors dtype and shape by tensor, in the order of the file."""
 
@@ -64,7 +67,7 @@ class TensorFile:
             if stored.tobytes() != _checksums(self.path, sum(values.nbytes for values in tensors.values())):
                 raise ValueError("its checksums are not those it was written with")
             check(tensors)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*BROKEN, OSError) as error:
             notices.emit(
                 self.code,
                 f"the cached {self.content} {self.path.name} are damaged ({error}); they are computed again.",

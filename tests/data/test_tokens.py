@@ -158,6 +158,19 @@ def test_everything_that_decides_the_ids_decides_the_cache_file(
 
 def spoil(file: Path, how: str) -> None:
     content = bytearray(file.read_bytes())
+    if how == "other kinds":
+        ids, lengths, full = np.zeros(4, np.int32), np.full(len(TEXTS), 0.8), np.full(len(TEXTS), 4, np.int32)
+        spoilt = token_cache.file_of(file.stem, file.parent)
+        key = json.loads(content[8:PAGE])["__metadata__"]["key"]
+
+        def fill(handle: Any) -> Any:
+            for values in (ids, lengths, full):
+                handle.write(values.data)
+            n = len(TEXTS)
+            return {"ids": ("I32", (4,)), "lengths": ("F64", (n,)), "full_lengths": ("I32", (n,))}
+
+        replace(spoilt, key=key).write(fill)
+        return
     if how == "other rows":
         rows = from_rows([[1, 2]])
         spoilt = token_cache.file_of(file.stem, file.parent)
@@ -171,7 +184,7 @@ def spoil(file: Path, how: str) -> None:
     file.write_bytes(content)
 
 
-SPOILT = ["header", "ids", "lengths", "cut", "longer", "empty", "other rows"]
+SPOILT = ["header", "ids", "lengths", "cut", "longer", "empty", "other rows", "other kinds"]
 
 
 @pytest.mark.parametrize("how", SPOILT)

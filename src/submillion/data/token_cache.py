@@ -44,6 +44,9 @@ def read(file: TensorFile, rows: int, max_length: int) -> Arrays | None:
 
     def check(tensors: Mapping[str, np.ndarray]) -> None:
         ids, lengths, full_lengths = _arrays(tensors)
+        kinds = [(values.dtype.str, values.ndim) for values in (ids, lengths, full_lengths)]
+        if kinds != [("<i4", 1), ("<i8", 1), ("<i4", 1)]:
+            raise ValueError("its arrays are of other kinds")
         if len(lengths) != rows or len(full_lengths) != rows or lengths.sum() != len(ids):
             raise ValueError("its rows are not those of the texts")
         if rows and (lengths.min() < 0 or lengths.max() > max_length or (lengths > full_lengths).any()):

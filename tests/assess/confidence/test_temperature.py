@@ -79,7 +79,7 @@ def test_uniform_probabilities_have_no_temperature() -> None:
 
 
 def test_almost_equal_probabilities_have_a_temperature_without_limits() -> None:
-    """As of a classifier after its first steps: the curvature is so small that the limits exceed the range of floats."""
+    """As of a classifier after its first steps: the curvature is so small that no float holds the limits."""
     probabilities = np.array([[0.500355005, 0.499644965], [0.500355124, 0.499644905]], dtype=np.float32)
     found = fit(probabilities, np.array([1, 0]))
     assert not found["at_bound"] and np.isfinite(found["value"])
