@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from submillion.model.trained import OpenedRun
     from submillion.verification.verdict import Verdict
 
-LABEL_TYPES: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": lambda name: name == "true"}
-"""How a class name becomes the label that was passed to `train`, by the manifest's `label_type`."""
-
 # Torch, scikit-learn and matplotlib are imported inside the functions that need them: `load` and the scores of a
 # run need none of them.
 
@@ -191,8 +188,7 @@ class Run:
     @property
     def classes_(self) -> np.ndarray:
         """The C classes, in the order of the columns of `predict_proba`, in the type that was passed to `train`."""
-        type_of = LABEL_TYPES[self._manifest["label_type"]]
-        return np.array([type_of(name) for name in self._manifest["labels"]])
+        return np.array(self._manifest.get("label_values") or self._manifest["labels"])
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
         """Return class probabilities, float32 [N, C], rows in the order of the texts.

@@ -13,6 +13,7 @@ from submillion import recipe_file, strict_yaml
 from submillion.errors import BadInput, Problem
 from submillion.recipe_sections import (
     ALL_LINEAR,
+    NO_TEST,
     DataRecipe,
     EncoderRecipe,
     HeadRecipe,
@@ -128,7 +129,7 @@ class Recipe(Section):
         changed = {}
         for section, names in SOURCES.items():
             part = getattr(self, section)
-            named = {name: source for name in names if (source := getattr(part, name)) is not None}
+            named = {name: source for name in names if (source := getattr(part, name)) not in (None, NO_TEST)}
             changed[section] = part.model_copy(
                 update={name: change(source) for name, source in named.items()}
             )
@@ -150,7 +151,7 @@ def _locate_sources(values: dict[str, Any], locate: Callable[[str], str]) -> Non
     for section, names in SOURCES.items():
         part = values.get(section)
         for name in names if isinstance(part, dict) else ():
-            if isinstance(part.get(name), str):
+            if isinstance(part.get(name), str) and part[name] != NO_TEST:
                 part[name] = locate(part[name])
 
 

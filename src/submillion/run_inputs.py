@@ -110,7 +110,7 @@ def first_manifest(inputs: Inputs) -> Manifest:
         "status": "running",
         "seed": recipe.seed,
         "labels": corpus.label_names,
-        "label_type": type(corpus.classes[0]).__name__,
+        **({"label_values": corpus.classes} if corpus.class_values else {}),
         "max_length": recipe.data.max_length,
         "versions": environment.versions(),
         "machine": environment.machine(),

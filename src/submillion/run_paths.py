@@ -45,6 +45,12 @@ def relative(value: Any, sources: Iterable[str], run: Path) -> Any:
     return replaced(value)
 
 
+def relative_file(file: Path, run: Path) -> str:
+    """Return a file's path relative to a run, or absolute if they share no folder but the root of the file system."""
+    absolute = str(file.resolve())
+    return _beside(absolute, run.resolve()) or absolute
+
+
 def _beside(source: str, place: Path) -> str | None:
     """Return an absolute path relative to a directory; None if they share no folder but the root."""
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from submillion import notices
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
+from submillion.data.labels import Classes
 from submillion.errors import BadInput
 from submillion.recipe import DataRecipe
 from submillion.sources.convert import AGNEWS_CLASSES
@@ -124,11 +125,14 @@ def test_a_training_file_with_names_and_a_test_file_in_agnews_form_share_their_c
     assert other.label_names[0] == "Business" != reversed_names[0]
 
 
-def test_names_of_a_test_file_in_agnews_form_are_ignored_if_they_do_not_fit(tmp_path: Path) -> None:
+def test_numbers_are_never_positions_in_names_that_only_the_rows_have(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", some(40, labels=("cats", "dogs")))
     test = write(tmp_path / "test.csv", [("1", "Cats", "sleep"), ("2", "Dogs", "bark")], header=())
-    corpus = load(train, test=test)
-    assert corpus.label_names == ["cats", "dogs"]
+    with pytest.raises(
+        BadInput, match=r"expected one of cats, dogs, found '1' .* list the names in the order"
+    ):
+        load(train, test=test)
+    corpus = load(train, test=test, labels=["cats", "dogs"])
     assert corpus.test is not None and corpus.test.labels == [0, 1]
 
 
@@ -268,10 +272,16 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
 
 def test_another_file_is_read_with_the_classes_of_a_run(tmp_path: Path) -> None:
     path = write(tmp_path / "new.csv", [("4", "Chips", "shrink"), ("1", "", "Talks")], header=())
-    split = read_labelled(path, AGNEWS, "new")
+    split = read_labelled(path, Classes(AGNEWS, numbered=True, first=1), "new")
     assert (split.name, split.texts, split.labels) == ("new", ["Chips shrink", "Talks"], [3, 0])
     with pytest.raises(BadInput, match="new labels: expected one of a, b, found '4'"):
-        read_labelled(path, ["a", "b"], "new")
+        read_labelled(path, Classes(["a", "b"]), "new")
+
+
+def test_published_numbers_of_agnews_are_its_names_whatever_the_order_of_the_classes(tmp_path: Path) -> None:
+    path = write(tmp_path / "new.csv", [("4", "Chips", "shrink"), ("1", "", "Talks")], header=())
+    split = read_labelled(path, Classes(sorted(AGNEWS)), "new")
+    assert [sorted(AGNEWS)[label] for label in split.labels] == ["Sci/Tech", "World"]
 
 
 # -- real data ----------------------------------------------------------------------------------------------

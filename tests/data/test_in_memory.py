@@ -15,6 +15,7 @@ import pytest
 
 from submillion.data.corpus import Corpus, labelled_split, load_corpus, store_rows
 from submillion.data.in_memory import labelled_rows, write_rows
+from submillion.data.labels import Classes
 from submillion.data.readers import read_rows
 from submillion.errors import BadInput
 from submillion.recipe import DataRecipe
@@ -67,6 +68,8 @@ def test_every_form_of_a_column_gives_the_same_rows(column: Any) -> None:
         (["b", "a"], ["b", "a"], ["b", "a"]),
         ([True, False], ["true", "false"], [True, False]),
         ([2.0, 10.0], ["2", "10"], [2.0, 10.0]),
+        ([0.5, 1.0], ["0.5", "1"], [0.5, 1.0]),
+        (np.array([0.5, 0.1], dtype=np.float32), ["0.5", "0.1"], [0.5, float(np.float32(0.1))]),
         (np.array([2, 10], dtype=np.uint8), ["2", "10"], [2, 10]),
         (np.array([True, False]), ["true", "false"], [True, False]),
         (np.array(["b", "a"]), ["b", "a"], ["b", "a"]),
@@ -104,7 +107,7 @@ def test_a_class_has_a_name_and_keeps_the_callers_value(
         (["a", "b"], [0, None], "`labels`, position 1: expected a class: .* found a missing value"),
         (["a", "b"], pa.array([None, "x"]), "`labels`, position 0: expected a class: .* a missing value"),
         (["a", "b"], ["x", "  "], "`labels`, position 1: expected a class: .* found '  '"),
-        (["a", "b"], [0.5, 1.0], "`labels`, position 0: expected a class: .* found 0.5"),
+        (["a", "b"], [float("inf"), 1.0], "`labels`, position 0: expected a class: .* found inf"),
         (["a", "b"], [[0], [1]], "`labels`, positions 0, 1: expected a class: .* found list"),
         (["a", "b"], ["x", " x"], "`labels`, position 1: expected a class: .* found ' x' beside 'x'"),
         (
@@ -210,9 +213,11 @@ def test_one_class_is_refused() -> None:
 
 
 def test_rows_from_memory_are_a_split_of_a_trained_run() -> None:
-    split = labelled_split(labelled_rows(["a", "b", "c"], [True, False, True]), ["false", "true"], "new")
+    split = labelled_split(
+        labelled_rows(["a", "b", "c"], [True, False, True]), Classes(["false", "true"]), "new"
+    )
     assert split.name == "new" and split.labels == [1, 0, 1] and split.texts == ["a", "b", "c"]
     with pytest.raises(
         BadInput, match="new labels: expected one of false, true, found 'maybe' in 1 of 2 rows"
     ):
-        labelled_split(labelled_rows(["a", "b"], ["maybe", "true"]), ["false", "true"], "new")
+        labelled_split(labelled_rows(["a", "b"], ["maybe", "true"]), Classes(["false", "true"]), "new")

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from submillion import notices
+from submillion import notices, run_paths
 from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
+from submillion.cache import sha256_of
 from submillion.data.corpus import labelled_split, read_labelled
+from submillion.data.labels import Classes
 from submillion.data.rows import LabelledRows
 from submillion.data.token_report import unknown_tokens
 from submillion.data.tokens import tokenize
 from submillion.errors import BadInput, Problem
+from submillion.run_format.manifest import EvaluationEntry
 from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
@@ -55,22 +58,39 @@ def evaluate(
     run = RunDir.open(run_path)
     default = "evaluation" if isinstance(data, LabelledRows) else Path(data).stem
     split_name = _split_name(run, name, default)
-    labels = run.read_manifest().get("labels")
-    if not labels:
+    manifest = run.read_manifest()
+    if not manifest.get("labels"):
         raise BadInput(Problem(str(run.manifest), "the run's label names", "none", "Train the run again."))
+    classes, recipe = Classes.of_run(manifest), run.read_recipe()
     # The file is read first: a wrong column should not cost the wait for the weights.
     if isinstance(data, LabelledRows):
-        split = labelled_split(data, labels, split_name)
+        origin: EvaluationEntry = {
+            "file": None,
+            "sha256": None,
+            "text": None,
+            "label": None,
+            "rows": len(data),
+        }
+        split = labelled_split(data, classes, split_name)
     else:
-        encoding = run.read_recipe().data.encoding
-        split = read_labelled(data, labels, split_name, text or text_columns(run), label, encoding)
+        columns = text or text_columns(run)
+        split = read_labelled(data, classes, split_name, columns, label, recipe.data.encoding)
+        origin = {
+            "file": run_paths.relative_file(Path(data), run.path),
+            "sha256": sha256_of(Path(data)),
+            "text": list(columns)
+            if isinstance(columns, Sequence) and not isinstance(columns, str)
+            else columns,
+            "label": label,
+            "rows": len(split),
+        }
     opened = open_run_classifier(run)
-    recipe = run.read_recipe()
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
     unknown_tokens(opened.tokenizer, tokens).notice(f"the texts of {split_name}")
     probabilities = predict_probabilities(opened.execution, tokens, recipe.train.eval_batch_size, progress)
     hashes = [split.text_sha256(row) for row in range(len(split))]
     run.begin("evaluate", split=split_name, thresholds=checked)
+    run.update_manifest(evaluations=manifest.get("evaluations", {}) | {split_name: origin})
     run.save_predictions(
         split_name, Predictions.of(split.ids, hashes, split.labels, probabilities, opened.labels)
     )

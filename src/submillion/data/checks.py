@@ -12,6 +12,11 @@ import numpy as np
 from submillion import notices
 from submillion.data.rows import LabelledRows
 from submillion.data.split import alike, squeezed
+from submillion.errors import BadInput, Problem
+from submillion.wording import listed
+
+NAMED = 10  # class names listed in a notice
+SEVERAL = 3  # rows; two of the same text are refused as too few
 
 
 def empty_texts(split: str, rows: LabelledRows, drop: bool) -> tuple[np.ndarray, dict[str, Any]]:
@@ -107,28 +112,48 @@ def overlap(
     return _without(len(rows), dropped), finding
 
 
-def balance(split: str, rows: LabelledRows, names: Sequence[str]) -> dict[str, Any]:
+def texts_differ(rows: LabelledRows) -> None:
+    """Refuse training rows whose texts are all the same, white space aside; raises BadInput."""
+    if len(rows) < SEVERAL or len({squeezed(rows.texts[row]) for row in range(SEVERAL)}) > 1:
+        return
+    if len(np.unique(_keys(map(squeezed, rows.texts)))) == 1:
+        columns = listed(dict.fromkeys(f"'{name}'" for chosen in rows.columns for name in chosen.text))
+        found = f"the same text in all {len(rows):,} rows"
+        where = "@{texts}" if rows.class_values else f"{rows.files[0][0]}, {columns}"
+        raise BadInput(Problem(where, "texts that differ", found, "Name the text column with @{data.text}."))
+
+
+def balance(
+    split: str, rows: LabelledRows, names: Sequence[str], announced: Sequence[str] = ()
+) -> dict[str, Any]:
     """Count rows per class; a notice names classes without rows.
 
     Args:
         split: name for the notice.
         rows: N rows with their classes, N > 0.
         names: class names.
+        announced: classes without rows that another notice has named.
 
     Returns:
         `rows`, `label_counts` by name, `largest_share` and `smallest_share` of a class.
     """
     by_class = Counter(rows.classes)
     counts = {name: by_class[index] for index, name in enumerate(names)}
-    absent = [name for name, count in counts.items() if not count]
+    absent = [name for name, count in counts.items() if not count and name not in announced]
     if absent:
-        notices.emit("absent_classes", f"{split}: no row of {', '.join(repr(name) for name in absent)}.")
+        notices.emit("absent_classes", f"{split}: no row of {some_names(absent)}.", classes=len(absent))
     return {
         "rows": len(rows),
         "label_counts": counts,
         "largest_share": round(max(counts.values()) / len(rows), 4),
         "smallest_share": round(min(counts.values()) / len(rows), 4),
     }
+
+
+def some_names(names: Sequence[str]) -> str:
+    """Return class names in quotes, of many only the first few."""
+    quoted = [f"'{name}'" for name in names[:NAMED]]
+    return listed(quoted if len(names) <= NAMED else [*quoted, f"{len(names) - NAMED:,} more"])
 
 
 def _alike(texts: Sequence[str]) -> list[list[int]]:

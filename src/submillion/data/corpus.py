@@ -226,7 +226,9 @@ def _values_of_classes(train: LabelledRows, classes: Classes) -> dict[str, Class
     """Return the caller's own value of each class; nothing for rows of files."""
     if not train.class_values:
         return {}
-    values = {index: train.class_values[label] for label, index in zip(train.labels, train.classes, strict=True)}
+    values = {
+        index: train.class_values[label] for label, index in zip(train.labels, train.classes, strict=True)
+    }
     type_of = type(next(iter(values.values())))
     if classes.first is not None and type_of is not str:  # also for the numbers of classes without rows
         values = {index: type_of(index + classes.first) for index in range(len(classes.names))} | values

@@ -15,7 +15,7 @@ from submillion.data.table import Table, Unlabelled
 from submillion.wording import listed, plural
 
 REMEMBERED = 10_000  # labels that are not parsed again
-LONGEST = 10_000  # characters of a cell that is parsed
+LONGEST = 2_000  # characters of a cell that is parsed
 UNLABELLED = "without a label"
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
 

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from submillion.data.columns import Columns
+from submillion.data.label_values import float_text, tidy
 from submillion.data.text_column import TextColumn, picked
 from submillion.sources.records import EXAMPLES
+
+LARGEST_INTEGER = 10**100  # Python takes long to write a number of thousands of digits, or refuses to
 
 ClassValue = str | int | float | bool
 """A label as the caller of the Python API passed it."""
@@ -41,6 +44,8 @@ class LabelledRows:
     """Values of further columns per row, by column; "" for an empty cell."""
     class_values: dict[str, ClassValue] = field(default_factory=dict)
     """The caller's own value of each label; empty for rows of files."""
+    numbers_named: list[str] = field(default_factory=list)
+    """Names that the files give to the numbers 0, 1, ... of the label column (`ClassLabel`), if they give any."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -80,7 +85,7 @@ def flaw_of_text(text: Any) -> tuple[str, str] | None:
 
 
 def label_text(value: Any, names: Sequence[str] | None = None) -> str | None:
-    """Return a label as text; None for a value that is no label.
+    """Return a label as text, in the form that is the same for every file format; None for a value that is no label.
 
     Args:
         value: as read or passed.
@@ -89,11 +94,13 @@ def label_text(value: Any, names: Sequence[str] | None = None) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        value = int(value) if value.is_integer() else None
+        value = int(value) if value.is_integer() and names else float_text(value)
     if isinstance(value, int) and names:
         return names[value] if 0 <= value < len(names) else None
-    if isinstance(value, int | str):
-        return str(value).strip() or None
+    if isinstance(value, str):
+        return tidy(value) or None
+    if isinstance(value, int) and abs(value) < LARGEST_INTEGER:
+        return str(value)
     return None
 
 

@@ -9,13 +9,18 @@ import numpy as np
 
 
 def stratified_split(
-    labels: Sequence[int], size: float, seed: int, texts: Sequence[str] | None = None
+    labels: Sequence[int],
+    size: float,
+    seed: int,
+    texts: Sequence[str] | None = None,
+    held_out: str = "validation",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide rows into a training and a validation part with the same share of every class.
+    """Divide rows into a training and a held-out part with the same share of every class.
 
-    Within a class, rows are ordered by sha256 of (seed, text), and the first ones are held out. Unlike a random
-    generator, this does not change between releases, and it depends neither on the order of rows nor on the machine.
-    Rows whose texts are equal but for white space stay together, so that no validation text is trained on; texts with
+    Within a class, rows are ordered by sha256 of (name of the part, seed, text), and the first ones are held out.
+    Unlike a random generator, this does not change between releases, and it depends neither on the order of rows nor on
+    the machine.
+    Rows whose texts are equal but for white space stay together, so that no held-out text is trained on; texts with
     contradictory labels stay in training, since they cannot be scored.
 
     A class's share is `size` of its rows by largest remainder; a class of two rows or more has at least one row in each
@@ -26,9 +31,10 @@ def stratified_split(
         size: share held out, between 0 and 1.
         seed: the recipe's seed.
         texts: text of each row [N]; None treats each row as a distinct text.
+        held_out: name of the part, validation or test, whose rows are drawn independently of the other's.
 
     Returns:
-        Row indices of training and validation, each ascending, int64.
+        Row indices of the training and of the held-out part, each ascending, int64.
     """
     counts = _counts(labels)
     total = int(size * len(labels) + 0.5)
@@ -36,8 +42,8 @@ def stratified_split(
         label: min(max(quota, 1), counts[label] - 1)
         for label, quota in largest_remainder(counts, total).items()
     }
-    held_out = _draw(labels, quotas, f"validation {seed}", texts)
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    drawn = _draw(labels, quotas, f"{held_out} {seed}", texts)
+    return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
 def stratified_sample(

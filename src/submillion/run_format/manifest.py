@@ -132,6 +132,27 @@ class SplitEntry(TypedDict):
     """sha256 over labels and texts, in order."""
 
 
+class LabelForm(TypedDict):
+    """How the labels of later rows name the classes of a run; see `data.labels.Classes`."""
+
+    numbered: bool
+    """Whether the class names were given to numbers, so that a label may be the number of a class."""
+    first: Count | None
+    """Number of the first class, 0 or 1, if the training rows show it."""
+
+
+class EvaluationEntry(TypedDict):
+    """Where the rows of a split came from that `evaluate` added."""
+
+    file: str | None
+    """Its path, relative to the run if it begins with `./` or `../`; None for rows from memory."""
+    sha256: str | None
+    text: str | list[str] | None
+    """Text columns that were named; None if they were found by their usual names."""
+    label: str | None
+    rows: Count
+
+
 class DataEntry(TypedDict):
     """The labelled texts of a run: their origin, their splits, and the results of the checks."""
 
@@ -143,7 +164,12 @@ class DataEntry(TypedDict):
     splits: dict[str, SplitEntry]
     sources: dict[str, dict[str, Any]]
     checks: dict[str, Any]
+    label_form: NotRequired[LabelForm]
+    """How labels name the classes."""
     validation: dict[str, Any]
+    """Where the validation rows come from."""
+    test: NotRequired[dict[str, Any]]
+    """Where the test rows come from: `from` source, train (`data.test_size`) or None, if there are none."""
     limit: Count | None
     tokens: NotRequired[dict[str, TokensEntry]]
     """Lengths and truncation by split; recorded once the texts are tokenized."""
@@ -162,8 +188,8 @@ class Manifest(TypedDict):
     seed: Count
     labels: list[str]
     """Class names by index."""
-    label_type: str
-    """Type of the labels as they were passed: `str` for files; `int`, `bool` or `float` for rows from memory."""
+    label_values: NotRequired[list[str | int | float | bool]]
+    """The classes as the caller of the Python API passed them, by index; absent if the rows came from files."""
     max_length: Count
     versions: dict[str, str]
     machine: MachineEntry
@@ -176,6 +202,8 @@ class Manifest(TypedDict):
     """Steps, seconds, best evaluation; recorded when the training ends."""
     test_held_back: NotRequired[bool]
     """The run belongs to a study that has not looked at its test rows yet."""
+    evaluations: NotRequired[dict[str, EvaluationEntry]]
+    """Where the rows of the splits that `evaluate` added came from, by name."""
     unfinished: NotRequired[dict[str, Any]]
     """`task` (evaluate or report) and its arguments, from its first write until the files of the run agree again."""
     files: NotRequired[dict[str, str]]

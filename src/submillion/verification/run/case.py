@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from submillion import notices
+from submillion import environment, notices
 from submillion.assess.run_context import RunContext
 from submillion.cache import sha256_of
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
+from submillion.data.labels import Classes
 from submillion.data.token_report import token_report
 from submillion.data.tokens import Tokens, encode, load_tokenizer
 from submillion.errors import BadInput
@@ -18,7 +19,7 @@ from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
-from submillion.verification.run.retraining import Retrained, train_again
+from submillion.verification.run.retraining import Retrained, differing_arithmetic, train_again
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -129,7 +130,12 @@ class Case:
             if file is not None and file.is_file() and sha256_of(file) == entry["sha256"]:
                 with notices.suppressed():
                     found[name] = read_labelled(
-                        file, self.manifest["labels"], name, entry.get("text"), entry.get("label")
+                        file,
+                        Classes.of_run(self.manifest),
+                        name,
+                        entry.get("text"),
+                        entry.get("label"),
+                        self.recipe.data.encoding,
                     )
         return found
 
@@ -152,6 +158,18 @@ class Case:
     def as_trained(self) -> OpenedRun:
         """The run's classifier, its adapters run beside the frozen weights as in training."""
         return open_run_classifier(self.run, merged=False)
+
+    @cached_property
+    def other_arithmetic(self) -> list[str]:
+        """The facts of this machine and of the recorded one that differ and on which last bits depend."""
+        execution = self.as_trained.execution
+        kept = {name: self.manifest["training"].get(name) for name in ("prefix_cached", "processes")}
+        here = {
+            "machine": environment.machine() | {"threads": self.manifest["machine"].get("threads")},
+            "versions": environment.versions(),
+            "training": kept | {"execution": execution.name, "precision": execution.precision.dtype_name},
+        }
+        return differing_arithmetic(self.manifest, here)
 
     @cached_property
     def retrained(self) -> Retrained:

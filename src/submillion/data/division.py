@@ -1,0 +1,169 @@
+"""The splits of a corpus: cleaned, and test and validation rows held out from the training rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from submillion import notices
+from submillion.data import checks
+from submillion.data.corpus_sources import wants_no_test
+from submillion.data.rows import LabelledRows
+from submillion.data.split import stratified_split
+from submillion.errors import BadInput, Problem
+from submillion.recipe import DataRecipe
+from submillion.sources.fetch import FetchedData
+from submillion.wording import plural
+
+ORDER = "sha256 of seed and text"
+VALIDATION_ONLY = "this run is scored on its validation rows only"
+
+
+def clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
+    """Check the texts of every split, and drop training rows that are empty or duplicates.
+
+    Args:
+        data: the recipe's section.
+        splits: rows with their classes, by split; changed in place.
+        names: class names.
+
+    Returns:
+        The findings, for the manifest.
+
+    Raises:
+        BadInput: all training texts are equal.
+    """
+    findings: dict[str, Any] = {"empty_texts": {}, "duplicates": {}}
+    for name, rows in splits.items():
+        kept, findings["empty_texts"][name] = checks.empty_texts(name, rows, drop=name == "train")
+        splits[name] = rows.take(kept)
+        findings["duplicates"][name] = checks.duplicates(name, splits[name], names)
+    if data.drop_duplicates:
+        before = len(splits["train"])
+        splits["train"] = splits["train"].take(checks.first_copies(splits["train"]))
+        findings["duplicates"]["train"]["dropped"] = before - len(splits["train"])
+    checks.texts_differ(splits["train"])
+    return findings
+
+
+def hold_out_test(
+    data: DataRecipe,
+    seed: int,
+    splits: dict[str, LabelledRows],
+    sources: Mapping[str, FetchedData],
+    findings: dict[str, Any],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Hold out test rows from the training rows if `data.test_size` asks for it.
+
+    Args:
+        data: the recipe's section.
+        seed: of the draw.
+        splits: rows with their classes, by split; changed in place.
+        sources: by split; `test` without rows is a source whose rows have no labels.
+        findings: of `clean`; those of the test rows are added.
+        names: class names.
+
+    Returns:
+        Where the test rows come from, for the manifest.
+
+    Raises:
+        BadInput: no row can be held out.
+    """
+    if data.test_size is not None:
+        rows = splits["train"]
+        train, test = stratified_split(rows.classes, data.test_size, seed, rows.texts, held_out="test")
+        splits["train"], splits["test"] = rows.take(train), rows.take(test)
+        if not len(test):
+            found = (
+                f"{data.test_size:g} of {plural(len(rows), 'row')}, in which no class has two different texts"
+            )
+            raise BadInput(Problem("@{data.test_size}", "a share that gives at least one test row", found))
+        _, findings["empty_texts"]["test"] = checks.empty_texts("test", splits["test"], drop=False)
+        findings["duplicates"]["test"] = checks.duplicates("test", splits["test"], names)
+        return {"from": "train", "size": data.test_size, "seed": seed, "order": ORDER}
+    if "test" in splits:
+        return {"from": "source", "source": data.test}
+    if "test" in sources:
+        return {"from": None, "unlabelled": sources["test"].name}
+    if not wants_no_test(data):
+        notices.emit("no_test", f"the data has no test split: {VALIDATION_ONLY}.")
+    return {"from": None}
+
+
+def overlaps(data: DataRecipe, splits: dict[str, LabelledRows]) -> dict[str, Any]:
+    """Drop training rows whose text is in the test split, and find the texts that other splits share.
+
+    Args:
+        data: the recipe's section.
+        splits: rows with their classes, by split; changed in place.
+
+    Returns:
+        The findings, for the manifest.
+    """
+    findings = {}
+    for name, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        if name in splits and other in splits:
+            drop = name == "train" and data.drop_train_rows_in_test
+            kept, finding = checks.overlap(splits[name], name, splits[other], other, drop)
+            findings[f"{name}_rows_in_{other}"] = finding
+            splits[name] = splits[name].take(kept)
+    return findings
+
+
+def hold_out_validation(
+    data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source: str, names: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Hold out validation rows from the training rows, unless the recipe names some.
+
+    Args:
+        data: the recipe's section.
+        seed: of the draw.
+        splits: rows with their classes, by split; changed in place.
+        source: of the training rows, for messages.
+        names: class names.
+
+    Returns:
+        Where the validation rows come from, for the manifest; and the classes of one row, which is not held out.
+
+    Raises:
+        BadInput: there are too few rows to train and to validate.
+    """
+    rows = splits["train"]
+    if "validation" in splits:
+        facts: dict[str, Any] = {"from": "source", "source": data.validation}
+    else:
+        train, validation = stratified_split(rows.classes, data.validation_size, seed, rows.texts)
+        splits["train"], splits["validation"] = rows.take(train), rows.take(validation)
+        facts = {"from": "train", "size": data.validation_size, "seed": seed, "order": ORDER}
+    few = [name for name in ("train", "validation") if not len(splits[name])]
+    if few or len(set(splits["train"].classes)) < 2:
+        raise BadInput(
+            Problem(
+                source,
+                "enough rows to train on two classes and to hold some out for validation",
+                f"{plural(len(rows), 'row')} after checks, {len(splits['train'])} to train on and "
+                f"{len(splits['validation'])} for validation",
+                "Add rows, two or more of each class, or name a file with @{data.validation}.",
+            )
+        )
+    return facts, _rare(rows, names) if facts["from"] == "train" else []
+
+
+def _rare(rows: LabelledRows, names: Sequence[str]) -> list[str]:
+    """Return the classes of one row, which is trained on and not held out, after a notice."""
+    counts = Counter(rows.classes)
+    rare = [names[index] for index, count in sorted(counts.items()) if count == 1]
+    if rare:
+        which = (
+            "class has one training row, which is"
+            if len(rare) == 1
+            else "classes have one training row each, which are"
+        )
+        notices.emit(
+            "classes_of_one_row",
+            f"{len(rare):,} {which} trained on and not held out: {checks.some_names(rare)}.",
+            classes=len(rare),
+        )
+    return rare
