@@ -21,10 +21,12 @@ from submillion import notices
 from submillion.api import Run, train
 from submillion.atomic import atomic_dir
 from submillion.cache import cache_root
-from submillion.data.in_memory import text_values
+from submillion.data.in_memory import labelled_rows, text_values
+from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.recipe import Recipe
 from submillion.recipe_file import field_names
+from submillion.rundir import RunDir
 
 SEPARATOR = "__"
 """Joins section and field in parameter names, as scikit-learn's nested parameters: `lora__r`."""
@@ -116,6 +118,32 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         probabilities = self.predict_proba(X)
         classes: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
         return classes
+
+    def score(
+        self, X: Iterable[str], y: Iterable[Any], sample_weight: Iterable[float] | None = None
+    ) -> float:
+        """Return the accuracy on N texts and their labels.
+
+        Labels are read as `evaluate` reads them: `1.0`, `"1"` and `True` are the class 1. A label of no class counts as
+        a wrong answer, as in scikit-learn: a fold of a cross-validation may lack a class.
+
+        Args:
+            X: N texts.
+            y: N labels.
+            sample_weight: N weights; None weighs all texts alike.
+
+        Raises:
+            BadInput: texts or labels cannot be used, or are not equally many.
+        """
+        check_is_fitted(self)
+        rows = labelled_rows(X, y)
+        classes = Classes.of_run(RunDir(self.run_.path).read_manifest())
+        with notices.collecting(self.quiet or None):
+            index = classes.of("score", rows.labels)
+        probabilities = self.predict_proba(list(rows.texts))
+        truth = np.array([index.get(label, -1) for label in rows.labels])
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return float(np.average(probabilities.argmax(axis=1) == truth, weights=weights))
 
     def save(self, path: str | Path) -> Path:
         """Copy the run, with its report, to a new directory, which `load`, `submillion.load` and the command line open.

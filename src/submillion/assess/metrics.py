@@ -14,6 +14,8 @@ from submillion.run_format.metrics import LabelledMetrics, SplitMetrics
 from submillion.text_table import align_columns
 from submillion.wording import percent, percent_interval
 
+UNDEFINED = "-"
+"""A score that a table leaves out, since it would divide by zero."""
 LEAST_PROBABILITY = 2.0**-126
 """The smallest positive normal float32: a label with probability 0 costs 87.3 nats, not infinity."""
 
@@ -74,8 +76,9 @@ def render(metrics: SplitMetrics) -> str:
             [
                 name,
                 f"{score['precision']:.4f}",
-                f"{score['recall']:.4f}",
-                f"{score['f1']:.4f}",
+                # Recall divides by the number of rows.
+                f"{score['recall']:.4f}" if score["support"] else UNDEFINED,
+                f"{score['f1']:.4f}" if score["support"] else UNDEFINED,
                 f"{score['support']:,}",
             ]
             for name, score in metrics["per_class"].items()

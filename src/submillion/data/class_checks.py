@@ -68,7 +68,7 @@ def _where(train: LabelledRows) -> str:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(printable(name, QUOTED)) for name in names[:SHOWN])
+    return ", ".join(f"'{printable(name, QUOTED)}'" for name in names[:SHOWN])
 
 
 def _one_class_only(train: LabelledRows, counts: Counter[str]) -> Problem | None:

@@ -148,7 +148,7 @@ def corpus_from(
             for name in SPLITS
             if name in made
         },
-        "sources": {name: source_report(sources[name], splits[name]) for name in sources if name in rows},
+        "sources": {name: source_report(sources[name], splits[name]) for name in sources if name in splits},
         "checks": findings,
         "validation": validation,
         "test": test,

@@ -136,7 +136,8 @@ def read_split(data: DataRecipe, split: str, source: FetchedData) -> LabelledRow
 
 
 def _file_names(source: FetchedData, split: str) -> str:
-    return ", ".join(file.name for file in source.files.get(split, [])[:3]) or source.name
+    files = source.files.get(split) or next(iter(source.files.values()))
+    return ", ".join(file.name for file in files[:3])
 
 
 def origin(source: FetchedData) -> dict[str, Any]:

@@ -156,14 +156,11 @@ def _rare(rows: LabelledRows, names: Sequence[str]) -> list[str]:
     counts = Counter(rows.classes)
     rare = [names[index] for index, count in sorted(counts.items()) if count == 1]
     if rare:
-        which = (
-            "class has one training row, which is"
-            if len(rare) == 1
-            else "classes have one training row each, which are"
-        )
+        which = "class has" if len(rare) == 1 else "classes have"
         notices.emit(
             "classes_of_one_row",
-            f"{len(rare):,} {which} trained on and not held out: {checks.some_names(rare)}.",
+            f"{len(rare):,} {which} one row only, which is trained on, so that validation has none: "
+            f"{checks.some_names(rare)}.",
             classes=len(rare),
         )
     return rare
