@@ -168,7 +168,20 @@ def test_predictions_of_a_subset_are_those_of_the_whole(fitted: SubmillionClassi
 
 
 def test_score_is_the_accuracy(fitted: SubmillionClassifier) -> None:
-    assert fitted.score(TEXTS, LABELS) == np.mean(fitted.predict(TEXTS) == LABELS)
+    right = fitted.predict(TEXTS) == LABELS
+    assert fitted.score(TEXTS, LABELS) == np.mean(right)
+    weights = np.arange(len(TEXTS))
+    assert fitted.score(TEXTS, LABELS, weights) == pytest.approx(np.average(right, weights=weights))
+
+
+@pytest.mark.parametrize("kind", [float, bool, str, np.int8, lambda label: f"{label}.0"])
+def test_score_reads_the_labels_of_every_type(fitted: SubmillionClassifier, kind: Any) -> None:
+    assert fitted.score(TEXTS, [kind(label) for label in LABELS]) == fitted.score(TEXTS, LABELS)
+
+
+def test_a_label_of_no_class_is_a_wrong_answer(fitted: SubmillionClassifier) -> None:
+    assert fitted.score(TEXTS[:2], [7, 8]) == 0
+    assert fitted.score(TEXTS[:2], ["spam", "ham"]) == 0
 
 
 # -- texts and labels ----------------------------------------------------------------------------------------------

@@ -157,10 +157,12 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             raise BadInput(
                 Problem(str(target), "a new directory", "an existing one", "Choose another @{path}.")
             )
+        # Loads matplotlib.
+        from submillion.report.write import write_report  # noqa: PLC0415
+
         self.run_.report(quiet=self.quiet)
-        source = self.run_.path
-        hidden = shutil.ignore_patterns(".*")  # the lock, and an earlier run that is being replaced
-        atomic_dir(target, lambda folder: shutil.copytree(source, folder, ignore=hidden, dirs_exist_ok=True))
+        source = RunDir(self.run_.path)
+        atomic_dir(target, lambda folder: write_report(source.copy_to(folder).path))
         return target
 
     @classmethod

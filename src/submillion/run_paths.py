@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,37 @@ def relative(value: Any, sources: Iterable[str], run: Path) -> Any:
         run: the run directory.
     """
     place = run.resolve()
-    names = {source: name for source in sources if (name := _beside(source, place))}
+    return _renamed(value, {source: name for source in sources if (name := _beside(source, place))})
+
+
+def moved(value: Any, sources: Iterable[str], run: Path, copy: Path) -> Any:
+    """Return a JSON value of a run for its copy in another folder: its paths point to the same files.
+
+    Args:
+        value: as `relative` returned it.
+        sources: the absolute paths.
+        run: the run directory.
+        copy: the directory of the copy; paths inside the run are those inside the copy.
+    """
+    place, target = run.resolve(), copy.resolve()
+    outside = [source for source in sources if not Path(source).is_relative_to(place)]
+    return _renamed(
+        value, {_beside(source, place) or source: _beside(source, target) or source for source in outside}
+    )
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a JSON value in whose texts paths have other names; keys and class names are unchanged."""
     if not names:
         return value
-    # The longest first: a source may be a file in a folder that is a source too.
-    longest_first = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    pattern = re.compile(rf"(?<![\w.-])(?:{longest_first})(?![\w-]|\.\w)")
+    # The longest first: a source may be a file in a folder that is a source too. `../x` is no part of `../../x`.
+    ends = r"(?![\w-]|\.\w)"
+    pattern = re.compile(
+        "|".join(
+            (r"(?<![\w./-])" if name.startswith(".") else r"(?<![\w.-])") + re.escape(name) + ends
+            for name in sorted(names, key=len, reverse=True)
+        )
+    )
 
     def replaced(item: Any) -> Any:
         if isinstance(item, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -217,6 +218,29 @@ class RunDir:
         if self._sources is None:
             self._sources = self.read_recipe().absolute_sources() if self.recipe.is_file() else []
         return run_paths.relative(value, self._sources, self.path)
+
+    def copy_to(self, folder: Path) -> RunDir:
+        """Copy the run into an existing folder, with the files that it names beside itself still found from there.
+
+        Locks and other hidden files stay behind. Card and page name these files, and are to be written again.
+
+        Returns:
+            The copy.
+        """
+        shutil.copytree(self.path, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+        recipe, manifest, place = self.read_recipe(), self.read_manifest(), self.path.resolve()
+        evaluated = [entry["file"] for entry in manifest.get("evaluations", {}).values() if entry["file"]]
+        sources = [*recipe.absolute_sources(), *map(self.located, evaluated)]
+
+        def copied(source: str) -> str:
+            inside = Path(source).is_relative_to(place)
+            return str(folder.resolve() / Path(source).relative_to(place)) if inside else source
+
+        copy = RunDir(folder)
+        copy.write_recipe(recipe.with_sources(copied))
+        copy.write_json(copy.manifest, run_paths.moved(manifest, sources, place, folder))
+        copy.seal(copy.recipe)
+        return copy
 
     def located(self, source: str) -> str:
         """Return a source that the run names, with a path relative to the run made absolute."""

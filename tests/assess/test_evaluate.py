@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 import subprocess
 import sys
@@ -62,6 +63,33 @@ def test_a_file_called_test_does_not_replace_the_test_split(run: RunDir) -> None
     kept = run.prediction_file("test").read_bytes()
     assert evaluate(run.path, run.path.parent / "test.csv")["split"] == "test-new"
     assert run.prediction_file("test").read_bytes() == kept
+
+
+def test_a_file_of_one_class_is_scored_and_its_origin_recorded(run: RunDir) -> None:
+    file = run.path.parent / "one.csv"
+    texts, _ = tiny_texts(4, 3)
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        rows = [(text, LABELS[1].upper()) for text in texts]
+        csv.writer(handle).writerows([("body", "label"), *rows, ("unlabelled", "")])
+    scores = evaluate(run.path, file, text="body")
+    assert (scores["rows"], scores["confusion"][0]) == (4, [0] * len(LABELS))
+    codes = {notice["code"] for notice in notices.collected()}
+    assert {"absent_classes", "label_forms", "rows_left_out"} <= codes
+    assert run.read_manifest()["evaluations"]["one"] == {
+        "file": "../one.csv",
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "text": "body",
+        "label": None,
+        "rows": 4,
+    }
+
+
+def test_numbers_are_no_positions_of_classes_that_have_no_numbers(run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "numbers.csv").write_text("text,label\nsome words,0\nmore words,1\n", encoding="utf-8")
+    with pytest.raises(
+        BadInput, match="found '0' in 1 of 2 rows.* Write the class names in place of numbers"
+    ):
+        evaluate(run.path, tmp_path / "numbers.csv")
 
 
 def test_scoring_under_the_same_name_again_gives_a_notice(run: RunDir) -> None:
