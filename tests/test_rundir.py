@@ -30,18 +30,27 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     assert [entry.name for entry in run.analysis.iterdir()] == ["mine.json"]
 
 
-def test_create_refuses_a_taken_place_and_never_deletes_foreign_files(tmp_path: Path) -> None:
-    place = tmp_path / "run"
-    run = RunDir.create(place)
+def test_create_refuses_a_taken_place(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "status": "complete"})
     with pytest.raises(BadInput, match="replace it with `overwrite`"):
-        RunDir.create(place)
-    RunDir.create(place, overwrite=True)
-    assert list(place.iterdir()) == []
-    (place / "thesis.docx").write_text("years of work")
-    with pytest.raises(BadInput, match=r"no run wrote: thesis\.docx"):
-        RunDir.create(place, overwrite=True)
-    assert (place / "thesis.docx").exists()
+        RunDir.create(run.path)
+
+
+def test_begin_and_end_say_what_is_unfinished(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run")
+    run.write_json(run.manifest, {"format": 2, "status": "complete"})
+    run.begin("evaluate", split="later")
+    assert run.read_manifest()["unfinished"] == {"task": "evaluate", "split": "later"}
+    run.end(test_held_back=False)
+    assert run.read_manifest() == {"format": 2, "status": "complete", "test_held_back": False}
+
+
+def test_a_run_whose_training_has_not_ended_is_neither_scored_nor_reported(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run")
+    run.write_json(run.manifest, {"format": 2, "status": "running"})
+    with pytest.raises(BadInput, match="Finish it with `resume`"):
+        run.check_trained()
 
 
 def test_open_says_what_is_missing(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from submillion import notices
 from submillion.errors import BadInput, SubmillionError
 from submillion.fit import checkpoint, loop
 from submillion.fit.interrupt import Interrupt
@@ -181,12 +184,111 @@ def test_field_missing_in_an_older_state_has_its_default(
             fit_stub(tmp_path, recipe=recipe, resume=True)
 
 
-def test_damaged_state_is_named(tmp_path: Path) -> None:
-    run = RunDir(tmp_path)
-    fit_stub(tmp_path, Disturbed(5, press_ctrl_c), recipe=RECIPE)
-    checkpoint.latest(run).write_bytes(checkpoint.latest(run).read_bytes()[:-100])
-    with pytest.raises(BadInput, match=r"state\.safetensors: expected the saved state of a training"):
-        fit_stub(tmp_path, recipe=RECIPE, resume=True)
+def damage(file: Path, bit: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run that was killed after two saved states."""
+    folder = tmp_path_factory.mktemp("crashed")
+    with pytest.raises(Crash):
+        fit_stub(folder, Disturbed(30, crash), recipe=RECIPE)
+    return RunDir(folder)
+
+
+def test_any_flipped_bit_of_a_state_is_detected(crashed: RunDir, tmp_path: Path) -> None:
+    file = tmp_path / "state.safetensors"
+    data = checkpoint.latest(crashed).read_bytes()
+    file.write_bytes(data)
+    checkpoint.read(file)
+    header = 8 + int.from_bytes(data[:8], "little")
+    drawn = random.Random(0)
+    for bit in [*range(0, 8 * header, 97), *(drawn.randrange(8 * len(data)) for _ in range(100))]:
+        file.write_bytes(data)
+        damage(file, bit)
+        with pytest.raises(
+            BadInput, match=r"state\.safetensors: expected the saved state of a training, found a dam"
+        ):
+            checkpoint.read(file)
+
+
+@pytest.mark.parametrize("part", ["state", "history", "cut", "gone"])
+def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(
+    crashed: RunDir, undisturbed: tuple, tmp_path: Path, part: str
+) -> None:
+    run = RunDir(shutil.copytree(crashed.path, tmp_path / "run"))
+    file = checkpoint.latest(run)
+    if part == "state":
+        damage(file, 8 * file.stat().st_size - 9)
+    elif part == "history":  # a line that was logged after the state before
+        records = checkpoint.read(file)[1]["records"]
+        lines = run.history_lines()
+        run.write_text(
+            run.history, "\n".join([*lines[: records - 1], lines[records - 1].replace(":", ": "), ""])
+        )
+    elif part == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:  # killed between the two renames
+        file.unlink()
+    assert_same(undisturbed, fit_stub(run.path, recipe=RECIPE, resume=True))
+    codes = [notice["code"] for notice in notices.collected()]
+    assert codes.count("checkpoint_damaged") == (part != "gone")
+    assert (run.checkpoint / "damaged" / file.name).exists() == (part != "gone")
+
+
+def test_two_damaged_states_are_named(crashed: RunDir, tmp_path: Path) -> None:
+    run = RunDir(shutil.copytree(crashed.path, tmp_path / "run"))
+    for file in (checkpoint.latest(run), checkpoint.previous(run)):
+        damage(file, 4_000)
+    with pytest.raises(
+        BadInput, match=r"(?s)latest.*a damaged file.*previous.*a damaged file.*Train the run again"
+    ):
+        fit_stub(run.path, recipe=RECIPE, resume=True)
+
+
+def test_a_damaged_best_adapter_is_written_again(crashed: RunDir, undisturbed: tuple, tmp_path: Path) -> None:
+    run = RunDir(shutil.copytree(crashed.path, tmp_path / "run"))
+    best = checkpoint.best(run) / "adapter_model.safetensors"
+    damage(best, 8 * best.stat().st_size - 9)
+    assert_same(undisturbed, fit_stub(run.path, recipe=RECIPE, resume=True))
+    expected = checkpoint.best(undisturbed[2]) / "adapter_model.safetensors"
+    assert best.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("identity", 1e308),
+        ("identity", None),
+        ("step", True),
+        ("step", "7"),
+        ("records", -1),
+        ("history_sha256", 7),
+        ("stopping", []),
+        ("window", {"losses": ["0.1"]}),
+        ("totals", {"texts": 1.5}),
+    ],
+)
+def test_a_position_of_other_types_is_refused(
+    crashed: RunDir, tmp_path: Path, key: str, value: object
+) -> None:
+    tensors, position = checkpoint.read(checkpoint.latest(crashed))
+    file = tmp_path / "state.safetensors"
+    broken = {name: part for name, part in position.items() if name != key}
+    file.write_bytes(checkpoint.sealed(tensors, broken if value is None else {**broken, key: value}))
+    with pytest.raises(BadInput, match="the saved state of a training, found a damaged file"):
+        checkpoint.read(file)
+
+
+def test_tensors_of_another_training_are_refused(crashed: RunDir, tmp_path: Path) -> None:
+    run = RunDir(shutil.copytree(crashed.path, tmp_path / "run"))
+    tensors, position = checkpoint.read(checkpoint.latest(run))
+    checkpoint.latest(run).write_bytes(checkpoint.sealed(tensors | {"values": torch.zeros(3)}, position))
+    with pytest.raises(BadInput, match="expected the tensors of this training"):
+        fit_stub(run.path, recipe=RECIPE, resume=True)
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
