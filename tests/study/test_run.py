@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from submillion.errors import BadInput
 from submillion.rundir import RunDir
 from submillion.study.run import study
 from submillion.verification.run.checks import verify
-from support.study_driver import findings, killed, undisturbed, with_test
+from support.fork_server import shared_server
+from support.kills import KILLED, facts
+from support.study_driver import findings, undisturbed, with_test
 from support.tiny_project import RATES, shared_project
 
 
@@ -102,7 +106,26 @@ def test_an_unknown_engine_is_refused(project: Path, tmp_path: Path) -> None:
         study(project / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)
 
 
-def test_killed_at_random_points_it_ends_with_the_same_table(done: Path, tmp_path: Path) -> None:
-    """Driver and trials on this machine; test_study_ray.py goes on with them, and nodes, on a cluster."""
-    for place in killed(tmp_path, ["driver", "worker"] * 3, seed=0):
-        assert findings(place) == findings(done)
+@pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again_it_ends_with_the_same_table(
+    done: Path, project: Path, tmp_path: Path, seed: int
+) -> None:
+    """Kills the study with its runs, or one of its runs; test_kills.py does the same with single runs."""
+    drawn, place = random.Random(seed), tmp_path / "killed"
+    command = ["study", project / "rates.yaml", "--out", place, "--set", with_test()[0], "--quiet"]
+    for number in range(6):
+        kill = [
+            {"at_event": drawn.randint(1, 40)},
+            {"worker_at_event": drawn.randint(1, 200)},
+            {"after_s": drawn.uniform(0.3, 2.5)},
+        ][number % 3]
+        ended = shared_server().run(*command, **kill)
+        # A killed run is reported as failed; the next call continues it.
+        assert ended.code in (KILLED, 1, 0), ended.output
+        assert "Traceback" not in ended.output
+    ended = shared_server().run(*command)
+    assert ended.code == 0, ended.output
+    assert findings(place) == findings(done)
+    for name in ("base", f"train.learning_rate={RATES[1]}"):
+        assert facts(run_of(place, name)) == facts(run_of(done, name))
