@@ -166,7 +166,7 @@ def report(
             "--with",
             metavar="PART",
             help="Compute this part of the analysis first: confidence, intervals, errors, baseline, "
-            "duplicates; slower: probe, noise, attribution, audit; or all. "
+            "duplicates; slower: noise, attribution, audit; or all. "
             "Repeatable.",
         ),
     ] = None,

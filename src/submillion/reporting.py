@@ -18,6 +18,7 @@ from submillion.data.rows import LabelledRows
 from submillion.errors import SubmillionError
 from submillion.output_file import OutputFile
 from submillion.report.comparison_figure import SUFFIXES, draw, figure_file
+from submillion.report.drawn_names import notice_numbered
 from submillion.report.write import write_report
 from submillion.run_format.metrics import SplitMetrics
 from submillion.rundir import RunDir
@@ -35,6 +36,7 @@ def after_training(context: RunContext) -> None:
             registry.compute_parts(context, [name])
         except SubmillionError as error:
             notices.emit("not_analysed", f"part '{name}' of the analysis failed: {error}", part=name)
+    notice_numbered(context.labels)
     context.run.update_manifest(notices=notices.collected())
     context.run.seal()
     write_report(context.run.path)

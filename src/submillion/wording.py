@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 MINUS = "\N{MINUS SIGN}"
@@ -148,11 +149,16 @@ def byte_count(size: float) -> str:
 def shorten(names: Sequence[str], longest: int = 28) -> list[str]:
     """Return the names cut in the middle to `longest` characters: long names often differ only near the end.
 
-    Names that would become equal are not cut.
+    Names that would become equal are cut at the end, after which comes their place in `names`, from 1.
     """
     tail = (longest - 1) // 2
     cut = [name if len(name) <= longest else f"{name[: longest - 1 - tail]}…{name[-tail:]}" for name in names]
-    return [short if cut.count(short) == 1 else name for short, name in zip(cut, names, strict=True)]
+    times = Counter(cut)
+    ends = [f"… ({place})" for place in range(1, len(names) + 1)]
+    return [
+        short if times[short] == 1 or len(name) <= longest else name[: longest - len(end)] + end
+        for short, name, end in zip(cut, names, ends, strict=True)
+    ]
 
 
 def excerpt(text: str, longest: int) -> str:

@@ -141,9 +141,36 @@ def test_an_empty_run_claims_nothing(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_has_no_test_figures(tmp_path: Path) -> None:
-    _, card = carded(tmp_path / "run", splits=("validation",), status="interrupted")
+    training = made_manifest(NEWS)["training"] | {"interrupted": True}
+    _, card = carded(tmp_path / "run", splits=("validation",), training=training)
     assert "| test | not measured |" in card
-    assert "status: interrupted" in card
+    assert "its training was interrupted" in card
+
+
+def test_a_file_that_evaluate_added_is_no_result_of_the_run(tmp_path: Path) -> None:
+    entry = {"file": "../new.csv", "sha256": "cd" * 32, "text": None, "label": None, "rows": 80}
+    splits = ("validation", "test", "new")
+    run, card = carded(tmp_path / "run", splits=splits, evaluations={"new": entry})
+    results, _, further = card.partition("### Further files")
+    assert "| new |" not in results and f"| new | {'cd' * 32} | 80 |" in further
+    named = {result["dataset"]["split"] for result in _results(run)}
+    assert named == {"test", "validation"}
+
+
+def _results(run: RunDir) -> list[dict[str, Any]]:
+    from huggingface_hub import metadata_load
+
+    loaded = metadata_load(run.card)
+    assert loaded is not None
+    results: list[dict[str, Any]] = loaded["model-index"][0]["results"]
+    return results
+
+
+def test_data_files_are_named_by_their_hash(tmp_path: Path) -> None:
+    data = made_manifest(NEWS)["data"]
+    data["sources"] = {"test": {"name": "/home/somebody/test.csv", "sha256": {"test.csv": "ef" * 32}}}
+    _, card = carded(tmp_path / "run", data=data)
+    assert f"| test | test.csv | {'ef' * 32} |" in card
 
 
 def test_figures_are_linked_where_they_exist(tmp_path: Path) -> None:

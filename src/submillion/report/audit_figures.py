@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from submillion.report.drawn_names import drawn
 from submillion.report.theme import BLUE, MUTED, VERMILION, grid, label_width, new_figure
-from submillion.wording import shorten
 
 PITCH = 0.36  # inches from one row of the figure to the next
 MIN_END = 0.1  # the axis reaches at least 10%, so that small rates look small
@@ -61,8 +61,8 @@ def _lines(swaps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[st
         tested = [result for result in (axis["overall"], *axis["groups"]) if not result["too_small"]]
         if not tested:
             continue
-        yield axis["title"], None
-        names = shorten([result["group"] or "any other group" for result in tested], 34)
+        yield drawn([axis["title"]], "exchange", 60)[0], None
+        names = drawn([result["group"] or "any other group" for result in tested], "group", 34)
         for name, result in zip(names, tested, strict=True):
             yield f"to {name} ({result['texts']:,})", result
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from submillion.report.drawn_names import drawn
 from submillion.report.theme import (
     F1,
     GRID,
@@ -22,8 +23,11 @@ from submillion.report.theme import (
     label_width,
     new_figure,
 )
-from submillion.wording import percent_number, shorten
+from submillion.wording import percent_number
 
+MAX_CLASSES = 40
+"""With more classes, the figures of classes show FEWER_CLASSES of them, of which the cells still hold numbers."""
+FEWER_CLASSES = 24
 MAX_NUMBERED = 25  # with more classes the cells are too small for numbers; a colour bar replaces them
 WHITE_FROM = 0.71  # darkness from which white text has more contrast than black; both have 4.5 there
 _SCALE_TICKS = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -61,7 +65,7 @@ def confusion_matrix(
     """
     size = len(names)
     values = counts.astype(float) if by == "count" else normalized(counts, by)
-    shown = shorten(names)
+    shown = drawn(names)
     cell, margin, scale_bar = cell_size(size), label_width(shown), size > MAX_NUMBERED
     below = 0.15 if margin < cell else 0.75 * margin  # names wider than their cell are slanted
     width = size * cell + margin + (1.6 if scale_bar else 0.5)
@@ -82,6 +86,52 @@ def confusion_matrix(
     return figure
 
 
+def most_confused(counts: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[str], str]:
+    """Merge all but the most confused classes into one, if there are more than a figure can show.
+
+    Args:
+        counts: [C, C], rows true, columns predicted.
+        names: C class names.
+
+    Returns:
+        The counts [S, S] and names of the classes to show, in the order of the classes, and a line for the figure's
+        heading that says which these are (empty if all are shown).
+    """
+    if len(names) <= MAX_CLASSES:
+        return counts, list(names), ""
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    kept = np.sort(np.argsort(-mistakes, kind="stable")[:FEWER_CLASSES])
+    group = np.full(len(names), FEWER_CLASSES)
+    group[kept] = np.arange(FEWER_CLASSES)
+    merged = np.zeros((FEWER_CLASSES + 1,) * 2, dtype=counts.dtype)
+    np.add.at(merged, (group[:, None], group[None, :]), counts)
+    others = len(names) - FEWER_CLASSES
+    return (
+        merged,
+        [*(names[index] for index in kept), f"{others:,} other classes"],
+        f"the {FEWER_CLASSES} most confused of {len(names):,} classes, and the others together, with the confusions "
+        "among them",
+    )
+
+
+def lowest_f1(counts: np.ndarray, names: Sequence[str]) -> tuple[list[int], str]:
+    """Return the indices of the classes that a figure of scores shows, and a line for its heading (empty if all).
+
+    Of more classes than a figure can show, they are those with the lowest F1, lowest first; of equal ones, those with
+    the most rows. A class without rows and predictions has no F1 and comes last.
+
+    Args:
+        counts: [C, C], rows true, columns predicted.
+        names: C class names.
+    """
+    if len(names) <= MAX_CLASSES:
+        return list(range(len(names))), ""
+    support = counts.sum(axis=1)
+    f1 = _ratio(2 * counts.diagonal(), support + counts.sum(axis=0))
+    order = np.lexsort((-support, np.nan_to_num(f1, nan=2.0)))[:FEWER_CLASSES]
+    return order.tolist(), f"the {FEWER_CLASSES} classes with the lowest F1, of {len(names):,}"
+
+
 def cell_size(classes: int) -> float:
     """Return the side of a cell of the confusion matrix in inches; smaller with more classes."""
     for limit, inches in ((5, 0.72), (8, 0.62), (12, 0.5), (MAX_NUMBERED, 0.42)):
@@ -90,8 +140,10 @@ def cell_size(classes: int) -> float:
     return 0.24
 
 
-def per_class_scores(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """Draw precision, recall and F1 of each class as bars with their values, and the rows of each class.
+def per_class_scores(
+    counts: np.ndarray, names: Sequence[str], title: str, shown: Sequence[int] | None = None
+) -> Figure:
+    """Draw precision, recall and F1 of classes as bars with their values, and the rows of each class.
 
     An undefined score (a class without rows, or never predicted) is written as 'undefined' instead of a bar.
 
@@ -99,16 +151,19 @@ def per_class_scores(counts: np.ndarray, names: Sequence[str], title: str) -> Fi
         counts: [C, C], rows true, columns predicted.
         names: C class names.
         title: of the figure.
+        shown: indices of the classes to draw; None draws all.
     """
-    right = counts.diagonal()
-    support, answers = counts.sum(axis=1), counts.sum(axis=0)
+    places = list(range(len(names))) if shown is None else list(shown)
+    right = counts.diagonal()[places]
+    support, answers = counts.sum(axis=1)[places], counts.sum(axis=0)[places]
     scores = {
         "precision": _ratio(right, answers),
         "recall": _ratio(right, support),
         "F1": _ratio(2 * right, support + answers),
     }
-    labels = [f"{name} ({count:,})" for name, count in zip(shorten(names), support, strict=True)]
-    size = len(names)
+    all_drawn = drawn(names)
+    labels = [f"{all_drawn[place]} ({count:,})" for place, count in zip(places, support, strict=True)]
+    size = len(places)
     pitch, points = (0.56, 7.5) if size <= MAX_NUMBERED else (0.42, 5.5)
     figure = new_figure(4.6 + label_width(labels), 1.25 + pitch * size, title)
     axes = figure.subplots()

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from submillion.report.drawn_names import drawn
 from submillion.report.interval_figure import PITCH, draw_intervals
 from submillion.report.theme import (
     BLUE,
@@ -19,7 +20,7 @@ from submillion.report.theme import (
     new_figure,
     save,
 )
-from submillion.wording import MINUS, shorten
+from submillion.wording import MINUS
 
 SUFFIXES = (".svg", ".png")
 
@@ -58,10 +59,12 @@ def comparison_figure(comparison: Mapping[str, Any], title: str) -> Figure:
         title: of the figure.
     """
     runs, pairs, groups = comparison["runs"], comparison["pairs"], comparison["groups"]
-    titles = shorten([run["name"] for run in runs]) + shorten(
-        [f"mean of {group['name']}" for group in groups], 40
+    titles = drawn([run["name"] for run in runs], "run") + drawn(
+        [f"mean of {group['name']}" for group in groups], "mean of group", 40
     )
-    short = dict(zip((run["name"] for run in runs), shorten([run["name"] for run in runs], 20), strict=True))
+    short = dict(
+        zip((run["name"] for run in runs), drawn([run["name"] for run in runs], "run", 20), strict=True)
+    )
     names = [f"{short[pair['a']]} {MINUS} {short[pair['b']]}" for pair in pairs]
     lines = [len(titles), len(names)]
     figure = new_figure(5.2 + label_width([*titles, *names]), 2.4 + PITCH * sum(lines), title)

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from submillion.report.drawn_names import drawn
 from submillion.report.theme import (
     BLUE,
     INK,
@@ -87,7 +88,7 @@ def accuracy_by_slice(
         unit: label of the axis.
         note: label of the line.
     """
-    names = shorten([str(part["name"]) for part in slices], 40)
+    names = drawn([str(part["name"]) for part in slices], "slice", 40)
     lines = _lines(slices, [f"{name} ({part['rows']:,})" for name, part in zip(names, slices, strict=True)])
     labels = [label for label, _ in lines]
     figure = new_figure(5.2 + label_width(labels or [""]), 1.55 + PITCH * max(len(lines), 1), title)
@@ -95,19 +96,19 @@ def accuracy_by_slice(
     if not lines:
         return _empty(axes, figure, "no slices to compare")
     axes.axvline(100 * overall, color=MUTED, linewidth=1, linestyle="--", zorder=1)
-    drawn: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for place, (_, part) in enumerate(lines):
         if part is not None and part["accuracy"] is not None:
-            _whisker(axes, place, part, drawn)
+            _whisker(axes, place, part, handles)
     _rows_axis(axes, labels)
     for tick, (_, part) in zip(axes.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if part is not None else "bold")
     _share_axis(axes, slices, overall)
     axes.set_xlabel(f"{unit}, 95% intervals (rows in parentheses)")
     grid(axes, "x")
-    drawn[f"{note}: {percent(overall)}"] = axes.lines[0]
+    handles[f"{note}: {percent(overall)}"] = axes.lines[0]
     figure.legend(
-        list(drawn.values()), list(drawn), loc="outside lower center", ncols=1 if len(drawn) > 2 else 2
+        list(handles.values()), list(handles), loc="outside lower center", ncols=1 if len(handles) > 2 else 2
     )
     return figure
 
@@ -151,7 +152,7 @@ def deletion_curve(curve: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return figure
 
 
-def _whisker(axes: Axes, place: int, part: Mapping[str, Any], drawn: dict[str, Any]) -> None:
+def _whisker(axes: Axes, place: int, part: Mapping[str, Any], handles: dict[str, Any]) -> None:
     """Draw one dot with its interval, and record its handle for the legend."""
     small, beyond = part.get("too_small", False), part.get("beyond_chance")
     if small:
@@ -172,7 +173,7 @@ def _whisker(axes: Axes, place: int, part: Mapping[str, Any], drawn: dict[str, A
         linestyle="none",
         zorder=3,
     )
-    drawn.setdefault(meaning, dot)
+    handles.setdefault(meaning, dot)
 
 
 def _lines(
@@ -184,7 +185,7 @@ def _lines(
     for name, part in zip(names, slices, strict=True):
         if part.get("group") is not None and part["group"] != group:
             group = part["group"]
-            lines.append((str(group), None))
+            lines.append((drawn([str(group)], "group", 44)[0], None))
         lines.append((name, part))
     return lines
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from submillion.report import (
     error_figures,
     training_figures,
 )
+from submillion.report.drawn_names import drawn
 from submillion.report.theme import house_style, save
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
@@ -71,7 +72,7 @@ def drawings(run: RunDir) -> list[Drawing]:
     return [
         *drawings,
         *_confidence_drawings(run.read_analysis("confidence")),
-        *_error_drawings(run.read_analysis("errors")),
+        *_error_drawings(run.read_analysis("errors"), run.read_manifest()["labels"]),
         *_attribution_drawings(run.read_analysis("attribution")),
         *_audit_drawings(run.read_analysis("audit")),
     ]
@@ -112,26 +113,29 @@ def _split_drawings(split: str, predictions: Predictions) -> list[Drawing]:
             )
         ]
     counts = class_figures.confusion_counts(labels, predicted, len(names))
+    merged, shown, which = class_figures.most_confused(counts, drawn(names))
+    lowest, of_lowest = class_figures.lowest_f1(counts, names)
+    which, of_lowest = (f"\n{line}" if line else "" for line in (which, of_lowest))
     return [
         Drawing(
             f"confusion_{split}_counts",
-            f"Confusion matrix in rows\n{rows}",
-            lambda title: class_figures.confusion_matrix(counts, names, "count", title),
+            f"Confusion matrix in rows\n{rows}{which}",
+            lambda title: class_figures.confusion_matrix(merged, shown, "count", title),
         ),
         Drawing(
             f"confusion_{split}_by_row",
-            f"Confusion matrix in % of each true class\n{rows}; the diagonal is recall",
-            lambda title: class_figures.confusion_matrix(counts, names, "row", title),
+            f"Confusion matrix in % of each true class\n{rows}; the diagonal is recall{which}",
+            lambda title: class_figures.confusion_matrix(merged, shown, "row", title),
         ),
         Drawing(
             f"confusion_{split}_by_column",
-            f"Confusion matrix in % of each predicted class\n{rows}; the diagonal is precision",
-            lambda title: class_figures.confusion_matrix(counts, names, "column", title),
+            f"Confusion matrix in % of each predicted class\n{rows}; the diagonal is precision{which}",
+            lambda title: class_figures.confusion_matrix(merged, shown, "column", title),
         ),
         Drawing(
             f"classes_{split}",
-            f"Precision, recall and F1 by class\n{rows}",
-            lambda title: class_figures.per_class_scores(counts, names, title),
+            f"Precision, recall and F1 by class\n{rows}{of_lowest}",
+            lambda title: class_figures.per_class_scores(counts, names, title, lowest),
         ),
         Drawing(
             f"confidence_{split}",
@@ -160,15 +164,21 @@ def _confidence_drawings(confidence: Mapping[str, Any] | None) -> Iterable[Drawi
         )
 
 
-def _error_drawings(errors: Mapping[str, Any] | None) -> Iterable[Drawing]:
+def _error_drawings(errors: Mapping[str, Any] | None, labels: Sequence[object]) -> Iterable[Drawing]:
     if errors is None:
         return
     split = errors["split"]
     if errors["pairs"]:
+        names = [str(label) for label in labels]
+        shown = dict(zip(names, drawn(names), strict=True))
+        pairs = [
+            pair | {key: shown.get(pair[key], pair[key]) for key in ("true", "predicted")}
+            for pair in errors["pairs"]
+        ]
         yield Drawing(
             "confused_pairs",
             f"Confused pairs of classes\n{split}, {errors['mistakes']:,} of {errors['rows']:,} rows misclassified",
-            lambda title: error_figures.confused_pairs(errors["pairs"], title, total=errors["pairs_in_all"]),
+            lambda title: error_figures.confused_pairs(pairs, title, total=errors["pairs_in_all"]),
             split,
         )
     if slices := _slices(errors["slices"].values()):

@@ -22,6 +22,8 @@ from submillion.wording import (
     plural,
     points,
     points_range,
+    printable,
+    shorten,
     signed,
 )
 
@@ -42,10 +44,16 @@ def engine(autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_visible,
         autoescape=autoescape,  # noqa: S701 - off for the card alone, which is Markdown and escaped by its own filter
     )
     environment.filters |= _filters()
     return environment
+
+
+def _visible(value: Any) -> Any:
+    """Make control characters of a text visible: a label or text of the data may hold any."""
+    return printable(value, keep="\n\t") if type(value) is str else value
 
 
 def _filters() -> dict[str, Callable[..., Any]]:
@@ -80,6 +88,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "setting": setting,
         "listed": listed,
         "plural": plural,
+        "shortened": lambda names: shorten(list(names), 60),
     }
 
 

@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from submillion.report.theme import BLUE, GRID, INK, MUTED, NAVY, SKY, UNDEFINED, VERMILION
+from submillion.wording import printable
 
 # page.css gives these variables a second value in dark mode.
 PALETTE = {
@@ -84,7 +85,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> str:
     }
     for name, words, mark in (("desc", description, "d"), ("title", title, "t")):
         element = ElementTree.Element(name, {"id": prefix + mark})
-        element.text = words
+        element.text = printable(words)
         drawing.insert(0, element)
     return ElementTree.tostring(drawing, encoding="unicode")
 

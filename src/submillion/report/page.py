@@ -12,6 +12,8 @@ import jinja2
 
 from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
+from submillion.report.class_figures import FEWER_CLASSES, MAX_CLASSES
+from submillion.report.drawn_names import numbered
 from submillion.report.filters import engine, published
 from submillion.report.page_figures import figures_of
 from submillion.rundir import RunDir
@@ -28,6 +30,8 @@ ANALYSIS_PARTS = (
     "duplicates",
     "noise",
 )
+OWN_SPLITS = ("test", "validation")
+"""The scored splits of a run's own data, the most important first; `evaluate` adds others."""
 SECTIONS = {
     "summary": "Summary",
     "classes": "Scores by class",
@@ -66,11 +70,12 @@ def _facts(run: RunDir) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
     manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
-    scored = {split: scores for split, scores in metrics.items() if "accuracy" in scores}
-    main = next((split for split in ("test", "validation") if split in scored), next(iter(scored), None))
-    order = sorted(metrics, key=lambda split: split != main)
+    own = {split: metrics[split] for split in OWN_SPLITS if split in metrics}
+    scored = {split: scores for split, scores in own.items() if "accuracy" in scores}
+    main = next(iter(scored), None)
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     history = run.read_history()
+    labels = [str(label) for label in manifest.get("labels", [])]
     script = _beside("page.js")
     analysis = {part: run.read_analysis(part) for part in ANALYSIS_PARTS}
     return {
@@ -79,16 +84,18 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "data": manifest.get("data", {}),
         "training": manifest.get("training", {}),
         "machine": manifest.get("machine", {}),
-        "labels": [str(label) for label in manifest.get("labels", [])],
+        "labels": labels,
+        "numbered": numbered(labels),
         "budget": manifest.get("budget", {}),
         "bar": budget_bar(manifest.get("budget", {})),
-        "metrics": {split: metrics[split] for split in order},
-        "scored": {split: scored[split] for split in order if split in scored},
+        "metrics": own,
+        "scored": scored,
+        "further": {split: scores for split, scores in metrics.items() if split not in own},
         "main": main,
         "scores": scored.get(main, {}) if main else {},
         "bins": {
             split: page_data.confidence_bins(run.load_predictions(split))
-            for split in order
+            for split in own
             if run.prediction_file(split).is_file()
         },
         "recipe": published(recipe),
@@ -111,6 +118,8 @@ def _engine() -> jinja2.Environment:
     environment.globals |= {
         "new_id": lambda: f"c{next(numbers)}",
         "page_data": page_data,
+        "max_classes": MAX_CLASSES,
+        "fewer_classes": FEWER_CLASSES,
     }
     environment.filters["keep"] = _keep_together
     return environment

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from submillion.report.class_figures import FEWER_CLASSES
 from submillion.report.confidence_figures import BIN
 from submillion.run_format.predictions import Predictions
 
 HEAT_STEPS = 10  # classes h0 to h9 in page.css
-MAX_HEAT_CLASSES = 40  # with more classes the table would not fit a screen; the figure replaces it
 MAX_LOGGED = 60  # rows of the table of logged losses
 MIN_MARKED = 0.2  # of the largest weight in a text; words below are not marked
 STRONG = 0.5  # of the largest weight
@@ -56,16 +56,24 @@ def heat(confusion: Sequence[Sequence[int]]) -> list[list[HeatCell]]:
     return table
 
 
+def lowest_f1(per_class: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of the FEWER_CLASSES classes with the lowest F1, lowest first."""
+    ranked = sorted(per_class.items(), key=lambda item: (item[1]["f1"], -item[1]["support"]))
+    return dict(ranked[:FEWER_CLASSES])
+
+
 def confused_pairs(
     confusion: Sequence[Sequence[int]], names: Sequence[str], limit: int = 100
 ) -> list[dict[str, Any]]:
     """Return the non-empty cells off the diagonal, largest first: `true`, `predicted`, `rows`, `share`."""
-    pairs: list[dict[str, Any]] = [
-        {"true": names[row], "predicted": names[column], "rows": count, "share": count / sum(counts)}
-        for row, counts in enumerate(confusion)
-        for column, count in enumerate(counts)
-        if count and row != column
-    ]
+    pairs: list[dict[str, Any]] = []
+    for row, counts in enumerate(confusion):
+        of_class = sum(counts)
+        pairs += [
+            {"true": names[row], "predicted": names[column], "rows": count, "share": count / of_class}
+            for column, count in enumerate(counts)
+            if count and row != column
+        ]
     return sorted(pairs, key=lambda pair: -pair["rows"])[:limit]
 
 

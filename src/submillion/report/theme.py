@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from submillion.atomic import atomic_file
+from submillion.report.drawn_names import FONT
 
 # Blue and vermilion differ for every common colour blindness (Wong, Nature Methods 8 (2011) 441).
 # The contrast with the white background is at least 3 to 1 (WCAG 2.2, 1.4.11), for text 4.5 to 1 (1.4.3).
@@ -36,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "figure.constrained_layout.w_pad": 0.08,
     "figure.constrained_layout.h_pad": 0.08,
     "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": [FONT],
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from submillion.atomic import atomic_dir
+from submillion.report.drawn_names import drawn
 from submillion.report.interval_figure import PITCH, draw_intervals
 from submillion.report.theme import (
     BLUE,
@@ -22,7 +23,7 @@ from submillion.report.theme import (
     save,
 )
 from submillion.study.sentences import MEASURES
-from submillion.wording import capitalized, plural, shorten
+from submillion.wording import capitalized, plural
 
 COSTS = {"trainable": "trainable parameters", "wall_seconds": "training time (s)"}
 
@@ -68,8 +69,8 @@ def draw(findings: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 def effects_figure(effects: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw each effect with its interval; those shown after Holm's correction are orange."""
-    names = shorten(
-        [f"{effect['axis']}: {effect['level']} / {effect['base_level']}" for effect in effects], 56
+    names = drawn(
+        [f"{effect['axis']}: {effect['level']} / {effect['base_level']}" for effect in effects], "effect", 56
     )
     figure = new_figure(4.4 + label_width(names), 1.6 + PITCH * len(names), title)
     axes = figure.subplots()
@@ -104,7 +105,7 @@ def pareto_figure(
     on_front = sorted((cell for cell in cells if cell["name"] in front), key=lambda cell: float(cell[cost]))
     places = [(cell[cost], 100 * cell[objective]["mean"]) for cell in on_front]
     axes.plot([x for x, _ in places], [y for _, y in places], color=BLUE, linewidth=1.0)
-    for place, name in zip(places, shorten([cell["name"] for cell in on_front], 36), strict=True):
+    for place, name in zip(places, drawn([cell["name"] for cell in on_front], "cell", 36), strict=True):
         axes.annotate(name, place, xytext=(4, 6), textcoords="offset points", fontsize=8)
     axes.set_xlabel(COSTS[cost])
     axes.set_ylabel(f"{MEASURES[objective]} (%)")

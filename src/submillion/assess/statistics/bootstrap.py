@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
@@ -64,21 +65,32 @@ def macro_f1(counts: np.ndarray, labels: np.ndarray, predicted: np.ndarray, n_cl
     Returns:
         float [B].
     """
-    classes = np.arange(n_classes)
-    is_label = (labels[:, None] == classes).astype(np.float64)
-    is_predicted = (predicted[:, None] == classes).astype(np.float64)
-    exact = counts.astype(np.float64)
-    twice_right = 2 * (exact @ (is_label * is_predicted))
-    touched = exact @ (is_label + is_predicted)
+    # Sparse: with 1,000 classes, a dense cell-by-class indicator would make each of 10,000 resamples cost millions of
+    # products. The sums are of whole numbers, so they are exact in any order.
+    cells = np.arange(len(labels))
+    is_label, is_predicted = (
+        csr_array((np.ones(len(cells)), (of_class, cells)), shape=(n_classes, len(cells)))
+        for of_class in (labels, predicted)
+    )
+    exact = counts.T.astype(np.float64)
+    twice_right = 2 * (is_label @ (exact * (labels == predicted)[:, None])).T
+    touched = ((is_label + is_predicted) @ exact).T
     scores = np.divide(twice_right, touched, out=np.zeros_like(touched), where=touched > 0)
     means: np.ndarray = scores.sum(axis=1) / np.maximum((touched > 0).sum(axis=1), 1)
     return means
 
 
-def one_left_out(counts: np.ndarray) -> np.ndarray:
-    """Return the tables that lack one row of each cell in turn, int [K, K]; table k represents counts[k] rows."""
-    tables: np.ndarray = counts - np.eye(len(counts), dtype=counts.dtype)
-    return tables
+def one_left_out(counts: np.ndarray) -> Iterator[np.ndarray]:
+    """Give the tables that lack one row of each cell in turn, in blocks of int [b, K].
+
+    Table k represents counts[k] rows. Together they would be [K, K]: gigabytes for the confusions of 1,000 classes.
+    """
+    block = max(BLOCK // len(counts), 1)
+    for start in range(0, len(counts), block):
+        left_out = np.arange(start, min(start + block, len(counts)))
+        tables = np.tile(counts, (len(left_out), 1))
+        tables[np.arange(len(left_out)), left_out] -= 1
+        yield tables
 
 
 def percentile_limits(drawn: np.ndarray, confidence_level: float = CONFIDENCE) -> tuple[float, float]:
@@ -117,7 +129,11 @@ class Bca:
         self._acceleration = skew / (6 * spread**1.5) if spread > 0 else 0.0
 
     def interval(self, confidence_level: float = CONFIDENCE) -> Interval:
-        """Return the statistic with its limits (equation 14.10); the limits are None if not `defined`."""
+        """Return the statistic with its limits (equation 14.10).
+
+        The limits are None if not `defined`, or if they do not contain the statistic: with many classes of a few rows
+        nearly every resample lacks some of them, so that the resamples do not describe the data.
+        """
         if not self.defined:
             return interval(self._value, confidence_level=confidence_level)
         shares = []
@@ -126,6 +142,8 @@ class Bca:
             # Past this pole, reached only by absurdly skewed statistics, the limit is the extreme one.
             shares.append(self._normal.cdf(self._bias + reach / max(1 - self._acceleration * reach, 1e-6)))
         low, high = np.quantile(self._drawn, shares)
+        if not low <= self._value <= high:
+            return interval(self._value, confidence_level=confidence_level)
         return interval(self._value, float(low), float(high), confidence_level)
 
     def p_value(self) -> float:

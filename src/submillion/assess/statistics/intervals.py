@@ -56,7 +56,8 @@ def split_intervals(
     drawn = np.concatenate([macro(tables) for tables in resampled_counts(counts, RESAMPLES, rng)])
     spread = interval(value)
     if len(labels) > 1:
-        spread = Bca(value, drawn, macro(one_left_out(counts)), counts).interval()
+        left_out = np.concatenate([macro(tables) for tables in one_left_out(counts)])
+        spread = Bca(value, drawn, left_out, counts).interval()
     per_class: dict[str, ClassIntervals] = {}
     for index, name in enumerate(names):
         support = int(counts[of_label == index].sum())

@@ -107,5 +107,7 @@ def _bootstrapped(
     """
     values = statistics(counts[None])[0]
     drawn = np.concatenate([statistics(tables) for tables in resampled_counts(counts, resamples, rng)])
-    left_out = statistics(one_left_out(counts)) if counts.sum() > 1 else np.zeros((len(counts), len(values)))
+    left_out = np.zeros((len(counts), len(values)))
+    if counts.sum() > 1:
+        left_out = np.concatenate([statistics(tables) for tables in one_left_out(counts)])
     return [Bca(float(value), drawn[:, i], left_out[:, i], counts) for i, value in enumerate(values.tolist())]

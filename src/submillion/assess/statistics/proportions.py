@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 from scipy.stats import binomtest
@@ -10,6 +11,9 @@ from scipy.stats import binomtest
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 
+@lru_cache(
+    maxsize=1 << 14
+)  # scores of many classes repeat the same few counts; scipy takes a millisecond for each
 def wilson(successes: int, trials: int, confidence_level: float = CONFIDENCE) -> tuple[float, float]:
     """Return the limits of the score interval of a proportion.
 
