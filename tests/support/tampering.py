@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,17 @@ from submillion.assess import registry
 from submillion.assess.run_context import RunContext
 from submillion.assess.score import assess_run
 from submillion.report.write import write_report
+from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from submillion.verification.run import (
+    baselines,
     budget,
     data,
     files,
     predictions,
+    records,
     report_pages,
+    retrained,
     scores,
     settings,
     training,
@@ -176,8 +181,11 @@ def _edit_recipe(old: str, new: str) -> Callable[[RunDir], None]:
 
 
 def _edit_history(kind: str, change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[RunDir], None]:
+    """Return a change of the history that also deletes the saved state, which knows the history's sha256."""
+
     def apply(run: RunDir) -> None:
         change_history(run, kind, change)
+        shutil.rmtree(run.checkpoint)
         run.seal()
 
     return apply
@@ -193,6 +201,7 @@ def _raise_best_accuracy(run: RunDir) -> None:
                 record["accuracy"] = 0.999
 
     change_history(run, "eval", change)
+    shutil.rmtree(run.checkpoint)
     change_json(run.manifest, lambda manifest: manifest["training"].update(best_accuracy=0.999))
     run.seal()
 
@@ -236,6 +245,28 @@ def _shift_first_number(value: Any) -> bool:
         if isinstance(below, dict | list) and _shift_first_number(below):
             return True
     return False
+
+
+def _remove_notices(run: RunDir) -> None:
+    change_json(run.manifest, lambda manifest: manifest.update(notices=[]))
+
+
+def _weaken_a_baseline(run: RunDir) -> None:
+    """Turn the first right answer of the linear model of words into a wrong one, and recompute what follows."""
+    saved = run.load_predictions("test", baseline="words")
+    values = saved.probabilities.copy()
+    row = int(np.flatnonzero(saved.predicted == saved.labels)[0])
+    values[row] = np.roll(values[row], 1)
+    fields = (saved.ids, saved.text_sha256, saved.labels, values, saved.label_names)
+    run.save_predictions("test", Predictions.of(*fields), baseline="words")
+    cost = run.read_json(run.analysis_file("baseline"))[registry.COST]
+    part = registry.recompute_part(RunContext(run), "baseline")
+    run.write_analysis("baseline", part | {registry.COST: cost})
+    run.seal()
+
+
+def _lower_a_loss(run: RunDir) -> None:
+    _edit_history("train", lambda records: records[1].update(loss=records[1]["loss"] * 0.99))(run)
 
 
 def _edit_card(run: RunDir) -> None:
@@ -323,6 +354,9 @@ TAMPERINGS: dict[str, Tampering] = {
         training.checkpoint, "train.weight_decay", _edit_recipe("weight_decay: 0.01", "weight_decay: 0.02")
     ),
     "adapter value": Tampering(training.checkpoint, f"against checkpoint/best/{TENSORS}", _nudge_adapter),
+    "notices": Tampering(records.notices, "manifest.json: notices", _remove_notices),
+    "baseline": Tampering(baselines.baselines, "analysis/baselines/words/test.parquet", _weaken_a_baseline),
+    "loss": Tampering(retrained.retraining, "history.jsonl", _lower_a_loss),
     "row sum": Tampering(scores.probabilities, "predictions/validation.parquet", _scale_probabilities),
     "predicted class": Tampering(
         scores.probabilities, "predictions/test.parquet", _predict_another_class, alone=False

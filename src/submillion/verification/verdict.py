@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from submillion.errors import BadInput, SubmillionError
 from submillion.verification.json_diff import count_leaves, differences, shown
+from submillion.wording import printable
 
 Means = Literal["recomputed", "predicted again", "retrained", "only stated"]
 """What a check rests on, strongest last but for `only stated`, which rests on the run's own word."""
@@ -50,7 +51,7 @@ class Check:
         title = DOES_NOT_HOLD if self.holds is False else self.strength
         detail = f"claimed {self.claimed}, found {self.found}" if self.claimed else self.found
         width = max(map(len, (*STRENGTHS, DOES_NOT_HOLD)))
-        return f"{title:<{width}}  {self.name}: {self.where}" + (f": {detail}" if detail else "")
+        return printable(f"{title:<{width}}  {self.name}: {self.where}" + (f": {detail}" if detail else ""))
 
     def to_json(self) -> dict[str, Any]:
         """Return name, holds, strength, where, claimed and found."""

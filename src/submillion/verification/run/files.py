@@ -47,6 +47,9 @@ def layout(case: Case) -> list[Check]:
         for part in registry.quick_parts()
         if part in excused and not run.analysis_file(part).is_file()
     ]
+    if unfinished := case.manifest.get("unfinished"):
+        text = f"`{unfinished['task']}` was killed; `resume` completes it"
+        checks.append(Check("layout", False, "manifest.json: unfinished", "files that agree", text))
     if status == "interrupted":
         checks.append(
             Check("layout", None, "manifest.json: status", found="interrupted: the test rows were not scored")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from submillion import environment
 from submillion.data.batches import sequential
 from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem, SubmillionError
@@ -17,7 +16,7 @@ from submillion.model.process_state import thread_count
 from submillion.model.trained import OpenedRun
 from submillion.run_format.predictions import Predictions
 from submillion.verification.run.case import Case
-from submillion.verification.run.retraining import differing_arithmetic, recorded_threads
+from submillion.verification.run.retraining import recorded_threads
 from submillion.verification.run.sampling import power
 from submillion.verification.run.scores import probability_tolerance
 from submillion.verification.verdict import PREDICTED, Check, at_most, by, failed
@@ -175,7 +174,7 @@ def _allowed(case: Case, again: Again, tolerance: float) -> tuple[float, str]:
         and case.as_trained.classifier.device.type == "cpu"
     )
     everything = len(again.rows) == len(again.saved)
-    elsewhere = other_arithmetic(case)
+    elsewhere = case.other_arithmetic
     if not elsewhere and (packed or everything):
         return 0.0, "machine, versions and execution are those of the training"
     # In the kernels, a row does not depend on the others, so rounding changes nearly all rows or none.
@@ -183,18 +182,6 @@ def _allowed(case: Case, again: Again, tolerance: float) -> tuple[float, str]:
     if packed and len(again.rows) >= MANY and equal >= len(again.rows) / 2:
         return 0.0, f"{equal:,} of the {len(again.rows):,} rows are equal bit for bit, so all should be"
     return tolerance, elsewhere[0] if elsewhere else "rounding depends on the other texts of a batch"
-
-
-def other_arithmetic(case: Case) -> list[str]:
-    """Return the facts of this machine and of the recorded one on which the last bits of a prediction depend."""
-    recorded, execution = case.manifest, case.as_trained.execution
-    same = {name: recorded.get("training", {}).get(name) for name in ("prefix_cached", "processes")}
-    here = {
-        "machine": environment.machine() | {"threads": recorded.get("machine", {}).get("threads")},
-        "versions": environment.versions(),
-        "training": same | {"execution": execution.name, "precision": execution.precision.dtype_name},
-    }
-    return differing_arithmetic(recorded, here)
 
 
 def _same_class(claimed: np.ndarray, actual: np.ndarray, allowed: float) -> np.ndarray:

@@ -13,6 +13,8 @@ from submillion.wording import listed, plural, printable
 
 OF_THE_MACHINE = ("path_over_name", "waiting", "hub_unreachable", "token_cache", "prefix_cache")
 """Codes of notices that depend on the folder, the caches or the moment."""
+OF_FILES = ("text_column",)
+"""Codes of notices that only a file gives: rows from memory had none, and are read from a file of the run now."""
 MEASURED = "measured once; nothing here can confirm it"
 
 
@@ -45,13 +47,15 @@ def missing_notices(
     Texts are compared if this version of submillion wrote the run and its training rows are not from memory, whose
     notices name no file; else only the codes. So are the texts that hold a path, which depends on the folder.
     """
-    by_text = case.manifest.get("submillion") == __version__ and not case.run.training_rows.is_file()
+    from_memory = case.run.training_rows.is_file()
+    by_text = case.manifest.get("submillion") == __version__ and not from_memory
+    ignored = (*OF_THE_MACHINE, *OF_FILES) if from_memory else OF_THE_MACHINE
     codes = {notice["code"] for notice in recorded}
     texts = {(notice["code"], notice["text"]) for notice in recorded}
     return [
         f"'{printable(notice['text'])}'"
         for notice in case.run.relative(list(expected))
-        if notice["code"] not in OF_THE_MACHINE
+        if notice["code"] not in ignored
         and (
             notice["code"] not in codes
             or (by_text and "/" not in notice["text"] and (notice["code"], notice["text"]) not in texts)

@@ -1,9 +1,9 @@
-"""Check of a training by repeating it: adapter, history, predictions, simpler models and notices are compared."""
+"""Check of a training by repeating it: adapter, history, predictions and notices are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,23 @@ TIMES = ("samples_per_s", "tokens_per_s", "seconds", "spent_before_s")  # of a h
 MEASURED = ("_seconds", "_per_second", "_mb")  # endings of measured facts of the manifest's `training`
 EQUAL = "equal bit for bit"
 
-# Bounds where the arithmetic differs: docs/verify.md has the measurements that they come from.
-FIRST_LOSS = 0.01
-"""Relative difference of the losses and gradient norms in the first lines of the history."""
-LOSS = 0.25
-"""Relative difference of the mean loss over the whole history."""
-UPDATE = 0.5
-"""Norm of the difference of two adapters, as a share of the norm of what the training changed."""
+
+@dataclass(frozen=True)
+class Bounds:
+    """Relative differences between two trainings that do the same arithmetic in another order."""
+
+    first: float
+    """Of the losses and gradient norms in the first line of the history."""
+    mean: float
+    """Of the mean loss over the whole history."""
+    adapter: float
+    """Norm of the difference of the adapters' values, as a share of the norm of the smaller adapter."""
+
+
+BOUNDS = {"float32": Bounds(1e-4, 0.02, 0.05), "bfloat16": Bounds(0.02, 0.1, 0.25)}
+"""By number format. Measured in float32 on a small encoder, 1,080 steps, between AVX2 and AVX-512 kernels and between
+kernels and the reference execution: 5e-8 in the first line, 0.0012 between the adapters; training on the test rows as
+well: 0.04 and 0.36, another weight decay: 0.001 and 0.14. Those of bfloat16 are wide and not measured."""
 FLIPS_P = 1e-3
 """Probability below which two sets of answers are not from trainings of the same rows (exact McNemar test)."""
 
@@ -41,7 +51,7 @@ def retraining(case: Case) -> list[Check]:
 
     With the same processor, versions, execution and number of threads, both trainings are equal bit for bit. Detects:
     an adapter that was trained on other rows or settings, altered losses, learning rates and evaluations, predictions
-    changed by a single bit, weaker simpler models, missing parts of the analysis and notices. Elsewhere, the bounds
+    changed by a single bit, missing parts of the analysis and notices. Elsewhere, the bounds
     of this module hold, and the check names what differs. Cannot detect: times, memory and speed, and changes within
     the bounds on another machine. Not covered: interrupted runs, runs with `train.max_seconds`, several processes.
     """
@@ -55,7 +65,7 @@ def retraining(case: Case) -> list[Check]:
         return [Check("retraining", None, "the training", found=f"it cannot be repeated: {reason}")]
     again = case.retrained
     checks: list[Check] = []
-    for compare in (_adapter, _history, _facts, _predictions, _rivals, _notices):
+    for compare in (_adapter, _history, _facts, _predictions, _notices):
         try:
             checks += compare(case, again)
         except SubmillionError as error:
@@ -92,8 +102,9 @@ def _adapter(case: Case, again: Retrained) -> list[Check]:
         )
     )
     share = distance / max(min(both, size), 1e-12)
-    text = f"{text}; norm of the difference {percent(share)} of the adapter's, allowed {percent(UPDATE)}"
-    return [Check("retraining", bool(share <= UPDATE), where, found=text)]
+    allowed = _bounds(case).adapter
+    text = f"{text}; norm of the difference {percent(share, 2)} of the adapter's, allowed {percent(allowed)}"
+    return [Check("retraining", bool(share <= allowed), where, found=text)]
 
 
 def _history(case: Case, again: Retrained) -> list[Check]:
@@ -111,11 +122,18 @@ def _history(case: Case, again: Retrained) -> list[Check]:
     norms = [[line["grad_norm"] for line in lines if line["kind"] == "train"] for lines in (claimed, actual)]
     first = max(abs(one[0] / other[0] - 1) for one, other in (losses, norms)) if losses[0] else 0.0
     mean = abs(float(np.mean(losses[0])) / float(np.mean(losses[1])) - 1) if losses[0] else 0.0
+    allowed = _bounds(case)
     text = (
-        f"first loss and gradient norm differ by {percent(first, 2)} (allowed {percent(FIRST_LOSS)}), "
-        f"the mean loss by {percent(mean)} (allowed {percent(LOSS)})"
+        f"first loss and gradient norm differ by {first:.1e} (allowed {allowed.first:g}), "
+        f"the mean loss by {mean:.1e} (allowed {allowed.mean:g})"
     )
-    return [Check("retraining", first <= FIRST_LOSS and mean <= LOSS, "history.jsonl", found=text)]
+    holds = first <= allowed.first and mean <= allowed.mean
+    return [Check("retraining", holds, "history.jsonl", found=text)]
+
+
+def _bounds(case: Case) -> Bounds:
+    """Return the bounds of the number format of the training; those of bfloat16 for an unknown one."""
+    return BOUNDS.get(case.manifest["training"]["precision"], BOUNDS["bfloat16"])
 
 
 def _without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -144,29 +162,6 @@ def _predictions(case: Case, again: Retrained) -> list[Check]:
         checks += _same_answers(
             case.run.load_predictions(split), again.run.load_predictions(split), name, again
         )
-    return checks
-
-
-def _rivals(case: Case, again: Retrained) -> list[Check]:
-    """Compare the answers of the simpler models, all of which were fitted again."""
-    place = Path("analysis") / "baselines"
-    names = [
-        {file.relative_to(run.path).as_posix() for file in (run.path / place).rglob("*.parquet")}
-        for run in (case.run, again.run)
-    ]
-    checks = [
-        Check(
-            "retraining",
-            False,
-            name,
-            "predictions of a simpler model",
-            "no such file, although it can be fitted",
-        )
-        for name in sorted(names[1] - names[0])
-    ]
-    for name in sorted(names[1] & names[0]):
-        claimed, actual = (Predictions.read(run.path / name) for run in (case.run, again.run))
-        checks += _same_answers(claimed, actual, name, again)
     return checks
 
 

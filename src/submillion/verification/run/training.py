@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from submillion.fit.batch_schedule import BatchSchedule
-from submillion.fit.checkpoint import latest, read
+from submillion.fit.checkpoint import history_sha256, latest, read
 from submillion.fit.identity import DEFAULTS
 from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
 from submillion.fit.stopping import Stopping
@@ -147,8 +147,8 @@ def _speed(training: dict[str, Any]) -> Check:
 def checkpoint(case: Case) -> list[Check]:
     """Compare recipe and adapter with the saved state of the training.
 
-    Detects: any changed field of the recipe's `train` section, a changed seed, and an adapter that is not bit for
-    bit the best one. Cannot detect: anything if the checkpoint was deleted, which is allowed.
+    Detects: any changed field of the recipe's `train` section, a changed seed, a changed history, and an adapter that
+    is not bit for bit the best one. Cannot detect: anything if the checkpoint was deleted, which is allowed.
     """
     if not latest(case.run).is_file():
         return [Check("checkpoint", None, "checkpoint/latest", found="no such file; a run does not need it")]
@@ -160,6 +160,10 @@ def checkpoint(case: Case) -> list[Check]:
     saved = {name: identity[name] for name in claimed if name in identity}
     where = "recipe.yaml, against checkpoint/latest"
     checks = compared("checkpoint", where, claimed, saved, summary="{leaves} settings")
+    records = len(case.run.history_lines()) if case.manifest["status"] == "complete" else position["records"]
+    of_file, of_state = history_sha256(case.run, records), position["history_sha256"]
+    where = "history.jsonl, against checkpoint/latest"
+    checks += compared("checkpoint", where, of_file, of_state, summary=f"{records:,} lines, sha256")
     best = case.run.checkpoint / "best" / TENSORS
     if position["stopping"]["best_step"] is not None:
         names = [f"adapter/{TENSORS}", f"checkpoint/best/{TENSORS}"]
