@@ -45,6 +45,9 @@ def test_the_least_limit_of_nested_groups_counts_without_the_file_cache(tmp_path
     memory = limits.memory(tmp_path)
     assert (memory.limit, memory.available) == (60 * MB, 40 * MB)
     assert limits.processors(tmp_path).quota == 1.5
+    assert limits.Processors(8, 8, 0.5).allowed == 1
+    assert limits.Processors(8, 8, 2.9).allowed == 2
+    assert limits.Processors(8, 4, None).allowed == 4
 
 
 def test_groups_of_version_1_in_a_container_that_shows_only_its_own(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ class Processors:
     quota: float | None
     """Cores' worth of time that the control groups allow; None if none limits it."""
 
+    @property
+    def allowed(self) -> int:
+        """Threads that can compute at a time."""
+        return max(1, int(self.usable if self.quota is None else min(self.usable, self.quota)))
+
 
 def memory(root: Path = Path("/")) -> Memory:
     """Return the memory of the machine and the limit of the control groups.

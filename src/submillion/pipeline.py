@@ -54,7 +54,7 @@ def train(
         if workers.is_main:
             run.check_new(overwrite)
         with training_settings(recipe.train.threads, workers.device.type):
-            prepared = prepare(recipe, workers, quiet, rows)
+            prepared = prepare(recipe, workers, quiet, run.path, rows)
             with run.new(overwrite, workers.is_main):
                 if workers.is_main:
                     prepared = prepared.with_inputs(create_run(run, prepared.inputs, rows))
@@ -84,7 +84,7 @@ def resume(path: str | Path, *, quiet: bool = False, hold_back_test: bool = Fals
             recipe = run.read_recipe()
             options = FitOptions.of(recipe, quiet, resume=True)
             with training_settings(recipe.train.threads, workers.device.type):
-                prepared = prepare(recipe, workers, quiet, resumed=manifest)
+                prepared = prepare(recipe, workers, quiet, run.path, resumed=manifest)
                 return _train(run, prepared, workers, options, hold_back_test)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from submillion.data.corpus import load_corpus
 from submillion.data.rows import LabelledRows
 from submillion.data.token_report import check_known, token_report
 from submillion.data.tokens import Tokens, load_tokenizer, tokenize
+from submillion.estimate.resources import check_disk, check_memory
 from submillion.fit import tracking
 from submillion.fit.fit import check_time_limit
 from submillion.fit.labelled_tokens import LabelledTokens
@@ -50,6 +52,7 @@ def prepare(
     recipe: Recipe,
     workers: Workers,
     quiet: bool,
+    place: Path,
     rows: LabelledRows | None = None,
     resumed: Manifest | None = None,
 ) -> Prepared:
@@ -59,6 +62,7 @@ def prepare(
         recipe: with absolute paths.
         workers: the processes that train together.
         quiet: show no progress.
+        place: the run directory, whose disk must have room.
         rows: training rows from memory, in place of `recipe.data.train`.
         resumed: the manifest of a run that is resumed: its data and its encoder must be unchanged.
 
@@ -70,6 +74,7 @@ def prepare(
     check_time_limit(recipe.train, workers.world)
     corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet, train_rows=rows)
     counted = gated(recipe, len(corpus.label_names))
+    check_disk(recipe, counted, corpus, place)
     encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision, progress=not quiet)
     inputs = Inputs(recipe, corpus, counted, encoder)
     if resumed is not None:
@@ -77,14 +82,15 @@ def prepare(
 
     precision = choose_precision(recipe.train.precision)
     tokenizer = load_tokenizer(encoder.path)
-    classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
-    execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
     tokens = {
         split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not quiet)
         for split in corpus.splits
     }
     report = token_report(tokenizer, tokens, {split.name: split.texts for split in corpus.splits})
     check_known(report, recipe.data.max_unknown_tokens, recipe.encoder.source)
+    check_memory(recipe, counted, tokens, precision, workers.device.type)
+    classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
+    execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
         eva.start(classifier, tokens["train"], recipe.seed)
     opened = OpenedRun(execution, tokenizer, corpus.label_names, recipe.data.max_length)

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
-import psutil
 
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
@@ -25,6 +24,7 @@ from submillion.fit.stopping import Stopping
 from submillion.fit.tracking import Tracking
 from submillion.fit.training_state import TrainingState
 from submillion.fit.workers import Workers
+from submillion.limits import memory
 from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import training_settings
 from submillion.model.protocol import Execution
@@ -118,7 +118,7 @@ def _start(loop: TrainingLoop, options: FitOptions) -> None:
 def _with_prefix(texts: LabelledTokens, loop: TrainingLoop, progress: bool) -> LabelledTokens:
     workers, size = loop.workers, loop.recipe.eval_batch_size
     # The processes of a run are assumed to share one machine's memory.
-    available = psutil.virtual_memory().available // workers.world
+    available = memory().available // workers.world
     shown = progress and workers.is_main
     return replace(texts, prefix=PrefixCache.build(loop.execution, texts.tokens, size, available, shown))
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 import torch
 import transformers
 
 from submillion import notices
 from submillion.data.batches import sequential
+from submillion.limits import memory
 from submillion.model.page_release import release_pages
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
 from submillion.model.stack import supports_prefix
@@ -83,7 +83,7 @@ class PrefixCache:
             )
             return None
         forward = _Forward(execution, tokens, batch_size, progress)
-        free = psutil.virtual_memory().available if available is None else available
+        free = memory().available if available is None else available
         in_memory = forward.nbytes <= MEMORY_SHARE * free
         states = forward.states(in_memory)
         if isinstance(states, str):

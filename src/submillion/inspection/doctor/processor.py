@@ -46,18 +46,16 @@ def examine_processor() -> Section:
     threads = torch.get_num_threads()
     variables = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if os.environ.get(name)]
     section.facts["threads"] = ", ".join([str(threads), *variables])
-    allowed = cores.usable if cores.quota is None else min(cores.usable, cores.quota)
-    if threads > max(1, round(allowed)):
+    if threads > cores.allowed:
+        shared = cores.usable if cores.quota is None else min(cores.usable, cores.quota)
         section.trouble(
-            f"{plural(threads, 'thread')} share {allowed:g} cores' worth of time and wait for each other",
-            f"Set train.threads, or the environment variable OMP_NUM_THREADS, to {max(1, int(allowed))}.",
+            f"{plural(threads, 'thread')} share {shared:g} cores' worth of time and wait for each other",
+            f"Set train.threads, or the environment variable OMP_NUM_THREADS, to {cores.allowed}.",
         )
-    elif (
-        threads < int(allowed) // 2
-    ):  # torch uses one thread per physical core, which may be half of the logical ones
+    elif threads < cores.allowed // 2:  # torch uses physical cores, which may be half of the logical ones
         reason = f" ({listed(variables)})" if variables else ""
         section.trouble(
-            f"{plural(threads, 'thread')} leave most of the {int(allowed)} usable cores idle{reason}",
+            f"{plural(threads, 'thread')} leave most of the {cores.allowed} usable cores idle{reason}",
             "Set train.threads to the number of physical cores.",
         )
     return section

@@ -7,8 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import psutil
-
+from submillion.limits import memory, processors
 from submillion.study.engines.job import FinishedJob, Job, job_environment
 
 TICK_S = 1.0
@@ -26,8 +25,7 @@ class LocalEngine:
             workers: jobs at a time; None uses every core once.
             threads: of each job; None uses every core once.
         """
-        cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
-        cores = cores or psutil.cpu_count() or 1
+        cores = processors().allowed
         self.threads = threads or (max(1, cores // workers) if workers else min(cores, THREADS))
         self.workers = workers or max(1, cores // self.threads)
         self._peak = 0.0  # bytes, of the largest job that has ended
@@ -69,7 +67,7 @@ class LocalEngine:
         """Return whether there is memory for another job; the need of a job is unknown until the first has ended."""
         if not running:
             return True
-        return bool(self._peak) and psutil.virtual_memory().available > MEMORY_MARGIN * self._peak
+        return bool(self._peak) and memory().available > MEMORY_MARGIN * self._peak
 
     def _record_peak(self, job: Job) -> None:
         file = job.run / "manifest.json"
