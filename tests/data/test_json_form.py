@@ -141,7 +141,16 @@ def test_label_studios_tasks_become_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "several", ['{"choices": ["a", "b"]}', "['a', 'b']", '["a", "b"]', "['a' 'b']", "{'a': 1, 'b': 1}"]
+    "several",
+    [
+        '{"choices": ["a", "b"]}',
+        "['a', 'b']",
+        '["a", "b"]',
+        "['a' 'b']",
+        "{'a': 1, 'b': 1}",
+        "('a', 'b')",
+        "[['a'], ['b']]",
+    ],
 )
 def test_text_of_several_classes_is_refused_and_never_a_class(tmp_path: Path, several: str) -> None:
     lines = [{"review": "x", "topic": "a"}, {"review": "y", "topic": several}]

@@ -80,7 +80,11 @@ def test_an_encoding_that_is_named_is_used(tmp_path: Path) -> None:
     [
         (
             "é\n".encode() * 50 + b"caf\xe9\n",
-            "line 51: .*byte 0xe9 at position 4 .* 50 other lines are valid utf-8",
+            "line 51: .*byte 0xe9 at position 4 .* 99% of the bytes beyond ASCII are",
+        ),
+        (
+            b'[{"text": "' + "é".encode() * 500_000 + b'\xe9"}]',
+            "line 1: .*byte 0xe9 at position 1000012 .*>99% of",
         ),
         (b"a,b\nx\0y,z\n", "line 2: expected text, found a byte of value zero"),
         ("ab\n".encode("utf-16") + b"a", "line 2: expected text in utf-16, found byte 0x61"),

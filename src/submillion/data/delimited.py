@@ -22,6 +22,7 @@ from submillion.wording import plural
 
 SNIFFED = 1000  # records that decide whether quotes in a tab-separated file quote
 COMPARED = 100  # records that decide about the delimiter of a csv file
+MOST_COLUMNS = 1_000_000
 DELIMITERS = (",", ";", "\t", "|")
 # The first line that Excel reads, and writes, to name the delimiter.
 SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*\s*', re.IGNORECASE)
@@ -159,6 +160,9 @@ def _header(path: Path, records: Iterator[Record], place: str) -> _Header:
     _, header = next(records, (0, []))
     if not header:
         raise BadInput(Problem(f"{path}, {place}", "a header that names the columns", "an empty line"))
+    if len(header) > MOST_COLUMNS:
+        found = f"{len(header):,} columns"
+        raise BadInput(Problem(f"{path}, {place}", f"a header of at most {MOST_COLUMNS:,} columns", found))
     columns = _stripped(header) or list(header)
     if unnamed := len(header) - len(columns):
         notices.emit(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,12 @@ from submillion.wording import listed, plural
 REMEMBERED = 10_000  # labels that are not parsed again
 LONGEST = 2_000  # characters of a cell that is parsed
 UNLABELLED = "without a label"
+_ATOM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?(?:0|[1-9]\d{0,29})(?:\.\d{1,30})?|True|False|None)"""
+_ITEMS = rf"\s*(?:{_ATOM}(?:\s*,\s*{_ATOM})*\s*,?\s*)?"
+_PAIR = rf"\s*{_ATOM}\s*:\s*(?:{_ATOM}|\[{_ITEMS}\])\s*"
+FLAT = re.compile(rf"\[{_ITEMS}\]|\(\s*{_ATOM}\s*,{_ITEMS}\)|\{{{_PAIR}(?:,{_PAIR})*\}}")
+"""Lists, tuples and objects of texts and numbers as Python writes them."""
+CONTAINER = re.compile(r"[\[{]+\s*['\"]")
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -154,22 +162,14 @@ def _of_object(value: dict[Any, Any]) -> Any:
 def _parsed(text: str) -> Any:
     """Return the list or object that a text represents, None if it is just a text."""
     text = text.strip()
-    if not text or BRACKETS.get(text[0]) != text[-1] or len(text) > LONGEST:
+    if not text or BRACKETS.get(text[0]) != text[-1]:
         return None
-    for parse in (json.loads, _literal):
-        try:
-            value = parse(text)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            continue
-        return value if isinstance(value, list | dict | tuple | set) else None
-    # numpy's form of a list, ['a' 'b'], and lists that were cut off in the middle.
-    return [[text]] if text[1:].lstrip()[:1] in ("'", '"') else None
-
-
-def _literal(text: str) -> Any:
-    """Return the value of a Python literal without joined strings: ['a' 'b'] is not ['ab']."""
-    tree = ast.parse(text, mode="eval")
-    strings = sum(isinstance(node, ast.Constant) and isinstance(node.value, str) for node in ast.walk(tree))
-    if strings and text.count("'") + text.count('"') > 2 * strings and "' '" in " ".join(text.split()):
-        raise ValueError("strings without a comma between them")
-    return ast.literal_eval(tree)
+    if len(text) <= LONGEST:
+        if FLAT.fullmatch(text):
+            with contextlib.suppress(ValueError, SyntaxError):  # a wrong escape sequence
+                return ast.literal_eval(text)
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(text)
+            return value if isinstance(value, list | dict) else None
+    # Nested lists and numpy's form, ['a' 'b'], are no class either.
+    return [[text]] if CONTAINER.match(text) else None

@@ -21,7 +21,18 @@ LEAST = 64 << 20  # bytes that the content of every archive may have
 BLOCK = 1 << 20
 LISTED = 5  # files of an archive named in a message
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
-FAILURES = (OSError, EOFError, zlib.error, zipfile.BadZipFile, struct.error, ValueError, NotImplementedError)
+# What zipfile and gzip raise for damaged archives, some of it by accident.
+FAILURES = (
+    OSError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    struct.error,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def unpacked(file: Path) -> Path:

@@ -16,10 +16,16 @@ from charset_normalizer import from_bytes
 
 from submillion import notices
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.wording import percent
 
 BLOCK = 1 << 18  # bytes decoded at a time
 SAMPLE = 1 << 16  # bytes of lines beyond ASCII from which the encoding is detected
-MIXED = 0.1  # share of such lines that are valid utf-8 from which a file counts as damaged utf-8
+CONTEXT = 200  # bytes of a line in the sample before its first byte beyond ASCII
+PER_LINE = 4096  # bytes of a line in the sample after it
+# Shares of lines, and of bytes beyond ASCII, that are valid utf-8, above which a file counts as damaged utf-8. By
+# chance some lines of every encoding are, and a tenth of the bytes of Chinese and Korean ones.
+MIXED_LINES = 0.1
+MIXED_BYTES = 0.5
 NEAR = 0.02  # difference of charset-normalizer's measure of disorder that decides nothing
 BOMS = (
     # utf-32 first: its mark begins with that of utf-16.
@@ -36,6 +42,8 @@ NARROW = (
     *(f"cp125{number}" for number in "201345678"),
     *("koi8_r", "gb18030", "big5", "cp932", "euc_jp", "cp949", "mac_roman", "cp850"),
 )
+BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
+UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 CONTROLS_UTF8 = re.compile(rb"\xc2[\x80-\x9f]")
 CONTROLS = re.compile("[\x80-\x9f]")
 # Python's codecs that do not decode bytes of text files, or that would execute escapes in them.
@@ -242,27 +250,32 @@ def _detected(path: Path, candidates: Sequence[str], refusal: BadInput) -> TextF
 
 
 def _beyond_ascii(path: Path, refusal: BadInput) -> bytes:
-    """Return lines with bytes beyond ASCII; raise `refusal` if so many are utf-8 that the others must be damaged."""
-    sample, size, valid, count = [], 0, 0, 0
+    """Return a sample of the bytes around those beyond ASCII.
+
+    Raises:
+        BadInput: `refusal`, because so much of the file is valid utf-8 that the rest of it must be damaged.
+    """
+    sample = bytearray()
+    lines = valid_lines = size = valid_size = 0
     with path.open("rb") as file:
         for line in iter(lambda: file.readline(BLOCK), b""):
             if line.isascii():
                 continue
-            count += 1
-            try:
-                line.decode("utf-8")
-                valid += 1
-            except UnicodeDecodeError:
-                pass  # counted by its absence from `valid`
-            if size < SAMPLE:
-                sample.append(line)
-                size += len(line)
-    if valid > max(1, MIXED * count):
+            beyond = BEYOND_ASCII.findall(line)
+            size += sum(map(len, beyond))
+            valid = sum(len(found) for part in beyond for found in UTF8.findall(part))
+            valid_size += valid
+            lines += 1
+            valid_lines += valid == sum(map(len, beyond))
+            if len(sample) < SAMPLE:
+                start = line.index(beyond[0])
+                sample += line[max(0, start - CONTEXT) : start + PER_LINE] + b"\n"
+    if valid_lines > max(1, MIXED_LINES * lines) or valid_size > MIXED_BYTES * size:
         (problem,) = refusal.problems
-        found = f"{problem.found}, although {valid:,} other lines are valid utf-8 beyond ASCII"
+        found = f"{problem.found}, although {percent(valid_size / size, 0)} of the bytes beyond ASCII are"
         remedy = "Correct the damaged lines, or name the encoding of the file with @{data.encoding}."
         raise BadInput(Problem(problem.where, problem.expected, found, remedy))
-    return b"".join(sample)[:SAMPLE]
+    return bytes(sample)
 
 
 def _likely(sample: bytes, candidates: Sequence[str]) -> Iterator[str]:

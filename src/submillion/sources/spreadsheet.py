@@ -14,7 +14,7 @@ from submillion import notices
 from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources import sheet_process, store
-from submillion.sources.archive import content_size, is_spreadsheet
+from submillion.sources.archive import FAILURES, content_size, is_spreadsheet
 
 OLE = b"\xd0\xcf\x11\xe0"  # beginning of .xls files
 ROWS = "rows.jsonl"
@@ -72,7 +72,7 @@ def _copied(file: Path, rows: Path) -> dict[str, Any]:
     size = file.stat().st_size
     try:
         content = content_size(file) if zipfile.is_zipfile(file) else size
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except FAILURES as error:
         raise _unreadable(file, str(error)) from error
     if content > max(LEAST, EXPANSION * size):
         raise _unreadable(file, f"one whose content has {content:,} bytes")
