@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import pty
 import sys
 import warnings
 
 import pytest
 
-from submillion.console import guarded, say
+from submillion.console import for_terminal, guarded, say
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202espam"
 VISIBLE = r"\x1b]0;owned\x07\x9b2J\u202espam"
@@ -48,3 +50,15 @@ def test_warnings_logs_and_tracebacks_that_quote_a_text_are_safe_to_print(
     assert f"UserWarning: {VISIBLE}" in printed
     assert f"ValueError: {VISIBLE}" in printed
     assert warnings.formatwarning is before
+
+
+def test_a_terminal_receives_no_control_characters_and_a_pipe_all_of_them() -> None:
+    reader, writer = pty.openpty()
+    with os.fdopen(writer, "w", encoding="utf-8") as terminal:
+        for_terminal(terminal).write(f"id\t{HOSTILE}\n")
+        terminal.flush()
+        assert os.read(reader, 1000) == f"id\t{VISIBLE}\r\n".encode()  # the terminal's own line end
+    os.close(reader)
+    pipe = io.StringIO()
+    for_terminal(pipe).write(HOSTILE)
+    assert pipe.getvalue() == HOSTILE

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from submillion.wording import printable
 
@@ -25,6 +25,14 @@ def say(text: object, *, err: bool = False) -> None:
     shown = printable(text, keep="\n")
     encoding = getattr(stream, "encoding", None) or "utf-8"
     print(shown.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def for_terminal(stream: IO[str]) -> IO[str]:
+    """Return a text stream; one that ends at a terminal escapes control characters other than newlines and tabs.
+
+    A file or a pipe receives every character: another program may need it.
+    """
+    return cast("IO[str]", _TerminalStream(stream)) if stream.isatty() else stream
 
 
 @contextmanager
@@ -48,6 +56,19 @@ def guarded() -> Iterator[None]:
     finally:
         warnings.formatwarning = formatwarning
         logging.setLogRecordFactory(record_factory)
+
+
+class _TerminalStream:
+    """Writes to a text stream, without the control characters."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(printable(text, keep="\n\t"))
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _PrintableRecord(logging.LogRecord):

@@ -8,7 +8,7 @@ from typing import Any
 from submillion.run_format.analysis import Verdict
 from submillion.run_format.metrics import Metrics
 from submillion.rundir import RunDir
-from submillion.wording import percent, percent_interval
+from submillion.wording import percent, percent_interval, printable
 
 
 @dataclass(frozen=True)
@@ -52,4 +52,4 @@ class Outcome:
         if self.interrupted:
             lines.append(f"interrupted; continue with: submillion resume {self.run.path}")
         lines.append(f"report: {self.run.report}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from submillion.atomic import atomic_file
+from submillion.console import for_terminal
 from submillion.errors import BadInput, Problem, SubmillionError
 
 STDOUT = "-"
@@ -50,7 +51,7 @@ class OutputFile:
         """
         if (number := _descriptor(name)) is not None:
             return cls(Path(name), number, whole=False)
-        path = _followed(Path(name).expanduser(), where)
+        path = _followed(name, where)
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
@@ -99,12 +100,12 @@ class OutputFile:
             return
         try:
             if self.descriptor == 1 and not binary:
-                yield sys.stdout
+                yield for_terminal(sys.stdout)
                 sys.stdout.flush()
                 return
             target = self.path if self.descriptor is None else os.dup(self.descriptor)
             with open(target, **how) as stream:  # noqa: PTH123 (may be a descriptor)
-                yield stream
+                yield stream if binary else for_terminal(stream)
         except BrokenPipeError as error:
             if self.descriptor == 1:
                 _discard_standard_output()
@@ -128,12 +129,16 @@ def _descriptor(name: str | Path) -> int | None:
     return _NAMES[match["name"]] if match["name"] else int(match["dev"] or match["proc"])
 
 
-def _followed(path: Path, where: str) -> Path:
+def _followed(name: str | Path, where: str) -> Path:
     """Return the path that a chain of links ends at, which need not exist."""
     try:
-        return path.resolve()
-    except (OSError, RuntimeError) as error:
-        raise _unwritable(path, "its links form a circle", where) from error
+        return Path(name).expanduser().resolve()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # a circle of links, an unknown user, a null character
+        raise _unwritable(Path(name), str(error), where) from error
 
 
 def _check_folder(path: Path, where: str) -> None:

@@ -12,7 +12,7 @@ from submillion.assess.statistics.proportions import wilson_interval
 from submillion.errors import SubmillionError
 from submillion.run_format.metrics import LabelledMetrics, SplitMetrics
 from submillion.text_table import align_columns
-from submillion.wording import percent, percent_interval
+from submillion.wording import percent, percent_interval, printable
 
 UNDEFINED = "-"
 """A score that a table leaves out, since it would divide by zero."""
@@ -90,7 +90,7 @@ def render(metrics: SplitMetrics) -> str:
         f"min {confidence['min']:.4f}, max {confidence['max']:.4f}"
     )
     lines += [f"share above {threshold}: {share:.2%}" for threshold, share in confidence["above"].items()]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from submillion.report.budget_bar import BudgetBar, budget_bar
 from submillion.report.filters import engine
 from submillion.rundir import RunDir
-from submillion.wording import percent, percent_interval
+from submillion.wording import percent, percent_interval, printable
 
 TEMPLATE = "run_summary.html.jinja"
 # Mid-tones that contrast with light and dark notebook themes alike; by the shades of `budget_bar`.
@@ -74,7 +74,7 @@ def summary_text(run: RunDir) -> str:
         lines.append(
             f"  {summary.bar.trainable:,} of {summary.bar.budget:,} trainable parameters ({used} of the budget)"
         )
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _summary(run: RunDir) -> RunSummary:

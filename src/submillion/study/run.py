@@ -23,6 +23,7 @@ from submillion.study.layout import failure, is_trained, run_path, scoring_job, 
 from submillion.study.progress import StudyProgress
 from submillion.study.sentences import sentences
 from submillion.study.table import as_text
+from submillion.wording import printable
 
 if TYPE_CHECKING:
     from submillion.study.search import SearchResult
@@ -44,10 +45,10 @@ class Outcome:
 
     def render(self) -> str:
         """Return the table, the findings in sentences, the failed runs and the directory."""
-        lines = [as_text(self.findings), ""]
+        lines = [*as_text(self.findings).split("\n"), ""]
         lines += [f"- {sentence}" for sentence in sentences(self.findings)]
         lines += [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
-        return "\n".join([*lines, f"study: {self.path}"])
+        return "\n".join(map(printable, [*lines, f"study: {self.path}"]))
 
 
 def study(

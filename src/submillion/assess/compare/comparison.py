@@ -8,7 +8,7 @@ from typing import Any
 from submillion.assess.statistics.multiple_tests import not_shown
 from submillion.run_format.interval import ALPHA, Interval, limits_of
 from submillion.text_table import align_columns
-from submillion.wording import p_equals, p_value, percent, percent_range, points, points_range
+from submillion.wording import p_equals, p_value, percent, percent_range, points, points_range, printable
 
 MEASURES = ("accuracy", "macro_f1")
 
@@ -41,7 +41,7 @@ class Comparison:
         for group in result["groups"]:
             lines += ["", *_group(group)]
         lines += ["", *(entry["sentence"] for entry in (*result["pairs"], *result["between"]))]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _runs(self) -> list[str]:
         rows = [
