@@ -106,6 +106,8 @@ def test_places_that_cannot_be_written_are_refused_before_any_work(tmp_path: Pat
         (tmp_path, "a directory"),
         (tmp_path / "file" / "out.csv", "a place that can be written"),
         (tmp_path / "circle", "a place that can be written"),
+        ("~nobody-of-this-name/out.csv", "a place that can be written"),
+        ("a\0b", "a place that can be written"),
         (tmp_path / ("x" * 300), "a place that can be written"),
     ):
         with pytest.raises(BadInput, match=message):

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from submillion import notices
+from submillion import notices, strict_json
 from submillion.errors import BadInput, Problem
 from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
@@ -36,6 +36,7 @@ ENCODER_PATTERNS = (
     *TOKENIZER_EXTRAS,
 )
 """The files that an encoder is loaded from; the rest of a repository is not needed."""
+MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 
 # Files that `datasets` writes beside the data.
@@ -63,12 +64,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         raise BadInput(problem)
     if not file.is_file():
         raise BadInput(Problem(name, f"an encoder's folder with {CONFIG}", f"no {CONFIG}", remedy))
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(
-            Problem(str(file), "an encoder's configuration in JSON", str(error), remedy)
-        ) from error
+    values = strict_json.read(file, "an encoder's configuration in JSON", remedy)
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise BadInput(Problem(str(file), "a JSON object with the key model_type", "none", remedy))
     return values
@@ -193,7 +189,7 @@ def _flaw_of_weights(file: Path) -> Problem | None:
             if beginning == b"version ":
                 return Problem(str(file), "weights", "a git-lfs pointer to them", "Fetch them: git lfs pull.")
             length = int.from_bytes(beginning, "little")
-            if length > size - 8:
+            if length > min(size - 8, MAX_HEADER):
                 raise ValueError
             header = json.loads(handle.read(length))
         ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
