@@ -21,6 +21,7 @@ from submillion.wording import percent
 BLOCK = 1 << 18  # bytes decoded at a time
 SAMPLE = 1 << 16  # bytes of lines beyond ASCII from which the encoding is detected
 CONTEXT = 200  # bytes of a line in the sample before its first byte beyond ASCII
+MOST_LINES = 20_000  # lines beyond ASCII that are looked at
 PER_LINE = 4096  # bytes of a line in the sample after it
 # Shares of lines, and of bytes beyond ASCII, that are valid utf-8, above which a file counts as damaged utf-8. By
 # chance some lines of every encoding are, and a tenth of the bytes of Chinese and Korean ones.
@@ -81,7 +82,10 @@ def text_form(path: Path, encoding: str | None = None) -> TextForm:
         BadInput: the file cannot be decoded, with the line and the byte; or there is no such encoding.
     """
     status = path.stat()
-    return _text_form(path, encoding, (status.st_size, status.st_mtime_ns, status.st_ino))
+    form = _form_or_refusal(path, encoding, (status.st_size, status.st_mtime_ns, status.st_ino))
+    if isinstance(form, BadInput):
+        raise BadInput(form.problems)
+    return form
 
 
 def further_encoding(path: Path, likely: str | None) -> str | None:
@@ -124,7 +128,14 @@ def announce(path: Path, form: TextForm) -> None:
 
 
 @lru_cache(maxsize=64)
-def _text_form(path: Path, asked: str | None, status: tuple[int, int, int]) -> TextForm:  # noqa: ARG001  # part of the key
+def _form_or_refusal(path: Path, asked: str | None, status: tuple[int, int, int]) -> TextForm | BadInput:  # noqa: ARG001  # part of the key
+    try:
+        return _text_form(path, asked)
+    except BadInput as error:
+        return error
+
+
+def _text_form(path: Path, asked: str | None) -> TextForm:
     with path.open("rb") as file:
         beginning = file.read(4)
     mark = next((name for bom, name in BOMS if beginning.startswith(bom)), None)
@@ -270,6 +281,8 @@ def _beyond_ascii(path: Path, refusal: BadInput) -> bytes:
             if len(sample) < SAMPLE:
                 start = line.index(beyond[0])
                 sample += line[max(0, start - CONTEXT) : start + PER_LINE] + b"\n"
+            if lines == MOST_LINES:
+                break
     if valid_lines > max(1, MIXED_LINES * lines) or valid_size > MIXED_BYTES * size:
         (problem,) = refusal.problems
         found = f"{problem.found}, although {percent(valid_size / size, 0)} of the bytes beyond ASCII are"
