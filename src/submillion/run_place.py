@@ -245,7 +245,7 @@ def _set_aside(place: Path) -> bool:
     moving = place / MOVING
     try:
         moving.mkdir()
-        for name in present:
+        for name in sorted(present, key=lambda name: name != MANIFEST):  # first: half a run has no manifest
             (place / name).rename(moving / name)
         moving.rename(place / REPLACED)
     except OSError as error:
@@ -276,7 +276,7 @@ def _undo(place: Path) -> None:
 def _move_back(place: Path) -> None:
     moving = place / MOVING
     if moving.is_dir():
-        for entry in list(moving.iterdir()):
+        for entry in sorted(moving.iterdir(), key=lambda entry: entry.name == MANIFEST):  # last
             entry.rename(place / entry.name)
         moving.rmdir()
 
