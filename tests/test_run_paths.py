@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from submillion import run_paths
 from submillion.run_paths import located, relative
 
 
@@ -37,3 +38,13 @@ def test_names_and_absolute_paths_stay(tmp_path: Path, name: str) -> None:
 
 def test_a_path_that_shares_only_the_root_stays_absolute(tmp_path: Path) -> None:
     assert relative("/srv/rows.csv", ["/srv/rows.csv"], tmp_path) == "/srv/rows.csv"
+
+
+def test_a_copied_value_names_the_same_files(tmp_path: Path) -> None:
+    run, copy = tmp_path / "runs" / "a", tmp_path / "b"
+    sources = [str(tmp_path / "data" / "train.csv"), str(tmp_path / "data"), str(run / "own.parquet")]
+    value = {"text": "read ../../data/train.csv, ../data and ./own.parquet", "labels": ["../../data"]}
+    assert run_paths.moved(value, sources, run, copy) == {
+        "text": "read ../data/train.csv, ../data and ./own.parquet",
+        "labels": ["../../data"],
+    }

@@ -102,7 +102,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
 def first_manifest(inputs: Inputs) -> Manifest:
     """Return the manifest as it is known before the first step."""
     recipe, encoder, corpus = inputs.recipe, inputs.encoder, inputs.corpus
-    return {
+    manifest: Manifest = {
         "format": FORMAT,
         "submillion": __version__,
         "name": recipe.name,
@@ -110,7 +110,6 @@ def first_manifest(inputs: Inputs) -> Manifest:
         "status": "running",
         "seed": recipe.seed,
         "labels": corpus.label_names,
-        **({"label_values": corpus.classes} if corpus.class_values else {}),
         "max_length": recipe.data.max_length,
         "versions": environment.versions(),
         "machine": environment.machine(),
@@ -128,6 +127,9 @@ def first_manifest(inputs: Inputs) -> Manifest:
         "budget": cast(BudgetEntry, inputs.counted.to_json()),
         "data": cast(DataEntry, corpus.report),
     }
+    if corpus.class_values:
+        manifest["label_values"] = corpus.classes
+    return manifest
 
 
 def check_unchanged(manifest: Manifest, inputs: Inputs) -> None:
