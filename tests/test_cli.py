@@ -166,10 +166,10 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         b"text,label\nonly,a\n",
         ": expected training rows of at least two classes, found 1 row, all of class 'a'.",
     ),
-    "not utf-8": (
-        b"text,label\ngood,a\nb\xe4d,b\n" * 10,
-        ", line 3: expected text in utf-8, found byte 0xe4 at position 2 of the line. Save the file as utf-8; if it "
-        "is in latin-1: iconv -f latin1 -t utf-8 FILE > NEW.",
+    "damaged utf-8": (
+        b"text,label\n" + "é good,a\n".encode() * 20 + b"b\xe4d,b\n",
+        ", line 22: expected text in utf-8, found byte 0xe4 at position 2 of the line, although 98% of the bytes beyond "
+        "ASCII are. Correct the damaged lines, or name the encoding of the file with --set data.encoding=VALUE.",
     ),
     "wrong column": (
         b"txet,label\n" + b"some words,a\nother words,b\n" * 10,
@@ -268,3 +268,13 @@ def test_a_quoted_newline_and_a_megabyte_of_text_are_data_not_errors(workspace: 
 
 def test_nearest_is_not_fooled_by_case() -> None:
     assert nearest("MiniLM", ["minilm", "mpnet-base"]) == "minilm"
+
+
+@pytest.mark.parametrize(
+    "command", ["verify {0}", "report {0}", "predict {0} x.csv", "compare {0} a", "runs {0}"]
+)
+def test_a_path_that_no_file_system_takes_is_one_message_and_exit_2(command: str, tmp_path: Path) -> None:
+    ended = submillion(*command.format("n" * 300).split(), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "expected a path that the file system takes" in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -14,12 +15,14 @@ from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, 
 from submillion.console import guarded, say
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.version import __version__
+from submillion.wording import printable
 
 if TYPE_CHECKING:
     from submillion.outcome import Outcome
     from submillion.run_format.metrics import SplitMetrics
 
 INTERRUPTED = 130
+LONGEST_PATH = 200  # characters of a path in a message about its length
 
 # Heavy libraries are imported inside the commands that use them, so that `--help` and `plan` start at once.
 
@@ -223,7 +226,9 @@ def verify(
     full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
     retrain: Annotated[
         bool,
-        typer.Option("--retrain", help="Train the recipe again, in a temporary directory, and compare everything."),
+        typer.Option(
+            "--retrain", help="Train the recipe again, in a temporary directory, and compare everything."
+        ),
     ] = False,
     seed: Annotated[
         int | None,
@@ -322,6 +327,15 @@ def main() -> None:
         for line in error.render(_flag_of).splitlines():
             say(f"submillion: {line}" if isinstance(error, BadInput) else line, err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        place = printable(str(error.filename), LONGEST_PATH)
+        problem = Problem(
+            place, "a path that the file system takes", f"one that it refuses ({error.strerror})"
+        )
+        say(f"submillion: {problem}", err=True)
+        sys.exit(BadInput.exit_code)
     except KeyboardInterrupt:
         print("submillion: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
