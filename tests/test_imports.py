@@ -69,6 +69,8 @@ assert (code or 0) == {exit_code}, code
             id="plan-json",
         ),
         pytest.param(run_command("plan", "agnews-as-written", exit_code=3), id="plan-refused"),
+        pytest.param(run_command("runs", "."), id="runs"),
+        pytest.param(run_command("cache", "path"), id="cache-path"),
     ],
 )
 def test_light_commands_load_no_heavy_library(script: str) -> None:

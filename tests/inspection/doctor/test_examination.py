@@ -89,6 +89,23 @@ def test_threads_that_do_not_fit_the_cores_are_a_problem(
     assert text is None or troubles[0].startswith(text)
 
 
+def test_an_accelerator_is_named_with_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("submillion.model.precision.training_device", lambda: "cuda")
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (70 * 10**9, 80 * 10**9))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Example GPU")
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
+    assert processor.examine_accelerator().facts == {
+        "device": "cuda",
+        "name": "Example GPU",
+        "memory": "70.0 GB of 80.0 GB free",
+        "bfloat16": "in hardware",
+    }
+    kernels = processor.examine_kernels()
+    assert kernels.facts["execution"] == "reference, on cuda; the kernels run on processors alone"
+    assert "used" not in kernels.facts.values()
+    assert kernels.troubles == []
+
+
 def test_little_memory_and_a_place_that_refuses_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
