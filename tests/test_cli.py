@@ -160,16 +160,16 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "header only": (b"text,label\n", ": expected rows with a text and a label, found none."),
     "one class": (
         b"text,label\n" + b"".join(b"word %d,a\n" % i for i in range(20)),
-        ": expected training rows of at least two classes, found 20 rows, all of class 'a'.",
+        ", column 'label': expected training rows of at least two classes, found 20 rows, all of class 'a'.",
     ),
     "one row": (
         b"text,label\nonly,a\n",
-        ": expected training rows of at least two classes, found 1 row, all of class 'a'.",
+        ", column 'label': expected training rows of at least two classes, found 1 row, all of class 'a'.",
     ),
     "damaged utf-8": (
         b"text,label\n" + "é good,a\n".encode() * 20 + b"b\xe4d,b\n",
-        ", line 22: expected text in utf-8, found byte 0xe4 at position 2 of the line, although 98% of the bytes beyond "
-        "ASCII are. Correct the damaged lines, or name the encoding of the file with --set data.encoding=VALUE.",
+        ", line 22: expected text in utf-8, found byte 0xe4 at position 2 of the line, although 98% of the bytes "
+        "beyond ASCII are. Correct the damaged lines, or name the encoding of the file with --set data.encoding=VALUE.",
     ),
     "wrong column": (
         b"txet,label\n" + b"some words,a\nother words,b\n" * 10,
