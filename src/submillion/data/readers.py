@@ -12,6 +12,7 @@ from submillion.data.annotation import is_rejected, mark_of
 from submillion.data.columns import Columns, check_columns, choose_columns
 from submillion.data.formats import open_table
 from submillion.data.label_cell import TO_PREDICT, LabelCells
+from submillion.data.review_marks import announce_marked
 from submillion.data.row_problems import NoLabels, RowProblems
 from submillion.data.rows import LabelledRows, flaw_of_text, label_text
 from submillion.data.table import Malformed, Table
@@ -114,7 +115,8 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelle
     names = table.class_names.get(chosen.label or "", [])
     rows.numbers_named = names if not rows.files or names == rows.numbers_named else []
     rows.files.append((table.path, table.unit))
-    mark = mark_of(table, [name for name in (*chosen.text, chosen.label, *rows.extra) if name])
+    used = [name for name in (*chosen.text, chosen.label, chosen.id, *rows.extra) if name]
+    mark = mark_of(table, used)
     columns = [*rows.extra, *([mark] if mark else [])]
     for place, row_id, text, value, further in _picked(table, chosen, columns, problems):
         if mark and is_rejected(mark, further.pop()):
@@ -139,6 +141,7 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelle
         )
     cells.announce()
     problems.raise_any()
+    announce_marked(table, [*used, *([mark] if mark else [])])
 
 
 def _flaw_of_id(row_id: Any) -> tuple[str, str] | None:
