@@ -137,8 +137,12 @@ class Recipe(Section):
 
     def absolute_sources(self) -> list[str]:
         """Return those sources of encoder and data that are absolute paths."""
-        found: list[str] = []
-        self.with_sources(lambda source: found.append(source) or source)
+        found = [
+            source
+            for section, names in SOURCES.items()
+            for name in names
+            if (source := getattr(getattr(self, section), name)) is not None
+        ]
         return [source for source in dict.fromkeys(found) if Path(source).is_absolute()]
 
     def to_yaml(self) -> str:
@@ -150,9 +154,9 @@ def _locate_sources(values: dict[str, Any], locate: Callable[[str], str]) -> Non
     """Replace the sources in the values of a recipe by those that a function returns."""
     for section, names in SOURCES.items():
         part = values.get(section)
-        for name in names if isinstance(part, dict) else ():
-            if isinstance(part.get(name), str) and part[name] != NO_TEST:
-                part[name] = locate(part[name])
+        if isinstance(part, dict):
+            named = [name for name in names if isinstance(part.get(name), str) and part[name] != NO_TEST]
+            part |= {name: locate(part[name]) for name in named}
 
 
 def recipe_names() -> list[str]:

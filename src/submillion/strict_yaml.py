@@ -51,7 +51,7 @@ class NotYaml(BadInput):
 class _Refused(yaml.MarkedYAMLError):
     """YAML that is refused, with its place."""
 
-    def __init__(self, expected: str, found: str, mark: yaml.Mark, remedy: str = "") -> None:
+    def __init__(self, expected: str, found: str, mark: Any, remedy: str = "") -> None:
         super().__init__(problem_mark=mark)
         self.expected, self.found, self.line, self.remedy = expected, found, mark.line + 1, remedy
 
@@ -68,12 +68,13 @@ class _Loader(yaml.SafeLoader):
         """Values in each complete anchored node, its aliases written out."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self.nodes += 1
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor in self.anchors and event.anchor not in self.sizes:
-                raise _Refused("values that do not contain themselves", f"*{event.anchor}", event.start_mark)
-            self.nodes += self.sizes.get(event.anchor, 0)
+            name = str(event.anchor)
+            if name in self.anchors and name not in self.sizes:
+                raise _Refused("values that do not contain themselves", f"*{name}", event.start_mark)
+            self.nodes += self.sizes.get(name, 0)
         if self.nodes > MAX_NODES:
             expected = f"at most {MAX_NODES:,} values, with every alias written out"
             raise _Refused(expected, "more", event.start_mark)
@@ -202,7 +203,7 @@ def _scalar(node: yaml.Node, as_text: bool) -> Any:
     raise _refused_tag(node)
 
 
-def _joined(text: str, mark: yaml.Mark) -> str:
+def _joined(text: str, mark: Any) -> str:
     """Return a text in which two escapes such as \\ud83d\\ude00, as JSON writes them, are one character."""
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
@@ -211,7 +212,7 @@ def _joined(text: str, mark: yaml.Mark) -> str:
         raise _Refused("text", f"half of a surrogate pair (\\u{ord(half):04x})", mark) from None
 
 
-def _integer(text: str, mark: yaml.Mark) -> int:
+def _integer(text: str, mark: Any) -> int:
     digits = text.replace("_", "").lstrip("+-")
     base = {"0x": 16, "0o": 8}.get(digits[:2], 10)
     if len(digits) <= MAX_DIGITS + 2:

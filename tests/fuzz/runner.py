@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import select
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,9 +161,11 @@ def kept(name: str) -> list[Path]:
 
 
 def _inputs(reader: Reader, rng: random.Random) -> Iterator[bytes]:
-    seeds = reader.seeds()
-    pool = seeds + [file.read_bytes() for file in kept(reader.name)]
-    yield from pool
+    pool = reader.seeds() + [file.read_bytes() for file in kept(reader.name)]
+    return itertools.chain(pool, _changed(reader, rng, pool))
+
+
+def _changed(reader: Reader, rng: random.Random, pool: Sequence[bytes]) -> Iterator[bytes]:
     while True:
         data = rng.choice(pool)
         for _ in range(rng.choice([1, 1, 2])):

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
 from submillion.recipe import SOURCES, Recipe, Section
-from submillion.recipe_sections import Name, Seed, Source
+from submillion.recipe_sections import NO_TEST, Name, Seed, Source
 
 STUDIES = Path(__file__).parent / "studies"
 _SOURCES = {f"{section}.{name}" for section, names in SOURCES.items() for name in names}
@@ -96,7 +96,8 @@ def _located(value: Any, file: Path, of_source: bool = False) -> Any:
         return {name: _located(part, file, name in _SOURCES) for name, part in value.items()}
     if isinstance(value, list):
         return [_located(part, file, of_source) for part in value]
-    return recipe_file.beside(value, file) if of_source and isinstance(value, str) else value
+    names_path = of_source and isinstance(value, str) and value != NO_TEST
+    return recipe_file.beside(value, file) if names_path else value
 
 
 def _conflicts(study: StudyFile, where: str) -> list[Problem]:
