@@ -112,7 +112,8 @@ def _measure(setting: Setting, file: Path) -> dict[str, Any]:
 
 def _tokenize(setting: Setting, corpus: Corpus, max_length: int) -> dict[str, Tokens]:
     """Tokenize all splits, with an empty token cache."""
-    from submillion.data.tokens import load_tokenizer, tokenize
+    from submillion.data.tokenizer import load_tokenizer
+    from submillion.data.tokens import tokenize
 
     with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
         tokenizer = load_tokenizer(setting.encoder)

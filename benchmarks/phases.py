@@ -82,7 +82,8 @@ def time_data(recipe: Path) -> dict[str, float]:
 
     from submillion import notices
     from submillion.data.corpus import load_corpus
-    from submillion.data.tokens import load_tokenizer, tokenize
+    from submillion.data.tokenizer import load_tokenizer
+    from submillion.data.tokens import tokenize
     from submillion.recipe import Recipe
 
     loaded = Recipe.load(recipe)

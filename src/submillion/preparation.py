@@ -9,7 +9,8 @@ from typing import Any, Self
 from submillion.data.corpus import load_corpus
 from submillion.data.rows import LabelledRows
 from submillion.data.token_report import check_known, token_report
-from submillion.data.tokens import Tokens, load_tokenizer, tokenize
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import Tokens, tokenize
 from submillion.estimate.resources import check_disk, check_memory
 from submillion.fit import tracking
 from submillion.fit.fit import check_time_limit

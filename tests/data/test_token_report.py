@@ -9,7 +9,8 @@ import pytest
 
 from submillion import notices
 from submillion.data.token_report import Unknown, check_known, token_report, unknown_tokens
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 from submillion.errors import BadInput
 from support.tiny import shared_encoder, tiny_texts
 

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 from submillion import notices
 from submillion.data import token_cache
 from submillion.data import tokens as tokens_module
-from submillion.data.tokens import Tokens, encode, from_rows, load_tokenizer, tokenize
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import Tokens, encode, from_rows, tokenize
 from submillion.errors import BadInput
 from submillion.tensor_file import PAGE
 from support.tiny import tiny_encoder, tiny_texts

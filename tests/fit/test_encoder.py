@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from submillion import notices
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 from submillion.fit import checkpoint
 from submillion.fit.fit import fit
 from submillion.fit.labelled_tokens import LabelledTokens

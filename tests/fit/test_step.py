@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper

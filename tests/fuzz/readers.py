@@ -345,7 +345,8 @@ def _encoder_config(folder: Path) -> Read:
 
 
 def _tokenizer(folder: Path) -> Read:
-    from submillion.data.tokens import encode, load_tokenizer
+    from submillion.data.tokenizer import load_tokenizer
+    from submillion.data.tokens import encode
 
     for name, content in seeds.encoder_files().items():
         if name != "model.safetensors":

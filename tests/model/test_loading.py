@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from submillion import notices
-from submillion.data.tokens import load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput
 from submillion.families.families import FAMILIES, family_of
 from submillion.model.classifier import build, open_adapter

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from submillion import reporting
+from submillion.errors import BadInput
 from submillion.report.comparison_figure import comparison_figure, draw
 from submillion.report.theme import house_style
 from submillion.run_format.interval import interval
@@ -49,6 +52,22 @@ def test_it_is_written_as_svg_and_png(tmp_path: Path, name: str) -> None:
     assert first[1][:4] == b"\x89PNG"
     assert "Accuracy of 2 runs" in first[0].decode()
     assert [file.read_bytes() for file in draw(found(["a", "b"]), tmp_path / "new" / name)] == first
+
+
+def test_existing_figures_are_replaced_only_on_request_and_links_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    result = SimpleNamespace(to_json=lambda: found(["a", "b"]))
+    monkeypatch.setattr(reporting, "compare_runs", lambda *_: compared.append("") or result)
+    (tmp_path / "real.png").write_bytes(b"before")
+    (tmp_path / "all.png").symlink_to("real.png")
+    with pytest.raises(BadInput, match=r"a file that does not exist yet, found '.*real.png'"):
+        reporting.compare([], out=tmp_path / "all")
+    assert compared == [] and (tmp_path / "real.png").read_bytes() == b"before"
+    reporting.compare([], out=tmp_path / "all", overwrite=True)
+    assert (tmp_path / "all.png").is_symlink() and (tmp_path / "real.png").read_bytes()[:4] == b"\x89PNG"
+    assert b"Accuracy of 2 runs" in (tmp_path / "all.svg").read_bytes()
 
 
 @pytest.mark.parametrize("count", [2, 5])

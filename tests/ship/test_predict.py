@@ -40,7 +40,7 @@ def expected(made: tuple[RunDir, Any]) -> np.ndarray:
     """Probabilities of TEXTS, one text at a time through the classifier that the run was saved from."""
     import torch
 
-    from submillion.data.tokens import load_tokenizer
+    from submillion.data.tokenizer import load_tokenizer
 
     run, classifier = made
     tokenizer = load_tokenizer(run.tokenizer)
@@ -183,7 +183,7 @@ def test_long_texts_end_a_chunk_by_their_size() -> None:
 def test_memory_does_not_grow_with_the_file(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from submillion.data.tokens import load_tokenizer
+    from submillion.data.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(run.tokenizer)
     opened = SimpleNamespace(

@@ -189,7 +189,8 @@ def tiny_texts(n: int, seed: int = 0, min_words: int = 3, max_words: int = 12) -
 
 def tiny_tokens(encoder: Path, texts: list[str], max_length: int = 32) -> Tokens:
     """Return the tokens of `texts`, made by the encoder's own tokenizer."""
-    from submillion.data.tokens import encode, load_tokenizer
+    from submillion.data.tokenizer import load_tokenizer
+    from submillion.data.tokens import encode
 
     return encode(load_tokenizer(encoder), texts, max_length)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from submillion.assess.run_context import RunContext
-from submillion.data.tokens import load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
 
 TOKENIZER_BATCH = 1024
 """Texts per call of the tokenizer."""

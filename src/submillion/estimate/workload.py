@@ -11,7 +11,8 @@ from submillion.budget.plan_result import PlanResult
 from submillion.budget.time_model import DEFAULT_EPOCHS, DEFAULT_ROWS, DEFAULT_TOKENS, Workload
 from submillion.cache import cache_root
 from submillion.data.corpus import load_corpus
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 from submillion.recipe import Recipe, TrainRecipe
 from submillion.sources.fetch import fetch_encoder
 

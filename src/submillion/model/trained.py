@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from submillion import notices
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.model.classifier import open_adapter
 from submillion.model.execution.choose import choose_execution

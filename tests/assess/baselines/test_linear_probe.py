@@ -15,7 +15,7 @@ from submillion.assess.baselines.baseline import Fitted
 from submillion.assess.baselines.frozen_encoder import FrozenEncoder
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus
-from submillion.data.tokens import load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import FORMAT

@@ -11,7 +11,8 @@ import torch
 
 from submillion import native, notices
 from submillion.data.batches import collate
-from submillion.data.tokens import Tokens, encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import Tokens, encode
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, SubmillionError
 from submillion.fit.interrupt import Interrupt

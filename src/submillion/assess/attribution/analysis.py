@@ -12,7 +12,7 @@ from submillion.assess.attribution.text_selection import MAX_TOKENS, select_text
 from submillion.assess.attribution.token_words import TokenWords, split_words
 from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.seeds import mean_interval
-from submillion.data.tokens import load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, Problem
 from submillion.progress import progress_bar
 from submillion.run_format.analysis_texts import Attribution, Deletion, ExplainedText

@@ -12,7 +12,8 @@ import torch
 
 from submillion import notices
 from submillion.assess.run_context import RunContext
-from submillion.data.tokens import from_rows, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import from_rows
 from submillion.errors import BadInput, Problem
 from submillion.model.classifier import open_adapter
 from submillion.model.execution.reference import Reference

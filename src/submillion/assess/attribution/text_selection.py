@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from submillion.assess.run_context import RunContext
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 
 EACH = 8

@@ -12,7 +12,8 @@ import torch
 from submillion import notices
 from submillion.assess.run_context import RunContext
 from submillion.data.batches import collate, sequential
-from submillion.data.tokens import Tokens, load_tokenizer, tokenize
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import Tokens, tokenize
 from submillion.model.classifier import build
 from submillion.model.execution.packed import Packed, try_packed
 from submillion.model.execution.reference import Reference
@@ -104,6 +105,7 @@ class FrozenEncoder:
         """Return the function from rows to their features, on the modules of transformers."""
         classifier, precision = self._execution.classifier, self._execution.precision
         encoder, device = classifier.module.get_base_model().base_model, classifier.device
+        classifier.check_tokens(tokens)
 
         def forward(rows: np.ndarray) -> torch.Tensor:
             batch = {

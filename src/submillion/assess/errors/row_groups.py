@@ -11,7 +11,8 @@ import numpy as np
 
 from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.slices import BINS, SMALLEST, quantile_groups
-from submillion.data.tokens import encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
 
 MAX_VALUES = 12
 """Values of a column with a group of their own."""

@@ -13,7 +13,8 @@ from submillion.cache import sha256_of
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
 from submillion.data.labels import Classes
 from submillion.data.token_report import token_report
-from submillion.data.tokens import Tokens, encode, load_tokenizer
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import Tokens, encode
 from submillion.errors import BadInput
 from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.recipe import Recipe
