@@ -65,6 +65,9 @@ def corpus(classes: int = 2, rows: int = 100) -> Any:
         (384, 6, "all", "reference", 32, 512, 5184),
         (384, 6, "top-3", "auto", 32, 256, 556),
         (768, 12, "all", "auto", 32, 256, 1922),
+        (384, 6, "all", "reference, query and value", 32, 256, 1637),
+        (384, 6, "all", "reference, dropout", 32, 256, 5253),
+        (384, 6, "all", "reference, value and dropout", 32, 256, 3379),
     ],
 )
 def test_the_estimate_of_memory_is_near_measured_peaks(
@@ -80,9 +83,12 @@ def test_the_estimate_of_memory_is_near_measured_peaks(
     kernels = None if execution.startswith("reference") else "float32"
     precision = Precision("bfloat16", True, "test") if execution.endswith("bfloat16") else FLOAT32
     monkeypatch.setattr(resources, "_kernels", lambda *_: kernels)
-    recipe, config, counted = settings(
-        hidden, layers, **{"lora.layers": adapted, "train.batch_size": batch, "data.max_length": length}
-    )
+    dropout = 0.1 if execution.endswith("dropout") else 0.0
+    overrides = dict.fromkeys(("lora.dropout", "encoder.dropout", "encoder.attention_dropout"), dropout)
+    if "value" in execution:
+        overrides["lora.targets"] = "[query, value]"
+    overrides |= {"lora.layers": adapted, "train.batch_size": batch, "data.max_length": length}
+    recipe, config, counted = settings(hidden, layers, **overrides)
     lengths = {"train": np.full(270, length), "validation": np.full(30, length)}
     estimate = memory_of(recipe, config, counted, lengths, precision)
     assert estimate.total / 1e6 == pytest.approx(measured_mb, rel=0.15)

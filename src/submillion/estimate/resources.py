@@ -41,8 +41,16 @@ TRAINED_VALUES = 6
 """Numbers in memory per trained parameter: value, gradient, two moments, best value, a copy while they are saved."""
 # Values per token and channel, and the memory of libraries and allocators, are fitted to measured peaks; see
 # tests/estimate/test_resources.py for the measurements.
-SAVED_REFERENCE, SAVED_AUTOCAST, SAVED_KERNELS = 28, 17, 9
-"""Values that a layer saves for the backward pass; under autocast some of them have half the bytes."""
+SAVED_BY_LAYER, SAVED_BY_INPUT = 9.2, 2.1
+"""Values that torch saves for the backward pass of a layer, and of each adapter by the width of its input."""
+DROPPED_BY_INPUT, DROPPED_BY_LAYER, DROPPED_BY_SCORE = 2, 3, 3
+"""Further values where there is dropout: of an adapter's input, of hidden states, and of attention probabilities, which
+are not saved at all without it."""
+HEADS = 12
+AUTOCAST = 0.6
+"""Share of their bytes under autocast, where some of them are bfloat16."""
+SAVED_KERNELS = 9
+"""Values that the kernels save, whatever the adapters."""
 PASSED_REFERENCE, PASSED_KERNELS = 14, 8
 """Values in the buffers of the layer that is being computed."""
 LIBRARIES_BYTES = 180 * 10**6
@@ -168,8 +176,8 @@ def memory_of(
     build = _kernels(recipe, config, precision)
     if build is None:
         weights = FLOAT * counted.total
-        values = SAVED_AUTOCAST if precision.autocast else SAVED_REFERENCE
-        saved = batch * depth * hidden * FLOAT * values
+        values = _saved_values(recipe, config, int(longest.max(initial=1)))
+        saved = int(batch * depth * hidden * FLOAT * values * (AUTOCAST if precision.autocast else 1))
         passed = train.eval_batch_size * scored * hidden * FLOAT * PASSED_REFERENCE
     else:
         size = 2 if build == "bfloat16" else FLOAT
@@ -187,6 +195,34 @@ def memory_of(
             "libraries": LIBRARIES_BYTES,
         }
     )
+
+
+def _saved_values(recipe: Recipe, config: Mapping[str, Any], length: int) -> float:
+    """Return the values that torch saves in one layer for the backward pass, per token and channel.
+
+    Args:
+        recipe: targets and dropout.
+        config: the encoder's config.json.
+        length: tokens of the longest text.
+    """
+    family = family_of(config)
+    inventory = family.inventory(config, 2)
+    targets = [] if recipe.lora.variant == "bitfit" else family.expand(recipe.lora.targets)
+    inputs = sum(inventory.matrices[name].inputs for name in targets) / inventory.hidden
+
+    def dropout(chosen: float | None, keys: tuple[str, ...]) -> bool:
+        return bool(chosen if chosen is not None else config.get(keys[0] if keys else "", 0.1))
+
+    values = SAVED_BY_LAYER + SAVED_BY_INPUT * inputs
+    if recipe.lora.dropout:
+        values += DROPPED_BY_INPUT * inputs
+    if dropout(recipe.encoder.dropout, family.hidden_dropouts):
+        values += DROPPED_BY_LAYER
+    if dropout(recipe.encoder.attention_dropout, family.attention_dropouts):
+        key = family.keys.get("num_attention_heads", "num_attention_heads")
+        heads = int(config.get(key) or family.defaults.get(key) or HEADS)
+        values += DROPPED_BY_SCORE * heads * length / inventory.hidden
+    return values
 
 
 def _kernels(recipe: Recipe, config: Mapping[str, Any], precision: Precision) -> str | None:
