@@ -311,7 +311,8 @@ def test_saved_and_loaded(home: Path, tmp_path: Path, fitted: SubmillionClassifi
     assert loaded.classes_.tolist() == [0, 1]
     assert np.array_equal(loaded.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
     assert (saved / "report.html").is_file()
-    assert submillion.verify(saved).holds
+    verdict = submillion.verify(saved)
+    assert verdict.holds, verdict.render()
     with pytest.raises(BadInput, match="Choose another `path`"):
         fitted.save(saved)
     # It is fitted again with the saved recipe.
