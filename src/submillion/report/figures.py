@@ -72,7 +72,7 @@ def drawings(run: RunDir) -> list[Drawing]:
     return [
         *drawings,
         *_confidence_drawings(run.read_analysis("confidence")),
-        *_error_drawings(run.read_analysis("errors"), run.read_manifest()["labels"]),
+        *_error_drawings(run.read_analysis("errors"), run.read_manifest().get("labels", [])),
         *_attribution_drawings(run.read_analysis("attribution")),
         *_audit_drawings(run.read_analysis("audit")),
     ]

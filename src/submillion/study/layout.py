@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
+from submillion import strict_yaml
 from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
 from submillion.rundir import RunDir
@@ -48,7 +47,7 @@ def scoring_job(folder: Path, cell_run: CellRun) -> Job:
 
 def write_study_file(folder: Path, study: StudyFile) -> None:
     """Write the study file with all defaults into the directory."""
-    write(folder / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
+    write(folder / "study.yaml", strict_yaml.dump(study.model_dump(mode="json")))
 
 
 def write(file: Path, text: str) -> None:

@@ -122,9 +122,10 @@ def test_an_audit_may_have_no_lists(tmp_path: Path) -> None:
         ("words: {countries: {groups: {x: [Atlantis, Utopia]}}}", "groups.x: expected 2 forms of a word"),
         ("words: {companies: {groups: {x: [Intel, Two]}}}", "expected each spelling once, found 'Intel'"),
         ("outside: {x: [1, 2]}", "outside.x: expected a list of words or texts"),
-        ("foreign: {no: [ja]}", "foreign: expected a mapping of names (put quotes"),
+        ("foreign: {'': [ja]}", "foreign: expected a mapping of names (put quotes"),
+        ("foreign: {no: [no, true]}", "foreign.no: expected a list of words or texts (put quotes"),
         ("[]", "expected word lists in yaml"),
-        ("{", "a file that cannot be read"),
+        ("{", "a text that is not YAML"),
     ],
 )
 def test_problems_are_reported_with_their_place(tmp_path: Path, own: str, message: str) -> None:

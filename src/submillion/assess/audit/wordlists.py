@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from submillion import strict_yaml
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.rundir import RunDir
 
@@ -111,13 +110,7 @@ def parse(values: Mapping[str, Any], where: str) -> AuditWords:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        message = " ".join(str(error).split())
-        raise BadInput(
-            Problem(str(file), "word lists in yaml", f"a file that cannot be read ({message})")
-        ) from error
+    values = strict_yaml.read(file, "word lists in YAML")
     if not isinstance(values, dict):
         expected = f"word lists in yaml under {', '.join(SECTIONS)}"
         raise BadInput(Problem(str(file), expected, type(values).__name__))
