@@ -108,3 +108,28 @@ def test_the_error_names_a_missing_encoder(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "encoder")
     with pytest.raises(BadInput, match="encoder"):
         open_run_classifier(run)
+
+
+@pytest.mark.parametrize("token_id", [999_999_999, 64])
+def test_a_tokenizer_with_ids_of_another_encoder_is_one_message(token_id: int, tmp_path: Path) -> None:
+    """Such an id would be read from the memory behind the embeddings."""
+    run, trained = tiny_run(tmp_path)
+    token_id = max(token_id, trained.vocabulary)
+    file = run.tokenizer / "tokenizer.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    values["model"]["vocab"]["goal"] = token_id
+    file.write_text(json.dumps(values), encoding="utf-8")
+    opened = open_run_classifier(run)
+    assert opened.probabilities(["coach"], 8).shape == (1, 4)
+    with pytest.raises(
+        BadInput, match=rf"the tokenizer: expected token ids from 0 to .*, found id {token_id}"
+    ):
+        opened.probabilities(["coach goal"], 8)
+
+
+def test_a_maximum_length_beyond_the_positions_is_refused(tmp_path: Path) -> None:
+    run, trained = tiny_run(tmp_path)
+    text = run.recipe.read_text(encoding="utf-8")
+    run.recipe.write_text(text.replace(f"max_length: {MAX_LENGTH}", "max_length: 8192"), encoding="utf-8")
+    with pytest.raises(BadInput, match=f"at most the {trained.longest} tokens .* found 8192"):
+        open_run_classifier(run)

@@ -111,6 +111,8 @@ def text_columns(run: RunDir) -> str | list[str] | None:
 def check_same_weights(run: RunDir, recorded: dict[str, str], fetched: FetchedEncoder) -> None:
     """Reject an encoder whose weights differ from those that the adapter was trained on.
 
+    Those of a download are hashed in full only inside `store.hashed_in_full`, which says what is compared elsewhere.
+
     Args:
         run: the run, for messages.
         recorded: sha256 by file name, from the manifest.

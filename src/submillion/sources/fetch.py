@@ -30,7 +30,8 @@ class FetchedEncoder:
     name: str
     """As the user named it."""
     sha256: dict[str, str]
-    """By file name, of all files that the encoder is loaded from."""
+    """By file name, of all files that the encoder is loaded from. Files of a folder are hashed now; for those of a
+    download see `store.hashed_in_full`."""
     origin: str
     """Where others find it: hub id, or the folder's absolute path."""
     licence: str | None
