@@ -13,8 +13,9 @@ from submillion import notices
 from submillion.data.rows import LabelledRows
 from submillion.data.split import alike, squeezed
 from submillion.errors import BadInput, Problem
-from submillion.wording import listed
+from submillion.wording import listed, printable
 
+LONGEST = 60  # characters of a class name in a notice
 NAMED = 10  # class names listed in a notice
 SEVERAL = 3  # rows; two of the same text are refused as too few
 
@@ -152,7 +153,7 @@ def balance(
 
 def some_names(names: Sequence[str]) -> str:
     """Return class names in quotes, of many only the first few."""
-    quoted = [f"'{name}'" for name in names[:NAMED]]
+    quoted = [f"'{printable(name, LONGEST)}'" for name in names[:NAMED]]
     return listed(quoted if len(names) <= NAMED else [*quoted, f"{len(names) - NAMED:,} more"])
 
 

@@ -13,10 +13,11 @@ from submillion import notices
 from submillion.data.label_values import folded, is_whole, number_of, sort_key, truth_of
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem, nearest
-from submillion.wording import listed, plural
+from submillion.wording import listed, plural, printable
 
 LINES = 10  # of a message
 NAMES = 20  # class names listed in one message
+LONGEST = 60  # characters of a class name in a message
 PAIRS = 5  # labels with another spelling listed in one notice
 COMPARED = 1000  # class names that an unknown label is compared with
 
@@ -203,7 +204,8 @@ def one_spelling(rows: LabelledRows, names: Sequence[str] | None) -> LabelledRow
     if not chosen:
         return rows
     pairs = [
-        f"'{label}' ({plural(counts[label], 'row')}) as '{usual}'" for label, usual in sorted(chosen.items())
+        f"'{printable(label, LONGEST)}' ({plural(counts[label], 'row')}) as '{usual}'"
+        for label, usual in sorted(chosen.items())
     ]
     notices.emit(
         "label_forms",
@@ -223,7 +225,7 @@ def _announce(split: str, rows: LabelledRows, index: Mapping[str, int], classes:
     if other:
         counts = Counter(label for label in rows.labels if label in other)
         pairs = [
-            f"'{label}' ({plural(counts[label], 'row')}) as '{name}'"
+            f"'{printable(label, LONGEST)}' ({plural(counts[label], 'row')}) as '{printable(name, LONGEST)}'"
             for label, name in sorted(other.items(), key=lambda pair: sort_key(pair[0]))
         ]
         notices.emit(
@@ -264,7 +266,7 @@ def _unknown(split: str, rows: LabelledRows, unknown: Sequence[str], classes: Cl
         Problem(
             where,
             expected,
-            f"'{label}' in {len(places[label]):,} of {len(rows):,} rows: "
+            f"'{printable(label, LONGEST)}' in {len(places[label]):,} of {len(rows):,} rows: "
             f"{'; '.join(rows.examples(places[label]))}",
             _nearest(label, classes.names) or (remedy if label == shown[0] else ""),
         )
@@ -284,7 +286,8 @@ def _nearest(label: str, names: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names if len(names) <= NAMES else [*names[:NAMES], f"... ({len(names):,} in all)"])
+    shown = [printable(name, LONGEST) for name in names[:NAMES]]
+    return ", ".join(shown if len(names) <= NAMES else [*shown, f"... ({len(names):,} in all)"])
 
 
 def _unique(pairs: Iterable[tuple[Key | None, int]]) -> dict[Key, int]:

@@ -261,6 +261,22 @@ def test_texts_that_occur_twice_are_matched_by_their_labels(tmp_path: Path) -> N
     assert [one.tolist() for one in found.predicted] == [[0] * 4] * 2
 
 
+def test_classes_of_the_same_value_are_one_class(tmp_path: Path) -> None:
+    runs = []
+    for name, classes, labels in (
+        ("a", ["-1.0", "0.0", "1.0"], [0, 1, 2]),
+        ("b", ["0", "1", "-1"], [2, 0, 1]),
+    ):
+        run = RunDir.create(tmp_path / name)
+        run.write_json(run.manifest, made_manifest(classes))
+        probabilities = np.eye(3)[labels]
+        run.save_predictions("test", Predictions.of(list("012"), list("tuv"), labels, probabilities, classes))
+        runs.append(run)
+    found = align(runs)
+    assert found.label_names == ["-1.0", "0.0", "1.0"]
+    assert [one.tolist() for one in [found.labels, *found.predicted]] == [[0, 1, 2]] * 3
+
+
 def test_validation_is_compared_if_one_run_has_no_test_split(two: list[Path], tmp_path: Path) -> None:
     import shutil
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
@@ -33,7 +34,7 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
     """Read one split of every run in one order of rows and classes.
 
     Rows are the same if text and label are, by the hashes in the predictions; the order in which a run saved them
-    does not matter, nor the order in which it numbers the classes.
+    does not matter, nor the order in which it numbers the classes, nor how it writes them (`1.0` or `1`).
 
     Args:
         runs: two or more.
@@ -44,7 +45,8 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
             lists every such run.
     """
     chosen = split or ("test" if all("test" in run.prediction_splits() for run in runs) else "validation")
-    saved = [run.load_predictions(chosen) for run in runs]
+    first, *others = [run.load_predictions(chosen) for run in runs]
+    saved = [first, *(replace(one, label_names=_named_alike(first, one)) for one in others)]
     _check_labelled(runs, saved, chosen)
     _check_same_rows(runs, saved, chosen)
     names = saved[0].label_names
@@ -56,6 +58,16 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
         labels.append(of_label[order])
         predicted.append(number[one.predicted][order])
     return Aligned(chosen, names, labels[0], predicted)
+
+
+def _named_alike(first: Predictions, other: Predictions) -> list[str]:
+    """Return another run's class names as the first run writes them; unchanged if some have no class of their own."""
+    classes = Classes(first.label_names)
+    found = [classes.find(name) for name in other.label_names]
+    indices = [index for index in found if index is not None]
+    if len(set(indices)) < len(found):
+        return other.label_names
+    return [first.label_names[index] for index in indices]
 
 
 def open_all(paths: Sequence[str | Path]) -> list[RunDir]:
