@@ -278,9 +278,6 @@ TAMPERINGS: dict[str, Tampering] = {
     "tokenizer configuration removed": Tampering(
         files.layout, "tokenizer/tokenizer_config.json", _remove_and_seal("tokenizer/tokenizer_config.json")
     ),
-    "unfinished run": Tampering(
-        files.layout, "status", _edit_manifest(lambda m: m.update(status="failed")), alone=False
-    ),
     "unrecorded file": Tampering(files.hashes, "manifest.json: files: adapter/notes.txt", _add_a_file),
     "run name": Tampering(settings.recipe, "name", _edit_manifest(lambda m: m.update(name="another"))),
     "seed": Tampering(settings.recipe, "seed", _edit_manifest(lambda m: m.update(seed=4711)), alone=False),
@@ -344,6 +341,7 @@ TAMPERINGS: dict[str, Tampering] = {
         training.schedule,
         "planned_steps",
         _edit_manifest(lambda m: m["training"].update(planned_steps=10**6)),
+        alone=False,
     ),
     "speed": Tampering(
         training.schedule,

@@ -253,7 +253,9 @@ def test_command_reports_failing_claims_with_exit_code_1(tmp_path: Path) -> None
     runner = CliRunner()
     ended = runner.invoke(app, ["verify", "--claims", "reference-readme"])
     assert ended.exit_code == 1
-    assert "DOES NOT HOLD  budget: README: budget.trainable: claimed 888,580, found 1,183,492" in ended.output
+    assert (
+        "DOES NOT HOLD    budget: README: budget.trainable: claimed 888,580, found 1,183,492" in ended.output
+    )
     assert runner.invoke(app, ["verify", "--claims", str(claims_file(tmp_path, GOOD))]).exit_code == 0
 
 
