@@ -40,7 +40,7 @@ def test_false_offsets_are_found_before_a_value_is_read(tmp_path: Path, stream: 
         read_rows([path])
 
 
-@pytest.mark.parametrize("form", ["arrow", "stream", "parquet"])
+@pytest.mark.parametrize("form", ["stream", "parquet"])
 def test_no_changed_byte_ends_the_process(tmp_path: Path, form: str) -> None:
     """Every byte of a small file becomes 0 and 255; in a process apart, so that a crash is seen as one."""
     path = tmp_path / ("rows.parquet" if form == "parquet" else "rows.arrow")
@@ -111,11 +111,11 @@ def test_rows_without_bytes_are_refused(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (b"\xff{", "expected JSON"),
-        (b"[" * 100_000, "expected JSON"),
-        (b'"text"', "expected the object info.features"),
-        (b'{"info": 7}', "expected the object info.features"),
-        (b'{"info": {"features": []}}', "expected the object info.features"),
+        (b"\xff{", "text in utf-8"),
+        (b"[" * 100_000, "at most 64 levels of lists and objects"),
+        (b'"text"', "the object info.features"),
+        (b'{"info": 7}', "the object info.features"),
+        (b'{"info": {"features": []}}', "the object info.features"),
         (
             b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": "ab"}}}}',
             "a list of class names",
@@ -130,9 +130,7 @@ def test_rows_without_bytes_are_refused(tmp_path: Path, form: str) -> None:
 def test_metadata_of_datasets_is_checked(tmp_path: Path, metadata: bytes, message: str) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(TABLE.replace_schema_metadata({b"huggingface": metadata}), path)
-    with pytest.raises(
-        BadInput, match=rf"rows\.parquet, metadata 'huggingface': expected .*{message}|{message}"
-    ):
+    with pytest.raises(BadInput, match=rf"rows\.parquet, metadata 'huggingface': expected .*{message}"):
         read_rows([path])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from submillion import strict_json
 from submillion.data.table import RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.guarded_arrow import (
@@ -109,9 +109,10 @@ def _class_names(path: Path, schema: Any) -> dict[str, list[str]]:
     remedy = "Write the file again with `datasets`, or without this metadata."
     where = f"{path}, metadata '{METADATA}'"
     try:
-        facts = json.loads(stored)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(Problem(where, "JSON", f"something else ({error})", remedy)) from error
+        text = stored.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(Problem(where, "text in utf-8", str(error), remedy)) from error
+    facts = strict_json.parse(text, where, nan=True)
     info = facts.get("info") if isinstance(facts, dict) else None
     features = info.get("features") if isinstance(info, dict) else None
     if not isinstance(features, dict):
