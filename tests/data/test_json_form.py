@@ -227,6 +227,8 @@ def test_rows_that_annotators_rejected_do_not_train(tmp_path: Path) -> None:
         {"text": "two", "label": "b", "answer": "reject"},
     ]
     assert pairs(write(tmp_path / "binary.jsonl", *binary)) == [("one", "a")]
+    partly = [{**binary[0]}, {"text": "three", "label": "a"}, {**binary[1]}]
+    assert pairs(write(tmp_path / "partly.jsonl", *partly)) == [("one", "a"), ("three", "a")]
     csv = tmp_path / "rows.csv"
     csv.write_text("text,label,status\none,a,Validated\ntwo,b,Discarded\n", encoding="utf-8")
     assert pairs(csv) == [("one", "a")]

@@ -155,8 +155,8 @@ def _described(document: Any) -> str:
 def _picked(value: Any, wanted: Sequence[str]) -> list[Any] | Malformed:
     if not isinstance(value, dict):
         return Malformed(f"{type(value).__name__} instead of an object")
-    missing = [name for name in wanted if name not in value]
-    return Malformed(f"no '{missing[0]}'") if missing else [value[name] for name in wanted]
+    missing = [name for name in wanted if name not in value and name not in annotation.MARKS]
+    return Malformed(f"no '{missing[0]}'") if missing else [value.get(name) for name in wanted]
 
 
 def _columns(path: Path, first: Any) -> list[str]:
