@@ -230,7 +230,7 @@ class Run:
             labels: N labels, if the texts are in memory.
             name: name of the split; None takes the file's name, or `evaluation` for texts in memory.
             text: text column of the file, or several; None takes those of the training.
-            label: label column of the file; None finds it.
+            label: label column of the file; None takes that of the training if the file has it, else finds it.
             thresholds: confidence thresholds to report beside 0.9.
             quiet: neither notices nor progress on standard error.
 

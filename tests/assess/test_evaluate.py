@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from submillion import notices
-from submillion.assess.evaluate import evaluate
+from submillion.assess.evaluate import _label_column, evaluate
 from submillion.errors import BadInput
 from submillion.rundir import RunDir
 from support.tiny import LABELS, tiny_encoder, tiny_recipe, tiny_texts
@@ -82,6 +82,16 @@ def test_a_file_of_one_class_is_scored_and_its_origin_recorded(run: RunDir) -> N
         "label": None,
         "rows": 4,
     }
+
+
+def test_labels_are_read_from_the_column_of_the_training(run: RunDir, tmp_path: Path) -> None:
+    both, other = tmp_path / "both.csv", tmp_path / "other.csv"
+    both.write_text(f"text,label,queue\nsome words,other,{LABELS[0]}\n", encoding="utf-8")
+    other.write_text(f"text,label\nsome words,{LABELS[0]}\n", encoding="utf-8")
+    data = run.read_recipe().with_data(label="queue").data
+    assert _label_column(both, data) == "queue"
+    assert _label_column(other, data) is None
+    assert _label_column(both, run.read_recipe().data) is None
 
 
 def test_numbers_are_no_positions_of_classes_that_have_no_numbers(run: RunDir, tmp_path: Path) -> None:

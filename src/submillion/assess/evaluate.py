@@ -10,11 +10,13 @@ from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
 from submillion.cache import sha256_of
 from submillion.data.corpus import labelled_split, read_labelled
+from submillion.data.formats import open_table
 from submillion.data.labels import Classes
 from submillion.data.rows import LabelledRows
 from submillion.data.token_report import unknown_tokens
 from submillion.data.tokens import tokenize
 from submillion.errors import BadInput, Problem
+from submillion.recipe import DataRecipe
 from submillion.run_format.manifest import EvaluationEntry
 from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
@@ -40,7 +42,7 @@ def evaluate(
         data: a file of labelled texts, labels by the run's names or numbers; or such rows from memory.
         name: name of the split; None takes the file's name without its ending, `evaluation` for rows from memory.
         text: text column of the file, or several; None takes those of the run's recipe, else finds them.
-        label: label column of the file; None finds it.
+        label: label column of the file; None takes that of the run's recipe if the file has it, else finds it.
         thresholds: confidence thresholds in addition to 0.9.
         progress: show a bar on standard error.
 
@@ -74,6 +76,7 @@ def evaluate(
         split = labelled_split(data, classes, split_name)
     else:
         columns = text or text_columns(run)
+        label = label or _label_column(data, recipe.data)
         split = read_labelled(data, classes, split_name, columns, label, recipe.data.encoding)
         origin = {
             "file": run_paths.relative_file(Path(data), run.path),
@@ -95,6 +98,14 @@ def evaluate(
         split_name, Predictions.of(split.ids, hashes, split.labels, probabilities, opened.labels)
     )
     return score_saved(run, split_name, checked)
+
+
+def _label_column(file: str | Path, data: DataRecipe) -> str | None:
+    """Return the label column that a run's recipe names, after a notice; None if it names none that the file has."""
+    if data.label is None or data.label not in open_table(file, likely=data.encoding).columns:
+        return None
+    notices.emit("label_column", f"labels are read from {data.label}, as in training.")
+    return data.label
 
 
 def score_saved(run: RunDir, split: str, thresholds: Iterable[float]) -> SplitMetrics:
