@@ -40,13 +40,13 @@ def made_runs(
             }
             run.write_json(run.manifest, {"format": 2, "status": "complete", "training": training})
             confidence = {"mean": 0.8, "median": 0.8, "min": 0.5, "max": 0.9, "above": {}}
-            scores = {
+            metrics = {
                 "split": "validation",
                 "rows": 100,
                 "accuracy": score,
                 "macro_f1": score / 2,
                 "confidence": {"split": "validation", "rows": 100} | confidence,
             }
-            run.write_json(run.metrics, {"validation": scores})
+            run.write_json(run.metrics, {"validation": metrics})
             runs[cell.name, seed] = run
     return runs
