@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from submillion.study.design import StudyDesign, read_study
 
@@ -43,8 +44,13 @@ def made_runs(
             metrics = {
                 "split": "validation",
                 "rows": 100,
+                "correct": round(100 * score),
                 "accuracy": score,
+                "accuracy_interval": interval(score, score, score),
                 "macro_f1": score / 2,
+                "loss": 0.5,
+                "per_class": {"a": {"precision": score, "recall": score, "f1": score, "support": 100}},
+                "confusion": [[100]],
                 "confidence": {"split": "validation", "rows": 100} | confidence,
             }
             run.write_json(run.metrics, {"validation": metrics})
