@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from submillion.assess.metrics import metrics_of
 from submillion.assess.run_context import RunContext
 from submillion.assess.statistics import intervals, paired_tests
 from submillion.assess.statistics.multiple_tests import holm
-from submillion.errors import BadInput
+from submillion.errors import BadInput, Problem
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
 from support.baselines import made_baseline
@@ -212,6 +213,24 @@ def test_recheck_detects_changed_figures_and_missing_baselines(a_context: Made, 
     run.prediction_file("test", baseline="words").unlink()
     with pytest.raises(BadInput, match="no such file"):
         analysis.recheck(context, found)
+
+
+def test_a_baseline_that_fails_leaves_the_earlier_part_whole(
+    a_context: Made, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "BASELINES", {name: analysis.BASELINES[name] for name in CHEAP})
+    context = a_context()
+    analysis.analyse(context)
+    before = {file: file.read_bytes() for file in run.analysis.rglob("*.parquet")}
+
+    def fail(_: RunContext) -> str:
+        raise BadInput(Problem("encoder", "an encoder", "no such folder"))
+
+    broken = dataclasses.replace(analysis.BASELINES["characters"], fit=fail)
+    monkeypatch.setitem(analysis.BASELINES, "characters", broken)
+    with pytest.raises(BadInput, match="no such folder"):
+        analysis.analyse(context)
+    assert {file: file.read_bytes() for file in run.analysis.rglob("*.parquet")} == before
 
 
 def test_unlabelled_rows_are_refused(a_context: Made, run: RunDir) -> None:

@@ -28,12 +28,13 @@ def analyse(context: RunContext) -> Baselines:
     Raises:
         BadInput: data or encoder are no longer the run's.
     """
-    for name in BASELINES:  # so that no outdated baseline is reported
-        context.run.prediction_file(context.split, baseline=name).unlink(missing_ok=True)
+    # All are fitted before any file changes: where one fails, such as without the encoder, the earlier part is unchanged.
+    every = refit(context)
     facts: dict[str, FitFacts] = {}
     absent: dict[str, str] = {}
-    for name in BASELINES:
-        fitted = refit(context, [name])[name]
+    for name, fitted in every.items():
+        for file in context.run.prediction_file(context.split, baseline=name).parent.glob("*.parquet"):
+            file.unlink()  # also those of an interrupted training, which were of the validation rows
         if isinstance(fitted, str):
             absent[name] = fitted
         else:
@@ -42,7 +43,7 @@ def analyse(context: RunContext) -> Baselines:
     return comparison.report(context, [BASELINES[name] for name in facts], facts, absent)
 
 
-def refit(context: RunContext, names: Sequence[str] = tuple(BASELINES)) -> dict[str, Fitted | str]:
+def refit(context: RunContext, names: Sequence[str] | None = None) -> dict[str, Fitted | str]:
     """Fit baselines again from the run's data; nothing is written to the run.
 
     The same data, versions and kind of machine give the same predictions: to the last bit for `majority`, `words` and
@@ -50,7 +51,7 @@ def refit(context: RunContext, names: Sequence[str] = tuple(BASELINES)) -> dict[
 
     Args:
         context: the run.
-        names: of the baselines.
+        names: of the baselines; None takes all.
 
     Returns:
         By name: the fitted baseline, or the reason why there is none.
@@ -58,7 +59,7 @@ def refit(context: RunContext, names: Sequence[str] = tuple(BASELINES)) -> dict[
     Raises:
         BadInput: data or encoder are no longer the run's.
     """
-    return {name: BASELINES[name].fit(context) for name in names}
+    return {name: BASELINES[name].fit(context) for name in (BASELINES if names is None else names)}
 
 
 def recheck(context: RunContext, saved: Mapping[str, Any]) -> Baselines:
