@@ -1,0 +1,81 @@
+"""Tests of a repeated training: what is not covered, and the bounds on another machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from submillion.errors import BadInput
+from submillion.recipe import Recipe
+from submillion.rundir import RunDir
+from submillion.verification.run import checks, retrained
+from submillion.verification.run.checks import verify
+from submillion.verification.run.retraining import differing_arithmetic, not_repeatable
+from submillion.verification.verdict import Check
+from support.forgeries import FORGERIES
+from support.tampering import change_json
+
+DONE: dict[str, Any] = {"status": "complete", "training": {"processes": 1}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "override", "reason"),
+    [
+        (DONE, "train.epochs=2", None),
+        (DONE | {"status": "interrupted"}, "train.epochs=2", "finish it with `resume`"),
+        (DONE, "train.max_seconds=60", "by the clock"),
+        (DONE | {"training": {"processes": 2}}, "train.epochs=2", "2 processes"),
+    ],
+)
+def test_a_training_that_cannot_be_repeated_is_named(
+    manifest: dict[str, Any], override: str, reason: str | None
+) -> None:
+    found = not_repeatable(manifest, Recipe.load("quickstart", [override]))
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_processor_versions_and_execution_decide_whether_the_arithmetic_is_the_same() -> None:
+    recorded = {"machine": {"processor": "A", "threads": 2, "cores": 8}, "versions": {"torch": "2"}}
+    assert differing_arithmetic(recorded, recorded) == []
+    here = {"machine": {"processor": "B", "threads": 2, "cores": 4}, "versions": {"torch": "3"}}
+    assert differing_arithmetic(recorded, here) == ["machine.processor A, here B", "versions.torch 2, here 3"]
+
+
+@pytest.fixture
+def elsewhere(run: RunDir, monkeypatch: pytest.MonkeyPatch, trained_once: None) -> RunDir:
+    """Return the run as if another machine had trained it, verified by training alone."""
+    entries = [entry for entry in checks.CHECKS if entry[2] is retrained.retraining]
+    monkeypatch.setattr(checks, "CHECKS", entries)
+    change_json(run.manifest, lambda manifest: manifest["machine"].update(processor="Another Processor"))
+    return run
+
+
+def found_in(run: RunDir) -> dict[str, Check]:
+    return {check.where: check for check in verify(run.path, retrain=True).checks}
+
+
+def test_bounds_apply_on_another_machine_and_what_differs_is_said(elsewhere: RunDir) -> None:
+    found = found_in(elsewhere)
+    said = found["manifest.json: machine, versions"]
+    assert said.holds is None and "machine.processor Another Processor" in said.found
+    assert found["history.jsonl"].holds
+
+
+def test_losses_beyond_the_bounds_are_found_on_another_machine(elsewhere: RunDir) -> None:
+    FORGERIES["lower losses"].apply(elsewhere)
+    assert found_in(elsewhere)["history.jsonl"].holds is False
+
+
+def test_an_adapter_trained_on_the_test_rows_is_found_on_another_machine(elsewhere: RunDir) -> None:
+    FORGERIES["adapter trained on test rows"].apply(elsewhere)
+    check = found_in(elsewhere)["adapter/adapter_model.safetensors"]
+    assert check.holds is False and "allowed 5.0%" in check.found
+
+
+def test_a_run_that_another_process_is_writing_is_refused(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunDir, "is_locked", lambda self: True)
+    with pytest.raises(BadInput, match="another process is working on"):
+        verify(run.path)
