@@ -9,7 +9,7 @@ from submillion import notices, run_paths
 from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
 from submillion.cache import sha256_of
-from submillion.data.corpus import labelled_split, read_labelled
+from submillion.data.corpus import Split, labelled_split, read_labelled
 from submillion.data.formats import open_table
 from submillion.data.labels import Classes
 from submillion.data.rows import LabelledRows
@@ -63,34 +63,24 @@ def evaluate(
     manifest = run.read_manifest()
     if not manifest.get("labels"):
         raise BadInput(Problem(str(run.manifest), "the run's label names", "none", "Train the run again."))
-    classes, recipe = Classes.of_run(manifest), run.read_recipe()
     # The file is read first: a wrong column should not cost the wait for the weights.
     if isinstance(data, LabelledRows):
+        split = labelled_split(data, Classes.of_run(manifest), split_name)
         origin: EvaluationEntry = {
             "file": None,
             "sha256": None,
             "text": None,
             "label": None,
-            "rows": len(data),
-        }
-        split = labelled_split(data, classes, split_name)
-    else:
-        columns = text or text_columns(run)
-        label = label or _label_column(data, recipe.data)
-        split = read_labelled(data, classes, split_name, columns, label, recipe.data.encoding)
-        origin = {
-            "file": run_paths.relative_file(Path(data), run.path),
-            "sha256": sha256_of(Path(data)),
-            "text": list(columns)
-            if isinstance(columns, Sequence) and not isinstance(columns, str)
-            else columns,
-            "label": label,
             "rows": len(split),
         }
+    else:
+        columns = text or text_columns(run)
+        split, origin = _read(run, Path(data), split_name, columns, label)
     opened = open_run_classifier(run)
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
     unknown_tokens(opened.tokenizer, tokens).notice(f"the texts of {split_name}")
-    probabilities = predict_probabilities(opened.execution, tokens, recipe.train.eval_batch_size, progress)
+    batch_size = run.read_recipe().train.eval_batch_size
+    probabilities = predict_probabilities(opened.execution, tokens, batch_size, progress)
     hashes = [split.text_sha256(row) for row in range(len(split))]
     run.begin("evaluate", split=split_name, thresholds=checked)
     run.update_manifest(evaluations=manifest.get("evaluations", {}) | {split_name: origin})
@@ -100,7 +90,23 @@ def evaluate(
     return score_saved(run, split_name, checked)
 
 
-def _label_column(file: str | Path, data: DataRecipe) -> str | None:
+def _read(
+    run: RunDir, file: Path, name: str, text: str | Sequence[str] | None, label: str | None
+) -> tuple[Split, EvaluationEntry]:
+    """Read a labelled file with the classes of a run; return its rows, and where they came from."""
+    data = run.read_recipe().data
+    label = label or _label_column(file, data)
+    split = read_labelled(file, Classes.of_run(run.read_manifest()), name, text, label, data.encoding)
+    return split, {
+        "file": run_paths.relative_file(file, run.path),
+        "sha256": sha256_of(file),
+        "text": text if text is None or isinstance(text, str) else list(text),
+        "label": label,
+        "rows": len(split),
+    }
+
+
+def _label_column(file: Path, data: DataRecipe) -> str | None:
     """Return the label column that a run's recipe names, after a notice; None if it names none that the file has."""
     if data.label is None or data.label not in open_table(file, likely=data.encoding).columns:
         return None
