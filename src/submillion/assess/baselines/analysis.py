@@ -28,7 +28,7 @@ def analyse(context: RunContext) -> Baselines:
     Raises:
         BadInput: data or encoder are no longer the run's.
     """
-    # All are fitted before any file changes: where one fails, such as without the encoder, the earlier part is unchanged.
+    # All are fitted before any file changes: where one fails, as without the encoder, the earlier part is unchanged.
     every = refit(context)
     facts: dict[str, FitFacts] = {}
     absent: dict[str, str] = {}
