@@ -76,7 +76,10 @@ def test_rounding_of_another_machine_is_allowed_and_said(run: RunDir) -> None:
     assert strength == "predicted again" and "allowed 0.0001" in found and "Another Processor" in found
 
 
-def test_a_file_that_evaluate_scored_is_predicted_again_while_it_is_there(run: RunDir) -> None:
+def test_a_file_that_evaluate_scored_is_predicted_again_while_it_is_there(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "write_report", lambda path: None)
     file = run.path.parent / "new.csv"
     file.write_bytes((run.path.parent / "test.csv").read_bytes())
     reporting.evaluate(run.path, file)

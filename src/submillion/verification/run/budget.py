@@ -16,7 +16,8 @@ from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
 from submillion.families.families import family_of
 from submillion.families.family import Family
-from submillion.model.adapter import ANOTHER, PREFIX, TENSORS
+from submillion.model.adapter import PREFIX, TENSORS
+from submillion.model.adapter_settings import ANOTHER
 from submillion.recipe import HeadRecipe, LoraRecipe
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared

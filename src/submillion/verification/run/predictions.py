@@ -45,7 +45,8 @@ class Again:
     @property
     def claimed(self) -> np.ndarray:
         """The saved probabilities of these rows, float32 [M, C]."""
-        return self.saved.probabilities[self.rows]
+        claimed: np.ndarray = self.saved.probabilities[self.rows]
+        return claimed
 
     @property
     def differing(self) -> np.ndarray:

@@ -83,9 +83,11 @@ def _adapter(case: Case, again: Retrained) -> list[Check]:
     """Compare the adapters' tensors."""
     where = f"adapter/{TENSORS}"
     claimed, actual = load_file(case.run.adapter / TENSORS), load_file(again.run.adapter / TENSORS)
-    shapes = [{name: list(value.shape) for name, value in side.items()} for side in (claimed, actual)]
-    if shapes[0] != shapes[1]:
-        return compared("retraining", where, *shapes)
+    shapes, expected = (
+        {name: list(value.shape) for name, value in side.items()} for side in (claimed, actual)
+    )
+    if shapes != expected:
+        return compared("retraining", where, shapes, expected)
     differing = [name for name in claimed if claimed[name].tobytes() != actual[name].tobytes()]
     if not differing:
         return [Check("retraining", True, where, found=f"{plural(len(claimed), 'tensor')}, {EQUAL}")]
