@@ -110,6 +110,12 @@ def test_history_can_be_cut_back(tmp_path: Path) -> None:
         ),
         ("metrics.json", '{"test": {"rows": 1e999}}', "64-bit floats"),
         (
+            "metrics.json",
+            '{"test": {"split": "test", "rows": 1, "correct": 1, "confidence": {"split": "test", "rows": 1, "mean": 1,'
+            '"median": 1, "min": 1, "max": 1, "above": {}}}}',
+            "test: expected all scores of labelled rows or none, and accuracy is missing",
+        ),
+        (
             "analysis/intervals.json",
             '{"resamples": 1, "splits": {"test": []}}',
             "splits.test: expected a valid dictionary",

@@ -19,6 +19,7 @@ from submillion.errors import BadInput, SubmillionError
 from submillion.rundir import RunDir
 from submillion.ship import predict
 from submillion.ship.predict import PredictOptions, chunked, predict_file
+from support.analysis import confidence_of
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES, tiny_run
 
@@ -334,18 +335,6 @@ def test_abstaining_leaves_uncertain_rows_without_a_label(
     ]
     notice = next(one for one in notices.collected() if one["code"] == "abstained")
     assert (notice["abstained"], notice["rows"]) == (len(TEXTS) // 3, len(TEXTS))
-
-
-def confidence_of(target: float, threshold: float | None) -> dict[str, Any]:
-    """Return the part "confidence" of a run with a policy and nothing else."""
-    policy = {
-        "target_accuracy": target,
-        "threshold": threshold,
-        "least_rows": None,
-        "validation": None,
-        "test": None,
-    }
-    return {"resamples": 0, "splits": {}, "temperature": None, "rule": "", "targets": [], "policy": policy}
 
 
 @pytest.mark.parametrize("policy", [None, confidence_of(0.999, None)])

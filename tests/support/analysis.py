@@ -37,6 +37,18 @@ def made_analysis(run: RunDir, text: str = HOSTILE) -> None:
         run.write_analysis(part, found | {"cost": {"seconds": 1.5, "cpu_seconds": 2.5}})
 
 
+def confidence_of(target: float, threshold: float | None) -> dict[str, Any]:
+    """Return the part "confidence" of a run with a policy and nothing else."""
+    policy = {
+        "target_accuracy": target,
+        "threshold": threshold,
+        "least_rows": None,
+        "validation": None,
+        "test": None,
+    }
+    return {"resamples": 0, "splits": {}, "temperature": None, "rule": "", "targets": [], "policy": policy}
+
+
 def made_slice(name: str, rows: int = 48, accuracy: float = 0.75) -> dict[str, Any]:
     """Return one slice as `slices.compare` does; one of few rows is not tested."""
     small = rows < 30

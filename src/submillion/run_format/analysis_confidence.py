@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
@@ -90,11 +90,36 @@ class FittedTemperature(Interval):
     """The loss falls up to a bound, so no temperature can be estimated."""
 
 
+class EceChange(TypedDict):
+    """The calibration error before and after the temperature."""
+
+    before: CalibrationError
+    after: CalibrationError
+    difference: Interval
+
+
+class ScoreChange(TypedDict):
+    """A score before and after the temperature."""
+
+    before: Interval
+    after: Interval
+    difference: Interval
+
+
+class TemperatureEffect(TypedDict):
+    """The effect of the temperature on the test split."""
+
+    rows: Count
+    reliability: list[ReliabilityBin]
+    ece: EceChange
+    brier: ScoreChange
+    nll: ScoreChange
+
+
 class Temperature(FittedTemperature):
     """The temperature fitted on the validation split."""
 
-    test: dict[str, Any] | None
-    """Its effect on the test split: `rows`, `reliability`, and `before`, `after` and `difference` of each score."""
+    test: TemperatureEffect | None
 
 
 class Answered(TypedDict):

@@ -2,13 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict
 
 from submillion.run_format.analysis import Slice
 from submillion.run_format.interval import Interval
 from submillion.run_format.quantities import Count, Share
+
+
+class DuplicateMethod(TypedDict):
+    """How near-duplicates are found: MinHash signatures in bands."""
+
+    threshold: Share
+    """Least similarity."""
+    shingle_words: Count
+    hash_values: Count
+    bands: Count
+    found_at_threshold: Share
+    """Share of the pairs of that similarity that are found."""
+
+
+class DuplicateText(TypedDict):
+    """One text of a pair."""
+
+    split: str
+    row: Count
+    id: str
+    label: str
+    text: str
+    cut: bool
+
+
+class DuplicatePair(TypedDict):
+    """Two near-duplicates."""
+
+    similarity: Share
+    one: DuplicateText
+    other: DuplicateText
+
+
+class DuplicateConflicts(TypedDict):
+    """Near-duplicates with different labels."""
+
+    pairs: Count
+    rows: Count
+    examples: list[DuplicatePair]
+    """Most similar first."""
+
+
+class DuplicateSplit(TypedDict):
+    """The texts of one split."""
+
+    rows: Count
+    empty: Count
+    """Rows without text, never compared."""
+
+
+class DuplicateGroups(TypedDict):
+    """Connected groups of near-duplicates."""
+
+    groups: Count
+    rows: Count
+    largest: Count
+
+
+class Contradicted(TypedDict):
+    """Rows whose near-duplicates in train all have another label."""
+
+    rows: Count
+    correct: Count
 
 
 class SplitDuplicates(TypedDict):
@@ -38,8 +99,7 @@ class DuplicatesEffect(TypedDict):
     without_duplicate: Slice
     difference: Interval | None
     """Accuracy on all rows minus that on the rows without; None if there are no others."""
-    contradicted: dict[str, Count]
-    """`rows` whose near-duplicates in train all have another label, and how many are `correct`."""
+    contradicted: Contradicted
     sentence: str
 
 
@@ -48,19 +108,46 @@ class Duplicates(TypedDict):
 
     meaning: str
     limitations: str
-    method: dict[str, Any]
+    method: DuplicateMethod
     complete: bool
     """False if there were too many candidates to compare all, so that counts may be too low."""
-    splits: dict[str, dict[str, Count]]
-    """`rows` and `empty` (rows without text, never compared) of each split."""
+    splits: dict[str, DuplicateSplit]
     between_splits: list[SplitDuplicates]
-    groups: dict[str, Count]
-    """Connected groups of near-duplicates: `groups`, `rows`, `largest`."""
-    conflicts: dict[str, Any]
-    """`pairs` and `rows` with different labels, and `examples`, most similar first."""
-    examples: list[dict[str, Any]]
+    groups: DuplicateGroups
+    conflicts: DuplicateConflicts
+    examples: list[DuplicatePair]
     """Pairs just above the threshold."""
     effect: DuplicatesEffect | None
+
+
+ClassNoise = TypedDict(
+    "ClassNoise", {"class": str, "rows": Count, "candidates": Count, "noise_rate": Interval}
+)
+"""The suspected rows of one class."""
+LeftOut = TypedDict("LeftOut", {"class": str, "rows": Count})
+"""A class with fewer rows than folds."""
+
+
+class LabelPair(TypedDict):
+    """Rows of one class that look like another."""
+
+    given: str
+    suggested: str
+    rows: Count
+
+
+class Suspect(TypedDict):
+    """A row whose label looks wrong."""
+
+    row: Count
+    id: str
+    given: str
+    suggested: str
+    quality: Share
+    """Probability of the given label."""
+    suggested_probability: Share
+    text: str
+    cut: bool
 
 
 class LabelIssues(TypedDict):
@@ -69,12 +156,12 @@ class LabelIssues(TypedDict):
     noise_rate: Interval
     candidates: Count
     share: Share
-    classes: list[dict[str, Any]]
-    """`class`, `rows`, `candidates` and `noise_rate` of each class with rows."""
+    classes: list[ClassNoise]
+    """Each class with rows."""
     pairs_in_all: Count
-    pairs: list[dict[str, Any]]
-    """At most 30, most frequent first: `given`, `suggested`, `rows`."""
-    suspects: list[dict[str, Any]]
+    pairs: list[LabelPair]
+    """At most 30, most frequent first."""
+    suspects: list[Suspect]
     """Lowest label quality first."""
 
 
@@ -83,8 +170,7 @@ class TrainLabelIssues(LabelIssues):
 
     rows: Count
     folds: Count
-    left_out: list[dict[str, Any]]
-    """`class` and `rows` of classes with fewer rows than folds."""
+    left_out: list[LeftOut]
     model_accuracy: Interval
     """Of the model, by the given labels."""
 

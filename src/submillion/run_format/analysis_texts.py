@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired, Required
 
+from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
+from submillion.run_format.analysis import Slice
 from submillion.run_format.interval import Interval
 from submillion.run_format.quantities import Count, Number, Share
 
@@ -21,6 +23,44 @@ class Deletion(TypedDict):
     """Deleting the words of highest weight."""
     random: Number
     """Deleting as many at random, mean of 5 draws."""
+
+
+def _word_and_weight(value: list[Any]) -> list[Any]:
+    word, weight = value if len(value) == 2 else (None, None)
+    if not isinstance(word, str) or isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ValueError("a word and its weight")
+    return value
+
+
+Word = Annotated[list[Any], AfterValidator(_word_and_weight)]
+"""[word, weight]."""
+
+
+class Completeness(TypedDict):
+    """How far the weights are from adding up to the score."""
+
+    texts: Count
+    mean_share: Number
+    largest_share: Number
+
+
+class DeletionCurve(TypedDict):
+    """The fall of the probability over all texts when a number of words is deleted."""
+
+    words: Count
+    texts: Count
+    top: Interval
+    random: Interval
+    difference: Interval
+
+
+class Faithfulness(TypedDict):
+    """The deletions of all texts together."""
+
+    draws: Count
+    """Random deletions for each number of words."""
+    curve: list[DeletionCurve]
+    """By number of deleted words."""
 
 
 class ExplainedText(TypedDict):
@@ -40,7 +80,7 @@ class ExplainedText(TypedDict):
     """As read, special tokens included."""
     cut: bool
     """Whether the text continues after the words."""
-    words: list[list[Any]]
+    words: list[Word]
     """[word, weight] in the order of the text; the words joined are exactly what was read, spaces included."""
     score: Number | None
     """Log-odds of the predicted class, natural logarithm."""
@@ -68,10 +108,9 @@ class Attribution(TypedDict):
     skipped: Count
     """Rows with more tokens, or fewer than two words: never chosen."""
     texts: list[ExplainedText]
-    completeness: dict[str, Any] | None
-    """`texts`, `mean_share` and `largest_share`; None without texts."""
-    faithfulness: dict[str, Any]
-    """`draws`, and `curve`: by number of deleted `words` the intervals of `top`, `random` and `difference`."""
+    completeness: Completeness | None
+    """None without texts."""
+    faithfulness: Faithfulness
 
 
 # -- audit ------------------------------------------------------------------------------------------------------
@@ -90,25 +129,11 @@ class AuditList(TypedDict):
     """Words by group of the first level."""
 
 
-class SwapAxis(TypedDict):
-    """The exchanges along one level of one word list."""
-
-    axis: str
-    """Such as `given_names.gender`."""
-    title: str
-    level: str
-    carrying: dict[str, Count]
-    """Distinct texts by the group of their listed word."""
-    texts: Count
-    altered: Count
-    too_small: bool
-    overall: dict[str, Any]
-    """Every text, moved to the first group drawn for it: `group`, `texts`, `too_small`, and see `SwapEffect`."""
-    groups: list[dict[str, Any]]
-    """By target group, the same for the texts that were moved to it."""
+ClassShift = TypedDict("ClassShift", {"class": str, "shift_difference": Interval})
+"""How much more the probability of a class moves than with the control."""
 
 
-class SwapEffect(TypedDict):
+class SwapEffect(TypedDict, total=False):
     """A swap against its control on the same texts, each text once."""
 
     flips: Count
@@ -130,8 +155,78 @@ class SwapEffect(TypedDict):
     """Mean change of the answer's probability."""
     control_shift: Interval
     shift_difference: Interval
-    class_shifts: list[dict[str, Any]]
-    """`class` and `shift_difference` of the classes that move most, at most 3."""
+    class_shifts: list[ClassShift]
+    """Of the classes that move most, at most 3."""
+
+
+class SwapGroup(SwapEffect, total=False):
+    """The texts that were moved to one group; with too few texts, nothing but their number."""
+
+    group: Required[str | None]
+    """None for all groups together."""
+    texts: Required[Count]
+    too_small: Required[bool]
+    p_holm: Share
+    beyond_chance: bool
+
+
+def _judged(value: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in (*SwapEffect.__annotations__, "p_holm", "beyond_chance") if name not in value]
+    if missing and not value["too_small"]:
+        raise ValueError(f"{missing[0]} of a group that is large enough")
+    return value
+
+
+Swapped = Annotated[SwapGroup, AfterValidator(_judged)]
+
+
+class SwapAxis(TypedDict):
+    """The exchanges along one level of one word list."""
+
+    axis: str
+    """Such as `given_names.gender`."""
+    title: str
+    level: str
+    carrying: dict[str, Count]
+    """Distinct texts by the group of their listed word."""
+    texts: Count
+    altered: Count
+    too_small: bool
+    overall: Swapped
+    """Every text, moved to the first group drawn for it."""
+    groups: list[Swapped]
+    """By target group, the texts that were moved to it."""
+
+
+class Calibration(TypedDict):
+    """How far the mean confidence is from the accuracy; None without rows."""
+
+    too_small: bool
+    mean_confidence: Share | None
+    gap: Number | None
+    """Mean confidence minus accuracy: positive if overconfident."""
+    gap_interval: Interval
+    gap_p: Share | None
+    gap_p_holm: NotRequired[Share | None]
+    gap_beyond_chance: NotRequired[bool | None]
+
+
+class CalibratedAnswers(Calibration):
+    """The rows answered with a class."""
+
+    rows: Count
+    accuracy: Share | None
+    accuracy_interval: Interval
+
+
+class CalibratedSlice(Slice):
+    """A slice with the calibration of its confidences."""
+
+    gap: Number | None
+    gap_interval: Interval
+    gap_p: Share | None
+    gap_p_holm: NotRequired[Share | None]
+    gap_beyond_chance: NotRequired[bool | None]
 
 
 class ClassAudit(TypedDict):
@@ -142,8 +237,8 @@ class ClassAudit(TypedDict):
     too_small: bool
     accuracy: Share | None
     accuracy_interval: Interval
-    answers: dict[str, Any]
-    """Of the rows answered with the class: accuracy and calibration."""
+    answers: CalibratedAnswers
+    """The rows answered with the class."""
 
 
 class Mentions(TypedDict):
@@ -151,8 +246,49 @@ class Mentions(TypedDict):
 
     axis: str
     title: str
-    slices: list[Any]
-    """Slices with calibration."""
+    slices: list[CalibratedSlice]
+
+
+class TextShare(TypedDict):
+    """A number of texts as a share of a set."""
+
+    texts: Count
+    share: Share
+    share_interval: Interval
+
+
+class DomainKind(TypedDict):
+    """One kind of texts in a set; too few for shares."""
+
+    kind: str
+    texts: Count
+    above: Count
+    """Texts with more confidence than `Domain.above`."""
+    mean: Share
+    answers: dict[str, Count]
+
+
+class DomainSet(TypedDict):
+    """The confidence on one set of texts, in the domain or outside."""
+
+    set: str
+    """`inside`, `outside`, `foreign`, `shuffled` or `empty`."""
+    title: str
+    texts: Count
+    too_small: bool
+    mean: Share
+    median: Share
+    above: TextShare
+    """More confident than `Domain.above`."""
+    answered: TextShare | None
+    """At least as confident as the policy's threshold; None without one."""
+    answers: dict[str, Count]
+    """Texts by class, most frequent first."""
+    kinds: NotRequired[list[DomainKind]]
+    kept: NotRequired[TextShare]
+    """Of shuffled texts: the same answer as with the words in order."""
+    less_sure: NotRequired[Interval]
+    """Probability that a confidence from this set is lower than one from inside."""
 
 
 class Domain(TypedDict):
@@ -160,7 +296,23 @@ class Domain(TypedDict):
 
     above: Number
     policy_threshold: Number | None
-    sets: list[dict[str, Any]]
+    sets: list[DomainSet]
+
+
+class Unchanged(TypedDict):
+    """The texts that were predicted again unaltered."""
+
+    texts: Count
+    flips: Count
+    largest_difference: Number
+    """Of a probability."""
+
+
+class MentionTests(TypedDict):
+    """Groups of mentions by whether they are large enough."""
+
+    judged: Count
+    too_small: Count
 
 
 class Audit(TypedDict):
@@ -178,13 +330,11 @@ class Audit(TypedDict):
     lists: list[AuditList]
     words: dict[str, Any]
     """All lists and texts as the yaml files have them, so that a later package or `audit.yaml` changes nothing."""
-    unchanged: dict[str, Any]
-    """`texts` that were predicted again unaltered, `flips`, and the `largest_difference` of a probability."""
+    unchanged: Unchanged
     swaps: list[SwapAxis]
     classes: list[ClassAudit]
     mentions: list[Mentions]
-    mention_tests: dict[str, Count]
-    """Groups of mentions: `judged` and `too_small`."""
+    mention_tests: MentionTests
     domain: Domain
     summary: NotRequired[list[str]]
     limits: NotRequired[list[str]]

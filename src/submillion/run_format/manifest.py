@@ -163,10 +163,10 @@ class DataEntry(TypedDict):
     labels: list[str]
     splits: dict[str, SplitEntry]
     sources: dict[str, dict[str, Any]]
-    checks: dict[str, Any]
+    checks: NotRequired[dict[str, Any]]
     label_form: NotRequired[LabelForm]
     """How labels name the classes."""
-    validation: dict[str, Any]
+    validation: NotRequired[dict[str, Any]]
     """Where the validation rows come from."""
     test: NotRequired[dict[str, Any]]
     """Where the test rows come from: `from` source, train (`data.test_size`) or None, if there are none."""

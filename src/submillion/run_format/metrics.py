@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Annotated, Any, NotRequired
 
+from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
 from submillion.run_format.interval import Interval
@@ -65,4 +66,19 @@ class SplitMetrics(TypedDict):
     confidence: ConfidenceSummary
 
 
-Metrics = dict[str, SplitMetrics]
+_OF_LABELLED = [name for name in LabelledMetrics.__annotations__ if name != "rows"]
+
+
+def _whole(scores: dict[str, Any]) -> dict[str, Any]:
+    """Refuse scores of which some are missing, or a confusion matrix of other classes."""
+    missing = [name for name in _OF_LABELLED if name not in scores]
+    if 0 < len(missing) < len(_OF_LABELLED):
+        raise ValueError(f"all scores of labelled rows or none, and {missing[0]} is missing")
+    classes = len(scores.get("per_class", ()))
+    confusion = scores.get("confusion", [])
+    if len(confusion) != classes or any(len(row) != classes for row in confusion):
+        raise ValueError(f"a confusion matrix of the {classes} classes in per_class")
+    return scores
+
+
+Metrics = dict[str, Annotated[SplitMetrics, AfterValidator(_whole)]]

@@ -18,6 +18,7 @@ from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
+from support.analysis import confidence_of
 from support.examined import again, examined, spread
 from support.tiny_run import NAMES
 
@@ -147,7 +148,7 @@ def test_texts_of_women_that_are_answered_worse_are_found(
 
 def test_outside_the_domain_and_the_policy(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     made = planted(context, lambda text: 2 if "treaty" in text else 3, monkeypatch)
-    made.run.write_analysis("confidence", {"policy": {"threshold": 0.75}})
+    made.run.write_analysis("confidence", confidence_of(0.9, 0.75))
     found = audited(made)
     sets = {part["set"]: part for part in found["domain"]["sets"]}
     assert set(sets) == {"inside", "outside", "foreign", "shuffled", "empty"}
@@ -161,7 +162,7 @@ def test_outside_the_domain_and_the_policy(context: RunContext, monkeypatch: pyt
         + sum(part["texts"] for name, part in sets.items() if name != "inside")
     )
     # Another policy since changes nothing of what was found.
-    made.run.write_analysis("confidence", {"policy": {"threshold": 0.9}})
+    made.run.write_analysis("confidence", confidence_of(0.9, 0.9))
     assert analysis.recheck(made, found) == found
 
 
