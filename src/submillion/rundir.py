@@ -274,9 +274,11 @@ class RunDir:
         Raises:
             BadInput: it is missing or broken, or its values are not of the types that such a file has.
         """
-        value: dict[str, Any] = strict_json.read(file, "a JSON file of a run", _UNFINISHED)
-        name = self.in_run(file)
-        check(value, KINDS.get(name, dict[str, Any]), str(file), partial=name in PARTIAL)
+        name, remedy = self.in_run(file), _UNFINISHED
+        if file.parent == self.analysis:
+            remedy = f"Delete the file, then run `report` with '{file.stem}' to make it again."
+        value: dict[str, Any] = strict_json.read(file, "a JSON file of a run", remedy)
+        check(value, KINDS.get(name, dict[str, Any]), str(file), remedy, partial=name in PARTIAL)
         return value
 
     def append_history(self, record: dict[str, Any]) -> None:
