@@ -17,7 +17,14 @@ from submillion.data.corpus import SPLITS, Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.run_format.manifest import FORMAT, BudgetEntry, DataEntry, Manifest
+from submillion.run_format.manifest import (
+    FORMAT,
+    BudgetEntry,
+    DataEntry,
+    GitEntry,
+    MachineEntry,
+    Manifest,
+)
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, known_labels
 from submillion.version import __version__
@@ -112,8 +119,8 @@ def first_manifest(inputs: Inputs) -> Manifest:
         "labels": corpus.label_names,
         "max_length": recipe.data.max_length,
         "versions": environment.versions(),
-        "machine": environment.machine(),
-        "git": environment.git_state(),
+        "machine": cast(MachineEntry, environment.machine()),
+        "git": cast(GitEntry | None, environment.git_state()),
         "encoder": {
             "source": recipe.encoder.source,
             "revision": encoder.revision,
@@ -140,11 +147,13 @@ def check_unchanged(manifest: Manifest, inputs: Inputs) -> None:
     """
     remedy = "Restore the original files, or train again."
     before, now = manifest["data"], inputs.corpus.report
+    fingerprints = [
+        {name: entry["fingerprint"] for name, entry in report["splits"].items()} for report in (before, now)
+    ]
     problems = [
         Problem(where, "unchanged since the run started", "changed", remedy)
         for split in SPLITS
-        if before["splits"].get(split, {}).get("fingerprint")
-        != now["splits"].get(split, {}).get("fingerprint")
+        if fingerprints[0].get(split) != fingerprints[1].get(split)
         for where in _changed_files(split, before, inputs) or [f"{split} rows"]
     ]
     if manifest["encoder"]["sha256"] != inputs.encoder.sha256:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def finish(path: str | Path, quiet: bool = False) -> Metrics:
     run = RunDir(path)
     with notices.collecting(quiet or None), run.locked():
         manifest = run.read_manifest()
-        notices.restore(manifest.get("notices", []))
+        notices.restore(cast(list[dict[str, Any]], manifest.get("notices", [])))
         if manifest["status"] != "complete":
             raise BadInput(
                 Problem(str(path), "a run trained to its end", f"one that is {manifest['status']}")
