@@ -172,6 +172,17 @@ def test_labels_of_every_type(tmp_path: Path, column: Any, labels: list[str] | s
         read_rows([path])
 
 
+def test_decimals_that_python_cannot_represent_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.arrow"
+    label = pa.array([1, 2, 3], pa.decimal128(9, 1))
+    content = write_arrow(path, pa.table({"text": ["one", "two", "three"], "label": label}), stream=True)
+    place = content.index((10).to_bytes(16, "little"))
+    content[place : place + 16] = b"\xff" * 15 + b"\x7f"  # far beyond nine digits
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="rows.arrow: expected"):
+        read_rows([path])
+
+
 @pytest.mark.parametrize("unit", ["s", "ns"])
 def test_dates_are_texts(tmp_path: Path, unit: str) -> None:
     path = tmp_path / "rows.arrow"

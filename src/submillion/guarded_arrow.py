@@ -32,7 +32,7 @@ FAILURES = (
     ValueError,
     TypeError,
     KeyError,
-    OverflowError,
+    ArithmeticError,
     SystemError,
     MemoryError,
 )

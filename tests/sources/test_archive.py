@@ -79,6 +79,6 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
     monkeypatch.setattr(archive, "LEAST", 1 << 20)
     bomb = tmp_path / "bomb.csv.gz"
     bomb.write_bytes(gzip.compress(b"text,label\n" + b"x,a\n" * 500_000))
-    with pytest.raises(BadInput, match="content of at most 100 times the size of the archive"):
+    with pytest.raises(BadInput, match="content of at most 50 times the size of the archive"):
         read_rows([bomb])
     assert list((own_cache / "unpacked").rglob("*.csv")) == []

@@ -16,8 +16,8 @@ from submillion.sources.suffixes import FORMATS, SPREADSHEETS
 
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
-EXPANSION = 100  # times the size of an archive that its content may have
-LEAST = 64 << 20  # bytes that the content of every archive may have
+EXPANSION = 50  # times the size of an archive that its content may have
+LEAST = 8 << 20  # bytes that the content of every archive may have
 BLOCK = 1 << 20
 LISTED = 5  # files of an archive named in a message
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
