@@ -312,7 +312,7 @@ def _clear_folder(folder: Path, names: list[str]) -> None:
 def _is_complete(place: Path) -> bool:
     try:
         manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(manifest, dict) and manifest.get("status") == "complete"
 

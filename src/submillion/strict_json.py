@@ -23,7 +23,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-class _Refused(ValueError):
+class Refused(ValueError):
     """Valid JSON that is refused all the same."""
 
     def __init__(self, expected: str, found: str) -> None:
@@ -51,7 +51,7 @@ def parse(text: str, where: str, expected: str = "JSON", *, nan: bool = False) -
             _check_depth(value)
         if _ESCAPED_SURROGATE.search(text) or LONE_SURROGATE.search(text):
             _check_strings(value)
-    except _Refused as error:
+    except Refused as error:
         raise BadInput(Problem(where, error.expected, error.found)) from None
     except RecursionError:
         raise BadInput(_too_deep(where)) from None
@@ -104,35 +104,36 @@ def _with_remedy(problem: Problem, remedy: str) -> Problem:
     return Problem(problem.where, problem.expected, problem.found, problem.remedy or remedy)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object from its keys and values, as a hook of `json`; a key twice raises Refused."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in values if names.count(name) > 1)
-        raise _Refused("every key once", f"'{excerpt(twice, 60)}' twice in one object")
+        raise Refused("every key once", f"'{excerpt(twice, 60)}' twice in one object")
     return values
 
 
 def _integer(digits: str) -> int:
     if len(digits) <= MAX_INTEGER_CHARACTERS and -(2**63) <= (value := int(digits)) < 2**64:
         return value
-    raise _Refused("integers of at most 64 bits", f"an integer of {len(digits.lstrip('-')):,} digits")
+    raise Refused("integers of at most 64 bits", f"an integer of {len(digits.lstrip('-')):,} digits")
 
 
 def _finite(number: str) -> float:
     value = float(number)
     if math.isinf(value):
-        raise _Refused("numbers within the range of 64-bit floats", excerpt(number, 40))
+        raise Refused("numbers within the range of 64-bit floats", excerpt(number, 40))
     return value
 
 
 def _no_constant(name: str) -> float:
-    raise _Refused("finite numbers", name)
+    raise Refused("finite numbers", name)
 
 
 _DECODERS = {
     nan: json.JSONDecoder(
-        object_pairs_hook=_unique,
+        object_pairs_hook=unique,
         parse_int=_integer,
         parse_float=None if nan else _finite,
         parse_constant=None if nan else _no_constant,
@@ -166,7 +167,7 @@ def _check_strings(value: Any) -> None:
         elif isinstance(item, list):
             waiting += item
         elif isinstance(item, str) and (half := LONE_SURROGATE.search(item)):
-            raise _Refused("text", f"half of a surrogate pair (\\u{ord(half[0]):04x})")
+            raise Refused("text", f"half of a surrogate pair (\\u{ord(half[0]):04x})")
 
 
 def _too_deep(where: str) -> Problem:

@@ -258,3 +258,17 @@ def test_argillas_records_become_rows(tmp_path: Path) -> None:
 def test_doccanos_lists_of_labels_are_classes(tmp_path: Path) -> None:
     lines = [{"id": row, "text": text, "label": [label]} for row, (text, label) in enumerate(ROWS)]
     assert pairs(write(tmp_path / "doccano.jsonl", *lines)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": "x", "label": "y"}\n'),
+        ("rows.json", '[{"text": "b", "label": "x", "label": "y"}]'),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(BadInput, match="with 'label' twice in one object"):
+        read_rows([file])

@@ -13,10 +13,14 @@ from submillion.data import annotation
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import decoded_lines
+from submillion.strict_json import Refused, unique
 
 FORMS = 'objects such as {"text": ..., "label": ...}: one per line, or in one list'
 SHOWN = 100  # entries that show the form of a file
 SCALARS = (str, int, float, bool, type(None))
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=unique
+)  # of a label that is there twice, no one knows which is right
 
 
 def json_file(path: Path, encoding: str | None = None) -> Table:
@@ -33,7 +37,7 @@ def json_file(path: Path, encoding: str | None = None) -> Table:
         objects = partial(_objects, path, encoding)
         return _table(path, objects, "line")
     try:
-        document = json.loads("".join(decoded_lines(path, encoding)))
+        document = _DECODER.decode("".join(decoded_lines(path, encoding)))
     except (ValueError, RecursionError) as error:
         raise BadInput(_not_json(path, error)) from error
     entries = _entries(document)
@@ -75,7 +79,7 @@ def _lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
 def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, Any]]:
     for number, line in _lines(path, encoding):
         try:
-            yield number, json.loads(line)
+            yield number, _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             raise BadInput(
                 Problem(f"{path}, line {number}", "one JSON object per line", _flaw_of_json(error, "a line"))
@@ -93,6 +97,8 @@ def _flaw_of_json(error: Exception, noun: str) -> str:
         return f"{noun} with lists or objects nested too deeply"
     if isinstance(error, json.JSONDecodeError):
         return f"{noun} that is not JSON ({error})"
+    if isinstance(error, Refused):
+        return f"{noun} with {error.found}"
     return f"{noun} with an integer of thousands of digits"  # which Python refuses to convert
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 from submillion.limits import memory, processors
+from submillion.rundir import RunDir
 from submillion.study.engines.job import FinishedJob, Job, job_environment
 
 TICK_S = 1.0
@@ -70,7 +70,7 @@ class LocalEngine:
         return bool(self._peak) and memory().available > MEMORY_MARGIN * self._peak
 
     def _record_peak(self, job: Job) -> None:
-        file = job.run / "manifest.json"
-        if file.is_file():
-            training = json.loads(file.read_text(encoding="utf-8")).get("training") or {}
+        run = RunDir(job.run)
+        if run.manifest.is_file():
+            training = run.read_manifest().get("training") or {}
             self._peak = max(self._peak, 1e6 * (training.get("peak_memory_mb") or 0))
