@@ -37,7 +37,7 @@ def test_a_job_gets_the_requested_threads(tmp_path: Path) -> None:
 
 
 def test_the_first_job_runs_alone_to_measure_its_memory(tmp_path: Path) -> None:
-    manifest = json.dumps({"training": {"peak_memory_mb": 1.0}})
+    manifest = json.dumps({"format": 2, "training": {"peak_memory_mb": 1.0}})
     write = (
         f"import time, pathlib; time.sleep(0.3); run = pathlib.Path({str(tmp_path)!r}) / '%s'; run.mkdir(); "
         f"(run / 'manifest.json').write_text({manifest!r})"
