@@ -15,7 +15,7 @@ from submillion.rundir import RunDir
 from submillion.study.run import study
 from submillion.verification.run.checks import verify
 from support.fork_server import shared_server
-from support.kills import KILLED, facts
+from support.kills import KILLED, facts, place_beside
 from support.study_driver import findings, undisturbed, with_test
 from support.tiny_project import RATES, shared_project
 
@@ -106,26 +106,36 @@ def test_an_unknown_engine_is_refused(project: Path, tmp_path: Path) -> None:
         study(project / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)
 
 
+@pytest.fixture(scope="module")
+def undisturbed_fork(project: Path) -> Path:
+    """The same study, trained without interruption by the fork server."""
+    ended = shared_server().run(*study_command(project / "forked"))
+    assert ended.code == 0, ended.output
+    return project / "forked"
+
+
+def study_command(place: Path) -> list[object]:
+    return ["study", shared_project() / "rates.yaml", "--out", place, "--set", with_test()[0], "--quiet"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_again_and_again_it_ends_with_the_same_table(
-    done: Path, project: Path, tmp_path: Path, seed: int
-) -> None:
+def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed_fork: Path, seed: int) -> None:
     """Kills the study with its runs, or one of its runs; test_kills.py does the same with single runs."""
-    drawn, place = random.Random(seed), tmp_path / "killed"
-    command = ["study", project / "rates.yaml", "--out", place, "--set", with_test()[0], "--quiet"]
-    for number in range(6):
-        kill = [
-            {"at_event": drawn.randint(1, 40)},
-            {"worker_at_event": drawn.randint(1, 200)},
-            {"after_s": drawn.uniform(0.3, 2.5)},
-        ][number % 3]
-        ended = shared_server().run(*command, **kill)
-        # A killed run is reported as failed; the next call continues it.
-        assert ended.code in (KILLED, 1, 0), ended.output
-        assert "Traceback" not in ended.output
-    ended = shared_server().run(*command)
-    assert ended.code == 0, ended.output
-    assert findings(place) == findings(done)
-    for name in ("base", f"train.learning_rate={RATES[1]}"):
-        assert facts(run_of(place, name)) == facts(run_of(done, name))
+    drawn = random.Random(seed)
+    with place_beside(undisturbed_fork) as place:
+        for number in range(6):
+            kill = [
+                {"at_event": drawn.randint(1, 40)},
+                {"worker_at_event": drawn.randint(1, 200)},
+                {"after_s": drawn.uniform(0.3, 2.5)},
+            ][number % 3]
+            ended = shared_server().run(*study_command(place), **kill)
+            # A killed run is reported as failed; the next call continues it.
+            assert ended.code in (KILLED, 1, 0), ended.output
+            assert "Traceback" not in ended.output
+        ended = shared_server().run(*study_command(place))
+        assert ended.code == 0, ended.output
+        assert findings(place) == findings(undisturbed_fork)
+        for run in (undisturbed_fork / "runs").glob("*-seed1"):
+            assert facts(RunDir(place / "runs" / run.name)) == facts(RunDir(run))

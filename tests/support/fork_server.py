@@ -254,6 +254,8 @@ def _fork_jobs(kill_at: int, counter: int) -> None:
     class Forked:
         """Has the methods of `subprocess.Popen` that the engine calls."""
 
+        __class_getitem__ = classmethod(lambda cls, _: cls)  # the engine names Popen[bytes]
+
         def __init__(
             self, command: list[str], *, stdin: int, stdout: Any, stderr: int, env: dict[str, str]
         ) -> None:
