@@ -13,6 +13,8 @@ from typing import Any
 
 from tests.fuzz import hostile, mutate, seeds
 
+IN_WORKER = False
+"""Whether this process does nothing but read inputs; then a reader may change what it reads with."""
 Read = Callable[[Path], object]
 Mutate = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
@@ -202,7 +204,8 @@ def _card(folder: Path) -> Read:
     from submillion.rundir import RunDir
 
     place = _run_of(folder)
-    card._engine = functools.cache(card._engine)  # compiling the templates takes longer than all the rest
+    if IN_WORKER:
+        card._engine = functools.cache(card._engine)  # compiling the templates takes longer than all the rest
 
     def read(file: Path) -> None:
         name, _, content = file.read_bytes().partition(b"\n")
@@ -229,7 +232,8 @@ def _report(folder: Path) -> Read:
     from submillion.rundir import RunDir
 
     place, card = _run_of(folder), _card(folder)
-    page._engine = functools.cache(page._engine)
+    if IN_WORKER:
+        page._engine = functools.cache(page._engine)
 
     def read(file: Path) -> None:
         name, _, content = file.read_bytes().partition(b"\n")

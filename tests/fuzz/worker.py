@@ -23,9 +23,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"SUBMILLION_CACHE": f"{home}/cache", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
         os.environ |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-        from tests.fuzz.readers import READERS
+        from tests.fuzz import readers
 
-        read = READERS[sys.argv[1]].prepare(Path(home))
+        readers.IN_WORKER = True
+        read = readers.READERS[sys.argv[1]].prepare(Path(home))
         print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
         for line in sys.stdin:
             print(json.dumps(outcome(read, Path(line.rstrip("\n")))), file=answers, flush=True)
