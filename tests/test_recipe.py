@@ -246,6 +246,7 @@ def test_an_override_of_a_text_field_is_taken_as_written(override: str, field: s
         ("train.threads=9999999", "less than or equal to 1024"),
         ("lora.layers=top-" + "9" * 5000, "lora.layers"),
         ("data.label=\udcff", r"text in utf-8, found a byte that is not \(\\xff\)"),
+        ('lora.targets=["query\udcff', r"text in utf-8, found a byte that is not \(\\xff\)"),
         ("name=" + "n" * 300, "name: expected at most 100 characters"),
         ("name=..", "name: expected letters, digits"),
         ("data.train=" + "n" * 300, "each name in it of at most 255"),

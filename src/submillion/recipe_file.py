@@ -128,12 +128,9 @@ def _value_of(text: str, key: str, as_text: bool) -> Any:
     Text that is not YAML, or would be a mapping, stays text. In a field that takes text, so does everything but a list,
     a text in quotes and null: `reviews #2.csv` has no comment, and 007 is no number.
     """
+    if half := LONE_SURROGATE.search(text):  # the system's way to pass on a byte that is not in utf-8
+        raise BadInput(Problem(key, "text in utf-8", f"a byte that is not (\\x{ord(half[0]) & 0xFF:02x})"))
     if as_text and not _YAML_TEXT.fullmatch(text):
-        half = LONE_SURROGATE.search(text)
-        if half:
-            raise BadInput(
-                Problem(key, "text in utf-8", f"a byte that is not (\\x{ord(half[0]) & 0xFF:02x})")
-            )
         return text
     try:
         value = strict_yaml.parse(text, key, as_text=as_text)
