@@ -7,7 +7,7 @@ from pathlib import Path
 from submillion.outcome import Outcome
 from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
-from support.baselines import made_baselines, made_baseline
+from support.baselines import made_baseline, made_baselines
 
 SCORES = {
     "split": "test",
@@ -41,7 +41,7 @@ def test_an_interrupted_training_says_how_to_continue(tmp_path: Path) -> None:
 
 def test_the_verdict_is_in_the_closing_lines_and_in_the_json(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
-    part = made_baselines({"majority": made_baseline("most frequent class", -0.002, 0.9)})
+    part = made_baselines({"majority": made_baseline("most frequent class", -0.002)})
     run.write_analysis("baseline", part)
     outcome = Outcome(run, {"test": SCORES}, 980_360, False)
     assert outcome.render().splitlines()[1] == part["verdict"]["sentence"]

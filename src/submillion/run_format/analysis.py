@@ -189,7 +189,7 @@ class Errors(TypedDict):
 
 
 class Verdict(TypedDict):
-    """The statement that test and interval support about the run and the best of its baselines."""
+    """The statement that the interval of the difference supports about the run and the best of its baselines."""
 
     baseline: str
     """The baseline's name."""
@@ -198,8 +198,6 @@ class Verdict(TypedDict):
     difference: Number
     """Accuracy of the run minus that of the baseline."""
     difference_interval: Interval
-    p_holm: Share
-    """Of the exact McNemar test, corrected for all baselines."""
     sentence: str
 
 
@@ -217,8 +215,8 @@ class Strength(TypedDict):
 
     model: str
     """Kind of the fitted model."""
-    value: Amount
-    """C, or the smoothing of naive Bayes."""
+    value: Amount | None
+    """C; None for a nearest-centroid classifier, which has no strength."""
     chosen_on: str | None
     """`validation`, `train` (a fifth of its rows), or None if it is fixed."""
     rows: Count

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from submillion import notices
 from submillion.assess.baselines import term_model
 from submillion.assess.baselines.baseline import Baseline, Fitted
+from submillion.assess.baselines.centroids import Centroids
+from submillion.assess.baselines.select_strength import _fitted
 from submillion.assess.run_context import RunContext
 from submillion.data.corpus import Corpus
 from submillion.rundir import RunDir
@@ -133,22 +139,67 @@ def test_beyond_its_bounds_a_model_reads_a_sample_after_a_notice(
     monkeypatch.setattr(term_model, "_CHARACTERS", term_model.Terms("few", "one", {"analyzer": "char"}, 500))
     with notices.collecting(quiet=True):
         found = term_model.fit_terms(context, term_model._CHARACTERS)
-        (notice,) = notices.collected()
+        notice, bounds = notices.collected()
     assert isinstance(found, Fitted)
+    assert bounds["bounds"] == ["it reads the first 5 characters of 200 longer training texts"]
     assert found.facts["training_rows"] == notice["rows"] == 100
     assert notice["text"].startswith(
         "the baseline 'few' is fitted on a random sample of 100 of the 200 training rows"
     )
 
 
-def test_with_too_many_classes_and_terms_for_an_svm_it_is_naive_bayes(
+@pytest.mark.parametrize("bound", ["SVM_WORK", "MAX_WEIGHTS"])
+def test_with_too_many_classes_and_terms_for_an_svm_it_is_the_nearest_centroid_after_a_notice(
+    a_context: Made, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(term_model, bound, 1)
+    with notices.collecting(quiet=True):
+        found = fitted(term_model.WORDS, a_context())
+        (notice,) = notices.collected()
+    assert found.facts["strength"] is not None
+    assert found.facts["strength"]["model"] == "nearest centroid"
+    assert np.mean(found.predictions.predicted == tiny_texts(60, seed=2)[1]) > 0.9
+    assert notice["text"].startswith(
+        "the baseline 'linear model of words' is bounded: it is a nearest-centroid"
+    )
+
+
+def test_centroids_are_means_of_length_1() -> None:
+    rng = np.random.default_rng(0)
+    features = normalize(rng.random((40, 6)) * (rng.random((40, 6)) < 0.5) + np.eye(40, 6))
+    labels = rng.choice([0, 2, 5], 40)
+    model = Centroids().fit(csr_matrix(features), labels)
+    means = normalize([features[labels == label].mean(axis=0) for label in (0, 2, 5)])
+    assert np.allclose(model.decision_function(csr_matrix(features)), features @ means.T)
+    assert model.classes_.tolist() == [0, 2, 5]
+
+
+def test_a_bound_that_the_texts_exceed_is_in_a_notice(
     a_context: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(term_model, "SVM_WORK", 1)
-    found = fitted(term_model.WORDS, a_context())
-    assert found.facts["strength"] is not None
-    assert found.facts["strength"]["model"] == "complement naive Bayes"
-    assert np.mean(found.predictions.predicted == tiny_texts(60, seed=2)[1]) > 0.9
+    context = a_context()
+    with notices.collecting(quiet=True):
+        fitted(term_model.WORDS, context)
+        assert notices.collected() == []
+    monkeypatch.setattr(term_model, "LONGEST", 12)
+    monkeypatch.setattr(term_model, "MAX_TERMS", 7)
+    with notices.collecting(quiet=True):
+        fitted(term_model.WORDS, context)
+        (notice,) = notices.collected()
+    cut = sum(len(text) > 12 for text in context.train.texts)
+    assert notice["bounds"] == [
+        f"it reads the first 12 characters of {cut} longer training texts",
+        "it uses the 7 most frequent terms",
+    ]
+
+
+def test_many_classes_of_few_rows_print_no_warning() -> None:
+    labels = np.arange(40) * 2 // 3
+    features = np.eye(40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for model in (LinearSVC(), LogisticRegression(max_iter=1)):
+            assert _fitted(model, (features, labels)) is model
 
 
 def test_strengths_are_tried_on_few_rows_and_the_best_is_fitted_on_all(

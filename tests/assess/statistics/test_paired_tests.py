@@ -130,10 +130,16 @@ def test_paired_interval_by_hand() -> None:
     assert limits(paired_interval(8, 2, 98)) == pytest.approx((0.06 - 0.063932, 0.06 + 0.063932), abs=1e-5)
     low, high = limits(paired_interval(0, 0, 98))
     assert (low, high) == pytest.approx((-0.0196, 0.0196), abs=1e-5)
-    assert limits(paired_interval(3, 0, 3)) == (
-        pytest.approx(0.6 - 1.959964 * (4 - 9 / 5) ** 0.5 / 5),
-        1.0,
-    )
+    # 3 against 0 of 3 rows: Clopper and Pearson's lower limit of 3 in 3 is 0.025^(1/3), and 2 x that - 1 is below 0.
+    assert limits(paired_interval(3, 0, 3)) == pytest.approx((2 * 0.025 ** (1 / 3) - 1, 1.0))
+
+
+def test_the_paired_interval_excludes_0_only_if_the_exact_test_rejects() -> None:
+    for only_a in range(16):
+        for only_b in range(16):
+            low, high = limits(paired_interval(only_a, only_b, max(only_a + only_b, 1)))
+            assert low <= 0 <= high or mcnemar(only_a, only_b) < 0.05, (only_a, only_b)
+            assert low <= (only_a - only_b) / max(only_a + only_b, 1) <= high
 
 
 def test_holm_by_hand() -> None:

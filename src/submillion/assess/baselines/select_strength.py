@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.naive_bayes import ComplementNB
 
 from submillion.assess.baselines.training_rows import choice
 from submillion.assess.run_context import RunContext
@@ -20,8 +19,8 @@ Rows = tuple[Any, np.ndarray]
 
 BLOCK = 4096
 """Rows predicted at a time: the scores of 100,000 rows and 1,000 classes would take 800 MB."""
-BAYES_BLOCK = 2 * 10**7
-"""Rows times classes that naive Bayes learns from at a time: 160 MB."""
+FEW_ROWS = "The number of unique classes is greater than 50%"
+"""Beginning of scikit-learn's warning about classes of which there are few rows."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +92,10 @@ def _accuracy(model: Any, rows: Rows) -> float:
 def _fitted(model: Any, train: Rows) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # recorded as `converged`
-        if not isinstance(model, ComplementNB):
-            return model.fit(*train)
-    # In blocks: `fit` would make a dense table of rows by classes.
-    features, labels = train
-    classes = np.unique(labels)
-    block = max(BAYES_BLOCK // len(classes), 1)
-    for at in range(0, len(labels), block):
-        model.partial_fit(features[at : at + block], labels[at : at + block], classes)
-    return model
+        warnings.filterwarnings("ignore", FEW_ROWS, UserWarning)
+        return model.fit(*train)
 
 
 def _converged(model: Any) -> bool:
-    """Return whether a model's solver ended before its last iteration; one without iterations has converged."""
-    return not hasattr(model, "n_iter_") or bool(np.max(model.n_iter_) < model.max_iter)
+    """Return whether a model's solver ended before its last iteration."""
+    return bool(np.max(model.n_iter_) < model.max_iter)

@@ -90,6 +90,12 @@ def paired_interval(only_a: int, only_b: int, rows: int, confidence_level: float
     Statistics in Medicine 24 (2005) 729-740: the normal interval after half a row is added to each of the
     four cells. Unlike the bootstrap interval, it has a width even if both are right on the same rows.
 
+    With few rows that only one got right it is too narrow: it would exclude 0 for 2 against 0 of 3 rows. Where the
+    exact McNemar test does not reject at this level, the interval is therefore extended to the exact conditional one:
+    with d = only_a + only_b and Clopper and Pearson's limits l, u of only_a / d, from (2 l - 1) d / n to
+    (2 u - 1) d / n (Armitage, Berry and Matthews, Statistical Methods in Medical Research, 4th ed. 2002, section 4.5;
+    C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404-413). So it excludes 0 only if that test rejects.
+
     Args:
         only_a: rows that only a got right.
         only_b: rows that only b got right.
@@ -100,6 +106,11 @@ def paired_interval(only_a: int, only_b: int, rows: int, confidence_level: float
     total = rows + 2
     centre = (only_a - only_b) / total
     reach = z * math.sqrt(only_a + only_b + 1 - (only_a - only_b) ** 2 / total) / total
-    return interval(
-        (only_a - only_b) / rows, max(centre - reach, -1.0), min(centre + reach, 1.0), confidence_level
-    )
+    low, high = max(centre - reach, -1.0), min(centre + reach, 1.0)
+    if not low <= 0 <= high:
+        discordant = only_a + only_b
+        share = binomtest(only_a, discordant).proportion_ci(confidence_level, method="exact")
+        if share.low <= 0.5 <= share.high:
+            low = min(low, (2 * float(share.low) - 1) * discordant / rows)
+            high = max(high, (2 * float(share.high) - 1) * discordant / rows)
+    return interval((only_a - only_b) / rows, low, high, confidence_level)
