@@ -226,12 +226,12 @@ def _card(folder: Path) -> Read:
 
 
 def _report(folder: Path) -> Read:
-    """Return the reader of one file of a run that also draws every figure and makes the page."""
-    from submillion.report import page
-    from submillion.report.figures import draw_all
+    """Return the reader of one file of a run that makes the page and lays out the figures that the file decides."""
+    from submillion.report import figures, page
+    from submillion.report.theme import house_style
     from submillion.rundir import RunDir
 
-    place, card = _run_of(folder), _card(folder)
+    place = _run_of(folder)
     if IN_WORKER:
         page._engine = functools.cache(page._engine)
 
@@ -239,11 +239,16 @@ def _report(folder: Path) -> Read:
         name, _, content = file.read_bytes().partition(b"\n")
         target = place / name.decode()
         original = target.read_bytes()
-        card(file)
         target.write_bytes(content)
         try:
-            draw_all(RunDir.open(place))
-            page.render_page(RunDir.open(place))
+            run = RunDir.open(place)
+            with house_style():
+                for drawing in figures.drawings(run):
+                    if not drawing.name.startswith(
+                        ("confusion_", "classes_", "confidence_")
+                    ):  # of predictions
+                        drawing.draw(drawing.heading).draw_without_rendering()
+            page.render_page(run)
         finally:
             target.write_bytes(original)
 

@@ -75,7 +75,7 @@ def metadata(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     base, dataset = base_of(manifest), dataset_of(manifest)
     licence, licence_name = _licence(encoder.get("licence"), data.get("licence"))
     card = ModelCardData(
-        model_name=manifest.get("name"),
+        model_name=manifest.get("name", "run"),
         base_model=base,
         library_name="peft",
         pipeline_tag="text-classification",

@@ -153,6 +153,41 @@ class EvaluationEntry(TypedDict):
     rows: Count
 
 
+class CheckEntry(TypedDict, total=False):
+    """The rows that a check found in one split."""
+
+    rows: Count
+    dropped: Count | bool
+    conflicting_texts: Count
+
+
+class ChecksEntry(TypedDict, total=False):
+    """The results of the checks of the rows; each may have further entries."""
+
+    empty_texts: dict[str, CheckEntry]
+    """By split."""
+    duplicates: dict[str, CheckEntry]
+    train_rows_in_test: CheckEntry
+    train_rows_in_validation: CheckEntry
+    validation_rows_in_test: CheckEntry
+
+
+DivisionEntry = TypedDict(
+    "DivisionEntry", {"from": str | None, "size": Share | None, "seed": Count, "order": str}, total=False
+)
+"""Where the rows of a split come from: another split of which they are a share, a source of their own, or nowhere."""
+
+
+class SourceEntry(TypedDict, total=False):
+    """The source of one split."""
+
+    name: str
+    origin: str
+    licence: str | None
+    files: list[str]
+    sha256: dict[str, str]
+
+
 class DataEntry(TypedDict):
     """The labelled texts of a run: their origin, their splits, and the results of the checks."""
 
@@ -162,13 +197,13 @@ class DataEntry(TypedDict):
     licence: str | None
     labels: list[str]
     splits: dict[str, SplitEntry]
-    sources: dict[str, dict[str, Any]]
-    checks: NotRequired[dict[str, Any]]
+    sources: dict[str, SourceEntry]
+    checks: NotRequired[ChecksEntry]
     label_form: NotRequired[LabelForm]
     """How labels name the classes."""
-    validation: NotRequired[dict[str, Any]]
+    validation: NotRequired[DivisionEntry]
     """Where the validation rows come from."""
-    test: NotRequired[dict[str, Any]]
+    test: NotRequired[DivisionEntry]
     """Where the test rows come from: `from` source, train (`data.test_size`) or None, if there are none."""
     limit: Count | None
     tokens: NotRequired[dict[str, TokensEntry]]
