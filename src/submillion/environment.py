@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return platform, processor, its ARITHMETIC features, usable cores, memory in GB and accelerator (None without)."""
+    """Return platform, processor, its ARITHMETIC features, usable cores, memory in GB and accelerator (or None)."""
     import psutil
     import torch
 

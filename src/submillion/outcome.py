@@ -38,7 +38,7 @@ class Outcome:
         }
 
     def render(self) -> str:
-        """Return the closing lines: each split's accuracy with its interval, the verdict, and the place of the report."""
+        """Return the closing lines: accuracy with its interval by split, verdict, and the place of the report."""
         lines = []
         for split, scores in self.metrics.items():
             lines.append(
