@@ -235,3 +235,20 @@ def test_intended_use_follows_from_the_scores(tmp_path: Path) -> None:
     run.metrics.unlink()
     section = write_card(run).read_text(encoding="utf-8").split("## Intended use")[1].split("## Results")[0]
     assert "not measured; do not rely on them" in section
+
+
+def test_class_names_that_figures_show_as_numbers_are_listed_before_the_figures(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", ["Sports", "体育", "a|b 经济"], [4] * 3)
+    assess_run(run)
+    run.figures.mkdir(exist_ok=True)
+    (run.figures / "loss.png").touch()
+    card = write_card(run).read_text(encoding="utf-8")
+    assert "figures show numbers: class 2 is 体育, class 3 is a\\|b 经济.\n\n![" in card
+
+
+def test_of_many_classes_the_first_sentence_names_eight(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", [f"c{place}" for place in range(13)], [1] * 13)
+    assess_run(run)
+    assert "into 13 classes (c0, c1, c2, c3, c4, c5, c6, c7 and 5 more)." in write_card(run).read_text(
+        encoding="utf-8"
+    )

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from submillion.report.drawn_names import numbered
 from submillion.report.figures import drawings
 from submillion.report.filters import engine, public, published
 from submillion.rundir import RunDir
@@ -63,6 +64,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "further": {split: scores for split, scores in further.items() if "accuracy" in scores},
         "recipe": published(recipe),
         "labels": manifest.get("labels", []),
+        "numbered": numbered(manifest.get("labels", [])),
         "base": base_of(manifest) or "PATH_TO_ENCODER",
         "figures": [figure for first, figure in figures if first],
         "more_figures": [figure for first, figure in figures if not first],

@@ -216,8 +216,11 @@ def _label_axes(axes: Axes, shown: Sequence[str], slanted: bool) -> None:
 def _write_cells(axes: Axes, values: np.ndarray, darkness: np.ndarray, by: str) -> None:
     """Write the value of each cell, white on dark; zeros are left out and undefined shares are dashes."""
     size = len(values)
-    points = 9 if size <= 8 else 8 if size <= 12 else 6.5
     decimals = 1 if size <= 12 else 0
+    short = (
+        by != "count" or values.max() < 1000
+    )  # a cell of many classes is as wide as five digits of 8 points
+    points = 9 if size <= 8 else 8 if size <= 12 or short else 6.5
     for (row, column), value in np.ndenumerate(values):
         if value == 0:
             continue
