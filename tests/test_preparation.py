@@ -102,7 +102,9 @@ def test_a_tracker_that_does_not_start_is_refused_like_the_rest(
 
     monkeypatch.setattr("submillion.fit.tracking.find_spec", lambda name: name)
     monkeypatch.setattr(Accelerator, "init_trackers", nobody_is_logged_in)
-    monkeypatch.setattr(Accelerator, "__init__", lambda *_, **__: None)  # would warn that trackio is not installed
+    monkeypatch.setattr(
+        Accelerator, "__init__", lambda *_, **__: None
+    )  # would warn that trackio is not installed
     before = state_of(project)
     with pytest.raises(BadInput, match="log in first"):
         pipeline.train(recipe_of(project, "track=[trackio]"), project / "run", overwrite=True, quiet=True)

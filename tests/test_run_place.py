@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from submillion import run_place
-from submillion.atomic import atomic_dir, atomic_file
 from submillion.errors import BadInput, SubmillionError
+from submillion.files.atomic import atomic_dir, atomic_file
 from submillion.rundir import RunDir
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from submillion import notices
-from submillion.atomic import forget_abandoned
+from submillion.files.atomic import forget_abandoned
 
 
 def cache_root() -> Path:

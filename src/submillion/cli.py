@@ -12,8 +12,8 @@ import typer
 
 from submillion import cli_machine, notices
 from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, Sets, takes
-from submillion.console import guarded, say
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.terminal.console import guarded, say
 from submillion.version import __version__
 from submillion.wording import printable
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from submillion.cli_options import Json
-from submillion.console import say
+from submillion.terminal.console import say
 
 # The inspections are imported inside the commands, so that `--help` loads none of them.
 

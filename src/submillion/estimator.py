@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from submillion import notices
 from submillion.api import Run, train
-from submillion.atomic import atomic_dir
 from submillion.cache import cache_root
 from submillion.data.in_memory import labelled_rows, text_values
 from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
 from submillion.recipe_file import field_names
 from submillion.rundir import RunDir

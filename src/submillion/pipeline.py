@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from submillion import notices
-from submillion.atomic import atomic_dir
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
+from submillion.files.atomic import atomic_dir
 from submillion.fit.fit import fit
 from submillion.fit.options import FitOptions
 from submillion.fit.workers import Workers

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from submillion import recipe_file, strict_yaml
+from submillion import recipe_file
 from submillion.errors import BadInput, Problem
+from submillion.files import strict_yaml
 from submillion.recipe_sections import (
     ALL_LINEAR,
     NO_TEST,

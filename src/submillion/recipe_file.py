@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from submillion import strict_yaml
 from submillion.errors import BadInput, Problem, did_you_mean
-from submillion.strict_json import LONE_SURROGATE
+from submillion.files import strict_yaml
+from submillion.files.strict_json import LONE_SURROGATE
 from submillion.wording import excerpt
 
 if TYPE_CHECKING:

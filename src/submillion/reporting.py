@@ -16,7 +16,7 @@ from submillion.assess.evaluate import score_saved
 from submillion.assess.run_context import RunContext
 from submillion.data.rows import LabelledRows
 from submillion.errors import SubmillionError
-from submillion.output_file import OutputFile
+from submillion.files.output_file import OutputFile
 from submillion.report.comparison_figure import SUFFIXES, draw, figure_file
 from submillion.report.drawn_names import notice_numbered
 from submillion.report.write import write_report

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from submillion import environment
-from submillion.atomic import atomic_dir
 from submillion.budget.count import Count, count
 from submillion.budget.gate import gate
 from submillion.data.corpus import SPLITS, Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
+from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import (
     FORMAT,

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from submillion.atomic import disk_errors, is_temporary, restore_swapped
 from submillion.cache import locked
 from submillion.errors import BadInput, Problem
+from submillion.files.atomic import disk_errors, is_temporary, restore_swapped
 
 # What a run may hold. Replacing a run moves these aside, and a directory that holds anything else is refused.
 CONTENTS = (

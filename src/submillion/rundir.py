@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from submillion import run_paths, run_place, strict_json
-from submillion.atomic import atomic_file, refused, write_json
+from submillion import run_paths, run_place
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
+from submillion.files import strict_json
+from submillion.files.atomic import atomic_file, refused, write_json
 from submillion.recipe import MANIFEST, RECIPE, Recipe
 from submillion.run_format.history import HistoryRecord
 from submillion.run_format.kinds import KINDS, PARTIAL

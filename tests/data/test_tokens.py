@@ -19,7 +19,7 @@ from submillion.data import tokens as tokens_module
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, encode, from_rows, tokenize
 from submillion.errors import BadInput
-from submillion.tensor_file import PAGE
+from submillion.files.tensor_file import PAGE
 from support.tiny import tiny_encoder, tiny_texts
 
 TEXTS = ["", "word1", "word1 word2 unknown", " ".join(f"word{i % 40}" for i in range(30)), "goal " * 6]

@@ -314,7 +314,7 @@ def _checkpoint(folder: Path) -> Read:
 
 
 def _cache(folder: Path) -> Read:
-    from submillion.tensor_file import TensorFile
+    from submillion.files.tensor_file import TensorFile
 
     def read(file: Path) -> None:
         copy = folder / "cached.safetensors"  # a damaged file of a cache is deleted
@@ -329,7 +329,7 @@ def _cached() -> list[bytes]:
 
     import numpy as np
 
-    from submillion.tensor_file import TensorFile
+    from submillion.files.tensor_file import TensorFile
 
     def fill(handle: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
         handle.write(np.arange(4, dtype="<i4").tobytes())

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from submillion import notices, tensor_file
+from submillion import notices
 from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
 from submillion.errors import SubmillionError
+from submillion.files import tensor_file
 from submillion.model import prefix, prefix_file
 from submillion.model.classifier import Classifier, build
 from submillion.model.execution.reference import Reference

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from submillion.atomic import atomic_file
+from submillion.files.atomic import atomic_file
 from support import TESTS
 
 EVENTS = ("replace", "fsync", "rename", "unlink", "mkdir")

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from submillion.assess.statistics.proportions import wilson_interval
 from submillion.errors import SubmillionError
 from submillion.run_format.metrics import LabelledMetrics, SplitMetrics
-from submillion.text_table import align_columns
+from submillion.terminal.text_table import align_columns
 from submillion.wording import percent, percent_interval, printable
 
 UNDEFINED = "-"

@@ -8,7 +8,7 @@ from typing import Any
 from submillion.budget.count import Count
 from submillion.budget.plan import Plan, head_text, layers_text
 from submillion.budget.time_model import Speed
-from submillion.text_table import align_columns
+from submillion.terminal.text_table import align_columns
 from submillion.wording import plural
 
 NO_PLAN = "Nothing fits: even r 1 on one matrix of one layer with a linear head is over the budget."

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from submillion import strict_json
 from submillion.data.table import RowStream, Table
 from submillion.errors import BadInput, Problem
-from submillion.guarded_arrow import (
+from submillion.files import strict_json
+from submillion.files.guarded_arrow import (
     FAILURES,
     arrow_batches,
     arrow_schema,

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from submillion.atomic import atomic_file
 from submillion.data.arrow_form import write_strings
 from submillion.data.columns import Columns
 from submillion.data.rows import ClassValue, LabelledRows, flaw_of_text, label_text, shown
 from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput, Problem
+from submillion.files.atomic import atomic_file
 
 FILE = "train.parquet"
 """Name of the file with the in-memory rows of a run, also in messages about these rows."""

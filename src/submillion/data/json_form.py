@@ -12,8 +12,8 @@ from typing import Any
 from submillion.data import annotation
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
+from submillion.files.strict_json import Refused, unique
 from submillion.sources.records import decoded_lines
-from submillion.strict_json import Refused, unique
 
 FORMS = 'objects such as {"text": ..., "label": ...}: one per line, or in one list'
 SHOWN = 100  # entries that show the form of a file

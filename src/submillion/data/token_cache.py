@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import tokenizers
 
-from submillion import notices, tensor_file
+from submillion import notices
 from submillion.cache import cache_root, prune
-from submillion.tensor_file import Layout, TensorFile
+from submillion.files import tensor_file
+from submillion.files.tensor_file import Layout, TensorFile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from submillion.data import token_cache
 from submillion.data.tokenizer import load_tokenizer, rust_errors
 from submillion.errors import BadInput, Problem
-from submillion.progress import progress_bar
+from submillion.terminal.progress import progress_bar
 
 TOKENIZER_BATCH = (
     1024  # texts per call of the tokenizer: enough for its threads, few enough for a bar that moves

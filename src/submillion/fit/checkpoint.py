@@ -15,8 +15,8 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from submillion import notices
-from submillion.atomic import atomic_file, disk_errors
 from submillion.errors import BadInput, Problem
+from submillion.files.atomic import atomic_file, disk_errors
 from submillion.fit.position import Position, position_of
 from submillion.rundir import RunDir
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from submillion.atomic import atomic_dir
+from submillion.files.atomic import atomic_dir
 from submillion.fit import checkpoint
 from submillion.fit.evaluation import gathered_scores
 from submillion.fit.interrupt import Interrupt

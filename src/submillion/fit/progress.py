@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from submillion.fit.stopping import Stopping
-from submillion.progress import live_bar
+from submillion.terminal.progress import live_bar
 
 REDRAW_S = 0.25  # shortest time between two redraws of a live bar
 LINE_S = 60.0  # longest time between two lines without a terminal

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from submillion.atomic import is_temporary
 from submillion.cache import cache_root
+from submillion.files.atomic import is_temporary
 from submillion.sources.store import RECEIPT
-from submillion.text_table import align_columns
+from submillion.terminal.text_table import align_columns
 from submillion.wording import byte_count, plural, printable
 
 KINDS = {

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from submillion.atomic import ABANDONED_S, is_temporary
 from submillion.cache import cache_root, lock_of, locked
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.files.atomic import ABANDONED_S, is_temporary
 from submillion.inspection.cache_entries import KINDS, Entry, children, listing
 from submillion.run_place import LOCK
 from submillion.wording import byte_count, printable

@@ -10,13 +10,14 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from submillion import run_place, strict_json
+from submillion import run_place
 from submillion.errors import BadInput, Problem
+from submillion.files import strict_json
 from submillion.run_format.interval import Interval
 from submillion.run_format.manifest import FORMAT
 from submillion.run_format.quantities import Count, Share
 from submillion.run_format.typed import check
-from submillion.text_table import align_columns
+from submillion.terminal.text_table import align_columns
 from submillion.wording import percent, percent_interval, plural, printable, shorten
 
 MAX_DEPTH = 5

@@ -12,9 +12,9 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from submillion import strict_json
-from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
+from submillion.files import strict_json
+from submillion.files.atomic import atomic_file
 from submillion.model.adapter_settings import ANOTHER, settings_of
 
 CONFIG = "adapter_config.json"

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from submillion.data.batches import sequential
 from submillion.errors import SubmillionError
-from submillion.progress import ProgressOption, progress_bar
+from submillion.terminal.progress import ProgressOption, progress_bar
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens

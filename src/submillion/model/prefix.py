@@ -19,7 +19,7 @@ from submillion.model.page_release import release_pages
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
 from submillion.model.stack import supports_prefix
 from submillion.model.transfer import to_device
-from submillion.progress import ProgressOption, progress_bar
+from submillion.terminal.progress import ProgressOption, progress_bar
 from submillion.version import __version__
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from submillion import notices, tensor_file
+from submillion import notices
 from submillion.cache import cache_root, lock_of, locked, prune
-from submillion.tensor_file import Layout, TensorFile
+from submillion.files import tensor_file
+from submillion.files.tensor_file import Layout, TensorFile
 
 DISK_SHARE = 0.5  # of the free disk that one file may take; the rest is for runs
 BLOCK = 64 << 20  # bytes written at a time

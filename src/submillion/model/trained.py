@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from submillion.model.classifier import Classifier
     from submillion.model.protocol import Execution
-    from submillion.progress import ProgressOption
     from submillion.rundir import RunDir
+    from submillion.terminal.progress import ProgressOption
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin")
 UNFINISHED = "Finish the run with `resume`, or train it again."

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from submillion.atomic import atomic_dir
+from submillion.files.atomic import atomic_dir
 from submillion.report import (
     audit_figures,
     class_figures,

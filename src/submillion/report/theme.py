@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from submillion.atomic import atomic_file
+from submillion.files.atomic import atomic_file
 from submillion.report.drawn_names import FONT
 
 # Blue and vermilion differ for every common colour blindness (Wong, Nature Methods 8 (2011) 441).

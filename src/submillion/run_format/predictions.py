@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
-from submillion.guarded_arrow import parquet_batches, parquet_schema
+from submillion.files.atomic import atomic_file
+from submillion.files.guarded_arrow import parquet_batches, parquet_schema
 from submillion.wording import excerpt
 
 PREFIX = "p_"

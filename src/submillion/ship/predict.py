@@ -14,11 +14,11 @@ from submillion.data.readers import iter_texts
 from submillion.data.token_report import Unknown, unknown_tokens
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
+from submillion.files.output_file import OutputFile
 from submillion.model.infer import predict_probabilities
 from submillion.model.trained import open_run_classifier, text_columns
-from submillion.output_file import OutputFile
-from submillion.progress import progress_bar
 from submillion.rundir import RunDir
+from submillion.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     import numpy as np

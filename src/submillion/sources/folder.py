@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from submillion import notices, strict_json
+from submillion import notices
 from submillion.errors import BadInput, Problem
+from submillion.files import strict_json
 from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"

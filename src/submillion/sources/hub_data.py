@@ -11,9 +11,9 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants
 
-from submillion.atomic import write_json
 from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.files.atomic import write_json
 from submillion.sources import store
 from submillion.sources.folder import SPLIT_WORDS
 from submillion.sources.hub import (

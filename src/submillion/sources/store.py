@@ -10,10 +10,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from submillion import strict_json
-from submillion.atomic import write_json
 from submillion.cache import lock_of, locked, sha256_of
 from submillion.errors import BadInput, SubmillionError
+from submillion.files import strict_json
+from submillion.files.atomic import write_json
 
 RECEIPT = "submillion.json"
 """File in a cached folder with the sha256, size, times and inode of each file, and facts about their source."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from submillion.atomic import atomic_dir
+from submillion.files.atomic import atomic_dir
 from submillion.report.drawn_names import drawn
 from submillion.report.interval_figure import PITCH, draw_intervals
 from submillion.report.theme import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from submillion import strict_yaml
-from submillion.atomic import atomic_file
 from submillion.errors import BadInput, Problem
+from submillion.files import strict_yaml
+from submillion.files.atomic import atomic_file
 from submillion.rundir import RunDir
 from submillion.study.cells import CellRun
 from submillion.study.engines.job import Job

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from submillion.atomic import atomic_file
+from submillion.files.atomic import atomic_file
 from submillion.report.inline_svg import inline
 from submillion.study.figures import draw
 from submillion.study.layout import write

@@ -7,9 +7,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from submillion import text_table
 from submillion.run_format.interval import interval
 from submillion.study.sentences import MEASURES, sentences, study_summary
+from submillion.terminal import text_table
 from submillion.wording import capitalized, duration, listed, percent
 
 COLUMNS = (

@@ -14,8 +14,8 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.seeds import mean_interval
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, Problem
-from submillion.progress import progress_bar
 from submillion.run_format.analysis_texts import Attribution, Deletion, ExplainedText
+from submillion.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from submillion import strict_yaml
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.files import strict_yaml
 from submillion.rundir import RunDir
 
 SHIPPED = Path(__file__).parent / "words"

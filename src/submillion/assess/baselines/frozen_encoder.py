@@ -21,10 +21,10 @@ from submillion.model.precision import choose_precision, training_device
 from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import seeded
 from submillion.model.trained import check_same_weights
-from submillion.progress import progress_bar
 from submillion.recipe import Recipe
 from submillion.recipe_sections import LoraRecipe
 from submillion.sources.fetch import fetch_encoder
+from submillion.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from submillion.model.protocol import States

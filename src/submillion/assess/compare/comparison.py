@@ -7,7 +7,7 @@ from typing import Any
 
 from submillion.assess.statistics.multiple_tests import not_shown
 from submillion.run_format.interval import ALPHA, Interval, limits_of
-from submillion.text_table import align_columns
+from submillion.terminal.text_table import align_columns
 from submillion.wording import p_equals, p_value, percent, percent_range, points, points_range, printable
 
 MEASURES = ("accuracy", "macro_f1")

@@ -15,7 +15,7 @@ from submillion.inspection.doctor.processor import examine_accelerator, examine_
 from submillion.inspection.doctor.section import Section, Trouble
 from submillion.inspection.doctor.software import examine_extras, examine_versions
 from submillion.inspection.doctor.storage import examine_caches, examine_disks, examine_memory
-from submillion.text_table import align_columns
+from submillion.terminal.text_table import align_columns
 from submillion.wording import printable
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>)]+", re.IGNORECASE)

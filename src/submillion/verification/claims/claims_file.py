@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from submillion import recipe_file, strict_yaml
+from submillion import recipe_file
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.files import strict_yaml
 from submillion.recipe import Recipe
 from submillion.verification.claims.rounding import PublishedNumber
 

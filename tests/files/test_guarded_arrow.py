@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from submillion import guarded_arrow
 from submillion.data.readers import iter_texts, read_rows
 from submillion.errors import BadInput
+from submillion.files import guarded_arrow
 
 TABLE = pa.table({"text": ["one", "two", "three"], "label": ["a", "b", "a"]})
 
@@ -49,7 +49,8 @@ def test_no_changed_byte_ends_the_process(tmp_path: Path, form: str) -> None:
     else:
         write_arrow(path, TABLE, form == "stream")
     script = (
-        "import sys\nfrom pathlib import Path\nfrom submillion import guarded_arrow, errors\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from submillion import errors\nfrom submillion.files import guarded_arrow\n"
         "path = Path(sys.argv[1]); content = path.read_bytes(); read = refused = 0\n"
         "schema, batches = (guarded_arrow.parquet_schema, guarded_arrow.parquet_batches) if path.suffix == '.parquet'"
         " else (guarded_arrow.arrow_schema, guarded_arrow.arrow_batches)\n"

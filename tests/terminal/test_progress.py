@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from submillion import progress
-from submillion.progress import progress_bar
+from submillion.terminal import progress
+from submillion.terminal.progress import progress_bar
 
 
 class Terminal(io.StringIO):
@@ -97,7 +97,7 @@ def test_a_callable_receives_the_rows_done(capsys: pytest.CaptureFixture[str]) -
 
 def test_rich_is_imported_only_for_a_bar() -> None:
     code = (
-        "import sys\nfrom submillion.progress import progress_bar\n"
+        "import sys\nfrom submillion.terminal.progress import progress_bar\n"
         "with progress_bar(True, 3, 'x') as advance: advance(3)\nassert 'rich' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE).returncode == 0

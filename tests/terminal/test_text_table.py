@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from submillion.text_table import align_columns, markdown
+from submillion.terminal.text_table import align_columns, markdown
 
 ROWS = [["part", "size", "share"], ["head.output", "3,076", "5%"], ["bias", "1", ""]]
 

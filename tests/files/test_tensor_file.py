@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from submillion import notices, tensor_file
+from submillion import notices
 from submillion.errors import SubmillionError
+from submillion.files import tensor_file
+from submillion.files.tensor_file import Layout, TensorFile
 from submillion.model.prefix_file import PrefixFile
-from submillion.tensor_file import Layout, TensorFile
 
 
 def fill(handle: BinaryIO) -> Layout:

@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-from submillion.console import for_terminal, guarded, say
+from submillion.terminal.console import for_terminal, guarded, say
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202espam"
 VISIBLE = r"\x1b]0;owned\x07\x9b2J\u202espam"

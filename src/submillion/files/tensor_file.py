@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 
 from submillion import notices
-from submillion.atomic import atomic_file
 from submillion.errors import SubmillionError
+from submillion.files.atomic import atomic_file
 
 FORMAT = "submillion cache 1"
 LIMIT = 20 * 10**9  # bytes that the files of one cache folder may take; the least recently used go

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pytest
 
-from submillion import guarded_arrow
-from submillion.arrow_sizes import decompressed_size
 from submillion.data.readers import iter_texts
 from submillion.errors import BadInput
+from submillion.files import guarded_arrow
+from submillion.files.arrow_sizes import decompressed_size
 
 ROWS = 500
 TABLE = pa.table(

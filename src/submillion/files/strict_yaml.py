@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from submillion.errors import BadInput, Problem
-from submillion.strict_json import LONE_SURROGATE, read_text
+from submillion.files.strict_json import LONE_SURROGATE, read_text
 from submillion.wording import byte_count, excerpt
 
 MAX_BYTES = 2**18

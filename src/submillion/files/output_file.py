@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from submillion.atomic import atomic_file
-from submillion.console import for_terminal
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.files.atomic import atomic_file
+from submillion.terminal.console import for_terminal
 
 STDOUT = "-"
 _DESCRIPTORS = re.compile(r"/dev/(?:(?P<name>stdout|stderr)|fd/(?P<dev>\d+))|/proc/self/fd/(?P<proc>\d+)")

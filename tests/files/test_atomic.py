@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from submillion.atomic import ABANDONED_S, atomic_dir, atomic_file, forget_abandoned
 from submillion.errors import SubmillionError
+from submillion.files.atomic import ABANDONED_S, atomic_dir, atomic_file, forget_abandoned
 
 
 def test_a_directory_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from submillion.arrow_sizes import decompressed_size
 from submillion.errors import BadInput, Problem
+from submillion.files.arrow_sizes import decompressed_size
 
 ROWS = 1024  # rows decoded at a time
 BUFFER = 1 << 20  # bytes of a parquet column read at a time; the default reads whole row groups

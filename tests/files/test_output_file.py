@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from submillion.errors import BadInput, SubmillionError
-from submillion.output_file import OutputFile
+from submillion.files.output_file import OutputFile
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of unix")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from submillion import strict_json
 from submillion.errors import BadInput
+from submillion.files import strict_json
 
 
 def test_valid_json_is_read_as_the_standard_library_reads_it() -> None:
