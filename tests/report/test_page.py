@@ -103,7 +103,9 @@ def test_landmarks_headings_and_tables_are_in_order(page: str) -> None:
     figures = [svg for svg in read.of("svg") if svg.get("role") == "img"]
     assert len(figures) == len(read.of("svg")) > 8
     assert all(svg.get("aria-labelledby") for svg in figures)
-    assert [item["href"] for item in read.of("a")][1:] == [f"#{section}" for section in SECTIONS]
+    links = [f"#{section}" for section in SECTIONS]
+    # The first one skips to the summary; the verdict links to its table.
+    assert [item["href"] for item in read.of("a")][1:] == [*links, "#baselines"]
 
 
 def test_writing_again_gives_the_same_bytes(full: RunDir, page: str, tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_an_empty_run_claims_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "name": "bare", "status": "running"})
     text = ParsedPage(render_page(run)).text()
-    assert "This run is not complete (status: running)" in text
+    assert "This run is not complete: its training was interrupted." in text
     for known in ("95%", "SHA-256", "F1"):
         text = text.replace(known, "")
     assert not re.search(r"\d", text), re.findall(r".{20}\d.{20}", text)
@@ -214,11 +216,11 @@ def test_without_a_test_split_the_score_is_called_optimistic(tmp_path: Path) -> 
 
 def test_an_unlabelled_split_has_confidences_and_no_scores(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", sizes=(5, 5, 5, 5), splits=())
-    save_split(run, "new", None, made_predictions((5, 5, 5, 5), 3.0)[1], NEWS)
+    save_split(run, "test", None, made_predictions((5, 5, 5, 5), 3.0)[1], NEWS)
     assess_run(run)
     read = ParsedPage(render_page(run))
     assert "Not measured: the run has no scored predictions." in read.text("summary")
-    assert "new 20" in read.text("confidence")
+    assert "test 20" in read.text("confidence")
 
 
 @pytest.mark.parametrize(
