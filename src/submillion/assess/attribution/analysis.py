@@ -14,7 +14,13 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.seeds import mean_interval
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, Problem
-from submillion.run_format.analysis_texts import Attribution, Deletion, ExplainedText
+from submillion.run_format.analysis_texts import (
+    Attribution,
+    Deletion,
+    DeletionCurve,
+    ExplainedText,
+    Faithfulness,
+)
 from submillion.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -90,7 +96,7 @@ def recheck(context: RunContext, saved: Mapping[str, Any]) -> Attribution:
         raise BadInput(problem) from error
 
 
-def faithfulness(deletions: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def faithfulness(deletions: Sequence[Sequence[Mapping[str, Any]]]) -> Faithfulness:
     """Return the mean fall of the probability by number of deleted words, with Student's interval over the texts.
 
     Args:
@@ -100,7 +106,7 @@ def faithfulness(deletions: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, 
         `draws`, and `curve`: by number of deleted `words`, the number of `texts`, and the intervals of `top`, `random`
         and `difference` (top minus random, text by text).
     """
-    curve = []
+    curve: list[DeletionCurve] = []
     for count in DELETED:
         steps = [step for text in deletions for step in text if step["words"] == count]
         if steps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from submillion.assess.statistics.multiple_tests import add_holm
 from submillion.assess.statistics.paired_tests import mcnemar
 from submillion.assess.statistics.proportions import paired_interval, wilson_interval
 from submillion.assess.statistics.slices import SMALLEST
-from submillion.run_format.analysis_texts import SwapAxis, SwapEffect
+from submillion.run_format.analysis_texts import SwapAxis, SwapEffect, SwapGroup
 from submillion.run_format.interval import ALPHA, Interval, interval
 
 MAX_CLASSES = 3
@@ -44,9 +43,9 @@ def axis_effect(
             towards[swap.group].append((case.row, start, place))
         start += len(case.altered)
 
-    def effect(group: str | None, places: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+    def effect(group: str | None, places: Sequence[tuple[int, int, int]]) -> SwapGroup:
         too_small = len(places) < SMALLEST
-        entry = {"group": group, "texts": len(places), "too_small": too_small}
+        entry: SwapGroup = {"group": group, "texts": len(places), "too_small": too_small}
         if too_small:
             return entry
         rows, controls, swaps = (list(column) for column in zip(*places, strict=True))

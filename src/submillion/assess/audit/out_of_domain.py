@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.proportions import wilson_interval
 from submillion.assess.statistics.slices import SMALLEST
 from submillion.assess.visible_span import visible_spans
-from submillion.run_format.analysis_texts import Domain
+from submillion.run_format.analysis_texts import Domain, DomainKind, DomainSet, TextShare
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 INSIDE, OUTSIDE, FOREIGN, SHUFFLED, EMPTY = "inside", "outside", "foreign", "shuffled", "empty"
@@ -154,7 +153,7 @@ def less_sure(inside: np.ndarray, outside: np.ndarray) -> Interval:
 
 def _described(
     name: str, probabilities: np.ndarray, names: Sequence[str], threshold: float | None
-) -> dict[str, Any]:
+) -> DomainSet:
     top = probabilities.max(axis=1).astype(np.float64)
     return {
         "set": name,
@@ -171,8 +170,8 @@ def _described(
 
 def _by_kind(
     members: Sequence[OutOfDomainText], probabilities: np.ndarray, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    kinds = []
+) -> list[DomainKind]:
+    kinds: list[DomainKind] = []
     for kind in dict.fromkeys(text.kind for text in members):
         own = probabilities[[place for place, text in enumerate(members) if text.kind == kind]]
         top = own.max(axis=1).astype(np.float64)
@@ -190,6 +189,6 @@ def _answers(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, int]:
     return {names[index]: counts[index] for index in ranked if counts[index]}
 
 
-def _share(successes: int, trials: int) -> dict[str, Any]:
-    share = wilson_interval(successes, trials)
-    return {"texts": successes, "share": share["value"], "share_interval": share}
+def _share(successes: int, trials: int) -> TextShare:
+    share_interval = wilson_interval(successes, trials)
+    return {"texts": successes, "share": successes / trials, "share_interval": share_interval}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from submillion.assess.statistics.exact_tests import calibrated_p
 from submillion.assess.statistics.multiple_tests import add_holm
 from submillion.assess.statistics.proportions import wilson, wilson_interval
 from submillion.assess.statistics.slices import SMALLEST, Answers, compare_slices
-from submillion.run_format.analysis_texts import ClassAudit, Mentions
+from submillion.run_format.analysis_texts import CalibratedAnswers, CalibratedSlice, ClassAudit, Mentions
 from submillion.run_format.interval import ALPHA, interval
 
 NO_MENTION = "none of the listed"
@@ -44,7 +44,7 @@ def by_class(answers: Answers, predicted: np.ndarray, names: Sequence[str]) -> l
                 "too_small": of_class["too_small"],
                 "accuracy": of_class["accuracy"],
                 "accuracy_interval": of_class["accuracy_interval"],
-                "answers": by_answer[index],
+                "answers": cast(CalibratedAnswers, by_answer[index]),
             }
         )
     return classes
@@ -78,7 +78,9 @@ def by_mention(words: WordList, matches: Sequence[Sequence[Match]], answers: Ans
             ]
         add_significance(slices)
         title = f"{words.title}, by {level}"
-        mentions.append({"axis": f"{words.kind}.{level}", "title": title, "slices": slices})
+        # `add_significance` has added the keys that were missing above.
+        complete = cast(list[CalibratedSlice], slices)
+        mentions.append({"axis": f"{words.kind}.{level}", "title": title, "slices": complete})
     return mentions
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from submillion.run_format.analysis_texts import Audit, ClassAudit, Domain, Mentions, SwapAxis
+from submillion.run_format.analysis_texts import Audit, ClassAudit, Domain, Mentions, MentionTests, SwapAxis
 from submillion.run_format.interval import Interval, limits_of
 from submillion.wording import (
     capitalized,
@@ -95,8 +95,8 @@ def _of_groups(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Too few texts to judge {f'the groups {listed(small)}' if judged else 'any single group'}."
 
 
-def _of_mentions(mentions: Sequence[Mentions], tests: Mapping[str, int], smallest: int) -> Iterator[str]:
-    parts = [(kind, part) for kind in mentions for part in kind["slices"]]
+def _of_mentions(mentions: Sequence[Mentions], tests: MentionTests, smallest: int) -> Iterator[str]:
+    parts: list[tuple[Mentions, Any]] = [(kind, part) for kind in mentions for part in kind["slices"]]
     beyond = [one for one in parts if one[1]["beyond_chance"] or one[1]["beyond_chance_same_classes"]]
     for kind, part in sorted(beyond, key=lambda one: one[1]["difference"])[:MAX_SENTENCES]:
         finding = (
@@ -125,7 +125,7 @@ def _of_mentions(mentions: Sequence[Mentions], tests: Mapping[str, int], smalles
 
 
 def _of_calibration(classes: Sequence[ClassAudit]) -> Iterator[str]:
-    judged = [part for part in classes if part["answers"]["gap_p"] is not None]
+    judged: list[Any] = [part for part in classes if part["answers"]["gap_p"] is not None]
     beyond = [part for part in judged if part["answers"]["gap_beyond_chance"]]
     for part in sorted(beyond, key=lambda part: -abs(part["answers"]["gap"]))[:MAX_SENTENCES]:
         yield f"The answer '{part['name']}': {_gap(part['answers'])}."
@@ -134,7 +134,7 @@ def _of_calibration(classes: Sequence[ClassAudit]) -> Iterator[str]:
 
 
 def _of_domain(domain: Domain) -> Iterator[str]:
-    sets = {part["set"]: part for part in domain["sets"]}
+    sets: dict[str, Any] = {part["set"]: part for part in domain["sets"]}
     inside, above, threshold = sets["inside"], domain["above"], domain["policy_threshold"]
     names = {
         "outside": "texts of other kinds",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from submillion import notices
@@ -24,6 +26,7 @@ from submillion.run_format.analysis_confidence import (
     Confidence,
     SplitConfidence,
     Temperature,
+    TemperatureEffect,
 )
 from submillion.run_format.predictions import Predictions
 
@@ -92,11 +95,12 @@ def _temperature(
     after = score_rows(scaled, test.known_labels(), test.predicted)
     scaled_scores, changes = calibration_scores(after, rng), score_changes(scores["test"], after, rng)
     before: CalibrationScores = splits["test"]
-    effect = {
+    effect: dict[str, Any] = {
         name: {"before": before[name], "after": scaled_scores[name], "difference": changes[name]}  # type: ignore[literal-required]
         for name in SCORES
     }
-    return {**fitted, "test": {"rows": after.rows, "reliability": reliability_diagram(after), **effect}}
+    described = {"rows": after.rows, "reliability": reliability_diagram(after), **effect}
+    return {**fitted, "test": cast(TemperatureEffect, described)}
 
 
 def _target(scores: dict[str, RowScores], target: float) -> AbstainTarget:

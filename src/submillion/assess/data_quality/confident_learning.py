@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from submillion.assess.statistics.bootstrap import percentile_limits, resampled_rows
-from submillion.run_format.analysis_data import LabelIssues
+from submillion.run_format.analysis_data import ClassNoise, LabelIssues
 from submillion.run_format.interval import Interval, interval
 from submillion.wording import excerpt
 
@@ -121,7 +121,7 @@ def _candidates(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def _by_class(
     labels: np.ndarray, of_suspects: np.ndarray, names: Sequence[str], rates: Sequence[Interval]
-) -> list[dict[str, Any]]:
+) -> list[ClassNoise]:
     rows, candidates = (np.bincount(of, minlength=len(names)) for of in (labels, of_suspects))
     return [
         {

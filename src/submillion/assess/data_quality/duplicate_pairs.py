@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from submillion.assess.data_quality.minhash import NearDuplicates
 from submillion.data.corpus import Split
+from submillion.run_format.analysis_data import DuplicatePair, DuplicateText
 from submillion.wording import excerpt
 
 EXCERPT = 300
@@ -137,31 +138,30 @@ def least_similar(index: DuplicateIndex, split: int, max_pairs: int) -> list[tup
 
 def pair_with_texts(
     index: DuplicateIndex, pair: tuple[float, int, int], names: Sequence[str]
-) -> dict[str, Any]:
+) -> DuplicatePair:
     """Return a pair of rows with its texts, the earlier row first.
 
     Args:
         index: the rows.
         pair: similarity and two rows.
         names: class names by index.
-
-    Returns:
-        `similarity`, and `one` and `other`, each {`split`, `row`, `id`, `label`, `text`, `cut`}.
     """
     similarity, *ends = pair
-    entry: dict[str, Any] = {"similarity": similarity}
-    for side, place in zip(("one", "other"), sorted(ends), strict=True):
-        split, row = index.splits[index.split[place]], int(index.row[place])
-        text = excerpt(split.texts[row], EXCERPT)
-        entry[side] = {
-            "split": split.name,
-            "row": row,
-            "id": split.ids[row],
-            "label": names[split.labels[row]],
-            "text": text,
-            "cut": text != split.texts[row],
-        }
-    return entry
+    one, other = (_with_text(index, place, names) for place in sorted(ends))
+    return {"similarity": similarity, "one": one, "other": other}
+
+
+def _with_text(index: DuplicateIndex, place: int, names: Sequence[str]) -> DuplicateText:
+    split, row = index.splits[index.split[place]], int(index.row[place])
+    text = excerpt(split.texts[row], EXCERPT)
+    return {
+        "split": split.name,
+        "row": row,
+        "id": split.ids[row],
+        "label": names[split.labels[row]],
+        "text": text,
+        "cut": text != split.texts[row],
+    }
 
 
 def _firsts(index: DuplicateIndex, among: np.ndarray) -> np.ndarray:

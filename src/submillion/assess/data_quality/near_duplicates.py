@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,13 @@ from submillion.assess.statistics.slices import Answers, compare_slices
 from submillion.data.corpus import Split
 from submillion.errors import BadInput, Problem
 from submillion.run_format.analysis import Slice
-from submillion.run_format.analysis_data import Duplicates, DuplicatesEffect, SplitDuplicates
+from submillion.run_format.analysis_data import (
+    DuplicateConflicts,
+    DuplicateGroups,
+    Duplicates,
+    DuplicatesEffect,
+    SplitDuplicates,
+)
 from submillion.run_format.interval import Interval, interval, limits_of
 from submillion.wording import percent, points, points_range
 
@@ -107,12 +112,12 @@ def _between(index: DuplicateIndex) -> list[SplitDuplicates]:
     return entries
 
 
-def _groups(index: DuplicateIndex) -> dict[str, int]:
+def _groups(index: DuplicateIndex) -> DuplicateGroups:
     sizes = index.group_sizes()
     return {"groups": len(sizes), "rows": int(sizes.sum()), "largest": int(sizes.max(initial=0))}
 
 
-def _conflicts(index: DuplicateIndex, names: Sequence[str]) -> dict[str, Any]:
+def _conflicts(index: DuplicateIndex, names: Sequence[str]) -> DuplicateConflicts:
     differing = np.zeros(len(index.split), dtype=np.int64)
     for number in range(len(index.splits)):
         differing += index.count_in(number) - index.count_in(number, same_label=True)
