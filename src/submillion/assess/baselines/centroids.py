@@ -37,4 +37,4 @@ class Centroids:
 
     def decision_function(self, features: Any) -> np.ndarray:
         """Return the cosine of each row with each centroid, float [N, K]."""
-        return (features @ self.centroids_.T).toarray()
+        return np.asarray((features @ self.centroids_.T).toarray())

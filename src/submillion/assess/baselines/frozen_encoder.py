@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ class FrozenEncoder:
         """Number of features of a text, D."""
         return self._execution.classifier.hidden_size
 
-    def features(self, texts: list[str], rows: np.ndarray, *, cached: bool) -> np.ndarray:
+    def features(self, texts: Sequence[str], rows: np.ndarray, *, cached: bool) -> np.ndarray:
         """Return the mean over tokens of the last hidden states of some texts, float32 [len(rows), D].
 
         Args:
@@ -118,7 +118,8 @@ class FrozenEncoder:
             with precision.context(device.type), start:
                 hidden = encoder(**batch).last_hidden_state.float()
             mask = batch["attention_mask"][:, :, None]
-            return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+            means: torch.Tensor = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+            return means
 
         return forward
 

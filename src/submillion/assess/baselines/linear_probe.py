@@ -58,7 +58,8 @@ def fit(context: RunContext) -> Fitted | str:
     )
 
     def of_validation() -> np.ndarray:
-        return scaler.transform(encoder.features(validation.texts, np.arange(len(validation)), cached=True))
+        features = encoder.features(validation.texts, np.arange(len(validation)), cached=True)
+        return np.asarray(scaler.transform(features))
 
     model, strength = fit_best(context, candidates, (features, labels), of_validation)
     fitted_at = time.perf_counter()

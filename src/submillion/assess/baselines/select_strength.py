@@ -70,15 +70,16 @@ def fit_best(
         held_out = of_validation(), np.asarray(context.corpus.validation.labels)
     else:
         held_out = features[chosen.held_out], labels[chosen.held_out]
-    best, best_accuracy = None, -1.0
+    best, best_strength, best_accuracy = None, candidates.fixed, -1.0
     for strength in candidates.strengths:
         model = _fitted(candidates.make(strength), (features[chosen.fit], labels[chosen.fit]))
         accuracy = _accuracy(model, held_out)
         facts["ladder"].append({"value": strength, "accuracy": accuracy, "converged": _converged(model)})
         if accuracy > best_accuracy:
-            best, best_accuracy, facts["value"] = model, accuracy, strength
+            best, best_strength, best_accuracy = model, strength, accuracy
+    facts["value"] = best_strength
     if len(chosen.fit) < len(labels):
-        best = _fitted(candidates.make(facts["value"]), train)
+        best = _fitted(candidates.make(best_strength), train)
     return best, facts
 
 

@@ -104,7 +104,7 @@ def fit_terms(context: RunContext, terms: Terms) -> Fitted | str:
         return f"{capitalized(terms.title)}: all training rows have the same class."
     started_at = time.perf_counter()
     longest = _longest(train.texts, terms.most_characters)
-    mean = np.mean([min(len(text), longest) for text in train.texts])
+    mean = float(np.mean([min(len(text), longest) for text in train.texts]))
     rows = bounded(context, int(terms.most_characters / max(mean, 1.0)), terms.title)
     reader = Reader(terms, longest)
     try:
