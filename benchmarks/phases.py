@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -106,4 +107,6 @@ def _last(*paths: Path) -> float:
 
 
 def _cost(run: RunDir, part: str) -> float:
-    return float((run.read_analysis(part) or {}).get("cost", {}).get("seconds", 0.0))
+    """Return the seconds that a part of the analysis took; 0 if it was not made."""
+    file = run.analysis_file(part)
+    return float(json.loads(file.read_text(encoding="utf-8"))["cost"]["seconds"]) if file.is_file() else 0.0

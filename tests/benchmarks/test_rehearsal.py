@@ -13,6 +13,7 @@ from benchmarks.phases import phases_of, time_data
 from benchmarks.rehearsal import Work, render, summary
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
+from support.run import made_manifest
 from support.tiny import LABELS, shared_encoder, tiny_texts
 
 OPTIONS = {"rows": 50, "test_rows": 7, "epochs": 2, "layers": "top-1", "set": ["train.threads=1", "seed=5"]}
@@ -35,16 +36,14 @@ def write(file: Path, moment: float, text: str = "{}") -> None:
 
 def finished(run: RunDir) -> None:
     """Make a run whose fit ended at second 120 and which was complete at second 137."""
-    machine, splits = {"cores": 2}, {"train": {"rows": 45}, "test": {"rows": 7}}
-    manifest = {
-        "format": 2,
-        "status": "complete",
-        "training": FIT,
-        "machine": machine,
-        "data": {"splits": splits},
-    }
+    manifest = made_manifest(["a", "b"])
+    manifest["training"] |= FIT
+    manifest["machine"]["cores"] = 2
+    for split, rows in (("train", 45), ("test", 7)):
+        manifest["data"]["splits"][split]["rows"] = rows
     write(run.manifest, 137, json.dumps(manifest))
-    evaluations = [{"kind": "eval", "seconds": 8.0}, {"kind": "train"}, {"kind": "eval", "seconds": 7.0}]
+    scores = {"step": 1, "epoch": 1.0, "loss": 0.5, "accuracy": 0.75, "macro_f1": 0.7}
+    evaluations = [{"kind": "eval", "seconds": seconds} | scores for seconds in (8.0, 7.0)]
     write(run.history, 110, "".join(json.dumps(record) + "\n" for record in evaluations))
     write(run.adapter / "adapter_config.json", 119)
     write(run.adapter / "adapter_model.safetensors", 120)

@@ -132,10 +132,10 @@ def test_labels_of_an_adapter_without_label_names_are_counted(tmp_path: Path) ->
 
 
 def test_a_folder_without_an_adapter_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="expected the configuration of a LoRA adapter, found .*No such file"):
+    with pytest.raises(BadInput, match="expected the configuration of a LoRA adapter, found no such file"):
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     (tmp_path / CONFIG).write_text('{"peft_type": "IA3"}')
-    with pytest.raises(BadInput, match="expected a LoRA adapter, found an adapter of kind IA3"):
+    with pytest.raises(BadInput, match="expected a LoRA adapter, found an adapter of kind 'IA3'"):
         open_adapter(shared_encoder("roberta"), tmp_path, LABELS)
     trained("roberta").save_adapter(tmp_path)
     (tmp_path / TENSORS).write_bytes(b"torn")

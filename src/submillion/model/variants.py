@@ -110,12 +110,9 @@ def pissa_as_lora(tensors: Mapping[str, Tensor], principals: Mapping[str, Princi
     """
     converted = dict(tensors)
     for name, initial in principals.items():
-        of_a, of_b, base = (f"{name}.{part}.weight" for part in ("lora_A", "lora_B", "base_layer"))
+        of_a, of_b = (f"{name}.{part}.weight" for part in ("lora_A", "lora_B"))
         converted[of_a] = torch.cat([tensors[of_a], initial.a.cpu()], dim=0)
         converted[of_b] = torch.cat([tensors[of_b], -initial.b.cpu()], dim=1)
-        # If the checkpoint lacks this matrix, the file holds the original: R plus the principal part.
-        if base in tensors:
-            converted[base] = tensors[base] + initial.scale * (initial.b @ initial.a).cpu()
     return converted
 
 
