@@ -107,7 +107,7 @@ def test_a_summary_has_shares_and_survives_a_killed_benchmark(tmp_path):
     assert result["seconds"] == 132.5 and result["cpu_seconds"] is None
     assert sum(phase["share"] for phase in result["phases"]) == pytest.approx(1)
     table = render(result)
-    assert "steps" in table and "52.8%" in table and "45 train, 7 test rows" in table
+    assert "steps" in table and "52.8%" in table and "45 train, 380 validation, 7 test rows" in table
 
 
 def test_the_prepared_recipe_can_be_loaded(tmp_path):

@@ -18,7 +18,6 @@ KINDS: dict[str, Any] = {
     "analysis/confidence.json": Confidence,
     "analysis/errors.json": Errors,
     "analysis/baseline.json": Baselines,
-    "analysis/probe.json": Baselines,
     "analysis/duplicates.json": Duplicates,
     "analysis/noise.json": Noise,
     "analysis/attribution.json": Attribution,
