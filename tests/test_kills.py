@@ -28,29 +28,30 @@ from support.tiny_project import shared_project
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 
-# 48 kills of trainings, 14 of evaluate, 12 of report, 8 of predict; test_run.py has 18 of studies.
-CHAINS, KILLS = 8, 6
+# 40 kills of trainings at events and 8 at random times, 14 of evaluate, 12 of report, 8 of predict, up to 10 of
+# `--overwrite`; test_run.py has 18 of studies.
+CHAINS = 8
 
 
 @pytest.mark.parametrize("chain", range(CHAINS))
 def test_a_training_that_is_killed_again_and_again_ends_as_the_undisturbed_one(chain: int) -> None:
     expected, events = undisturbed()
-    drawn, points = random.Random(chain), list(spread(events, CHAINS * KILLS))[chain::CHAINS]
+    drawn, share = random.Random(chain), (chain + 0.5) / CHAINS
+    # One kill late in the training, then four among the fewer events of what is left, the latest first.
+    points = [0.5 + 0.4 * share, *(0.1 * (index + share) for index in (3, 2, 1, 0))]
     with place_beside(expected.path) as place:
-        for point in points[:-1]:
-            _go_on(place, at_event=point)
+        for point in points:
+            assert _go_on(place, at_event=1 + int(point * events)) == KILLED
         _go_on(place, after_s=drawn.uniform(0.02, 1.5))
         finish(place)
         check(place, expected)
 
 
-def _go_on(place: Path, **kill: float) -> None:
-    """Train, or resume a training, until it is killed."""
-    run = RunDir(place)
-    if not run.manifest.is_file():
-        command(*TRAIN, "--out", place, **kill)
-    elif run.read_manifest()["status"] != "complete":
-        command("resume", place, "--quiet", **kill)
+def _go_on(place: Path, **kill: float) -> int:
+    """Train, or resume a training, until it is killed; return the exit code."""
+    if not RunDir(place).manifest.is_file():
+        return command(*TRAIN, "--out", place, **kill).code
+    return command("resume", place, "--quiet", **kill).code
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_an_evaluation_that_is_killed_is_completed(ending: str, place: Path, und
         # `resume` goes on once the predictions are saved; before that, nothing has changed.
         first = events // 4 if ending == "resume" else 0
         for point in spread(events - first, 7):
-            command("evaluate", place, *evaluate, at_event=first + point)
+            assert command("evaluate", place, *evaluate, at_event=first + point).code == KILLED
             if ending == "resume" and "unfinished" in RunDir(place).read_manifest():
                 command("resume", place, "--quiet")
         if ending == "the same command":
@@ -90,7 +91,7 @@ def test_a_report_that_is_killed_is_completed(ending: str, place: Path, undistur
         events = command("report", expected.path, *report).events
         first = events // 2 if ending == "resume" else 0  # where the parts are computed
         for point in spread(events - first, 6):
-            command("report", place, *report, at_event=first + point)
+            assert command("report", place, *report, at_event=first + point).code == KILLED
             if ending == "resume" and "unfinished" in RunDir(place).read_manifest():
                 command("resume", place, "--quiet")
         if ending == "the same command":
@@ -105,7 +106,7 @@ def test_a_prediction_that_is_killed_leaves_no_file_and_is_repeated(
     events = command(*predict, tmp_path / "expected.csv").events
     out = tmp_path / "out" / "labels.csv"
     for point in range(8):
-        command(*predict, out, at_event=1 + point % events)
+        assert command(*predict, out, at_event=1 + point % events).code == KILLED
         assert not out.exists()
     command(*predict, out)
     assert out.read_bytes() == (tmp_path / "expected.csv").read_bytes()

@@ -117,7 +117,7 @@ SCALAR = st.one_of(
     st.booleans(),
     st.none(),
     st.integers(-(2**63), 2**63 - 1),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
 )
 VALUE = st.recursive(
     SCALAR, lambda part: st.lists(part, max_size=3) | st.dictionaries(TEXT | WORDS, part, max_size=3)
