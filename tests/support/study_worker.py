@@ -36,8 +36,10 @@ with open(run.parent / "begun", "a") as begun:
 with open(run / "history.jsonl", "w") as history:
     for epoch in range(1, epochs + 1):
         score = best - 0.05 * (epochs - epoch)
-        record = {"kind": "eval", "step": 9 * epoch, "epoch": epoch, "loss": 0.5, "accuracy": score, "macro_f1": score / 2}
-        history.write(json.dumps({"kind": "train", "step": 9 * epoch, "epoch": epoch, "loss": 0.5, "learning_rate": rate}) + "\\n" + json.dumps(record) + "\\n")
+        place = {"step": 9 * epoch, "epoch": epoch, "loss": 0.5}
+        record = {"kind": "eval", **place, "accuracy": score, "macro_f1": score / 2}
+        line = {"kind": "train", **place, "learning_rate": rate}
+        history.write(json.dumps(line) + "\\n" + json.dumps(record) + "\\n")
         history.flush()
         time.sleep(SLEEP)
 whole = {"value": best, "low": best, "high": best, "confidence_level": 0.95}
