@@ -50,6 +50,8 @@ metrics["per_class"] = {"a": {"precision": best, "recall": best, "f1": best, "su
 (run / "metrics.json").write_text(json.dumps({"validation": metrics}))
 training = {"tokens_seen": 9, "wall_seconds": 1.0, "samples_per_second": 2.0, "peak_memory_mb": 3.0}
 manifest = {"format": 2, "status": "complete", "training": training}
+manifest["data"] = {"name": "made", "source": "made", "origin": "made", "licence": None, "labels": ["a"]}
+manifest["data"] |= {"splits": {}, "sources": {}, "limit": None}
 (run / "manifest.json").write_text(json.dumps(manifest))
 """
 RATES = {"train.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
