@@ -93,7 +93,7 @@ def test_failed_runs_are_reported_and_the_others_kept(done: Path, project: Path,
     (tmp_path / "gone.yaml").write_text(
         yaml.safe_dump({"base": str(project / "tiny.yaml"), "axes": axes, "seeds": [1]}), encoding="utf-8"
     )
-    shutil.copytree(run_of(done, "base").path, run_of(tmp_path / "out", "base").path)
+    run_of(done, "base").copy_to(run_of(tmp_path / "out", "base").path)
     outcome = study(tmp_path / "gone.yaml", tmp_path / "out", overrides=with_test(), quiet=True)
     (name,) = outcome.failed
     assert "gone.csv" in name and "gone.csv" in outcome.failed[name]
