@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sys
 from pathlib import Path
 
@@ -56,7 +55,9 @@ def test_only_winner_and_base_are_scored_on_test(done: Path, project: Path, tmp_
     # The same two recipes the other way round: what was trained is taken, and what won is now compared with the base.
     turned = tmp_path / "turned"
     for run, name in ((base, f"train.learning_rate={RATES[0]}"), (other, "base")):
-        copied = RunDir(shutil.copytree(run.path, run_of(turned, name).path))
+        place = run_of(turned, name).path
+        place.mkdir(parents=True)
+        copied = run.copy_to(place)
         recipe = run.recipe.read_text(encoding="utf-8").replace(run.path.name, copied.path.name, 1)
         copied.recipe.write_text(recipe, encoding="utf-8")
     sets = [*with_test(), f"train.learning_rate={RATES[1]}"]
@@ -93,7 +94,9 @@ def test_failed_runs_are_reported_and_the_others_kept(done: Path, project: Path,
     (tmp_path / "gone.yaml").write_text(
         yaml.safe_dump({"base": str(project / "tiny.yaml"), "axes": axes, "seeds": [1]}), encoding="utf-8"
     )
-    run_of(done, "base").copy_to(run_of(tmp_path / "out", "base").path)
+    place = run_of(tmp_path / "out", "base").path
+    place.mkdir(parents=True)
+    run_of(done, "base").copy_to(place)
     outcome = study(tmp_path / "gone.yaml", tmp_path / "out", overrides=with_test(), quiet=True)
     (name,) = outcome.failed
     assert "gone.csv" in name and "gone.csv" in outcome.failed[name]
