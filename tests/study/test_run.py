@@ -58,8 +58,8 @@ def test_only_winner_and_base_are_scored_on_test(done: Path, project: Path, tmp_
         place = run_of(turned, name).path
         place.mkdir(parents=True)
         copied = run.copy_to(place)
-        recipe = run.recipe.read_text(encoding="utf-8").replace(run.path.name, copied.path.name, 1)
-        copied.recipe.write_text(recipe, encoding="utf-8")
+        copied.write_recipe(copied.read_recipe().model_copy(update={"name": copied.path.name}))
+        copied.seal(copied.recipe)
     sets = [*with_test(), f"train.learning_rate={RATES[1]}"]
     outcome = study(project / "rates.yaml", turned, overrides=sets, quiet=True)
     assert not outcome.failed
