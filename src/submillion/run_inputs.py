@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from submillion import environment
 from submillion.budget.count import Count, count
 from submillion.budget.gate import gate
-from submillion.data.corpus import SPLITS, Corpus, store_rows
+from submillion.data.corpus import Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_dir
@@ -25,6 +25,7 @@ from submillion.run_format.manifest import (
     MachineEntry,
     Manifest,
 )
+from submillion.run_format.splits import SPLITS
 from submillion.rundir import RunDir
 from submillion.sources.fetch import FetchedEncoder, encoder_config, known_labels
 from submillion.version import __version__

@@ -19,6 +19,7 @@ from submillion.run_format.kinds import KINDS, PARTIAL
 from submillion.run_format.manifest import FORMAT, Manifest
 from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.splits import SCORED_SPLITS
 from submillion.run_format.typed import check
 
 _UNFINISHED = "Finish the run with `resume`."
@@ -390,7 +391,7 @@ class RunDir:
     def prediction_splits(self) -> list[str]:
         """Names of the splits with saved predictions: validation and test first, others by name."""
         names = sorted(file.stem for file in self.predictions.glob("*.parquet"))
-        first = [name for name in ("validation", "test") if name in names]
+        first = [name for name in SCORED_SPLITS if name in names]
         return first + [name for name in names if name not in first]
 
     def save_predictions(self, split: str, predictions: Predictions, baseline: str | None = None) -> None:

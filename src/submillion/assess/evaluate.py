@@ -20,10 +20,8 @@ from submillion.recipe import DataRecipe
 from submillion.run_format.manifest import EvaluationEntry
 from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.splits import SPLITS
 from submillion.rundir import RunDir
-
-OWN_SPLITS = ("train", "validation", "test")
-"""Names of the splits of a training."""
 
 
 def evaluate(
@@ -129,13 +127,13 @@ def _split_name(run: RunDir, name: str | None, default: str) -> str:
         BadInput: the name is one of the run's own splits, or not a valid file name.
     """
     chosen = default if name is None else name
-    if name is None and chosen in OWN_SPLITS:
+    if name is None and chosen in SPLITS:
         chosen = f"{chosen}-new"
-    if chosen in OWN_SPLITS:
+    if chosen in SPLITS:
         raise BadInput(
             Problem(
                 "@{name}",
-                f"a name other than {', '.join(OWN_SPLITS)}",
+                f"a name other than {', '.join(SPLITS)}",
                 f"'{chosen}', one of the run's own splits",
                 f"For example {chosen}-new.",
             )

@@ -16,12 +16,11 @@ from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.splits import SCORED_SPLITS
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     from submillion.model.trained import OpenedRun
-
-OWN_SPLITS = ("validation", "test")
 
 
 class RunContext:
@@ -105,7 +104,7 @@ class RunContext:
         Files scored later are left out: the analysis must not change because another file was scored.
         """
         present = self.run.prediction_splits()
-        saved = {split: self.predictions(split) for split in OWN_SPLITS if split in present}
+        saved = {split: self.predictions(split) for split in SCORED_SPLITS if split in present}
         return {name: split for name, split in saved.items() if split.labels is not None and split.ids}
 
     @cached_property

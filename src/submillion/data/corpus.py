@@ -22,9 +22,8 @@ from submillion.data.rows import ClassValue, LabelledRows
 from submillion.data.split import stratified_sample
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
+from submillion.run_format.splits import SPLITS
 from submillion.sources.fetch import FetchedData, fetch_data
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

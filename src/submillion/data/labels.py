@@ -13,6 +13,7 @@ from submillion import notices
 from submillion.data.label_values import folded, is_whole, number_of, sort_key, truth_of
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem, nearest
+from submillion.run_format.splits import SPLITS
 from submillion.wording import listed, plural, printable
 
 LINES = 10  # of a message
@@ -20,9 +21,6 @@ NAMES = 20  # class names listed in one message
 LONGEST = 60  # characters of a class name in a message
 PAIRS = 5  # labels with another spelling listed in one notice
 COMPARED = 1000  # class names that an unknown label is compared with
-
-OWN_SPLITS = ("train", "validation", "test")
-"""Splits whose classes the recipe may name."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -258,9 +256,7 @@ def _unknown(split: str, rows: LabelledRows, unknown: Sequence[str], classes: Cl
     if not classes.numbered and all(label.isdecimal() for label in unknown):
         remedy = "Write the class names in place of numbers"
         remedy += (
-            ", or list the names in the order of their numbers in @{data.labels}."
-            if split in OWN_SPLITS
-            else "."
+            ", or list the names in the order of their numbers in @{data.labels}." if split in SPLITS else "."
         )
     problems = [
         Problem(

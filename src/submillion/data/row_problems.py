@@ -8,7 +8,7 @@ from submillion.sources.records import places_of
 from submillion.wording import plural
 
 LINES = 10  # of a message
-KINDS = 1000  # kinds of problems that are told apart
+KINDS = 1000  # distinct problems that are listed; the rows of further ones are only counted
 
 
 class NoLabels(BadInput):
@@ -21,7 +21,7 @@ class RowProblems:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.rows = 0
-        """Rows with a problem of kinds that are not told apart any more."""
+        """Rows whose problem came after KINDS kinds, and is only counted."""
         self._kinds: dict[tuple[str, str, str], list[int]] = {}
 
     def __len__(self) -> int:

@@ -14,13 +14,13 @@ from huggingface_hub import EvalResult, ModelCardData
 from submillion.report.drawn_names import numbered
 from submillion.report.figures import drawings
 from submillion.report.filters import engine, public, published
+from submillion.run_format.splits import REPORTED_SPLITS
 from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
 
 TEMPLATE = "card.md.jinja"
 MANIFEST_ENTRIES = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
 ANALYSIS = ("confidence", "intervals", "errors", "baseline", "duplicates", "noise", "audit")
-OWN_SPLITS = ("test", "validation")
 """The splits of the run's data, the one to report first; files that `evaluate` added are in a section of their own."""
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
@@ -41,8 +41,8 @@ def _facts(run: RunDir) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
     manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
-    further = {split: scores for split, scores in metrics.items() if split not in OWN_SPLITS}
-    metrics = {split: metrics[split] for split in OWN_SPLITS if split in metrics}
+    further = {split: scores for split, scores in metrics.items() if split not in REPORTED_SPLITS}
+    metrics = {split: metrics[split] for split in REPORTED_SPLITS if split in metrics}
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     parts = {name: manifest.get(name, {}) for name in MANIFEST_ENTRIES}
     main = next(iter(metrics), None)

@@ -16,6 +16,7 @@ from submillion.report.class_figures import FEWER_CLASSES, MAX_CLASSES
 from submillion.report.drawn_names import numbered
 from submillion.report.filters import engine, published
 from submillion.report.page_figures import figures_of
+from submillion.run_format.splits import REPORTED_SPLITS
 from submillion.rundir import RunDir
 
 TEMPLATE = "page.html.jinja"
@@ -30,7 +31,6 @@ ANALYSIS_PARTS = (
     "duplicates",
     "noise",
 )
-OWN_SPLITS = ("test", "validation")
 """The scored splits of a run's own data, the most important first; `evaluate` adds others."""
 SECTIONS = {
     "summary": "Summary",
@@ -70,7 +70,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
     manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
-    own = {split: metrics[split] for split in OWN_SPLITS if split in metrics}
+    own = {split: metrics[split] for split in REPORTED_SPLITS if split in metrics}
     scored = {split: scores for split, scores in own.items() if "accuracy" in scores}
     main = next(iter(scored), None)
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}

@@ -198,11 +198,9 @@ class SwapAxis(TypedDict):
     """By target group, the texts that were moved to it."""
 
 
-class Calibration(TypedDict):
+class ConfidenceGap(TypedDict):
     """How far the mean confidence is from the accuracy; None without rows."""
 
-    too_small: bool
-    mean_confidence: Share | None
     gap: Number | None
     """Mean confidence minus accuracy: positive if overconfident."""
     gap_interval: Interval
@@ -211,32 +209,34 @@ class Calibration(TypedDict):
     gap_beyond_chance: NotRequired[bool | None]
 
 
-class CalibratedAnswers(Calibration):
-    """The rows answered with a class."""
+class GroupAccuracy(TypedDict):
+    """The accuracy of a group of rows."""
 
-    rows: Count
-    accuracy: Share | None
-    accuracy_interval: Interval
-
-
-class CalibratedSlice(Slice):
-    """A slice with the calibration of its confidences."""
-
-    gap: Number | None
-    gap_interval: Interval
-    gap_p: Share | None
-    gap_p_holm: NotRequired[Share | None]
-    gap_beyond_chance: NotRequired[bool | None]
-
-
-class ClassAudit(TypedDict):
-    """How the rows of one class are answered."""
-
-    name: str
     rows: Count
     too_small: bool
     accuracy: Share | None
     accuracy_interval: Interval
+
+
+class Calibration(ConfidenceGap):
+    """The calibration of a group of rows."""
+
+    too_small: bool
+    mean_confidence: Share | None
+
+
+class CalibratedAnswers(GroupAccuracy, Calibration):
+    """The rows answered with a class."""
+
+
+class CalibratedSlice(Slice, Calibration):
+    """A slice with the calibration of its confidences."""
+
+
+class ClassAudit(GroupAccuracy):
+    """How the rows of one class are answered."""
+
+    name: str
     answers: CalibratedAnswers
     """The rows answered with the class."""
 

@@ -1,4 +1,4 @@
-"""Tests of `verify` against consistent forgeries: each fails a check, or the run alone is said to state it."""
+"""Tests of `verify` against consistent forgeries: each one fails a check, or is reported as only stated."""
 
 from __future__ import annotations
 

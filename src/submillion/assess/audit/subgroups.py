@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 import numpy as np
 
@@ -13,7 +12,14 @@ from submillion.assess.statistics.exact_tests import calibrated_p
 from submillion.assess.statistics.multiple_tests import add_holm
 from submillion.assess.statistics.proportions import wilson, wilson_interval
 from submillion.assess.statistics.slices import SMALLEST, Answers, compare_slices
-from submillion.run_format.analysis_texts import CalibratedAnswers, CalibratedSlice, ClassAudit, Mentions
+from submillion.run_format.analysis_texts import (
+    CalibratedAnswers,
+    CalibratedSlice,
+    Calibration,
+    ClassAudit,
+    GroupAccuracy,
+    Mentions,
+)
 from submillion.run_format.interval import ALPHA, interval
 
 NO_MENTION = "none of the listed"
@@ -30,9 +36,10 @@ def by_class(answers: Answers, predicted: np.ndarray, names: Sequence[str]) -> l
         predicted: predicted class per row, int [N].
         names: class names by index.
     """
-    by_answer = [_accuracy(predicted == index, answers) for index in range(len(names))]
-    for index, part in enumerate(by_answer):
-        part |= calibration(predicted == index, answers)
+    by_answer: list[CalibratedAnswers] = [
+        {**_accuracy(predicted == index, answers), **calibration(predicted == index, answers)}
+        for index in range(len(names))
+    ]
     add_significance(by_answer)
     classes: list[ClassAudit] = []
     for index, name in enumerate(names):
@@ -44,7 +51,7 @@ def by_class(answers: Answers, predicted: np.ndarray, names: Sequence[str]) -> l
                 "too_small": of_class["too_small"],
                 "accuracy": of_class["accuracy"],
                 "accuracy_interval": of_class["accuracy_interval"],
-                "answers": cast(CalibratedAnswers, by_answer[index]),
+                "answers": by_answer[index],
             }
         )
     return classes
@@ -70,7 +77,7 @@ def by_mention(words: WordList, matches: Sequence[Sequence[Match]], answers: Ans
             group: np.array([group in row for row in of_row], dtype=bool) for group in words.groups(index)
         }
         groups = {name: mask for name, mask in (groups | {NO_MENTION: ~named}).items() if mask.any()}
-        slices: list[dict[str, Any]] = []
+        slices: list[CalibratedSlice] = []
         if named.any():
             slices = [
                 {**part, **calibration(groups[part["name"]], answers)}
@@ -78,13 +85,11 @@ def by_mention(words: WordList, matches: Sequence[Sequence[Match]], answers: Ans
             ]
         add_significance(slices)
         title = f"{words.title}, by {level}"
-        # `add_significance` has added the keys that were missing above.
-        complete = cast(list[CalibratedSlice], slices)
-        mentions.append({"axis": f"{words.kind}.{level}", "title": title, "slices": complete})
+        mentions.append({"axis": f"{words.kind}.{level}", "title": title, "slices": slices})
     return mentions
 
 
-def calibration(mask: np.ndarray, answers: Answers) -> dict[str, Any]:
+def calibration(mask: np.ndarray, answers: Answers) -> Calibration:
     """Compare the confidence of a group of rows with its accuracy.
 
     Args:
@@ -119,15 +124,15 @@ def calibration(mask: np.ndarray, answers: Answers) -> dict[str, Any]:
     }
 
 
-def add_significance(parts: Sequence[dict[str, Any]]) -> None:
+def add_significance(parts: Sequence[CalibratedAnswers] | Sequence[CalibratedSlice]) -> None:
     """Add `gap_p_holm` and `gap_beyond_chance` to what `calibration` returned; None if not tested."""
     add_holm(parts, "gap_p", "gap_p_holm")
     for part in parts:
-        corrected = part["gap_p_holm"]
+        corrected = part.get("gap_p_holm")
         part["gap_beyond_chance"] = None if corrected is None else corrected < ALPHA
 
 
-def _accuracy(mask: np.ndarray, answers: Answers) -> dict[str, Any]:
+def _accuracy(mask: np.ndarray, answers: Answers) -> GroupAccuracy:
     rows, correct = int(mask.sum()), int(answers.right[mask].sum())
     accuracy = wilson_interval(correct, rows)
     return {

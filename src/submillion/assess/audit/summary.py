@@ -96,15 +96,15 @@ def _of_groups(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _of_mentions(mentions: Sequence[Mentions], tests: MentionTests, smallest: int) -> Iterator[str]:
-    parts: list[tuple[Mentions, Any]] = [(kind, part) for kind in mentions for part in kind["slices"]]
+    parts = [(kind, part) for kind in mentions for part in kind["slices"]]
     beyond = [one for one in parts if one[1]["beyond_chance"] or one[1]["beyond_chance_same_classes"]]
-    for kind, part in sorted(beyond, key=lambda one: one[1]["difference"])[:MAX_SENTENCES]:
+    for kind, part in sorted(beyond, key=lambda one: _figure(one[1]["difference"]))[:MAX_SENTENCES]:
         finding = (
-            f"{_mention(kind, part)}: accuracy {percent(part['accuracy'])} on {part['rows']:,} rows, "
-            f"{points(part['difference'], 1)} points against all other rows ({_chance(part['beyond_chance'])})"
+            f"{_mention(kind, part)}: accuracy {percent(_figure(part['accuracy']))} on {part['rows']:,} rows, "
+            f"{points(_figure(part['difference']), 1)} points against all other rows ({_chance(part['beyond_chance'])})"
         )
         if part["rest_accuracy_same_classes"] is not None:
-            within = part["accuracy"] - part["rest_accuracy_same_classes"]
+            within = _figure(part["accuracy"]) - part["rest_accuracy_same_classes"]
             chance = _chance(part["beyond_chance_same_classes"])
             finding += f", {points(within, 1)} against those of the same classes ({chance})"
         yield f"{finding}."
@@ -125,16 +125,16 @@ def _of_mentions(mentions: Sequence[Mentions], tests: MentionTests, smallest: in
 
 
 def _of_calibration(classes: Sequence[ClassAudit]) -> Iterator[str]:
-    judged: list[Any] = [part for part in classes if part["answers"]["gap_p"] is not None]
+    judged = [part for part in classes if part["answers"]["gap_p"] is not None]
     beyond = [part for part in judged if part["answers"]["gap_beyond_chance"]]
-    for part in sorted(beyond, key=lambda part: -abs(part["answers"]["gap"]))[:MAX_SENTENCES]:
+    for part in sorted(beyond, key=lambda part: -abs(_figure(part["answers"]["gap"])))[:MAX_SENTENCES]:
         yield f"The answer '{part['name']}': {_gap(part['answers'])}."
     if judged and not beyond:
         yield f"Of {plural(len(judged), 'class', 'classes')} with enough answers, none is miscalibrated beyond chance."
 
 
 def _of_domain(domain: Domain) -> Iterator[str]:
-    sets: dict[str, Any] = {part["set"]: part for part in domain["sets"]}
+    sets = {part["set"]: part for part in domain["sets"]}
     inside, above, threshold = sets["inside"], domain["above"], domain["policy_threshold"]
     names = {
         "outside": "texts of other kinds",
@@ -148,14 +148,14 @@ def _of_domain(domain: Domain) -> Iterator[str]:
         finding = (
             f"Of {part['texts']:,} {what}, {_share(part['above'])} are answered with confidence above {above}"
         )
-        if threshold is not None:
+        if threshold is not None and part["answered"] is not None:
             finding += f", and {_share(part['answered'])} at the policy's threshold {threshold:.3f}"
         if "kept" in part:
             finding += f"; {_share(part['kept'])} keep the answer of the original order"
         yield f"{finding}."
     sure = percent(inside["above"]["share"])
     finding = f"Of the rows of the split, {sure} are answered with confidence above {above}"
-    if threshold is not None:
+    if threshold is not None and inside["answered"] is not None:
         finding += f", and {percent(inside['answered']['share'])} at the policy's threshold"
     yield f"{finding}."
     if "empty" in sets:
@@ -163,11 +163,18 @@ def _of_domain(domain: Domain) -> Iterator[str]:
         yield f"An empty text is answered '{answer}' with confidence {percent(sets['empty']['mean'])}."
 
 
+def _figure(value: float | None) -> float:
+    """Return a figure that is None only for groups too small to judge; raises ValueError for None."""
+    if value is None:
+        raise ValueError("a group that was judged without a figure")
+    return value
+
+
 def _mention(kind: Mentions, part: Mapping[str, Any]) -> str:
     return f"Texts that mention {part['name']} ({kind['title']})"
 
 
-def _chance(beyond: bool) -> str:
+def _chance(beyond: bool | None) -> str:
     return "beyond chance" if beyond else "within chance"
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import numpy as np
 
 from submillion import notices
 from submillion.assess.confidence import selective, temperature
 from submillion.assess.confidence.calibration import (
-    SCORES,
     RowScores,
     calibration_scores,
     reliability_diagram,
@@ -24,11 +21,14 @@ from submillion.run_format.analysis_confidence import (
     Answered,
     CalibrationScores,
     Confidence,
+    EceChange,
+    ScoreChange,
     SplitConfidence,
     Temperature,
     TemperatureEffect,
 )
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.splits import SCORED_SPLITS
 
 DEFAULT, USER = "default", "user"
 
@@ -95,12 +95,21 @@ def _temperature(
     after = score_rows(scaled, test.known_labels(), test.predicted)
     scaled_scores, changes = calibration_scores(after, rng), score_changes(scores["test"], after, rng)
     before: CalibrationScores = splits["test"]
-    effect: dict[str, Any] = {
-        name: {"before": before[name], "after": scaled_scores[name], "difference": changes[name]}  # type: ignore[literal-required]
-        for name in SCORES
+    ece: EceChange = {"before": before["ece"], "after": scaled_scores["ece"], "difference": changes["ece"]}
+    brier: ScoreChange = {
+        "before": before["brier"],
+        "after": scaled_scores["brier"],
+        "difference": changes["brier"],
     }
-    described = {"rows": after.rows, "reliability": reliability_diagram(after), **effect}
-    return {**fitted, "test": cast(TemperatureEffect, described)}
+    nll: ScoreChange = {"before": before["nll"], "after": scaled_scores["nll"], "difference": changes["nll"]}
+    effect: TemperatureEffect = {
+        "rows": after.rows,
+        "reliability": reliability_diagram(after),
+        "ece": ece,
+        "brier": brier,
+        "nll": nll,
+    }
+    return {**fitted, "test": effect}
 
 
 def _target(scores: dict[str, RowScores], target: float) -> AbstainTarget:
@@ -115,7 +124,7 @@ def _target(scores: dict[str, RowScores], target: float) -> AbstainTarget:
         split: None
         if threshold is None or split not in scores
         else selective.answered_above(scores[split].confidence, scores[split].right, threshold)
-        for split in ("validation", "test")
+        for split in SCORED_SPLITS
     }
     return {
         "target_accuracy": target,

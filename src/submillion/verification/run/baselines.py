@@ -29,9 +29,9 @@ OTHER_SHARE = 0.01
 def baselines(case: Case) -> list[Check]:
     """Fit the run's baselines again from its data, and compare their answers and the strengths that were chosen.
 
-    Without a repeated training, those that would take long are left out, and said to be. Detects: weaker baselines,
-    whose predictions were changed or made with other settings, and baselines that are said to be impossible. Cannot
-    detect: the seconds that they took.
+    Without a repeated training, those that would take long are reported as not checked. Detects: weaker baselines,
+    whose predictions were changed or made with other settings, and baselines that the run claims could not be fitted.
+    Cannot detect: the seconds that they took.
     """
     where = f"analysis/{PART}.json"
     saved = case.run.read_analysis(PART)
