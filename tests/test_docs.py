@@ -23,7 +23,7 @@ from submillion.budget.count import count
 from submillion.cli import app
 from submillion.recipe import HeadRecipe, LoraRecipe, Recipe, recipe_names
 from submillion.recipe_file import field_names
-from submillion.run_place import CONTENTS
+from submillion.run_layout import CONTENTS
 from submillion.sources.fetch import encoder_config
 from submillion.study.study_file import STUDIES
 from submillion.verification.run.checks import CHECKS

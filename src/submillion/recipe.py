@@ -24,11 +24,10 @@ from submillion.recipe_sections import (
     Seed,
     TrainRecipe,
 )
+from submillion.run_layout import MANIFEST, RECIPE
 from submillion.run_paths import located
 
 RECIPES = Path(__file__).parent / "recipes"
-RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
-"""Names of the files that make a directory a run."""
 SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test")}
 """The fields that may name a path, by section."""
 

@@ -13,25 +13,8 @@ from pathlib import Path
 from submillion.cache import locked
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import disk_errors, is_temporary, restore_swapped
+from submillion.run_layout import CONTENTS, MANIFEST
 
-# What a run may hold. Replacing a run moves these aside, and a directory that holds anything else is refused.
-CONTENTS = (
-    "recipe.yaml",
-    "data",
-    "manifest.json",
-    "history.jsonl",
-    "metrics.json",
-    "predictions",
-    "analysis",
-    "adapter",
-    "tokenizer",
-    "checkpoint",
-    "figures",
-    "report.html",
-    "README.md",
-    "trackers",
-)
-MANIFEST = "manifest.json"
 STATE = Path("checkpoint", "latest", "state.safetensors")
 """The saved state of a training: without one, an unfinished run is worth nothing."""
 ANOTHER = "Choose another directory with @{out}."

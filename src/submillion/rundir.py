@@ -13,7 +13,7 @@ from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.files.atomic import atomic_file, refused, write_json
-from submillion.recipe import MANIFEST, RECIPE, Recipe
+from submillion.recipe import Recipe
 from submillion.run_format.history import HistoryRecord
 from submillion.run_format.kinds import KINDS, PARTIAL
 from submillion.run_format.manifest import FORMAT, Manifest
@@ -21,15 +21,16 @@ from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS
 from submillion.run_format.typed import check
+from submillion.run_layout import RunLayout
 
 _UNFINISHED = "Finish the run with `resume`."
 
 
-class RunDir:
+class RunDir(RunLayout):
     """One run on disk. Every write is atomic: neither a reader nor a crash can leave half a file."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._sources: list[str] | None = None  # of the recipe; read when first needed
 
     @classmethod
@@ -89,80 +90,6 @@ class RunDir:
     def is_locked(self) -> bool:
         """Return whether another process is working on this run; changes nothing."""
         return run_place.is_locked(self.path)
-
-    # -- the layout ---------------------------------------------------------------------------------------
-
-    @property
-    def recipe(self) -> Path:
-        """The recipe as resolved, complete."""
-        return self.path / RECIPE
-
-    @property
-    def training_rows(self) -> Path:
-        """The training rows, if they were passed from memory."""
-        return self.path / "data" / "train.parquet"
-
-    @property
-    def manifest(self) -> Path:
-        """Versions, machine, seed, data fingerprints, encoder hashes, budget, cost, notices."""
-        return self.path / MANIFEST
-
-    @property
-    def history(self) -> Path:
-        """One JSON line per logged step and per evaluation."""
-        return self.path / "history.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics per split, computed from the saved predictions."""
-        return self.path / "metrics.json"
-
-    @property
-    def predictions(self) -> Path:
-        """Folder of one parquet file per split."""
-        return self.path / "predictions"
-
-    @property
-    def analysis(self) -> Path:
-        """Folder of the analysis: `<part>.json`, and the predictions that some parts are computed from."""
-        return self.path / "analysis"
-
-    @property
-    def adapter(self) -> Path:
-        """The best adapter in PEFT's format."""
-        return self.path / "adapter"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The tokenizer, so that predicting asks no hub."""
-        return self.path / "tokenizer"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Latest and best state of the training."""
-        return self.path / "checkpoint"
-
-    @property
-    def figures(self) -> Path:
-        """Figures as svg and png."""
-        return self.path / "figures"
-
-    @property
-    def report(self) -> Path:
-        """The self-contained page."""
-        return self.path / "report.html"
-
-    @property
-    def card(self) -> Path:
-        """The model card."""
-        return self.path / "README.md"
-
-    @property
-    def trackers(self) -> Path:
-        """Files of experiment trackers that log to disk."""
-        return self.path / "trackers"
-
-    # -- reading and writing ------------------------------------------------------------------------------
 
     def write_text(self, file: Path, text: str) -> None:
         """Write `text` to `file` (utf-8) atomically."""
@@ -248,10 +175,6 @@ class RunDir:
         """Return a source that the run names, with a path relative to the run made absolute."""
         return run_paths.located(source, self.path)
 
-    def in_run(self, file: Path) -> str:
-        """Return the path of a file relative to the run, with `/` between its parts."""
-        return file.relative_to(self.path).as_posix()
-
     def read_metrics(self) -> Metrics:
         """Return the metrics of every scored split; none before the run is scored."""
         return cast(Metrics, self.read_json(self.metrics)) if self.metrics.is_file() else {}
@@ -322,10 +245,6 @@ class RunDir:
             return []
         return strict_json.read_text(self.history, "the history of a run").split("\n")[:-1]
 
-    def analysis_file(self, part: str) -> Path:
-        """Return the file of one part of the analysis."""
-        return self.analysis / f"{part}.json"
-
     def write_analysis(self, part: str, result: dict[str, Any]) -> None:
         """Save the result of one part of the analysis."""
         self.write_json(self.analysis_file(part), result)
@@ -382,11 +301,6 @@ class RunDir:
     @property
     def _sealed(self) -> tuple[Path, ...]:
         return (self.recipe, self.history, self.predictions, self.adapter, self.tokenizer, self.analysis)
-
-    def prediction_file(self, split: str, baseline: str | None = None) -> Path:
-        """Where the predictions of one named split lie: the run's own, or those of a baseline such as `linear`."""
-        folder = self.predictions if baseline is None else self.analysis / "baselines" / baseline
-        return folder / f"{split}.parquet"
 
     def prediction_splits(self) -> list[str]:
         """Names of the splits with saved predictions: validation and test first, others by name."""

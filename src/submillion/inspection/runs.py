@@ -17,6 +17,7 @@ from submillion.run_format.interval import Interval
 from submillion.run_format.manifest import FORMAT
 from submillion.run_format.quantities import Count, Share
 from submillion.run_format.typed import check
+from submillion.run_layout import MANIFEST
 from submillion.terminal.text_table import align_columns
 from submillion.wording import percent, percent_interval, plural, printable, shorten
 
@@ -165,7 +166,7 @@ def _directories(folder: Path, depth: int) -> Iterator[Path]:
         yield folder
         return
     remains = "recipe.yaml" in names and not names.keys().isdisjoint(REMAINS)
-    if remains or not names.keys().isdisjoint((run_place.MANIFEST, run_place.REPLACED, run_place.MOVING)):
+    if remains or not names.keys().isdisjoint((MANIFEST, run_place.REPLACED, run_place.MOVING)):
         yield folder
     elif depth:
         for name, is_folder in sorted(names.items()):
@@ -174,10 +175,10 @@ def _directories(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _read(path: Path) -> ListedRun:
-    manifest: _Manifest = strict_json.read(path / run_place.MANIFEST, "the manifest of a run")
+    manifest: _Manifest = strict_json.read(path / MANIFEST, "the manifest of a run")
     if isinstance(manifest, dict) and (version := manifest.get("format")) != FORMAT:
         raise BadInput(Problem(str(path), f"a run of format {FORMAT}", f"format {version}"))
-    check(manifest, _Manifest, str(path / run_place.MANIFEST))
+    check(manifest, _Manifest, str(path / MANIFEST))
     file = path / "metrics.json"
     metrics: dict[str, _Scores] = strict_json.read(file, "the metrics of a run") if file.exists() else {}
     check(metrics, dict[str, _Scores], str(file))
@@ -211,7 +212,7 @@ def _status(path: Path, manifest: _Manifest) -> str:
 
 def _reason(path: Path, error: BadInput) -> str:
     """Return the first problem in a few words; the path is named beside it."""
-    if run_place.is_replacing(path) and not (path / run_place.MANIFEST).exists():
+    if run_place.is_replacing(path) and not (path / MANIFEST).exists():
         return "the run was about to be replaced; `resume` brings it back"
     problem = error.problems[0] if error.problems else Problem("", "a run", str(error))
     where = problem.where.removeprefix(str(path)).lstrip(os.sep)
