@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from submillion.run_format.analysis import Baselines, Errors, Intervals
+from submillion.run_format.analysis_attribution import Attribution
+from submillion.run_format.analysis_audit import Audit
 from submillion.run_format.analysis_confidence import Confidence
 from submillion.run_format.analysis_data import Duplicates, Noise
-from submillion.run_format.analysis_texts import Attribution, Audit
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.metrics import Metrics
 

@@ -14,7 +14,7 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.seeds import mean_interval
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, Problem
-from submillion.run_format.analysis_texts import (
+from submillion.run_format.analysis_attribution import (
     Attribution,
     Deletion,
     DeletionCurve,

@@ -16,7 +16,7 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.slices import SMALLEST, Answers
 from submillion.assess.visible_span import visible_spans
 from submillion.errors import BadInput, Problem
-from submillion.run_format.analysis_texts import Audit, AuditList
+from submillion.run_format.analysis_audit import Audit, AuditList
 from submillion.run_format.interval import ALPHA
 from submillion.run_format.predictions import Predictions
 

@@ -12,7 +12,7 @@ from submillion.assess.statistics.multiple_tests import add_holm
 from submillion.assess.statistics.paired_tests import mcnemar
 from submillion.assess.statistics.proportions import paired_interval, wilson_interval
 from submillion.assess.statistics.slices import SMALLEST
-from submillion.run_format.analysis_texts import SwapAxis, SwapEffect, SwapGroup
+from submillion.run_format.analysis_audit import SwapAxis, SwapEffect, SwapGroup
 from submillion.run_format.interval import ALPHA, Interval, interval
 
 MAX_CLASSES = 3

@@ -15,7 +15,7 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.proportions import wilson_interval
 from submillion.assess.statistics.slices import SMALLEST
 from submillion.assess.visible_span import visible_spans
-from submillion.run_format.analysis_texts import Domain, DomainKind, DomainSet, TextShare
+from submillion.run_format.analysis_audit import Domain, DomainKind, DomainSet, TextShare
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 INSIDE, OUTSIDE, FOREIGN, SHUFFLED, EMPTY = "inside", "outside", "foreign", "shuffled", "empty"

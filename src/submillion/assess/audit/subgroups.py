@@ -12,7 +12,7 @@ from submillion.assess.statistics.exact_tests import calibrated_p
 from submillion.assess.statistics.multiple_tests import add_holm
 from submillion.assess.statistics.proportions import wilson, wilson_interval
 from submillion.assess.statistics.slices import SMALLEST, Answers, compare_slices
-from submillion.run_format.analysis_texts import (
+from submillion.run_format.analysis_audit import (
     CalibratedAnswers,
     CalibratedSlice,
     Calibration,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from submillion.run_format.analysis_texts import Audit, ClassAudit, Domain, Mentions, MentionTests, SwapAxis
+from submillion.run_format.analysis_audit import Audit, ClassAudit, Domain, Mentions, MentionTests, SwapAxis
 from submillion.run_format.interval import Interval, limits_of
 from submillion.wording import (
     capitalized,
