@@ -66,36 +66,34 @@ def undisturbed_run() -> RunDir:
     return undisturbed()[0]
 
 
-@pytest.mark.parametrize("ending", ["the same command", "resume"])
-def test_an_evaluation_that_is_killed_is_completed(ending: str, place: Path, undisturbed_run: RunDir) -> None:
-    evaluate = ("--data", "test.csv", "--threshold", "0.5", "--name", "later", "--quiet")
+EVALUATE = ("evaluate", "--data", "test.csv", "--threshold", "0.5", "--name", "later", "--quiet")
+REPORT = ("report", "--with", "errors", "--answer-at", "0.6", "--quiet")
+
+
+# `resume` goes on once the predictions are saved, or the first part is computed; before that, nothing has changed.
+@pytest.mark.parametrize(
+    ("words", "kills", "unchanged", "ending"),
+    [
+        (EVALUATE, 7, 0.0, "the same command"),
+        (EVALUATE, 7, 0.25, "resume"),
+        (REPORT, 6, 0.0, "the same command"),
+        (REPORT, 6, 0.5, "resume"),
+    ],
+)
+def test_a_command_that_is_killed_is_completed(
+    words: tuple[str, ...], kills: int, unchanged: float, ending: str, place: Path, undisturbed_run: RunDir
+) -> None:
+    name, *options = words
     with place_beside(undisturbed_run.path) as other:
         expected = RunDir(shutil.copytree(undisturbed_run.path, other))
-        events = command("evaluate", expected.path, *evaluate).events
-        # `resume` goes on once the predictions are saved; before that, nothing has changed.
-        first = events // 4 if ending == "resume" else 0
-        for point in spread(events - first, 7):
-            assert command("evaluate", place, *evaluate, at_event=first + point).code == KILLED
+        events = command(name, expected.path, *options).events
+        first = int(unchanged * events)
+        for point in spread(events - first, kills):
+            assert command(name, place, *options, at_event=first + point).code == KILLED
             if ending == "resume" and "unfinished" in RunDir(place).read_manifest():
                 command("resume", place, "--quiet")
         if ending == "the same command":
-            command("evaluate", place, *evaluate)
-        check(place, expected)
-
-
-@pytest.mark.parametrize("ending", ["the same command", "resume"])
-def test_a_report_that_is_killed_is_completed(ending: str, place: Path, undisturbed_run: RunDir) -> None:
-    report = ("--with", "errors", "--answer-at", "0.6", "--quiet")
-    with place_beside(undisturbed_run.path) as other:
-        expected = RunDir(shutil.copytree(undisturbed_run.path, other))
-        events = command("report", expected.path, *report).events
-        first = events // 2 if ending == "resume" else 0  # where the parts are computed
-        for point in spread(events - first, 6):
-            assert command("report", place, *report, at_event=first + point).code == KILLED
-            if ending == "resume" and "unfinished" in RunDir(place).read_manifest():
-                command("resume", place, "--quiet")
-        if ending == "the same command":
-            command("report", place, *report)
+            command(name, place, *options)
         check(place, expected)
 
 

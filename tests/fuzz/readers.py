@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,19 @@ def _run_of(folder: Path) -> Path:
     return folder / "run"
 
 
+@contextlib.contextmanager
+def _changed(place: Path, file: Path) -> Iterator[None]:
+    """Replace one file of a run for the block; the first line of `file` is its name, the rest its content."""
+    name, _, content = file.read_bytes().partition(b"\n")
+    target = place / name.decode()
+    original = target.read_bytes()
+    target.write_bytes(content)
+    try:
+        yield
+    finally:
+        target.write_bytes(original)
+
+
 def _card(folder: Path) -> Read:
     """Return the reader of one file of a run: the card and the summary are made from it."""
     from submillion.report import card
@@ -208,19 +221,13 @@ def _card(folder: Path) -> Read:
         card._engine = functools.cache(card._engine)  # compiling the templates takes longer than all the rest
 
     def read(file: Path) -> None:
-        name, _, content = file.read_bytes().partition(b"\n")
-        target = place / name.decode()
-        original = target.read_bytes()
-        target.write_bytes(content)
-        try:
+        with _changed(place, file):
             run = RunDir.open(place)
             run.read_manifest()
             run.read_metrics()
             run.read_history()
             card.render_card(run)
             summary_text(run)
-        finally:
-            target.write_bytes(original)
 
     return read
 
@@ -236,21 +243,14 @@ def _report(folder: Path) -> Read:
         page._engine = functools.cache(page._engine)
 
     def read(file: Path) -> None:
-        name, _, content = file.read_bytes().partition(b"\n")
-        target = place / name.decode()
-        original = target.read_bytes()
-        target.write_bytes(content)
-        try:
+        with _changed(place, file):
             run = RunDir.open(place)
             with house_style():
                 for drawing in figures.drawings(run):
-                    if not drawing.name.startswith(
-                        ("confusion_", "classes_", "confidence_")
-                    ):  # of predictions
+                    # Those of predictions do not depend on a JSON file.
+                    if not drawing.name.startswith(("confusion_", "classes_", "confidence_")):
                         drawing.draw(drawing.heading).draw_without_rendering()
             page.render_page(run)
-        finally:
-            target.write_bytes(original)
 
     return read
 

@@ -61,23 +61,19 @@ def evaluate(
     manifest = run.read_manifest()
     if not manifest.get("labels"):
         raise BadInput(Problem(str(run.manifest), "the run's label names", "none", "Train the run again."))
+    classes, recipe = Classes.of_run(manifest), run.read_recipe()
     # The file is read first: a wrong column should not cost the wait for the weights.
     if isinstance(data, LabelledRows):
-        split = labelled_split(data, Classes.of_run(manifest), split_name)
-        origin: EvaluationEntry = {
-            "file": None,
-            "sha256": None,
-            "text": None,
-            "label": None,
-            "rows": len(split),
-        }
+        split, origin = _from_memory(data, classes, split_name)
     else:
+        label = label or _label_column(Path(data), recipe.data)
         columns = text or text_columns(run)
-        split, origin = _read(run, Path(data), split_name, columns, label)
+        split = read_labelled(Path(data), classes, split_name, columns, label, recipe.data.encoding)
+        origin = _origin(run, Path(data), columns, label, len(split))
     opened = open_run_classifier(run)
     tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
     unknown_tokens(opened.tokenizer, tokens).notice(f"the texts of {split_name}")
-    batch_size = run.read_recipe().train.eval_batch_size
+    batch_size = recipe.train.eval_batch_size
     probabilities = predict_probabilities(opened.execution, tokens, batch_size, progress)
     hashes = [split.text_sha256(row) for row in range(len(split))]
     run.begin("evaluate", split=split_name, thresholds=checked)
@@ -88,19 +84,22 @@ def evaluate(
     return score_saved(run, split_name, checked)
 
 
-def _read(
-    run: RunDir, file: Path, name: str, text: str | Sequence[str] | None, label: str | None
-) -> tuple[Split, EvaluationEntry]:
-    """Read a labelled file with the classes of a run; return its rows, and where they came from."""
-    data = run.read_recipe().data
-    label = label or _label_column(file, data)
-    split = read_labelled(file, Classes.of_run(run.read_manifest()), name, text, label, data.encoding)
-    return split, {
+def _from_memory(rows: LabelledRows, classes: Classes, name: str) -> tuple[Split, EvaluationEntry]:
+    """Return rows from memory as a split, and that they came from no file."""
+    split = labelled_split(rows, classes, name)
+    return split, {"file": None, "sha256": None, "text": None, "label": None, "rows": len(split)}
+
+
+def _origin(
+    run: RunDir, file: Path, text: str | Sequence[str] | None, label: str | None, rows: int
+) -> EvaluationEntry:
+    """Return where the rows of a file came from, for the manifest."""
+    return {
         "file": run_paths.relative_file(file, run.path),
         "sha256": sha256_of(file),
         "text": text if text is None or isinstance(text, str) else list(text),
         "label": label,
-        "rows": len(split),
+        "rows": rows,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -111,10 +111,7 @@ def byte_size(text: str) -> int:
     Raises:
         BadInput: it is no size.
     """
-    match = _AMOUNT.fullmatch(text.strip())
-    if match is None or match["unit"].lower() not in _BYTES:
-        raise BadInput(Problem("@{max_size}", "a size such as 20GB or 500MB", f"'{text}'"))
-    return int(float(match["number"]) * _BYTES[match["unit"].lower()])
+    return int(_amount(text, _BYTES, "@{max_size}", "a size such as 20GB or 500MB"))
 
 
 def age_seconds(text: str) -> float:
@@ -123,10 +120,15 @@ def age_seconds(text: str) -> float:
     Raises:
         BadInput: it is no age.
     """
+    return _amount(text, _SECONDS, "@{older_than}", "a time such as 12h, 30d or 4w")
+
+
+def _amount(text: str, units: Mapping[str, float], argument: str, expected: str) -> float:
+    """Return a number times the value of its unit, as in `20GB`."""
     match = _AMOUNT.fullmatch(text.strip())
-    if match is None or match["unit"].lower() not in _SECONDS:
-        raise BadInput(Problem("@{older_than}", "a time such as 12h, 30d or 4w", f"'{text}'"))
-    return float(match["number"]) * _SECONDS[match["unit"].lower()]
+    if match is None or match["unit"].lower() not in units:
+        raise BadInput(Problem(argument, expected, f"'{text}'"))
+    return float(match["number"]) * units[match["unit"].lower()]
 
 
 def _beyond(entries: Iterable[Entry], max_bytes: int) -> list[Entry]:

@@ -118,14 +118,17 @@ def predict_file(
             rows=rows,
         )
     if truncated:
-        notices.emit(
-            "truncated_texts",
-            f"{truncated:,} of {rows:,} texts are longer than {opened.max_length} tokens and were truncated, "
-            "as in training.",
-            truncated=truncated,
-            rows=rows,
-        )
+        _notice_truncated(truncated, rows, opened.max_length)
     return rows
+
+
+def _notice_truncated(truncated: int, rows: int, max_length: int) -> None:
+    notices.emit(
+        "truncated_texts",
+        f"{truncated:,} of {rows:,} texts are longer than {max_length} tokens and were truncated, as in training.",
+        truncated=truncated,
+        rows=rows,
+    )
 
 
 def policy_threshold(run: RunDir) -> float:
