@@ -17,6 +17,7 @@ from submillion.data.corpus import Corpus
 from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem
 from submillion.families.families import family_of
+from submillion.files.atomic import nearest_folder
 from submillion.model.execution.packed import MAX_STEP_TOKENS, PASS_TOKENS, STEP_VALUES
 from submillion.model.precision import Precision
 from submillion.recipe import Recipe
@@ -95,9 +96,9 @@ def check_disk(recipe: Recipe, counted: Count, corpus: Corpus, place: Path) -> N
         "report": REPORT_BYTES,
     }
     # Two folders on one disk share its space.
-    needs = [(_existing(place), Estimate(run), "@{out}")]
+    needs = [(nearest_folder(place), Estimate(run), "@{out}")]
     if download := download_bytes(recipe.encoder.source, FLOAT * counted.total):
-        needs.append((_existing(cache_root()), Estimate({"download": download}), "SUBMILLION_CACHE"))
+        needs.append((nearest_folder(cache_root()), Estimate({"download": download}), "SUBMILLION_CACHE"))
     disks: dict[int, list[tuple[Path, Estimate, str]]] = {}
     for need in needs:
         disks.setdefault(need[0].stat().st_dev, []).append(need)
@@ -248,9 +249,3 @@ def _judge(code: str, where: str, estimate: Estimate, available: int, remedy: st
             estimate=estimate.parts,
             available=available,
         )
-
-
-def _existing(place: Path) -> Path:
-    """Return the nearest folder that exists."""
-    absolute = place.absolute()
-    return next(folder for folder in (absolute, *absolute.parents) if folder.is_dir())

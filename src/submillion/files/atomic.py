@@ -70,6 +70,12 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
         raise refused(target, error) from error
 
 
+def nearest_folder(place: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    absolute = place.absolute()
+    return next(folder for folder in (absolute, *absolute.parents) if folder.is_dir())
+
+
 def write_json(target: Path, value: Any) -> None:
     """Write a value as indented JSON, keys in their own order.
 

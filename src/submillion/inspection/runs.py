@@ -16,14 +16,14 @@ from submillion.files import strict_json
 from submillion.run_format.interval import Interval
 from submillion.run_format.manifest import FORMAT
 from submillion.run_format.quantities import Count, Share
+from submillion.run_format.splits import REPORTED_SPLITS
 from submillion.run_format.typed import check
-from submillion.run_layout import MANIFEST
+from submillion.run_layout import MANIFEST, RECIPE
 from submillion.terminal.text_table import align_columns
 from submillion.wording import percent, percent_interval, plural, printable, shorten
 
 MAX_DEPTH = 5
 """Levels below the folder in which runs are searched; the runs of a study are in the third."""
-SCORED = ("test", "validation")
 LONGEST_NAME = 28
 LONGEST_REASON = 200
 # A directory that holds one of these beside a recipe was a run before it lost its manifest.
@@ -165,7 +165,7 @@ def _directories(folder: Path, depth: int) -> Iterator[Path]:
     except OSError:
         yield folder
         return
-    remains = "recipe.yaml" in names and not names.keys().isdisjoint(REMAINS)
+    remains = RECIPE in names and not names.keys().isdisjoint(REMAINS)
     if remains or not names.keys().isdisjoint((MANIFEST, run_place.REPLACED, run_place.MOVING)):
         yield folder
     elif depth:
@@ -182,7 +182,7 @@ def _read(path: Path) -> ListedRun:
     file = path / "metrics.json"
     metrics: dict[str, _Scores] = strict_json.read(file, "the metrics of a run") if file.exists() else {}
     check(metrics, dict[str, _Scores], str(file))
-    split = next((name for name in SCORED if "accuracy" in metrics.get(name, {})), None)
+    split = next((name for name in REPORTED_SPLITS if "accuracy" in metrics.get(name, {})), None)
     scores: Any = metrics[split] if split else {}
     limits: Any = scores.get("accuracy_interval", {})
     return ListedRun(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from submillion.cache import cache_root
+from submillion.files.atomic import nearest_folder
 from submillion.inspection.cache_entries import KINDS, listing, size_of
 from submillion.inspection.doctor.section import Section
 from submillion.limits import memory
@@ -42,7 +43,7 @@ def examine_disks() -> Section:
     _examine_folder(
         section,
         f"cache folder ({root})",
-        next(folder for folder in (root, *root.parents) if folder.exists()),
+        nearest_folder(root),
         "Name another cache folder with the environment variable SUBMILLION_CACHE.",
     )
     _examine_folder(section, "current folder", Path.cwd(), "Change to a folder that you may write to.")

@@ -13,6 +13,7 @@ from submillion.assess.baselines.analysis import BASELINES, refit
 from submillion.assess.baselines.baseline import Fitted
 from submillion.run_format.predictions import Predictions
 from submillion.verification.run.case import Case
+from submillion.verification.run.retraining import differing_facts
 from submillion.verification.verdict import RETRAINED, Check, by, compared, stated
 from submillion.wording import percent
 
@@ -96,14 +97,5 @@ def _differing(case: Case, name: str) -> list[str]:
     """Return the facts on which a baseline's last bits depend and that differ here."""
     if name in OF_THE_ENCODER:
         return case.other_arithmetic
-    recorded = case.manifest
-    sides = (
-        ("versions", VERSIONS, environment.versions()),
-        ("machine", ("features",), environment.machine()),
-    )
-    return [
-        f"{entry}.{fact} {recorded.get(entry, {}).get(fact)}, here {here.get(fact)}"
-        for entry, facts, here in sides
-        for fact in facts
-        if recorded.get(entry, {}).get(fact) != here.get(fact)
-    ]
+    here = {"versions": environment.versions(), "machine": environment.machine()}
+    return differing_facts(case.manifest, here, {"versions": VERSIONS, "machine": ("features",)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -94,12 +94,22 @@ def differing_arithmetic(recorded: Mapping[str, Any], here: Mapping[str, Any]) -
         recorded: the manifest of the run.
         here: the manifest of the same recipe, trained on this machine.
     """
-    differing = []
-    for entry, names in (("machine", MACHINE), ("versions", VERSIONS), ("training", TRAINING)):
-        one, other = recorded.get(entry, {}), here.get(entry, {})
-        differing += [
-            f"{entry}.{name} {one.get(name)}, here {other.get(name)}"
-            for name in names
-            if one.get(name) != other.get(name)
-        ]
-    return differing
+    return differing_facts(recorded, here, {"machine": MACHINE, "versions": VERSIONS, "training": TRAINING})
+
+
+def differing_facts(
+    recorded: Mapping[str, Any], here: Mapping[str, Any], facts: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return those facts of two manifests that differ, each with both values.
+
+    Args:
+        recorded: the manifest of the run.
+        here: the manifest, or some entries of it, on this machine.
+        facts: names of facts by entry of the manifest.
+    """
+    return [
+        f"{entry}.{name} {recorded.get(entry, {}).get(name)}, here {here.get(entry, {}).get(name)}"
+        for entry, names in facts.items()
+        for name in names
+        if recorded.get(entry, {}).get(name) != here.get(entry, {}).get(name)
+    ]
