@@ -1,4 +1,4 @@
-"""AG News' headerless csv and Orange's .tab become plain csv files in the cache; nothing else is touched."""
+"""AG News' headerless csv, Orange's .tab and bare tab-separated files become plain csv files in the cache."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from submillion.sources.fetch import fetch_data
 
 
 def write(path: Path, content: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(content, encoding="utf-8", newline="")
     return path
 
@@ -60,6 +61,21 @@ def test_orange_form_loses_types_and_roles(tmp_path: Path) -> None:
     assert notices.collected() == []
     one = converted(write(tmp_path / "one.tab", "text\ns\n\n\nx\n"))
     assert one.file.read_text() == 'text\n""\nx\n'
+
+
+def test_rows_of_empty_cells_are_left_out_of_orange_form(tmp_path: Path) -> None:
+    copy = converted(
+        write(tmp_path / "r52.tab", "Category\tText\nd\tstring\nclass\t\n\t\nearn\t\n\t\nacq\tb\n")
+    )
+    assert copy.file.read_text() == "Category,Text\nearn,\nacq,b\n"
+
+
+def test_a_bare_file_gets_the_names_of_its_columns(tmp_path: Path) -> None:
+    file = write(tmp_path / "sms.csv", 'ham\t"Ok", she said, fine\nspam\tWIN "now\n')
+    copy = converted(file, columns=("label", "text"))
+    assert copy.file.read_text() == 'label,text\nham,"""Ok"", she said, fine"\nspam,"WIN ""now"\n'
+    with pytest.raises(BadInput, match=r"sms\.csv, line 1: expected 3 fields, as in other rows, found 2"):
+        converted(write(tmp_path / "more" / "sms.csv", "a\tb\n"), columns=("a", "b", "c"))
 
 
 @pytest.mark.parametrize(

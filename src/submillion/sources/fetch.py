@@ -178,7 +178,7 @@ def fetch_data(source: str, progress: bool = True, encoding: str | None = None) 
         return FetchedData(
             name=source,
             files={
-                split: [converted(path / name).file for name in names]
+                split: [converted(path / name, columns=located.columns).file for name in names]
                 for split, names in located.splits.items()
             },
             sha256=dict(located.files),
