@@ -10,6 +10,7 @@ from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_dir
 from submillion.fit.fit import fit
 from submillion.fit.options import FitOptions
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.workers import Workers
 from submillion.model.process_state import training_settings
 from submillion.outcome import Outcome
@@ -112,8 +113,7 @@ def _train(
         opened.execution,
         prepared.labelled("train"),
         prepared.labelled("validation"),
-        recipe=inputs.recipe.train,
-        seed=inputs.recipe.seed,
+        plan=TrainingPlan.of(inputs.recipe),
         run=run,
         workers=workers,
         options=options,

@@ -14,7 +14,9 @@ from submillion.errors import BadInput, Problem
 from submillion.files import strict_yaml
 from submillion.recipe_sections import (
     ALL_LINEAR,
+    CROSS_VALIDATION,
     NO_TEST,
+    ContrastiveRecipe,
     DataRecipe,
     EncoderRecipe,
     HeadRecipe,
@@ -30,6 +32,8 @@ from submillion.run_paths import located
 RECIPES = Path(__file__).parent / "recipes"
 SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test")}
 """The fields that may name a path, by section."""
+NO_SOURCES = (None, NO_TEST, CROSS_VALIDATION)
+"""Values of these fields that name no source."""
 
 
 class Recipe(Section):
@@ -47,6 +51,7 @@ class Recipe(Section):
     data: DataRecipe
     lora: LoraRecipe = LoraRecipe()
     head: HeadRecipe = HeadRecipe()
+    contrastive: ContrastiveRecipe = ContrastiveRecipe()
     train: TrainRecipe = TrainRecipe()
 
     @model_validator(mode="after")
@@ -63,6 +68,35 @@ class Recipe(Section):
                     "no limit with lora.variant=adalora",
                     f"{self.train.max_seconds:g}",
                     remedy,
+                )
+            )
+        if self.head.start == "probe" and self.head.kind != "linear":
+            raise BadInput(
+                Problem(
+                    "head.start",
+                    "random with head.kind=" + self.head.kind,
+                    "probe",
+                    "Set @{head.kind} to linear.",
+                )
+            )
+        if self.contrastive.steps and self.head.start != "probe":
+            remedy = "The stage trains no head: set @{head.start} to probe."
+            raise BadInput(
+                Problem(
+                    "contrastive.steps", "0 without head.start=probe", f"{self.contrastive.steps}", remedy
+                )
+            )
+        if self.contrastive.steps and self.lora.variant == "adalora":
+            raise BadInput(
+                Problem("contrastive.steps", "0 with lora.variant=adalora", f"{self.contrastive.steps}")
+            )
+        if self.data.validation == CROSS_VALIDATION and self.train.patience:
+            raise BadInput(
+                Problem(
+                    "train.patience",
+                    "0 with data.validation=cross-validation",
+                    f"{self.train.patience}",
+                    "No row is left to stop early by: set @{train.patience} to 0.",
                 )
             )
         return self
@@ -129,7 +163,7 @@ class Recipe(Section):
         changed = {}
         for section, names in SOURCES.items():
             part = getattr(self, section)
-            named = {name: source for name in names if (source := getattr(part, name)) not in (None, NO_TEST)}
+            named = {name: source for name in names if (source := getattr(part, name)) not in NO_SOURCES}
             changed[section] = part.model_copy(
                 update={name: change(source) for name, source in named.items()}
             )
@@ -155,7 +189,9 @@ def _locate_sources(values: dict[str, Any], locate: Callable[[str], str]) -> Non
     for section, names in SOURCES.items():
         part = values.get(section)
         if isinstance(part, dict):
-            named = [name for name in names if isinstance(part.get(name), str) and part[name] != NO_TEST]
+            named = [
+                name for name in names if isinstance(part.get(name), str) and part[name] not in NO_SOURCES
+            ]
             part |= {name: locate(part[name]) for name in named}
 
 
@@ -176,6 +212,7 @@ def find_recipe(name_or_path: str) -> Path:
 
 __all__ = [
     "ALL_LINEAR",
+    "ContrastiveRecipe",
     "DataRecipe",
     "EncoderRecipe",
     "HeadRecipe",

@@ -22,6 +22,8 @@ TARGET_ALIASES = {
 ALL_LINEAR = "all-linear"
 NO_TEST = "none"
 """The value of `data.test` that means: no test split, even if one comes with the training texts."""
+CROSS_VALIDATION = "cross-validation"
+"""The value of `data.validation` that means: all rows are trained on, and scored by models of folds."""
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -101,9 +103,15 @@ class DataRecipe(Section):
     """Share of the training texts held out as the test split, stratified by label, before the validation texts are.
     Not together with test. Default: no texts are held out for testing."""
     validation: Source | None = None
-    """Location of the validation texts. Default: a part of the training texts."""
+    """Location of the validation texts, or cross-validation: all texts are trained on, and each is predicted by a model
+    that was trained without it; with train.patience=0. Default: a part of the training texts."""
     validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training texts held out for validation, stratified by label."""
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    """Folds of the cross-validation: each one's texts are predicted by a model trained on the others. Fewer if no class
+    has that many different texts."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """Repetitions of the cross-validation, each with other folds; the scores of all are reported."""
     encoding: str | None = None
     """Character encoding of csv, tab-separated and JSON files, such as utf-8, cp1252 or utf-16. Default: detected, and
     named in a notice if it is not UTF-8."""
@@ -259,10 +267,27 @@ class HeadRecipe(Section):
     kind: Literal["stock", "linear", "lora"] = "stock"
     """stock: trains the whole head of the encoder family; linear: trains only its output layer; lora: trains the
     output layer and a low-rank adapter on the projection before it."""
+    start: Literal["random", "probe"] = "random"
+    """First values of the output layer. probe: those of a logistic regression on the untrained encoder's features of the
+    training texts, so that training begins at its accuracy (Kumar et al. 2022, arXiv:2202.10054); with kind linear."""
     r: Count = 16
     """Rank of the projection's adapter, with kind lora."""
     alpha: Annotated[float, Field(gt=0)] = 16
     """Scale of the projection's adapter, with kind lora."""
+
+
+class ContrastiveRecipe(Section):
+    """A stage before the classification that moves texts of one class together and others apart (Khosla et al. 2020,
+    arXiv:2004.11362); it trains the adapters and is followed by the probe of head.start."""
+
+    steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
+    """Optimizer steps of the stage; 0 has none."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Peak learning rate of the stage; warm-up, decay and the rest of the optimizer are those of train."""
+    batch_size: Annotated[int, Field(ge=4, le=MAX_COUNT)] = 64
+    """Texts per step, as many of each class as possible."""
+    temperature: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Divisor of the cosine similarities in the loss; smaller ones weight the most similar texts of other classes."""
 
 
 class TrainRecipe(Section):

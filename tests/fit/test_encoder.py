@@ -16,6 +16,7 @@ from submillion.fit import checkpoint
 from submillion.fit.fit import fit
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.options import FitOptions
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
 from submillion.model import eva
@@ -70,8 +71,7 @@ def train(
     result = fit(
         Reference(classifier, FLOAT32),
         *sets,
-        recipe=TRAIN.model_copy(update=train_fields or {}),
-        seed=3,
+        plan=TrainingPlan(TRAIN.model_copy(update=train_fields or {}), seed=3),
         run=run,
         workers=Workers.start(),
         options=FitOptions(resume, progress=False),

@@ -16,6 +16,7 @@ from submillion.data.tokens import Tokens, from_rows
 from submillion.fit.fit import fit
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.options import FitOptions
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
 from submillion.model.execution.reference import Reference
@@ -141,8 +142,8 @@ def fit_stub(
     execution = Reference(classifier, FLOAT32)
     train, validation = made_set(train_rows, seed=1), made_set(40, seed=2)
     behaviour = FitOptions(**{"progress": False} | options)
-    fields = {"recipe": recipe, "seed": seed, "run": run, "workers": workers, "options": behaviour}
-    result = fit(execution, train, validation, **fields)
+    plan = TrainingPlan(recipe, seed)
+    result = fit(execution, train, validation, plan=plan, run=run, workers=workers, options=behaviour)
     return classifier, result, run
 
 

@@ -13,8 +13,15 @@ from submillion import notices
 from submillion.data import checks
 from submillion.data.class_checks import check_classes
 from submillion.data.corpus_sources import fetch_sources, origin, read_splits, source_names, source_report
-from submillion.data.division import clean, hold_out_test, hold_out_validation, overlaps
+from submillion.data.division import (
+    clean,
+    cross_validation,
+    hold_out_test,
+    hold_out_validation,
+    overlaps,
+)
 from submillion.data.evaluated_rows import agnews_names, labelled_only
+from submillion.data.folds import Folds
 from submillion.data.in_memory import write_rows
 from submillion.data.labels import Classes, class_indices, class_names, one_spelling
 from submillion.data.readers import read_rows
@@ -22,6 +29,7 @@ from submillion.data.rows import ClassValue, LabelledRows
 from submillion.data.split import stratified_sample
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.run_format.splits import SPLITS
 from submillion.sources.fetch import FetchedData, fetch_data
 
@@ -73,6 +81,14 @@ class Corpus:
     def splits(self) -> list[Split]:
         """Train, validation and, if the data has one, test."""
         return [split for split in (self.train, self.validation, self.test) if split is not None]
+
+    @property
+    def folds(self) -> Folds | None:
+        """The folds of the cross-validation whose predictions are those of `validation`; None without one."""
+        facts = self.report["validation"]
+        if facts["from"] != CROSS_VALIDATION:
+            return None
+        return Folds(self.train.labels, self.train.texts, facts["folds"], facts["repeats"], facts["seed"])
 
     @property
     def classes(self) -> list[ClassValue]:
@@ -129,11 +145,15 @@ def corpus_from(
     findings = clean(data, splits, names) | {"classes": of_classes}
     test = hold_out_test(data, seed, splits, sources, findings, names)
     findings |= overlaps(data, splits)
-    validation, rare = hold_out_validation(data, seed, splits, sources["train"].name, names)
+    crossed = data.validation == CROSS_VALIDATION
+    if not crossed:
+        validation, rare = hold_out_validation(data, seed, splits, sources["train"].name, names)
     if data.limit:
         for name, part in splits.items():
             splits[name] = part.take(stratified_sample(part.classes, data.limit, seed, part.texts))
         notices.emit("limit", f"at most {data.limit:,} rows of each split are used (data.limit).")
+    if crossed:  # of the rows that the limit leaves
+        validation, rare = cross_validation(data, seed, splits, sources["train"].name, names)
     made = {
         name: Split(name, part.ids, part.texts, part.classes, part.extra) for name, part in splits.items()
     }

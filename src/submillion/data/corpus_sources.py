@@ -13,7 +13,7 @@ from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
-from submillion.recipe_sections import NO_TEST
+from submillion.recipe_sections import CROSS_VALIDATION, NO_TEST
 from submillion.sources.fetch import FetchedData, fetch_data
 
 MEMORY = "memory"
@@ -23,7 +23,9 @@ MEMORY = "memory"
 def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, FetchedData]:
     """Return the source of each split: its own, or the training source if that has a split of this name."""
     sources = {"train": FetchedData(MEMORY, {}, {}, MEMORY) if from_memory else _train_source(data, progress)}
-    if data.validation is not None:
+    if data.validation == CROSS_VALIDATION:
+        pass
+    elif data.validation is not None:
         sources["validation"] = fetch_data(data.validation, progress, data.encoding)
     elif "validation" in sources["train"].files:
         notices.emit(

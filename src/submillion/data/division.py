@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from submillion import notices
 from submillion.data import checks
 from submillion.data.corpus_sources import wants_no_test
+from submillion.data.folds import NEVER, fold_numbers, most_folds
 from submillion.data.rows import LabelledRows
 from submillion.data.split import stratified_split
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.sources.fetch import FetchedData
 from submillion.wording import plural
 
@@ -149,6 +153,57 @@ def hold_out_validation(
             )
         )
     return facts, _rare(rows, names) if facts["from"] == "train" else []
+
+
+def cross_validation(
+    data: DataRecipe, seed: int, splits: dict[str, LabelledRows], source: str, names: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Make the validation rows of a cross-validation: the training rows that a fold's model predicts.
+
+    Args:
+        data: the recipe's section.
+        seed: of the folds.
+        splits: rows with their classes, by split; `validation` is added.
+        source: of the training rows, for messages.
+        names: class names.
+
+    Returns:
+        The folds, for the manifest; and the classes that have a single text, which is trained on and never predicted.
+
+    Raises:
+        BadInput: no class has two different texts.
+    """
+    rows = splits["train"]
+    folds = min(data.folds, most_folds(rows.classes, rows.texts))
+    if folds < 2 or len(set(rows.classes)) < 2:
+        raise BadInput(
+            Problem(
+                source,
+                "two classes, and one with two different texts, for a cross-validation",
+                f"{plural(len(rows), 'row')} after checks",
+                "Add rows, two or more of each class, or name a file with @{data.validation}.",
+            )
+        )
+    if folds < data.folds:
+        notices.emit(
+            "fewer_folds",
+            f"the cross-validation has {folds} folds in place of {data.folds}: no class has more different texts.",
+            folds=folds,
+        )
+    predicted = np.flatnonzero(fold_numbers(rows.classes, rows.texts, folds, seed) != NEVER)
+    splits["validation"] = rows.take(predicted)
+    facts = {"from": CROSS_VALIDATION, "folds": folds, "repeats": data.repeats, "seed": seed, "order": ORDER}
+    absent = sorted(set(rows.classes) - set(splits["validation"].classes))
+    rare = [names[index] for index in absent]
+    if rare:
+        which = "class has" if len(rare) == 1 else "classes have"
+        notices.emit(
+            "classes_of_one_text",
+            f"{len(rare):,} {which} one text only, which is trained on in every fold and never predicted, so that the "
+            f"cross-validation says nothing about it: {checks.some_names(rare)}.",
+            classes=len(rare),
+        )
+    return facts, rare
 
 
 def _rare(rows: LabelledRows, names: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -93,6 +93,14 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
+def text_keys(salt: str, texts: Iterable[str]) -> np.ndarray:
+    """Return the sha256 of salt and text for each text, bytes of length 32 [N]: their order is a random one."""
+    hashes = bytearray()  # instead of the texts, which may not fit in memory
+    for text in texts:
+        hashes += hashlib.sha256(f"{salt}\n{text}".encode()).digest()
+    return np.frombuffer(hashes, dtype="V32")
+
+
 def alike(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Group rows by their keys, in the order of the keys, and within a group in that of the rows.
 
@@ -113,11 +121,8 @@ def _draw(
     labels: Sequence[int], quotas: Mapping[int, int], salt: str, texts: Sequence[str] | None
 ) -> np.ndarray:
     """Return a mask of the drawn rows: per class, in hash order, the groups of copies that fit its quota."""
-    hashes = bytearray()  # instead of the texts, which may not fit in memory
-    for row in range(len(labels)):
-        hashes += _hash(salt, squeezed(texts[row]) if texts is not None else str(row))
-    keys = np.frombuffer(hashes, dtype="V32")
-    order, begins, ends = alike(keys)
+    names = map(str, range(len(labels))) if texts is None else map(squeezed, texts)
+    order, begins, ends = alike(text_keys(salt, names))
     left = dict(quotas)
     drawn = np.zeros(len(labels), dtype=bool)
     for begin, end in zip(begins, ends, strict=True):
@@ -127,10 +132,6 @@ def _draw(
             left[label] -= len(rows)
             drawn[rows] = True
     return drawn
-
-
-def _hash(salt: str, text: str) -> bytes:
-    return hashlib.sha256(f"{salt}\n{text}".encode()).digest()
 
 
 def _counts(labels: Sequence[int]) -> dict[int, int]:

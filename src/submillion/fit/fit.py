@@ -16,6 +16,7 @@ from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.loop import Observers, TrainingLoop
 from submillion.fit.options import FitOptions
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.progress import TrainingProgress
 from submillion.fit.result import FitResult, result_of
 from submillion.fit.running_stats import Diverged
@@ -37,10 +38,9 @@ DEFAULT_OPTIONS = FitOptions()
 def fit(
     execution: Execution,
     train: LabelledTokens,
-    validation: LabelledTokens,
+    validation: LabelledTokens | None,
     *,
-    recipe: TrainRecipe,
-    seed: int,
+    plan: TrainingPlan,
     run: RunDir,
     workers: Workers,
     options: FitOptions = DEFAULT_OPTIONS,
@@ -54,32 +54,34 @@ def fit(
     Args:
         execution: runs the classifier to train, which is on the device of `workers`.
         train: the training set.
-        validation: the validation set, on which the best adapter is selected.
-        recipe: the recipe's `train` section.
-        seed: the recipe's seed.
+        validation: the validation set, on which the best adapter is selected; None selects the last one.
+        plan: how to train.
         run: the run directory to write to.
         workers: the processes that train together.
         options: resume, progress and trackers.
 
     Returns:
-        What was done, and the scores of the best adapter.
+        What was done, and the scores of the best adapter, if there is a validation set.
 
     Raises:
         BadInput: training diverged, a tracker did not start, or the saved state is that of another training.
         SubmillionError: the state could not be written; the previous one is intact.
     """
     started_at = time.perf_counter()
+    recipe = plan.train
     check_time_limit(recipe, workers.world)
     with training_settings(recipe.threads, workers.device.type):
-        if workers.world > 1:
+        if workers.world > 1 and validation is not None:
             validation = validation.take(
                 share(np.arange(len(validation.labels)), workers.rank, workers.world)
             )
-        stepper = Stepper(execution, train, recipe, seed, workers)
+        stepper = Stepper(execution, train, recipe, plan.seed, workers)
         layout = stepper.optimizer.layout
-        identity = training_identity((train, validation), layout, recipe, seed, workers.world)
-        state = TrainingState(identity, Stopping(recipe.patience))
-        loop = TrainingLoop(stepper, validation, recipe, run, state, started_at)
+        texts = [train] if validation is None else [train, validation]
+        state = TrainingState(
+            training_identity(texts, layout, plan, workers.world), Stopping(recipe.patience)
+        )
+        loop = TrainingLoop(stepper, validation, plan, run, state, started_at)
         try:
             _start(loop, options)
             _train(loop, options)
@@ -112,10 +114,13 @@ def _start(loop: TrainingLoop, options: FitOptions) -> None:
         loop.run.truncate_history(state.history_lines)
     if loop.recipe.prefix_cache:
         loop.stepper.train = _with_prefix(loop.stepper.train, loop, options.progress)
-        loop.validation = _with_prefix(loop.validation, loop, options.progress)
+        if loop.validation is not None:
+            loop.validation = _with_prefix(loop.validation, loop, options.progress)
 
 
 def _with_prefix(texts: LabelledTokens, loop: TrainingLoop, progress: bool) -> LabelledTokens:
+    if texts.prefix is not None:
+        return texts
     workers, size = loop.workers, loop.recipe.eval_batch_size
     # The processes of a run are assumed to share one machine's memory.
     available = memory().available // workers.world

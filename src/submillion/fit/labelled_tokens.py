@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from submillion.data.tokens import Tokens
-from submillion.model.prefix import PrefixCache
+from submillion.model.prefix import PrefixRows
+from submillion.model.protocol import States
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class LabelledTokens:
     tokens: Tokens
     labels: np.ndarray
     """Class index per text, int64 [N]."""
-    prefix: PrefixCache | None = None
+    prefix: States | None = None
     """Cached output of the layers below the lowest adapter; None runs these layers at every pass."""
 
     @classmethod
@@ -27,5 +28,6 @@ class LabelledTokens:
         return cls(tokens, np.asarray(labels, dtype=np.int64))
 
     def take(self, rows: np.ndarray) -> LabelledTokens:
-        """Return some of the texts, without their cached prefix."""
-        return LabelledTokens(self.tokens.take(rows), self.labels[rows])
+        """Return some of the texts, with their part of the cached prefix."""
+        prefix = None if self.prefix is None else PrefixRows(self.prefix, rows)
+        return LabelledTokens(self.tokens.take(rows), self.labels[rows], prefix)

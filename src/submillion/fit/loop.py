@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from submillion.fit import checkpoint
 from submillion.fit.evaluation import gathered_scores
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.progress import TrainingProgress
 from submillion.fit.running_stats import Window
 from submillion.fit.step import Stepper
 from submillion.fit.tracking import Tracking
 from submillion.fit.training_state import TrainingState
 from submillion.model.infer import predict_logits
-from submillion.recipe import TrainRecipe
 from submillion.rundir import RunDir
 
 SAVE_S = 300.0  # longest time between two saved states; every evaluation saves one too
@@ -44,8 +44,8 @@ class TrainingLoop:
     def __init__(
         self,
         stepper: Stepper,
-        validation: LabelledTokens,
-        recipe: TrainRecipe,
+        validation: LabelledTokens | None,
+        plan: TrainingPlan,
         run: RunDir,
         state: TrainingState,
         started_at: float,
@@ -54,14 +54,15 @@ class TrainingLoop:
 
         Args:
             stepper: runs the optimizer steps.
-            validation: this process's share of the validation set.
-            recipe: when to evaluate, log and stop.
+            validation: this process's share of the validation set; None evaluates nothing.
+            plan: when to evaluate, log and stop.
             run: where history and saved states go.
             state: where to start.
             started_at: `time.perf_counter()` when `fit` was called.
         """
         self.execution, self.workers = stepper.execution, stepper.workers
-        self.stepper, self.validation, self.recipe, self.run = stepper, validation, recipe, run
+        self.stepper, self.validation, self.run = stepper, validation, run
+        self.plan, self.recipe = plan, plan.train
         self.state = state
         self.total = stepper.batches.total_steps
         self.interrupted = False
@@ -131,6 +132,8 @@ class TrainingLoop:
 
     def _is_evaluation_due(self) -> bool:
         """Return whether the weights of this step should be evaluated and have not been yet."""
+        if self.validation is None:
+            return False
         step, every = self.state.step, self.recipe.eval_every
         if every == "epoch":
             every = self.stepper.batches.steps_per_epoch
@@ -146,8 +149,9 @@ class TrainingLoop:
         state = self.state
         state.window.read(state.totals)
         started_at = time.perf_counter()
-        logits = self._validation_logits()
-        scores = gathered_scores(logits, self.validation.labels, self.workers)
+        validation = cast(LabelledTokens, self.validation)
+        logits = self._logits_of(validation)
+        scores = gathered_scores(logits, validation.labels, self.workers)
         best = state.stopping.update(state.step, self.epoch, **scores)
         state.evaluated_step = state.step
         if best:
@@ -167,7 +171,7 @@ class TrainingLoop:
         if self.workers.is_main:
             atomic_dir(checkpoint.best(self.run), self.execution.classifier.save_adapter)
 
-    def _validation_logits(self) -> np.ndarray:
+    def _logits_of(self, validation: LabelledTokens) -> np.ndarray:
         """Return the logits of this process's validation texts."""
 
         def check_interrupt(_: int) -> None:
@@ -175,9 +179,8 @@ class TrainingLoop:
             if self._observers.interrupt.stop_requested and self.workers.world == 1:
                 raise _StopRequested  # a resumed run repeats the evaluation
 
-        tokens, prefix = self.validation.tokens, self.validation.prefix
         size = self.recipe.eval_batch_size
-        return predict_logits(self.execution, tokens, size, prefix, check_interrupt)
+        return predict_logits(self.execution, validation.tokens, size, validation.prefix, check_interrupt)
 
     def _log(self) -> None:
         """Write the history line of the steps since the last one, if there were any."""

@@ -25,7 +25,7 @@ from submillion.version import __version__
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
-    from submillion.model.protocol import Execution
+    from submillion.model.protocol import Execution, States
 
 MEMORY_SHARE = 0.5  # share of the available memory that the cache may take; the rest is for training
 MIN_FILE_BYTES = 10**6  # fewer bytes of states are computed faster than a file is read and checked
@@ -133,6 +133,24 @@ class PrefixCache:
         indices = to_device(_row_indices(np.arange(len(rows), dtype=np.int64) * size, lengths), device)
         padded.index_copy_(0, indices, to_device(self.flat_states(rows), device).float())
         return padded.view(len(rows), size, hidden)
+
+
+@dataclass(frozen=True)
+class PrefixRows:
+    """Some rows of cached states: row i is row `rows[i]` of the whole."""
+
+    whole: States
+    rows: np.ndarray
+
+    def flat_states(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the states of `rows` end to end; see `States.flat_states`."""
+        return self.whole.flat_states(self.rows[rows])
+
+    def states(
+        self, rows: np.ndarray, width: int | None = None, device: torch.device | None = None
+    ) -> torch.Tensor:
+        """Return the states of `rows`, padded; see `States.states`."""
+        return self.whole.states(self.rows[rows], width, device)
 
 
 @dataclass(frozen=True)

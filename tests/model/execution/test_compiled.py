@@ -19,6 +19,7 @@ from submillion.fit import checkpoint
 from submillion.fit.fit import fit
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.options import FitOptions
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
 from submillion.model.classifier import Classifier, build
@@ -132,8 +133,7 @@ def train(folder: Path, stop_at: int = 0, resume: bool = False) -> tuple[Classif
         execution,
         labelled,
         labelled,
-        recipe=recipe,
-        seed=3,
+        plan=TrainingPlan(recipe, seed=3),
         run=run,
         workers=Workers.start(),
         options=FitOptions(resume, progress=False),

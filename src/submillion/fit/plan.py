@@ -1,0 +1,39 @@
+"""The plan of a training: those parts of a recipe that its steps depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from submillion.recipe import ContrastiveRecipe, Recipe, TrainRecipe
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The sections and fields of a recipe that `fit` follows."""
+
+    train: TrainRecipe
+    seed: int
+    """The recipe's seed."""
+    head_start: str = "random"
+    """The recipe's `head.start`."""
+    contrastive: ContrastiveRecipe = field(default_factory=ContrastiveRecipe)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Return the plan of a recipe."""
+        return cls(recipe.train, recipe.seed, recipe.head.start, recipe.contrastive)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that changes the trained values, by the recipe's names.
+
+        The number of threads changes the last bits at most, so a training may continue with another one.
+        """
+        train = self.train.model_dump(mode="json", exclude={"threads"})
+        contrastive = self.contrastive.model_dump(mode="json")
+        return {
+            **{f"train.{name}": value for name, value in train.items()},
+            **{f"contrastive.{name}": value for name, value in contrastive.items()},
+            "head.start": self.head_start,
+            "seed": self.seed,
+        }
