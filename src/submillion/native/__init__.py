@@ -18,6 +18,9 @@ FOLDERS = tuple(
 VARIABLE = "SUBMILLION_NATIVE"
 TARGETS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
 """The adapted matrices, in the order of the kernels."""
+POOLINGS = ("first", "mean")
+"""What becomes a text's features, the last states of its first token or their mean over all tokens; in the order of the
+kernels."""
 LORA_SITE = 4
 """Dropout site of the first target's adapter. Sites 0 to 3: embeddings, attention, attention output, FFN output."""
 NOT_BUILT = (
@@ -109,6 +112,7 @@ class Batch(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("threads", "group_rows")),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in ("adapters", "features", "output_states")),
+        ("pooling", ctypes.c_int64),
     ]
 
 

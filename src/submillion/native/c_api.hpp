@@ -28,6 +28,8 @@ struct SmAdapter {
   int64_t r;
   double scale, dropout;
 };
+// Which of a text's states become its features: that of the first token, or the mean over all tokens.
+enum SmPooling { SM_FIRST, SM_MEAN };
 struct SmBatch {
   int64_t texts;
   const int64_t* offsets;  // [texts + 1]: where each text's tokens begin
@@ -37,8 +39,9 @@ struct SmBatch {
   int64_t training, save_activations, threads, group_rows;
   uint64_t seed;
   const SmAdapter* adapters;  // [layers][6]
-  float* features;            // [texts][hidden]: the last layer's output for each text's first token, or null
+  float* features;            // [texts][hidden]: the last layer's output, pooled, or null
   void* output_states;        // [tokens][hidden] of elem_t, the output of layer `end_layer` - 1, or null
+  int64_t pooling;            // an SmPooling
 };
 // One application of dropout; `site` is a DropoutSite of dropout.hpp.
 struct SmDropout {

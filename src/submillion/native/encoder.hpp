@@ -122,8 +122,8 @@ struct Encoder {
       g.half_last = half_last(grouping.rows[i]), g.cls_half_last = half_last((long)g.texts.size());
       g.row_ids = batch_arena.allocate<uint64_t>(g.rows());
       g.cls_row_ids = batch_arena.allocate<uint64_t>(g.cls_blocks * BLOCK_SIDE);
-      std::fill(g.row_ids, g.row_ids + g.rows(), ~0ull);
-      std::fill(g.cls_row_ids, g.cls_row_ids + g.cls_blocks * BLOCK_SIDE, ~0ull);
+      std::fill(g.row_ids, g.row_ids + g.rows(), PADDING_ROW);
+      std::fill(g.cls_row_ids, g.cls_row_ids + g.cls_blocks * BLOCK_SIDE, PADDING_ROW);
       for (size_t t = 0; t < g.texts.size(); t++) {
         g.cls_row_ids[t] = (uint64_t)g.texts[t] << 16;
         for (int r = 0; r < g.lengths[t]; r++)
@@ -187,7 +187,11 @@ struct Encoder {
     }
   }
 
-  bool cls_only(int layer) const { return batch.features && layer == config.layers - 1; }
+  // Whether the layer's output is pooled into features, by one of the two ways below, and not needed
+  // otherwise.
+  bool is_pooled(int layer) const { return batch.features && layer == config.layers - 1; }
+  bool cls_only(int layer) const { return is_pooled(layer) && batch.pooling == SM_FIRST; }
+  bool is_averaged(int layer) const { return is_pooled(layer) && batch.pooling == SM_MEAN; }
   // Whether the gradient of an adapter needs the layer's input.
   bool gradients_need_input(int layer) const {
     const LoraAdapter* lora = &adapters[layer * NUM_TARGETS];
@@ -285,7 +289,8 @@ struct Encoder {
 
   Layer layer(int index) const {
     const LoraAdapter* lora = &adapters[index * NUM_TARGETS];
-    return {config, weights[index], lora, index, batch.training != 0, batch.seed, cls_only(index)};
+    float* means = is_averaged(index) ? batch.features : nullptr;
+    return {config, weights[index], lora, index, batch.training != 0, batch.seed, cls_only(index), means};
   }
 
   // Calls task(thread) on every thread, with denormals flushed to zero (MXCSR bits FTZ and DAZ): arithmetic
@@ -305,7 +310,8 @@ struct Encoder {
   // Refuses a batch that would be read or written out of bounds: its ids come from a user's files.
   void check_batch() const {
     if (batch.texts < 1 || batch.threads < 1 || batch.group_rows < 1 || batch.first_layer < 0 ||
-        batch.end_layer > config.layers || batch.first_layer > batch.end_layer || batch.offsets[0] != 0)
+        batch.end_layer > config.layers || batch.first_layer > batch.end_layer || batch.offsets[0] != 0 ||
+        (batch.pooling != SM_FIRST && batch.pooling != SM_MEAN))
       throw std::invalid_argument("the batch is not valid");
     long longest = 0;
     for (long i = 0; i < batch.texts; i++) {
@@ -344,18 +350,18 @@ struct Encoder {
       x[i] = saves((int)batch.first_layer) ? own() : groups[i].ping;
       for (int l = (int)batch.first_layer; l < batch.end_layer; l++) {
         const bool persists = l + 1 < batch.end_layer && saves(l + 1) && !saves(l);
-        outputs[i].push_back(cls_only(l)                   ? nullptr
+        outputs[i].push_back(is_pooled(l)                  ? nullptr
                              : persists                    ? own()
                              : (l - batch.first_layer) % 2 ? groups[i].ping
                                                            : groups[i].pong);
       }
     }
-    float* cls_buffer = nullptr;
+    feature_rows = nullptr, feature_blocks = 0;
     if (batch.features) {
-      long max_cls_blocks = 0;
-      for (const TextGroup& g : groups) max_cls_blocks = std::max<long>(max_cls_blocks, g.cls_blocks);
-      cls_buffer = batch_arena.allocate<float>(batch.threads * max_cls_blocks * D * BLOCK_ELEMS);
-      cls_buffer_blocks = max_cls_blocks;
+      feature_blocks = 1;
+      for (const TextGroup& g : groups)
+        if (batch.pooling == SM_FIRST) feature_blocks = std::max<long>(feature_blocks, g.cls_blocks);
+      feature_rows = batch_arena.allocate<float>(batch.threads * feature_blocks * D * BLOCK_ELEMS);
     }
     run_on_threads([&](int t) {
       LayerScratch& s = scratch[t];
@@ -367,17 +373,34 @@ struct Encoder {
           if (save) save->x = x[i];
           elem_t* y = outputs[i][l - batch.first_layer];
           float* features =
-              cls_only(l) ? cls_buffer + (long)t * cls_buffer_blocks * D * BLOCK_ELEMS : nullptr;
+              is_pooled(l) ? feature_rows + (long)t * feature_blocks * D * BLOCK_ELEMS : nullptr;
           layer(l).forward(g, x[i], y, features, save, s);
-          for (size_t n = 0; features && n < g.texts.size(); n++)
+          for (size_t n = 0; cls_only(l) && n < g.texts.size(); n++)
             memcpy(batch.features + g.texts[n] * D * BLOCK_SIDE, features + (long)n * D * BLOCK_SIDE,
                    D * BLOCK_SIDE * sizeof(float));
+          if (is_averaged(l)) layer(l).divide_sums(g);
           x[i] = y;
         }
       if (batch.output_states)
         for (int i : groups_of_thread[t]) store_output(groups[i], x[i]);
     });
-    cls_rows = cls_buffer;
+  }
+
+  // Writes the gradient of the last layer's output: every token of a text gets an equal share of the mean's.
+  void spread_gradient(const TextGroup& g, const float* gradient) const {
+    const long D = config.hidden_blocks;
+    for (size_t t = 0; t < g.texts.size(); t++) {
+      const float* from = gradient + g.texts[t] * D * BLOCK_SIDE;
+      const float share = 1.f / (float)g.lengths[t];
+      for (long row = g.starts[t]; row < g.starts[t] + g.lengths[t]; row++)
+        for (int c = 0; c < D; c++) {
+          float* to = g.dstates + row_offset(row, D) + c * BLOCK_ELEMS;
+          store_row(to, load(from + c * BLOCK_SIDE) * share, load(from + c * BLOCK_SIDE + 16) * share);
+        }
+    }
+    for (long row = g.starts.back() + g.lengths.back(); row < g.rows(); row++)
+      for (int c = 0; c < D; c++)
+        memset(g.dstates + row_offset(row, D) + c * BLOCK_ELEMS, 0, BLOCK_SIDE * sizeof(float));
   }
 
   // gradient: of the features, float32 [texts][hidden].
@@ -385,7 +408,7 @@ struct Encoder {
     const long D = config.hidden_blocks;
     run_on_threads([&](int t) {
       LayerScratch& s = scratch[t];
-      float* cls_gradient = cls_rows + (long)t * cls_buffer_blocks * D * BLOCK_ELEMS;
+      float* cls_gradient = feature_rows + (long)t * feature_blocks * D * BLOCK_ELEMS;
       for (int l = (int)batch.end_layer - 1; l >= std::max<int>(lowest_adapted, (int)batch.first_layer); l--)
         for (int i : groups_of_thread[t]) {
           const TextGroup& g = groups[i];
@@ -396,6 +419,7 @@ struct Encoder {
                 memcpy(cls_gradient + row_offset((long)n, D) + c * BLOCK_ELEMS,
                        gradient + g.texts[n] * D * BLOCK_SIDE + c * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
           }
+          if (is_averaged(l)) spread_gradient(g, gradient);
           if (l > lowest_adapted && l > batch.first_layer && gradients_need_input(l))
             layer(l - 1).recompute_output(g, saved[i][l - 1], saved[i][l], s);
           layer(l).backward(g, cls_gradient, saved[i][l], l > lowest_adapted, s);
@@ -418,8 +442,10 @@ struct Encoder {
     });
   }
 
-  long cls_buffer_blocks = 0;
-  float* cls_rows = nullptr;  // [threads][cls_buffer_blocks][hidden_blocks]: features, then their gradient
+  long feature_blocks = 0;
+  // [threads][feature_blocks][hidden_blocks]: the rows that are pooled; those of the first tokens are
+  // overwritten with their gradient.
+  float* feature_rows = nullptr;
 };
 
 }  // namespace

@@ -18,6 +18,7 @@ struct Layer {
   bool training;  // apply dropout
   uint64_t seed;
   bool cls_only;  // the last layer: only the cls rows of its output are needed
+  float* means;   // the last layer: [texts][channels] for the mean of each text's output, or null
 
   Dropout dropout(double p, int site) const {
     return training && p > 0 ? Dropout(p, seed, index, site) : Dropout();
@@ -86,6 +87,8 @@ struct Layer {
   void forward_after_attention(int m_blocks, bool half_last, const uint64_t* row_ids, const elem_t* context,
                                const elem_t* x, elem_t* y, float* features, SavedActivations* saved,
                                LoraU&& lora_u, LayerScratch& s) const;
+  void add_to_sums(const uint64_t* row_ids, const float* rows) const;
+  void divide_sums(const TextGroup& g) const;
   void recompute_output(const TextGroup& g, const SavedActivations& saved, SavedActivations& next,
                         LayerScratch& s) const;
   void backward(const TextGroup& g, float* cls_gradient, SavedActivations& saved, bool needs_dx,

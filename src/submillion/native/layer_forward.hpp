@@ -30,8 +30,9 @@ void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_beg
 
 // Runs the layer on x [m_blocks][hidden_blocks].
 //
-// y: the output, alike. In the last layer, which has cls rows only, y is null and the output is `features`:
-// float32 [cls_blocks * 32][channels]. saved: null if there is no backward pass through this layer.
+// y: the output, alike. Null in the last layer if it is pooled; `features` then takes output rows in float32:
+// [cls_blocks * 32][channels], or, if `means` takes the result, [32][channels], which the blocks use in turn.
+// saved: null if there is no backward pass through this layer.
 inline void Layer::forward(const TextGroup& g, const elem_t* x, elem_t* y, float* features,
                            SavedActivations* saved, LayerScratch& s) const {
   const int D = config.hidden_blocks;
@@ -164,7 +165,31 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
     long at = (long)m * D * BLOCK_ELEMS;
     layer_norm_forward(s.acc_f32 + at, D, weights.norm2_gamma, weights.norm2_beta, config.epsilon,
                        saved ? saved->x_hat2 + at : nullptr, y ? y + at : nullptr,
-                       saved ? saved->rstd2 + m * BLOCK_SIDE : nullptr, features ? features + at : nullptr);
+                       saved ? saved->rstd2 + m * BLOCK_SIDE : nullptr,
+                       features ? features + (means ? 0 : at) : nullptr);
+    if (means) add_to_sums(row_ids + m * BLOCK_SIDE, features);
+  }
+}
+
+// Adds 32 rows of the output, [32][channels], to the sums of their texts in `means`. A text's rows come in
+// the order of its tokens, so its sum does not depend on the group.
+inline void Layer::add_to_sums(const uint64_t* row_ids, const float* rows) const {
+  const long width = (long)config.hidden_blocks * BLOCK_SIDE;
+  for (int i = 0; i < BLOCK_SIDE && row_ids[i] != PADDING_ROW; i++, rows += width) {
+    float* sum = means + (long)(row_ids[i] >> 16) * width;
+    if (row_ids[i] % 65536 == 0) {
+      memcpy(sum, rows, width * sizeof(float));
+    } else {
+      for (long c = 0; c < width; c += 16) store(sum + c, load(sum + c) + load(rows + c));
+    }
+  }
+}
+
+inline void Layer::divide_sums(const TextGroup& g) const {
+  const long width = (long)config.hidden_blocks * BLOCK_SIDE;
+  for (size_t t = 0; t < g.texts.size(); t++) {
+    float *sum = means + g.texts[t] * width, inverse_length = 1.f / (float)g.lengths[t];
+    for (long c = 0; c < width; c += 16) store(sum + c, load(sum + c) * inverse_length);
   }
 }
 

@@ -16,6 +16,8 @@ struct EncoderConfig {
   HeadConfig head;
 };
 
+constexpr uint64_t PADDING_ROW = ~0ull;
+
 // The frozen weights of a layer; biases and layer norms in float32.
 struct LayerWeights {
   PackedMatrix qkv, out, up, down;
@@ -26,19 +28,19 @@ struct LayerWeights {
 // thread.
 //
 // cls: the rows of each text's first token alone, one per text, which are all that the last layer computes
-// after K and V.
+// after K and V if only they become features.
 struct TextGroup {
   int m_blocks, cls_blocks;
   bool half_last, cls_half_last;  // the last block has at most 16 rows
   std::vector<int> texts, starts, lengths;
-  uint64_t *row_ids, *cls_row_ids;  // text << 16 | position
+  uint64_t *row_ids, *cls_row_ids;  // text << 16 | position, or PADDING_ROW
   elem_t *ping, *pong;              // alternating inputs and outputs of layers, if they are not saved
   float* dstates;  // gradient of the layer's output, then of its input: [m_blocks][hidden_blocks]
   int rows() const { return m_blocks * BLOCK_SIDE; }
 };
 
-// What the backward pass of a layer needs from the forward pass of one group. In the last layer everything
-// but K and V has cls rows only.
+// What the backward pass of a layer needs from the forward pass of one group. If only cls rows become
+// features, everything but K and V of the last layer has cls rows only.
 struct SavedActivations {
   const elem_t* x = nullptr;  // the layer's input
   elem_t *cls_x = nullptr, *cls_q = nullptr;

@@ -85,8 +85,8 @@ def try_packed(
 class Packed:
     """Runs one classifier on the kernels; frozen weights are packed once, trained ones are read in every call.
 
-    A batch is its T tokens laid end to end; D is the hidden size. The head runs on torch, from the state of
-    each text's first token.
+    A batch is its T tokens laid end to end; D is the hidden size. The kernels pool the last states of each text, and
+    the head runs on torch.
     """
 
     def __init__(
@@ -155,6 +155,12 @@ class Packed:
 
         One batch at a time: the next call overwrites the values that the backward pass of this one needs.
         """
+        return self.classifier.head(self.features(tokens, rows, seed, prefix))
+
+    def features(
+        self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None
+    ) -> Tensor:
+        """Return the texts' pooled last states; see `Execution.features`. One batch at a time, as in `logits`."""
         self.classifier.check_tokens(tokens)
         batch = PackedTexts(tokens, rows, self._position_padding)
         first, states = self._start(rows, prefix)
@@ -164,9 +170,8 @@ class Packed:
             features: Tensor = _PackedFeatures.apply(  # type: ignore[no-untyped-call]
                 self, batch, seed, first, states, *self.parameters
             )
-        else:
-            features = self.run_forward(batch, seed, first, states, save=False)
-        return self.classifier.head(features)
+            return features
+        return self.run_forward(batch, seed, first, states, save=False)
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return the function that computes the states entering the lowest adapted layer."""
@@ -199,10 +204,11 @@ class Packed:
     def run_forward(
         self, batch: PackedTexts, seed: int, first: int, states: Tensor | None, save: bool
     ) -> Tensor:
-        """Return the states of the texts' first tokens, float32 [B, D]; `save` prepares for `run_backward`."""
+        """Return the texts' pooled last states, float32 [B, D]; `save` prepares for `run_backward`."""
         features = torch.empty(batch.texts, self._config.hidden_size)
         call = self._call(batch, seed, first, states, self.classifier.training, save)
         call.features = features.data_ptr()
+        call.pooling = native.POOLINGS.index(getattr(self.classifier, "pooling", "first"))
         self._run(call, first, len(self._layers))
         self.batches_run += 1
         return features
@@ -306,7 +312,7 @@ class Packed:
 
 
 class _PackedFeatures(torch.autograd.Function):
-    """States of the texts' first tokens [B, D], differentiable in the adapters."""
+    """Pooled last states of the texts [B, D], differentiable in the adapters."""
 
     @staticmethod
     def forward(
