@@ -102,9 +102,9 @@ def test_the_card_summarizes_both_and_publishes_no_text(full: RunDir) -> None:
 
 def test_missing_parts_name_their_command(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    text, card = ParsedPage(render_page(run)).text("data"), render_card(run)
+    text, card = ParsedPage(render_page(run)).text("provenance"), render_card(run)
     for part in ("duplicates", "noise"):
-        assert f"Not measured. Run submillion report RUN --with {part} to measure it." in text
+        assert f"submillion report RUN --with {part}" in text
         assert f"not measured (`submillion report RUN --with {part}`)" in card
 
 

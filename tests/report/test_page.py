@@ -16,7 +16,7 @@ from submillion.assess.score import assess_run
 from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
 from submillion.report.inline_svg import PALETTE, inline
-from submillion.report.page import SECTIONS, render_page, write_page
+from submillion.report.page import ANALYSIS_PARTS, OF_PART, SECTIONS, render_page, write_page
 from submillion.report.write import write_report
 from submillion.rundir import RunDir
 from support.analysis import HOSTILE, made_analysis
@@ -183,15 +183,9 @@ def test_an_explained_prediction_is_readable_without_colours(page: str) -> None:
 
 def test_missing_analysis_parts_name_their_command(tmp_path: Path) -> None:
     read = ParsedPage(paged(tmp_path / "run")[1])
-    for section, part in (
-        ("classes", "intervals"),
-        ("confidence", "confidence"),
-        ("errors", "errors"),
-        ("attribution", "attribution"),
-    ):
-        assert f"Not measured. Run submillion report RUN --with {part} to measure it." in read.text(
-            section
-        ), part
+    for part in ANALYSIS_PARTS:
+        assert f"submillion report RUN --with {part}" in read.text("provenance"), part
+    assert set(OF_PART).isdisjoint(read.words)
 
 
 def test_an_empty_run_claims_nothing(tmp_path: Path) -> None:
@@ -232,7 +226,7 @@ def test_few_classes_get_a_matrix_and_many_classes_the_largest_cells(
     run = made_run(tmp_path / "run", names, [3] * len(names), skill=1.0, splits=("test",))
     assess_run(run)
     page = render_page(run)
-    text = ParsedPage(page).text("confusion")
+    text = ParsedPage(page).text("classes")
     assert ("true \\ predicted" in text) == table
     assert ("Largest cells off the diagonal on test" in text) == (not table)
     assert len(page) < 300_000

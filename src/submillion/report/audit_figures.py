@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from submillion.report.drawn_names import drawn
-from submillion.report.theme import BLUE, MUTED, VERMILION, grid, label_width, new_figure
+from submillion.report.theme import BLUE, MUTED, VERMILION, grid, new_figure, width_for
 
 PITCH = 0.36  # inches from one row of the figure to the next
 MIN_END = 0.1  # the axis reaches at least 10%, so that small rates look small
@@ -28,7 +28,7 @@ def replacement_rates(swaps: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """
     lines = list(_lines(swaps))
     labels = [label for label, _ in lines]
-    figure = new_figure(5.2 + label_width(labels or [""]), 1.7 + PITCH * max(len(lines), 1), title)
+    figure = new_figure(width_for(labels or [""]), 1.7 + PITCH * max(len(lines), 1), title)
     axes = figure.subplots()
     handles: dict[str, Any] = {}
     for place, (_, result) in enumerate(lines):
@@ -61,8 +61,8 @@ def _lines(swaps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[st
         tested = [result for result in (axis["overall"], *axis["groups"]) if not result["too_small"]]
         if not tested:
             continue
-        yield drawn([axis["title"]], "exchange", 60)[0], None
-        names = drawn([result["group"] or "any other group" for result in tested], "group", 34)
+        yield drawn([axis["title"]], "exchange", 44)[0], None
+        names = drawn([result["group"] or "any other group" for result in tested], "group", 26)
         for name, result in zip(names, tested, strict=True):
             yield f"to {name} ({result['texts']:,})", result
 

@@ -22,6 +22,7 @@ from submillion.report.theme import (
     grid,
     label_width,
     new_figure,
+    width_for,
 )
 from submillion.wording import percent_number
 
@@ -134,7 +135,7 @@ def lowest_f1(counts: np.ndarray, names: Sequence[str]) -> tuple[list[int], str]
 
 def cell_size(classes: int) -> float:
     """Return the side of a cell of the confusion matrix in inches; smaller with more classes."""
-    for limit, inches in ((5, 0.72), (8, 0.62), (12, 0.5), (MAX_NUMBERED, 0.42)):
+    for limit, inches in ((5, 0.62), (8, 0.5), (12, 0.46), (MAX_NUMBERED, 0.42)):
         if classes <= limit:
             return inches
     return 0.24
@@ -164,8 +165,8 @@ def per_class_scores(
     all_drawn = drawn(names)
     labels = [f"{all_drawn[place]} ({count:,})" for place, count in zip(places, support, strict=True)]
     size = len(places)
-    pitch, points = (0.56, 7.5) if size <= MAX_NUMBERED else (0.42, 5.5)
-    figure = new_figure(4.6 + label_width(labels), 1.25 + pitch * size, title)
+    pitch, points = (0.46, 7.0) if size <= MAX_NUMBERED else (0.42, 5.5)
+    figure = new_figure(width_for(labels), 1.25 + pitch * size, title)
     axes = figure.subplots()
     place = np.arange(size)
     for index, (score, colour) in enumerate(zip(scores, (PRECISION, RECALL, F1), strict=True)):

@@ -16,9 +16,9 @@ from submillion.report.theme import (
     MUTED,
     VERMILION,
     house_style,
-    label_width,
     new_figure,
     save,
+    width_for,
 )
 from submillion.wording import MINUS
 
@@ -67,7 +67,7 @@ def comparison_figure(comparison: Mapping[str, Any], title: str) -> Figure:
     )
     names = [f"{short[pair['a']]} {MINUS} {short[pair['b']]}" for pair in pairs]
     lines = [len(titles), len(names)]
-    figure = new_figure(5.2 + label_width([*titles, *names]), 2.4 + PITCH * sum(lines), title)
+    figure = new_figure(width_for([*titles, *names]), 2.4 + PITCH * sum(lines), title)
     above, below = figure.subplots(2, height_ratios=[count + 1 for count in lines])
     draw_intervals(
         above,
@@ -84,5 +84,5 @@ def comparison_figure(comparison: Mapping[str, Any], title: str) -> Figure:
         [VERMILION if pair["shown"] else MUTED for pair in pairs],
     )
     below.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    below.set_xlabel("first minus second (points); orange: difference shown")
+    below.set_xlabel("first minus second (points);\norange: difference shown")
     return figure

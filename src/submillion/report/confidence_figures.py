@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from submillion.report.theme import BLUE, CORRECT, INK, MUTED, VERMILION, WRONG, grid, new_figure
+from submillion.report.theme import BLUE, CORRECT, INK, MUTED, VERMILION, WIDTH, WRONG, grid, new_figure
 from submillion.wording import percent, percent_range
 
 BIN = 0.025  # width of a bin of the histogram
@@ -29,8 +29,8 @@ def confidence_histogram(top: np.ndarray, correct: np.ndarray | None, title: str
         panels = [("predictions", top, CORRECT)]
     else:
         panels = [("correct", top[correct], CORRECT), ("wrong", top[~correct], WRONG)]
-    heights = [1.6 if len(values) else 0.3 for _, values, _ in panels]
-    figure = new_figure(6.4, 1.5 + sum(heights), title)
+    heights = [1.2 if len(values) else 0.3 for _, values, _ in panels]
+    figure = new_figure(WIDTH, 1.4 + sum(heights), title)
     all_axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     edges = np.linspace(0, 1, round(1 / BIN) + 1)
     first = edges[max(int(np.searchsorted(edges, top.min(), side="right")) - 1, 0)]
@@ -68,8 +68,8 @@ def reliability_diagram(confidence: Mapping[str, Any], split: str, title: str) -
     if temperature and temperature.get(split):
         name = f"at temperature {temperature['value']:.2f}"
         sets.append((name, temperature[split]["reliability"], VERMILION, "D"))
-    figure = new_figure(7.4, 4.1, title)
-    diagram, gaps = figure.subplots(1, 2)
+    figure = new_figure(WIDTH, 5.6, title)
+    diagram, gaps = figure.subplots(2)
     diagram.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle="--", zorder=1)
     gaps.axhline(0, color=MUTED, linewidth=1, linestyle="--", zorder=1)
     for place, (name, bins, colour, marker) in enumerate(sets):
@@ -113,7 +113,7 @@ def risk_coverage_curve(confidence: Mapping[str, Any], split: str, title: str) -
     risk, low, high = (
         [100 * value for value in curve["risk"][name][begin:]] for name in ("value", "low", "high")
     )
-    figure = new_figure(6.4, 3.8, title)
+    figure = new_figure(WIDTH, 3.2, title)
     axes = figure.subplots()
     axes.fill_between(shares, low, high, color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(shares, risk, color=BLUE, marker="" if len(shares) > 1 else "o")
@@ -175,8 +175,8 @@ def _mark_policy(axes: Axes, point: Mapping[str, Any], target: float) -> None:
     right = coverage > 55  # the curve rises to the right, so there is room on the left above it
     height = min(max(risk / axes.get_ylim()[1] + 0.22, 0.45), 0.85)
     axes.annotate(
-        f"policy for {percent(target)} accuracy: {percent(point['coverage'])} answered,\n"
-        f"{percent(point['accuracy'])} of them correct ({limits})",
+        f"policy for {percent(target)} accuracy:\n{percent(point['coverage'])} answered,\n"
+        f"{percent(point['accuracy'])} of them correct\n({limits})",
         (coverage, risk),
         xytext=(coverage / 100 + (-0.06 if right else 0.06), height),
         textcoords="axes fraction",

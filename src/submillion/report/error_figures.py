@@ -15,10 +15,11 @@ from submillion.report.theme import (
     MUTED,
     UNDEFINED,
     VERMILION,
+    WIDTH,
     WRONG,
     grid,
-    label_width,
     new_figure,
+    width_for,
 )
 from submillion.wording import percent, plural, shorten
 
@@ -39,9 +40,9 @@ def confused_pairs(
         total: the number of confused pairs, if `pairs` does not hold all of them.
     """
     shown = pairs[:max_pairs]
-    names = shorten([f"{pair['true']} → {pair['predicted']}" for pair in shown], 44)
+    names = shorten([f"{pair['true']} → {pair['predicted']}" for pair in shown], 34)
     figure = new_figure(
-        4.4 + label_width(names or [""]),
+        width_for(names or [""]),
         1.25 + PITCH * max(len(shown), 1),
         _with_total(title, len(pairs), max_pairs, total),
     )
@@ -63,7 +64,7 @@ def confused_pairs(
         )
     _rows_axis(axes, names)
     # Room for the text after the longest bar.
-    axes.set_xlim(0, max(rows) * 1.75)
+    axes.set_xlim(0, max(rows) * 2.3)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     axes.set_xlabel("rows, true class → predicted class")
@@ -88,10 +89,10 @@ def accuracy_by_slice(
         unit: label of the axis.
         note: label of the line.
     """
-    names = drawn([str(part["name"]) for part in slices], "slice", 40)
+    names = drawn([str(part["name"]) for part in slices], "slice", 30)
     lines = _lines(slices, [f"{name} ({part['rows']:,})" for name, part in zip(names, slices, strict=True)])
     labels = [label for label, _ in lines]
-    figure = new_figure(5.2 + label_width(labels or [""]), 1.55 + PITCH * max(len(lines), 1), title)
+    figure = new_figure(width_for(labels or [""]), 1.55 + PITCH * max(len(lines), 1), title)
     axes = figure.subplots()
     if not lines:
         return _empty(axes, figure, "no slices to compare")
@@ -121,7 +122,7 @@ def deletion_curve(curve: Sequence[Mapping[str, Any]], title: str) -> Figure:
             (limits None for a single text).
         title: of the figure.
     """
-    figure = new_figure(6.4, 3.6, title)
+    figure = new_figure(WIDTH, 3.2, title)
     axes = figure.subplots()
     if not curve:
         return _empty(axes, figure, "no text was explained")

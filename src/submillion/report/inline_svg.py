@@ -81,7 +81,7 @@ def inline(svg: str, prefix: str, title: str, description: str) -> str:
         "aria-labelledby": f"{prefix}t {prefix}d",
         "viewBox": f"{left:g} {top:g} {width:g} {height:g}",
         # The size of the file is in points, that of the page in pixels of 1/96 inch.
-        "style": f"min-width: min({width:.0f}px, 30rem); max-width: {width * 4 / 3:.0f}px",
+        "style": f"max-width: {width * 4 / 3:.0f}px",
     }
     for name, words, mark in (("desc", description, "d"), ("title", title, "t")):
         element = ElementTree.Element(name, {"id": prefix + mark})

@@ -20,22 +20,20 @@ from submillion.run_format.splits import REPORTED_SPLITS
 from submillion.rundir import RunDir
 
 TEMPLATE = "page.html.jinja"
-# The parts of the analysis in reading order; for a missing one the page names the command that makes it.
-ANALYSIS_PARTS = (
-    "intervals",
-    "baseline",
-    "confidence",
-    "errors",
-    "attribution",
-    "audit",
-    "duplicates",
-    "noise",
-)
-"""The scored splits of a run's own data, the most important first; `evaluate` adds others."""
+# The parts of the analysis in reading order; the page names the command that makes a missing one.
+ANALYSIS_PARTS = {
+    "intervals": "Intervals of F1, precision and recall",
+    "baseline": "Comparison with simpler classifiers",
+    "confidence": "Calibration and abstention",
+    "errors": "Confused classes and accuracy by slice",
+    "attribution": "The words that decide a prediction",
+    "audit": "Audit for replaced words, groups and texts of other domains",
+    "duplicates": "Near-duplicates between the splits",
+    "noise": "Labels that are probably wrong",
+}
 SECTIONS = {
     "summary": "Summary",
     "classes": "Scores by class",
-    "confusion": "Confusion matrix",
     "baselines": "Baselines",
     "confidence": "Confidence",
     "errors": "Errors",
@@ -45,6 +43,8 @@ SECTIONS = {
     "training": "Training",
     "provenance": "Provenance",
 }
+OF_PART = {"baselines": "baseline", "errors": "errors", "attribution": "attribution", "audit": "audit"}
+"""The part of the analysis without which a section of the page is left out."""
 _BESIDE = Path(__file__).parent
 
 
@@ -104,7 +104,12 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "figures": figures_of(run, metrics, history, analysis),
         **analysis,
         "parts_made": {part: result for part, result in analysis.items() if result is not None},
-        "sections": list(SECTIONS.items()),
+        "parts_missing": {part: words for part, words in ANALYSIS_PARTS.items() if analysis[part] is None}
+        if scored
+        else {},
+        "sections": [
+            (name, title) for name, title in SECTIONS.items() if analysis.get(OF_PART.get(name, ""), True)
+        ],
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "style": _beside("page.css"),

@@ -62,6 +62,31 @@ def lowest_f1(per_class: Mapping[str, Any]) -> dict[str, Any]:
     return dict(ranked[:FEWER_CLASSES])
 
 
+def weakest(scores: Mapping[str, Any], names: Sequence[str], limit: int = 3) -> list[dict[str, Any]]:
+    """Return the classes with the lowest F1 among those with mistakes, lowest first.
+
+    Args:
+        scores: of a split, with `per_class` and `confusion`.
+        names: class names by index.
+        limit: number of classes.
+
+    Returns:
+        For each: `name`, `rows`, `f1`, and `taken_for`, its two most frequent wrong predictions with their `rows`.
+    """
+    pairs = confused_pairs(scores["confusion"], names, limit=len(names) ** 2)
+    ranked = sorted(scores["per_class"].items(), key=lambda item: (item[1]["f1"], -item[1]["support"]))
+    return [
+        {
+            "name": name,
+            "rows": score["support"],
+            "f1": score["f1"],
+            "taken_for": [pair for pair in pairs if pair["true"] == name][:2],
+        }
+        for name, score in ranked
+        if score["f1"] < 1 and score["support"]
+    ][:limit]
+
+
 def confused_pairs(
     confusion: Sequence[Sequence[int]], names: Sequence[str], limit: int = 100
 ) -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ PRECISION, RECALL, F1 = NAVY, SKY, VERMILION
 SHADES = "Blues"  # one hue, light to dark: also readable in greyscale
 UNDEFINED = "#F2F2F2"
 PNG_DPI = 150
+WIDTH = 5.0
+"""Inches of a figure. Scaled to the 358 pixels of a phone's text column, its letters of 9 points have 9 pixels."""
 
 SETTINGS: dict[str, Any] = {
     "figure.facecolor": "white",
@@ -118,6 +120,11 @@ def label_width(names: Sequence[str], points: float = 9) -> float:
         points: font size.
     """
     return max(map(len, names)) * 0.6 * points / 72
+
+
+def width_for(names: Sequence[str]) -> float:
+    """Return the width in inches of a figure with these names at its left side: WIDTH, or more for long names."""
+    return max(WIDTH, 2.4 + label_width(names))
 
 
 def grid(axes: Axes, axis: str) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from submillion.report.theme import BLUE, INK, MUTED, VERMILION, grid, new_figure
+from submillion.report.theme import BLUE, INK, MUTED, VERMILION, WIDTH, grid, new_figure
 from submillion.wording import percent
 
 MANY_POINTS = 60  # above this many logged losses a running mean is drawn over them
@@ -25,7 +25,7 @@ def loss_curves(logged: Sequence[dict[str, Any]], evaluated: Sequence[dict[str, 
         evaluated: history records of kind `eval` (`step`, `loss`).
         title: of the figure.
     """
-    figure = new_figure(6.4, 3.8, title)
+    figure = new_figure(WIDTH, 3.2, title)
     axes = figure.subplots()
     if logged:
         steps, losses = [record["step"] for record in logged], [record["loss"] for record in logged]
@@ -60,7 +60,7 @@ def accuracy_curve(evaluated: Sequence[dict[str, Any]], best_step: int | None, t
         best_step: step of the selected checkpoint; None if the run does not record it.
         title: of the figure.
     """
-    figure = new_figure(6.4, 3.8, title)
+    figure = new_figure(WIDTH, 3.2, title)
     axes = figure.subplots()
     steps = [record["step"] for record in evaluated]
     values = [100 * record["accuracy"] for record in evaluated]
@@ -106,7 +106,7 @@ def _step_axis(axes: Axes, evaluated: Sequence[dict[str, Any]]) -> None:
     axes.set_xlabel("optimizer step")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     grid(axes, "y")
     for record in evaluated:
         if float(record["epoch"]).is_integer():
