@@ -24,7 +24,7 @@ from support import ROOT, TESTS
 from support.packed import made, opened
 from support.tiny import tiny_encoder
 
-# Every family and target with short and long texts, forward and backward, with dropout.
+# Every family, target and pooling with short and long texts, forward and backward, with dropout.
 EXERCISE = """
 import sys
 from pathlib import Path
@@ -37,8 +37,11 @@ from support.packed import made, opened, packed_outcome, texts_of
 from support.tiny import tiny_encoder
 for family in ("roberta", "bert", "mpnet"):
     folder = tiny_encoder(Path(sys.argv[2]) / family, family, layers=2, hidden=128, dropout=0.1)
-    for lora in ({"targets": "all-linear", "dropout": 0.1, "r": 97}, {"targets": ["value"], "layers": [1]}):
-        classifier = made(folder, lora)
+    for lora, pooling in (
+        ({"targets": "all-linear", "dropout": 0.1, "r": 97}, "first"),
+        ({"targets": ["value"], "layers": [1]}, "mean"),
+    ):
+        classifier = made(folder, lora, pooling=pooling)
         for lengths in ([64, 1, 33, 32], [5] * 40, [2]):
             tokens = texts_of(lengths, classifier)
             packed = opened(classifier, sys.argv[3])

@@ -24,13 +24,16 @@ def texts_of(lengths: list[int], classifier: Classifier, seed: int = 0) -> Token
     return Tokens(ids, offsets, np.asarray(lengths, dtype=np.int32))
 
 
-def made(folder: Path, lora: dict[str, Any] | None = None, head: str = "stock", **more: Any) -> Classifier:
+def made(
+    folder: Path, lora: dict[str, Any] | None = None, head: str = "stock", pooling: str = "first", **more: Any
+) -> Classifier:
     values = {"targets": ["query", "value"], "r": 4, "alpha": 8, "dropout": 0.0} | (lora or {})
     classifier = build(folder, LABELS, tiny_recipe(folder, lora=values, head={"kind": head}, **more))
     with torch.no_grad():
         for name, value in classifier.module.named_parameters():
             if "lora_B" in name:  # initially zero, which would leave A without a gradient
                 value.normal_(0, 0.2, generator=torch.Generator().manual_seed(len(name)))
+    classifier.pooling = pooling
     return classifier.train()
 
 

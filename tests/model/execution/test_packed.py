@@ -51,6 +51,19 @@ TARGETS = (
     ["ffn_down"],
     "all-linear",
 )
+# Of the mean over all tokens, only what differs from the first token: the last layer, and what enters it.
+CASES = [
+    pytest.param(
+        family,
+        targets,
+        pooling,
+        id=f"{family}-{targets if isinstance(targets, str) else '+'.join(targets)}-{pooling}",
+    )
+    for pooling in native.POOLINGS
+    for family in FAMILIES
+    for targets in TARGETS
+    if pooling == "first" or family == "bert" or targets == "all-linear"
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +82,16 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def reference(classifier: Classifier, tokens: Tokens, autocast: bool = False) -> Any:
     def run(rows: np.ndarray) -> torch.Tensor:
-        return classifier(collate(tokens, rows, classifier.pad_id))
+        batch = collate(tokens, rows, classifier.pad_id)
+        if classifier.pooling == "first":
+            return classifier(batch)
+        states = []
+        hook = classifier.stack.layers[-1].register_forward_hook(lambda _, __, out: states.append(out))
+        classifier(batch)
+        hook.remove()
+        mask = batch["attention_mask"][..., None].float()
+        last = states[0][0] if isinstance(states[0], tuple) else states[0]
+        return classifier.head((last.float() * mask).sum(1) / mask.sum(1))
 
     return outcome(classifier, run, len(tokens), autocast)
 
@@ -88,12 +110,11 @@ LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
 
 
 @pytest.mark.parametrize("path", FLOAT)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("targets", TARGETS, ids=lambda t: t if isinstance(t, str) else "+".join(t))
+@pytest.mark.parametrize(("family", "targets", "pooling"), CASES)
 def test_float32_kernels_agree_with_the_reference(
-    encoders: Any, path: str, family: str, targets: Any
+    encoders: Any, path: str, family: str, targets: Any, pooling: str
 ) -> None:
-    classifier = made(encoders(family), {"targets": targets})
+    classifier = made(encoders(family), {"targets": targets}, pooling=pooling)
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = reference(classifier, tokens)
     packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
@@ -102,12 +123,11 @@ def test_float32_kernels_agree_with_the_reference(
 
 
 @pytest.mark.parametrize("path", BFLOAT)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("targets", TARGETS, ids=lambda t: t if isinstance(t, str) else "+".join(t))
+@pytest.mark.parametrize(("family", "targets", "pooling"), CASES)
 def test_bfloat16_kernels_are_no_worse_than_autocast(
-    encoders: Any, path: str, family: str, targets: Any
+    encoders: Any, path: str, family: str, targets: Any, pooling: str
 ) -> None:
-    classifier = made(encoders(family), {"targets": targets})
+    classifier = made(encoders(family), {"targets": targets}, pooling=pooling)
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = reference(classifier, tokens)
     cast, cast_gradients = reference(classifier, tokens, autocast=True)
@@ -120,10 +140,12 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_texts_of_the_encoders_maximum_length(path: str, family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "pooling"), [*((family, "first") for family in FAMILIES), ("mpnet", "mean")]
+)
+def test_texts_of_the_encoders_maximum_length(path: str, family: str, pooling: str, tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / family, family, layers=2, hidden=64, dropout=0.0, longest=512)
-    classifier = made(folder, {"targets": "all-linear"})
+    classifier = made(folder, {"targets": "all-linear"}, pooling=pooling)
     tokens = texts_of([512, 1, 511, 300], classifier)
     logits, gradients = reference(classifier, tokens)
     packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
@@ -211,14 +233,21 @@ class Replay:
 
 @pytest.mark.parametrize("path", FLOAT)
 @pytest.mark.parametrize(
-    ("family", "heads"),
-    (("roberta", 2), ("bert", 2), ("mpnet", 2), ("mpnet", 5)),  # the kernels take four heads of 32 at a time
+    ("family", "heads", "pooling"),
+    (
+        ("roberta", 2, "first"),
+        ("bert", 2, "first"),
+        ("mpnet", 2, "first"),
+        ("mpnet", 5, "first"),  # the kernels take four heads of 32 at a time
+        ("mpnet", 2, "mean"),
+    ),
 )
 def test_the_reference_with_the_kernels_dropout_masks_gives_the_same_gradients(
-    encoders: Any, path: str, family: str, heads: int, monkeypatch: pytest.MonkeyPatch
+    encoders: Any, path: str, family: str, heads: int, pooling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lora = {"targets": "all-linear", "dropout": 0.2}
-    classifier = made(encoders(family, hidden=32 * heads, dropout=0.1, heads=heads), lora)
+    folder = encoders(family, hidden=32 * heads, dropout=0.1, heads=heads)
+    classifier = made(folder, lora, pooling=pooling)
     head = classifier.module.get_base_model()
     for name, module in head.named_modules():
         if isinstance(module, torch.nn.Dropout) and ("classifier" in name or name == "dropout"):
@@ -277,9 +306,11 @@ def test_masks_are_the_same_on_every_path() -> None:
 # -- independence of threads and batches, and errors -----------------------------------------------------------
 
 
+@pytest.mark.parametrize("pooling", native.POOLINGS)
 @pytest.mark.parametrize("path", PATHS)
-def test_bits_do_not_depend_on_threads_or_earlier_batches(encoders: Any, path: str) -> None:
-    classifier = made(encoders("roberta", dropout=0.1), {"targets": "all-linear", "dropout": 0.1})
+def test_bits_do_not_depend_on_threads_or_earlier_batches(encoders: Any, path: str, pooling: str) -> None:
+    lora = {"targets": "all-linear", "dropout": 0.1}
+    classifier = made(encoders("roberta", dropout=0.1), lora, pooling=pooling)
     head = [
         m for m in classifier.module.get_base_model().classifier.modules() if isinstance(m, torch.nn.Dropout)
     ]
@@ -304,9 +335,10 @@ def test_bits_do_not_depend_on_threads_or_earlier_batches(encoders: Any, path: s
         )
 
 
+@pytest.mark.parametrize("pooling", native.POOLINGS)
 @pytest.mark.parametrize("path", FLOAT)
-def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str) -> None:
-    classifier = made(encoders("bert")).eval()
+def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str, pooling: str) -> None:
+    classifier = made(encoders("bert"), pooling=pooling).eval()
     tokens = texts_of(LENGTHS, classifier)
     packed = opened(classifier, path)
     with torch.inference_mode():
@@ -317,13 +349,14 @@ def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> None:
-    for lora, head in (
-        ({"targets": "all-linear", "r": 33, "rslora": True, "layers": [1]}, "linear"),
-        ({"targets": "all-linear", "r": 21, "layers": [0]}, "linear"),
-        ({"targets": ["value", "ffn_down"], "r": 64, "layers": "top-2"}, "lora"),
-        ({"targets": ["query", "attention_output", "ffn_up"], "r": 97, "layers": "top-2"}, "linear"),
+    for lora, head, pooling in (
+        ({"targets": "all-linear", "r": 33, "rslora": True, "layers": [1]}, "linear", "first"),
+        ({"targets": "all-linear", "r": 21, "layers": [0]}, "linear", "mean"),
+        ({"targets": ["value", "ffn_down"], "r": 64, "layers": "top-2"}, "lora", "first"),
+        ({"targets": ["query", "attention_output", "ffn_up"], "r": 97, "layers": "top-2"}, "linear", "first"),
+        ({"targets": ["query", "ffn_down"], "r": 33, "layers": [2]}, "linear", "mean"),
     ):
-        classifier = made(encoders("mpnet", hidden=128 if lora["r"] > 64 else 64), lora, head)
+        classifier = made(encoders("mpnet", hidden=128 if lora["r"] > 64 else 64), lora, head, pooling)
         tokens = texts_of(LENGTHS, classifier)
         logits, gradients = reference(classifier, tokens)
         packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
@@ -337,9 +370,13 @@ def test_per_layer_ranks_rslora_and_other_heads(encoders: Any, path: str) -> Non
             assert worst(own, gradients) <= 1.25 * worst(cast_gradients, gradients)
 
 
+@pytest.mark.parametrize("pooling", native.POOLINGS)
 @pytest.mark.parametrize("path", PATHS)
-def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(encoders: Any, path: str) -> None:
-    classifier = made(encoders("mpnet"), {"targets": "all-linear", "layers": "top-2"}).eval()
+def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(
+    encoders: Any, path: str, pooling: str
+) -> None:
+    lora = {"targets": "all-linear", "layers": "top-2"}
+    classifier = made(encoders("mpnet"), lora, pooling=pooling).eval()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
     logits, _ = reference(classifier, tokens)
@@ -361,9 +398,10 @@ def test_a_step_takes_more_tokens_if_fewer_layers_are_trained(encoders: Any, pat
             assert opened(made(encoders("roberta"), {"layers": layers}), path).step_tokens == 3 * 100 // kept
 
 
+@pytest.mark.parametrize("pooling", native.POOLINGS)
 @pytest.mark.parametrize("path", PATHS)
-def test_a_start_from_cached_states_gives_the_same_logits(encoders: Any, path: str) -> None:
-    classifier = made(encoders("roberta"), {"layers": "top-1"}).eval()
+def test_a_start_from_cached_states_gives_the_same_logits(encoders: Any, path: str, pooling: str) -> None:
+    classifier = made(encoders("roberta"), {"layers": "top-1"}, pooling=pooling).eval()
     tokens = texts_of(LENGTHS, classifier)
     packed = opened(classifier, path)
     prefix = PrefixCache.build(packed, tokens, 4)
