@@ -268,8 +268,9 @@ class HeadRecipe(Section):
     """stock: trains the whole head of the encoder family; linear: trains only its output layer; lora: trains the
     output layer and a low-rank adapter on the projection before it."""
     start: Literal["random", "probe"] = "random"
-    """First values of the output layer. probe: those of a logistic regression on the untrained encoder's features of the
-    training texts, so that training begins at its accuracy (Kumar et al. 2022, arXiv:2202.10054); with kind linear."""
+    """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
+    the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,
+    arXiv:2202.10054); with kind linear."""
     r: Count = 16
     """Rank of the projection's adapter, with kind lora."""
     alpha: Annotated[float, Field(gt=0)] = 16

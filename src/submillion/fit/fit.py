@@ -11,6 +11,7 @@ import numpy as np
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
 from submillion.fit.batch_schedule import share
+from submillion.fit.first_stages import run_first_stages
 from submillion.fit.identity import training_identity
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
@@ -79,7 +80,9 @@ def fit(
         layout = stepper.optimizer.layout
         texts = [train] if validation is None else [train, validation]
         state = TrainingState(
-            training_identity(texts, layout, plan, workers.world), Stopping(recipe.patience)
+            training_identity(texts, layout, plan, workers.world),
+            Stopping(recipe.patience),
+            evaluated_step=-1 if plan.head_start == "probe" else 0,
         )
         loop = TrainingLoop(stepper, validation, plan, run, state, started_at)
         try:
@@ -136,8 +139,12 @@ def _train(loop: TrainingLoop, options: FitOptions) -> None:
         tracking = Tracking(names, loop.run, options.tracker_config, step)
         stack.callback(tracking.finish)
         progress = TrainingProgress(loop.total, options.progress and is_main, step)
-        stack.enter_context(progress)
-        loop.train(Observers(tracking, progress, stack.enter_context(Interrupt())))
+        observers = Observers(tracking, progress, stack.enter_context(Interrupt()))
+        loop.observe(observers)
+        run_first_stages(loop, observers.interrupt, options.progress and is_main)
+        if not loop.interrupted:
+            stack.enter_context(progress)
+            loop.train()
 
 
 def _leave_best(loop: TrainingLoop) -> None:

@@ -69,9 +69,12 @@ class TrainingLoop:
         self.started_at = self.saved_at = started_at
         self._ended = False  # decided once per step, because the clock keeps running
 
-    def train(self, observers: Observers) -> None:
-        """Train until the planned steps are done, patience is exhausted, time is up, or the user stops it."""
+    def observe(self, observers: Observers) -> None:
+        """Set what watches the training, before anything is logged."""
         self._observers = observers
+
+    def train(self) -> None:
+        """Train until the planned steps are done, patience is exhausted, time is up, or the user stops it."""
         self.execution.classifier.train()  # once and not at every step: it visits hundreds of modules
         self.state.window.start_clock()
         try:
@@ -87,7 +90,7 @@ class TrainingLoop:
             self.interrupted = True
         else:
             self._log()
-        self._save()
+        self.save()
 
     def restore_best(self) -> None:
         """Write the best adapter of a resumed training again: a kill or a disk may have damaged its files."""
@@ -128,7 +131,7 @@ class TrainingLoop:
         if result.stop:
             raise _StopRequested
         if time.perf_counter() - self.saved_at > SAVE_S:
-            self._save()
+            self.save()
 
     def _is_evaluation_due(self) -> bool:
         """Return whether the weights of this step should be evaluated and have not been yet."""
@@ -162,9 +165,9 @@ class TrainingLoop:
         state.totals.eval_seconds += seconds
         record = {"kind": "eval", "step": state.step, "epoch": self.epoch, **scores, "best": best}
         record["seconds"] = round(seconds, 3)
-        self._append(record)
+        self.append(record)
         self._observers.progress.evaluated(record, state.stopping)
-        self._save()
+        self.save()
 
     def _save_best(self) -> None:
         """Write the present values as the best adapter."""
@@ -193,17 +196,17 @@ class TrainingLoop:
         if self.recipe.max_seconds is not None:
             record["spent_before_s"] = elapsed_s  # the learning rate was computed from it
         self.state.window = Window()
-        self._append(record)
+        self.append(record)
         self._observers.progress.logged(record["loss"], record["samples_per_s"])
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def append(self, record: dict[str, Any]) -> None:
         """Append a record to the history and to the trackers."""
         self.state.history_lines += 1
         if self.workers.is_main:
             self.run.append_history(record)
             self._observers.tracking.log(record)
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Save everything needed to continue from this step."""
         self.state.window.read(self.state.totals)
         if self.workers.is_main:

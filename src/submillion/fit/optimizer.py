@@ -99,6 +99,10 @@ class FlatAdamW:
         self._adamw.step()
         return norm
 
+    def forget(self) -> None:
+        """Drop the moments: the next step is as the first one."""
+        self._adamw.state.clear()
+
     def release(self) -> None:
         """Remove the gradients from the parameters; the values stay in the buffer."""
         for value in self._parameters:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from submillion.run_format.manifest import HeadStartEntry
+
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -45,6 +47,7 @@ class TotalsState(TypedDict):
     train_seconds: Seconds
     eval_seconds: Seconds
     wall_seconds: Seconds
+    probe_seconds: Seconds
 
 
 class Position(TypedDict):
@@ -53,8 +56,13 @@ class Position(TypedDict):
     identity: dict[str, Any]
     """See `training_identity`."""
     step: Count
-    evaluated: Count
-    """Step of the last evaluation."""
+    evaluated: Annotated[int, Field(ge=-1, strict=True)]
+    """Step of the last evaluation, or -1; see `TrainingState`."""
+    contrastive: Count
+    """Steps of the contrastive stage."""
+    contrastive_totals: TotalsState
+    contrastive_loss: Number | None
+    head_start: HeadStartEntry | None
     records: Count
     """Lines of the history."""
     history_sha256: str

@@ -9,6 +9,7 @@ import numpy as np
 
 from submillion.environment import peak_accelerator_mb, peak_memory_mb
 from submillion.fit.loop import TrainingLoop
+from submillion.run_format.manifest import HeadStartEntry
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class FitResult:
     """The outcome of a training; the classifier holds the adapter of `best_step`."""
 
     best_step: int | None
-    """Optimizer step of the best evaluation; None if training was interrupted before the first one."""
+    """Optimizer step of the best evaluation; None if training was interrupted before the first one, or has no
+    validation texts."""
     best_epoch: float | None
     best_accuracy: float | None
     best_loss: float | None
@@ -47,6 +49,15 @@ class FitResult:
     processes: int
     stopped_early: bool
     interrupted: bool
+    contrastive_steps: int
+    """Steps of the contrastive stage, all of them before the others."""
+    contrastive_loss: float | None
+    """Mean loss of its last steps; None without it."""
+    contrastive_seconds: float
+    head_start: HeadStartEntry | None
+    """Facts of the probe that the head started from; None if it started at random."""
+    probe_seconds: float
+    """Time to fit that probe."""
     best_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
     """Validation logits at `best_step`, float32 [N, C]; None without an evaluation or with several processes."""
 
@@ -86,5 +97,10 @@ def result_of(loop: TrainingLoop) -> FitResult:
         processes=workers.world,
         stopped_early=stopping.exhausted and state.step < loop.total,
         interrupted=loop.interrupted,
+        contrastive_steps=state.contrastive_step,
+        contrastive_loss=state.contrastive_loss,
+        contrastive_seconds=round(state.contrastive_totals.train_seconds, 1),
+        head_start=state.head_start,
+        probe_seconds=round(totals.probe_seconds, 1),
         best_logits=state.best_logits,
     )

@@ -31,6 +31,8 @@ class Totals:
     """Time in evaluations."""
     wall_seconds: float = 0.0
     """Time in `fit`, up to when this was saved."""
+    probe_seconds: float = 0.0
+    """Time to fit the probe that the head starts from."""
 
 
 @dataclass

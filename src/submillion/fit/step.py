@@ -77,7 +77,7 @@ class Stepper:
         batches = self.batches.batches_at(number)
         rows = np.concatenate(batches)
         seed = self._dropout_seed + number * workers.world + workers.rank
-        self._seed_dropout(seed)
+        self.seed_dropout(seed)
         optimizer.zero_gradients()
         # The last batch of an epoch may have fewer texts than there are processes; some shares are then empty.
         shares = [share(batch, workers.rank, workers.world) for batch in batches]
@@ -144,7 +144,7 @@ class Stepper:
         may_read = is_cpu or (number + 1) % self._recipe.log_every == 0
         return may_read and bool(self.optimizer.exchange[-1].item() > 0)
 
-    def _seed_dropout(self, value: int) -> None:
+    def seed_dropout(self, value: int) -> None:
         """Seed the generators that dropout draws from, so that a resumed run needs no saved generator state.
 
         `fit` restores the generators afterwards.

@@ -15,6 +15,7 @@ from submillion.fit.running_stats import Totals, Window
 from submillion.fit.step import Stepper
 from submillion.fit.stopping import Stopping
 from submillion.fit.workers import Workers
+from submillion.run_format.manifest import HeadStartEntry
 from submillion.rundir import RunDir
 
 
@@ -29,7 +30,14 @@ class TrainingState:
     totals: Totals = field(default_factory=Totals)
     step: int = 0
     evaluated_step: int = 0
-    """Step of the last evaluation."""
+    """Step of the last evaluation; -1 if the values before step 1 are to be evaluated and have not been."""
+    contrastive_step: int = 0
+    """Steps of the contrastive stage that are done."""
+    contrastive_totals: Totals = field(default_factory=Totals)
+    contrastive_loss: float | None = None
+    """Mean loss in the last line of the history of that stage."""
+    head_start: HeadStartEntry | None = None
+    """Facts of the probe that the head started from; None before it did, or if it starts at random."""
     history_lines: int = 0
     best_values: torch.Tensor | None = None
     """Trained values of the best evaluation, as in the optimizer's buffer."""
@@ -53,6 +61,10 @@ class TrainingState:
             "evaluated": self.evaluated_step,
             "records": self.history_lines,
             "history_sha256": checkpoint.history_sha256(run, self.history_lines),
+            "contrastive": self.contrastive_step,
+            "contrastive_totals": asdict(self.contrastive_totals),
+            "contrastive_loss": self.contrastive_loss,
+            "head_start": self.head_start,
             "stopping": self.stopping.state(),
             "window": self.window.state(),
             "totals": asdict(self.totals) | {"wall_seconds": wall_seconds},
@@ -87,5 +99,8 @@ class TrainingState:
         self.best_logits = None if logits is None else logits.numpy()
         self.step, self.evaluated_step = position["step"], position["evaluated"]
         self.history_lines = position["records"]
+        self.contrastive_step, self.contrastive_loss = position["contrastive"], position["contrastive_loss"]
+        self.contrastive_totals = Totals(**position["contrastive_totals"])
+        self.head_start = position["head_start"]
         self.stopping = Stopping(**position["stopping"])
         self.window, self.totals = Window.from_state(dict(position["window"])), Totals(**position["totals"])

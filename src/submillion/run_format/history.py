@@ -23,6 +23,18 @@ class TrainRecord(TypedDict):
     tokens_per_s: NotRequired[Amount]
 
 
+class ContrastiveRecord(TypedDict):
+    """The state of the contrastive stage after a step of its own; means are over the steps since the last such line."""
+
+    kind: Literal["contrastive"]
+    step: Count
+    loss: Number
+    learning_rate: Amount
+    grad_norm: NotRequired[Number | None]
+    samples_per_s: NotRequired[Amount]
+    tokens_per_s: NotRequired[Amount]
+
+
 class EvalRecord(TypedDict):
     """An evaluation on the validation rows."""
 
@@ -36,4 +48,4 @@ class EvalRecord(TypedDict):
     seconds: NotRequired[Amount]
 
 
-HistoryRecord = Annotated[TrainRecord | EvalRecord, Field(discriminator="kind")]
+HistoryRecord = Annotated[TrainRecord | ContrastiveRecord | EvalRecord, Field(discriminator="kind")]

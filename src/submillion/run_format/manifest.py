@@ -22,6 +22,17 @@ class NoticeEntry(TypedDict):
     text: str
 
 
+class HeadStartEntry(TypedDict):
+    """The probe whose values the output layer had before the first step; see `fit.head_start`."""
+
+    strength: Number
+    """C of the logistic regression."""
+    rows: Count
+    """Training rows that it was fitted on."""
+    training_accuracy: Share
+    """Of the output layer with these values, on all training rows."""
+
+
 class TrainingEntry(TypedDict, total=False):
     """The outcome of the training; see `fit.result.FitResult`."""
 
@@ -47,6 +58,12 @@ class TrainingEntry(TypedDict, total=False):
     processes: Count
     stopped_early: bool
     interrupted: bool
+    contrastive_steps: Count
+    contrastive_loss: Number | None
+    contrastive_seconds: Amount
+    head_start: HeadStartEntry | None
+    probe_seconds: Amount
+    cross_validation_seconds: Amount
 
 
 class MachineEntry(TypedDict, total=False):
