@@ -15,6 +15,7 @@ from submillion import report
 from submillion.assess.score import assess_run
 from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
+from submillion.report.figures import drawings
 from submillion.report.inline_svg import PALETTE, inline
 from submillion.report.page import ANALYSIS_PARTS, OF_PART, SECTIONS, render_page, write_page
 from submillion.report.write import write_report
@@ -206,6 +207,27 @@ def test_without_a_test_split_the_score_is_called_optimistic(tmp_path: Path) -> 
         "There is no test split. The checkpoint was selected on validation, so this score is optimistically biased."
         in (read.text("summary"))
     )
+
+
+def test_predictions_of_folds_are_called_cross_validation(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", sizes=(5, 5, 5, 5), splits=("validation",))
+    data = run.read_manifest()["data"]
+    data["validation"] = {"from": "cross-validation", "folds": 5, "repeats": 1, "seed": 1}
+    run.update_manifest(data=data)
+    assess_run(run)
+    read = ParsedPage(render_page(run))
+    assert "Accuracy on cross-validation" in read.text("summary")
+    assert "optimistically" not in read.text()
+    titles = [drawing.title for drawing in drawings(run) if drawing.split == "validation"]
+    assert titles and all("cross-validation" in title for title in titles)
+
+
+def test_the_weakest_classes_and_their_mistakes_are_in_the_summary(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", splits=("test",))
+    assess_run(run)
+    scores = run.read_json(run.metrics)["test"]
+    lowest = min(scores["per_class"].items(), key=lambda item: item[1]["f1"])[0]
+    assert f"Misclassified as {lowest} " in ParsedPage(render_page(run)).text("summary")
 
 
 def test_an_unlabelled_split_has_confidences_and_no_scores(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from submillion.report import (
 from submillion.report.drawn_names import drawn
 from submillion.report.theme import house_style, save
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.splits import split_title
 from submillion.rundir import RunDir
 
 
@@ -69,13 +70,23 @@ def drawings(run: RunDir) -> list[Drawing]:
         drawings += [
             replace(drawing, split=split) for drawing in _split_drawings(split, run.load_predictions(split))
         ]
-    return [
-        *drawings,
+    drawings += [
         *_confidence_drawings(run.read_analysis("confidence")),
         *_error_drawings(run.read_analysis("errors"), run.read_manifest().get("labels", [])),
         *_attribution_drawings(run.read_analysis("attribution")),
         *_audit_drawings(run.read_analysis("audit")),
     ]
+    return [_titled(drawing, run.read_manifest().get("data", {})) for drawing in drawings]
+
+
+def _titled(drawing: Drawing, data: Mapping[str, Any]) -> Drawing:
+    """Return a drawing whose second line, which begins with the split, has the split's name in sentences."""
+    title, _, rows = drawing.heading.partition("\n")
+    if drawing.split is None or not rows.startswith(drawing.split):
+        return drawing
+    return replace(
+        drawing, heading=f"{title}\n{split_title(drawing.split, data)}{rows[len(drawing.split) :]}"
+    )
 
 
 def draw_all(run: RunDir) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from submillion.report.class_figures import FEWER_CLASSES, MAX_CLASSES
 from submillion.report.drawn_names import numbered
 from submillion.report.filters import engine, published
 from submillion.report.page_figures import figures_of
-from submillion.run_format.splits import REPORTED_SPLITS
+from submillion.run_format.splits import CROSS_VALIDATION, REPORTED_SPLITS, split_title
 from submillion.rundir import RunDir
 
 TEMPLATE = "page.html.jinja"
@@ -63,7 +64,8 @@ def render_page(run: RunDir) -> str:
     Raises:
         BadInput: a file of the run cannot be read.
     """
-    return _engine().get_template(TEMPLATE).render(_facts(run))
+    facts = _facts(run)
+    return _engine(facts["data"]).get_template(TEMPLATE).render(facts)
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "scored": scored,
         "further": {split: scores for split, scores in metrics.items() if split not in own},
         "main": main,
+        "crossed": (manifest.get("data", {}).get("validation") or {}).get("from") == CROSS_VALIDATION,
         "scores": scored.get(main, {}) if main else {},
         "bins": {
             split: page_data.confidence_bins(run.load_predictions(split))
@@ -116,8 +119,8 @@ def _facts(run: RunDir) -> dict[str, Any]:
     }
 
 
-def _engine() -> jinja2.Environment:
-    """Return the template engine; texts, labels and names are always escaped."""
+def _engine(data: Mapping[str, Any]) -> jinja2.Environment:
+    """Return the template engine for a run's data; texts, labels and names are always escaped."""
     environment = engine(autoescape=True)
     numbers = itertools.count(1)
     environment.globals |= {
@@ -127,6 +130,7 @@ def _engine() -> jinja2.Environment:
         "fewer_classes": FEWER_CLASSES,
     }
     environment.filters["keep"] = _keep_together
+    environment.filters["titled"] = lambda split: split_title(split, data)
     return environment
 
 
