@@ -12,6 +12,7 @@ import numpy as np
 from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.run_format.metrics import Metrics, SplitMetrics
 from submillion.rundir import RunDir
 
@@ -70,7 +71,8 @@ def train(
     rows = _training_rows(texts, labels)
     if rows is not None:
         # Of the recipe's own data only the names and the limits still apply.
-        recipe = recipe.with_data(train=MEMORY, test=None, validation=None)
+        crossed = recipe.data.validation == CROSS_VALIDATION
+        recipe = recipe.with_data(train=MEMORY, test=None, validation=CROSS_VALIDATION if crossed else None)
     gate_early(recipe)  # before torch is imported, so that a refusal takes a second
     from submillion import pipeline
 

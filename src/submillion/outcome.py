@@ -51,5 +51,6 @@ class Outcome:
         lines.append(f"trainable parameters {self.trainable:,}")
         if self.interrupted:
             lines.append(f"interrupted; continue with: submillion resume {self.run.path}")
-        lines.append(f"report: {self.run.report}")
+        if self.run.report.is_file():
+            lines.append(f"report: {self.run.report}")
         return "\n".join(map(printable, lines))

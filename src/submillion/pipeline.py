@@ -109,10 +109,11 @@ def _train(
         save_tokenizer(opened.tokenizer, run.tokenizer)
         data = inputs.corpus.report | {"tokens": prepared.token_report}
         run.update_manifest(status="running", data=data, notices=notices.collected())
+    folds = prepared.cross_validation(run, workers)
     result = fit(
         opened.execution,
         prepared.labelled("train"),
-        prepared.labelled("validation"),
+        None if folds else prepared.labelled("validation"),
         plan=TrainingPlan.of(inputs.recipe),
         run=run,
         workers=workers,
@@ -124,6 +125,8 @@ def _train(
         from submillion.scoring import score  # noqa: PLC0415
 
         atomic_dir(run.adapter, opened.classifier.save_adapter)
+        if folds and not result.interrupted:
+            result = folds.add_to(result, options)
         metrics = score(
             run,
             inputs.corpus,

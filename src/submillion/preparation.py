@@ -13,8 +13,10 @@ from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, tokenize
 from submillion.estimate.resources import check_disk, check_memory
 from submillion.fit import tracking
-from submillion.fit.fit import check_time_limit
+from submillion.fit.cross_validation import CrossValidation, trained_values
+from submillion.fit.fit import check_processes
 from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.workers import Workers
 from submillion.model import eva
 from submillion.model.classifier import build
@@ -24,6 +26,7 @@ from submillion.model.trained import OpenedRun
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import Manifest
 from submillion.run_inputs import Inputs, check_unchanged, gated
+from submillion.rundir import RunDir
 from submillion.sources.fetch import fetch_encoder
 
 
@@ -43,6 +46,27 @@ class Prepared:
         """Return the texts and labels of one split."""
         labels = {part.name: part.labels for part in self.inputs.corpus.splits}
         return LabelledTokens.of(self.tokens[split], labels[split])
+
+    def cross_validation(self, run: RunDir, workers: Workers) -> CrossValidation | None:
+        """Return the cross-validation that the recipe asks for, if any; to be called before the training.
+
+        Args:
+            run: saves the folds.
+            workers: a single process.
+        """
+        folds, recipe, execution = self.inputs.corpus.folds, self.inputs.recipe, self.opened.execution
+        if folds is None:
+            return None
+        first = {name: value.clone() for name, value in trained_values(execution).items()}
+
+        def restart(texts: LabelledTokens) -> None:
+            for name, value in trained_values(execution).items():
+                value.copy_(first[name])
+            if recipe.lora.variant == "eva":
+                eva.start(self.opened.classifier, texts.tokens, recipe.seed)
+
+        plan = TrainingPlan.of(recipe)
+        return CrossValidation(execution, self.labelled("train"), folds, plan, run, workers, restart)
 
     def with_inputs(self, inputs: Inputs) -> Self:
         """Return a copy with other inputs."""
@@ -72,7 +96,7 @@ def prepare(
         BadInput: anything else that the training cannot use.
     """
     tracking.check(recipe.track)
-    check_time_limit(recipe.train, workers.world)
+    check_processes(recipe, workers.world)
     corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet, train_rows=rows)
     counted = gated(recipe, len(corpus.label_names))
     check_disk(recipe, counted, corpus, place)

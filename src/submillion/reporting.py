@@ -31,7 +31,7 @@ def after_training(context: RunContext) -> None:
 
     A part that fails is named in a notice, and the report calls it not measured; the training stays valid.
     """
-    for name in registry.quick_parts():
+    for name in registry.quick_parts(context.cross_validated):
         try:
             registry.compute_parts(context, [name])
         except SubmillionError as error:
@@ -62,14 +62,15 @@ def remake(
     Raises:
         BadInput: no run, an unknown part, or data or encoder that have changed since the training.
     """
-    wanted = list(registry.PARTS) if EVERY in names else list(dict.fromkeys(names))
-    if answer_at is not None and "confidence" not in wanted:
-        wanted.insert(0, "confidence")
-    registry.check_names(wanted)
+    registry.check_names([name for name in names if name != EVERY])
     run = RunDir(path)
     with run.locked():
         run.check_trained()
         context = RunContext(run, progress=progress, answer_at=answer_at)
+        possible = registry.possible_parts(context.cross_validated)
+        wanted = possible if EVERY in names else list(dict.fromkeys(names))
+        if answer_at is not None and "confidence" not in wanted:
+            wanted.insert(0, "confidence")
         run.begin("report")
         try:
             registry.compute_parts(context, wanted)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from submillion import notices, reporting
+from submillion.assess.cross_validation import repeat_folder
 from submillion.assess.run_context import RunContext
 from submillion.assess.score import assess_run
 from submillion.data.corpus import Corpus, Split
@@ -46,20 +47,25 @@ def score(
     Returns:
         The metrics of every scored split.
     """
-    splits = [corpus.validation]
+    # The validation rows of a cross-validation are training rows: the models of its folds have predicted them.
+    is_answered = corpus.folds is None or result.fold_logits is not None
+    splits = [corpus.validation] if is_answered else []
     # An interrupted run is scored on validation alone: the test rows are used once, when it is complete.
     if corpus.test is not None and not result.interrupted and not hold_back_test:
         splits.append(corpus.test)
     batch_size = run.read_recipe().train.eval_batch_size
     for split in splits:
-        if split is corpus.validation and result.best_logits is not None:
+        if split is corpus.validation and result.fold_logits is not None:
+            probabilities = probabilities_of(result.fold_logits[0])
+            _save_repeats(run, split, result.fold_logits, corpus.label_names)
+        elif split is corpus.validation and result.best_logits is not None:
             probabilities = probabilities_of(result.best_logits)
         else:
             probabilities = predict_probabilities(opened.execution, tokens[split.name], batch_size, progress)
         run.save_predictions(split.name, _predictions(split, probabilities, corpus.label_names))
     metrics = assess_run(run)
     run.update_manifest(training=result.to_json(), notices=notices.collected())
-    if hold_back_test:
+    if hold_back_test or not splits:
         run.seal()
     else:
         reporting.after_training(RunContext(run, corpus, opened, progress=progress))
@@ -107,6 +113,13 @@ def report(
         if run.read_manifest().get("status") == "complete":
             finish(path, quiet)
         return reporting.remake(path, names, answer_at, progress=not quiet)
+
+
+def _save_repeats(run: RunDir, split: Split, logits: Sequence[np.ndarray], labels: list[str]) -> None:
+    """Save the predictions of the repeats of a cross-validation after the first one, from which its scores follow."""
+    for repeat, values in enumerate(logits[1:], start=2):
+        predictions = _predictions(split, probabilities_of(values), labels)
+        run.save_predictions(split.name, predictions, baseline=repeat_folder(repeat))
 
 
 def _predictions(split: Split, probabilities: np.ndarray, label_names: list[str]) -> Predictions:

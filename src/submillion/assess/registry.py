@@ -25,6 +25,8 @@ class Part:
     module: str
     slow: bool = False
     """Computed on request only."""
+    of_folds: bool = False
+    """Computed only for a run with cross-validation."""
 
     def load(self) -> ModuleType:
         """Import the part's module."""
@@ -38,6 +40,7 @@ PARTS = {
         Part("confidence", "confidence.analysis"),
         # How certain are the scores?
         Part("intervals", "statistics.intervals"),
+        Part("cross_validation", "cross_validation", of_folds=True),
         # Where does the run fail?
         Part("errors", "errors.analysis"),
         # What do simpler models achieve?
@@ -54,9 +57,14 @@ PARTS = {
 COST = "cost"
 
 
-def quick_parts() -> list[str]:
-    """Return the parts that every training computes."""
-    return [name for name, part in PARTS.items() if not part.slow]
+def quick_parts(cross_validated: bool = False) -> list[str]:
+    """Return the parts that every training computes, with those of a cross-validation if it has one."""
+    return [name for name in possible_parts(cross_validated) if not PARTS[name].slow]
+
+
+def possible_parts(cross_validated: bool = False) -> list[str]:
+    """Return the parts that a run can have, with those of a cross-validation if it has one."""
+    return [name for name, part in PARTS.items() if cross_validated or not part.of_folds]
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from submillion import notices
 from submillion.data.corpus import Corpus, Split, load_corpus
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS
@@ -129,6 +130,11 @@ class RunContext:
                 )
             )
         return corpus
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether the validation rows are training rows, predicted by the models of folds."""
+        return self.manifest["data"]["validation"]["from"] == CROSS_VALIDATION
 
     @property
     def train(self) -> Split:

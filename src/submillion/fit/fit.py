@@ -30,7 +30,8 @@ from submillion.limits import memory
 from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import training_settings
 from submillion.model.protocol import Execution
-from submillion.recipe import TrainRecipe
+from submillion.recipe import Recipe, TrainRecipe
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.rundir import RunDir
 
 DEFAULT_OPTIONS = FitOptions()
@@ -93,6 +94,28 @@ def fit(
         finally:
             _leave_best(loop)
         return result_of(loop)
+
+
+def check_processes(recipe: Recipe, processes: int) -> None:
+    """Refuse what a single process alone can do, where there are several.
+
+    Raises:
+        BadInput: the recipe has a contrastive stage, whose loss compares all texts of a batch; a cross-validation; or a
+            time limit.
+    """
+    if processes == 1:
+        return
+    check_time_limit(recipe.train, processes)
+    for name, asked in (
+        ("contrastive.steps", recipe.contrastive.steps > 0),
+        ("data.validation", recipe.data.validation == CROSS_VALIDATION),
+    ):
+        if asked:
+            found, remedy = (
+                f"{processes} processes",
+                f"Start one process, or leave @{{{name}}} at its default.",
+            )
+            raise BadInput(Problem(f"@{{{name}}}", "a single process", found, remedy))
 
 
 def check_time_limit(recipe: TrainRecipe, processes: int) -> None:

@@ -61,10 +61,15 @@ class FitResult:
     best_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
     """Validation logits at `best_step`, float32 [N, C]; None without an evaluation or with several processes."""
 
+    fold_logits: list[np.ndarray] | None = field(default=None, compare=False, repr=False)
+    """By repeat of a cross-validation, the logits of the validation texts, each by the model of a fold that was trained
+    without it, float32 [N, C]; None without a cross-validation, or before its end."""
+    cross_validation_seconds: float = 0.0
+
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's entry `training`: all fields except the logits."""
         values = asdict(self)
-        del values["best_logits"]
+        del values["best_logits"], values["fold_logits"]
         return values
 
 

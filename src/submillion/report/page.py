@@ -11,13 +11,14 @@ from typing import Any
 
 import jinja2
 
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
 from submillion.report.class_figures import FEWER_CLASSES, MAX_CLASSES
 from submillion.report.drawn_names import numbered
 from submillion.report.filters import engine, published
 from submillion.report.page_figures import figures_of
-from submillion.run_format.splits import CROSS_VALIDATION, REPORTED_SPLITS, split_title
+from submillion.run_format.splits import REPORTED_SPLITS, split_title
 from submillion.rundir import RunDir
 
 TEMPLATE = "page.html.jinja"

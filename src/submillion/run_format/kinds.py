@@ -8,6 +8,7 @@ from submillion.run_format.analysis import Baselines, Errors, Intervals
 from submillion.run_format.analysis_attribution import Attribution
 from submillion.run_format.analysis_audit import Audit
 from submillion.run_format.analysis_confidence import Confidence
+from submillion.run_format.analysis_cross_validation import CrossValidated
 from submillion.run_format.analysis_data import Duplicates, Noise
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.metrics import Metrics
@@ -19,6 +20,7 @@ KINDS: dict[str, Any] = {
     "analysis/confidence.json": Confidence,
     "analysis/errors.json": Errors,
     "analysis/baseline.json": Baselines,
+    "analysis/cross_validation.json": CrossValidated,
     "analysis/duplicates.json": Duplicates,
     "analysis/noise.json": Noise,
     "analysis/attribution.json": Attribution,

@@ -227,6 +227,25 @@ class DataEntry(TypedDict):
     """Lengths and truncation by split; recorded once the texts are tokenized."""
 
 
+class ChoiceEntry(TypedDict):
+    """One setting that `auto` has decided."""
+
+    field: str
+    """Dotted name, such as `lora.r`."""
+    value: Any
+    reason: str
+
+
+class DecisionEntry(TypedDict):
+    """The decision of `auto` that the recipe of a run is."""
+
+    choices: list[ChoiceEntry]
+    facts: dict[str, Any]
+    """Texts, tokens, encoder and machine."""
+    time: dict[str, Any]
+    """Seconds that were expected, by part, and how the speed is known."""
+
+
 class Manifest(TypedDict):
     """Everything about a run but its recipe and its results."""
 
@@ -254,6 +273,8 @@ class Manifest(TypedDict):
     """Steps, seconds, best evaluation; recorded when the training ends."""
     test_held_back: NotRequired[bool]
     """The run belongs to a study that has not looked at its test rows yet."""
+    decision: NotRequired[DecisionEntry]
+    """Present if `auto` decided the recipe."""
     evaluations: NotRequired[dict[str, EvaluationEntry]]
     """Where the rows of the splits that `evaluate` added came from, by name."""
     unfinished: NotRequired[dict[str, Any]]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from submillion.recipe_sections import CROSS_VALIDATION
+
 SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")
 REPORTED_SPLITS = ("test", "validation")
 """The scored ones in the order of a report: the test rows chose nothing."""
-
-CROSS_VALIDATION = "cross-validation"
-"""The value of `data.validation`, and of `from` in the manifest, for predictions of folds."""
 
 
 def split_title(split: str, data: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ def report(
     constant = None
     if CONSTANT in entries:
         constant = context.labels[int(load_predictions(context, CONSTANT).predicted[0])]
-    optimistic = context.split == "validation"
+    optimistic = context.split == "validation" and not context.cross_validated
     return {
         "split": context.split,
         "rows": len(labels),

@@ -27,7 +27,8 @@ class Choice:
 
 
 def choice(context: RunContext, labels: np.ndarray, most: int | None = None) -> Choice:
-    """Return the rows that choose a strength: the validation rows unless the run is scored on them or has none.
+    """Return the rows that choose a strength: the validation rows unless the run is scored on them or has none of its
+    own, as with a cross-validation.
 
     Otherwise a fifth of the training rows chooses, drawn with the run's seed; a class keeps at least one row to fit.
 
@@ -40,7 +41,7 @@ def choice(context: RunContext, labels: np.ndarray, most: int | None = None) -> 
     classes = len(set(labels.tolist()))
     size = 0
     chosen_on: str | None = validation.name
-    if context.split == validation.name or not len(validation):
+    if context.split == validation.name or not len(validation) or context.cross_validated:
         size = max(min(int(HELD_OUT * len(labels)), len(labels) - classes), 0)
         chosen_on = "train" if size else None
     fit = order[: len(labels) - size]

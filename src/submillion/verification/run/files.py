@@ -35,7 +35,7 @@ def layout(case: Case) -> list[Check]:
         notice.get("part") for notice in case.manifest.get("notices", []) if notice["code"] == FAILED_PART
     }
     if not held_back:  # which has neither analysis nor report yet
-        parts = [part for part in registry.quick_parts() if part not in excused]
+        parts = [part for part in registry.quick_parts(case.context.cross_validated) if part not in excused]
         expected += [*map(run.analysis_file, parts), run.card, run.report]
     checks = [
         Check("layout", False, file.relative_to(run.path).as_posix(), "a file of every run", "no such file")
@@ -44,7 +44,7 @@ def layout(case: Case) -> list[Check]:
     ]
     checks += [
         stated("layout", f"analysis/{part}.json", "the run states that this part of its analysis failed")
-        for part in registry.quick_parts()
+        for part in registry.quick_parts(case.context.cross_validated)
         if part in excused and not run.analysis_file(part).is_file()
     ]
     if unfinished := case.manifest.get("unfinished"):
