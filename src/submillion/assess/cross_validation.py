@@ -19,8 +19,8 @@ from submillion.run_format.interval import CONFIDENCE, Interval, interval
 from submillion.run_format.predictions import Predictions
 
 MEANING = (
-    "Every row was predicted by a model that was trained without it, on the other folds, with the same recipe. The run's "
-    "own model is trained on all rows, so it is likely to be a little better than these."
+    "Every row was predicted by a model that was trained without it, on the other folds, with the same recipe. The "
+    "run's own model is trained on all rows, so it is likely to be a little better than these."
 )
 LIMITATIONS = (
     "Rows that belong together (of one author, one conversation) may be in different folds; only equal texts are kept "
@@ -98,11 +98,11 @@ def analyse(context: RunContext) -> CrossValidated:
 def resampled_t(scores: Sequence[float], ratio: float, centre: float) -> Interval:
     """Return the interval of the corrected resampled t-test around a score.
 
-    C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52 (2003) 239-281, section 3.1.3:
-    with J scores of variance s^2 (divided by J - 1), the variance of their mean is estimated by
-    (1 / J + n_test / n_train) s^2 in place of s^2 / J, and Student's t with J - 1 degrees of freedom is used. They state
-    it for random divisions; R. Bouckaert and E. Frank, "Evaluating the replicability of significance tests for comparing
-    learning algorithms", PAKDD 2004, section 3.3, use it for repeated folds.
+    C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52 (2003) 239-281: with J scores
+    of variance s^2 (divided by J - 1), the variance of their mean is estimated by (1 / J + n_test / n_train) s^2 in
+    place of s^2 / J, and Student's t with J - 1 degrees of freedom is used. They state it for random divisions;
+    R. Bouckaert and E. Frank, "Evaluating the replicability of significance tests for comparing learning algorithms",
+    PAKDD 2004, use it for repeated folds.
 
     Args:
         scores: of every fold of every repeat, J of them, at least 2.

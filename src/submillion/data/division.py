@@ -22,6 +22,7 @@ from submillion.wording import plural
 
 ORDER = "sha256 of seed and text"
 VALIDATION_ONLY = "this run is scored on its validation rows only"
+FOLDS_ONLY = "this run is scored by its cross-validation only"
 
 
 def clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
@@ -92,7 +93,8 @@ def hold_out_test(
     if "test" in sources:
         return {"from": None, "unlabelled": sources["test"].name}
     if not wants_no_test(data):
-        notices.emit("no_test", f"the data has no test split: {VALIDATION_ONLY}.")
+        scored = FOLDS_ONLY if data.validation == CROSS_VALIDATION else VALIDATION_ONLY
+        notices.emit("no_test", f"the data has no test split: {scored}.")
     return {"from": None}
 
 

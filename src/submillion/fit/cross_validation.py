@@ -97,7 +97,7 @@ class CrossValidation:
     def _fold(
         self, whole: LabelledTokens, repeat: int, fold: int, held_out: np.ndarray
     ) -> tuple[np.ndarray, float] | None:
-        """Return the logits of a fold's texts, float32 [rows, C], and the seconds that it took; None if it was stopped."""
+        """Return the logits of a fold's texts, float32 [rows, C], and its seconds; None if it was stopped."""
         trained_on = whole.take(np.flatnonzero(held_out != fold))
         predicted = whole.take(np.flatnonzero(held_out == fold))
         file = self.run.checkpoint / "folds" / f"{repeat}-{fold + 1}.safetensors"

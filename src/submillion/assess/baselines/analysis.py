@@ -7,6 +7,7 @@ from typing import Any
 
 from submillion.assess.baselines import comparison, linear_probe, majority, term_model
 from submillion.assess.baselines.baseline import Fitted
+from submillion.assess.baselines.out_of_fold import fit_out_of_fold
 from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput, Problem
 from submillion.run_format.analysis import Baselines, FitFacts
@@ -22,7 +23,8 @@ def analyse(context: RunContext) -> Baselines:
     """Fit every baseline on the run's training rows, save its predictions, and compare the run with it.
 
     A baseline's strength is chosen on the validation rows; if the run is scored on those, on a fifth of the training
-    rows. No baseline chooses or learns by the rows that it is scored on. The predictions are saved as
+    rows. No baseline chooses or learns by the rows that it is scored on: that of a cross-validated run is fitted for
+    every fold, as the run is. The predictions are saved as
     `analysis/baselines/<name>/<split>.parquet`.
 
     Raises:
@@ -59,7 +61,11 @@ def refit(context: RunContext, names: Sequence[str] | None = None) -> dict[str, 
     Raises:
         BadInput: data or encoder are no longer the run's.
     """
-    return {name: BASELINES[name].fit(context) for name in (BASELINES if names is None else names)}
+    crossed = context.cross_validated and context.split == "validation"
+    return {
+        name: fit_out_of_fold(context, BASELINES[name]) if crossed else BASELINES[name].fit(context)
+        for name in (BASELINES if names is None else names)
+    }
 
 
 def recheck(context: RunContext, saved: Mapping[str, Any]) -> Baselines:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from submillion.assess.baselines.baseline import Baseline, Fitted, predictions_of
+from submillion.assess.baselines.out_of_fold import FoldContext
 from submillion.assess.baselines.select_strength import Candidates, fit_best
 from submillion.assess.baselines.training_rows import bounded
 from submillion.assess.run_context import RunContext
@@ -35,20 +36,17 @@ def fit(context: RunContext) -> Fitted | str:
     Raises:
         BadInput: data or encoder are no longer the run's.
     """
-    # Comparing saved predictions needs no encoder, and should not wait for torch.
-    from submillion.assess.baselines.frozen_encoder import FrozenEncoder  # noqa: PLC0415
-
-    train, validation, texts = context.train, context.corpus.validation, context.texts(context.split)
+    train = context.train
     if len(set(train.labels)) < 2:
         return "Linear probe: all training rows have the same class."
     if context.manifest.get("training", {}).get("interrupted"):
         return "Linear probe: it is fitted when the interrupted training is complete."
     started_at = time.perf_counter()
-    encoder = FrozenEncoder(context)
-    rows = bounded(context, MAX_WORK // (encoder.hidden_size * len(context.labels)), TITLE)
+    read = _FoldFeatures(context) if isinstance(context, FoldContext) else _Features(context)
+    rows = bounded(context, MAX_WORK // (read.size * len(context.labels)), TITLE)
     labels = np.asarray(train.labels)[rows]
     scaler = StandardScaler()
-    features = scaler.fit_transform(encoder.features(train.texts, rows, cached=True))
+    features = scaler.fit_transform(read.train(rows))
 
     candidates = Candidates(
         "logistic regression",
@@ -58,14 +56,11 @@ def fit(context: RunContext) -> Fitted | str:
     )
 
     def of_validation() -> np.ndarray:
-        features = encoder.features(validation.texts, np.arange(len(validation)), cached=True)
-        return np.asarray(scaler.transform(features))
+        return np.asarray(scaler.transform(read.validation()))
 
     model, strength = fit_best(context, candidates, (features, labels), of_validation)
     fitted_at = time.perf_counter()
-    own = scaler.transform(
-        encoder.features(texts, np.arange(len(texts)), cached=context.split == validation.name)
-    )
+    own = scaler.transform(read.scored())
     predictions = predictions_of(context, model.predict_proba(own), model.classes_.tolist())
     return Fitted(
         predictions,
@@ -78,6 +73,54 @@ def fit(context: RunContext) -> Fitted | str:
             "predict_seconds": time.perf_counter() - fitted_at,
         },
     )
+
+
+class _Features:
+    """The features of a run's rows."""
+
+    def __init__(self, context: RunContext) -> None:
+        # Comparing saved predictions needs no encoder, and should not wait for torch.
+        from submillion.assess.baselines.frozen_encoder import FrozenEncoder  # noqa: PLC0415
+
+        self._context, self._encoder = context, FrozenEncoder(context)
+        self.size = self._encoder.hidden_size
+        """Features of a text."""
+
+    def train(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some training rows."""
+        return self._encoder.features(self._context.train.texts, rows, cached=True)
+
+    def validation(self) -> np.ndarray:
+        """Return those of the validation rows."""
+        texts = self._context.corpus.validation.texts
+        return self._encoder.features(texts, np.arange(len(texts)), cached=True)
+
+    def scored(self) -> np.ndarray:
+        """Return those of the rows that the run is scored on."""
+        texts, cached = self._context.texts(self._context.split), self._context.split == "validation"
+        return self._encoder.features(texts, np.arange(len(texts)), cached=cached)
+
+
+class _FoldFeatures:
+    """The features of a fold's rows; those of all training rows are read once for all folds."""
+
+    def __init__(self, context: FoldContext) -> None:
+        if "features" not in context.shared:
+            rows = np.arange(len(context.whole.train))
+            context.shared["features"] = _Features(context.whole).train(rows)
+        self._all = context.shared["features"]
+        self._context = context
+        self.size = int(self._all.shape[1])
+
+    def train(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some of the rows that the fold's model was trained on."""
+        return np.asarray(self._all[self._context.trained_on[rows]])
+
+    def validation(self) -> np.ndarray:
+        """Return those of the rows that the fold holds out."""
+        return np.asarray(self._all[self._context.predicted])
+
+    scored = validation
 
 
 PROBE = Baseline(

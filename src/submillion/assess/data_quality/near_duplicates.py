@@ -58,9 +58,14 @@ def analyse(context: RunContext) -> Duplicates:
         BadInput: the predictions have no labels, or the texts are not those that were predicted.
     """
     splits = context.corpus.splits
+    if (
+        context.cross_validated
+    ):  # its validation rows are those of the training, each predicted without itself
+        splits = [split for split in splits if split.name != "validation"]
     texts = [text for split in splits for text in split.texts]
     index = DuplicateIndex(splits, find_near_duplicates(texts), len(context.labels))
-    examples = least_similar(index, _number(splits, context.split), MAX_EXAMPLES)
+    shown = "train" if _is_of_folds(context) else context.split
+    examples = least_similar(index, _number(splits, shown), MAX_EXAMPLES)
     return {
         "meaning": MEANING,
         "limitations": LIMITATIONS,
@@ -130,14 +135,17 @@ def _conflicts(index: DuplicateIndex, names: Sequence[str]) -> DuplicateConflict
 
 
 def _effect(context: RunContext, index: DuplicateIndex) -> DuplicatesEffect | None:
-    """Compare the accuracy with and without the rows that have a near-duplicate in train; None without rows."""
+    """Compare the accuracy with and without the rows that have a near-duplicate in train.
+
+    None without rows, and for the predictions of a cross-validation, whose rows are all in train.
+    """
     saved = context.predictions(context.split)
     if saved.labels is None:
         where = str(context.run.prediction_file(context.split))
         raise BadInput(Problem(where, "labelled rows", "unlabelled rows"))
     context.texts(context.split)  # refuses texts that are not those that were predicted
     answers = Answers.of(saved)
-    if not len(answers.right):
+    if not len(answers.right) or _is_of_folds(context):
         return None
     own = index.split == _number(index.splits, context.split)
     mask = index.count_in(0)[own] > 0
@@ -193,6 +201,11 @@ def _sentence(effect: DuplicatesEffect) -> str:
     if low > 0 or high < 0:
         return f"{accuracy}: such rows {'raise' if low > 0 else 'lower'} it by {change}."
     return f"{accuracy}. No effect is shown: the difference is {change}."
+
+
+def _is_of_folds(context: RunContext) -> bool:
+    """Return whether the report is about the predictions of a cross-validation."""
+    return context.cross_validated and context.split == "validation"
 
 
 def _number(splits: Sequence[Split], name: str) -> int:

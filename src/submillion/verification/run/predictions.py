@@ -19,7 +19,7 @@ from submillion.verification.run.case import Case
 from submillion.verification.run.retraining import recorded_threads
 from submillion.verification.run.sampling import power
 from submillion.verification.run.scores import probability_tolerance
-from submillion.verification.verdict import PREDICTED, Check, at_most, by, failed
+from submillion.verification.verdict import PREDICTED, Check, at_most, by, failed, stated
 
 MAX_ROWS = 5  # differing rows of a split that are listed one by one
 SAMPLE = 200  # rows of a split, where all of them would take too long
@@ -61,10 +61,14 @@ def predictions(case: Case) -> list[Check]:
     number format, without a shift towards the true classes. Detects: predictions, adapter or tokenizer that do not
     belong together, even if every other file was made consistent with them. Cannot detect: changed rows outside a
     sample (the check states its power), changes within the rounding on another machine, and rows whose texts are
-    gone, which are only stated.
+    gone, which are only stated; and predictions of a cross-validation, whose models are gone (`retraining` can).
     """
     checks: list[Check] = []
     splits = [name for name in case.run.prediction_splits() if name in case.tokens_of_predictions]
+    if case.context.cross_validated:
+        splits.remove("validation")
+        text = "each row's model is that of a fold, which is not saved; predicted again when the training is repeated"
+        checks.append(stated("predictions", "predictions/validation.parquet", text))
     if splits and (case.options.rows is None or case.options.rows or case.options.full):
         try:
             count = _rows_of_a_split(case, splits)
@@ -77,7 +81,7 @@ def predictions(case: Case) -> list[Check]:
                 checks += failed("predictions", f"predictions/{split}.parquet", error)
         return checks
     where = "predictions/{}.parquet"
-    return [
+    return checks + [
         Check("predictions", None, where.format(split), found="no rows were requested") for split in splits
     ]
 

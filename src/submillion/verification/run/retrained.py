@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from scipy.stats import binomtest
 
+from submillion.assess.cross_validation import repeat_folder
 from submillion.errors import SubmillionError
 from submillion.model.adapter import TENSORS
 from submillion.run_format.predictions import Predictions
@@ -157,8 +158,13 @@ def _unmeasured(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _predictions(case: Case, again: Retrained) -> list[Check]:
-    """Compare the answers to the run's own splits."""
+    """Compare the answers to the run's own splits, and those of every repeat of a cross-validation."""
     checks = []
+    for repeat in range(2, case.recipe.data.repeats + 1 if case.context.cross_validated else 2):
+        folder = repeat_folder(repeat)
+        name = f"analysis/baselines/{folder}/validation.parquet"
+        pair = [run.load_predictions("validation", baseline=folder) for run in (case.run, again.run)]
+        checks += _same_answers(pair[0], pair[1], name, again)
     for split in again.run.prediction_splits():
         name = f"predictions/{split}.parquet"
         checks += _same_answers(

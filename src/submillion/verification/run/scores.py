@@ -105,6 +105,8 @@ def best_accuracy(case: Case) -> list[Check]:
     where = "manifest.json: training.best_accuracy, against predictions/validation.parquet"
     if claimed is None:
         text = "the training was interrupted before its first evaluation"
+        if case.context.cross_validated:
+            text = "all rows are trained on, so no evaluation has selected the adapter"
         return [Check("history", None, where, found=text)]
     saved = case.run.load_predictions("validation")
     values = np.sort(saved.probabilities, axis=1)

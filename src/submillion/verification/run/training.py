@@ -8,6 +8,7 @@ from submillion.fit.batch_schedule import BatchSchedule
 from submillion.fit.checkpoint import history_sha256, latest, read
 from submillion.fit.identity import DEFAULTS
 from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
+from submillion.fit.plan import TrainingPlan
 from submillion.fit.stopping import Stopping
 from submillion.model.adapter import TENSORS
 from submillion.verification.json_diff import shown
@@ -25,9 +26,11 @@ def history(case: Case) -> list[Check]:
     as the best so far, and a training that is called complete or interrupted and was not. Cannot detect: a history
     that was invented as a whole; `retraining` does.
     """
-    training, stopping = case.manifest["training"], Stopping(case.recipe.train.patience)
+    training, train = case.manifest["training"], case.recipe.train
+    stopping = Stopping(train.patience, train.objective)
     records = case.run.read_history()
     evaluations = [record for record in records if record["kind"] == "eval"]
+    steps_logged = [record["step"] for record in records if record["kind"] != "contrastive"]
     marked = [{"step": record["step"], "best": record["best"]} for record in evaluations]
     selected = [
         {
@@ -40,7 +43,7 @@ def history(case: Case) -> list[Check]:
     ]
     summary = f"{len(selected)} evaluations, the best ones marked"
     checks = compared("history", "history.jsonl: evaluations", marked, selected, summary=summary)
-    state, steps = stopping.state(), max((record["step"] for record in records), default=0)
+    state, steps = stopping.state(), max(steps_logged, default=0)
     actual = {name: state[name] for name in BEST} | {
         "stopped_early": stopping.exhausted and training["steps"] < training["planned_steps"],
         "interrupted": case.manifest["status"] != "complete",
@@ -63,6 +66,8 @@ def _status(case: Case, evaluations: list[dict[str, Any]], exhausted: bool) -> C
     steps, planned = training["steps"], training["planned_steps"]
     last = evaluations[-1]["step"] if evaluations else 0
     timed = case.recipe.train.max_seconds is not None
+    if case.context.cross_validated:  # nothing is evaluated
+        last = steps
     ended = exhausted or last == planned or (timed and last == steps)
     where, done = (
         "manifest.json: status",
@@ -107,7 +112,32 @@ def schedule(case: Case) -> list[Check]:
             rates[f"step {record['step']}"] = train.learning_rate * linear_factor(position, total, warmup)
     where, summary = "history.jsonl: learning rate", "{leaves} learning rates, from recipe.yaml"
     checks += compared("schedule", where, claimed_rates, rates, RATE_TOLERANCE, summary)
+    checks += _contrastive_rates(case)
     return [*checks, _speed(training), *_duration(training, logged, batches)]
+
+
+def _contrastive_rates(case: Case) -> list[Check]:
+    """Compute the learning rates of the contrastive stage, and compare."""
+    recipe = case.recipe.contrastive
+    logged = [record for record in case.run.read_history() if record["kind"] == "contrastive"]
+    if not recipe.steps and not logged:
+        return []
+    warmup = warmup_steps(recipe.steps, case.recipe.train.warmup_ratio)
+    claimed = {f"step {record['step']}": record["learning_rate"] for record in logged}
+    rates = {
+        f"step {record['step']}": recipe.learning_rate
+        * linear_factor(record["step"] - 1, recipe.steps, warmup)
+        for record in logged
+        if 1 <= record["step"] <= recipe.steps
+    }
+    where = "history.jsonl: learning rate of the contrastive stage"
+    summary = "{leaves} learning rates, from recipe.yaml"
+    checks = compared("schedule", where, claimed, rates, RATE_TOLERANCE, summary)
+    steps = case.manifest["training"]["contrastive_steps"]
+    if case.manifest["status"] == "complete":
+        where = "manifest.json: training.contrastive_steps"
+        checks += compared("schedule", where, steps, recipe.steps, summary="of recipe.yaml")
+    return checks
 
 
 def _duration(training: dict[str, Any], logged: list[dict[str, Any]], batches: BatchSchedule) -> list[Check]:
@@ -147,16 +177,16 @@ def _speed(training: dict[str, Any]) -> Check:
 def checkpoint(case: Case) -> list[Check]:
     """Compare recipe and adapter with the saved state of the training.
 
-    Detects: any changed field of the recipe's `train` section, a changed seed, a changed history, and an adapter that
-    is not bit for bit the best one. Cannot detect: anything if the checkpoint was deleted, which is allowed.
+    Detects: any changed field of the recipe's `train` and `contrastive` sections, a changed head.start, seed or history,
+    and an adapter that is not bit for bit the best one. Cannot detect: anything if the checkpoint was deleted, which is
+    allowed; another adapter, where no evaluation has selected one.
     """
     if not latest(case.run).is_file():
         return [Check("checkpoint", None, "checkpoint/latest", found="no such file; a run does not need it")]
     _, position = read(latest(case.run))
     # Fields that did not exist when the state was written had their defaults.
     identity = DEFAULTS | position["identity"]
-    fields = case.recipe.train.model_dump(mode="json", exclude={"threads"})
-    claimed = {f"train.{name}": value for name, value in fields.items()} | {"seed": case.recipe.seed}
+    claimed = TrainingPlan.of(case.recipe).to_json()
     saved = {name: identity[name] for name in claimed if name in identity}
     where = "recipe.yaml, against checkpoint/latest"
     checks = compared("checkpoint", where, claimed, saved, summary="{leaves} settings")
