@@ -50,8 +50,8 @@ are not saved at all without it."""
 HEADS = 12
 AUTOCAST = 0.6
 """Share of their bytes under autocast, where some of them are bfloat16."""
-SAVED_KERNELS = 9
-"""Values that the kernels save, whatever the adapters."""
+ATTENDED = ("query", "key", "value")
+"""Targets whose input the kernels recompute."""
 PASSED_REFERENCE, PASSED_KERNELS = 14, 8
 """Values in the buffers of the layer that is being computed."""
 LIBRARIES_BYTES = 180 * 10**6
@@ -185,7 +185,8 @@ def memory_of(
         layers = sum(layer.total for layer in inventory.layers)
         weights = size * (layers + trained) + FLOAT * inventory.outside.total
         step = min(MAX_STEP_TOKENS, STEP_VALUES // (max(depth, 1) * hidden))
-        saved = min(batch, max(step, scored)) * depth * hidden * size * SAVED_KERNELS
+        values = _values_of_kernels(recipe, config, depth)
+        saved = int(min(batch, max(step, scored)) * hidden * size * values)
         passed = max(PASS_TOKENS, scored) * hidden * FLOAT * PASSED_KERNELS
     return Estimate(
         {
@@ -224,6 +225,27 @@ def _saved_values(recipe: Recipe, config: Mapping[str, Any], length: int) -> flo
         heads = int(config.get(key) or family.defaults.get(key) or HEADS)
         values += DROPPED_BY_SCORE * heads * length / inventory.hidden
     return values
+
+
+def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) -> float:
+    """Return the values that the kernels save in the trained layers, per token and channel.
+
+    A layer saves query, key, value, two normalised states and the slope of GELU, and the inputs of the adapters after
+    attention; the last layer only query, key and value, unless it runs for all tokens.
+
+    Args:
+        recipe: targets and pooling.
+        config: the encoder's config.json.
+        depth: layers from the lowest adapted one to the last.
+    """
+    family = family_of(config)
+    inventory = family.inventory(config, 2)
+    targets = family.expand(recipe.lora.targets)
+    inputs = [inventory.matrices[name].inputs for name in targets if name not in ATTENDED]
+    ffn = inventory.matrices["ffn_down"].inputs
+    layer = 5 + (ffn + sum(inputs)) / inventory.hidden
+    last = layer if getattr(recipe.head, "pooling", "first") == "mean" else 3
+    return (depth - 1) * layer + last
 
 
 def _kernels(recipe: Recipe, config: Mapping[str, Any], precision: Precision) -> str | None:
