@@ -28,9 +28,7 @@ def run_first_stages(loop: TrainingLoop, interrupt: Interrupt, progress: bool) -
     if loop.interrupted:
         return
     started_at = time.perf_counter()
-    facts = start_from_probe(
-        loop.execution, loop.stepper.train, plan.seed, plan.train.eval_batch_size, progress
-    )
+    facts = start_from_probe(loop.execution, loop.stepper.train, plan, progress)
     optimizer = loop.stepper.optimizer
     optimizer.forget()
     # All processes have computed the same; their last bits could differ.
