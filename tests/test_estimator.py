@@ -65,7 +65,7 @@ def test_parameters_are_stored_as_they_are_passed() -> None:
     assert one.get_params(deep=False) == {
         "encoder": None,
         "budget": 5,
-        "recipe": "quickstart",
+        "recipe": "auto",
         "fields": fields,
         "random_state": 0,
         "out": None,
@@ -77,7 +77,9 @@ def test_every_recipe_field_is_a_parameter() -> None:
     params = SubmillionClassifier(fields={"lora.r": 3}).get_params()
     nested = [name for name in field_names(Recipe) if "." in name]
     assert {name.replace(".", "__") for name in nested} <= set(params)
-    assert (params["lora__r"], params["train__epochs"]) == (3, 5)
+    assert (params["lora__r"], params["train__epochs"]) == (3, "auto")
+    of_a_recipe = SubmillionClassifier(recipe="quickstart", fields={"lora.r": 3}).get_params()
+    assert (of_a_recipe["lora__r"], of_a_recipe["train__epochs"]) == (3, 5)
 
 
 def test_set_params_sets_arguments_and_recipe_fields() -> None:

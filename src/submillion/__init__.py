@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from submillion.version import __version__
 
 if TYPE_CHECKING:
-    from submillion.api import Run, load, train, verify
+    from submillion.api import Run, decide, load, train, verify
     from submillion.budget.plan_result import plan
     from submillion.errors import BadInput, OverBudget, SubmillionError
     from submillion.estimator import SubmillionClassifier
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plan",
+    "decide",
     "train",
     "load",
     "verify",
@@ -30,6 +31,7 @@ __all__ = [
 
 _MODULES = {
     "plan": "budget.plan_result",
+    "decide": "api",
     "train": "api",
     "load": "api",
     "verify": "api",

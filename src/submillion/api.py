@@ -12,12 +12,12 @@ import numpy as np
 from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.run_format.metrics import Metrics, SplitMetrics
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
     from submillion.assess.compare.comparison import Comparison
+    from submillion.auto.decision import Decision
     from submillion.data.rows import LabelledRows
     from submillion.model.trained import OpenedRun
     from submillion.verification.verdict import Verdict
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Recipe | str | Path,
+    recipe: Recipe | Decision | str | Path,
     out: str | Path | None = None,
     *,
     texts: Iterable[str] | None = None,
@@ -40,8 +40,10 @@ def train(
     """Train a classifier and return its run.
 
     Args:
-        recipe: a `Recipe`, the name of a shipped recipe, or a YAML file.
-        out: the run directory to make; None takes `runs/NAME`, by the recipe's name.
+        recipe: labelled texts (a file, folder or data set of the catalog), for which the recipe is decided and its
+            table printed; `auto` to do the same for `texts` and `labels`; a decision of `decide`; or a `Recipe`, the
+            name of a shipped one, or a YAML file.
+        out: the run directory to make; None takes `runs/NAME`, by the name of the data or the recipe.
         texts: N training texts, in place of `recipe.data.train`; a list, array, Series or pyarrow column.
         labels: N strings, integers, booleans or whole floats, in any of these forms.
         overrides: recipe fields to change, such as `["lora.r=8"]`.
@@ -57,34 +59,61 @@ def train(
         BadInput: the recipe, the data, the encoder or the directory cannot be used as requested.
 
     Example:
-        >>> run = sm.train("quickstart", "runs/reviews", texts=texts, labels=labels)  # doctest: +SKIP
+        >>> run = sm.train("auto", "runs/reviews", texts=texts, labels=labels)  # doctest: +SKIP
         >>> run.predict(["arrived broken"])  # doctest: +SKIP
         ['complaint']
     """
-    from submillion.data.corpus_sources import MEMORY
-    from submillion.run_inputs import gate_early
+    from submillion.training import train as train_named
 
-    if not isinstance(recipe, Recipe):
-        recipe = Recipe.load(recipe, overrides)
-    elif overrides:
-        recipe = recipe.with_overrides(overrides)
-    rows = _training_rows(texts, labels)
-    if rows is not None:
-        # Of the recipe's own data only the names and the limits still apply.
-        crossed = recipe.data.validation == CROSS_VALIDATION
-        recipe = recipe.with_data(train=MEMORY, test=None, validation=CROSS_VALIDATION if crossed else None)
-    gate_early(recipe)  # before torch is imported, so that a refusal takes a second
-    from submillion import pipeline
-
-    outcome = pipeline.train(
+    outcome = train_named(
         recipe,
-        out or Path("runs") / recipe.name,
-        rows,
+        out,
+        _training_rows(texts, labels),
+        overrides=overrides,
         overwrite=overwrite,
+        report=report,
         quiet=quiet,
-        hold_back_test=not report,
     )
     return Run(outcome.run.path)
+
+
+def decide(
+    data: str | Path | None = None,
+    *,
+    texts: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
+    overrides: Sequence[str] = (),
+    minutes: float | None = None,
+    quiet: bool = False,
+) -> Decision:
+    """Decide the recipe of labelled texts without training it; `train` takes the result in place of a recipe.
+
+    The recipe is complete, and equal for equal texts on machines of one class, unless `minutes` is given.
+
+    Args:
+        data: file, folder or data set of the catalog; None takes `texts` and `labels`.
+        texts: N training texts: a list, array, Series or pyarrow column.
+        labels: N strings, integers, booleans or whole floats.
+        overrides: recipe fields that are not decided, such as `["encoder.source=mpnet-base", "data.test=test.csv"]`.
+        minutes: the run is to end within this time, report included; the speed of this machine is measured for that.
+        quiet: neither notices nor progress on standard error.
+
+    Returns:
+        The decision: its `recipe`, its `choices` with their reasons, and `render()`, the table.
+
+    Raises:
+        OverBudget: the overrides train more parameters than the budget allows.
+        BadInput: the texts, the encoder or a field cannot be used.
+
+    Example:
+        >>> decision = sm.decide("reviews.csv", minutes=10)  # doctest: +SKIP
+        >>> run = sm.train(decision)  # doctest: +SKIP
+    """
+    from submillion.auto.decide import decide as decide_from
+
+    with notices.collecting(quiet or None):
+        rows = _training_rows(texts, labels)
+        return decide_from(data, overrides=overrides, minutes=minutes, rows=rows, progress=not quiet)
 
 
 def _training_rows(texts: Iterable[str] | None, labels: Iterable[Any] | None) -> LabelledRows | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from submillion import cli_machine, notices
-from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, Sets, takes
+from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, Sets, TrainFlags, takes
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.terminal.console import guarded, say
 from submillion.version import __version__
@@ -70,42 +70,24 @@ def plan(options: PlanOptions) -> None:
 
 
 @app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory; default runs/NAME.", show_default=False)
-    ] = None,
-    sets: Sets = None,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(help="Log to wandb, tensorboard, mlflow or trackio. Repeatable."),
-    ] = None,
-    execution: Annotated[
-        str | None,
-        typer.Option(help="How to run the encoder: auto, reference or packed.", show_default=False),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train a recipe into a run directory: adapter, predictions, metrics, analysis and report.
+@takes(TrainFlags)
+def train(flags: TrainFlags) -> None:
+    """Train labelled texts, or a recipe, into a run directory: adapter, predictions, metrics, analysis and report.
 
-    `submillion fields` lists what --set can change.
+    For labelled texts, the recipe is decided and its table printed; --set wins over it. `submillion fields` lists what
+    --set can change.
     """
-    from submillion.recipe import Recipe
-    from submillion.run_inputs import gate_early
+    from submillion.training import train as train_named
 
-    overrides = list(sets or [])
-    if track:
-        overrides.append(f"track=[{','.join(track)}]")
-    if execution:
-        overrides.append(f"train.execution={execution}")
-    resolved = Recipe.load(recipe, overrides)
-    place = out or Path("runs") / resolved.name
-    gate_early(resolved)  # before torch is imported, so that a refusal takes a second
-    from submillion import pipeline
-
-    _end_of_training(pipeline.train(resolved, place, overwrite=overwrite, quiet=quiet), as_json)
+    outcome = train_named(
+        flags.recipe,
+        flags.out,
+        overrides=flags.overrides,
+        minutes=flags.minutes,
+        overwrite=flags.overwrite,
+        quiet=flags.quiet,
+    )
+    _end_of_training(outcome, flags.as_json)
 
 
 @app.command()

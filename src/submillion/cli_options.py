@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +77,60 @@ class PlanOptions:
         typer.Option(min=1, help="With --speed: passes over the texts; default: the recipe's, else 5."),
     ] = None
     as_json: Json = False
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """The arguments and flags of `train`."""
+
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA|RECIPE",
+            help="Labelled texts (csv, tsv, jsonl, json, parquet, arrow, xlsx, ods, a folder), for which the recipe is "
+            "decided; or a recipe: its name, or its YAML file.",
+        ),
+    ]
+    test: Annotated[
+        str | None, typer.Option(help="Labelled texts that are scored once, at the end.", show_default=False)
+    ] = None
+    encoder: Annotated[
+        str | None, typer.Option(help="Catalog name, hub id or folder.", show_default=False)
+    ] = None
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="End within this time, report included; with data in place of a recipe.", show_default=False
+        ),
+    ] = None
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; default runs/NAME.", show_default=False)
+    ] = None
+    sets: Sets = None
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to wandb, tensorboard, mlflow or trackio. Repeatable."),
+    ] = None
+    execution: Annotated[
+        str | None,
+        typer.Option(help="How to run the encoder: auto, reference or packed.", show_default=False),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False
+    as_json: Json = False
+    quiet: Quiet = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """The recipe fields that the flags set."""
+        overrides = list(self.sets or [])
+        for field, value in (("data.test", self.test), ("encoder.source", self.encoder)):
+            if value is not None:
+                overrides.append(f"{field}={json.dumps(value, ensure_ascii=False)}")  # JSON is YAML
+        if self.track:
+            overrides.append(f"track=[{','.join(self.track)}]")
+        if self.execution:
+            overrides.append(f"train.execution={self.execution}")
+        return overrides
 
 
 @dataclass(frozen=True)

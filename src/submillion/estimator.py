@@ -19,13 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from submillion import notices
 from submillion.api import Run, train
+from submillion.auto.subject import AUTO
 from submillion.cache import cache_root
 from submillion.data.in_memory import labelled_rows, text_values
 from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
-from submillion.recipe_file import field_names
+from submillion.recipe_file import field_names, flat
 from submillion.rundir import RunDir
 
 SEPARATOR = "__"
@@ -40,9 +41,10 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     Args:
         encoder: catalog name, hub id or folder of the pretrained encoder; None takes the recipe's.
         budget: maximum number of trainable parameters.
-        recipe: name of a shipped recipe or a YAML file, for everything that no other argument sets; its data are
-            not used.
-        fields: recipe fields by dotted name, such as `{"lora.r": 8}`.
+        recipe: auto decides everything that no other argument sets from the texts, at every fit; or the name of a
+            shipped recipe or a YAML file, whose data are not used.
+        fields: recipe fields by dotted name, such as `{"lora.r": 8}`; with recipe auto, the value auto leaves a field
+            to it.
         random_state: seed of the validation split, the adapters' start, the order of texts and dropout: an int, a
             numpy RandomState, or None for another seed at every fit.
         out: the run directory to make, replaced at every fit; None makes one in the cache, which is deleted with the
@@ -67,7 +69,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         *,
         encoder: str | None = None,
         budget: int = 1_000_000,
-        recipe: str | Path = "quickstart",
+        recipe: str | Path = AUTO,
         fields: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         out: str | Path | None = None,
@@ -94,12 +96,19 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """
         texts, labels = text_values(X), _column(y)
         check_classification_targets(labels)
-        recipe = self._recipe()
+        recipe, overrides = self._recipe()
         out = cache_root() / "estimators" / uuid.uuid4().hex if self.out is None else Path(self.out)
         overwrite = self.out is not None
         # The report takes longer than a small training; `save` makes it, and so does `run_.report()`.
         run = train(
-            recipe, out, texts=texts, labels=labels, overwrite=overwrite, report=False, quiet=self.quiet
+            recipe,
+            out,
+            texts=texts,
+            labels=labels,
+            overrides=overrides,
+            overwrite=overwrite,
+            report=False,
+            quiet=self.quiet,
         )
         deletion = (
             weakref.finalize(self, shutil.rmtree, out, ignore_errors=True) if self.out is None else None
@@ -182,13 +191,12 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return the parameters; if `deep`, every recipe field as well, such as `lora__r`."""
         params: dict[str, Any] = super().get_params(deep=False)
         if deep:
-            values = self._base_recipe().model_dump(mode="json")
+            auto = self.recipe == AUTO
+            values = {} if auto else flat(Recipe.load(self.recipe).model_dump(mode="json"))
             for name in field_names(Recipe):
-                section, _, field = name.partition(".")
-                if field:
-                    params[f"{section}{SEPARATOR}{field}"] = (self.fields or {}).get(
-                        name, values[section][field]
-                    )
+                if "." in name:
+                    value = AUTO if auto else values[name]
+                    params[name.replace(".", SEPARATOR)] = (self.fields or {}).get(name, value)
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -245,18 +253,17 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             self.run_ = run
             self._deletion = None
 
-    def _base_recipe(self) -> Recipe:
-        return Recipe.load(self.recipe)
-
-    def _recipe(self) -> Recipe:
+    def _recipe(self) -> tuple[str | Path, list[str]]:
+        """Return the recipe's name, and the fields that the arguments set."""
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31)
         values: dict[str, Any] = {"budget": self.budget, "seed": int(seed)} | dict(self.fields or {})
         if self.encoder is not None:
             values["encoder.source"] = self.encoder
-        overrides = [f"{name}={_as_yaml(value)}" for name, value in values.items()]
-        return self._base_recipe().with_overrides(overrides)
+        if self.recipe == AUTO:
+            values = {name: value for name, value in values.items() if value != AUTO}
+        return self.recipe, [f"{name}={_as_yaml(value)}" for name, value in values.items()]
 
     def _use(self, run: Run, deletion: weakref.finalize[..., Any] | None) -> None:
         previous = getattr(self, "_deletion", None)

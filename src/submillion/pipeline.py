@@ -16,7 +16,7 @@ from submillion.model.process_state import training_settings
 from submillion.outcome import Outcome
 from submillion.preparation import Prepared, prepare
 from submillion.recipe import Recipe
-from submillion.run_format.manifest import Manifest
+from submillion.run_format.manifest import DecisionEntry, Manifest
 from submillion.run_format.metrics import Metrics
 from submillion.run_inputs import create_run, gate_early, save_tokenizer
 from submillion.rundir import RunDir
@@ -30,6 +30,7 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
     hold_back_test: bool = False,
+    decision: DecisionEntry | None = None,
 ) -> Outcome:
     """Train a recipe into a new run directory.
 
@@ -43,6 +44,7 @@ def train(
         overwrite: replace an existing run.
         quiet: neither notices nor progress on standard error.
         hold_back_test: score validation rows alone and make no report; `scoring.finish` does the rest.
+        decision: the facts and reasons of a recipe that `auto` has decided, for the manifest.
 
     Raises:
         OverBudget: the configuration trains more parameters than the budget allows.
@@ -58,7 +60,7 @@ def train(
             prepared = prepare(recipe, workers, quiet, run.path, rows)
             with run.new(overwrite, workers.is_main):
                 if workers.is_main:
-                    prepared = prepared.with_inputs(create_run(run, prepared.inputs, rows))
+                    prepared = prepared.with_inputs(create_run(run, prepared.inputs, rows, decision))
                 workers.wait()
                 return _train(run, prepared, workers, options, hold_back_test)
 

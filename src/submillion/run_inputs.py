@@ -21,6 +21,7 @@ from submillion.run_format.manifest import (
     FORMAT,
     BudgetEntry,
     DataEntry,
+    DecisionEntry,
     GitEntry,
     MachineEntry,
     Manifest,
@@ -69,8 +70,16 @@ def gated(recipe: Recipe, n_classes: int) -> Count:
     return counted
 
 
-def create_run(run: RunDir, inputs: Inputs, rows: LabelledRows | None) -> Inputs:
+def create_run(
+    run: RunDir, inputs: Inputs, rows: LabelledRows | None, decision: DecisionEntry | None = None
+) -> Inputs:
     """Write recipe and manifest of a new run, and the rows that were passed from memory.
+
+    Args:
+        run: the directory.
+        inputs: what the run is made of.
+        rows: training rows from memory; None if they are those of the recipe's source.
+        decision: the facts and reasons of a recipe that `auto` has decided.
 
     Returns:
         The inputs; rows from memory are now those of a file in the run.
@@ -83,7 +92,10 @@ def create_run(run: RunDir, inputs: Inputs, rows: LabelledRows | None) -> Inputs
         corpus = store_rows(inputs.corpus, rows, inputs.recipe.data, file)
         inputs = replace(inputs, corpus=corpus, recipe=inputs.recipe.with_data(train=str(file)))
     run.write_recipe(inputs.recipe)
-    run.write_json(run.manifest, run.relative(first_manifest(inputs)))
+    manifest = first_manifest(inputs)
+    if decision is not None:
+        manifest["decision"] = decision
+    run.write_json(run.manifest, run.relative(manifest))
     return inputs
 
 

@@ -1,0 +1,1 @@
+"""`auto`, the default recipe: facts about data, encoder and machine, and the complete recipe that they decide."""

@@ -1,0 +1,191 @@
+"""Decides the recipe of labelled texts: gathers the facts, applies the rules, and fits the work into a time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from submillion import notices
+from submillion.auto.decision import Choice, Decision
+from submillion.auto.durations import MeasuredSpeed, NominalSpeed, Speed, durations, total
+from submillion.auto.facts import Facts, Machine, TextFacts
+from submillion.auto.gather import asked_recipe, rough_facts, text_facts, token_facts
+from submillion.auto.rules import (
+    LARGE_ENCODER,
+    MOST_OTHER,
+    SMALL_ENCODER,
+    Effort,
+    complete,
+    encoder_for,
+    full_effort,
+    lesser_effort,
+    merits,
+)
+from submillion.auto.time_limit import TimeLimit
+from submillion.budget.time_model import Workload
+from submillion.data.rows import LabelledRows
+from submillion.estimate.benchmark import measure
+from submillion.recipe import Recipe
+from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.run_inputs import gated
+from submillion.sources.fetch import download_bytes
+from submillion.wording import duration
+
+EXPECTED_S = 1_800.0
+"""Longest training that is begun unasked with the large encoder, in seconds on a machine of this class."""
+
+
+def decide(
+    data: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    minutes: float | None = None,
+    rows: LabelledRows | None = None,
+    progress: bool = True,
+) -> Decision:
+    """Return the complete recipe for labelled texts, with a reason for every setting.
+
+    Equal for equal data on machines of one class, unless `minutes` is given: then the machine's speed is measured.
+
+    Args:
+        data: file, folder or data set of the catalog; None takes `rows`, or `data.train` of the overrides.
+        overrides: recipe fields that are not decided, such as `["lora.r=8"]`.
+        minutes: the run is to end, report included, within this time; downloads are not part of it.
+        rows: labelled texts from memory.
+        progress: show downloads on standard error.
+
+    Raises:
+        OverBudget: the caller's fields train more parameters than the budget allows.
+        BadInput: the texts, the encoder or a field cannot be used.
+    """
+    limit = None if minutes is None else TimeLimit.of(minutes)
+    asked, fixed = asked_recipe(data, overrides, rows)
+    texts, sample = text_facts(asked, rows, progress)
+    case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
+    plan = case.unhurried() if limit is None else case.within(limit)
+    facts = plan.facts.to_json()
+    expected = {"seconds": total(plan.parts), "parts": plan.parts, **plan.speed.to_json()}
+    if limit is not None:
+        expected["minutes"] = minutes
+    return Decision(plan.recipe, plan.choices, facts, expected, rows)
+
+
+MEASURED_S = 2.0
+"""Seconds in which the speed of an encoder is measured."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A recipe for one encoder, and the seconds of its run by part."""
+
+    recipe: Recipe
+    choices: list[Choice]
+    facts: Facts
+    speed: Speed
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The texts, the caller's fields and the machine."""
+
+    asked: Recipe
+    fixed: frozenset[str]
+    texts: TextFacts
+    sample: list[str]
+    machine: Machine
+    progress: bool
+
+    def plan(self, facts: Facts, effort: Effort, reason: str, speed: Speed) -> _Plan:
+        """Return the plan of one encoder and effort."""
+        recipe, choices = complete(facts, self.asked, self.fixed, effort, reason)
+        return _Plan(recipe, choices, facts, speed, durations(recipe, facts, speed))
+
+    def rough(self, encoder: str) -> _Plan:
+        """Return the plan from the encoder's configuration alone.
+
+        Raises:
+            OverBudget: the caller's fields train more parameters than the budget allows.
+        """
+        facts = rough_facts(self.asked, encoder, self.texts, self.machine)
+        plan = self.plan(facts, full_effort(facts), "", NominalSpeed(self.machine))
+        gated(plan.recipe, self.texts.classes)  # before anything is downloaded
+        return plan
+
+    def facts(self, encoder: str) -> Facts:
+        """Return the facts of one encoder, which is fetched if it is not on this machine."""
+        return token_facts(self.asked, encoder, self.texts, self.sample, self.machine, self.progress)
+
+    def unhurried(self) -> _Plan:
+        """Return the plan without a time limit; it depends on the class of the machine alone."""
+        if "encoder.source" in self.fixed:
+            name, reason = self.asked.encoder.source, ""
+        else:
+            seconds = total(self.rough(LARGE_ENCODER).parts)
+            name, reason = encoder_for(self.texts, seconds, EXPECTED_S, self.machine)
+        self.rough(name)
+        facts = self.facts(name)
+        return self.plan(facts, full_effort(facts), reason, NominalSpeed(self.machine))
+
+    def within(self, limit: TimeLimit) -> _Plan:
+        """Return the best plan that ends within a time limit, or the shortest one, with a notice."""
+        for plan in self._plans_by_merit(limit):
+            if total(plan.parts) <= limit.left():
+                break
+        else:
+            notices.emit(
+                "time_limit_short",
+                f"the shortest training of these texts takes about {duration(total(plan.parts))} here, "
+                f"more than the {duration(limit.left())} that are left of {limit.minutes:g} minutes.",
+                seconds=total(plan.parts),
+            )
+        return self._guarded(plan, limit)
+
+    def _plans_by_merit(self, limit: TimeLimit) -> Iterator[_Plan]:
+        """Yield plans with ever less work, the ones that the evidence prefers first."""
+        if "encoder.source" in self.fixed:
+            names = [self.asked.encoder.source]
+        elif self.texts.other_scripts > MOST_OTHER:
+            names = [encoder_for(self.texts, 0, 1, self.machine)[0]]
+        else:
+            names = [LARGE_ENCODER, SMALL_ENCODER]
+            if download_bytes(LARGE_ENCODER, 1):
+                names = [SMALL_ENCODER]
+        known: dict[str, tuple[Facts, Speed]] = {}
+        for place, number in merits(len(names)):
+            name = names[place]
+            if name not in known:
+                self.rough(name)
+                facts = self.facts(name)
+                known[name] = facts, self._measured(facts)
+            facts, speed = known[name]
+            effort = lesser_effort(full_effort(facts), number, f"what {limit.minutes:g} minutes allow")
+            reason = f"the best that {limit.minutes:g} minutes allow on this machine"
+            yield self.plan(facts, effort, reason, speed)
+
+    def _measured(self, facts: Facts) -> Speed:
+        """Time the layers of an encoder on this machine, at the mean length of the texts."""
+        plan = self.plan(facts, full_effort(facts), "", NominalSpeed(self.machine))
+        train = plan.recipe.train
+        tokens = facts.tokens.mean_below(plan.recipe.data.max_length)
+        work = Workload(
+            self.texts.rows, 0, tokens, 1, train.batch_size, train.eval_batch_size, "the sampled texts"
+        )
+        classes = self.texts.classes
+        return MeasuredSpeed(
+            measure(facts.config, classes, plan.recipe, [plan.recipe.lora], work, MEASURED_S)
+        )
+
+    def _guarded(self, plan: _Plan, limit: TimeLimit) -> _Plan:
+        """Return the plan with a limit of its training's seconds, in case the machine becomes slower."""
+        crossed = plan.recipe.data.validation == CROSS_VALIDATION  # its folds would each need the limit
+        if crossed or plan.recipe.lora.variant == "adalora" or "train.max_seconds" in self.fixed:
+            return plan
+        others = total(plan.parts) - plan.parts["training"]
+        seconds = round(max(1.0, limit.left() - others), 1)
+        choice = Choice("train.max_seconds", seconds, f"the rest of {limit.minutes:g} minutes")
+        recipe = plan.recipe.model_copy(
+            update={"train": plan.recipe.train.model_copy(update={"max_seconds": seconds})}
+        )
+        return replace(plan, recipe=recipe, choices=[*plan.choices, choice])

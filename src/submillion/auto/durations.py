@@ -1,0 +1,119 @@
+"""The seconds that a run takes, by part: from a measurement of this machine, or from the class of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from submillion.auto.facts import Facts, Machine
+from submillion.budget.cost import operations_per_token
+from submillion.budget.time_model import Measurement, Workload, speed_of
+from submillion.families.families import family_of
+from submillion.recipe import Recipe
+from submillion.recipe_sections import CROSS_VALIDATION
+
+RATES = {"amx": 9e11, "bfloat16": 1.8e11, "float32": 7e10}
+"""Operations per second and core in training steps, by arithmetic: 2 cores train 124, 21 and 8 texts/s of AG News in
+all layers of roberta-base (docs/speed.md)."""
+ACCELERATOR_RATE = 3e13
+START_S = 10.0
+"""Importing the libraries, loading and packing the encoder."""
+REPORT_S = 12.0
+"""Figures, card and page."""
+BASELINE_S_PER_WORD = 6e-6
+"""The linear models on the words of the training texts, all strengths and folds together, for each class."""
+
+
+class Speed(Protocol):
+    """Predicts how fast an encoder is trained."""
+
+    def passes(self, recipe: Recipe, facts: Facts, work: Workload) -> tuple[float, float]:
+        """Return the seconds to fill the prefix cache, and those of all steps with their evaluations."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where the speed is known from."""
+        ...
+
+
+@dataclass(frozen=True)
+class MeasuredSpeed:
+    """The speed of one encoder, timed on this machine."""
+
+    measurement: Measurement
+
+    def passes(self, recipe: Recipe, facts: Facts, work: Workload) -> tuple[float, float]:
+        """Return the seconds to fill the prefix cache, and those of all steps with their evaluations."""
+        speed = speed_of(self.measurement, facts.config, recipe.lora, work)
+        return speed.prefix_s, 3600 * speed.hours - speed.prefix_s
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how it was measured."""
+        return {"speed": "measured", **self.measurement.facts}
+
+
+@dataclass(frozen=True)
+class NominalSpeed:
+    """The speed of a class of machines: the same on every machine of the class, so that the decision is too."""
+
+    machine: Machine
+
+    def passes(self, recipe: Recipe, facts: Facts, work: Workload) -> tuple[float, float]:
+        """Return the seconds to fill the prefix cache, and those of all steps with their evaluations."""
+        family = family_of(facts.config)
+        inventory = family.inventory(facts.config, facts.texts.classes)
+        layer = sum(2 * matrix.inputs * matrix.outputs for matrix in inventory.matrices.values())
+        lowest = recipe.lora.layer_indices(len(inventory.layers))[0]
+        step = operations_per_token(family, inventory, recipe.lora, cached=True)
+        upper = (len(inventory.layers) - lowest) * layer
+        trained = work.epochs * (work.rows * step + work.validation_rows * upper)
+        below = (work.rows + work.validation_rows) * lowest * layer
+        rate = (
+            ACCELERATOR_RATE
+            if self.machine.accelerator
+            else RATES[self.machine.arithmetic] * self.machine.cores
+        )
+        return below * work.tokens / rate, trained * work.tokens / rate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the class of the machine."""
+        return {"speed": "class of the machine"}
+
+
+def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
+    """Return the seconds of a run by part: start, prefix, training, cross_validation, scoring, report.
+
+    Args:
+        recipe: complete.
+        facts: of its data and encoder.
+        speed: of its encoder.
+    """
+    texts, data, train = facts.texts, recipe.data, recipe.train
+    test = texts.test_rows or round((data.test_size or 0) * texts.rows)
+    rows = texts.rows - (0 if texts.test_rows else test)
+    crossed = data.validation == CROSS_VALIDATION
+    validation = texts.validation_rows or (0 if crossed else round(data.validation_size * rows))
+    if not texts.validation_rows:
+        rows -= validation
+    tokens = facts.tokens.mean_below(data.max_length)
+    batch = train.batch_size * train.gradient_accumulation_steps
+    planned = train.epochs * -(-rows // batch) if train.steps is None else train.steps
+    steps = planned + recipe.contrastive.steps * recipe.contrastive.batch_size / batch
+    work = Workload(rows, validation, tokens, steps * batch / rows, batch, train.eval_batch_size, "auto")
+    prefix, training = speed.passes(recipe, facts, work)
+    once = Workload(1, test + rows * crossed, tokens, 1, batch, train.eval_batch_size, "auto")
+    parts = {
+        "start": START_S,
+        "prefix": prefix,
+        "training": training,
+        "cross_validation": training * data.repeats * (data.folds - 1) if crossed else 0.0,
+        "scoring": sum(speed.passes(recipe, facts, once)),
+        "report": REPORT_S + BASELINE_S_PER_WORD * rows * texts.words * min(texts.classes, 20),
+    }
+    return {name: round(seconds, 1) for name, seconds in parts.items()}
+
+
+def total(parts: Mapping[str, float]) -> float:
+    """Return the seconds of all parts together."""
+    return sum(parts.values())

@@ -1,0 +1,263 @@
+"""The rules of `auto`: from facts to a complete recipe with a reason for every setting; the same for equal facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from submillion.auto.decision import Choice
+from submillion.auto.facts import Facts, Machine, TextFacts
+from submillion.budget.count import count
+from submillion.families.families import family_of
+from submillion.recipe import ALL_LINEAR, LoraRecipe, Recipe
+from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.wording import duration, percent, plural
+
+SMALL_ENCODER, LARGE_ENCODER, OTHER_SCRIPTS = "minilm", "mpnet-base", "xlm-roberta-base"
+MOST_OTHER = 0.3
+"""Share of letters outside the Latin script above which an English encoder is not taken."""
+FEW_ROWS = 1_000
+"""Below it, all rows are trained on and the accuracy is estimated by cross-validation."""
+HELD_OUT, MOST_HELD_OUT = 0.1, 2_000
+"""Share of the rows that are held out, and the number of rows that is enough: their interval is 1 point at most."""
+ENOUGH_FOR_TEST = 5_000
+"""Rows from which a test split of its own costs the training little."""
+LONGEST = 512
+"""Longest text in tokens that `auto` trains on."""
+UNEVEN = 10.0
+"""Rows of the largest class per row of the smallest above which the classes are called uneven."""
+SCALE = 2
+"""alpha / r."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work the training may take; the first one is the full one, and a time limit takes lesser ones."""
+
+    layers: int
+    """Adapted layers, from the top."""
+    steps: float = 1.0
+    """Share of the steps that the evidence asks for."""
+    folds: int = 5
+    """Folds of a cross-validation."""
+    max_length: int = LONGEST
+    reason: str = ""
+    """Why the effort is not the full one; empty if it is."""
+
+
+def encoder_for(texts: TextFacts, seconds: float, most: float, machine: Machine) -> tuple[str, str]:
+    """Return the encoder of the catalog for some texts, and the reason.
+
+    Args:
+        texts: the training texts.
+        seconds: what a run with the large encoder takes on a machine of this class.
+        most: seconds that it may take.
+        machine: its class.
+    """
+    if texts.other_scripts > MOST_OTHER:
+        return OTHER_SCRIPTS, f"{percent(texts.other_scripts, 0)} of the letters are not Latin"
+    why = f"{LARGE_ENCODER} takes about {duration(seconds)} on {machine}"
+    if seconds <= most:
+        return LARGE_ENCODER, f"the most accurate encoder of the catalog that needs no hub; {why}"
+    return SMALL_ENCODER, why
+
+
+def complete(
+    facts: Facts, asked: Recipe, fixed: Collection[str], effort: Effort, encoder_reason: str
+) -> tuple[Recipe, list[Choice]]:
+    """Return the complete recipe, and the choices that it consists of.
+
+    Args:
+        facts: of texts, tokens, encoder and machine.
+        asked: the recipe with the caller's own fields; the others are defaults.
+        fixed: dotted names of the caller's fields, which are left as they are.
+        effort: how much work the training may take.
+        encoder_reason: why the encoder of the facts was chosen.
+
+    Raises:
+        BadInput: the caller's fields contradict each other.
+    """
+    choices = _Choices(asked, fixed)
+    choices.add("encoder.source", facts.encoder, encoder_reason)
+    _data(choices, facts, effort)
+    _adapters(choices, facts, effort)
+    _training(choices, facts, effort)
+    return choices.recipe(), choices.made
+
+
+class _Choices:
+    """The settings that have been chosen so far; the caller's own win."""
+
+    def __init__(self, asked: Recipe, fixed: Collection[str]) -> None:
+        self._asked, self._fixed = asked, fixed
+        self._values = asked.model_dump(mode="json")
+        self.made: list[Choice] = []
+
+    def is_fixed(self, *fields: str) -> bool:
+        """Return whether the caller has set any of some fields."""
+        return any(field in self._fixed for field in fields)
+
+    def add(self, field: str, value: Any, reason: str) -> Any:
+        """Choose a value unless the caller has; return the value that holds."""
+        if field in self._fixed:
+            value, reason = self[field], "your setting"
+        section, _, name = field.partition(".")
+        self._values[section][name] = value
+        self.made.append(Choice(field, value, reason))
+        return value
+
+    def __getitem__(self, field: str) -> Any:
+        section, _, name = field.partition(".")
+        return self._values[section][name]
+
+    def recipe(self) -> Recipe:
+        """Return the recipe of all settings, validated."""
+        return Recipe.model_validate(self._values)
+
+
+def _data(choices: _Choices, facts: Facts, effort: Effort) -> None:
+    """Choose the length of the texts, and the rows that are held out."""
+    texts, tokens = facts.texts, facts.tokens
+    limit = min(family_of(facts.config).longest_input(facts.config), effort.max_length)
+    wanted = tokens.longest if tokens.longest <= 1.25 * tokens.p99 else tokens.p99
+    length = min(limit, max(16, math.ceil(wanted / 16) * 16))
+    if wanted > length:
+        reason = (
+            effort.reason or f"the most that is trained on; 99 % of the texts have at most {tokens.p99:,}"
+        )
+    elif wanted == tokens.longest:
+        reason = f"the longest text of {plural(tokens.sampled, 'text')} has {tokens.longest} tokens"
+    else:
+        reason = f"99 % of the texts have at most {tokens.p99} tokens, the longest {tokens.longest:,}"
+    choices.add("data.max_length", length, reason)
+    rows = texts.rows
+    if not texts.test_rows and rows >= ENOUGH_FOR_TEST and not choices.is_fixed("data.test", "data.limit"):
+        share = _share(rows)
+        held = round(share * rows)
+        choices.add("data.test_size", share, f"{held:,} of {rows:,} rows, for an accuracy that chose nothing")
+        rows -= held
+    if choices.is_fixed("data.validation"):
+        choices.add("data.validation", None, "")
+    elif rows < FEW_ROWS and not choices.is_fixed("data.validation_size", "train.patience"):
+        reason = f"{plural(rows, 'row')}: all are trained on"
+        choices.add("data.validation", CROSS_VALIDATION, reason)
+    if choices["data.validation"] == CROSS_VALIDATION:
+        reason = effort.reason or "each row is predicted by a model that has not seen it"
+        choices.add("data.folds", effort.folds, reason)
+    elif choices["data.validation"] is None:
+        share = _share(rows)
+        reason = f"{round(share * rows):,} rows choose when to stop"
+        choices.add("data.validation_size", share, reason)
+
+
+def _share(rows: int) -> float:
+    """Return the share of some rows that is held out: a tenth, but no more rows than are needed."""
+    return round(min(HELD_OUT, MOST_HELD_OUT / rows), 4)
+
+
+def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
+    """Choose targets, layers, rank and head."""
+    n_layers = family_of(facts.config).n_layers(facts.config)
+    choices.add("head.kind", "linear", "leaves the budget to the encoder")
+    if choices["head.kind"] == "linear":
+        choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
+    choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
+    depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
+    below = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"
+    choices.add(
+        "lora.layers", depth, effort.reason or ("the accelerator is fast" if depth == "all" else below)
+    )
+    rank = _largest_rank(choices.recipe(), facts)
+    few = facts.texts.rows < FEW_ROWS
+    wanted = min(rank, 16) if few else rank
+    reason = "few rows need few parameters" if few else "the largest that the budget allows"
+    r = choices.add("lora.r", wanted, reason)
+    choices.add("lora.alpha", float(SCALE * r), f"alpha / r = {SCALE}")
+    choices.add("lora.dropout", 0.0, "lower layers run once, without dropout")
+    for field in ("encoder.dropout", "encoder.attention_dropout"):
+        choices.add(field, 0.0, "as above")
+
+
+def _largest_rank(recipe: Recipe, facts: Facts) -> int:
+    """Return the largest rank of the adapters that the budget allows, at least 1; the gate refuses what is over it."""
+
+    def trainable(r: int) -> int:
+        lora: LoraRecipe = recipe.lora.model_copy(update={"r": r})
+        return count(facts.config, facts.texts.classes, lora, recipe.head, recipe.budget).trainable
+
+    per_rank = trainable(2) - trainable(1)
+    if not per_rank:
+        return 1
+    hidden = family_of(facts.config).inventory(facts.config, facts.texts.classes).hidden
+    return min(hidden, max(1, 1 + (recipe.budget - trainable(1)) // per_rank))
+
+
+def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
+    """Choose steps, rates, batches and stopping."""
+    rows = facts.texts.rows
+    batch = choices.add(
+        "train.batch_size",
+        16 if rows < FEW_ROWS else 32,
+        "many steps from few rows" if rows < FEW_ROWS else "as in the studies",
+    )
+    hidden = family_of(facts.config).inventory(facts.config, facts.texts.classes).hidden
+    rate = 1e-3 if hidden < 512 else 5e-4
+    choices.add("train.learning_rate", rate, f"for {hidden} hidden units")
+    steps = max(1, round(effort.steps * steps_for(rows, batch)))
+    if not choices.is_fixed("train.epochs"):
+        choices.add("train.steps", steps, effort.reason or f"{steps * batch / rows:.1f} passes over the rows")
+    if choices["data.validation"] == CROSS_VALIDATION:
+        choices.add("train.patience", 0, "no row is left to stop early by")
+    else:
+        choices.add("train.patience", 3, "stops when the validation accuracy has stopped rising")
+
+
+def full_effort(facts: Facts) -> Effort:
+    """Return the effort that takes all the time that the evidence asks for."""
+    n_layers = family_of(facts.config).n_layers(facts.config)
+    return Effort(n_layers if facts.machine.accelerator else min(n_layers, max(3, n_layers // 3)))
+
+
+LESSER = (
+    {},
+    {"steps": 0.7},
+    {"steps": 0.5},
+    {"steps": 0.35},
+    {"steps": 0.25, "folds": 3},
+    {"steps": 0.15, "folds": 3, "max_length": 128},
+    {"steps": 0.1, "folds": 2, "max_length": 128, "layers": 2},
+    {"steps": 0.05, "folds": 2, "max_length": 64, "layers": 1},
+)
+"""What a time limit changes of the full effort, ever more."""
+MERITS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (0, 3), *((1, number) for number in range(2, len(LESSER))))
+"""Large encoder (0) or small one (1), and the number of its lesser effort, in the order in which they are tried."""
+
+
+def merits(encoders: int) -> list[tuple[int, int]]:
+    """Return the encoders and efforts to try, best first: place among 1 or 2 encoders, number of the effort."""
+    return list(MERITS) if encoders == 2 else [(0, number) for number in range(len(LESSER))]
+
+
+def lesser_effort(full: Effort, number: int, reason: str) -> Effort:
+    """Return the full effort as one of LESSER changes it.
+
+    Args:
+        full: the full effort.
+        number: index in LESSER.
+        reason: why it is not the full one.
+    """
+    changed = dict(LESSER[number])
+    if not changed:
+        return full
+    changed["layers"] = min(full.layers, int(changed.get("layers", full.layers)))
+    return replace(full, **changed, reason=reason)
+
+
+def steps_for(rows: int, batch_size: int) -> int:
+    """Return the optimizer steps after which a training on some rows has converged."""
+    if rows < FEW_ROWS:
+        return round(min(max(100, 24 * math.sqrt(rows)), 600))
+    epochs = min(10.0, max(3.0, 3 * math.sqrt(10_000 / rows)))
+    return math.ceil(epochs * rows / batch_size)

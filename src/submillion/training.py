@@ -1,0 +1,118 @@
+"""Trains whatever a caller names: a recipe, a decision, or labelled texts whose recipe is decided first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from submillion import notices
+from submillion.auto.decision import Decision
+from submillion.auto.subject import AUTO, names_data, run_name
+from submillion.data.corpus_sources import MEMORY
+from submillion.errors import BadInput, Problem
+from submillion.recipe import Recipe
+from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.run_inputs import gate_early
+from submillion.rundir import RunDir
+from submillion.terminal.console import say
+
+if TYPE_CHECKING:
+    from submillion.data.rows import LabelledRows
+    from submillion.outcome import Outcome
+
+RUNS = Path("runs")
+
+
+def train(
+    named: Recipe | Decision | str | Path,
+    out: str | Path | None = None,
+    rows: LabelledRows | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    minutes: float | None = None,
+    overwrite: bool = False,
+    report: bool = True,
+    quiet: bool = False,
+) -> Outcome:
+    """Train a recipe, or labelled texts, into a new run directory.
+
+    Args:
+        named: a recipe, its name or its YAML file; a decision; or a file, folder or data set of labelled texts, or
+            `auto`: their recipe is decided, and its table printed to standard error.
+        out: the run directory to make; None takes `runs/NAME`, by the recipe's or the data's name.
+        rows: training rows from memory, in place of `data.train`.
+        overrides: recipe fields to change, such as `["lora.r=8"]`.
+        minutes: time limit of the run, report included, where the recipe is decided.
+        overwrite: replace an existing run.
+        report: score the test rows and make the report.
+        quiet: neither notices nor progress nor the table on standard error.
+
+    Raises:
+        OverBudget: the recipe trains more parameters than its budget; nothing is loaded or written.
+        BadInput: the recipe, the data, the encoder or the directory cannot be used as requested.
+    """
+    if isinstance(named, str | Path) and (str(named) == AUTO or names_data(named)):
+        data = None if str(named) == AUTO else named
+        named = _decided(data, out, rows, overrides, minutes, overwrite, quiet)
+    elif minutes is not None:
+        remedy = "For a recipe, limit the training with @{train.max_seconds}."
+        raise BadInput(Problem("@{minutes}", "labelled texts, whose recipe is decided", "a recipe", remedy))
+    else:
+        named = _resolved(named, overrides, from_memory=rows is not None)
+    decision = named if isinstance(named, Decision) else None
+    recipe = decision.recipe if decision else named
+    gate_early(recipe)  # before torch is imported, so that a refusal takes a second
+    from submillion import pipeline  # noqa: PLC0415
+
+    return pipeline.train(
+        recipe,
+        out or RUNS / recipe.name,
+        rows or (decision.rows if decision else None),
+        overwrite=overwrite,
+        quiet=quiet,
+        hold_back_test=not report,
+        decision=decision.to_json() if decision else None,
+    )
+
+
+def _resolved(
+    named: Recipe | Decision | str | Path, overrides: Sequence[str], from_memory: bool
+) -> Recipe | Decision:
+    """Return a recipe, read and changed, or a decision as it is."""
+    if isinstance(named, Decision):
+        if overrides or from_memory:
+            remedy = "Pass @{overrides}, @{texts} and @{labels} to `decide`."
+            raise BadInput(Problem("train", "a decision alone", "a decision and changes of it", remedy))
+        return named
+    recipe = named.with_overrides(overrides) if isinstance(named, Recipe) else Recipe.load(named, overrides)
+    if not from_memory:
+        return recipe
+    # Of the recipe's own data only the names and the limits still apply.
+    crossed = recipe.data.validation == CROSS_VALIDATION
+    return recipe.with_data(train=MEMORY, test=None, validation=CROSS_VALIDATION if crossed else None)
+
+
+def _decided(
+    data: str | Path | None,
+    out: str | Path | None,
+    rows: LabelledRows | None,
+    overrides: Sequence[str],
+    minutes: float | None,
+    overwrite: bool,
+    quiet: bool,
+) -> Decision:
+    """Decide the recipe of labelled texts, and print its table."""
+    if data is not None and rows is not None:
+        raise BadInput(Problem("train", "labelled texts once", f"{data}, and @{{texts}} beside it"))
+    name = AUTO if data is None else run_name(data)
+    if out is not None or not any(item.startswith("name=") for item in overrides):
+        RunDir(out or RUNS / name).check_new(overwrite)  # before the texts are read
+    # Loads torch and transformers.
+    from submillion.auto.decide import decide  # noqa: PLC0415
+
+    with notices.collecting(quiet or None):
+        decision = decide(data, overrides=overrides, minutes=minutes, rows=rows, progress=not quiet)
+        if not quiet:
+            say(decision.render(), err=True)
+    return decision
