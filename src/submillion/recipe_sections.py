@@ -60,6 +60,7 @@ Name = Annotated[str, Field(max_length=100), AfterValidator(_directory_name)]
 """The name of a recipe or study, which also names its directory."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Percent = Annotated[str, Field(pattern=r"^([1-9][0-9]?|100)%$")]
 Source = Annotated[str, Field(min_length=1), AfterValidator(_printable), AfterValidator(_path_length)]
 """A catalog name, hub id, file or folder."""
 
@@ -267,6 +268,9 @@ class HeadRecipe(Section):
     kind: Literal["stock", "linear", "lora"] = "stock"
     """stock: trains the whole head of the encoder family; linear: trains only its output layer; lora: trains the
     output layer and a low-rank adapter on the projection before it."""
+    pooling: Literal["first", "mean", "auto"] = "first"
+    """What the head reads: first, the last state of a text's first token; mean, the mean of the last states of all its
+    tokens, special ones included, with kind linear; auto, the one that the encoder was trained with."""
     start: Literal["random", "probe"] = "random"
     """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
     the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,
@@ -275,6 +279,12 @@ class HeadRecipe(Section):
     """Rank of the projection's adapter, with kind lora."""
     alpha: Annotated[float, Field(gt=0)] = 16
     """Scale of the projection's adapter, with kind lora."""
+
+    @model_validator(mode="after")
+    def _mean_is_linear(self) -> HeadRecipe:
+        if self.pooling == "mean" and self.kind != "linear":
+            raise ValueError(f"head.kind=linear with head.pooling=mean|{self.kind}")
+        return self
 
 
 class ContrastiveRecipe(Section):
@@ -292,10 +302,13 @@ class ContrastiveRecipe(Section):
 
 
 class TrainRecipe(Section):
-    """Optimization: AdamW, linear warm-up and linear decay, early stopping on validation accuracy."""
+    """Optimization: AdamW, linear warm-up and linear decay, early stopping on the validation score."""
 
     epochs: Count = 5
-    """Maximum passes over the training texts."""
+    """Maximum passes over the training texts; not used with steps."""
+    steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
+    """Maximum optimizer steps, in place of epochs: texts are repeated, or the last pass ends early, as needed. 0 trains
+    no step after the probe of head.start. Default: as many as epochs has."""
     max_tokens: Annotated[int, Field(ge=1, le=10**15)] | None = None
     """Stop after the step that reaches this number of tokens, without padding; the learning rate decays until then.
     Default: no limit."""
@@ -323,12 +336,30 @@ class TrainRecipe(Section):
     """Maximum norm of the gradient; larger gradients are scaled down to it."""
     gradient_accumulation_steps: Count = 1
     """Forward passes per optimizer step."""
-    eval_every: Literal["epoch"] | Count = "epoch"
-    """Evaluate after every epoch, or after every N optimizer steps."""
+    eval_every: Literal["epoch"] | Count | Percent = "epoch"
+    """Evaluate after every epoch, after every N optimizer steps, or after a share of the planned steps, such as 10%."""
+    objective: Literal["accuracy", "macro_f1"] = "accuracy"
+    """Validation score that selects the best adapter and that early stopping follows; equal scores are decided by the
+    lower loss."""
     patience: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 2
-    """Stop after this many consecutive evaluations without a better validation accuracy; 0 never stops early."""
+    """Stop after this many consecutive evaluations without progress, which is a better validation score or the lowest
+    validation loss so far; 0 never stops early."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target probability that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: a text counts N / (C n) times in the loss, where n of the N training texts are in its class, and C is
+    the number of classes, so that all classes count equally."""
+    logit_adjustment: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Factor tau of the logarithm of each class's share of the training texts, which is added to its logit in the loss
+    only; the trained logits then favour no frequent class (Menon et al. 2021, arXiv:2007.07314). 1 is the theory's
+    value; 0 adds nothing."""
+    r_drop: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Weight of the divergence between the predictions of two passes with different dropout (R-Drop, Wu et al. 2021,
+    arXiv:2106.14448), which doubles the time of a step; 0 runs one pass."""
+    average_from: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Average the trained values over the steps after this share of them (Izmailov et al. 2018, arXiv:1803.05407).
+    Evaluations from then on score the average too, and the better one is selected; without validation texts, the
+    average. Not with lora.variant=adalora. Default: no average."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the matrix products; auto uses bfloat16 if the processor computes it in hardware."""
     execution: Literal["auto", "reference", "packed"] = "auto"
@@ -353,3 +384,15 @@ class TrainRecipe(Section):
         if self.compile and self.execution == "packed":
             raise ValueError("compile=false with execution=packed|true")
         return self
+
+    @property
+    def evaluation_share(self) -> float | None:
+        """The share of the planned steps between two evaluations; None if `eval_every` is no percentage."""
+        every = self.eval_every
+        return int(every[:-1]) / 100 if isinstance(every, str) and every != "epoch" else None
+
+    def share_done(self, step: int, epoch: float) -> float:
+        """Return the trained share of the planned steps or epochs, after a step of the history."""
+        if self.steps is None:
+            return min(1.0, epoch / self.epochs)
+        return min(1.0, step / self.steps) if self.steps else 1.0

@@ -93,6 +93,8 @@ def count_inventory(
     family: Family, inventory: Inventory, lora: LoraRecipe, head: HeadRecipe, budget: int
 ) -> Count:
     """Count as `count` does, given the encoder's inventory: faster for many configurations of one encoder."""
+    if head.pooling == "mean":
+        inventory = inventory.without_projection()
     adapted = lora.layer_indices(len(inventory.layers))
     targets = [] if lora.variant == "bitfit" else family.expand(lora.targets)
     matrices = {name: inventory.matrices[name] for name in targets}

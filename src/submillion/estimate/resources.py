@@ -244,7 +244,7 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
     inputs = [inventory.matrices[name].inputs for name in targets if name not in ATTENDED]
     ffn = inventory.matrices["ffn_down"].inputs
     layer = 5 + (ffn + sum(inputs)) / inventory.hidden
-    last = layer if getattr(recipe.head, "pooling", "first") == "mean" else 3
+    last = layer if recipe.head.pooling == "mean" else 3
     return (depth - 1) * layer + last
 
 

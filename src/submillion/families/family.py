@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,10 @@ class Inventory:
     projection: Matrix
     norm: Tensors
     output: Matrix
+
+    def without_projection(self) -> Inventory:
+        """Return a copy whose head is the output layer alone, as after pooling by the mean."""
+        return replace(self, projection=Matrix(0, 0, bias=False), norm=Tensors())
 
     @cached_property
     def all(self) -> Tensors:
@@ -132,10 +136,21 @@ class Family:
     kernels: KernelModules | None = None
     """The modules that the packed kernels read; None if they do not support this family."""
 
+    headless: bool = False
+    """Whether the names are those of the encoder alone, transformers' AutoModel, which has no head."""
+
+    def alone(self) -> Family:
+        """Return the family with the names of its AutoModel."""
+        return replace(self, headless=True)
+
     @property
     def layers(self) -> str:
         """The list of layers, e.g. `roberta.encoder.layer`."""
-        return f"{self.base}.{self.layer_list}"
+        return self.below(self.layer_list)
+
+    def below(self, module: str) -> str:
+        """Return the name of a module of the encoder in the model, e.g. `roberta.embeddings`."""
+        return module if self.headless else f"{self.base}.{module}"
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -175,9 +190,9 @@ class Family:
     def embedding_modules(self, config: Mapping[str, Any]) -> list[str]:
         """Return the modules before the first layer; the output of the last one enters it."""
         values = self.values(config)
-        embeddings = [f"{self.base}.embeddings"]
+        embeddings = [self.below("embeddings")]
         if self.embedding_projection and values["embedding_size"] != values["hidden_size"]:
-            return [*embeddings, f"{self.base}.{self.embedding_projection}"]
+            return [*embeddings, self.below(self.embedding_projection)]
         return embeddings
 
     def longest_input(self, config: Mapping[str, Any]) -> int:

@@ -142,7 +142,7 @@ class CrossValidation:
 
 def trained_values(execution: Execution) -> dict[str, torch.Tensor]:
     """Return the trained tensors of a classifier by name: the live ones, not copies."""
-    named = execution.classifier.module.named_parameters()
+    named = execution.classifier.named_parameters()
     return {name: value.detach() for name, value in named if value.requires_grad}
 
 

@@ -142,6 +142,8 @@ def fit_probe(
 
 def output_layer(classifier: Classifier) -> torch.nn.Linear:
     """Return the trained layer between the head's last state and the logits."""
+    if classifier.output is not None:
+        return classifier.output.layer
     module = classifier.module.get_base_model().get_submodule(classifier.family.output)
     copy = getattr(module, "modules_to_save", None)
     layer: torch.nn.Linear = module if copy is None else copy["default"]

@@ -110,13 +110,25 @@ def read_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], list[str] | Non
     Raises:
         BadInput: the file is missing or damaged.
     """
-    file = folder / TENSORS
+    return read_tensor_file(folder / TENSORS, "the tensors of an adapter")
+
+
+def read_tensor_file(file: Path, expected: str) -> tuple[dict[str, torch.Tensor], list[str] | None]:
+    """Return the tensors of a safetensors file by name, and the label names in its metadata.
+
+    Args:
+        file: to read.
+        expected: what it should hold, for messages.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
     try:
         with safe_open(file, framework="pt") as opened:
             labels = (opened.metadata() or {}).get("label_names")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
-        raise BadInput(Problem(str(file), "the tensors of an adapter", f"{error}")) from error
+        raise BadInput(Problem(str(file), expected, f"{error}")) from error
     if labels is None:
         return tensors, None
     names = strict_json.parse(labels, f"{file}, label_names")

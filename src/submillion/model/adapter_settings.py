@@ -83,7 +83,10 @@ _RANK, _SCALE, _SHARE = _whole(1, 65_536), _number(0, 1e9), _number(0, 1)
 _STEPS = _whole(0, 2**62)
 _COMMON: dict[str, tuple[Callable[[Any], bool], str]] = {
     "peft_type": (lambda value: value in KINDS, "the kind of an adapter"),
-    "task_type": (lambda value: value in (None, "SEQ_CLS"), "SEQ_CLS or null"),
+    "task_type": (
+        lambda value: value in (None, "SEQ_CLS", "FEATURE_EXTRACTION"),
+        "SEQ_CLS, FEATURE_EXTRACTION or null",
+    ),
     "base_model_name_or_path": (_text, "a name"),
     "revision": (_text, "a name"),
     "peft_version": (_text, "a version"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import get_peft_model, set_peft_model_state_dict
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from submillion import notices
 from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
-from submillion.model import adapter, heads, variants
+from submillion.model import adapter, head_file, heads, variants
 from submillion.model.adapter_settings import ANOTHER, check_rank
+from submillion.model.heads import PooledHead, mean_over_tokens
 from submillion.model.loading import Loaded, check_length, load_encoder, quiet_libraries
 from submillion.model.process_state import seeded
 from submillion.model.stack import Stack, has_trainable_parameters
@@ -38,7 +39,7 @@ class Classifier(nn.Module):
         label_names: Sequence[str],
         principals: Mapping[str, variants.Principal] | None = None,
     ) -> None:
-        """Take a model that peft has wrapped.
+        """Take a model that peft has wrapped; the encoder alone is pooled by the mean, and gets a head of zeros.
 
         Args:
             module: the PeftModel; which of its parameters are trained does not change any more.
@@ -55,6 +56,10 @@ class Classifier(nn.Module):
         self._principals = principals or {}
         self._lock = threading.RLock()
         self.stack = Stack.of(module.get_base_model(), self.family, self.config)
+        self.pooling: Literal["first", "mean"] = "mean" if self.family.headless else "first"
+        """What the head reads: the last state of a text's first token, or the mean of those of all tokens."""
+        # Zeros are no saddle point in a single layer: its gradient does not vanish, and every class starts alike.
+        self.output = PooledHead(self.hidden_size, len(label_names)) if self.pooling == "mean" else None
         self.vocabulary: int = module.get_base_model().get_input_embeddings().num_embeddings
         """Rows of the token embeddings."""
         self.longest = self.family.longest_input(self.config)
@@ -70,20 +75,58 @@ class Classifier(nn.Module):
                 no padding; a mask [B, 1, S, S] is passed to the encoder's attention unchanged.
             states: hidden states [B, S, D] entering layer `prefix_depth`; layers below it are skipped.
         """
-        ids, mask = batch["input_ids"], batch.get("attention_mask")
-        if states is None:
-            start: Any = nullcontext()
-        else:
-            if states.shape[:2] != ids.shape:
-                raise ValueError(f"{states.shape=} must begin with {ids.shape=}")
-            start = self.stack.starting_at(self.prefix_depth, states)
-        with start:
+        if self.output is not None:
+            return self.output(self.features(batch, states))
+        with self._start(batch, states):
             # The model inside peft's wrapper computes the same function, adapters included, with less overhead.
-            logits: Tensor = self.module.get_base_model()(input_ids=ids, attention_mask=mask).logits
+            logits: Tensor = self.module.get_base_model()(
+                input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")
+            ).logits
         return logits.float()
 
+    def features(self, batch: Mapping[str, Tensor], states: Tensor | None = None) -> Tensor:
+        """Return what `head` reads, float32 [B, D]; arguments as in `forward`."""
+        ids, mask = batch["input_ids"], batch.get("attention_mask")
+        with self._start(batch, states):
+            last = self._last_states(lambda: self.module.get_base_model()(input_ids=ids, attention_mask=mask))
+        if self.pooling == "first":
+            return last[:, 0].float()
+        real = torch.ones_like(ids) if mask is None else mask
+        if real.dim() == 4:
+            real = real[:, 0, 0]
+        return mean_over_tokens(last.float(), real)
+
+    def _last_states(self, run: Callable[[], Any]) -> Tensor:
+        """Run the encoder; return the states that the head reads, [B, S, D].
+
+        Families with a norm after the last layer count it to the encoder where the mean is pooled, and to the head's
+        own computation where the first token is.
+        """
+        if self.pooling == "mean":
+            states: Tensor = run().last_hidden_state
+            return states
+        kept: list[Any] = []
+        handle = self.stack.layers[-1].register_forward_hook(lambda *arguments: kept.append(arguments[-1]))
+        try:
+            run()
+        finally:
+            handle.remove()
+        last: Tensor = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
+        return last
+
+    def _start(self, batch: Mapping[str, Tensor], states: Tensor | None) -> AbstractContextManager[None]:
+        """Return the context in which the encoder starts at layer `prefix_depth` from these states, if any."""
+        if states is None:
+            return nullcontext()
+        shape = batch["input_ids"].shape
+        if states.shape[:2] != shape:
+            raise ValueError(f"{states.shape=} must begin with {shape=}")
+        return self.stack.starting_at(self.prefix_depth, states)
+
     def head(self, features: Tensor) -> Tensor:
-        """Return the head's logits, float32 [B, C], for the last states of the texts' first tokens [B, D]."""
+        """Return the head's logits, float32 [B, C], for pooled last states [B, D]."""
+        if self.output is not None:
+            return self.output(features)
         # Not the padding id, which the pooling of some heads looks for.
         ids = torch.full((len(features), 1), self.pad_id + 1, device=features.device)
         with self.stack.starting_at(self.n_layers, features[:, None]):
@@ -156,6 +199,8 @@ class Classifier(nn.Module):
         if self._principals:
             config = variants.pissa_config_as_lora(config)
         adapter.write_adapter(folder, self.module, config, self._adapter_tensors(), self.label_names)
+        if self.output is not None:
+            head_file.write(folder, self.output.layer, self.label_names)
 
     def load_adapter(self, folder: Path) -> None:
         """Replace the adapter's present values by those of a saved adapter.
@@ -171,7 +216,12 @@ class Classifier(nn.Module):
         adapter.check_labels(folder, labels, self.label_names)
         known = self.module.state_dict()
         adapter.check_tensors(folder, tensors, self._adapter_tensors(), known)
+        head = None
+        if self.output is not None:
+            head = head_file.read(folder, self.hidden_size, self.label_names)
         set_peft_model_state_dict(self.module, tensors)
+        if self.output is not None and head is not None:
+            self.output.layer.load_state_dict(head)
 
     def _adapter_tensors(self) -> dict[str, Tensor]:
         tensors = adapter.adapter_tensors(self.module, self._randomly_initialised)
@@ -197,7 +247,8 @@ def build(encoder: FetchedEncoder | Path | str, label_names: Sequence[str], reci
     folder = Path(encoder) if isinstance(encoder, str | Path) else encoder.path
     origin = str(encoder) if isinstance(encoder, str | Path) else encoder.origin
     with seeded(recipe.seed):
-        loaded = load_encoder(folder, label_names, origin, recipe.encoder)
+        headless = recipe.head.pooling == "mean"
+        loaded = load_encoder(folder, label_names, origin, recipe.encoder, headless=headless)
         if loaded.foreign_head:
             loaded.foreign_head.notice(loaded.config)
         if loaded.config.get("auto_map"):
@@ -213,6 +264,8 @@ def build(encoder: FetchedEncoder | Path | str, label_names: Sequence[str], reci
         in_head = heads.adapted_modules(loaded.family, recipe.head)
         principals = variants.start_pissa(module, in_head) if recipe.lora.variant == "pissa" else {}
     classifier = Classifier(module, loaded, label_names, principals)
+    if classifier.output is not None and recipe.encoder.classifier_dropout is not None:
+        classifier.output.dropout.p = recipe.encoder.classifier_dropout
     if classifier.trainable_count() != counted.trainable:
         raise RuntimeError(
             f"the built classifier trains {classifier.trainable_count():,} parameters, but "
@@ -235,7 +288,9 @@ def open_adapter(encoder: Path | str, folder: Path | str, label_names: Sequence[
     encoder, folder = Path(encoder), Path(folder)
     config = adapter.read_adapter_config(folder)
     with seeded(0):
-        loaded = load_encoder(encoder, label_names, config.base_model_name_or_path or str(encoder))
+        headless = config.task_type == heads.MEAN_TASK
+        origin = config.base_model_name_or_path or str(encoder)
+        loaded = load_encoder(encoder, label_names, origin, headless=headless)
         hidden = loaded.family.inventory(loaded.config, 2).hidden
         check_rank(config, hidden, str(folder / adapter.CONFIG))
         try:
@@ -253,11 +308,12 @@ def open_adapter(encoder: Path | str, folder: Path | str, label_names: Sequence[
 def _wrapped(loaded: Loaded, config: Any) -> Any:
     with quiet_libraries():
         module = get_peft_model(loaded.model, config)
-    set_requires_grad(module, loaded.family.output, config.bias)
+    output = None if loaded.family.headless else loaded.family.output
+    set_requires_grad(module, output, config.bias)
     return module
 
 
-def set_requires_grad(module: Any, output: str, bias: str) -> None:
+def set_requires_grad(module: Any, output: str | None, bias: str) -> None:
     """Train the adapters, the head's trained modules and the requested biases, and freeze everything else.
 
     This is peft's choice, except for the copy of a trained module's original that peft stores: the bias of that copy
@@ -265,12 +321,14 @@ def set_requires_grad(module: Any, output: str, bias: str) -> None:
 
     Args:
         module: the PeftModel.
-        output: the head's output layer, trained in every head.
+        output: the head's output layer, trained in every head; None if the model is the encoder alone.
         bias: `none`, `lora_only` or `vera_only` (those of the adapted matrices), or `all`.
     """
     in_output = f"{adapter.PREFIX}{output}."
     ending = {"none": None, "all": ".bias"}.get(bias, ".base_layer.bias")
     for name, value in module.named_parameters():
         added = any(part in name for part in adapter.ADDED)
-        own = name.startswith(in_output) or (ending is not None and name.endswith(ending))
+        own = (output is not None and name.startswith(in_output)) or (
+            ending is not None and name.endswith(ending)
+        )
         value.requires_grad_(added or (own and ".original_module." not in name))

@@ -12,12 +12,47 @@ if TYPE_CHECKING:
     from submillion.families.family import Family
     from submillion.recipe import HeadRecipe
 
+MEAN_TASK = "FEATURE_EXTRACTION"
+"""peft's task type of an encoder without a head, whose last states are pooled by the mean."""
 # peft's SEQ_CLS fully trains every module whose name ends in one of these.
 SEQ_CLS_TRAINS = ("classifier", "score")
 
 
+class PooledHead(nn.Module):
+    """The head after pooling by the mean: dropout and one linear layer, which starts at zero."""
+
+    def __init__(self, hidden: int, classes: int) -> None:
+        """Make a head of `classes` logits for features of size `hidden`."""
+        super().__init__()
+        self.dropout = nn.Dropout(0.0)
+        self.layer = nn.Linear(hidden, classes)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits, float32 [B, C], for features [B, D]."""
+        logits: torch.Tensor = self.layer(self.dropout(features.float()))
+        return logits
+
+
+def mean_over_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the states of each text's tokens, [B, D].
+
+    Reimers and Gurevych, "Sentence-BERT", arXiv:1908.10084, section 3.
+
+    Args:
+        states: [B, S, D].
+        mask: [B, S], 0 for padding; at least one token of a text is none.
+    """
+    real = mask[:, :, None].to(states.dtype)
+    means: torch.Tensor = (states * real).sum(dim=1) / real.sum(dim=1)
+    return means
+
+
 def head_modules(family: Family) -> list[str]:
     """Return the modules with parameters between the encoder's last hidden state and the logits."""
+    if family.headless:
+        return []
     return [name for name in (family.projection, family.norm, family.output) if name is not None]
 
 
@@ -25,8 +60,11 @@ def task_type(head: HeadRecipe) -> str | None:
     """Return peft's task type for a head.
 
     Under SEQ_CLS peft trains every module whose name ends in `classifier`. That is right for a stock head. For the
-    others it would train modules that must stay frozen: RoBERTa's whole head, DistilBERT's pre_classifier.
+    others it would train modules that must stay frozen: RoBERTa's whole head, DistilBERT's pre_classifier. With
+    pooling by the mean, the model is the encoder alone.
     """
+    if head.pooling == "mean":
+        return MEAN_TASK
     return "SEQ_CLS" if head.kind == "stock" else None
 
 
@@ -37,6 +75,8 @@ def trained_modules(family: Family, head: HeadRecipe) -> list[str]:
     latter must stay frozen, the output layer is trained in place instead, and saved like every tensor that the
     checkpoint lacks.
     """
+    if family.headless:
+        return []
     if head.kind == "stock":
         return [name for name in head_modules(family) if not name.startswith(SEQ_CLS_TRAINS)]
     return [] if family.projection.endswith(family.output) else [family.output]
@@ -61,7 +101,7 @@ def init_identity_projection(
         head: the recipe's head section.
         missing: names of the tensors that the checkpoint lacks.
     """
-    if head.kind == "stock":
+    if head.kind == "stock" or family.headless:
         return
     projection: Any = model.get_submodule(family.projection)
     with torch.no_grad():
@@ -74,4 +114,6 @@ def init_identity_projection(
 def outside_head(family: Family, names: Iterable[str]) -> list[str]:
     """Return the tensor names that belong to the encoder itself."""
     owners = tuple(f"{name}." for name in head_modules(family))
+    if not owners:
+        return sorted(names)
     return sorted(name for name in names if not name.startswith(owners))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from submillion.errors import BadInput, Problem
@@ -54,7 +60,12 @@ class Loaded:
 
 
 def load_encoder(
-    folder: Path, label_names: Sequence[str], origin: str, dropouts: EncoderRecipe | None = None
+    folder: Path,
+    label_names: Sequence[str],
+    origin: str,
+    dropouts: EncoderRecipe | None = None,
+    *,
+    headless: bool = False,
 ) -> Loaded:
     """Load config and weights in float32, on the CPU, from local files only.
 
@@ -66,6 +77,7 @@ def load_encoder(
         label_names: class names by index.
         origin: name to record as the adapter's base model.
         dropouts: the recipe's encoder section; None in a field keeps the encoder's own value.
+        headless: load the encoder alone, as AutoModel does; it has no pooler.
 
     Raises:
         BadInput: the family is not supported, a file cannot be read, or the weights belong to another encoder.
@@ -84,10 +96,12 @@ def load_encoder(
         }
         | _dropout_settings(family, dropouts),
         foreign,
+        headless,
     )
+    family = family.alone() if headless else family
     missing = check_tensors(folder, family, list(model.state_dict()), info)
     model.name_or_path = origin
-    if dropouts is not None and dropouts.classifier_dropout is not None:
+    if not headless and dropouts is not None and dropouts.classifier_dropout is not None:
         _dropout_before_output(model, family).p = dropouts.classifier_dropout
     return Loaded(model, family, values, missing, foreign)
 
@@ -115,7 +129,7 @@ def config_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_transformers(
-    folder: Path, values: dict[str, Any], foreign: ForeignHead | None
+    folder: Path, values: dict[str, Any], foreign: ForeignHead | None, headless: bool
 ) -> tuple[Any, dict[str, Any]]:
     """Return the model of a folder's weights, and transformers' loading info.
 
@@ -126,14 +140,21 @@ def _from_transformers(
         folder: the encoder's.
         values: entries of the configuration.
         foreign: a head in the weights that the model must not get.
+        headless: the encoder alone.
     """
+    options: dict[str, Any] = {}
     try:
         with quiet_libraries():
             config = CONFIG_MAPPING[values["model_type"]].from_dict(values)
             kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+            if headless:  # the head in the weights, if any, is not in such a model
+                kind, foreign = MODEL_MAPPING[type(config)], None
+                if "add_pooling_layer" in inspect.signature(kind).parameters:
+                    options["add_pooling_layer"] = False
             model, info = kind.from_pretrained(
                 None if foreign else folder,
                 state_dict=foreign.other_tensors(folder) if foreign else None,
+                **options,
                 config=config,
                 dtype=torch.float32,
                 local_files_only=True,

@@ -72,6 +72,15 @@ class Execution(Protocol):
         """
         ...
 
+    def features(
+        self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None
+    ) -> Tensor:
+        """Return what the head reads, float32 [len(rows), D]: `classifier.head` of it are the logits.
+
+        It is the last state of a text's first token, or the mean of those of all its tokens; arguments as in `logits`.
+        """
+        ...
+
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return the function that computes the states entering the lowest adapted layer, for `PrefixCache.build`."""
         ...

@@ -87,6 +87,18 @@ class Compiled:
         with self._compiled_layers():
             return self._reference.logits(tokens, run, seed, prefix)[: len(rows)]
 
+    def features(
+        self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None
+    ) -> torch.Tensor:
+        """Return pooled last states; see `Execution.features`.
+
+        Raises:
+            BadInput: as `logits`.
+        """
+        run = np.repeat(rows, 2) if len(rows) == 1 else rows
+        with self._compiled_layers():
+            return self._reference.features(tokens, run, seed, prefix)[: len(rows)]
+
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return that of the reference execution: layers that run once per text are not worth compiling."""
         return self._reference.prefix_forward(tokens)

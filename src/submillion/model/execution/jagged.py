@@ -87,10 +87,21 @@ class PackedSdpa:
         self,
         tokens: Tokens,
         rows: np.ndarray,
-        seed: int = 0,  # noqa: ARG002 - part of the protocol; torch's own generator draws dropout here
+        seed: int = 0,
         prefix: States | None = None,
     ) -> Tensor:
         """Return logits; see `Execution.logits`."""
+        with self.precision.context(self.classifier.device.type):
+            return self.classifier.head(self.features(tokens, rows, seed, prefix))
+
+    def features(
+        self,
+        tokens: Tokens,
+        rows: np.ndarray,
+        seed: int = 0,  # noqa: ARG002 - as in `logits`
+        prefix: States | None = None,
+    ) -> Tensor:
+        """Return pooled last states; see `Execution.features`."""
         self.classifier.check_tokens(tokens)
         classifier, stack, device = self.classifier, self.classifier.stack, self.classifier.device
         batch = PackedTexts(tokens, rows, self._position_padding)
@@ -109,8 +120,10 @@ class PackedSdpa:
                 entering = to_device(prefix.flat_states(rows), device).float()[None]
                 with stack.starting_at(classifier.prefix_depth, entering):
                     states = self._model.base_model(input_ids=ids, position_ids=positions, texts=texts)
-            first = states.last_hidden_state[0].index_select(0, texts.offsets[:-1])
-            return classifier.head(first)
+        last = states.last_hidden_state[0].float()
+        if classifier.pooling == "first":
+            return last.index_select(0, texts.offsets[:-1])
+        return torch.segment_reduce(last, "mean", offsets=texts.offsets, axis=0)
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return that of the reference execution: each text runs through these layers only once."""

@@ -208,7 +208,7 @@ class Packed:
         features = torch.empty(batch.texts, self._config.hidden_size)
         call = self._call(batch, seed, first, states, self.classifier.training, save)
         call.features = features.data_ptr()
-        call.pooling = native.POOLINGS.index(getattr(self.classifier, "pooling", "first"))
+        call.pooling = native.POOLINGS.index(self.classifier.pooling)
         self._run(call, first, len(self._layers))
         self.batches_run += 1
         return features

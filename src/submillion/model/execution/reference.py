@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,22 @@ class Reference:
         prefix: States | None = None,
     ) -> Tensor:
         """Return logits; see `Execution.logits`."""
+        return self._run(self.classifier, tokens, rows, prefix)
+
+    def features(
+        self,
+        tokens: Tokens,
+        rows: np.ndarray,
+        seed: int = 0,  # noqa: ARG002 - as in `logits`
+        prefix: States | None = None,
+    ) -> Tensor:
+        """Return pooled last states; see `Execution.features`."""
+        return self._run(self.classifier.features, tokens, rows, prefix)
+
+    def _run(
+        self, forward: Callable[..., Tensor], tokens: Tokens, rows: np.ndarray, prefix: States | None
+    ) -> Tensor:
+        """Run the classifier, or a part of it, on a padded batch."""
         self.classifier.check_tokens(tokens)
         device = self.classifier.device
         batch = collate(tokens, rows, self.classifier.pad_id)
@@ -51,8 +68,8 @@ class Reference:
         batch = {name: to_device(tensor, device) for name, tensor in batch.items()} | mask
         states = None if prefix is None else prefix.states(rows, width, device)
         with self.precision.context(device.type):
-            logits: Tensor = self.classifier(batch, states)
-        return logits.float()
+            result: Tensor = forward(batch, states)
+        return result.float()
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return the function that runs the layers below the lowest adapted one on padded batches."""

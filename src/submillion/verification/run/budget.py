@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 
 from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
-from submillion.families.families import family_of
 from submillion.families.family import Family
 from submillion.model.adapter import PREFIX, TENSORS
 from submillion.model.adapter_settings import ANOTHER
+from submillion.model.head_file import HEAD
 from submillion.recipe import HeadRecipe, LoraRecipe
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared
@@ -59,8 +59,7 @@ def budget(case: Case) -> list[Check]:
     summary = f"{from_recipe['trainable']:,} trainable of {from_recipe['total']:,}, counted from recipe.yaml"
     checks = compared("budget", "manifest.json: budget", claimed, from_recipe, summary=summary)
 
-    file = case.run.adapter / TENSORS
-    saved = count_tensors(tensor_shapes(file), family_of(case.config), case.config, recipe.lora, recipe.head)
+    saved = count_tensors(adapter_shapes(case), case.family, case.config, recipe.lora, recipe.head)
     of_manifest = {
         "trainable": claimed["trainable"],
         "parts": claimed["parts"],
@@ -80,6 +79,19 @@ def budget(case: Case) -> list[Check]:
         for name in saved.unexpected
     ]
     return checks
+
+
+def adapter_shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the adapter's tensors, and those of the head in a file of its own under its usual names.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    shapes = tensor_shapes(case.run.adapter / TENSORS)
+    if case.family.headless:
+        head = tensor_shapes(case.run.adapter / HEAD)
+        shapes |= {f"{PREFIX}{case.family.output}.{name}": shape for name, shape in head.items()}
+    return shapes
 
 
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
@@ -163,6 +175,6 @@ def _plain_part(family: Family, name: str, biased: Collection[str] | None, head:
         return "head.output"
     if head.kind == "stock" and module in (family.projection, family.norm):
         return "head.projection" if module == family.projection else "head.norm"
-    if module in (family.projection, family.norm) or module.startswith(f"{family.base}."):
+    if family.headless or module in (family.projection, family.norm) or module.startswith(f"{family.base}."):
         return "bias" if leaf == "bias" and (biased is None or module in biased) else ""
     return None

@@ -16,6 +16,8 @@ from submillion.data.token_report import token_report
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, encode
 from submillion.errors import BadInput
+from submillion.families.families import family_of
+from submillion.families.family import Family
 from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -69,6 +71,12 @@ class Case:
     def config(self) -> dict[str, Any]:
         """The config.json of the recipe's encoder."""
         return encoder_config(self.recipe.encoder.source, self.recipe.encoder.revision)
+
+    @cached_property
+    def family(self) -> Family:
+        """The family of the recipe's encoder, with the names of the model that the adapter is for."""
+        family = family_of(self.config)
+        return family.alone() if self.recipe.head.pooling == "mean" else family
 
     @cached_property
     def encoder(self) -> FetchedEncoder:

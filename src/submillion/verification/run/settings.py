@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from submillion.families.families import family_of
 from submillion.model.adapter import CONFIG, TENSORS, read_adapter_config, read_tensors
 from submillion.recipe import Recipe
-from submillion.verification.run.budget import count_tensors, tensor_shapes
+from submillion.verification.run.budget import adapter_shapes, count_tensors
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared
 
@@ -32,7 +31,7 @@ def adapter(case: Case) -> list[Check]:
     Cannot detect: settings that the adapter does not record, such as the weight decay; see `checkpoint`.
     """
     recipe, run = case.recipe, case.run
-    family = family_of(case.config)
+    family = case.family
     in_head = [family.projection] if recipe.head.kind == "lora" else []
     config: Any = read_adapter_config(run.adapter)
     claimed = _expected_config(recipe, in_head)
@@ -44,7 +43,7 @@ def adapter(case: Case) -> list[Check]:
     expected = in_head + [
         family.target_module(case.config, target, layer) for target in targets for layer in layers
     ]
-    shapes = tensor_shapes(run.adapter / TENSORS)
+    shapes = adapter_shapes(case)
     present = count_tensors(shapes, family, case.config, recipe.lora, recipe.head).adapted
     where = f"recipe.yaml: lora.targets and layers, against adapter/{TENSORS}"
     checks += compared(

@@ -1,0 +1,134 @@
+"""Tests of the mean-pooled head: plain peft with five lines, every family and execution, its file, and its count."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from submillion.data.tokens import from_rows
+from submillion.errors import BadInput
+from submillion.families.families import FAMILIES
+from submillion.model.classifier import build, open_adapter
+from submillion.model.execution.jagged import PackedSdpa
+from submillion.model.execution.packed import try_packed
+from submillion.model.execution.reference import Reference
+from submillion.model.head_file import HEAD
+from submillion.model.precision import choose_precision
+from support.plain_peft import IDS, MASK, logits_of, trained
+from support.tiny import LABELS, shared_encoder, tiny_recipe
+
+MEAN = {"head": {"kind": "linear", "pooling": "mean"}}
+VARIANTS = ("lora", "dora", "pissa", "vera", "bitfit", "adalora")
+# The five lines of docs/encoders.md, in a process without submillion.
+PLAIN = """
+import json, sys, torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+ids, mask, cases = json.load(sys.stdin)
+differences = {}
+for name, encoder, adapter, expected in cases:
+    batch = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+    with torch.no_grad():
+        model = PeftModel.from_pretrained(AutoModel.from_pretrained(encoder), adapter).eval()
+        head = load_file(f"{adapter}/head.safetensors")
+        states, weights = model(**batch).last_hidden_state, batch["attention_mask"][:, :, None]
+        features = (states * weights).sum(1) / weights.sum(1)
+        logits = features @ head["weight"].T + head["bias"]
+    differences[name] = (logits - torch.tensor(expected)).abs().max().item()
+assert "submillion" not in sys.modules
+print(json.dumps(differences))
+"""
+
+
+def test_plain_peft_and_five_lines_give_the_same_logits_for_every_family_and_variant(tmp_path: Path) -> None:
+    sections = {family: dict(MEAN) for family in FAMILIES}
+    sections |= {f"roberta {variant}": MEAN | {"lora": {"variant": variant}} for variant in VARIANTS}
+    cases = []
+    for name, changed in sections.items():
+        family = name.split()[0]
+        classifier = trained(family, **changed)
+        folder = tmp_path / name.replace(" ", "-")
+        folder.mkdir()
+        classifier.save_adapter(folder)
+        opened = open_adapter(shared_encoder(family), folder, LABELS)
+        torch.testing.assert_close(logits_of(opened), logits_of(classifier), rtol=1e-5, atol=1e-5)
+        cases.append((name, str(shared_encoder(family)), str(folder), logits_of(classifier).tolist()))
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN],
+        input=json.dumps([IDS.tolist(), MASK.tolist(), cases]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    differences = json.loads(done.stdout.splitlines()[-1])
+    assert set(differences) == set(sections)
+    assert max(differences.values()) < 1e-4, differences
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_features_and_head_are_the_logits_in_every_execution(family: str, pooling: str) -> None:
+    classifier = trained(family, head={"kind": "linear", "pooling": pooling}, lora={"layers": "top-1"})
+    tokens = from_rows([row[mask.bool()].numpy() for row, mask in zip(IDS, MASK, strict=True)])
+    rows, precision = np.arange(3), choose_precision("float32")
+    reference = Reference(classifier, precision)
+    executions = [reference, try_packed(classifier, precision)]
+    if family == "bert":
+        executions.append(PackedSdpa(classifier, precision))
+    expected = logits_of(classifier)
+    with torch.no_grad():
+        states = reference.features(tokens, rows)
+        for execution in executions:
+            if execution is None:  # tiny sizes that the kernels do not have
+                continue
+            features = execution.features(tokens, rows)
+            torch.testing.assert_close(features, states, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(classifier.head(features), expected, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(execution.logits(tokens, rows), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_the_built_classifier_has_the_counted_parameters(family: str, bias: str) -> None:
+    folder = shared_encoder(family)
+    # `build` compares its own count with the closed form, and raises if they differ.
+    classifier = build(folder, LABELS, tiny_recipe(folder, lora={"bias": bias}, **MEAN))
+    assert classifier.output is not None and classifier.pooling == "mean"
+    assert not classifier.output.layer.weight.any()
+
+
+def test_a_head_of_another_classifier_is_refused(tmp_path: Path) -> None:
+    classifier = trained("bert", **MEAN)
+    classifier.save_adapter(tmp_path)
+    file, good = tmp_path / HEAD, load_file(tmp_path / HEAD)
+    wrong = {
+        "no such file": None,
+        "tensors of the shapes": good | {"bias": torch.zeros(3)},
+        "finite float32": good | {"bias": torch.full((4,), torch.nan)},
+        "4 labels|labels it was trained with": good,
+    }
+    for expected, tensors in wrong.items():
+        file.unlink(missing_ok=True)
+        if tensors is not None:
+            labels = LABELS[::-1] if "labels" in expected else LABELS
+            save_file(tensors, file, {"label_names": json.dumps(list(labels))})
+        with pytest.raises(BadInput) as caught:
+            open_adapter(shared_encoder("bert"), tmp_path, LABELS)
+        if tensors is not None:
+            assert any(part in str(caught.value) for part in expected.split("|")), caught.value
+
+
+def test_only_a_linear_head_reads_the_mean() -> None:
+    folder = shared_encoder("bert")
+    with pytest.raises(ValueError, match="head.kind=linear with head.pooling=mean"):
+        tiny_recipe(folder, head={"kind": "stock", "pooling": "mean"})
