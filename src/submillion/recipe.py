@@ -70,6 +70,13 @@ class Recipe(Section):
                     remedy,
                 )
             )
+        if self.lora.variant == "adalora" and self.train.average_from is not None:
+            remedy = "An average would undo the pruning of ranks."
+            found = f"{self.train.average_from:g}"
+            raise BadInput(Problem("train.average_from", "none with lora.variant=adalora", found, remedy))
+        if self.train.steps == 0 and self.head.start != "probe":
+            remedy = "Nothing would be trained: set @{head.start} to probe, or more steps."
+            raise BadInput(Problem("train.steps", "at least 1 without head.start=probe", "0", remedy))
         if self.head.start == "probe" and self.head.kind != "linear":
             raise BadInput(
                 Problem(

@@ -124,3 +124,33 @@ def test_missing_rows_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         SubmillionError, match=r"epoch 0: expected every text once, found 56 rows in 7 batches\."
     ):
         BatchSchedule(LENGTHS, train_recipe(batch_size=8), 5).batches_at(0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"batch_tokens": 60, "gradient_accumulation_steps": 2}])
+@pytest.mark.parametrize("steps", [0, 1, 6, 7, 8, 40])
+def test_steps_in_place_of_epochs(fields: dict[str, int], steps: int) -> None:
+    schedule = BatchSchedule(LENGTHS, train_recipe(batch_size=8, epochs=1, steps=steps, **fields), seed=5)
+    assert schedule.total_steps == steps
+    whole = steps // schedule.steps_per_epoch
+    for epoch in range(whole):
+        places = range(epoch * schedule.steps_per_epoch, (epoch + 1) * schedule.steps_per_epoch)
+        rows = np.concatenate([batch for step in places for batch in schedule.batches_at(step)])
+        assert sorted(rows.tolist()) == list(range(53))
+    assert all(len(schedule.batches_at(step)) for step in range(steps))
+
+
+def test_steps_and_max_tokens_end_with_whichever_is_first() -> None:
+    tokens = int(LENGTHS.sum())
+    ends = [
+        BatchSchedule(LENGTHS, train_recipe(batch_size=8, steps=20, max_tokens=limit), 5).total_steps
+        for limit in (1, tokens, 2 * tokens, 10 * tokens)
+    ]
+    assert ends == [1, 7, 14, 20]
+
+
+@pytest.mark.parametrize(
+    ("every", "interval"), [("epoch", 7), (3, 3), ("10%", 3), ("34%", 10), ("100%", 28), ("1%", 1)]
+)
+def test_interval_of_evaluations(every: str | int, interval: int) -> None:
+    recipe = train_recipe(batch_size=8, epochs=4, eval_every=every)
+    assert BatchSchedule(LENGTHS, recipe, 5).evaluation_interval == interval

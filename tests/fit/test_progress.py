@@ -33,7 +33,7 @@ def test_one_line_per_minute_and_one_per_evaluation(
             if step == 20:
                 shown.logged(0.5, 12.34)
         stopping = Stopping(2)
-        stopping.update(50, 1, 0.9, 0.31, 0.88)
+        stopping.update(50, 1, {"accuracy": 0.9, "loss": 0.31, "macro_f1": 0.88})
         clock.now += 20
         shown.evaluated(RECORD, stopping)
     assert capsys.readouterr().err.splitlines() == [
@@ -60,7 +60,7 @@ def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         shown.step_done(1)
         shown.logged(0.5, 1)
         stopping = Stopping(2)
-        stopping.update(50, 1, 0.9, 0.31, 0.88)
+        stopping.update(50, 1, {"accuracy": 0.9, "loss": 0.31, "macro_f1": 0.88})
         shown.evaluated(RECORD, stopping)
     assert capsys.readouterr().err == ""
 
@@ -80,7 +80,7 @@ def test_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now += 1
         shown.step_done(50)
         stopping = Stopping(2)
-        stopping.update(50, 1, 0.9, 0.31, 0.88)
+        stopping.update(50, 1, {"accuracy": 0.9, "loss": 0.31, "macro_f1": 0.88})
         shown.evaluated(RECORD, stopping)
     drawn = screen.getvalue()
     parts = ("50/200", "loss 0.5000", "12.3 samples/s", "best 90.00% at step 50", "accuracy 90.00%")

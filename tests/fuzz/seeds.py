@@ -288,16 +288,22 @@ def tensor_files() -> list[bytes]:
 
 def positions() -> list[bytes]:
     """Return the position of a saved training as JSON."""
-    stopping = {"patience": 2, "best_step": 4, "best_epoch": 1, "best_accuracy": 0.5, "best_loss": 0.7}
+    stopping = {"patience": 2, "objective": "accuracy", "averaged_steps": 0}
+    stopping |= {"best_step": 4, "best_epoch": 1, "best_accuracy": 0.5, "best_loss": 0.7}
     window = {"losses": [0.5], "norms": [1.0], "texts": 3, "tokens": 30, "seconds": 0.1, "spent_before": 0.0}
     totals = {"texts": 3, "tokens": 30, "train_seconds": 0.1, "eval_seconds": 0.1, "wall_seconds": 0.2}
+    totals |= {"probe_seconds": 0.0}
     position = {
         "identity": {"seed": 42, "names": ["a", "b"]},
         "step": 4,
         "evaluated": 4,
         "records": 3,
         "history_sha256": "ab" * 32,
-        "stopping": stopping | {"best_macro_f1": 0.4, "without_better": 0},
+        "contrastive": 0,
+        "contrastive_totals": totals,
+        "contrastive_loss": None,
+        "head_start": None,
+        "stopping": stopping | {"best_macro_f1": 0.4, "lowest_loss": 0.6, "without_progress": 0},
         "window": window,
         "totals": totals,
     }

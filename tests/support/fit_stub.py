@@ -68,6 +68,9 @@ class StubClassifier:
     def device(self) -> torch.device:
         return self.module.output.weight.device
 
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return self.module.named_parameters()
+
     @property
     def training(self) -> bool:
         return self.module.training

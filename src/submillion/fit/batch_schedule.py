@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from submillion.data.batches import length_grouped, split_largest, token_grouped
@@ -20,7 +22,7 @@ class BatchSchedule:
     follows from seed and step number.
 
     All epochs have the same number of steps. Batches by tokens vary in number from epoch to epoch: the epoch with
-    the most batches decides, and the others split a few of theirs in half.
+    the most batches decides, and the others split a few of theirs in half. `steps` may end the last epoch early.
     """
 
     def __init__(self, lengths: np.ndarray, recipe: TrainRecipe, seed: int, world: int = 1) -> None:
@@ -28,7 +30,7 @@ class BatchSchedule:
 
         Args:
             lengths: tokens per text [N].
-            recipe: batch size or tokens, accumulation, grouping and epochs.
+            recipe: batch size or tokens, accumulation, grouping, epochs or steps, and how often to evaluate.
             seed: the recipe's seed, from which the order of the texts is drawn.
             world: number of processes.
         """
@@ -38,20 +40,17 @@ class BatchSchedule:
         self._batch_size = recipe.batch_size * world
         self._batch_tokens = None if recipe.batch_tokens is None else recipe.batch_tokens * world
         self._per_step = recipe.gradient_accumulation_steps
-        epochs = recipe.epochs
-        if recipe.max_tokens is not None:
-            epochs = min(epochs, -(-recipe.max_tokens // int(lengths.sum())))
-        if self._batch_tokens is None:
-            batches = -(-len(lengths) // self._batch_size)
-        else:
-            batches = max(len(self._group(epoch)) for epoch in range(epochs))
-        self.steps_per_epoch = -(-batches // self._per_step)
-        self.total_steps = self.steps_per_epoch * epochs
+        limit = None if recipe.max_tokens is None else -(-recipe.max_tokens // int(lengths.sum()))
+        self.steps_per_epoch, epochs = self._divided(recipe, limit)
+        self.total_steps = self.steps_per_epoch * epochs if recipe.steps is None else recipe.steps
         self._epoch: int | None = None
         self._batches: list[np.ndarray] = []
-        if recipe.max_tokens is not None:
+        if recipe.max_tokens is not None and epochs:
             tokens_of_last = recipe.max_tokens - (epochs - 1) * int(lengths.sum())
-            self.total_steps = self._step_reaching(tokens_of_last, epochs - 1)
+            reached = self._step_reaching(tokens_of_last, epochs - 1)
+            self.total_steps = reached if recipe.steps is None else min(reached, recipe.steps)
+        self.evaluation_interval = self._interval(recipe)
+        """Optimizer steps between two evaluations."""
 
     def batches_at(self, step: int) -> list[np.ndarray]:
         """Return the batches (rows of all processes) of optimizer step `step`, counted from 0."""
@@ -64,6 +63,35 @@ class BatchSchedule:
         """Return the number of epochs done after `step` steps; an int if it is whole."""
         epochs = step / self.steps_per_epoch
         return int(epochs) if epochs.is_integer() else round(epochs, 4)
+
+    def _divided(self, recipe: TrainRecipe, most_epochs: int | None) -> tuple[int, int]:
+        """Return the steps per epoch and the epochs begun, of which there are at most `most_epochs`."""
+
+        def limited(epochs: int) -> int:
+            return epochs if most_epochs is None else min(epochs, most_epochs)
+
+        if recipe.steps is None:
+            epochs = limited(recipe.epochs)
+            return self._steps_of(range(epochs)), epochs
+        per_epoch, epochs = self._steps_of(range(1)), 1
+        # Further epochs may have more batches by tokens, and then fewer of them are needed.
+        while self._batch_tokens is not None and epochs < limited(-(-recipe.steps // per_epoch)):
+            per_epoch = max(per_epoch, self._steps_of(range(epochs, epochs + 1)))
+            epochs += 1
+        return per_epoch, limited(-(-recipe.steps // per_epoch))
+
+    def _steps_of(self, epochs: range) -> int:
+        """Return the steps of the longest of some epochs."""
+        if self._batch_tokens is None:
+            batches = -(-len(self._lengths) // self._batch_size)
+        else:
+            batches = max(len(self._group(epoch)) for epoch in epochs)
+        return -(-batches // self._per_step)
+
+    def _interval(self, recipe: TrainRecipe) -> int:
+        if recipe.evaluation_share is not None:
+            return max(1, math.ceil(self.total_steps * recipe.evaluation_share))
+        return recipe.eval_every if isinstance(recipe.eval_every, int) else self.steps_per_epoch
 
     def _step_reaching(self, tokens: int, epoch: int) -> int:
         """Return the step, counted from 1, in which the last epoch reaches a number of its tokens."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from submillion.fit.stopping import Scores
 from submillion.fit.workers import Workers
 
 
-def validation_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def validation_scores(logits: np.ndarray, labels: np.ndarray) -> Scores:
     """Score logits.
 
     Args:
@@ -34,7 +35,7 @@ def validation_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float
     }
 
 
-def gathered_scores(logits: np.ndarray, labels: np.ndarray, workers: Workers) -> dict[str, float]:
+def gathered_scores(logits: np.ndarray, labels: np.ndarray, workers: Workers) -> Scores:
     """Return the scores over the rows of all processes; every process gets the same ones.
 
     Args:

@@ -82,7 +82,7 @@ def fit(
         texts = [train] if validation is None else [train, validation]
         state = TrainingState(
             training_identity(texts, layout, plan, workers.world),
-            Stopping(recipe.patience),
+            Stopping(recipe.patience, recipe.objective),
             evaluated_step=-1 if plan.head_start == "probe" else 0,
         )
         loop = TrainingLoop(stepper, validation, plan, run, state, started_at)
@@ -171,10 +171,15 @@ def _train(loop: TrainingLoop, options: FitOptions) -> None:
 
 
 def _leave_best(loop: TrainingLoop) -> None:
-    """Put the best values so far into the classifier; without any evaluation, the last ones stay."""
-    optimizer = loop.stepper.optimizer
+    """Put the best values so far into the classifier.
+
+    Without validation texts these are the average, if there is one; before any evaluation, the last values stay.
+    """
+    optimizer, average = loop.stepper.optimizer, loop.stepper.average
     if loop.state.best_values is not None:
         optimizer.values.copy_(loop.state.best_values)
+    elif loop.validation is None and average is not None and average.steps:
+        optimizer.values.copy_(average.mean())
     optimizer.release()
     loop.execution.classifier.eval()
 

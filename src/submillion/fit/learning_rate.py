@@ -6,8 +6,8 @@ import math
 
 
 def warmup_steps(total: int, ratio: float) -> int:
-    """Return the number of warm-up steps: a share of `total`, rounded up, and at most `total` - 1."""
-    return min(math.ceil(total * ratio), total - 1)
+    """Return the number of warm-up steps: a share of `total`, rounded up, and at most `total` - 1 if there is one."""
+    return max(0, min(math.ceil(total * ratio), total - 1))
 
 
 def schedule_position(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,8 +18,10 @@ from submillion.fit.plan import TrainingPlan
 from submillion.fit.progress import TrainingProgress
 from submillion.fit.running_stats import Window
 from submillion.fit.step import Stepper
+from submillion.fit.stopping import Scores
 from submillion.fit.tracking import Tracking
 from submillion.fit.training_state import TrainingState
+from submillion.fit.weight_average import WeightAverage
 from submillion.model.infer import predict_logits
 from submillion.rundir import RunDir
 
@@ -137,9 +140,7 @@ class TrainingLoop:
         """Return whether the weights of this step should be evaluated and have not been yet."""
         if self.validation is None:
             return False
-        step, every = self.state.step, self.recipe.eval_every
-        if every == "epoch":
-            every = self.stepper.batches.steps_per_epoch
+        step, every = self.state.step, self.stepper.batches.evaluation_interval
         return step > self.state.evaluated_step and (step % every == 0 or self._ended)
 
     def _is_at_end(self) -> bool:
@@ -148,26 +149,53 @@ class TrainingLoop:
         return step == self.total or (limit is not None and step > 0 and self.elapsed_s >= limit)
 
     def _evaluate(self) -> None:
-        """Evaluate; keep the adapter if it is the best so far; log and save."""
+        """Evaluate the present values, and their average if there is one; keep the best so far; log and save."""
         state = self.state
         state.window.read(state.totals)
         started_at = time.perf_counter()
-        validation = cast(LabelledTokens, self.validation)
-        logits = self._logits_of(validation)
-        scores = gathered_scores(logits, validation.labels, self.workers)
-        best = state.stopping.update(state.step, self.epoch, **scores)
+        logits, scores = self._scored()
+        averaged, compared = self._averaged_steps, {}
+        if averaged > 1:  # one step is its own average
+            with cast(WeightAverage, self.stepper.average).in_place():
+                other_logits, other = self._scored()
+            if state.stopping.is_better(other, scores):
+                logits, scores, other = other_logits, other, scores
+            else:
+                averaged = 0
+            compared = {"averaged_steps": averaged, "other": other}
+        else:
+            averaged = 0
+        best = state.stopping.update(state.step, self.epoch, scores, averaged)
         state.evaluated_step = state.step
         if best:
-            state.best_values = self.stepper.optimizer.values.clone()
-            state.best_logits = logits if self.workers.world == 1 else None
-            self._save_best()
+            self._keep(logits, averaged > 0)
         seconds = time.perf_counter() - started_at
         state.totals.eval_seconds += seconds
         record = {"kind": "eval", "step": state.step, "epoch": self.epoch, **scores, "best": best}
+        record |= compared
         record["seconds"] = round(seconds, 3)
         self.append(record)
         self._observers.progress.evaluated(record, state.stopping)
         self.save()
+
+    @property
+    def _averaged_steps(self) -> int:
+        """Steps in the average of the trained values; 0 if there is none."""
+        return self.stepper.average.steps if self.stepper.average else 0
+
+    def _scored(self) -> tuple[np.ndarray, Scores]:
+        """Return this process's validation logits, and the scores over all processes."""
+        validation = cast(LabelledTokens, self.validation)
+        logits = self._logits_of(validation)
+        return logits, gathered_scores(logits, validation.labels, self.workers)
+
+    def _keep(self, logits: np.ndarray, is_average: bool) -> None:
+        """Keep the evaluated values, and write them as the best adapter."""
+        average = self.stepper.average
+        with average.in_place() if average and is_average else nullcontext():
+            self.state.best_values = self.stepper.optimizer.values.clone()
+            self.state.best_logits = logits if self.workers.world == 1 else None
+            self._save_best()
 
     def _save_best(self) -> None:
         """Write the present values as the best adapter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -20,12 +20,15 @@ class StoppingState(TypedDict):
     """See `Stopping`."""
 
     patience: Count
+    objective: Literal["accuracy", "macro_f1"]
     best_step: Count | None
     best_epoch: int | float | None
     best_accuracy: Number | None
     best_loss: Number | None
     best_macro_f1: Number | None
-    without_better: Count
+    averaged_steps: Count
+    lowest_loss: Number | None
+    without_progress: Count
 
 
 class WindowState(TypedDict):

@@ -63,11 +63,17 @@ class TrainingProgress:
     def evaluated(self, record: dict[str, Any], stopping: Stopping) -> None:
         """Show one evaluation; without a terminal, it is printed as a line at once."""
         step = record["step"]
-        self._facts["best"] = f"best {stopping.best_accuracy:.2%} at step {stopping.best_step:,}"
+        if stopping.objective == "macro_f1":
+            best = f"best macro F1 {stopping.best_macro_f1:.4f}"
+        else:
+            best = f"best {stopping.best_accuracy:.2%}"
+        self._facts["best"] = f"{best} at step {stopping.best_step:,}"
         text = (
             f"epoch {record['epoch']:g}: validation accuracy {record['accuracy']:.2%}, "
             f"macro F1 {record['macro_f1']:.4f}, loss {record['loss']:.4f}"
         )
+        if record.get("averaged_steps"):
+            text += f", averaged over {record['averaged_steps']:,} steps"
         text += ", best so far" if record["best"] else ""
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)

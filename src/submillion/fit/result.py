@@ -14,7 +14,7 @@ from submillion.run_format.manifest import HeadStartEntry
 
 @dataclass(frozen=True)
 class FitResult:
-    """The outcome of a training; the classifier holds the adapter of `best_step`."""
+    """The outcome of a training; the classifier holds the adapter of `best_step`, or the last one."""
 
     best_step: int | None
     """Optimizer step of the best evaluation; None if training was interrupted before the first one, or has no
@@ -23,6 +23,10 @@ class FitResult:
     best_accuracy: float | None
     best_loss: float | None
     best_macro_f1: float | None
+    objective: str
+    """The score that selected the best evaluation: accuracy or macro_f1."""
+    averaged_steps: int
+    """Steps over which the values of that adapter are averaged; 0 if they are those of one step."""
     epochs_run: float
     steps: int
     planned_steps: int
@@ -85,6 +89,8 @@ def result_of(loop: TrainingLoop) -> FitResult:
         best_accuracy=stopping.best_accuracy,
         best_loss=stopping.best_loss,
         best_macro_f1=stopping.best_macro_f1,
+        objective=stopping.objective,
+        averaged_steps=_averaged_steps(loop),
         epochs_run=loop.epoch,
         steps=state.step,
         planned_steps=loop.total,
@@ -109,3 +115,10 @@ def result_of(loop: TrainingLoop) -> FitResult:
         probe_seconds=round(totals.probe_seconds, 1),
         best_logits=state.best_logits,
     )
+
+
+def _averaged_steps(loop: TrainingLoop) -> int:
+    """Return the steps in the average that the classifier holds; 0 if it holds the values of one step."""
+    if loop.validation is not None:
+        return loop.state.stopping.averaged_steps
+    return loop.stepper.average.steps if loop.stepper.average else 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from submillion.data.batches import micro_batches
 from submillion.fit.adalora import RankAllocation
@@ -15,7 +14,9 @@ from submillion.fit.batch_schedule import BatchSchedule, share
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
+from submillion.fit.loss import TrainingLoss
 from submillion.fit.optimizer import FlatAdamW
+from submillion.fit.weight_average import WeightAverage
 from submillion.fit.workers import Workers
 from submillion.model.protocol import Execution
 from submillion.model.transfer import to_device
@@ -57,11 +58,18 @@ class Stepper:
         self.train, self._recipe = train, recipe
         self._lengths = train.tokens.lengths
         self._labels = torch.from_numpy(train.labels)
-        module = execution.classifier.module
+        module = execution.classifier
         self.optimizer = FlatAdamW(module, recipe.weight_decay, recipe.max_grad_norm, recipe.lora_plus_ratio)
         self.batches = BatchSchedule(self._lengths, recipe, seed, workers.world)
-        self._allocation = RankAllocation.of(module, self.batches.total_steps)
+        self._allocation = RankAllocation.of(module.module, self.batches.total_steps)
         self._warmup = warmup_steps(self.batches.total_steps, recipe.warmup_ratio)
+        classes = len(execution.classifier.label_names)
+        self._loss = TrainingLoss(train.labels, classes, recipe, workers.device)
+        self.average: WeightAverage | None = None
+        """Of the trained values over the last steps; None if the recipe has none."""
+        if recipe.average_from is not None:
+            start = recipe.average_from * self.batches.total_steps
+            self.average = WeightAverage(self.optimizer.values, start)
         # Consecutive steps and processes take consecutive seeds; each recipe seed starts at another number.
         self._dropout_seed = int.from_bytes(hashlib.sha256(f"dropout {seed}".encode()).digest()[:4], "big")
 
@@ -84,7 +92,7 @@ class Stepper:
         parts = [
             part
             for batch in shares
-            for part in micro_batches(batch, self._lengths, self.execution.step_tokens)
+            for part in micro_batches(batch, self._lengths * self._loss.passes, self.execution.step_tokens)
         ]
         for index, part in enumerate(parts):
             loss = self.loss_of(part, seed << PIECE_BITS | index)
@@ -99,6 +107,8 @@ class Stepper:
         norm = optimizer.step(self.learning_rate(number, elapsed_s))
         if self._allocation:
             self._allocation.after(number + 1)
+        if self.average:
+            self.average.after(self._position(number, elapsed_s))
         stop = self._is_stop_requested(number, interrupt)
         tokens = int(self._lengths[rows].sum())
         return StepResult(optimizer.exchange[-2].clone(), norm, len(rows), tokens, stop)
@@ -110,29 +120,33 @@ class Stepper:
             rows: indices into the training set.
             seed: of this pass's dropout, for executions that draw it themselves.
         """
-        logits = self.execution.logits(self.train.tokens, rows, seed, self.train.prefix)
-        return functional.cross_entropy(
-            logits,
-            to_device(self._labels[rows], self.workers.device),
-            reduction="sum",
-            label_smoothing=self._recipe.label_smoothing,
-        )
+        # With R-Drop one batch holds each text twice; its dropout differs, because it is drawn by place in the batch.
+        repeated = np.tile(rows, self._loss.passes)
+        logits = self.execution.logits(self.train.tokens, repeated, seed, self.train.prefix)
+        return self._loss.sum(logits, to_device(self._labels[rows], self.workers.device))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return the tensors that later steps depend on, by name: the live ones, not copies."""
-        return self.optimizer.state() | (self._allocation.state() if self._allocation else {})
+        tensors = self.optimizer.state()
+        for part in (self._allocation, self.average):
+            tensors |= part.state() if part else {}
+        return tensors
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore the tensors that `state` returned."""
         self.optimizer.load(tensors)
         if self._allocation:
             self._allocation.load(tensors)
+        if self.average:
+            self.average.load(tensors)
 
     def learning_rate(self, number: int, elapsed_s: float = 0.0) -> float:
         """Return the learning rate of a step, before which training took `elapsed_s` seconds."""
-        total = self.batches.total_steps
-        position = schedule_position(number, total, elapsed_s, self._recipe.max_seconds)
-        return self._recipe.learning_rate * linear_factor(position, total, self._warmup)
+        position = self._position(number, elapsed_s)
+        return self._recipe.learning_rate * linear_factor(position, self.batches.total_steps, self._warmup)
+
+    def _position(self, number: int, elapsed_s: float) -> float:
+        return schedule_position(number, self.batches.total_steps, elapsed_s, self._recipe.max_seconds)
 
     def _is_stop_requested(self, number: int, interrupt: Interrupt) -> bool:
         """Return whether any process was asked to stop, the same in all of them."""

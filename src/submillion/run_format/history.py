@@ -35,8 +35,16 @@ class ContrastiveRecord(TypedDict):
     tokens_per_s: NotRequired[Amount]
 
 
+class OtherScores(TypedDict):
+    """The scores of those trained values that were not the better ones of an evaluation."""
+
+    loss: Number
+    accuracy: Share
+    macro_f1: Share
+
+
 class EvalRecord(TypedDict):
-    """An evaluation on the validation rows."""
+    """An evaluation on the validation rows; of a step and of an average over steps, it has the better scores."""
 
     kind: Literal["eval"]
     step: Count
@@ -45,6 +53,9 @@ class EvalRecord(TypedDict):
     accuracy: Share
     macro_f1: Share
     best: NotRequired[bool]
+    averaged_steps: NotRequired[Count]
+    """Steps in the average that has these scores; 0 if the values of the step have them."""
+    other: NotRequired[OtherScores]
     seconds: NotRequired[Amount]
 
 

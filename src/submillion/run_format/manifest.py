@@ -41,6 +41,8 @@ class TrainingEntry(TypedDict, total=False):
     best_accuracy: Share | None
     best_loss: Number | None
     best_macro_f1: Share | None
+    objective: Literal["accuracy", "macro_f1"]
+    averaged_steps: Count
     epochs_run: Amount
     steps: Count
     planned_steps: Count

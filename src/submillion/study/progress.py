@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from submillion.recipe import Recipe
+from submillion.recipe import Recipe, TrainRecipe
 from submillion.rundir import RunDir
 from submillion.study.engines.job import FinishedJob, Job
 from submillion.wording import printable
@@ -25,7 +25,7 @@ class StudyProgress:
         self._total, self._done = total, 0
         self._quiet, self._started_at = quiet, time.monotonic()
         self._done_before = 0
-        self._epochs: dict[str, float] = {}
+        self._plans: dict[str, TrainRecipe] = {}
         self._live: Live | None = None
 
     def __enter__(self) -> StudyProgress:
@@ -88,8 +88,8 @@ class StudyProgress:
     def _share(self, job: Job) -> float:
         """Return how much of a run is trained, from the last record of its history."""
         history = RunDir(job.run).read_history()
-        if job.recipe is None or not history:
+        if job.recipe is None or not history or history[-1]["kind"] == "contrastive":
             return 0.0
-        if job.name not in self._epochs:
-            self._epochs[job.name] = Recipe.load(job.recipe).train.epochs
-        return min(1.0, float(history[-1]["epoch"]) / self._epochs[job.name])
+        if job.name not in self._plans:
+            self._plans[job.name] = Recipe.load(job.recipe).train
+        return self._plans[job.name].share_done(history[-1]["step"], history[-1]["epoch"])

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from submillion.recipe import TrainRecipe
 from submillion.rundir import RunDir
 from submillion.study.cells import Cell, CellRun
 from submillion.study.design import StudyDesign
@@ -167,7 +168,7 @@ class _Search:
         Raises:
             _Pruned: the pruner stopped it, even if the process ended before.
         """
-        watch = _Watch(trial, RunDir(job.run), self.objective, cell.recipe.train.epochs)
+        watch = _Watch(trial, RunDir(job.run), self.objective, cell.recipe.train)
         watch.look()
         if exit_code := 0 if is_trained(job.run) else self.train(job, watch.look):
             return exit_code, None
@@ -257,8 +258,8 @@ class _Watch:
     Decisions depend on the evaluations alone, not on when they are read.
     """
 
-    def __init__(self, trial: optuna.Trial, run: RunDir, objective: str, epochs: float) -> None:
-        self.trial, self.run, self.objective, self.epochs = trial, run, objective, epochs
+    def __init__(self, trial: optuna.Trial, run: RunDir, objective: str, plan: TrainRecipe) -> None:
+        self.trial, self.run, self.objective, self.plan = trial, run, objective, plan
         frozen = trial.study.get_trials(deepcopy=False)[trial.number]
         self.reported = max(frozen.intermediate_values, default=0)
 
@@ -275,5 +276,6 @@ class _Watch:
             if number > self.reported:
                 self.trial.report(record[self.objective], number)
                 self.reported = number
-            if record["epoch"] < self.epochs and self.trial.should_prune():
+            is_last = self.plan.share_done(record["step"], record["epoch"]) == 1
+            if not is_last and self.trial.should_prune():
                 raise _Pruned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from submillion.fit.batch_schedule import BatchSchedule
@@ -9,7 +10,7 @@ from submillion.fit.checkpoint import history_sha256, latest, read
 from submillion.fit.identity import DEFAULTS
 from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
 from submillion.fit.plan import TrainingPlan
-from submillion.fit.stopping import Stopping
+from submillion.fit.stopping import Stopping, scores_of
 from submillion.model.adapter import TENSORS
 from submillion.verification.json_diff import shown
 from submillion.verification.run.case import Case
@@ -22,29 +23,23 @@ BEST = ("best_step", "best_epoch", "best_accuracy", "best_loss", "best_macro_f1"
 def history(case: Case) -> list[Check]:
     """Select the best evaluation again, as early stopping does, and compare it with the manifest.
 
-    Detects: a best step, epoch, accuracy or loss that does not follow from the history, evaluations wrongly marked
-    as the best so far, and a training that is called complete or interrupted and was not. Cannot detect: a history
-    that was invented as a whole; `retraining` does.
+    Detects: a best step, epoch, accuracy or loss that does not follow from the history and the recipe's objective,
+    evaluations wrongly marked as the best so far, an average over other steps than the recipe's, and a training that
+    is called complete or interrupted and was not. Cannot detect: a history that was invented as a whole; `retraining`
+    does.
     """
     training, train = case.manifest["training"], case.recipe.train
     stopping = Stopping(train.patience, train.objective)
     records = case.run.read_history()
     evaluations = [record for record in records if record["kind"] == "eval"]
     steps_logged = [record["step"] for record in records if record["kind"] != "contrastive"]
-    marked = [{"step": record["step"], "best": record["best"]} for record in evaluations]
-    selected = [
-        {
-            "step": record["step"],
-            "best": stopping.update(
-                record["step"], record["epoch"], record["accuracy"], record["loss"], record["macro_f1"]
-            ),
-        }
-        for record in evaluations
-    ]
+    marked = [_marks(record) for record in evaluations]
+    selected = [_selected(record, stopping) for record in evaluations]
     summary = f"{len(selected)} evaluations, the best ones marked"
     checks = compared("history", "history.jsonl: evaluations", marked, selected, summary=summary)
     state, steps = stopping.state(), max(steps_logged, default=0)
-    actual = {name: state[name] for name in BEST} | {
+    names = [*BEST, "objective", *(["averaged_steps"] if evaluations else [])]
+    actual = {name: state[name] for name in names if name in training} | {
         "stopped_early": stopping.exhausted and training["steps"] < training["planned_steps"],
         "interrupted": case.manifest["status"] != "complete",
     }
@@ -53,7 +48,45 @@ def history(case: Case) -> list[Check]:
         claimed["steps"], actual["steps"] = training["steps"], steps
     summary = "{leaves} facts, from history.jsonl"
     checks += compared("history", "manifest.json: training", claimed, actual, summary=summary)
+    checks += _average(case, evaluations)
     return [*checks, _status(case, evaluations, stopping.exhausted)]
+
+
+def _marks(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what an evaluation says about itself."""
+    marks = {"step": record["step"], "best": record["best"]}
+    return marks | ({"has the better scores": True} if "other" in record else {})
+
+
+def _selected(record: dict[str, Any], stopping: Stopping) -> dict[str, Any]:
+    """Return what `_marks` must return, and record the evaluation."""
+    scores, averaged = scores_of(record), record.get("averaged_steps", 0)
+    best = stopping.update(record["step"], record["epoch"], scores, averaged)
+    marks = {"step": record["step"], "best": best}
+    if "other" not in record:
+        return marks
+    # Of equal scores, those of the step are taken and not those of the average.
+    other = record["other"]
+    better = stopping.is_better(scores, other) if averaged else not stopping.is_better(other, scores)
+    return marks | {"has the better scores": better}
+
+
+def _average(case: Case, evaluations: list[dict[str, Any]]) -> list[Check]:
+    """Check the steps of each average against the recipe."""
+    share, training = case.recipe.train.average_from, case.manifest["training"]
+    if share is None or case.recipe.train.max_seconds is not None:  # a time limit moves the start
+        return []
+    start = math.floor(share * training["planned_steps"])
+    claimed = {f"step {record['step']}": record.get("averaged_steps", 0) for record in evaluations}
+    actual = {
+        f"step {record['step']}": record["step"] - start if record.get("averaged_steps") else 0
+        for record in evaluations
+    }
+    if not evaluations:
+        claimed["the adapter"] = training.get("averaged_steps", 0)
+        actual["the adapter"] = max(0, training["steps"] - start)
+    where = "history.jsonl: averaged steps"
+    return compared("history", where, claimed, actual, summary="{leaves} averages, from recipe.yaml")
 
 
 def _status(case: Case, evaluations: list[dict[str, Any]], exhausted: bool) -> Check:
