@@ -7,21 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from submillion import notices
+from submillion.auto.asked import asked_recipe
 from submillion.auto.decision import Choice, Decision
 from submillion.auto.durations import MeasuredSpeed, NominalSpeed, Speed, durations, total
+from submillion.auto.efforts import Effort, full_effort, lesser_effort, merits
 from submillion.auto.facts import Facts, Machine, TextFacts
-from submillion.auto.gather import asked_recipe, rough_facts, text_facts, token_facts
-from submillion.auto.rules import (
-    LARGE_ENCODER,
-    MOST_OTHER,
-    SMALL_ENCODER,
-    Effort,
-    complete,
-    encoder_for,
-    full_effort,
-    lesser_effort,
-    merits,
-)
+from submillion.auto.gather import rough_facts, text_facts, token_facts
+from submillion.auto.rules import LARGE_ENCODER, MOST_OTHER, SMALL_ENCODER, complete, encoder_for
 from submillion.auto.time_limit import TimeLimit
 from submillion.budget.time_model import Workload
 from submillion.data.rows import LabelledRows

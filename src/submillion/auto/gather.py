@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from submillion import notices
 from submillion.auto.facts import Facts, Machine, TextFacts, TokenFacts
-from submillion.auto.rules import SMALL_ENCODER
-from submillion.auto.subject import AUTO, run_name
+from submillion.auto.rules import LARGE_ENCODER, SMALL_ENCODER
 from submillion.data.corpus import load_corpus
-from submillion.data.corpus_sources import MEMORY
 from submillion.data.rows import LabelledRows
 from submillion.data.split import text_keys
 from submillion.data.token_report import unknown_tokens
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
-from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
 from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.sources.fetch import encoder_config, fetch_encoder
@@ -30,38 +25,6 @@ SAMPLED_TOKENS = 2_048
 """Tokens of a text that the sample retains; its full length is known all the same."""
 TOKENS_PER_WORD = 1.35
 """Of English news in a vocabulary of 30,000; stands in until the texts are tokenized."""
-
-
-def asked_recipe(
-    data: str | Path | None, overrides: Sequence[str], rows: LabelledRows | None
-) -> tuple[Recipe, frozenset[str]]:
-    """Return a recipe with the caller's fields, and their dotted names.
-
-    Args:
-        data: file, folder or data set; None if `data.train` is among the overrides, or the rows are in memory.
-        overrides: recipe fields, such as `["lora.r=8"]`.
-        rows: labelled texts from memory.
-
-    Raises:
-        BadInput: no data are named, or a field is wrong.
-    """
-    fixed = frozenset(item.partition("=")[0] for item in overrides)
-    if data is None and rows is None and "data.train" not in fixed:
-        remedy = "Name a file of labelled texts, or @{data.train}; in Python, pass @{texts} and @{labels}."
-        raise BadInput(Problem("train", "labelled texts for the recipe auto", "none", remedy))
-    # Defaults that agree with everything a caller may set; the rules choose the others.
-    other_head = any(item.startswith("head.kind=") and "linear" not in item for item in overrides)
-    values: dict[str, Any] = {
-        "name": AUTO if data is None else run_name(data),
-        "encoder": {"source": SMALL_ENCODER},
-        "data": {"train": MEMORY if data is None else str(data)},
-        "head": {} if other_head else {"kind": "linear", "start": "probe"},
-        "train": {"patience": 0},
-    }
-    asked = Recipe.model_validate(values).with_overrides(overrides)
-    if rows is not None:  # of the data section, only names and limits apply
-        asked = asked.with_data(train=MEMORY, test=None)
-    return asked, fixed
 
 
 def text_facts(asked: Recipe, rows: LabelledRows | None, progress: bool) -> tuple[TextFacts, list[str]]:
@@ -99,7 +62,7 @@ def rough_facts(asked: Recipe, encoder: str, texts: TextFacts, machine: Machine)
     """Return the facts before the encoder is fetched: from its configuration alone, tokens guessed from words."""
     tokens = max(3, round(texts.words * TOKENS_PER_WORD) + 2)
     config = encoder_config(encoder, asked.encoder.revision)
-    return Facts(texts, TokenFacts.of(np.array([tokens]), 0.0), encoder, config, False, machine)
+    return Facts(texts, TokenFacts.of(np.array([tokens]), 0.0), encoder, config, _for_means(encoder), machine)
 
 
 def token_facts(
@@ -115,4 +78,9 @@ def token_facts(
     tokens = encode(tokenizer, sample, SAMPLED_TOKENS)
     facts = TokenFacts.of(tokens.full_lengths, unknown_tokens(tokenizer, tokens).share)
     config = encoder_config(encoder, asked.encoder.revision)
-    return Facts(texts, facts, encoder, config, False, machine)
+    return Facts(texts, facts, encoder, config, _for_means(encoder), machine)
+
+
+def _for_means(encoder: str) -> bool:
+    """Return whether an encoder was trained so that the mean of its last states represents a text."""
+    return encoder in (SMALL_ENCODER, LARGE_ENCODER)

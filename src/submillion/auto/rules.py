@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from typing import Any
 
 from submillion.auto.decision import Choice
+from submillion.auto.efforts import Effort
 from submillion.auto.facts import Facts, Machine, TextFacts
 from submillion.budget.count import count
 from submillion.families.families import family_of
@@ -24,27 +24,15 @@ HELD_OUT, MOST_HELD_OUT = 0.1, 2_000
 """Share of the rows that are held out, and the number of rows that is enough: their interval is 1 point at most."""
 ENOUGH_FOR_TEST = 5_000
 """Rows from which a test split of its own costs the training little."""
-LONGEST = 512
-"""Longest text in tokens that `auto` trains on."""
-UNEVEN = 10.0
-"""Rows of the largest class per row of the smallest above which the classes are called uneven."""
 SCALE = 2
 """alpha / r."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much work the training may take; the first one is the full one, and a time limit takes lesser ones."""
-
-    layers: int
-    """Adapted layers, from the top."""
-    steps: float = 1.0
-    """Share of the steps that the evidence asks for."""
-    folds: int = 5
-    """Folds of a cross-validation."""
-    max_length: int = LONGEST
-    reason: str = ""
-    """Why the effort is not the full one; empty if it is."""
+FEW_RANK = 16
+"""Rank for few rows."""
+FEW_STEPS, FEW_STEPS_AT = 25, 32
+"""Optimizer steps for this number of rows; they grow with the root of the rows."""
+BATCH = 32
+WIDE = 512
+"""Hidden units from which the learning rate for many rows is the lower one."""
 
 
 def encoder_for(texts: TextFacts, seconds: float, most: float, machine: Machine) -> tuple[str, str]:
@@ -162,6 +150,10 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     n_layers = family_of(facts.config).n_layers(facts.config)
     choices.add("head.kind", "linear", "leaves the budget to the encoder")
     if choices["head.kind"] == "linear":
+        if facts.sentences:
+            choices.add("head.pooling", "mean", "the encoder was trained so that the mean represents a text")
+        else:
+            choices.add("head.pooling", "first", "the encoder was not trained for the mean of its states")
         choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
     choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
     depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
@@ -171,7 +163,7 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     )
     rank = _largest_rank(choices.recipe(), facts)
     few = facts.texts.rows < FEW_ROWS
-    wanted = min(rank, 16) if few else rank
+    wanted = min(rank, FEW_RANK) if few else rank
     reason = "few rows need few parameters" if few else "the largest that the budget allows"
     r = choices.add("lora.r", wanted, reason)
     choices.add("lora.alpha", float(SCALE * r), f"alpha / r = {SCALE}")
@@ -197,67 +189,34 @@ def _largest_rank(recipe: Recipe, facts: Facts) -> int:
 def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
     """Choose steps, rates, batches and stopping."""
     rows = facts.texts.rows
-    batch = choices.add(
-        "train.batch_size",
-        16 if rows < FEW_ROWS else 32,
-        "many steps from few rows" if rows < FEW_ROWS else "as in the studies",
-    )
+    batch = choices.add("train.batch_size", BATCH, "as in the studies")
     hidden = family_of(facts.config).inventory(facts.config, facts.texts.classes).hidden
-    rate = 1e-3 if hidden < 512 else 5e-4
-    choices.add("train.learning_rate", rate, f"for {hidden} hidden units")
-    steps = max(1, round(effort.steps * steps_for(rows, batch)))
+    few = rows < FEW_ROWS
+    rate = 1e-3 if few or hidden < WIDE else 5e-4
+    choices.add(
+        "train.learning_rate",
+        rate,
+        "the best of the studies of few rows" if few else f"for {hidden} hidden units",
+    )
     if not choices.is_fixed("train.epochs"):
-        choices.add("train.steps", steps, effort.reason or f"{steps * batch / rows:.1f} passes over the rows")
+        steps = max(1, round(effort.steps * steps_for(rows, batch)))
+        reason = f"{steps * batch / rows:.1f} passes over {plural(rows, 'row')}"
+        choices.add("train.steps", steps, f"{reason}; {effort.reason}" if effort.reason else reason)
     if choices["data.validation"] == CROSS_VALIDATION:
         choices.add("train.patience", 0, "no row is left to stop early by")
     else:
-        choices.add("train.patience", 3, "stops when the validation accuracy has stopped rising")
-
-
-def full_effort(facts: Facts) -> Effort:
-    """Return the effort that takes all the time that the evidence asks for."""
-    n_layers = family_of(facts.config).n_layers(facts.config)
-    return Effort(n_layers if facts.machine.accelerator else min(n_layers, max(3, n_layers // 3)))
-
-
-LESSER = (
-    {},
-    {"steps": 0.7},
-    {"steps": 0.5},
-    {"steps": 0.35},
-    {"steps": 0.25, "folds": 3},
-    {"steps": 0.15, "folds": 3, "max_length": 128},
-    {"steps": 0.1, "folds": 2, "max_length": 128, "layers": 2},
-    {"steps": 0.05, "folds": 2, "max_length": 64, "layers": 1},
-)
-"""What a time limit changes of the full effort, ever more."""
-MERITS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (0, 3), *((1, number) for number in range(2, len(LESSER))))
-"""Large encoder (0) or small one (1), and the number of its lesser effort, in the order in which they are tried."""
-
-
-def merits(encoders: int) -> list[tuple[int, int]]:
-    """Return the encoders and efforts to try, best first: place among 1 or 2 encoders, number of the effort."""
-    return list(MERITS) if encoders == 2 else [(0, number) for number in range(len(LESSER))]
-
-
-def lesser_effort(full: Effort, number: int, reason: str) -> Effort:
-    """Return the full effort as one of LESSER changes it.
-
-    Args:
-        full: the full effort.
-        number: index in LESSER.
-        reason: why it is not the full one.
-    """
-    changed = dict(LESSER[number])
-    if not changed:
-        return full
-    changed["layers"] = min(full.layers, int(changed.get("layers", full.layers)))
-    return replace(full, **changed, reason=reason)
+        choices.add("train.eval_every", "10%", "ten evaluations choose the best adapter")
+        choices.add("train.patience", 3, "stops when the validation score has stopped rising")
 
 
 def steps_for(rows: int, batch_size: int) -> int:
-    """Return the optimizer steps after which a training on some rows has converged."""
+    """Return the optimizer steps after which a training on some rows has converged.
+
+    Args:
+        rows: training rows.
+        batch_size: rows per step.
+    """
     if rows < FEW_ROWS:
-        return round(min(max(100, 24 * math.sqrt(rows)), 600))
+        return round(FEW_STEPS * math.sqrt(max(1.0, rows / FEW_STEPS_AT)))
     epochs = min(10.0, max(3.0, 3 * math.sqrt(10_000 / rows)))
     return math.ceil(epochs * rows / batch_size)

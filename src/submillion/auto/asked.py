@@ -1,0 +1,46 @@
+"""The caller's own fields of a recipe that `auto` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from submillion.auto.rules import SMALL_ENCODER
+from submillion.auto.subject import AUTO, run_name
+from submillion.data.corpus_sources import MEMORY
+from submillion.data.rows import LabelledRows
+from submillion.errors import BadInput, Problem
+from submillion.recipe import Recipe
+
+
+def asked_recipe(
+    data: str | Path | None, overrides: Sequence[str], rows: LabelledRows | None
+) -> tuple[Recipe, frozenset[str]]:
+    """Return a recipe with the caller's fields, and their dotted names.
+
+    Args:
+        data: file, folder or data set; None if `data.train` is among the overrides, or the rows are in memory.
+        overrides: recipe fields, such as `["lora.r=8"]`.
+        rows: labelled texts from memory.
+
+    Raises:
+        BadInput: no data are named, or a field is wrong.
+    """
+    fixed = frozenset(item.partition("=")[0] for item in overrides)
+    if data is None and rows is None and "data.train" not in fixed:
+        remedy = "Name a file of labelled texts, or @{data.train}; in Python, pass @{texts} and @{labels}."
+        raise BadInput(Problem("train", "labelled texts for the recipe auto", "none", remedy))
+    # Defaults that agree with everything a caller may set; the rules choose the others.
+    other_head = any(item.startswith("head.kind=") and "linear" not in item for item in overrides)
+    values: dict[str, Any] = {
+        "name": AUTO if data is None else run_name(data),
+        "encoder": {"source": SMALL_ENCODER},
+        "data": {"train": MEMORY if data is None else str(data)},
+        "head": {} if other_head else {"kind": "linear", "start": "probe"},
+        "train": {"patience": 0},
+    }
+    asked = Recipe.model_validate(values).with_overrides(overrides)
+    if rows is not None:  # of the data section, only names and limits apply
+        asked = asked.with_data(train=MEMORY, test=None)
+    return asked, fixed

@@ -1,0 +1,158 @@
+"""Tests of auto/rules.py: the recipe that facts decide, without texts, encoder or machine."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from submillion.auto.decision import Choice
+from submillion.auto.efforts import LESSER, Effort, full_effort, lesser_effort, merits
+from submillion.auto.facts import Facts
+from submillion.auto.rules import complete, encoder_for, steps_for
+from submillion.budget.count import count
+from submillion.errors import BadInput
+from submillion.recipe import Recipe
+from support.auto import MACHINE, TEXTS, asked, facts
+
+
+def decided(known: Facts, *overrides: str, effort: Effort | None = None) -> tuple[Recipe, dict[str, Choice]]:
+    recipe, choices = complete(known, *asked(*overrides), effort or full_effort(known), "for the test")
+    assert len({choice.field for choice in choices}) == len(choices)
+    return recipe, {choice.field: choice for choice in choices}
+
+
+@pytest.mark.parametrize("encoder", ["minilm", "mpnet-base", "roberta-base", "modernbert-base"])
+@pytest.mark.parametrize("rows", [4, 32, 999, 1_000, 20_000, 1_000_000])
+@pytest.mark.parametrize("classes", [2, 77])
+def test_every_recipe_is_complete_and_within_the_budget(encoder: str, rows: int, classes: int) -> None:
+    known = facts(encoder, rows=rows, classes=classes)
+    recipe, choices = decided(known)
+    assert count(known.config, classes, recipe.lora, recipe.head, recipe.budget).fits
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    assert all(choice.reason for choice in choices.values())
+    assert recipe.train.steps
+
+
+def test_every_choice_is_in_the_recipe() -> None:
+    recipe, choices = decided(facts(rows=5_000))
+    values = recipe.model_dump(mode="json")
+    for field, choice in choices.items():
+        section, name = field.split(".")
+        assert values[section][name] == choice.value
+
+
+def test_equal_facts_decide_equally() -> None:
+    assert decided(facts(rows=777)) == decided(facts(rows=777))
+
+
+def test_few_rows_are_all_trained_on_and_many_are_held_out() -> None:
+    few, _ = decided(facts(rows=200))
+    assert (few.data.validation, few.train.patience, few.data.test_size) == ("cross-validation", 0, None)
+    some, _ = decided(facts(rows=2_000))
+    assert (some.data.validation, some.data.validation_size, some.data.test_size) == (None, 0.1, None)
+    assert some.train.patience > 0
+    many, choices = decided(facts(rows=100_000))
+    assert (many.data.test_size, many.data.validation_size) == (0.02, 0.0204)
+    assert choices["data.test_size"].reason.startswith("2,000 of 100,000 rows")
+
+
+def test_no_test_rows_are_taken_where_there_are_some_or_none_are_wanted() -> None:
+    assert decided(facts(rows=100_000, test_rows=500))[0].data.test_size is None
+    assert decided(facts(rows=100_000), "data.test=none")[0].data.test_size is None
+
+
+def test_texts_are_cut_where_hardly_any_is_longer() -> None:
+    assert decided(facts(p99=110, longest=130))[0].data.max_length == 144
+    assert decided(facts(p99=110, longest=900))[0].data.max_length == 112
+    assert decided(facts(p99=700, longest=900))[0].data.max_length == 512
+    assert decided(facts(p99=5, longest=6))[0].data.max_length == 16
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("lora.r=3", "lora.r", 3),
+        ("data.max_length=64", "data.max_length", 64),
+        ("train.steps=7", "train.steps", 7),
+        ("data.folds=2", "data.folds", 2),
+        ("lora.targets=query,value", "lora.targets", ["query", "value"]),
+    ],
+)
+def test_the_callers_settings_win_and_the_table_says_so(override: str, field: str, value: object) -> None:
+    recipe, choices = decided(facts(), override)
+    section, name = field.split(".")
+    assert getattr(getattr(recipe, section), name) == value
+    assert (choices[field].value, choices[field].reason) == (value, "your setting")
+
+
+def test_other_settings_follow_the_callers() -> None:
+    assert decided(facts(), "lora.r=3")[0].lora.alpha == 6
+    assert decided(facts(rows=5_000), "lora.targets=query")[0].lora.r > decided(facts(rows=5_000))[0].lora.r
+    assert decided(facts(), "data.validation_size=0.2")[0].data.validation is None
+    assert decided(facts(), "train.patience=2")[0].data.validation is None
+    assert decided(facts(rows=5_000), "data.validation=cross-validation")[0].train.patience == 0
+    epochs = decided(facts(), "train.epochs=2")[0].train
+    assert (epochs.steps, epochs.epochs) == (None, 2)
+    stock = decided(facts(), "head.kind=stock")[0].head
+    assert (stock.kind, stock.start, stock.pooling) == ("stock", "random", "first")
+
+
+def test_a_budget_decides_the_rank() -> None:
+    small, large = (
+        decided(facts(rows=5_000), f"budget={budget}")[0].lora.r for budget in (100_000, 1_000_000)
+    )
+    assert small < large
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(BadInput, match="patience"):
+        decided(facts(), "data.validation=cross-validation", "train.patience=2")
+
+
+def test_sentence_encoders_are_pooled_by_the_mean_and_others_by_the_first_token() -> None:
+    assert decided(facts("mpnet-base"))[0].head.pooling == "mean"
+    assert decided(facts("roberta-base"))[0].head.pooling == "first"
+
+
+def test_an_accelerator_trains_every_layer() -> None:
+    assert decided(facts("mpnet-base", accelerator=True))[0].lora.layers == "all"
+    assert decided(facts("mpnet-base"))[0].lora.layers == "top-4"
+    assert decided(facts("minilm"))[0].lora.layers == "top-3"
+
+
+def test_the_encoder_follows_script_and_time() -> None:
+    cyrillic = facts(other_scripts=0.9).texts
+    assert encoder_for(cyrillic, 60, 600, MACHINE)[0] == "xlm-roberta-base"
+    assert encoder_for(TEXTS, 60, 600, MACHINE)[0] == "mpnet-base"
+    name, reason = encoder_for(TEXTS, 6_000, 600, MACHINE)
+    assert name == "minilm"
+    assert "1 h 40 min" in reason
+    assert "2 processor cores" in reason
+
+
+def test_steps_grow_with_the_rows() -> None:
+    steps = [steps_for(rows, 32) for rows in (32, 64, 256, 1_000, 5_000, 20_000, 100_000)]
+    assert steps == sorted(steps)
+
+
+def test_lesser_efforts_take_ever_less_and_give_the_reason() -> None:
+    full = full_effort(facts("mpnet-base"))
+    efforts = [lesser_effort(full, number, "10 minutes") for number in range(len(LESSER))]
+    assert efforts[0] == full
+    assert all(effort.reason == "10 minutes" for effort in efforts[1:])
+    for one, next_one in pairwise(efforts):
+        assert next_one.steps < one.steps
+        assert next_one.layers <= one.layers
+        assert next_one.max_length <= one.max_length
+    recipe, choices = decided(facts("mpnet-base"), effort=efforts[-1])
+    assert recipe.lora.layers == "top-1"
+    assert "10 minutes" in choices["train.steps"].reason
+
+
+@pytest.mark.parametrize("encoders", [1, 2])
+def test_every_effort_of_the_last_encoder_is_tried(encoders: int) -> None:
+    tried = merits(encoders)
+    assert tried[0] == (0, 0)
+    assert tried[-1] == (encoders - 1, len(LESSER) - 1)
+    assert {number for place, number in tried if place == encoders - 1} == set(range(len(LESSER)))
