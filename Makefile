@@ -13,10 +13,11 @@ NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
 CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp)
 
 BIN = $(VENV)/bin
+PEERS = build/peers
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint audit format docs clean
+.PHONY: help quickstart test lint audit format docs peers clean
 
 help:
 	@echo "make quickstart   install, train a real classifier under 1,000,000 parameters, print the path of its report"
@@ -25,6 +26,7 @@ help:
 	@echo "make audit        look for published vulnerabilities of the pinned versions (needs an index with advisories)"
 	@echo "make format       format the sources"
 	@echo "make docs         build the documentation into build/docs (no network); start at build/docs/index.html"
+	@echo "make peers        make build/peers, the environment of the rivals that benchmarks/accuracy compares with"
 	@echo "make clean        remove caches and builds; runs/ and $(VENV) stay"
 
 quickstart: $(VENV)/.installed
@@ -54,6 +56,14 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+
+# SetFit and model2vec are not installed beside submillion; they share its pinned versions of torch and transformers.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt constraints.txt | $(BIN)/python
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --requirement $<
+	@touch $@
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,1 +1,1 @@
-"""Training and prediction without submillion: plain transformers and peft."""
+"""Training and prediction without submillion: plain transformers and peft, SetFit, model2vec."""

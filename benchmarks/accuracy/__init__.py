@@ -1,0 +1,1 @@
+"""Accuracy under a million parameters: submillion and its rivals on the same rows of five data sets."""

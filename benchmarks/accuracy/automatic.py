@@ -1,0 +1,55 @@
+"""submillion's own default, `auto`, through its public Python functions."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy.peer import MethodFailed
+from benchmarks.accuracy.task import Answer, Task, timed
+from benchmarks.isolated import ProcessFailed, run_isolated
+
+
+def auto(task: Task, encoder: str) -> Answer:
+    """Train with `auto` in a process of its own.
+
+    Raises:
+        MethodFailed: the training ended with an error.
+    """
+    try:
+        values: dict[str, Any] = run_isolated(_train, task, encoder)
+    except ProcessFailed as error:
+        raise MethodFailed(str(error)) from error
+    return Answer(**values)
+
+
+def _train(task: Task, encoder: str) -> dict[str, Any]:
+    """Train, then predict the test texts, which submillion sees only then; return the values of an Answer."""
+    import submillion as sm
+
+    with tempfile.TemporaryDirectory(prefix="accuracy-") as folder:
+        with timed() as train:
+            run = sm.train(
+                "auto",
+                Path(folder) / "run",
+                texts=task.texts,
+                labels=[task.classes[label] for label in task.labels],
+                overrides=[f"encoder.source={encoder}", f"seed={task.seed}"],
+                report=False,
+                quiet=True,
+            )
+        with timed() as predict:
+            predicted = run.predict(task.test_texts)
+        manifest = sm.rundir.RunDir.open(run.path).read_manifest()
+        recipe = run.recipe
+    numbers = {name: number for number, name in enumerate(task.classes)}
+    return {
+        "predicted": [numbers[name] for name in predicted],
+        "train_s": train.wall,
+        "predict_s": predict.wall,
+        "train_cpu_s": train.cpu,
+        "predict_cpu_s": predict.cpu,
+        "parameters": manifest["budget"]["trainable"],
+        "setting": f"r={recipe.lora.r} layers={recipe.lora.layers} lr={recipe.train.learning_rate:g}",
+    }
