@@ -45,6 +45,13 @@ def test_the_default_workload_is_that_of_ag_news() -> None:
     assert work.source == "--rows, else AG News (108,000 training texts of 53 tokens)"
 
 
+def test_steps_evaluations_and_second_passes_are_part_of_the_workload() -> None:
+    sets = ["data.train=nobody/has-this", "train.batch_size=30", "train.steps=90", "train.eval_every=10%"]
+    sets += ["train.r_drop=1", "train.average_from=0.5"]
+    work = workload_of(plan_or_count("agnews", "roberta-base", 4, None, {}, sets), rows=900)
+    assert (work.epochs, work.evaluations, work.passes) == (3, 15, 2)
+
+
 def test_bitfit_has_no_adapters_to_time(encoder: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv}}\nlora: {{variant: bitfit}}\n")

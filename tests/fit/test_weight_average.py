@@ -32,7 +32,13 @@ from support.fit_stub import (
 
 # 13 steps an epoch; the average begins after step 13, within the third evaluation interval.
 RECIPE = train_recipe(
-    epochs=2, average_from=0.5, eval_every=5, r_drop=1.0, class_weights="balanced", objective="macro_f1"
+    epochs=2,
+    average_from=0.5,
+    eval_every=5,
+    learning_rate=0.05,
+    r_drop=1.0,
+    class_weights="balanced",
+    objective="macro_f1",
 )
 
 

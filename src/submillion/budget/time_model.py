@@ -113,6 +113,10 @@ class Workload:
     eval_batch_size: int
     source: str
     """Where these numbers come from, in words."""
+    evaluations: float | None = None
+    """Evaluations on all validation texts; None for one an epoch."""
+    passes: int = 1
+    """Passes over each text of a training step: 2 with R-Drop."""
     max_seconds: float | None = None
     """Time limit of steps and evaluations together; None if there is none."""
 
@@ -163,11 +167,13 @@ def speed_of(
     if not cached:
         step, evaluation = step + below, evaluation + below
     prefix_s = _passes(below, work.rows + work.validation_rows, work.eval_batch_size) if cached else 0.0
-    epoch = _passes(step, work.rows, work.batch_size)
-    epoch += _passes(evaluation, work.validation_rows, work.eval_batch_size)
+    step = Cost(step.fixed, work.passes * step.per_text)
+    training_s = work.epochs * _passes(step, work.rows, work.batch_size)
+    evaluations = work.epochs if work.evaluations is None else work.evaluations
+    training_s += evaluations * _passes(evaluation, work.validation_rows, work.eval_batch_size)
     return Speed(
         samples_per_s=work.batch_size / step.seconds(work.batch_size),
-        hours=(prefix_s + min(work.epochs * epoch, work.max_seconds or math.inf)) / 3600,
+        hours=(prefix_s + min(training_s, work.max_seconds or math.inf)) / 3600,
         prefix_s=prefix_s,
     )
 

@@ -56,6 +56,9 @@ FORWARD_PASSES, PASSES = 3, 10
 """Measured work in forward passes through one layer: 3 in inference, and 5.5 + 3.5 + 1 per set of targets."""
 ONE_BATCH = {
     "epochs": 1000,  # keeps the learning rate above zero
+    "steps": None,
+    "r_drop": 0.0,  # the second pass is counted by the time model
+    "average_from": None,
     "batch_tokens": None,
     "gradient_accumulation_steps": 1,
     "max_tokens": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from submillion.data.corpus import load_corpus
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
 from submillion.recipe import Recipe, TrainRecipe
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.sources.fetch import fetch_encoder
 
 SAMPLE = 1000
@@ -44,9 +46,17 @@ def workload_of(
     )
     if rows:
         texts, validation = rows, round(rows * VALIDATION_SHARE)
+    per_epoch = _steps_per_epoch(train, texts, tokens or length)
     planned: float = epochs or (recipe.train.epochs if recipe else DEFAULT_EPOCHS)
+    if train.steps is not None and epochs is None:
+        planned = train.steps / per_epoch
     if train.max_tokens is not None:
         planned = min(planned, train.max_tokens / (texts * (tokens or length)))
+    if recipe and recipe.data.validation == CROSS_VALIDATION:
+        # Each fold's training leaves out its share of the texts; steps in place of epochs are as many as with all.
+        folds = recipe.data.folds
+        planned *= 1 + recipe.data.repeats * (folds if train.steps is not None else folds - 1)
+        validation, source = 0, f"{source}, the folds of the cross-validation included"
     options = [name for name, value in (("--rows", rows), ("--tokens", tokens)) if value]
     if options:
         source = ", ".join(options) + ("" if len(options) == 2 else f", else {source}")
@@ -58,8 +68,27 @@ def workload_of(
         batch_size=train.batch_size,
         eval_batch_size=train.eval_batch_size,
         source=source,
+        evaluations=_evaluations(train, planned, per_epoch),
+        passes=2 if train.r_drop else 1,
         max_seconds=train.max_seconds,
     )
+
+
+def _steps_per_epoch(train: TrainRecipe, texts: int, tokens: float) -> int:
+    """Return the optimizer steps of an epoch of one process."""
+    batches = texts / train.batch_size if train.batch_tokens is None else texts * tokens / train.batch_tokens
+    return math.ceil(math.ceil(batches) / train.gradient_accumulation_steps)
+
+
+def _evaluations(train: TrainRecipe, epochs: float, steps_per_epoch: int) -> int:
+    """Return the number of evaluations; each of them takes twice the time once there is an average."""
+    if train.evaluation_share is not None:
+        number: float = min(1 / train.evaluation_share, epochs * steps_per_epoch)
+    elif isinstance(train.eval_every, int):
+        number = epochs * steps_per_epoch / train.eval_every
+    else:
+        number = epochs
+    return math.ceil(round(number * (1 if train.average_from is None else 2 - train.average_from), 6))
 
 
 def _from_data(recipe: Recipe) -> tuple[int, int, float, str] | None:
