@@ -14,13 +14,22 @@ from huggingface_hub import EvalResult, ModelCardData
 from submillion.report.drawn_names import numbered
 from submillion.report.figures import drawings
 from submillion.report.filters import engine, public, published
-from submillion.run_format.splits import REPORTED_SPLITS
+from submillion.run_format.splits import REPORTED_SPLITS, SPLITS, split_title
 from submillion.rundir import RunDir
 from submillion.sources.catalog import DATASETS, ENCODERS, find
 
 TEMPLATE = "card.md.jinja"
 MANIFEST_ENTRIES = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
-ANALYSIS = ("confidence", "intervals", "errors", "baseline", "duplicates", "noise", "audit")
+ANALYSIS = (
+    "confidence",
+    "intervals",
+    "cross_validation",
+    "errors",
+    "baseline",
+    "duplicates",
+    "noise",
+    "audit",
+)
 """The splits of the run's data, the one to report first; files that `evaluate` added are in a section of their own."""
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
@@ -62,6 +71,8 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
         "further": {split: scores for split, scores in further.items() if "accuracy" in scores},
+        "titles": {split: split_title(split, parts["data"]) for split in SPLITS},
+        "crossed": split_title("validation", parts["data"]) != "validation",
         "recipe": published(recipe),
         "labels": manifest.get("labels", []),
         "numbered": numbered(manifest.get("labels", [])),
@@ -135,7 +146,7 @@ def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[Eva
                         task_name="Text Classification",
                         dataset_type=dataset_of(manifest) or name,
                         dataset_name=name,
-                        dataset_split=split,
+                        dataset_split=split_title(split, data),
                         metric_type=kind,
                         metric_name=title,
                         metric_value=scores[key],
