@@ -241,7 +241,7 @@ def test_messages_name_the_flags_of_the_command_that_failed(workspace: Path, tmp
     evaluated = submillion("evaluate", "run", "--data", file, cwd=workspace)
     assert (trained.returncode, evaluated.returncode) == (2, 2)
     assert "--set data.text=VALUE" in trained.stderr
-    assert "--text" in evaluated.stderr
+    assert "--text-column" in evaluated.stderr
     assert "--set" not in evaluated.stderr
     assert "@{" not in trained.stderr + evaluated.stderr
 

@@ -16,6 +16,7 @@ import pytest
 
 from submillion import notices
 from submillion.errors import BadInput, SubmillionError
+from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from submillion.ship import predict
 from submillion.ship.predict import PredictOptions, chunked, predict_file
@@ -161,23 +162,23 @@ def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
 # -- size --------------------------------------------------------------------------------------------------
 
 
-def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator[tuple[list[str], list[str]]]:
+def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator[predict.Chunk]:
     for number in range(reads):
         seen.append(number)
-        yield [str(number)] * rows, ["x" * characters] * rows
+        yield [str(number)] * rows, ["x" * characters] * rows, [[]] * rows
 
 
 def test_chunks_read_no_further_than_necessary_and_lose_no_row() -> None:
     seen: list[int] = []
     chunks = chunked(counted(10, 4, 1, seen), rows=10)
-    ids, texts = next(chunks)
+    ids, texts, _ = next(chunks)
     assert (len(ids), len(texts), seen) == (12, 12, [0, 1, 2])
-    assert [len(ids) for ids, _ in chunks] == [12, 12, 4]
+    assert [len(ids) for ids, *_ in chunks] == [12, 12, 4]
     assert list(chunked(counted(10, 0, 1, []), rows=10)) == []
 
 
 def test_long_texts_end_a_chunk_by_their_size() -> None:
-    sizes = [len(ids) for ids, _ in chunked(counted(5, 2, 100, []), rows=1000, characters=350)]
+    sizes = [len(ids) for ids, *_ in chunked(counted(5, 2, 100, []), rows=1000, characters=350)]
     assert sizes == [4, 4, 2]
 
 
@@ -191,9 +192,7 @@ def test_memory_does_not_grow_with_the_file(
         tokenizer=tokenizer, labels=NAMES, max_length=16, classifier=None, precision=None, execution=None
     )
     monkeypatch.setattr(predict, "open_run_classifier", lambda run: opened)
-    monkeypatch.setattr(
-        predict, "predict_probabilities", lambda _, tokens, *__, **___: np.ones((len(tokens), 4))
-    )
+    monkeypatch.setattr(predict, "predict_logits", lambda _, tokens, *__, **___: np.ones((len(tokens), 4)))
     file = tmp_path / "large.txt"
     line = "filler " * 100 + "\n"
     file.write_text(line * 20_000, encoding="utf-8")
@@ -224,6 +223,54 @@ def test_an_output_that_exists_is_not_replaced_unasked(
     assert out.read_text() == "from before"
     predict_file(run.path, file, out, overwrite=True)
     assert read(out)[0] == ["ID", "Label"]
+
+
+def test_columns_of_the_file_are_copied_and_one_may_be_the_id(run: RunDir, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("ticket,text,language,stars\nT-1,goal,en,4\nT-2,market,,\n", encoding="utf-8")
+    options = PredictOptions(id="ticket", keep=("language", "stars"), with_text=True)
+    predict_file(run.path, file, tmp_path / "out.csv", options=options)
+    head, *rows = read(tmp_path / "out.csv")
+    assert head == ["ID", "Label", "Text", "language", "stars"]
+    assert [[row[0], *row[2:]] for row in rows] == [["T-1", "goal", "en", "4"], ["T-2", "market", "", ""]]
+    for wrong in (PredictOptions(keep=("sters",)), PredictOptions(id="tiket")):
+        with pytest.raises(BadInput, match=r"Did you mean '(stars|ticket)'\?"):
+            predict_file(run.path, file, tmp_path / "no.csv", options=wrong)
+    with pytest.raises(BadInput, match="names that differ from the other columns, found 'Label'"):
+        predict.header(NAMES, PredictOptions(keep=("Label",)))
+
+
+def test_texts_without_a_file_get_the_answers_that_a_file_of_them_gets(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict_file(run.path, write(tmp_path / "new.jsonl", TEXTS[:3]), tmp_path / "out.csv")
+    assert predict.predict_texts(run.path, TEXTS[:3]) == 3
+    assert capsys.readouterr().out.splitlines() == (tmp_path / "out.csv").read_text().splitlines()
+    with pytest.raises(BadInput, match="a file, which has columns"):
+        predict.predict_texts(run.path, TEXTS[:1], options=PredictOptions(keep=("language",)))
+
+
+def test_calibrated_probabilities_are_those_at_the_fitted_temperature(
+    expected: np.ndarray, tmp_path: Path
+) -> None:
+    own, _ = tiny_run(tmp_path)
+    file = write(tmp_path / "new.jsonl", TEXTS)
+    options = PredictOptions(with_confidence=True, calibrated=True)
+    with pytest.raises(BadInput, match="a temperature fitted on validation rows, found none"):
+        predict_file(own.path, file, tmp_path / "out.csv", options=options)
+    confidence = confidence_of(0.9, None)
+    fitted = interval(2.0) | {"rows": 9, "test": None}
+    own.write_analysis("confidence", confidence | {"temperature": fitted | {"at_bound": True}})
+    with pytest.raises(BadInput, match="one at the bound of its range"):
+        predict_file(own.path, file, tmp_path / "out.csv", options=options)
+    own.write_analysis("confidence", confidence | {"temperature": fitted | {"at_bound": False}})
+    predict_file(own.path, file, tmp_path / "out.csv", options=options)
+    _, *rows = read(tmp_path / "out.csv")
+    scaled = np.sqrt(expected) / np.sqrt(expected).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.array([row[3:] for row in rows], dtype=float), scaled, atol=1e-5)
+    assert [row[1] for row in rows] == [NAMES[index] for index in expected.argmax(axis=1)]
+    with pytest.raises(BadInput, match="probabilities in the output, found labels only"):
+        predict_file(own.path, file, tmp_path / "no.csv", options=PredictOptions(calibrated=True))
 
 
 def test_an_output_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
@@ -372,5 +419,4 @@ def test_a_row_at_the_threshold_is_answered_and_its_float32_neighbour_below_is_n
     below = np.nextafter(np.float32(0.75), np.float32(0))
     probabilities = np.array([[0.75, 0.25], [below, 0.25]], dtype=np.float32)
     for threshold in (0.75, (float(below) + 0.75) / 2):
-        rows = predict.lines(["0", "1"], probabilities, ["a", "b"], False, threshold)
-        assert [label for _, label in rows] == ["a", ""]
+        assert predict.answers(probabilities, ["a", "b"], threshold) == ["a", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,27 +83,61 @@ def iter_texts(
     Raises:
         BadInput: immediately if the file or its columns cannot be used, later if one of its rows cannot.
     """
+    return ((ids, texts) for ids, texts, _ in iter_rows(path, text, batch, likely_encoding))
+
+
+def iter_rows(
+    path: str | Path,
+    text: str | Sequence[str] | None = None,
+    batch: int = 1024,
+    likely_encoding: str | None = None,
+    own_id: str | None = None,
+    extra: Sequence[str] = (),
+) -> Iterator[tuple[list[str], list[str], list[list[str]]]]:
+    """Stream texts as `iter_texts` does, with the values of further columns.
+
+    Args:
+        path: as in `iter_texts`.
+        text: as in `iter_texts`.
+        batch: rows per step.
+        likely_encoding: as in `iter_texts`.
+        own_id: column of the ids; None takes `id`, if there is such a column.
+        extra: columns whose values are wanted as text.
+
+    Returns:
+        Steps of (ids, texts, values of the extra columns by row).
+
+    Raises:
+        BadInput: as in `iter_texts`, or a named column does not exist.
+    """
     table = open_table(path, likely=likely_encoding)
-    return _stream(table, choose_columns(table, text, labelled=False), batch)
+    check_columns(table, extra, "kept")
+    check_columns(table, [own_id] if own_id else [], "id")
+    chosen = choose_columns(table, text, labelled=False)
+    return _stream(table, replace(chosen, id=own_id) if own_id else chosen, batch, extra)
 
 
-def _stream(table: Table, chosen: Columns, batch: int) -> Iterator[tuple[list[str], list[str]]]:
+def _stream(
+    table: Table, chosen: Columns, batch: int, extra: Sequence[str]
+) -> Iterator[tuple[list[str], list[str], list[list[str]]]]:
     ids: list[str] = []
     texts: list[str] = []
+    further: list[list[str]] = []
     count = empty = 0
-    for place, row_id, text, *_ in _picked(table, chosen):
+    for place, row_id, text, _, values in _picked(table, chosen, extra):
         problem = flaw_of_text(text) or _flaw_of_id(row_id)
         if problem:
             raise BadInput(Problem(f"{table.path}, {table.unit} {place}", *problem))
         ids.append(str(count) if row_id is None else str(row_id))
         texts.append(text)
+        further.append([_cell_text(value) for value in values])
         count += 1
         empty += not text.strip()
         if len(texts) == batch:
-            yield ids, texts
-            ids, texts = [], []
+            yield ids, texts, further
+            ids, texts, further = [], [], []
     if texts:
-        yield ids, texts
+        yield ids, texts, further
     if not count:
         raise BadInput(Problem(str(table.path), "rows with a text", "none"))
     if empty:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submillion import notices
-from submillion.data.readers import iter_texts
+from submillion.data.readers import iter_rows
 from submillion.data.token_report import Unknown, unknown_tokens
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
-from submillion.model.infer import predict_probabilities
+from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
+from submillion.model.infer import predict_logits, probabilities_of
 from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
 from submillion.terminal.progress import progress_bar
@@ -27,13 +28,10 @@ READ_ROWS = 256  # rows per read of the file
 CHUNK_ROWS = 4096  # rows classified and written together: enough to batch texts of similar length
 CHUNK_CHARACTERS = 1 << 24  # a chunk of long texts ends earlier, at the read that reaches this
 
-BYTE_ORDER_MARK = "\ufeff"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Spreadsheets take a cell that begins with one of these for a formula, which can run commands
-(https://owasp.org/www-community/attacks/CSV_Injection)."""
+DEFAULT_OUT = "submission.csv"
 
-Chunk = tuple[list[str], list[str]]
-"""Ids and texts."""
+Chunk = tuple[list[str], list[str], list[list[str]]]
+"""Ids, texts, and the values of the copied columns, row by row."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,24 @@ class PredictOptions:
     """Texts per forward pass."""
     chunk_rows: int = CHUNK_ROWS
     """Rows that are in memory at a time."""
+    calibrated: bool = False
+    """With `with_confidence`: write the probabilities at the temperature that the run's analysis has fitted on the
+    validation rows (Guo et al. 2017, arXiv:1706.04599, section 4.2). Labels and `abstain` are unchanged by it."""
+    id: str | None = None
+    """Input column whose values are the column `ID`; None takes `id` if the file has it, else counts from 0."""
+    keep: tuple[str, ...] = ()
+    """Input columns that are copied, as text, to the end of each line."""
+    with_text: bool = False
+    """Add the text that was classified, as the column `Text`."""
     spreadsheet: bool = False
-    """Write for Excel: ids, labels and class names that it would take for a formula get an apostrophe in front, and the
-    file begins with a byte order mark, without which Excel does not read utf-8."""
+    """Write for Excel: values that it would take for a formula get an apostrophe in front, and the file begins with a
+    byte order mark, without which Excel does not read utf-8."""
 
 
 def predict_file(
     run: str | Path,
     file: str | Path,
-    out: str | Path = "submission.csv",
+    out: str | Path = DEFAULT_OUT,
     text: str | Sequence[str] | None = None,
     options: PredictOptions | None = None,
     progress: bool = False,
@@ -79,33 +86,77 @@ def predict_file(
         Number of rows written.
 
     Raises:
-        BadInput: no run, no such file or column, no texts, an output that exists or cannot be written, or no policy.
+        BadInput: no run, no such file or column, no texts, an output that exists or cannot be written, no policy, or
+            no fitted temperature.
         SubmillionError: the disk refused the output.
     """
     options = options or PredictOptions()
     run_dir = RunDir.open(run)
     target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
-    threshold = policy_threshold(run_dir) if options.abstain else 0.0
     encoding = run_dir.read_recipe().data.encoding
-    chunks = chunked(iter_texts(file, text or text_columns(run_dir), READ_ROWS, encoding), options.chunk_rows)
+    reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, encoding, options.id, options.keep)
+    return _write(run_dir, reads, target, options, progress)
+
+
+def predict_texts(
+    run: str | Path,
+    texts: Sequence[str],
+    out: str | Path = "-",
+    options: PredictOptions | None = None,
+    progress: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Label texts and write them as `predict_file` does; ids count from 0.
+
+    Args:
+        run: a finished run directory.
+        texts: at least one.
+        out: as in `predict_file`.
+        options: as in `predict_file`, without `id` and `keep`.
+        progress: as in `predict_file`.
+        overwrite: as in `predict_file`.
+
+    Raises:
+        BadInput: as in `predict_file`.
+    """
+    options = options or PredictOptions()
+    for argument, value in (("id", options.id), ("keep", options.keep)):
+        if value:
+            raise BadInput(
+                Problem(f"@{{{argument}}}", "a file, which has columns", "texts that are passed directly")
+            )
+    ids = [str(number) for number in range(len(texts))]
+    reads = iter([(ids, list(texts), [[] for _ in texts])])
+    return _write(RunDir.open(run), reads, OutputFile.at(out, overwrite=overwrite), options, progress)
+
+
+def _write(
+    run: RunDir, reads: Iterable[Chunk], target: OutputFile, options: PredictOptions, progress: bool
+) -> int:
+    """Classify the rows that are read, write a line for each, and return their number."""
+    threshold = policy_threshold(run) if options.abstain else 0.0
+    temperature = _temperature(run, options)
+    names = header(run.read_manifest()["labels"], options)
+    chunks = chunked(reads, options.chunk_rows)
     # The first rows are read before the model is loaded: a wrong column or an empty file fails immediately.
     first = next(chunks)
-    opened = open_run_classifier(run_dir)
+    opened = open_run_classifier(run)
     rows = truncated = abstained = 0
     unknown = Unknown()
     in_cell = spreadsheet_cell if options.spreadsheet else str
     with target.open() as stream, progress_bar(progress, None, "predicting") as advance:
         if options.spreadsheet:
             stream.write(BYTE_ORDER_MARK)
-        labels = [in_cell(label) for label in opened.labels]
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header(labels, options.with_confidence))
-        for ids, texts in chain([first], chunks):
-            tokens = encode(opened.tokenizer, texts, opened.max_length)
-            probabilities = predict_probabilities(opened.execution, tokens, options.batch_size, advance)
-            ids = [in_cell(row_id) for row_id in ids]
-            writer.writerows(lines(ids, probabilities, labels, options.with_confidence, threshold))
-            abstained += int((probabilities.max(axis=1).astype("float64") < threshold).sum())
+        writer.writerow([in_cell(name) for name in names])
+        for chunk in chain([first], chunks):
+            tokens = encode(opened.tokenizer, chunk[1], opened.max_length)
+            logits = predict_logits(opened.execution, tokens, options.batch_size, progress=advance)
+            raw, shown = probabilities_of(logits), probabilities_of(logits / temperature)
+            labels = answers(raw, opened.labels, threshold)
+            for line in lines(chunk, labels, shown, options):
+                writer.writerow([in_cell(value) for value in line])
+            abstained += labels.count("")
             rows += len(tokens)
             truncated += tokens.truncated
             unknown += unknown_tokens(opened.tokenizer, tokens)
@@ -149,51 +200,91 @@ def policy_threshold(run: RunDir) -> float:
     return float(threshold)
 
 
+def _temperature(run: RunDir, options: PredictOptions) -> float:
+    """Return the temperature of the written probabilities: 1, or the fitted one.
+
+    Raises:
+        BadInput: none is fitted, or no probability is written.
+    """
+    if not options.calibrated:
+        return 1.0
+    if not options.with_confidence:
+        remedy = "Add @{with_confidence}, or omit @{calibrated}."
+        raise BadInput(Problem("@{calibrated}", "probabilities in the output", "labels only", remedy))
+    fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
+    value = fitted.get("value")
+    if value is None or fitted.get("at_bound"):
+        where = str(run.analysis_file("confidence"))
+        found = "one at the bound of its range, which calibrates nothing" if value else "none"
+        raise BadInput(
+            Problem(where, "a temperature fitted on validation rows", found, "Omit @{calibrated}.")
+        )
+    return float(value)
+
+
 def chunked(reads: Iterable[Chunk], rows: int, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
     """Join small reads into chunks of at least `rows` rows or `characters` characters; the last may be smaller."""
-    ids: list[str] = []
-    texts: list[str] = []
-    held = 0
-    for more_ids, more_texts in reads:
-        ids += more_ids
-        texts += more_texts
-        held += sum(map(len, more_texts))
-        if len(texts) >= rows or held >= characters:
-            yield ids, texts
-            ids, texts, held = [], [], 0
-    if texts:
-        yield ids, texts
+    held: Chunk = ([], [], [])
+    size = 0
+    for read in reads:
+        for column, values in zip(held, read, strict=True):
+            column.extend(values)  # type: ignore[arg-type]
+        size += sum(map(len, read[1]))
+        if len(held[1]) >= rows or size >= characters:
+            yield held
+            held, size = ([], [], []), 0
+    if held[1]:
+        yield held
 
 
-def header(labels: Sequence[str], with_confidence: bool) -> list[str]:
-    """Return the names of the output's columns."""
-    return ["ID", "Label", *(["Confidence", *(f"p_{label}" for label in labels)] if with_confidence else [])]
+def header(labels: Sequence[str], options: PredictOptions) -> list[str]:
+    """Return the names of the output's columns.
 
-
-def spreadsheet_cell(value: str) -> str:
-    """Return a value as a spreadsheet shows it, and never as a formula: with an apostrophe in front where necessary."""
-    return f"'{value}" if value.startswith(FORMULA) else value
+    Raises:
+        BadInput: a copied column has the name of another one.
+    """
+    names = ["ID", "Label"]
+    if options.with_confidence:
+        names += ["Confidence", *(f"p_{label}" for label in labels)]
+    if options.with_text:
+        names.append("Text")
+    for name in options.keep:
+        if name in names:
+            remedy = "Rename it in the file, or omit it."
+            raise BadInput(
+                Problem("@{keep}", "names that differ from the other columns", f"'{name}'", remedy)
+            )
+        names.append(name)
+    return names
 
 
 def lines(
-    ids: Sequence[str],
-    probabilities: np.ndarray,
-    labels: Sequence[str],
-    with_confidence: bool,
-    threshold: float = 0.0,
+    chunk: Chunk, labels: Sequence[str], probabilities: np.ndarray, options: PredictOptions
 ) -> Iterator[list[str]]:
-    """Yield one output line per row; of equally probable classes the first is the label.
+    """Yield one output line per row.
 
     Args:
-        ids: N ids.
+        chunk: N ids, texts and copied values.
+        labels: N labels; empty for a row that is not answered.
         probabilities: float32 [N, C]; written with nine digits, which identify a float32.
-        labels: C class names.
-        with_confidence: add the probability of the label and of every class.
-        threshold: a label whose probability is below it is left empty.
+        options: decide about the columns.
     """
-    for row_id, row, best in zip(ids, probabilities, probabilities.argmax(axis=1), strict=True):
-        # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
-        line = [row_id, labels[best] if float(row[best]) >= threshold else ""]
-        if with_confidence:
-            line += [f"{value:.9g}" for value in (row[best], *row)]
-        yield line
+    for row_id, text, copied, label, row in zip(*chunk, labels, probabilities, strict=True):
+        line = [row_id, label]
+        if options.with_confidence:
+            line += [f"{value:.9g}" for value in (row.max(), *row)]
+        yield [*line, *([text] if options.with_text else []), *copied]
+
+
+def answers(probabilities: np.ndarray, labels: Sequence[str], threshold: float = 0.0) -> list[str]:
+    """Return the most probable class of each row; of equally probable classes the first.
+
+    Args:
+        probabilities: float32 [N, C].
+        labels: C class names.
+        threshold: a row whose highest probability is below it has an empty label.
+    """
+    # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
+    answered = probabilities.max(axis=1).astype("float64") >= threshold
+    best = probabilities.argmax(axis=1)
+    return [labels[index] if yes else "" for index, yes in zip(best, answered, strict=True)]

@@ -1,0 +1,18 @@
+"""Cells of csv files that people open in spreadsheets: written so that none is a formula, and read back."""
+
+from __future__ import annotations
+
+BYTE_ORDER_MARK = "\ufeff"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Spreadsheets take a cell that begins with one of these for a formula, which can run commands
+(https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+
+def spreadsheet_cell(value: str) -> str:
+    """Return a value as a spreadsheet shows it, and never as a formula: with an apostrophe in front where necessary."""
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
+def cell_value(cell: str) -> str:
+    """Return the value of a cell that `spreadsheet_cell` wrote, without its apostrophe."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
