@@ -30,7 +30,7 @@ from submillion.run_layout import MANIFEST, RECIPE
 from submillion.run_paths import located
 
 RECIPES = Path(__file__).parent / "recipes"
-SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test")}
+SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test", "corrections")}
 """The fields that may name a path, by section."""
 NO_SOURCES = (None, NO_TEST, CROSS_VALIDATION)
 """Values of these fields that name no source."""
@@ -86,6 +86,12 @@ class Recipe(Section):
                     "Set @{head.kind} to linear.",
                 )
             )
+        if self.head.finish == "probe" and (
+            self.head.kind != "linear" or self.data.validation != CROSS_VALIDATION
+        ):
+            # A best evaluation would have selected other values than those that are left at the end.
+            expected = "trained without head.kind=linear and data.validation=cross-validation"
+            raise BadInput(Problem("head.finish", expected, "probe"))
         if self.contrastive.steps and self.head.start != "probe":
             remedy = "The stage trains no head: set @{head.start} to probe."
             raise BadInput(

@@ -122,6 +122,9 @@ class DataRecipe(Section):
     """Label column. Default: the column with a usual name."""
     labels: Annotated[list[str], Field(min_length=2)] | None = None
     """Label names in the order of their numbers. Default: the labels in the data."""
+    corrections: Source | None = None
+    """File of corrected training labels, as report writes it with the part noise and a person fills it in. Default: the
+    labels are used as they are."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Maximum tokens per text, special tokens included; longer texts are truncated and counted in the manifest."""
     max_unknown_tokens: Annotated[float, Field(ge=0, le=1)] = 0.3
@@ -275,6 +278,9 @@ class HeadRecipe(Section):
     """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
     the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,
     arXiv:2202.10054); with kind linear."""
+    finish: Literal["trained", "probe"] = "trained"
+    """Last values of the output layer: the trained ones, or those of the same regression on the features that the
+    trained encoder gives the training texts; with kind linear and data.validation=cross-validation."""
     r: Count = 16
     """Rank of the projection's adapter, with kind lora."""
     alpha: Annotated[float, Field(gt=0)] = 16
@@ -288,8 +294,9 @@ class HeadRecipe(Section):
 
 
 class ContrastiveRecipe(Section):
-    """A stage before the classification that moves texts of one class together and others apart (Khosla et al. 2020,
-    arXiv:2004.11362); it trains the adapters and is followed by the probe of head.start."""
+    """A stage before the classification that moves texts of one class together and others apart, by the cosine of each
+    pair of a batch (SetFit, Tunstall et al. 2022, arXiv:2209.11055); it trains the adapters and is followed by the
+    probe of head.start."""
 
     steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     """Optimizer steps of the stage; 0 has none."""
@@ -297,8 +304,6 @@ class ContrastiveRecipe(Section):
     """Peak learning rate of the stage; warm-up, decay and the rest of the optimizer are those of train."""
     batch_size: Annotated[int, Field(ge=4, le=MAX_COUNT)] = 64
     """Texts per step, as many of each class as possible."""
-    temperature: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """Divisor of the cosine similarities in the loss; smaller ones weight the most similar texts of other classes."""
 
 
 class TrainRecipe(Section):

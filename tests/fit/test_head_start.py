@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 import submillion
 from submillion import Run
 from submillion.errors import BadInput
+from submillion.fit import checkpoint
 from submillion.fit.head_start import STRENGTH, fit_probe
+from submillion.model.adapter import read_tensors
 from submillion.rundir import RunDir
 from support.trained import recipe_in, trained_in, two_classes
 
@@ -78,3 +81,21 @@ def test_training_begins_at_the_accuracy_of_the_probe(run: Run, tmp_path: Path) 
 def test_a_probe_needs_a_linear_head(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="head.start: expected random with head.kind=stock, found probe"):
         recipe_in(tmp_path, **{"head.kind": "stock", "head.start": "probe"})
+
+
+def test_the_head_may_be_fitted_anew_on_the_trained_encoder(tmp_path: Path) -> None:
+    fields = {"head.finish": "probe", "data.validation": "cross-validation", "data.folds": 2}
+    recipe = recipe_in(tmp_path, **PROBE, **fields, **{"train.steps": 1, "train.patience": 0})
+    texts, labels = two_classes(20)
+    made = submillion.train(recipe, tmp_path / "run", texts=texts, labels=labels, quiet=True, report=False)
+    training = RunDir(made.path).read_manifest()["training"]
+    assert training["head_finish"]["rows"] == 20
+    tensors = read_tensors(made.path / "adapter")[0]
+    state = checkpoint.read(checkpoint.latest(RunDir(made.path)))[0]["values"]
+    bias = next(value for name, value in tensors.items() if name.endswith("classifier.out_proj.bias"))
+    assert not torch.isin(bias, state).all()
+
+
+def test_a_finishing_probe_needs_a_training_without_evaluations(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="head.finish: expected trained without"):
+        recipe_in(tmp_path, **PROBE, **{"head.finish": "probe"})

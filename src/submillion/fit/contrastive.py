@@ -24,7 +24,7 @@ class ContrastiveStep:
     """Outcome of one step; the tensors are 0-dim and unread."""
 
     loss: torch.Tensor
-    """Mean loss of the texts that have another one of their class in the batch."""
+    """See `pair_loss`."""
     norm: torch.Tensor
     """Norm of the gradient, before clipping."""
     rows: np.ndarray
@@ -39,7 +39,7 @@ class ContrastiveStage:
 
         Args:
             stepper: its classifier, texts and optimizer are used.
-            plan: learning rate, batches and temperature.
+            plan: learning rate and batches.
 
         Raises:
             BadInput: no class has two texts.
@@ -74,15 +74,15 @@ class ContrastiveStage:
         execution = self._stepper.execution
         lengths = self._stepper.train.tokens.lengths
         parts = micro_batches(rows, lengths, execution.step_tokens)
-        labels, temperature = self._labels[rows], self._plan.contrastive.temperature
+        labels = self._labels[rows]
         if len(parts) == 1:
-            loss = supervised_contrastive(self._features(rows, seed, 0), labels, temperature)
+            loss = pair_loss(self._features(rows, seed, 0), labels)
             torch.autograd.backward(loss)
             return loss.detach()
         with torch.no_grad():
             features = torch.cat([self._features(part, seed, place) for place, part in enumerate(parts)])
         features.requires_grad_()
-        loss = supervised_contrastive(features, labels, temperature)
+        loss = pair_loss(features, labels)
         (gradient,) = torch.autograd.grad(loss, features)
         for place, (part, own) in enumerate(
             zip(parts, gradient.split([len(part) for part in parts]), strict=True)
@@ -154,24 +154,21 @@ class BalancedBatches:
         return np.argsort(raw, kind="stable")
 
 
-def supervised_contrastive(features: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return the supervised contrastive loss of a batch, 0-dim.
+def pair_loss(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the loss of all pairs of texts in a batch, 0-dim.
 
-    The loss L_out of Khosla et al. 2020, arXiv:2004.11362, equation 2: for every text with another one of its class,
-    the mean over these of minus the log of their share of exp(cosine / temperature) among all other texts.
+    The mean of (1 - cosine)^2 over pairs of one class, plus the mean of cosine^2 over pairs of two: the loss of SetFit
+    (Tunstall et al. 2022, arXiv:2209.11055, section 3), which draws as many pairs of either kind, over all pairs.
 
     Args:
-        features: [B, D]; normalised here.
+        features: [B, D].
         labels: class index per text, int64 [B].
-        temperature: divisor of the cosines.
     """
     directions = functional.normalize(features, dim=1)
-    similarities = directions @ directions.T / temperature
-    own = torch.eye(len(labels), dtype=torch.bool, device=features.device)
+    cosines = directions @ directions.T
     labels = labels.to(features.device)
-    positive = (labels[:, None] == labels[None, :]) & ~own
-    shares = functional.log_softmax(similarities.masked_fill(own, -torch.inf), dim=1)
-    counts = positive.sum(dim=1)
-    anchors = counts > 0
-    sums = shares.masked_fill(~positive, 0.0).sum(dim=1)
-    return -(sums[anchors] / counts[anchors]).sum() / anchors.sum().clamp(min=1)
+    same = labels[:, None] == labels[None, :]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=features.device)
+    together, apart = cosines[same & ~itself], cosines[~same]
+    # A batch may lack a kind: its sum is 0.
+    return (1 - together).square().sum() / max(1, len(together)) + apart.square().sum() / max(1, len(apart))

@@ -11,7 +11,6 @@ import numpy as np
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
 from submillion.fit.batch_schedule import share
-from submillion.fit.first_stages import run_first_stages
 from submillion.fit.identity import training_identity
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
@@ -21,6 +20,7 @@ from submillion.fit.plan import TrainingPlan
 from submillion.fit.progress import TrainingProgress
 from submillion.fit.result import FitResult, result_of
 from submillion.fit.running_stats import Diverged
+from submillion.fit.stages import finish_head, run_first_stages
 from submillion.fit.step import Stepper
 from submillion.fit.stopping import Stopping
 from submillion.fit.tracking import Tracking
@@ -93,6 +93,8 @@ def fit(
             raise _as_bad_input(error, loop) from None
         finally:
             _leave_best(loop)
+        if plan.head_finish == "probe" and not loop.interrupted:
+            finish_head(loop, options.progress and workers.is_main)
         return result_of(loop)
 
 

@@ -23,6 +23,7 @@ from submillion.fit.tracking import Tracking
 from submillion.fit.training_state import TrainingState
 from submillion.fit.weight_average import WeightAverage
 from submillion.model.infer import predict_logits
+from submillion.run_format.manifest import HeadStartEntry
 from submillion.rundir import RunDir
 
 SAVE_S = 300.0  # longest time between two saved states; every evaluation saves one too
@@ -69,6 +70,8 @@ class TrainingLoop:
         self.state = state
         self.total = stepper.batches.total_steps
         self.interrupted = False
+        self.head_finish: HeadStartEntry | None = None
+        """Facts of the probe that gave the head its last values, if the plan has one."""
         self.started_at = self.saved_at = started_at
         self._ended = False  # decided once per step, because the clock keeps running
 

@@ -17,12 +17,15 @@ class TrainingPlan:
     """The recipe's seed."""
     head_start: str = "random"
     """The recipe's `head.start`."""
+    head_finish: str = "trained"
+    """The recipe's `head.finish`."""
     contrastive: ContrastiveRecipe = field(default_factory=ContrastiveRecipe)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Return the plan of a recipe."""
-        return cls(recipe.train, recipe.seed, recipe.head.start, recipe.contrastive)
+        head = recipe.head
+        return cls(recipe.train, recipe.seed, head.start, head.finish, recipe.contrastive)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that changes the trained values, by the recipe's names.
@@ -35,5 +38,6 @@ class TrainingPlan:
             **{f"train.{name}": value for name, value in train.items()},
             **{f"contrastive.{name}": value for name, value in contrastive.items()},
             "head.start": self.head_start,
+            "head.finish": self.head_finish,
             "seed": self.seed,
         }

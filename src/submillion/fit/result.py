@@ -60,8 +60,10 @@ class FitResult:
     contrastive_seconds: float
     head_start: HeadStartEntry | None
     """Facts of the probe that the head started from; None if it started at random."""
+    head_finish: HeadStartEntry | None
+    """Facts of the probe whose values the head has at the end; None if they are the trained ones."""
     probe_seconds: float
-    """Time to fit that probe."""
+    """Time to fit these probes."""
     best_logits: np.ndarray | None = field(default=None, compare=False, repr=False)
     """Validation logits at `best_step`, float32 [N, C]; None without an evaluation or with several processes."""
 
@@ -112,6 +114,7 @@ def result_of(loop: TrainingLoop) -> FitResult:
         contrastive_loss=state.contrastive_loss,
         contrastive_seconds=round(state.contrastive_totals.train_seconds, 1),
         head_start=state.head_start,
+        head_finish=loop.head_finish,
         probe_seconds=round(totals.probe_seconds, 1),
         best_logits=state.best_logits,
     )

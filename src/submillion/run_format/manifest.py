@@ -23,7 +23,7 @@ class NoticeEntry(TypedDict):
 
 
 class HeadStartEntry(TypedDict):
-    """The probe whose values the output layer had before the first step; see `fit.head_start`."""
+    """A probe whose values the output layer had before the first step or at the end; see `fit.head_start`."""
 
     strength: Number
     """C of the logistic regression."""
@@ -64,6 +64,7 @@ class TrainingEntry(TypedDict, total=False):
     contrastive_loss: Number | None
     contrastive_seconds: Amount
     head_start: HeadStartEntry | None
+    head_finish: HeadStartEntry | None
     probe_seconds: Amount
     cross_validation_seconds: Amount
 
@@ -207,6 +208,15 @@ class SourceEntry(TypedDict, total=False):
     sha256: dict[str, str]
 
 
+class CorrectionsEntry(TypedDict):
+    """The corrections of training labels by a person; see `data.corrections`."""
+
+    file: str
+    sha256: str
+    changed: Count
+    dropped: Count
+
+
 class DataEntry(TypedDict):
     """The labelled texts of a run: their origin, their splits, and the results of the checks."""
 
@@ -225,6 +235,8 @@ class DataEntry(TypedDict):
     test: NotRequired[DivisionEntry]
     """Where the test rows come from: `from` source, train (`data.test_size`) or None, if there are none."""
     limit: Count | None
+    corrections: NotRequired[CorrectionsEntry]
+    """Present if the recipe names corrections."""
     tokens: NotRequired[dict[str, TokensEntry]]
     """Lengths and truncation by split; recorded once the texts are tokenized."""
 

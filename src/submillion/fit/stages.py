@@ -1,4 +1,4 @@
-"""The stages before the first step of a training: the contrastive stage, and the probe that starts the head."""
+"""The stages around the steps of a training: the contrastive stage, and the probes that start and finish the head."""
 
 from __future__ import annotations
 
@@ -36,6 +36,16 @@ def run_first_stages(loop: TrainingLoop, interrupt: Interrupt, progress: bool) -
     state.head_start = loop.workers.gather(facts)[0]
     state.totals.probe_seconds = time.perf_counter() - started_at
     loop.save()
+
+
+def finish_head(loop: TrainingLoop, progress: bool) -> None:
+    """Fit the output layer anew on the features of the trained encoder.
+
+    A run that is resumed after the end of its training repeats it, with the same result.
+    """
+    started_at = time.perf_counter()
+    loop.head_finish = start_from_probe(loop.execution, loop.stepper.train, loop.plan, progress)
+    loop.state.totals.probe_seconds += time.perf_counter() - started_at
 
 
 def _run_contrastive(loop: TrainingLoop, interrupt: Interrupt, progress: bool) -> None:
