@@ -288,14 +288,56 @@ class Run:
                 progress=not quiet,
             )
 
+    def suggest(
+        self,
+        data: str | Path,
+        out: str | Path,
+        *,
+        rows: int = 100,
+        text: str | Sequence[str] | None = None,
+        overwrite: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Write the texts of a file whose labels would teach this run most, with an empty column for the label.
+
+        They are uncertain and differ from each other (arXiv:1901.05954); texts of the run's own data are left out.
+
+        Args:
+            data: file of unlabelled texts.
+            out: csv file to write.
+            rows: number of texts to choose.
+            text: text column of the file, or several; None takes those of the training.
+            overwrite: replace an existing file.
+            quiet: neither notices nor progress on standard error.
+
+        Returns:
+            Number of texts written.
+
+        Raises:
+            BadInput: the file cannot be read or has no new text, or the run's own data has gone.
+        """
+        from submillion.ship.suggest import suggest_file
+
+        with notices.collecting(quiet or None):
+            return suggest_file(self.path, data, out, rows, text, progress=not quiet, overwrite=overwrite)
+
     def report(
-        self, parts: Sequence[str] = (), *, answer_at: float | None = None, quiet: bool = False
+        self,
+        parts: Sequence[str] = (),
+        *,
+        answer_at: float | None = None,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        quiet: bool = False,
     ) -> Path:
         """Write page, model card and figures, and return the page's path.
 
         Args:
             parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one.
             answer_at: target accuracy of the answered texts; sets the threshold for abstaining.
+            out: with the part `noise`: csv file to write, with the training rows whose labels look wrong; the recipe
+                field `data.corrections` reads it once a person has filled in `corrected_label`.
+            overwrite: replace an existing file `out`.
             quiet: neither notices nor progress on standard error.
 
         Raises:
@@ -304,7 +346,7 @@ class Run:
         from submillion import scoring
 
         with notices.collecting(quiet or None):
-            return scoring.report(self.path, parts, answer_at, quiet)
+            return scoring.report(self.path, parts, answer_at, quiet, out, overwrite)
 
     def compare(self, *others: Run | str | Path, split: str | None = None) -> Comparison:
         """Compare this run with others on the same rows: paired tests with Holm's correction, and intervals.

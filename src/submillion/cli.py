@@ -47,13 +47,24 @@ def _global(version: Annotated[bool, typer.Option("--version", help="Print the v
 @app.command()
 @takes(PlanOptions)
 def plan(options: PlanOptions) -> None:
-    """Show what fits into the budget, or count one configuration. Reads no weights; exit code 3 if over budget."""
+    """Show what fits into the budget, or count one configuration. Reads no weights; exit code 3 if over budget.
+
+    For labelled texts, prints the recipe that `train` would decide, and counts it.
+    """
+    from submillion.auto.subject import names_data
     from submillion.budget.plan_result import plan_or_count
 
+    decision = None
+    if options.recipe is not None and names_data(options.recipe):
+        from submillion.auto.decide import decide
+
+        decision = decide(options.recipe, overrides=options.sets or [])
+        if not options.as_json:
+            say(decision.render())
     result = plan_or_count(
-        recipe=options.recipe,
+        recipe=decision.recipe if decision else options.recipe,
         encoder=options.encoder,
-        labels=options.labels,
+        labels=decision.facts["texts"]["classes"] if decision else options.labels,
         budget=options.budget,
         options={name: getattr(options, name) for name in ("r", "targets", "layers", "head")},
         overrides=options.sets or [],
@@ -105,8 +116,8 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of this split in the run; default: the file's name.")
     ] = None,
-    text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None,
-    label: Annotated[str | None, typer.Option(help="Label column.")] = None,
+    text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None,
+    label: Annotated[str | None, typer.Option("--label-column", help="Label column.")] = None,
     threshold: Annotated[
         list[float] | None, typer.Option(help="Also report the share of confidences above this. Repeatable.")
     ] = None,
@@ -126,20 +137,47 @@ def evaluate(
 @takes(PredictFlags)
 def predict(flags: PredictFlags) -> None:
     """Label texts with a trained run: a CSV file with the header ID,Label, rows in input order."""
-    from submillion.ship.predict import PredictOptions, predict_file
+    from submillion.ship.predict import DEFAULT_OUT, PredictOptions, predict_file, predict_texts
 
-    options = PredictOptions(flags.with_confidence, flags.abstain, spreadsheet=flags.spreadsheet)
-    rows = predict_file(
-        flags.run,
-        flags.file,
-        flags.out,
-        flags.text,
-        options,
-        progress=not flags.quiet,
-        overwrite=flags.overwrite,
+    if (flags.file is None) == (not flags.direct):
+        found = "neither" if flags.file is None else "both"
+        raise BadInput(Problem("predict", "a file, or texts with --text", found))
+    options = PredictOptions(
+        flags.with_confidence,
+        flags.abstain,
+        calibrated=flags.calibrated,
+        id=flags.id,
+        keep=tuple(flags.keep or ()),
+        with_text=flags.with_text,
+        spreadsheet=flags.spreadsheet,
     )
-    if not flags.quiet and flags.out != "-":
-        say(f"{rows:,} rows -> {flags.out}", err=True)
+    how = {"options": options, "progress": not flags.quiet, "overwrite": flags.overwrite}
+    if flags.file is None:
+        out = flags.out or "-"
+        rows = predict_texts(flags.run, flags.direct or [], out, **how)
+    else:
+        out = flags.out or DEFAULT_OUT
+        rows = predict_file(flags.run, flags.file, out, flags.text, **how)
+    if not flags.quiet and out != "-":
+        say(f"{rows:,} rows -> {out}", err=True)
+
+
+@app.command()
+def suggest(
+    run: Run,
+    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")],
+    rows: Annotated[int, typer.Option(min=1, help="Number of texts to choose.")] = 100,
+    out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "-",
+    text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the texts whose labels would teach a run most: a CSV file with an empty label column to fill in."""
+    from submillion.ship.suggest import suggest_file
+
+    count = suggest_file(run, file, out, rows, text, progress=not quiet, overwrite=overwrite)
+    if not quiet and out != "-":
+        say(f"{count:,} rows -> {out}", err=True)
 
 
 @app.command()
@@ -163,12 +201,21 @@ def report(
             help="Target accuracy of the answered texts; sets the threshold used by `predict --abstain`.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With the part noise: CSV file to write, with the training rows whose labels look wrong, for "
+            "`train --corrections`.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the report again from the run directory: page, model card and figures."""
     from submillion import scoring
 
-    say(scoring.report(run, parts or [], answer_at, quiet))
+    say(scoring.report(run, parts or [], answer_at, quiet, out, overwrite))
 
 
 @app.command()
@@ -276,10 +323,11 @@ def study(
 @app.command()
 def fields() -> None:
     """List every field of a recipe with its help; --set changes any of them."""
+    from submillion.auto.subject import AUTO
     from submillion.recipe import Recipe, recipe_names
     from submillion.recipe_file import field_help, field_names
 
-    say(f"recipes: {', '.join(recipe_names())}\n")
+    say(f"recipes: {', '.join([AUTO, *recipe_names()])}\n")
     for name in field_names(Recipe):
         say(f"{name}\n    {field_help(Recipe, name)}")
 

@@ -38,7 +38,12 @@ class PlanOptions:
     """The arguments and flags of `plan`."""
 
     recipe: Annotated[
-        str | None, typer.Argument(help="Count this recipe (name or file) instead of the options.")
+        str | None,
+        typer.Argument(
+            metavar="[DATA|RECIPE]",
+            help="Count this recipe (name or file), or the one decided for these labelled texts, instead of the "
+            "options.",
+        ),
     ] = None
     encoder: Annotated[str, typer.Option(help="Catalog name, hub id or folder.")] = "roberta-base"
     labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 4
@@ -97,6 +102,12 @@ class TrainFlags:
     encoder: Annotated[
         str | None, typer.Option(help="Catalog name, hub id or folder.", show_default=False)
     ] = None
+    corrections: Annotated[
+        str | None,
+        typer.Option(
+            help="File of corrected labels, made by `report --with noise --out FILE`.", show_default=False
+        ),
+    ] = None
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -123,7 +134,11 @@ class TrainFlags:
     def overrides(self) -> list[str]:
         """The recipe fields that the flags set."""
         overrides = list(self.sets or [])
-        for field, value in (("data.test", self.test), ("encoder.source", self.encoder)):
+        for field, value in (
+            ("data.test", self.test),
+            ("encoder.source", self.encoder),
+            ("data.corrections", self.corrections),
+        ):
             if value is not None:
                 overrides.append(f"{field}={json.dumps(value, ensure_ascii=False)}")  # JSON is YAML
         if self.track:
@@ -138,8 +153,21 @@ class PredictFlags:
     """The arguments and flags of `predict`."""
 
     run: Run
-    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")]
-    out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "submission.csv"
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.", show_default=False),
+    ] = None
+    direct: Annotated[
+        list[str] | None,
+        typer.Option("--text", help="A text to label, in place of a file. Repeatable.", show_default=False),
+    ] = None
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="CSV file to write, - for standard output; default: submission.csv, for --text standard output.",
+            show_default=False,
+        ),
+    ] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False
     with_confidence: Annotated[
         bool, typer.Option("--with-confidence", help="Add the confidence and every class's probability.")
@@ -151,6 +179,21 @@ class PredictFlags:
             help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
         ),
     ] = False
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated",
+            help="With --with-confidence: probabilities at the temperature fitted on the validation rows.",
+        ),
+    ] = False
+    id: Annotated[
+        str | None, typer.Option("--id", help="Column for the output's ID.", show_default=False)
+    ] = None
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of the file to copy to the output. Repeatable.", show_default=False),
+    ] = None
+    with_text: Annotated[bool, typer.Option("--with-text", help="Add the classified text.")] = False
     spreadsheet: Annotated[
         bool,
         typer.Option(
@@ -158,7 +201,7 @@ class PredictFlags:
             help="Write for Excel: in utf-8 as it reads it, and no cell is taken for a formula.",
         ),
     ] = False
-    text: Annotated[list[str] | None, typer.Option(help="Text column. Repeatable.")] = None
+    text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None
     quiet: Quiet = False
 
 

@@ -11,6 +11,7 @@ from submillion.assess import registry
 from submillion.assess.compare.compare_runs import compare_runs
 from submillion.assess.compare.comparison import Comparison
 from submillion.assess.confidence_summary import check_thresholds
+from submillion.assess.data_quality.suspects_file import write_suspects
 from submillion.assess.evaluate import evaluate as evaluate_split
 from submillion.assess.evaluate import score_saved
 from submillion.assess.run_context import RunContext
@@ -22,6 +23,7 @@ from submillion.report.drawn_names import notice_numbered
 from submillion.report.write import write_report
 from submillion.run_format.metrics import SplitMetrics
 from submillion.rundir import RunDir
+from submillion.wording import plural
 
 EVERY = "all"
 
@@ -47,6 +49,7 @@ def remake(
     names: Sequence[str] = (),
     answer_at: float | None = None,
     progress: bool = False,
+    suspects: OutputFile | None = None,
 ) -> Path:
     """Compute parts of a run's analysis, then write figures, card and page again.
 
@@ -55,6 +58,7 @@ def remake(
         names: parts to compute, or `all`; without names the existing ones are only drawn.
         answer_at: target accuracy of the answered texts; computes the part `confidence`.
         progress: show bars on standard error.
+        suspects: a csv to write, with the training rows whose labels look wrong; needs the part `noise`.
 
     Returns:
         The page.
@@ -74,6 +78,11 @@ def remake(
         run.begin("report")
         try:
             registry.compute_parts(context, wanted)
+            if suspects is not None:
+                count = write_suspects(context, suspects)
+                notices.emit(
+                    "suspects", f"{plural(count, 'training row')} to check -> {suspects.path}", rows=count
+                )
         finally:  # also after a part that failed: those before it are sealed and drawn
             if wanted:
                 run.seal(run.analysis)

@@ -15,7 +15,7 @@ from submillion.budget.gate import gate
 from submillion.data.corpus import Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
-from submillion.files.atomic import atomic_dir
+from submillion.files.atomic import atomic_dir, atomic_file
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import (
     FORMAT,
@@ -73,7 +73,7 @@ def gated(recipe: Recipe, n_classes: int) -> Count:
 def create_run(
     run: RunDir, inputs: Inputs, rows: LabelledRows | None, decision: DecisionEntry | None = None
 ) -> Inputs:
-    """Write recipe and manifest of a new run, and the rows that were passed from memory.
+    """Write recipe and manifest of a new run, rows that were passed from memory, and corrections of labels.
 
     Args:
         run: the directory.
@@ -82,7 +82,7 @@ def create_run(
         decision: the facts and reasons of a recipe that `auto` has decided.
 
     Returns:
-        The inputs; rows from memory are now those of a file in the run.
+        The inputs; rows from memory and corrections are now those of files in the run.
 
     Raises:
         SubmillionError: the disk refused the write.
@@ -91,6 +91,12 @@ def create_run(
         file = run.training_rows.resolve()
         corpus = store_rows(inputs.corpus, rows, inputs.recipe.data, file)
         inputs = replace(inputs, corpus=corpus, recipe=inputs.recipe.with_data(train=str(file)))
+    if (corrections := inputs.corpus.corrections) is not None:
+        # A copy: the file will be written again for the next round.
+        copy = run.corrections(corrections.name).resolve()
+        with atomic_file(copy) as temporary:
+            temporary.write_bytes(corrections.content)
+        inputs = replace(inputs, recipe=inputs.recipe.with_data(corrections=str(copy)))
     run.write_recipe(inputs.recipe)
     manifest = first_manifest(inputs)
     if decision is not None:

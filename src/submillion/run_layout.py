@@ -42,6 +42,10 @@ class RunLayout:
         """The training rows, if they were passed from memory."""
         return self.path / "data" / "train.parquet"
 
+    def corrections(self, name: str) -> Path:
+        """Return the run's copy of its file of corrected labels."""
+        return self.path / "data" / "corrections" / name
+
     @property
     def manifest(self) -> Path:
         """Versions, machine, seed, data fingerprints, encoder hashes, budget, cost, notices."""

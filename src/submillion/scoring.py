@@ -15,6 +15,7 @@ from submillion.assess.score import assess_run
 from submillion.data.corpus import Corpus, Split
 from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem
+from submillion.files.output_file import OutputFile
 from submillion.fit.result import FitResult
 from submillion.model.infer import predict_probabilities, probabilities_of
 from submillion.model.trained import OpenedRun
@@ -105,14 +106,29 @@ def finish(path: str | Path, quiet: bool = False) -> Metrics:
 
 
 def report(
-    path: str | Path, names: Sequence[str] = (), answer_at: float | None = None, quiet: bool = False
+    path: str | Path,
+    names: Sequence[str] = (),
+    answer_at: float | None = None,
+    quiet: bool = False,
+    suspects: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
-    """Finish a run whose test split was held back, then make its report again; see `reporting.remake`."""
+    """Finish a run whose test split was held back, then make its report again; see `reporting.remake`.
+
+    Args:
+        path: a run directory.
+        names: as in `reporting.remake`.
+        answer_at: as in `reporting.remake`.
+        quiet: show no progress.
+        suspects: csv file to write, with the training rows whose labels look wrong.
+        overwrite: replace an existing file of suspects.
+    """
     run = RunDir(path)
+    target = None if suspects is None else OutputFile.at(suspects, overwrite=overwrite)
     with run.locked():
         if run.read_manifest().get("status") == "complete":
             finish(path, quiet)
-        return reporting.remake(path, names, answer_at, progress=not quiet)
+        return reporting.remake(path, names, answer_at, progress=not quiet, suspects=target)
 
 
 def _save_repeats(run: RunDir, split: Split, logits: Sequence[np.ndarray], labels: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from submillion import notices
 from submillion.data import checks
 from submillion.data.class_checks import check_classes
 from submillion.data.corpus_sources import fetch_sources, origin, read_splits, source_names, source_report
+from submillion.data.corrections import Corrections, correct, read_corrections
 from submillion.data.division import (
     clean,
     cross_validation,
@@ -46,6 +47,8 @@ class Split:
     """Class index per text [N]."""
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Values of the recipe's `data.slice_columns` [N], by column; "" for an empty cell."""
+    place: Callable[[int], str] = field(default="".format, repr=False, compare=False)
+    """Returns where a row comes from, such as `train.csv, line 7`; an empty text where that is not known."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -76,6 +79,8 @@ class Corpus:
     """Sources, counts, fingerprints and findings of the checks, as in the manifest."""
     class_values: dict[str, ClassValue] = field(default_factory=dict)
     """The caller's own value of each class name, for rows from memory."""
+    corrections: Corrections | None = None
+    """The corrections of training labels that the rows have, if the recipe names any."""
 
     @property
     def splits(self) -> list[Split]:
@@ -142,6 +147,9 @@ def corpus_from(
     for name, part in splits.items():
         splits[name] = replace(part, classes=class_indices(name, part, classes))
     class_values = _values_of_classes(splits["train"], classes)
+    corrections, corrected = read_corrections(data.corrections) if data.corrections else None, {}
+    if corrections:
+        splits["train"], corrected = correct(splits["train"], corrections, classes)
     findings = clean(data, splits, names) | {"classes": of_classes}
     test = hold_out_test(data, seed, splits, sources, findings, names)
     findings |= overlaps(data, splits)
@@ -155,7 +163,8 @@ def corpus_from(
     if crossed:  # of the rows that the limit leaves
         validation, rare = cross_validation(data, seed, splits, sources["train"].name, names)
     made = {
-        name: Split(name, part.ids, part.texts, part.classes, part.extra) for name, part in splits.items()
+        name: Split(name, part.ids, part.texts, part.classes, part.extra, part.where)
+        for name, part in splits.items()
     }
     report = {
         **origin(sources["train"]),
@@ -172,8 +181,9 @@ def corpus_from(
         "validation": validation,
         "test": test,
         "limit": data.limit,
-    }
-    return Corpus(made["train"], made["validation"], made.get("test"), names, report, class_values)
+    } | ({"corrections": corrected} if corrections else {})
+    parts = made["train"], made["validation"], made.get("test")
+    return Corpus(*parts, names, report, class_values, corrections)
 
 
 def store_rows(corpus: Corpus, rows: LabelledRows, data: DataRecipe, path: Path) -> Corpus:

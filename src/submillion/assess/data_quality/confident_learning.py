@@ -44,13 +44,8 @@ def label_issues(
         seed: of the bootstrap.
         max_suspects: maximum number of suspects returned.
     """
-    # cleanlab is an optional extra.
-    from cleanlab.rank import get_label_quality_scores  # noqa: PLC0415
-
-    suspects = _candidates(labels, probabilities)
-    quality = get_label_quality_scores(labels, probabilities)
-    suggested = probabilities.argmax(axis=1)
-    ranked = suspects[np.argsort(quality[suspects], kind="stable")][:max_suspects].tolist()
+    in_order, quality, suggested = ranked_suspects(labels, probabilities)
+    suspects, ranked = np.sort(in_order), in_order[:max_suspects].tolist()
     pairs, counts = np.unique(labels[suspects] * len(names) + suggested[suspects], return_counts=True)
     order = np.lexsort((pairs, -counts)).tolist()[:MAX_PAIRS]
     rates = _noise_rate_intervals(labels, probabilities, seed)
@@ -82,6 +77,27 @@ def label_issues(
             for at in ranked
         ],
     }
+
+
+def ranked_suspects(
+    labels: np.ndarray, probabilities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows whose labels look wrong, the worst first, and the evidence about every row.
+
+    Args:
+        labels: given class per row, int [N].
+        probabilities: class probabilities, float64 [N, C].
+
+    Returns:
+        The K rows, int [K]; the probability of each row's given label, float64 [N]; its most probable class, int [N].
+    """
+    # cleanlab is an optional extra.
+    from cleanlab.rank import get_label_quality_scores  # noqa: PLC0415
+
+    suspects = _candidates(labels, probabilities)
+    quality = get_label_quality_scores(labels, probabilities)
+    ranked = suspects[np.argsort(quality[suspects], kind="stable")]
+    return ranked, quality, probabilities.argmax(axis=1)
 
 
 def noise_rates(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

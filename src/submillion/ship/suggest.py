@@ -1,0 +1,191 @@
+"""Chooses the unlabelled texts whose labels would teach a run most: uncertain ones that differ from each other."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from submillion import notices
+from submillion.data.batches import sequential
+from submillion.data.corpus import load_corpus
+from submillion.data.readers import iter_rows
+from submillion.data.tokens import encode
+from submillion.errors import BadInput, Problem
+from submillion.files.output_file import OutputFile
+from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
+from submillion.model.trained import open_run_classifier, text_columns
+from submillion.rundir import RunDir
+from submillion.ship.predict import READ_ROWS, chunked
+from submillion.terminal.progress import progress_bar
+from submillion.wording import plural
+
+if TYPE_CHECKING:
+    from submillion.model.trained import OpenedRun
+
+POOL = 10
+"""Texts that are clustered for each one that is chosen, the most uncertain of the file; the paper's beta."""
+CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An unlabelled text and the run's answer."""
+
+    id: str
+    text: str
+    label: str
+    confidence: float
+    """Probability of the label."""
+    margin: float
+    """That probability minus the one of the next class: small if the run is uncertain."""
+
+
+def suggest_file(
+    run: str | Path,
+    file: str | Path,
+    out: str | Path = "-",
+    rows: int = 100,
+    text: str | Sequence[str] | None = None,
+    progress: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Write the texts of a file that should be labelled next, with an empty column for the label.
+
+    The most uncertain texts are clustered by what the classifier's head reads of them, weighted by their uncertainty,
+    and the text nearest to the centre of each cluster is chosen (F. Zhdanov, "Diverse mini-batch active learning",
+    arXiv:1901.05954, algorithm 1, with the margin as uncertainty). Texts of the run's own data, empty texts and copies
+    are left out. The same run and file give the same texts.
+
+    Args:
+        run: a finished run, whose data must still be there.
+        file: unlabelled texts, as in `predict_file`; streamed.
+        out: csv to write, most uncertain first: id, text, predicted_label, confidence, and the empty label. Text and
+            label are named as in the training data.
+        rows: number of texts to choose.
+        text: text column, or several; None takes the run's own.
+        progress: count the rows on standard error.
+        overwrite: replace an existing file.
+
+    Returns:
+        Number of texts written: fewer than `rows` if the file has fewer new ones.
+
+    Raises:
+        BadInput: no run, no such file or column, its data has gone, no new text, or an output that exists.
+    """
+    if rows < 1:
+        raise BadInput(Problem("@{rows}", "at least 1", f"{rows}"))
+    run_dir = RunDir.open(run)
+    target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
+    recipe = run_dir.read_recipe()
+    reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, recipe.data.encoding)
+    with notices.suppressed():
+        known = {digest for split in load_corpus(recipe.data, recipe.seed, progress=False).splits
+                 for digest in map(_digest, split.texts)}  # fmt: skip
+    opened = open_run_classifier(run_dir)
+    pool: list[Candidate] = []
+    with progress_bar(progress, None, "predicting") as advance:
+        for ids, texts in _new(chunked(reads, CHUNK_ROWS), known):
+            probabilities = opened.probabilities(texts, recipe.train.eval_batch_size, advance)
+            pool += _candidates(ids, texts, probabilities, opened.labels)
+            pool = sorted(pool, key=lambda candidate: candidate.margin)[: POOL * rows]  # stable
+    if not pool:
+        raise BadInput(Problem(str(file), "texts that the run does not know", "none"))
+    chosen = choose(
+        _features(opened, pool, recipe.train.eval_batch_size), [one.margin for one in pool], rows, recipe.seed
+    )
+    columns = _columns(run_dir)
+    with target.open() as stream:
+        stream.write(BYTE_ORDER_MARK)
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", columns[0], "predicted_label", "confidence", columns[1]])
+        for one in (pool[index] for index in chosen):
+            line = [one.id, one.text, one.label, f"{one.confidence:.4f}", ""]
+            writer.writerow([spreadsheet_cell(value) for value in line])
+    if len(chosen) < rows:
+        notices.emit(
+            "fewer_suggestions",
+            f"{Path(file).name} has only {plural(len(chosen), 'text')} that the run does not know.",
+            rows=len(chosen),
+        )
+    return len(chosen)
+
+
+def choose(features: np.ndarray, margins: Sequence[float], rows: int, seed: int) -> list[int]:
+    """Return the indices of `rows` texts that are uncertain and differ from each other, the most uncertain first.
+
+    Args:
+        features: float32 [N, D], by ascending margin.
+        margins: N differences between the two highest probabilities.
+        rows: number of texts; all N if there are no more.
+        seed: of the first centres.
+    """
+    if len(features) <= rows:
+        return list(range(len(features)))
+    weights = np.maximum(1 - np.asarray(margins), 1e-6)
+    with threadpool_limits(1):  # so that the sums do not depend on the number of threads
+        clusters = KMeans(rows, n_init=1, random_state=seed).fit(features, sample_weight=weights)
+    distances = ((features - clusters.cluster_centers_[clusters.labels_]) ** 2).sum(axis=1)
+    nearest: dict[int, int] = {}
+    for index in np.argsort(distances, kind="stable").tolist():
+        nearest.setdefault(int(clusters.labels_[index]), index)
+    chosen = set(nearest.values())
+    # Equal features leave clusters without a text of their own.
+    chosen |= set([index for index in range(len(features)) if index not in chosen][: rows - len(chosen)])
+    return sorted(chosen)
+
+
+def _new(
+    chunks: Iterator[tuple[list[str], list[str], list[list[str]]]], known: set[bytes]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield ids and texts without empty ones, known ones and copies; their hashes are added to the known ones."""
+    for ids, texts, _ in chunks:
+        new: dict[bytes, tuple[str, str]] = {}
+        for row_id, text in zip(ids, texts, strict=True):
+            if text.strip() and (digest := _digest(text)) not in known:
+                new.setdefault(digest, (row_id, text))
+        known |= new.keys()
+        if new:
+            yield [row_id for row_id, _ in new.values()], [text for _, text in new.values()]
+
+
+def _candidates(
+    ids: Sequence[str], texts: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]
+) -> list[Candidate]:
+    highest = np.sort(probabilities, axis=1)[:, -2:].astype(np.float64)
+    return [
+        Candidate(row_id, text, labels[best], float(top), float(top - second))
+        for row_id, text, best, (second, top) in zip(
+            ids, texts, probabilities.argmax(axis=1), highest, strict=True
+        )
+    ]
+
+
+def _features(opened: OpenedRun, pool: Sequence[Candidate], batch_size: int) -> np.ndarray:
+    """Return what the head reads of each text, float32 [N, D]."""
+    tokens = encode(opened.tokenizer, [one.text for one in pool], opened.max_length)
+    lengths = np.diff(tokens.offsets)
+    features = np.empty((len(pool), opened.classifier.hidden_size), dtype=np.float32)
+    with opened.classifier.evaluating(), torch.inference_mode():
+        for rows in sequential(lengths, batch_size, opened.execution.pass_tokens):
+            features[rows] = opened.execution.features(tokens, rows).cpu().numpy()
+    return features
+
+
+def _columns(run: RunDir) -> tuple[str, str]:
+    """Return the names of the text and the label column of the training data, so that both files are read alike."""
+    recorded = run.read_manifest()["data"]["sources"]["train"].get("columns") or [{}]
+    text, label = recorded[0].get("text") or [], recorded[0].get("label")
+    return text[0] if len(text) == 1 else "text", label or "label"
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.strip().encode()).digest()
