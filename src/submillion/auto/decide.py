@@ -57,7 +57,7 @@ def decide(
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
     plan = case.unhurried() if limit is None else case.within(limit)
     facts = plan.facts.to_json()
-    expected = {"seconds": total(plan.parts), "parts": plan.parts, **plan.speed.to_json()}
+    expected = {"seconds": round(total(plan.parts)), "parts": plan.parts, "speed": plan.speed.to_json()}
     if limit is not None:
         expected["minutes"] = minutes
     return Decision(plan.recipe, plan.choices, facts, expected, rows)
@@ -165,18 +165,21 @@ class _Case:
             self.texts.rows, 0, tokens, 1, train.batch_size, train.eval_batch_size, "the sampled texts"
         )
         classes = self.texts.classes
-        return MeasuredSpeed(
-            measure(facts.config, classes, plan.recipe, [plan.recipe.lora], work, MEASURED_S)
-        )
+        with notices.suppressed():  # the training repeats them
+            lora = plan.recipe.lora
+            return MeasuredSpeed(measure(facts.config, classes, plan.recipe, [lora], work, MEASURED_S))
 
     def _guarded(self, plan: _Plan, limit: TimeLimit) -> _Plan:
         """Return the plan with a limit of its training's seconds, in case the machine becomes slower."""
-        crossed = plan.recipe.data.validation == CROSS_VALIDATION  # its folds would each need the limit
-        if crossed or plan.recipe.lora.variant == "adalora" or "train.max_seconds" in self.fixed:
+        if plan.recipe.lora.variant == "adalora" or "train.max_seconds" in self.fixed:
             return plan
-        others = total(plan.parts) - plan.parts["training"]
-        seconds = round(max(1.0, limit.left() - others), 1)
-        choice = Choice("train.max_seconds", seconds, f"the rest of {limit.minutes:g} minutes")
+        data = plan.recipe.data
+        trainings = 1 + data.folds * data.repeats * (data.validation == CROSS_VALIDATION)
+        others = total(plan.parts) - plan.parts["training"] - plan.parts["cross_validation"]
+        seconds = round(max(1.0, (limit.left() - others) / trainings), 1)
+        choice = Choice(
+            "train.max_seconds", seconds, f"what {limit.minutes:g} minutes leave to each training"
+        )
         recipe = plan.recipe.model_copy(
             update={"train": plan.recipe.train.model_copy(update={"max_seconds": seconds})}
         )

@@ -10,6 +10,7 @@ from submillion.data.rows import LabelledRows
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import DecisionEntry
 from submillion.terminal.text_table import align_columns
+from submillion.wording import duration
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Decision:
         return {"choices": choices, "facts": self.facts, "time": self.time}
 
     def render(self) -> str:
-        """Return the table: setting, value, reason."""
+        """Return the table (setting, value, reason), and the time that the run takes about."""
         rows = [("setting", "value", "reason")]
         rows += [(choice.field, choice.shown, choice.reason) for choice in self.choices]
-        return "\n".join(align_columns(rows, right=()))
+        return "\n".join(
+            [*align_columns(rows, right=()), f"about {duration(self.time['seconds'])}, report included"]
+        )

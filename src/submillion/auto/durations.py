@@ -50,7 +50,7 @@ class MeasuredSpeed:
 
     def to_json(self) -> dict[str, Any]:
         """Return how it was measured."""
-        return {"speed": "measured", **self.measurement.facts}
+        return {"from": "a measurement of this machine", **self.measurement.facts}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class NominalSpeed:
 
     def to_json(self) -> dict[str, Any]:
         """Return the class of the machine."""
-        return {"speed": "class of the machine"}
+        return {"from": "the class of the machine"}
 
 
 def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:

@@ -155,6 +155,8 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
         else:
             choices.add("head.pooling", "first", "the encoder was not trained for the mean of its states")
         choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
+        if choices["data.validation"] == CROSS_VALIDATION:
+            choices.add("head.finish", "probe", "refitted to the trained features")
     choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
     depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
     below = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"

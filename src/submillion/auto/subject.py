@@ -85,4 +85,4 @@ def _neither(name: str) -> Problem:
     there = recipe_file.exists(path.parent) and path.parent.is_dir()
     beside = [entry.name for entry in path.parent.iterdir()] if there else []
     remedy = did_you_mean(name, [*names, *DATASETS]) or did_you_mean(path.name, beside)
-    return Problem("train", expected, f"'{excerpt(name, 160)}', which is none of them", remedy)
+    return Problem("@{recipe}", expected, f"'{excerpt(name, 160)}', which is none of them", remedy)

@@ -120,7 +120,7 @@ class PlanResult:
 
 
 def plan_or_count(
-    recipe: str | None,
+    recipe: str | Recipe | None,
     encoder: str,
     labels: int,
     budget: int | None,
@@ -130,7 +130,7 @@ def plan_or_count(
     """Count one configuration (a recipe's, or the given options), or plan if nothing is fixed.
 
     Args:
-        recipe: name or file of a recipe, which then determines encoder, labels, budget and configuration.
+        recipe: a recipe, its name or its file, which then determines encoder, labels, budget and configuration.
         encoder: catalog name, hub id or folder.
         labels: number of classes; with a recipe, used only if the recipe does not know its labels.
         budget: trainable parameters allowed; None uses the recipe's, or 1,000,000.
@@ -146,7 +146,7 @@ def plan_or_count(
         if chosen:
             clash = ", ".join(f"--{name}" for name in chosen)
             raise BadInput(Problem("plan", "a recipe with @{sets}, or options", f"both ({clash})"))
-        resolved = Recipe.load(recipe, overrides)
+        resolved = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
         names = resolved.data.labels or known_labels(resolved.data.train)
         labels = len(names) if names else labels
         encoder, lora, head = resolved.encoder.source, resolved.lora, resolved.head
