@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from submillion import notices
@@ -131,7 +133,8 @@ def choose(features: np.ndarray, margins: Sequence[float], rows: int, seed: int)
     if len(features) <= rows:
         return list(range(len(features)))
     weights = np.maximum(1 - np.asarray(margins), 1e-6)
-    with threadpool_limits(1):  # so that the sums do not depend on the number of threads
+    with threadpool_limits(1), warnings.catch_warnings():  # the sums depend on the number of threads
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different features than clusters
         clusters = KMeans(rows, n_init=1, random_state=seed).fit(features, sample_weight=weights)
     distances = ((features - clusters.cluster_centers_[clusters.labels_]) ** 2).sum(axis=1)
     nearest: dict[int, int] = {}
