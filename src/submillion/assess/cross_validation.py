@@ -14,7 +14,7 @@ from submillion.assess.statistics.intervals import split_intervals
 from submillion.assess.statistics.proportions import wilson_interval
 from submillion.data.folds import NEVER
 from submillion.errors import BadInput, Problem
-from submillion.run_format.analysis_cross_validation import CrossValidated, FoldScores, RepeatScores
+from submillion.run_format.analysis_cross_validation import CrossValidated, FoldScores, RepeatScores, Scores
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 from submillion.run_format.predictions import Predictions
 
@@ -140,7 +140,7 @@ def _predictions(context: RunContext, repeat: int) -> Predictions:
     return saved
 
 
-def _scores(labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, float]:
+def _scores(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Scores:
     cells, counts = tabulate(labels, predicted)
     of_label, of_predicted = cells.T
     f1 = macro_f1(counts[None], of_label, of_predicted, classes)

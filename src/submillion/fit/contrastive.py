@@ -84,9 +84,10 @@ class ContrastiveStage:
         features.requires_grad_()
         loss = pair_loss(features, labels)
         (gradient,) = torch.autograd.grad(loss, features)
-        for place, (part, own) in enumerate(
-            zip(parts, gradient.split([len(part) for part in parts]), strict=True)
-        ):
+        begin = 0
+        for place, part in enumerate(parts):
+            own = gradient[begin : begin + len(part)]
+            begin += len(part)
             torch.autograd.backward(self._features(part, seed, place), own)
         return loss.detach()
 

@@ -8,13 +8,18 @@ from submillion.run_format.interval import Interval
 from submillion.run_format.quantities import Count, Share
 
 
-class RepeatScores(TypedDict):
+class Scores(TypedDict):
+    """The scores of some rows."""
+
+    accuracy: Share
+    macro_f1: Share
+
+
+class RepeatScores(Scores):
     """The scores of all rows in one repeat, each row predicted by the model of the fold that held it out."""
 
     repeat: Count
     """From 1."""
-    accuracy: Share
-    macro_f1: Share
 
 
 class FoldScores(RepeatScores):
