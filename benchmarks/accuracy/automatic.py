@@ -27,6 +27,7 @@ def auto(task: Task, encoder: str) -> Answer:
 def _train(task: Task, encoder: str) -> dict[str, Any]:
     """Train, then predict the test texts, which submillion sees only then; return the values of an Answer."""
     import submillion as sm
+    from submillion.rundir import RunDir
 
     with tempfile.TemporaryDirectory(prefix="accuracy-") as folder:
         with timed() as train:
@@ -41,7 +42,7 @@ def _train(task: Task, encoder: str) -> dict[str, Any]:
             )
         with timed() as predict:
             predicted = run.predict(task.test_texts)
-        manifest = sm.rundir.RunDir.open(run.path).read_manifest()
+        manifest = RunDir.open(run.path).read_manifest()
         recipe = run.recipe
     numbers = {name: number for number, name in enumerate(task.classes)}
     return {
@@ -51,5 +52,7 @@ def _train(task: Task, encoder: str) -> dict[str, Any]:
         "train_cpu_s": train.cpu,
         "predict_cpu_s": predict.cpu,
         "parameters": manifest["budget"]["trainable"],
-        "setting": f"r={recipe.lora.r} layers={recipe.lora.layers} lr={recipe.train.learning_rate:g}",
+        "setting": f"r={recipe.lora.r} layers={recipe.lora.layers} pooling={recipe.head.pooling} "
+        f"contrastive={recipe.contrastive.steps} steps={recipe.train.steps or f'{recipe.train.epochs} epochs'} "
+        f"lr={recipe.train.learning_rate:g}",
     }

@@ -1,4 +1,4 @@
-"""Draws accuracy against minutes of training, one panel a data set."""
+"""Draws accuracy against the processor time of training, one panel a data set."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COLOURS = {
 STYLES = {None: "-", "minilm": ":", "mpnet-base": "-"}
 COLUMNS = 2
 NAMED = {"8": "8", "16": "16", "32": "32", "64": "64", "1000": "1k", ALL: "all"}
-HEADING = "Accuracy against minutes of training, from 8 labels a class to all rows"
+HEADING = "Accuracy against processor time of training, from 8 labels a class to all rows"
 SECONDS_TICKS = {
     1 / 600: "0.1 s",
     1 / 60: "1 s",
@@ -116,8 +116,12 @@ def _panel(axes: Axes, known: Mapping[Cell, Result], name: str) -> set[str]:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(FixedLocator(list(SECONDS_TICKS)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: SECONDS_TICKS.get(value, "")))
-    axes.set_xlabel("training, logarithmic")
+    axes.set_xlabel("processor time, logarithmic")
+    axes.set_xlim(min(SECONDS_TICKS) / 3, max(SECONDS_TICKS) * 3)
     axes.set_ylabel("accuracy (%)")
+    if not drawn:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no cell yet", transform=axes.transAxes, ha="center", color=MUTED)
     grid(axes, "y")
     return drawn
 
@@ -129,7 +133,7 @@ def _points(known: Mapping[Cell, Result], name: str, method: str) -> list[tuple[
         cells = [Cell(name, size, seed, method) for seed in seeds_of(size)]
         found = [known[cell] for cell in cells if cell in known]
         if found:
-            minutes = statistics.median(result.train_s for result in found) / 60
+            minutes = statistics.median(result.train_cpu_s for result in found) / 60
             points.append((minutes, 100 * statistics.fmean(result.accuracy for result in found), size))
     return points
 

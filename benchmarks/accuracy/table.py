@@ -40,10 +40,14 @@ def render(known: Known, hits: Mapping[Cell, np.ndarray]) -> str:
     """
     parts = [_machines(known)]
     for name, (title, _) in SETS.items():
-        parts += [f"## {title}", _grid(known, name, "accuracy in %", _accuracy)]
+        parts.append(f"## {title}")
+        if not any(cell.set == name for cell in known):
+            parts.append("No cell has been computed yet.")
+            continue
+        parts.append(_grid(known, name, "accuracy in %", _accuracy))
         if name in UNEQUAL:
             parts.append(_grid(known, name, "macro F1", _macro_f1))
-        parts.append(_grid(known, name, "seconds of training", _seconds))
+        parts.append(_grid(known, name, "processor seconds of training", _seconds))
     parts += [
         "## Differences",
         _differences(known, hits),
@@ -110,7 +114,7 @@ def _grid(known: Known, name: str, unit: str, show: Callable[[Mapping[int, Resul
         *(f"{size} a class" if size in PER_CLASS else _size(size) for size in SIZES),
         "parameters",
     ]
-    return markdown(header, rows) if rows else "No cell has been computed yet."
+    return markdown(header, rows)
 
 
 def _size(size: str) -> str:
@@ -128,7 +132,7 @@ def _macro_f1(results: Mapping[int, Result]) -> str:
 
 
 def _seconds(results: Mapping[int, Result]) -> str:
-    seconds = statistics.median(result.train_s for result in results.values())
+    seconds = statistics.median(result.train_cpu_s for result in results.values())
     return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}" if seconds >= 0.1 else f"{seconds:.2f}"
 
 
@@ -185,7 +189,9 @@ def _against(known: Known, hits: Mapping[Cell, np.ndarray], cell: Cell) -> list[
         return [*shown, "", "", ""]
     common = sorted(set(ours) & set(theirs))
     ratio = (
-        statistics.median(theirs[seed].train_s / ours[seed].train_s for seed in common) if common else None
+        statistics.median(theirs[seed].train_cpu_s / ours[seed].train_cpu_s for seed in common)
+        if common
+        else None
     )
     speed = f"{ratio:.1f} times ours" if ratio else ""
     return [*shown, _accuracy(theirs), _gap(_compared(hits, cell, rival, ours, theirs)), speed]
@@ -236,10 +242,12 @@ def _empty(known: Known) -> str:
     for method in METHODS:
         for name, (title, _) in SETS.items():
             for size in SIZES:
-                missing = seeds_planned(size, method) - len(_of(known, name, size, method))
+                seeds, found = seeds_planned(size, method), len(_of(known, name, size, method))
                 reason = left_out(name, size, method)
-                if reason or missing:
-                    why = reason or f"not computed yet ({missing} of {seeds_planned(size, method)} seeds)"
+                if reason or found < seeds:
+                    why = reason or (
+                        f"{seeds - found} of {seeds} seeds missing" if found else "not computed yet"
+                    )
                     reasons.setdefault((method, title, why), []).append(size)
     if not reasons:
         return "None."
@@ -258,7 +266,7 @@ def _machines(known: Known) -> str:
         loads = [result.load for result in known.values() if result.processor == processor]
         lines.append(
             f"- {count:,} cells on {processor}, threads: {threads}; load of the machine {min(loads):.1f} to "
-            f"{max(loads):.1f}, so that seconds are upper bounds where it was shared."
+            f"{max(loads):.1f}."
         )
     commits = Counter(result.commit for result in known.values())
     lines.append(
