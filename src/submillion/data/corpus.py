@@ -147,7 +147,8 @@ def corpus_from(
     for name, part in splits.items():
         splits[name] = replace(part, classes=class_indices(name, part, classes))
     class_values = _values_of_classes(splits["train"], classes)
-    corrections, corrected = read_corrections(data.corrections) if data.corrections else None, {}
+    corrections = read_corrections(data.corrections) if data.corrections else None
+    corrected: dict[str, Any] = {}
     if corrections:
         splits["train"], corrected = correct(splits["train"], corrections, classes)
     findings = clean(data, splits, names) | {"classes": of_classes}

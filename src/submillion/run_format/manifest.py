@@ -205,6 +205,8 @@ class SourceEntry(TypedDict, total=False):
     origin: str
     licence: str | None
     files: list[str]
+    columns: list[dict[str, Any]]
+    """`text` (a list) and `label` of the files, without repetition."""
     sha256: dict[str, str]
 
 

@@ -224,17 +224,20 @@ def _temperature(run: RunDir, options: PredictOptions) -> float:
 
 def chunked(reads: Iterable[Chunk], rows: int, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
     """Join small reads into chunks of at least `rows` rows or `characters` characters; the last may be smaller."""
-    held: Chunk = ([], [], [])
-    size = 0
-    for read in reads:
-        for column, values in zip(held, read, strict=True):
-            column.extend(values)  # type: ignore[arg-type]
-        size += sum(map(len, read[1]))
-        if len(held[1]) >= rows or size >= characters:
-            yield held
-            held, size = ([], [], []), 0
-    if held[1]:
-        yield held
+    ids: list[str] = []
+    texts: list[str] = []
+    copied: list[list[str]] = []
+    held = 0
+    for more_ids, more_texts, more_copied in reads:
+        ids += more_ids
+        texts += more_texts
+        copied += more_copied
+        held += sum(map(len, more_texts))
+        if len(texts) >= rows or held >= characters:
+            yield ids, texts, copied
+            ids, texts, copied, held = [], [], [], 0
+    if texts:
+        yield ids, texts, copied
 
 
 def header(labels: Sequence[str], options: PredictOptions) -> list[str]:
