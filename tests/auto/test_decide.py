@@ -1,0 +1,139 @@
+"""Tests of auto/decide.py: texts in files and in memory, with a tiny encoder; no training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from submillion import notices
+from submillion.auto import decide as module
+from submillion.auto.decide import decide
+from submillion.auto.durations import NominalSpeed
+from submillion.data.in_memory import labelled_rows
+from submillion.errors import BadInput, OverBudget
+from support.auto import MACHINE
+from support.tiny import LABELS, shared_encoder, tiny_texts
+
+TEXTS, NUMBERS = tiny_texts(60, 0)
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    return write(tmp_path / "my reviews.csv", TEXTS, [LABELS[number] for number in NUMBERS])
+
+
+def write(file: Path, texts: list[str], labels: list[str]) -> Path:
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([("text", "label"), *zip(texts, labels, strict=True)])
+    return file
+
+
+def overrides(*more: str) -> list[str]:
+    return [f"encoder.source={shared_encoder()}", *more]
+
+
+def test_a_file_becomes_a_complete_recipe_named_by_the_data(reviews: Path) -> None:
+    decision = decide(reviews, overrides=overrides("train.epochs=1"), progress=False)
+    recipe = decision.recipe
+    assert (recipe.name, recipe.data.train) == ("my-reviews", str(reviews))
+    assert recipe.data.validation == "cross-validation"
+    assert recipe.head.pooling == "first"
+    assert decision.facts["texts"]["rows"] == 60
+    assert decision.facts["texts"]["classes"] == 4
+    assert decision.facts["tokens"]["longest"] <= recipe.data.max_length
+    table = decision.render().splitlines()
+    assert table[0].split() == ["setting", "value", "reason"]
+    assert len(table) == len(decision.choices) + 2
+    assert any("your setting" in line for line in table if line.startswith("encoder.source"))
+    assert json.loads(json.dumps(decision.to_json()))["choices"][0]["field"] == "encoder.source"
+
+
+def test_the_order_of_the_rows_changes_nothing(reviews: Path, tmp_path: Path) -> None:
+    reverse = write(tmp_path / "other.csv", TEXTS[::-1], [LABELS[number] for number in NUMBERS[::-1]])
+    one, two = (decide(file, overrides=overrides(), progress=False) for file in (reviews, reverse))
+    assert one.choices == two.choices
+    assert one.facts == two.facts
+
+
+def test_rows_from_memory_and_a_file_decide_alike(reviews: Path) -> None:
+    rows = labelled_rows(TEXTS, [LABELS[number] for number in NUMBERS])
+    in_memory = decide(rows=rows, overrides=overrides(), progress=False)
+    assert in_memory.recipe.name == "auto"
+    assert in_memory.rows is rows
+    assert in_memory.choices == decide(reviews, overrides=overrides(), progress=False).choices
+
+
+def test_two_rows_of_each_class_are_enough() -> None:
+    rows = labelled_rows(TEXTS[:4], [0, 1, 0, 1])
+    recipe = decide(rows=rows, overrides=overrides(), progress=False).recipe
+    assert recipe.data.validation == "cross-validation"
+
+
+def test_a_test_file_is_counted_and_nothing_is_held_out(reviews: Path, tmp_path: Path) -> None:
+    test = write(tmp_path / "test.csv", ["goal season one", "treaty border two"], ["Sports", "World"])
+    decision = decide(reviews, overrides=overrides(f"data.test={test}"), progress=False)
+    assert decision.facts["texts"]["test_rows"] == 2
+    assert decision.recipe.data.test == str(test)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        (["a one", "b two"], ["x", "x"], "at least two classes"),
+        (["only one"], ["x"], "at least two classes"),
+        (["", " "], ["x", "y"], "text"),
+    ],
+)
+def test_texts_that_cannot_be_trained_on_get_the_readers_message(
+    tmp_path: Path, texts: list[str], labels: list[str], message: str
+) -> None:
+    file = write(tmp_path / "bad.csv", texts, labels)
+    with pytest.raises(BadInput, match=message) as caught:
+        decide(file, overrides=overrides(), progress=False)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_file_without_labels_is_refused_by_its_columns(tmp_path: Path) -> None:
+    file = tmp_path / "unlabelled.csv"
+    file.write_text("text,stars_given\ngood,\nbad,\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="label"):
+        decide(file, overrides=overrides(), progress=False)
+
+
+def test_no_data_at_all_is_refused() -> None:
+    with pytest.raises(BadInput, match="labelled texts"):
+        decide(overrides=overrides(), progress=False)
+
+
+def test_over_budget_is_refused_before_the_encoder_is_fetched(
+    reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "token_facts", None)
+    with pytest.raises(OverBudget):
+        decide(reviews, overrides=["encoder.source=roberta-base", "lora.r=300"], progress=False)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_limit_is_a_positive_number(reviews: Path, minutes: float) -> None:
+    with pytest.raises(BadInput, match="positive number of minutes"):
+        decide(reviews, overrides=overrides(), minutes=minutes, progress=False)
+
+
+def test_a_time_limit_takes_less_work_and_guards_the_training(
+    reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module._Case, "_measured", lambda case, facts: NominalSpeed(MACHINE))
+    full = decide(reviews, overrides=overrides(), progress=False)
+    ample = decide(reviews, overrides=overrides(), minutes=60, progress=False)
+    assert ample.recipe.train.steps == full.recipe.train.steps
+    assert ample.time["minutes"] == 60
+    trainings = 1 + ample.recipe.data.folds
+    assert 0 < ample.recipe.train.max_seconds < 60 * 60 / trainings
+    with notices.collecting(quiet=True):
+        short = decide(reviews, overrides=overrides(), minutes=0.1, progress=False)
+        assert [notice["code"] for notice in notices.collected()] == ["time_limit_short"]
+    assert short.recipe.train.steps < full.recipe.train.steps
+    assert short.recipe.data.folds == 2
