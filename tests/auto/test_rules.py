@@ -49,7 +49,7 @@ def test_equal_facts_decide_equally() -> None:
 def test_few_rows_are_all_trained_on_and_many_are_held_out() -> None:
     few, _ = decided(facts(rows=200))
     assert (few.data.validation, few.train.patience, few.data.test_size) == ("cross-validation", 0, None)
-    some, _ = decided(facts(rows=2_000))
+    some, _ = decided(facts(rows=3_000))
     assert (some.data.validation, some.data.validation_size, some.data.test_size) == (None, 0.1, None)
     assert some.train.patience > 0
     many, choices = decided(facts(rows=100_000))
@@ -115,8 +115,9 @@ def test_sentence_encoders_are_pooled_by_the_mean_and_others_by_the_first_token(
     assert decided(facts("roberta-base"))[0].head.pooling == "first"
 
 
-def test_an_accelerator_trains_every_layer() -> None:
-    assert decided(facts("mpnet-base", accelerator=True))[0].lora.layers == "all"
+def test_an_accelerator_trains_every_layer_on_many_rows() -> None:
+    assert decided(facts("mpnet-base", accelerator=True, rows=5_000))[0].lora.layers == "all"
+    assert decided(facts("mpnet-base", accelerator=True))[0].lora.layers == "top-4"
     assert decided(facts("mpnet-base"))[0].lora.layers == "top-4"
     assert decided(facts("minilm"))[0].lora.layers == "top-3"
 
@@ -131,8 +132,12 @@ def test_the_encoder_follows_script_and_time() -> None:
     assert "2 processor cores" in reason
 
 
-def test_steps_grow_with_the_rows() -> None:
-    steps = [steps_for(rows, 32) for rows in (32, 64, 256, 1_000, 5_000, 20_000, 100_000)]
+def test_steps_are_those_of_the_studies_and_grow_with_the_rows() -> None:
+    assert [steps_for(rows, 32) for rows in (4, 32, 256, 1_000)] == [20, 20, 40, 100]
+    assert steps_for(1_000, 16) == 200
+    steps = [
+        steps_for(rows, 32) for rows in (2, 32, 64, 256, 1_000, 5_000, 20_000, 99_999, 100_000, 1_000_000)
+    ]
     assert steps == sorted(steps)
 
 
