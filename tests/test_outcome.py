@@ -19,6 +19,7 @@ SCORES = {
 
 
 def test_the_closing_lines(tmp_path: Path) -> None:
+    (tmp_path / "report.html").touch()
     lines = Outcome(RunDir(tmp_path), {"test": SCORES}, 980_360, False).render().splitlines()
     assert lines == [
         "test accuracy 97.76% (95% interval 97.05 to 98.30%), macro F1 0.9531, 2,189 rows",
@@ -46,3 +47,18 @@ def test_the_verdict_is_in_the_closing_lines_and_in_the_json(tmp_path: Path) -> 
     outcome = Outcome(run, {"test": SCORES}, 980_360, False)
     assert outcome.render().splitlines()[1] == part["verdict"]["sentence"]
     assert outcome.to_json()["verdict"] == part["verdict"]
+
+
+def test_a_cross_validation_has_its_own_interval(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    scores = {
+        **{"meaning": "", "limitations": "", "folds": 5, "repeats": 1, "rows": 2189, "never_predicted": 0},
+        **{"scores": [], "by_repeat": [], "cost": {"seconds": 1.0, "cpu_seconds": 1.0}},
+        **{"accuracy": interval(0.9, 0.8, 0.95), "macro_f1": interval(0.88, 0.7, 0.93)},
+    }
+    run.write_analysis("cross_validation", scores)
+    first = Outcome(run, {"validation": SCORES}, 5, False).render().splitlines()[0]
+    assert (
+        first
+        == "cross-validation accuracy 90.00% (95% interval 80.00 to 95.00%), macro F1 0.8800, 2,189 rows"
+    )

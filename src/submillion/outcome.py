@@ -7,6 +7,7 @@ from typing import Any
 
 from submillion.run_format.analysis import Verdict
 from submillion.run_format.metrics import Metrics
+from submillion.run_format.splits import CROSS_VALIDATION
 from submillion.rundir import RunDir
 from submillion.wording import percent, percent_interval, printable
 
@@ -40,11 +41,14 @@ class Outcome:
     def render(self) -> str:
         """Return the closing lines: accuracy with its interval by split, verdict, and the place of the report."""
         lines = []
+        folds = self.run.read_analysis("cross_validation")
         for split, scores in self.metrics.items():
+            accuracy, macro_f1 = scores["accuracy_interval"], scores["macro_f1"]
+            if folds and split == "validation":
+                split, accuracy, macro_f1 = CROSS_VALIDATION, folds["accuracy"], folds["macro_f1"]["value"]
             lines.append(
-                f"{split} accuracy {percent(scores['accuracy'], 2)} "
-                f"(95% interval {percent_interval(scores['accuracy_interval'], 2)}), "
-                f"macro F1 {scores['macro_f1']:.4f}, {scores['rows']:,} rows"
+                f"{split} accuracy {percent(accuracy['value'], 2)} (95% interval {percent_interval(accuracy, 2)}), "
+                f"macro F1 {macro_f1:.4f}, {scores['rows']:,} rows"
             )
         if verdict := self.verdict:
             lines.append(verdict["sentence"])

@@ -95,6 +95,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "scored": scored,
         "further": {split: scores for split, scores in metrics.items() if split not in own},
         "main": main,
+        "folded": run.read_analysis("cross_validation"),
         "crossed": (manifest.get("data", {}).get("validation") or {}).get("from") == CROSS_VALIDATION,
         "scores": scored.get(main, {}) if main else {},
         "bins": {
