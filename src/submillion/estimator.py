@@ -27,6 +27,7 @@ from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
 from submillion.recipe_file import field_names, flat
+from submillion.recipe_sections import NO_TEST
 from submillion.rundir import RunDir
 
 SEPARATOR = "__"
@@ -263,6 +264,8 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             values["encoder.source"] = self.encoder
         if self.recipe == AUTO:
             values = {name: value for name, value in values.items() if value != AUTO}
+            if "data.test_size" not in values:
+                values["data.test"] = NO_TEST  # the caller holds out test rows, if any
         return self.recipe, [f"{name}={_as_yaml(value)}" for name, value in values.items()]
 
     def _use(self, run: Run, deletion: weakref.finalize[..., Any] | None) -> None:

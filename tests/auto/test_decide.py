@@ -66,6 +66,12 @@ def test_rows_from_memory_and_a_file_decide_alike(reviews: Path) -> None:
     assert in_memory.choices == decide(reviews, overrides=overrides(), progress=False).choices
 
 
+def test_rows_from_memory_may_have_no_test_split() -> None:
+    rows = labelled_rows(TEXTS, NUMBERS)
+    assert decide(rows=rows, overrides=overrides("data.test=none"), progress=False).recipe.data.test == "none"
+    assert decide(rows=rows, overrides=overrides(), progress=False).recipe.data.test is None
+
+
 def test_two_rows_of_each_class_are_enough() -> None:
     rows = labelled_rows(TEXTS[:4], [0, 1, 0, 1])
     recipe = decide(rows=rows, overrides=overrides(), progress=False).recipe

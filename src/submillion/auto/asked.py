@@ -8,10 +8,11 @@ from typing import Any
 
 from submillion.auto.rules import SMALL_ENCODER
 from submillion.auto.subject import AUTO, run_name
-from submillion.data.corpus_sources import MEMORY
+from submillion.data.corpus_sources import MEMORY, wants_no_test
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
+from submillion.recipe_sections import NO_TEST
 
 
 def asked_recipe(
@@ -42,5 +43,5 @@ def asked_recipe(
     }
     asked = Recipe.model_validate(values).with_overrides(overrides)
     if rows is not None:  # of the data section, only names and limits apply
-        asked = asked.with_data(train=MEMORY, test=None)
+        asked = asked.with_data(train=MEMORY, test=NO_TEST if wants_no_test(asked.data) else None)
     return asked, fixed
