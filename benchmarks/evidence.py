@@ -75,7 +75,9 @@ def measure(rows: list[tuple[str, str]], options: argparse.Namespace, folder: Pa
                 if cell in known:
                     continue
                 base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.folds=2"]
-                steps = sm.decide(texts=texts, labels=labels, overrides=base, quiet=True).recipe.train.steps
+                steps = (
+                    sm.decide(texts=texts, labels=labels, overrides=base, quiet=True).recipe.train.steps or 0
+                )
                 overrides = [item.replace("{4}", str(4 * steps)) for item in SETTINGS[setting]]
                 began = time.perf_counter()
                 run = sm.train(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from submillion import notices
 from submillion.auto.decision import Decision
@@ -52,17 +52,21 @@ def train(
         OverBudget: the recipe trains more parameters than its budget; nothing is loaded or written.
         BadInput: the recipe, the data, the encoder or the directory cannot be used as requested.
     """
+    decision: Decision | None = None
     if isinstance(named, str | Path) and (str(named) == AUTO or names_data(named)):
         data = None if str(named) == AUTO else named
-        named = _decided(data, out, rows, overrides, minutes, overwrite, quiet)
+        decision = _decided(data, out, rows, overrides, minutes, overwrite, quiet)
     elif minutes is not None:
         remedy = "For a recipe, limit the training with @{train.max_seconds}."
         raise BadInput(Problem("@{minutes}", "labelled texts, whose recipe is decided", "a recipe", remedy))
-    else:
-        named = _resolved(named, overrides, from_memory=rows is not None)
-    decision = named if isinstance(named, Decision) else None
-    recipe = decision.recipe if decision else named
+    elif isinstance(named, Decision):
+        decision = named
+        if overrides or rows is not None:
+            remedy = "Pass @{overrides}, @{texts} and @{labels} to `decide`."
+            raise BadInput(Problem("train", "a decision alone", "a decision and changes of it", remedy))
+    recipe = decision.recipe if decision else _resolved(named, overrides, from_memory=rows is not None)
     gate_early(recipe)  # before torch is imported, so that a refusal takes a second
+    # Loads torch and transformers.
     from submillion import pipeline  # noqa: PLC0415
 
     return pipeline.train(
@@ -76,15 +80,8 @@ def train(
     )
 
 
-def _resolved(
-    named: Recipe | Decision | str | Path, overrides: Sequence[str], from_memory: bool
-) -> Recipe | Decision:
-    """Return a recipe, read and changed, or a decision as it is."""
-    if isinstance(named, Decision):
-        if overrides or from_memory:
-            remedy = "Pass @{overrides}, @{texts} and @{labels} to `decide`."
-            raise BadInput(Problem("train", "a decision alone", "a decision and changes of it", remedy))
-        return named
+def _resolved(named: Any, overrides: Sequence[str], from_memory: bool) -> Recipe:
+    """Return a recipe, or the one of a name or a file, with fields changed."""
     recipe = named.with_overrides(overrides) if isinstance(named, Recipe) else Recipe.load(named, overrides)
     if not from_memory:
         return recipe

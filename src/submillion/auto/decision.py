@@ -8,7 +8,7 @@ from typing import Any
 
 from submillion.data.rows import LabelledRows
 from submillion.recipe import Recipe
-from submillion.run_format.manifest import DecisionEntry
+from submillion.run_format.manifest import ChoiceEntry, DecisionEntry
 from submillion.terminal.text_table import align_columns
 from submillion.wording import duration
 
@@ -46,7 +46,7 @@ class Decision:
 
     def to_json(self) -> DecisionEntry:
         """Return facts, times and choices, as the manifest records them."""
-        choices = [
+        choices: list[ChoiceEntry] = [
             {"field": choice.field, "value": choice.value, "reason": choice.reason} for choice in self.choices
         ]
         return {"choices": choices, "facts": self.facts, "time": self.time}

@@ -15,6 +15,7 @@ from submillion.data.split import text_keys
 from submillion.data.token_report import unknown_tokens
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.recipe import Recipe
 from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.sources.fetch import encoder_config, fetch_encoder
@@ -75,7 +76,7 @@ def token_facts(
     """
     fetched = fetch_encoder(encoder, asked.encoder.revision, progress)
     tokenizer = load_tokenizer(fetched.path)
-    tokens = encode(tokenizer, sample, SAMPLED_TOKENS)
+    tokens = encode(tokenizer, sample, Truncation(SAMPLED_TOKENS))
     facts = TokenFacts.of(tokens.full_lengths, unknown_tokens(tokenizer, tokens).share)
     config = encoder_config(encoder, asked.encoder.revision)
     return Facts(texts, facts, encoder, config, _for_means(encoder), machine)

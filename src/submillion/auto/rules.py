@@ -183,7 +183,8 @@ def _largest_rank(recipe: Recipe, facts: Facts) -> int:
     if not per_rank:
         return 1
     hidden = family_of(facts.config).inventory(facts.config, facts.texts.classes).hidden
-    return min(hidden, max(1, 1 + (recipe.budget - trainable(1)) // per_rank))
+    largest: int = 1 + (recipe.budget - trainable(1)) // per_rank
+    return int(min(hidden, max(1, largest)))
 
 
 def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
