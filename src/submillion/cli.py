@@ -151,13 +151,13 @@ def predict(flags: PredictFlags) -> None:
         with_text=flags.with_text,
         spreadsheet=flags.spreadsheet,
     )
-    how = {"options": options, "progress": not flags.quiet, "overwrite": flags.overwrite}
+    how = {"progress": not flags.quiet, "overwrite": flags.overwrite}
     if flags.file is None:
         out = flags.out or "-"
-        rows = predict_texts(flags.run, flags.direct or [], out, **how)
+        rows = predict_texts(flags.run, flags.direct or [], out, options=options, **how)
     else:
         out = flags.out or DEFAULT_OUT
-        rows = predict_file(flags.run, flags.file, out, flags.text, **how)
+        rows = predict_file(flags.run, flags.file, out, flags.text, options=options, **how)
     if not flags.quiet and out != "-":
         say(f"{rows:,} rows -> {out}", err=True)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.run_format.analysis import Verdict
+from submillion.run_format.interval import value_of
 from submillion.run_format.metrics import Metrics
-from submillion.run_format.splits import CROSS_VALIDATION
 from submillion.rundir import RunDir
 from submillion.wording import percent, percent_interval, printable
 
@@ -43,11 +44,13 @@ class Outcome:
         lines = []
         folds = self.run.read_analysis("cross_validation")
         for split, scores in self.metrics.items():
-            accuracy, macro_f1 = scores["accuracy_interval"], scores["macro_f1"]
+            title, accuracy, macro_f1 = split, scores["accuracy"], scores["macro_f1"]
+            interval = scores["accuracy_interval"]
             if folds and split == "validation":
-                split, accuracy, macro_f1 = CROSS_VALIDATION, folds["accuracy"], folds["macro_f1"]["value"]
+                title, interval = CROSS_VALIDATION, folds["accuracy"]
+                accuracy, macro_f1 = value_of(interval), value_of(folds["macro_f1"])
             lines.append(
-                f"{split} accuracy {percent(accuracy['value'], 2)} (95% interval {percent_interval(accuracy, 2)}), "
+                f"{title} accuracy {percent(accuracy, 2)} (95% interval {percent_interval(interval, 2)}), "
                 f"macro F1 {macro_f1:.4f}, {scores['rows']:,} rows"
             )
         if verdict := self.verdict:

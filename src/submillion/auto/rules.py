@@ -225,6 +225,6 @@ def steps_for(rows: int, batch_size: int) -> int:
     for (low, first), (high, last) in pairwise(STEPS):
         if rows <= high:
             share = math.log(rows / low) / math.log(high / low)
-            steps = first * (last / first) ** share * BATCH / batch_size
+            steps: float = first * (last / first) ** share * BATCH / batch_size
             break
     return max(1, round(steps))

@@ -76,7 +76,8 @@ class Classifier(nn.Module):
             states: hidden states [B, S, D] entering layer `prefix_depth`; layers below it are skipped.
         """
         if self.output is not None:
-            return self.output(self.features(batch, states))
+            pooled: Tensor = self.output(self.features(batch, states))
+            return pooled
         with self._start(batch, states):
             # The model inside peft's wrapper computes the same function, adapters included, with less overhead.
             logits: Tensor = self.module.get_base_model()(
@@ -126,7 +127,8 @@ class Classifier(nn.Module):
     def head(self, features: Tensor) -> Tensor:
         """Return the head's logits, float32 [B, C], for pooled last states [B, D]."""
         if self.output is not None:
-            return self.output(features)
+            pooled: Tensor = self.output(features)
+            return pooled
         # Not the padding id, which the pooling of some heads looks for.
         ids = torch.full((len(features), 1), self.pad_id + 1, device=features.device)
         with self.stack.starting_at(self.n_layers, features[:, None]):

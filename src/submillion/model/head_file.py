@@ -13,6 +13,7 @@ from torch import nn
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_file
 from submillion.model import adapter
+from submillion.model.adapter_settings import ANOTHER
 
 HEAD = "head.safetensors"
 
@@ -54,7 +55,7 @@ def read(folder: Path, hidden: int, label_names: Sequence[str]) -> dict[str, tor
     shapes = {"weight": [classes, hidden], "bias": [classes]}
     found = {name: list(value.shape) for name, value in tensors.items()}
     if found != shapes:
-        raise BadInput(Problem(str(file), f"tensors of the shapes {shapes}", str(found), adapter.ANOTHER))
+        raise BadInput(Problem(str(file), f"tensors of the shapes {shapes}", str(found), ANOTHER))
     for name, value in tensors.items():
         if value.dtype != torch.float32 or not bool(torch.isfinite(value).all()):
             raise BadInput(
@@ -62,7 +63,7 @@ def read(folder: Path, hidden: int, label_names: Sequence[str]) -> dict[str, tor
                     str(file),
                     f"finite float32 numbers in '{name}'",
                     f"{value.dtype}, NaN or infinity",
-                    adapter.ANOTHER,
+                    ANOTHER,
                 )
             )
     return tensors

@@ -42,6 +42,13 @@ def interval(
     return {"value": value, "low": low, "high": high, "confidence_level": confidence_level}
 
 
+def value_of(found: Interval) -> float:
+    """Return the estimate; raises ValueError if it is undefined."""
+    if found["value"] is None:
+        raise ValueError("expected an interval with an estimate, found none")
+    return found["value"]
+
+
 def limits_of(found: Interval) -> tuple[float, float]:
     """Return the limits of an interval; raises ValueError if they are undefined."""
     if found["low"] is None or found["high"] is None:

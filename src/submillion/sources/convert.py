@@ -58,6 +58,7 @@ def converted(file: Path, encoding: str | None = None, columns: Sequence[str] = 
     file = unpacked(file)
     suffix = file.suffix.lower()
     try:
+        fill: Callable[[Path, str | None, Callable[[list[str]], object]], list[str]]
         if columns:
             fill = partial(_from_bare, columns)
         elif suffix == ".csv" and _is_agnews(file, encoding):

@@ -120,10 +120,11 @@ class PackedSdpa:
                 entering = to_device(prefix.flat_states(rows), device).float()[None]
                 with stack.starting_at(classifier.prefix_depth, entering):
                     states = self._model.base_model(input_ids=ids, position_ids=positions, texts=texts)
-        last = states.last_hidden_state[0].float()
+        last: Tensor = states.last_hidden_state[0].float()
         if classifier.pooling == "first":
             return last.index_select(0, texts.offsets[:-1])
-        return torch.segment_reduce(last, "mean", offsets=texts.offsets, axis=0)
+        means: Tensor = torch.segment_reduce(last, "mean", offsets=texts.offsets, axis=0)
+        return means
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
         """Return that of the reference execution: each text runs through these layers only once."""

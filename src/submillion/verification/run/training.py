@@ -210,9 +210,9 @@ def _speed(training: dict[str, Any]) -> Check:
 def checkpoint(case: Case) -> list[Check]:
     """Compare recipe and adapter with the saved state of the training.
 
-    Detects: any changed field of the recipe's `train` and `contrastive` sections, a changed head.start, seed or history,
-    and an adapter that is not bit for bit the best one. Cannot detect: anything if the checkpoint was deleted, which is
-    allowed; another adapter, where no evaluation has selected one.
+    Detects: any changed field of the recipe's `train` and `contrastive` sections, a changed head.start, seed or
+    history, and an adapter that is not bit for bit the best one. Cannot detect: anything if the checkpoint was
+    deleted, which is allowed; another adapter, where no evaluation has selected one.
     """
     if not latest(case.run).is_file():
         return [Check("checkpoint", None, "checkpoint/latest", found="no such file; a run does not need it")]
