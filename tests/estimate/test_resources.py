@@ -94,6 +94,26 @@ def test_the_estimate_of_memory_is_near_measured_peaks(
     assert estimate.total / 1e6 == pytest.approx(measured_mb, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("targets", "measured_mb"),
+    [
+        ("all-linear", 82),
+        ("[query, value]", 39),
+    ],  # peak of steps of 4,096 tokens, less that of the first token
+)
+def test_the_mean_over_all_tokens_saves_a_whole_last_layer(
+    monkeypatch: pytest.MonkeyPatch, targets: str, measured_mb: int
+) -> None:
+    monkeypatch.setattr(resources, "_kernels", lambda *_: "float32")
+    lengths = {"train": np.full(270, 256), "validation": np.full(30, 256)}
+    overrides = {"lora.targets": targets, "lora.layers": "top-3", "head.kind": "linear"}
+    total = {}
+    for pooling in ("first", "mean"):
+        recipe, config, counted = settings(**overrides, **{"head.pooling": pooling})
+        total[pooling] = memory_of(recipe, config, counted, lengths, FLOAT32).total
+    assert (total["mean"] - total["first"]) / 1e6 == pytest.approx(measured_mb, rel=0.15)
+
+
 def test_shorter_batches_fewer_layers_and_token_limits_take_less_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

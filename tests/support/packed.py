@@ -28,12 +28,13 @@ def made(
     folder: Path, lora: dict[str, Any] | None = None, head: str = "stock", pooling: str = "first", **more: Any
 ) -> Classifier:
     values = {"targets": ["query", "value"], "r": 4, "alpha": 8, "dropout": 0.0} | (lora or {})
-    classifier = build(folder, LABELS, tiny_recipe(folder, lora=values, head={"kind": head}, **more))
+    of_head = {"kind": head if pooling == "first" else "linear", "pooling": pooling}
+    classifier = build(folder, LABELS, tiny_recipe(folder, lora=values, head=of_head, **more))
     with torch.no_grad():
-        for name, value in classifier.module.named_parameters():
-            if "lora_B" in name:  # initially zero, which would leave A without a gradient
+        for name, value in classifier.named_parameters():
+            # Initially zero, which would leave A, or the whole encoder, without a gradient.
+            if "lora_B" in name or name == "output.layer.weight":
                 value.normal_(0, 0.2, generator=torch.Generator().manual_seed(len(name)))
-    classifier.pooling = pooling
     return classifier.train()
 
 
@@ -51,9 +52,7 @@ def outcome(classifier: Classifier, run: Any, count: int, autocast: bool) -> Any
     )
     loss.backward()
     gradients = {
-        name: value.grad.clone()
-        for name, value in classifier.module.named_parameters()
-        if value.grad is not None
+        name: value.grad.clone() for name, value in classifier.named_parameters() if value.grad is not None
     }
     return logits.detach().float(), gradients
 

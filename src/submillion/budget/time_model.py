@@ -5,10 +5,10 @@ With L layers and the lowest adapted layer at index l, a step of B texts costs, 
     all layers run in every step    l frozen + lowest + (L - l - 2) between + last
     the lower ones are cached       lowest + (L - l - 2) between + last
 
-`last` includes everything that happens once per step or per text except the embeddings: the last layer (of which only
-the first token is needed), the head, the loss and the optimizer. If only the last layer is adapted, `lowest` and
-`between` are absent. Layers above the lowest adapted one count as `between` even without an adapter, because the
-gradient passes them.
+`last` includes everything that happens once per step or per text except the embeddings: the last layer (of which a head
+that pools the first token needs only that token), the head, the loss and the optimizer. If only the last layer is
+adapted, `lowest` and `between` are absent. Layers above the lowest adapted one count as `between` even without an
+adapter, because the gradient passes them.
 """
 
 from __future__ import annotations
