@@ -114,11 +114,12 @@ def _tokenize(setting: Setting, corpus: Corpus, max_length: int) -> dict[str, To
     """Tokenize all splits, with an empty token cache."""
     from submillion.data.tokenizer import load_tokenizer
     from submillion.data.tokens import tokenize
+    from submillion.data.truncation import Truncation
 
     with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
         tokenizer = load_tokenizer(setting.encoder)
         return {
-            split.name: tokenize(tokenizer, split.texts, max_length, progress=False)
+            split.name: tokenize(tokenizer, split.texts, Truncation(max_length), progress=False)
             for split in corpus.splits
         }
 

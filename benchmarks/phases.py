@@ -85,6 +85,7 @@ def time_data(recipe: Path) -> dict[str, float]:
     from submillion.data.corpus import load_corpus
     from submillion.data.tokenizer import load_tokenizer
     from submillion.data.tokens import tokenize
+    from submillion.data.truncation import Truncation
     from submillion.recipe import Recipe
 
     loaded = Recipe.load(recipe)
@@ -96,7 +97,7 @@ def time_data(recipe: Path) -> dict[str, float]:
     with TemporaryDirectory(prefix="tokens-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
         started_at = time.perf_counter()
         for split in corpus.splits:
-            tokenize(tokenizer, split.texts, loaded.data.max_length, progress=False)
+            tokenize(tokenizer, split.texts, Truncation.of(loaded.data), progress=False)
         return {"data": data, "tokens": time.perf_counter() - started_at}
 
 

@@ -11,6 +11,7 @@ from submillion.data.rows import LabelledRows
 from submillion.data.token_report import check_known, token_report
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, tokenize
+from submillion.data.truncation import Truncation
 from submillion.estimate.resources import check_disk, check_memory
 from submillion.fit import tracking
 from submillion.fit.cross_validation import CrossValidation, trained_values
@@ -107,16 +108,18 @@ def prepare(
 
     precision = choose_precision(recipe.train.precision)
     tokenizer = load_tokenizer(encoder.path)
+    truncation = Truncation.of(recipe.data)
     tokens = {
-        split.name: tokenize(tokenizer, split.texts, recipe.data.max_length, progress=not quiet)
+        split.name: tokenize(tokenizer, split.texts, truncation, progress=not quiet)
         for split in corpus.splits
     }
-    report = token_report(tokenizer, tokens, {split.name: split.texts for split in corpus.splits})
+    texts = {split.name: split.texts for split in corpus.splits}
+    report = token_report(tokenizer, tokens, texts, truncation)
     check_known(report, recipe.data.max_unknown_tokens, recipe.encoder.source)
     check_memory(recipe, counted, tokens, precision, workers.device.type)
     classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
     execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
         eva.start(classifier, tokens["train"], recipe.seed)
-    opened = OpenedRun(execution, tokenizer, corpus.label_names, recipe.data.max_length)
+    opened = OpenedRun(execution, tokenizer, corpus.label_names, truncation)
     return Prepared(inputs, opened, tokens, report)

@@ -11,6 +11,7 @@ from submillion import notices
 from submillion.data.token_report import Unknown, check_known, token_report, unknown_tokens
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput
 from support.tiny import shared_encoder, tiny_texts
 
@@ -19,7 +20,9 @@ CHINESE = ["今天天气很好", "goal 今天 coach", "word1 word2"]
 
 def report(texts: list[str], max_length: int = 8, folder: Path | None = None) -> dict[str, Any]:
     tokenizer = load_tokenizer(folder or shared_encoder("bert"))
-    return token_report(tokenizer, {"train": encode(tokenizer, texts, max_length)}, {"train": texts})["train"]
+    truncation = Truncation(max_length)
+    tokens = {"train": encode(tokenizer, texts, truncation)}
+    return token_report(tokenizer, tokens, {"train": texts}, truncation)["train"]
 
 
 def codes() -> list[str]:
@@ -29,7 +32,7 @@ def codes() -> list[str]:
 def test_lengths_and_truncated_texts_are_counted() -> None:
     texts = ["", "word1", "word1 word2 goal", " ".join(f"word{i % 40}" for i in range(30)), "goal " * 6]
     assert report(texts) == {
-        "rows": 5, "tokens": 2 + 3 + 5 + 8 + 8, "mean": 10.0, "median": 5.0, "p99": 31.04,
+        "rows": 5, "windows": "first", "tokens": 2 + 3 + 5 + 8 + 8, "mean": 10.0, "median": 5.0, "p99": 31.04,
         "longest": 32, "truncated": 1, "truncated_share": 0.2,
         "unknown": 0, "unknown_share": 0.0, "unknown_texts": 0,
         "characters_per_token": round(sum(map(len, texts)) / 40, 3),
@@ -56,9 +59,9 @@ def test_a_few_unknown_tokens_are_counted_without_a_notice() -> None:
 
 def test_the_counts_of_chunks_add_up() -> None:
     tokenizer = load_tokenizer(shared_encoder("bert"))
-    parts = [unknown_tokens(tokenizer, encode(tokenizer, [text], 8)) for text in CHINESE]
-    assert sum(parts, Unknown()) == unknown_tokens(tokenizer, encode(tokenizer, CHINESE, 8))
-    assert unknown_tokens(tokenizer, encode(tokenizer, [], 8)) == Unknown()
+    parts = [unknown_tokens(tokenizer, encode(tokenizer, [text], Truncation(8))) for text in CHINESE]
+    assert sum(parts, Unknown()) == unknown_tokens(tokenizer, encode(tokenizer, CHINESE, Truncation(8)))
+    assert unknown_tokens(tokenizer, encode(tokenizer, [], Truncation(8))) == Unknown()
 
 
 def test_texts_that_the_tokenizer_does_not_know_are_refused_with_encoders_that_fit() -> None:

@@ -18,6 +18,7 @@ from submillion.data import token_cache
 from submillion.data import tokens as tokens_module
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, encode, from_rows, tokenize
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput
 from submillion.files.tensor_file import PAGE
 from support.tiny import tiny_encoder, tiny_texts
@@ -45,7 +46,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def assert_own_ids(tokenizer: Any, texts: list[str], max_length: int) -> Tokens:
-    tokens = encode(tokenizer, texts, max_length)
+    tokens = encode(tokenizer, texts, Truncation(max_length))
     own = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
     assert [row.tolist() for row in tokens] == own
     whole = tokenizer(texts, truncation=False)["input_ids"]
@@ -88,14 +89,14 @@ def test_truncation_and_padding_of_a_tokenizer_file_are_switched_off(folder: Pat
     spoilt, clean = load_tokenizer(tmp_path / "encoder"), load_tokenizer(folder)
     assert spoilt.backend_tokenizer.truncation is not None
     assert (
-        encode(spoilt, TEXTS, 20).lengths.tolist()
-        == encode(clean, TEXTS, 20).lengths.tolist()
+        encode(spoilt, TEXTS, Truncation(20)).lengths.tolist()
+        == encode(clean, TEXTS, Truncation(20)).lengths.tolist()
         == [2, 3, 5, 20, 8]
     )
 
 
 def test_a_megabyte_in_one_text(folder: Path) -> None:
-    tokens = encode(load_tokenizer(folder), ["word1 " * 170_000, "goal"], 16)
+    tokens = encode(load_tokenizer(folder), ["word1 " * 170_000, "goal"], Truncation(16))
     assert tokens.lengths.tolist() == [16, 3] and tokens.full_lengths.tolist() == [170_002, 3]
 
 
@@ -118,7 +119,7 @@ def test_ids_beyond_the_embeddings_are_refused(folder: Path, tmp_path: Path, tok
         BadInput,
         match="the tokenizer: expected (token ids .*, found id|one that can tokenize .* out of bounds)",
     ):
-        encode(load_tokenizer(tmp_path / "encoder"), ["goal"], 8).check_fits(64, 8)
+        encode(load_tokenizer(tmp_path / "encoder"), ["goal"], Truncation(8)).check_fits(64, 8)
 
 
 def test_ids_and_lengths_of_any_tokens_are_bounded() -> None:
@@ -133,8 +134,8 @@ def test_ids_and_lengths_of_any_tokens_are_bounded() -> None:
 
 
 def test_the_second_call_reads_the_cache(folder: Path, tmp_path: Path, counted: list[int]) -> None:
-    first = tokenize(folder, TEXTS, 8, tmp_path)
-    again = tokenize(load_tokenizer(folder), TEXTS, 8, tmp_path)
+    first = tokenize(folder, TEXTS, Truncation(8), tmp_path)
+    again = tokenize(load_tokenizer(folder), TEXTS, Truncation(8), tmp_path)
     assert counted == [len(TEXTS)]
     for name in ("ids", "offsets", "full_lengths"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
@@ -145,15 +146,15 @@ def test_everything_that_decides_the_ids_decides_the_cache_file(
     folder: Path, tmp_path: Path, counted: list[int]
 ) -> None:
     tokenizer = load_tokenizer(folder)
-    tokenize(tokenizer, TEXTS, 8, tmp_path)
-    tokenize(tokenizer, TEXTS, 9, tmp_path)
-    tokenize(tokenizer, [*TEXTS[:-1], "goal"], 8, tmp_path)
-    tokenize(tokenizer, ["ab", "c"], 8, tmp_path)
-    tokenize(tokenizer, ["a", "bc"], 8, tmp_path)
+    tokenize(tokenizer, TEXTS, Truncation(8), tmp_path)
+    tokenize(tokenizer, TEXTS, Truncation(9), tmp_path)
+    tokenize(tokenizer, [*TEXTS[:-1], "goal"], Truncation(8), tmp_path)
+    tokenize(tokenizer, ["ab", "c"], Truncation(8), tmp_path)
+    tokenize(tokenizer, ["a", "bc"], Truncation(8), tmp_path)
     tokenizer.truncation_side = "left"
-    tokenize(tokenizer, TEXTS, 8, tmp_path)
+    tokenize(tokenizer, TEXTS, Truncation(8), tmp_path)
     tokenizer.add_tokens(["word1 word2"])
-    tokenize(tokenizer, TEXTS, 8, tmp_path)
+    tokenize(tokenizer, TEXTS, Truncation(8), tmp_path)
     assert len(counted) == len(list(tmp_path.iterdir())) == 7
 
 
@@ -192,20 +193,20 @@ SPOILT = ["header", "ids", "lengths", "cut", "longer", "empty", "other rows", "o
 def test_a_damaged_cache_file_is_replaced_after_a_notice(
     folder: Path, tmp_path: Path, counted: list[int], how: str
 ) -> None:
-    good = encode(load_tokenizer(folder), TEXTS, 8)
-    tokenize(folder, TEXTS, 8, tmp_path)
+    good = encode(load_tokenizer(folder), TEXTS, Truncation(8))
+    tokenize(folder, TEXTS, Truncation(8), tmp_path)
     spoil(next(tmp_path.iterdir()), how)
     before = len(counted)
-    again = tokenize(folder, TEXTS, 8, tmp_path)
+    again = tokenize(folder, TEXTS, Truncation(8), tmp_path)
     assert np.array_equal(good.ids, again.ids) and len(counted) == before + 1
     assert "are damaged" in notices.collected()[0]["text"]
-    tokenize(folder, TEXTS, 8, tmp_path)
+    tokenize(folder, TEXTS, Truncation(8), tmp_path)
     assert len(counted) == before + 1
 
 
 def test_cached_ids_are_pages_of_the_file(folder: Path, tmp_path: Path) -> None:
     """The ids of a million texts take some 200 MB; the system can drop these pages and share them among processes."""
-    tokens = tokenize(folder, TEXTS, 8, tmp_path)
+    tokens = tokenize(folder, TEXTS, Truncation(8), tmp_path)
     assert not tokens.ids.flags.writeable and not tokens.ids.flags.owndata
     (file,) = tmp_path.iterdir()
     assert np.array_equal(np.fromfile(file, np.int32, tokens.ids.size, offset=PAGE), tokens.ids)
@@ -214,7 +215,7 @@ def test_cached_ids_are_pages_of_the_file(folder: Path, tmp_path: Path) -> None:
 
 def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        tokens = tokenize(folder, [], 8, tmp_path)
+        tokens = tokenize(folder, [], Truncation(8), tmp_path)
         assert len(tokens) == 0 and tokens.ids.dtype == np.int32 and tokens.offsets.tolist() == [0]
     assert notices.collected() == []
 
@@ -222,15 +223,15 @@ def test_no_texts_are_no_tokens(folder: Path, tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    assert len(tokenize(folder, TEXTS, 8, blocked)) == len(TEXTS)
+    assert len(tokenize(folder, TEXTS, Truncation(8), blocked)) == len(TEXTS)
     assert "the tokens are not kept for the next run" in notices.collected()[0]["text"]
 
 
 def test_the_default_folder_is_the_users_cache(folder: Path, own_cache: Path) -> None:
-    tokenize(folder, TEXTS, 8)
+    tokenize(folder, TEXTS, Truncation(8))
     assert len(list((own_cache / "tokens").iterdir())) == 1
 
 
 def test_a_length_without_room_is_refused(folder: Path) -> None:
     with pytest.raises(BadInput, match="expected room for a token beside the special ones, found 2"):
-        encode(load_tokenizer(folder), ["x"], 2)
+        encode(load_tokenizer(folder), ["x"], Truncation(2))

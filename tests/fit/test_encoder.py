@@ -12,6 +12,7 @@ import torch
 from submillion import notices
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.fit import checkpoint
 from submillion.fit.fit import fit
 from submillion.fit.labelled_tokens import LabelledTokens
@@ -61,7 +62,7 @@ def train(
     sets: list[LabelledTokens] = []
     for seed, size in ((1, 64), (2, 32)):
         texts, labels = tiny_texts(size, seed)
-        sets.append(LabelledTokens.of(encode(tokenizer, texts, 32), labels))
+        sets.append(LabelledTokens.of(encode(tokenizer, texts, Truncation(32)), labels))
     if recipe.lora.variant == "eva":
         eva.start(classifier, sets[0].tokens, recipe.seed)
     if stop_at:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput
 from submillion.model.trained import check_same_weights, open_run_classifier
 from submillion.rundir import RunDir
@@ -29,7 +30,7 @@ def test_the_opened_classifier_is_the_trained_one(tmp_path: Path) -> None:
     batch = opened.tokenizer(["goal word1 coach", "orbit"], padding=True, return_tensors="pt")
     with torch.no_grad():
         torch.testing.assert_close(opened.classifier.cpu()(batch), trained(batch), rtol=0, atol=0)
-    assert (opened.labels, opened.max_length) == (NAMES, MAX_LENGTH)
+    assert (opened.labels, opened.truncation) == (NAMES, Truncation(MAX_LENGTH))
     assert opened.execution.precision.dtype_name == "float32"
     assert not opened.classifier.training
 

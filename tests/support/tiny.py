@@ -191,8 +191,9 @@ def tiny_tokens(encoder: Path, texts: list[str], max_length: int = 32) -> Tokens
     """Return the tokens of `texts`, made by the encoder's own tokenizer."""
     from submillion.data.tokenizer import load_tokenizer
     from submillion.data.tokens import encode
+    from submillion.data.truncation import Truncation
 
-    return encode(load_tokenizer(encoder), texts, max_length)
+    return encode(load_tokenizer(encoder), texts, Truncation(max_length))
 
 
 def _write_tokenizer(folder: Path, family: str, words: Iterable[str]) -> int:

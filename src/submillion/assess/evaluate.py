@@ -71,7 +71,7 @@ def evaluate(
         split = read_labelled(Path(data), classes, split_name, columns, label, recipe.data.encoding)
         origin = _origin(run, Path(data), columns, label, len(split))
     opened = open_run_classifier(run)
-    tokens = tokenize(opened.tokenizer, split.texts, opened.max_length, progress=progress)
+    tokens = tokenize(opened.tokenizer, split.texts, opened.truncation, progress=progress)
     unknown_tokens(opened.tokenizer, tokens).notice(f"the texts of {split_name}")
     batch_size = recipe.train.eval_batch_size
     probabilities = predict_probabilities(opened.execution, tokens, batch_size, progress)

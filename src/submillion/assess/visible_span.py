@@ -6,25 +6,29 @@ from collections.abc import Sequence
 
 from submillion.assess.run_context import RunContext
 from submillion.data.tokenizer import load_tokenizer
+from submillion.data.truncation import Truncation
 
 TOKENIZER_BATCH = 1024
 """Texts per call of the tokenizer."""
+Spans = list[tuple[int, int]]
+"""Parts of one text, (start, end) in characters, in order."""
 
 
-def visible_spans(context: RunContext, texts: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the span of each text that is left after truncation, (start, end) in characters.
+def visible_spans(context: RunContext, texts: Sequence[str]) -> list[Spans]:
+    """Return the parts of each text that are left after truncation: one, or two if its middle is dropped.
 
     Uses the run's tokenizer and recipe only; no encoder is needed.
 
     Raises:
         BadInput: the run has no tokenizer.
     """
-    tokenizer, limit = load_tokenizer(context.run.tokenizer), context.recipe.data.max_length
-    spans = []
+    tokenizer, truncation = load_tokenizer(context.run.tokenizer), Truncation.of(context.recipe.data)
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    spans: list[Spans] = []
     for start in range(0, len(texts), TOKENIZER_BATCH):
         batch = list(texts[start : start + TOKENIZER_BATCH])
-        encoded = tokenizer(batch, truncation=True, max_length=limit, return_offsets_mapping=True)
-        for offsets in encoded["offset_mapping"]:
-            tokens = [span for span in offsets if span[1] > span[0]]  # special tokens have an empty span
-            spans.append((tokens[0][0], tokens[-1][1]) if tokens else (0, 0))
+        for encoding in backend.encode_batch(batch, add_special_tokens=False):
+            spans.append(truncation.read(tokenizer, encoding).spans())
     return spans

@@ -18,16 +18,19 @@ from submillion.files.tensor_file import Layout, TensorFile
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-FORMAT = "submillion tokens 2"
+    from submillion.data.truncation import Truncation
+
+FORMAT = "submillion tokens 3"
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Of N texts: ids end to end, int32; tokens per text, int64 [N]; before truncation, int32 [N]."""
 
 
-def key(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> str:
-    """Return the sha256 over texts, tokenizer, version of the tokenizing library and maximum length."""
+def key(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], truncation: Truncation) -> str:
+    """Return the sha256 over texts, tokenizer, version of the tokenizing library and truncation."""
     digest = hashlib.sha256()
     backend = tokenizer.backend_tokenizer.to_str()
-    for part in (FORMAT, tokenizers.__version__, backend, tokenizer.truncation_side, str(max_length)):
+    rule = tokenizer.truncation_side, str(truncation.max_length), truncation.windows
+    for part in (FORMAT, tokenizers.__version__, backend, *rule):
         _add(digest, part)
     for text in texts:
         _add(digest, text)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from submillion.data.tokens import Tokens
+    from submillion.data.truncation import Truncation
 
 # A smiley or a rare name is no cause for a notice.
 NOTICED_SHARE = 0.01
@@ -81,7 +82,10 @@ def unknown_id(tokenizer: PreTrainedTokenizerFast) -> int | None:
 
 
 def token_report(
-    tokenizer: PreTrainedTokenizerFast, tokens: Mapping[str, Tokens], texts: Mapping[str, Sequence[str]]
+    tokenizer: PreTrainedTokenizerFast,
+    tokens: Mapping[str, Tokens],
+    texts: Mapping[str, Sequence[str]],
+    truncation: Truncation,
 ) -> dict[str, dict[str, Any]]:
     """Return the token counts of each split; notices give the shares of truncated texts and of unknown tokens, if any.
 
@@ -89,11 +93,13 @@ def token_report(
         tokenizer: the encoder's.
         tokens: tokens by split name.
         texts: the texts by split name.
+        truncation: the rule by which they were truncated.
 
     Returns:
-        Per split `rows`, `tokens` (total, after truncation), `mean`, `median`, `p99` and `longest` (tokens per text
-        before truncation), `truncated` (texts), `truncated_share`, `unknown` (tokens), `unknown_share` (of the tokens
-        without the special ones), `unknown_texts` (texts that have one), `characters_per_token` (before truncation).
+        Per split `rows`, `windows` (the rule's), `tokens` (total, after truncation), `mean`, `median`, `p99` and
+        `longest` (tokens per text before truncation), `truncated` (texts), `truncated_share`, `unknown` (tokens),
+        `unknown_share` (of the tokens without the special ones), `unknown_texts` (texts that have one),
+        `characters_per_token` (before truncation).
     """
     special = tokenizer.num_special_tokens_to_add(pair=False)
     report: dict[str, dict[str, Any]] = {}
@@ -103,6 +109,7 @@ def token_report(
         characters = sum(map(len, texts[name]))
         report[name] = {
             "rows": len(split),
+            "windows": truncation.windows,
             "tokens": len(split.ids),
             "mean": round(float(lengths.mean()), 2),
             "median": float(np.median(lengths)),
@@ -117,7 +124,7 @@ def token_report(
         }
         unknown.notice(f"the {name} texts")
         _notice_bytes(name, whole, characters)
-    _notice_truncated(tokens, report)
+    _notice_truncated(truncation, report)
     return report
 
 
@@ -165,9 +172,9 @@ def _notice_bytes(name: str, tokens: int, characters: int) -> None:
         )
 
 
-def _notice_truncated(tokens: Mapping[str, Tokens], report: Mapping[str, Mapping[str, Any]]) -> None:
+def _notice_truncated(truncation: Truncation, report: Mapping[str, Mapping[str, Any]]) -> None:
     truncated = {name: part for name, part in report.items() if part["truncated"]}
     if truncated:
         shares = ", ".join(f"{part['truncated_share']:.1%} of {name}" for name, part in truncated.items())
-        limit = max(split.longest for split in tokens.values())
-        notices.emit("truncated_texts", f"texts longer than {limit} tokens are truncated: {shares}.")
+        lost = "lose their middle" if truncation.windows == "head_tail" else "are truncated"
+        notices.emit("truncated_texts", f"texts longer than {truncation.max_length} tokens {lost}: {shares}.")

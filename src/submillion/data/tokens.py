@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from submillion.data import token_cache
 from submillion.data.tokenizer import load_tokenizer, rust_errors
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.terminal.progress import progress_bar
 
@@ -102,7 +103,7 @@ def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = No
 def tokenize(
     tokenizer: PreTrainedTokenizerFast | str | Path,
     texts: Sequence[str],
-    max_length: int,
+    truncation: Truncation,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Tokens:
@@ -111,7 +112,7 @@ def tokenize(
     Args:
         tokenizer: fast tokenizer, or its folder.
         texts: N texts; an empty text has only special tokens.
-        max_length: tokens per text, special tokens included; longer texts are truncated on the tokenizer's own side.
+        truncation: the longest input, and which tokens of a longer text are read.
         cache_dir: folder of the results; None takes `tokens` in the cache folder.
         progress: show a bar on standard error if it takes long and standard error is a terminal.
 
@@ -121,33 +122,33 @@ def tokenize(
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(tokenizer)
     _plain(tokenizer)
-    file = token_cache.file_of(token_cache.key(tokenizer, texts, max_length), cache_dir)
-    arrays = token_cache.read(file, len(texts), max_length)
+    file = token_cache.file_of(token_cache.key(tokenizer, texts, truncation), cache_dir)
+    arrays = token_cache.read(file, len(texts), truncation.max_length)
     if arrays is None:
-        arrays = token_cache.write(file, _encoded(tokenizer, texts, max_length, progress))
+        arrays = token_cache.write(file, _encoded(tokenizer, texts, truncation, progress))
     if arrays is None:
-        return encode(tokenizer, texts, max_length, progress)
+        return encode(tokenizer, texts, truncation, progress)
     ids, lengths, full_lengths = arrays
     return Tokens(ids, _offsets(lengths), full_lengths)
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool = False
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], truncation: Truncation, progress: bool = False
 ) -> Tokens:
     """Tokenize texts without the cache.
 
-    The ids are those of `tokenizer(text, truncation=True, max_length=max_length)`, but the tokenizer runs without
-    truncation, so that the length before truncation is known.
+    With `windows` `first`, the ids are those of `tokenizer(text, truncation=True, max_length=max_length)`, but the
+    tokenizer runs without truncation, so that the length before truncation is known.
 
     Args:
         tokenizer: fast tokenizer.
         texts: N texts.
-        max_length: tokens per text, special tokens included.
+        truncation: the longest input, and which tokens of a longer text are read.
         progress: show a bar on standard error if it takes long.
     """
     # One array per chunk, not per text: a million small arrays take more memory than their content.
     ids, lengths, full_lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    for chunk_ids, kept, full in _encoded(tokenizer, texts, max_length, progress):
+    for chunk_ids, kept, full in _encoded(tokenizer, texts, truncation, progress):
         ids.append(chunk_ids)
         lengths.append(kept)
         full_lengths.append(full)
@@ -155,25 +156,21 @@ def encode(
 
 
 def _encoded(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, progress: bool
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], truncation: Truncation, progress: bool
 ) -> Iterator[token_cache.Arrays]:
     """Yield, per TOKENIZER_BATCH texts, their ids end to end and their lengths after and before truncation."""
     _plain(tokenizer)
     backend = tokenizer.backend_tokenizer
-    room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
-    if room < 1:
-        raise BadInput(
-            Problem("@{data.max_length}", "room for a token beside the special ones", str(max_length))
-        )
+    special = tokenizer.num_special_tokens_to_add(pair=False)
+    if truncation.room(tokenizer) < 1:
+        expected, found = "room for a token beside the special ones", str(truncation.max_length)
+        raise BadInput(Problem("@{data.max_length}", expected, found))
     with progress_bar(progress, len(texts), "tokenizing") as advance:
         for chunk in _chunks(texts):
             with rust_errors("the tokenizer", "one that can tokenize these texts"):
                 encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
-                full_lengths = np.array([len(one) + max_length - room for one in encodings], dtype=np.int32)
-                for encoding in encodings:
-                    if len(encoding) > room:
-                        encoding.truncate(room, direction=tokenizer.truncation_side)
-                rows = [np.array(backend.post_process(one).ids, dtype=np.int32) for one in encodings]
+                full_lengths = np.array([len(one) + special for one in encodings], dtype=np.int32)
+                rows = [np.array(truncation.ids(tokenizer, one), dtype=np.int32) for one in encodings]
             yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
             advance(len(chunk))
 

@@ -14,6 +14,7 @@ from submillion.cache import cache_root
 from submillion.data.corpus import load_corpus
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.recipe import Recipe, TrainRecipe
 from submillion.recipe_sections import CROSS_VALIDATION
 from submillion.sources.fetch import fetch_encoder
@@ -103,7 +104,7 @@ def _from_data(recipe: Recipe) -> tuple[int, int, float, str] | None:
         tokenizer = load_tokenizer(fetch_encoder(recipe.encoder.source, recipe.encoder.revision, False).path)
     texts = corpus.train.texts
     sample = np.random.default_rng(recipe.seed).choice(len(texts), min(SAMPLE, len(texts)), replace=False)
-    lengths = encode(tokenizer, [texts[row] for row in sample], recipe.data.max_length).lengths
+    lengths = encode(tokenizer, [texts[row] for row in sample], Truncation.of(recipe.data)).lengths
     source = (
         f"the recipe's data, {SAMPLE:,} of its texts tokenized"
         if len(sample) == SAMPLE

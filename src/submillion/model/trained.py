@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from submillion import notices
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.model.classifier import open_adapter
 from submillion.model.execution.choose import choose_execution
@@ -40,8 +41,8 @@ class OpenedRun:
     """The tokenizer saved in the run, never a newly fetched one."""
     labels: list[str]
     """Class names by index."""
-    max_length: int
-    """Longest input in tokens, special tokens included; longer texts are truncated, as in training."""
+    truncation: Truncation
+    """The longest input, and which tokens of a longer text are read, as in training."""
     _lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)
 
     @property
@@ -64,7 +65,7 @@ class OpenedRun:
             progress: True shows a bar on stderr; a callable receives the rows done since its last call.
         """
         with self._lock:
-            tokens = encode(self.tokenizer, list(texts), self.max_length)
+            tokens = encode(self.tokenizer, list(texts), self.truncation)
             return predict_probabilities(self.execution, tokens, batch_size, progress)
 
 
@@ -96,7 +97,7 @@ def open_run_classifier(run: RunDir, merged: bool = True) -> OpenedRun:
         raise BadInput(Problem(str(run.recipe), expected, str(recipe.data.max_length), UNFINISHED))
     precision = choose_precision(recipe.train.precision)
     execution = choose_execution(classifier, precision, recipe.train.execution, merged=merged)
-    return OpenedRun(execution, tokenizer, labels, recipe.data.max_length)
+    return OpenedRun(execution, tokenizer, labels, Truncation.of(recipe.data))
 
 
 def text_columns(run: RunDir) -> str | list[str] | None:

@@ -85,6 +85,7 @@ class TokensEntry(TypedDict, total=False):
     """The lengths of a split's texts in tokens, and how many were truncated."""
 
     rows: Count
+    windows: str
     tokens: Count
     mean: Amount
     median: Amount

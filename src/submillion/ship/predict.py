@@ -13,6 +13,7 @@ from submillion import notices
 from submillion.data.readers import iter_rows
 from submillion.data.token_report import Unknown, unknown_tokens
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
@@ -126,7 +127,7 @@ def predict_texts(
                 Problem(f"@{{{argument}}}", "a file, which has columns", "texts that are passed directly")
             )
     ids = [str(number) for number in range(len(texts))]
-    reads = iter([(ids, list(texts), [[] for _ in texts])])
+    reads: list[Chunk] = [(ids, list(texts), [[] for _ in texts])]
     return _write(RunDir.open(run), reads, OutputFile.at(out, overwrite=overwrite), options, progress)
 
 
@@ -150,7 +151,7 @@ def _write(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([in_cell(name) for name in names])
         for chunk in chain([first], chunks):
-            tokens = encode(opened.tokenizer, chunk[1], opened.max_length)
+            tokens = encode(opened.tokenizer, chunk[1], opened.truncation)
             logits = predict_logits(opened.execution, tokens, options.batch_size, progress=advance)
             raw, shown = probabilities_of(logits), probabilities_of(logits / temperature)
             labels = answers(raw, opened.labels, threshold)
@@ -169,14 +170,15 @@ def _write(
             rows=rows,
         )
     if truncated:
-        _notice_truncated(truncated, rows, opened.max_length)
+        _notice_truncated(truncated, rows, opened.truncation)
     return rows
 
 
-def _notice_truncated(truncated: int, rows: int, max_length: int) -> None:
+def _notice_truncated(truncated: int, rows: int, rule: Truncation) -> None:
+    lost = "lost their middle" if rule.windows == "head_tail" else "were truncated"
     notices.emit(
         "truncated_texts",
-        f"{truncated:,} of {rows:,} texts are longer than {max_length} tokens and were truncated, as in training.",
+        f"{truncated:,} of {rows:,} texts are longer than {rule.max_length} tokens and {lost}, as in training.",
         truncated=truncated,
         rows=rows,
     )

@@ -174,7 +174,7 @@ def _candidates(
 
 def _features(opened: OpenedRun, pool: Sequence[Candidate], batch_size: int) -> np.ndarray:
     """Return what the head reads of each text, float32 [N, D]."""
-    tokens = encode(opened.tokenizer, [one.text for one in pool], opened.max_length)
+    tokens = encode(opened.tokenizer, [one.text for one in pool], opened.truncation)
     lengths = np.diff(tokens.offsets)
     features = np.empty((len(pool), opened.classifier.hidden_size), dtype=np.float32)
     with opened.classifier.evaluating(), torch.inference_mode():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from submillion.assess.attribution.token_words import split_words
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 
 SEEN = [
     "the goal of the season",
@@ -63,11 +64,11 @@ KINDS = ("byte pairs", "unigram", "word pieces")
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_belong_to_the_words_between_spaces(kind: str) -> None:
     text = "  the  season's goal,\nthey rise "
-    found = split_words(tokenizer(kind), text, 64)
+    found = split_words(tokenizer(kind), text, Truncation(64))
     assert found.words == ["  the  ", "season's ", "goal,\n", "they ", "rise "]
     assert "".join(found.words) == text
     assert not found.cut
-    assert found.ids == encode(tokenizer(kind), [text], 64)[0].tolist()
+    assert found.ids == encode(tokenizer(kind), [text], Truncation(64))[0].tolist()
     assert [flag for flag in found.special if flag] == [True, True]
     assert (found.word_of[0], found.word_of[-1]) == (-1, -1)
     inner = found.word_of[1:-1]
@@ -79,7 +80,7 @@ def test_tokens_belong_to_the_words_between_spaces(kind: str) -> None:
 def test_a_word_has_only_its_own_tokens(kind: str) -> None:
     made = tokenizer(kind)
     text = "goal season profits"
-    found = split_words(made, text, 64)
+    found = split_words(made, text, Truncation(64))
     for place, word in enumerate(text.split()):
         own = [token for token, at in zip(found.ids, found.word_of, strict=True) if at == place]
         alone = made.decode(own).replace(" ##", "").replace("\u2581", " ")
@@ -91,27 +92,27 @@ def test_a_word_has_only_its_own_tokens(kind: str) -> None:
 def test_truncated_text_is_in_no_word(kind: str, side: str) -> None:
     text = "the goal of the season and shares and profits rise and rise and rise"
     made = tokenizer(kind, side)
-    found = split_words(made, text, 8)
+    found = split_words(made, text, Truncation(8))
     read = "".join(found.words)
     assert found.cut
     assert len(found.ids) == 8
-    assert found.ids == encode(made, [text], 8)[0].tolist()
+    assert found.ids == encode(made, [text], Truncation(8))[0].tolist()
     assert read != text
     assert text.startswith(read) if side == "right" else text.endswith(read)
 
 
 def test_scripts_without_spaces_and_very_long_words_split_at_tokens() -> None:
-    found = split_words(tokenizer("word pieces"), "日本語の文 rise", 64)
+    found = split_words(tokenizer("word pieces"), "日本語の文 rise", Truncation(64))
     assert found.words == ["日", "本", "語", "の", "文 ", "rise"]
     endless = "goal/" * 20
-    parts = split_words(tokenizer("word pieces"), f"the {endless} rise", 128).words
+    parts = split_words(tokenizer("word pieces"), f"the {endless} rise", Truncation(128)).words
     assert len(parts) > 10
     assert (parts[0], parts[-1]) == ("the ", "rise")
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\u200b"])
 def test_texts_without_words(text: str) -> None:
-    found = split_words(tokenizer("word pieces"), text, 16)
+    found = split_words(tokenizer("word pieces"), text, Truncation(16))
     assert found.special[0]
     assert found.special[-1]
     assert len(found.word_of) == len(found.ids)
@@ -121,8 +122,8 @@ def test_texts_without_words(text: str) -> None:
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(KINDS), st.text(max_size=60), st.integers(4, 40))
 def test_the_words_joined_are_the_text(kind: str, text: str, limit: int) -> None:
-    found = split_words(tokenizer(kind), text, limit)
-    assert found.ids == encode(tokenizer(kind), [text], limit)[0].tolist()
+    found = split_words(tokenizer(kind), text, Truncation(limit))
+    assert found.ids == encode(tokenizer(kind), [text], Truncation(limit))[0].tolist()
     assert all(
         (place == -1) == flag or not found.words
         for place, flag in zip(found.word_of, found.special, strict=True)

@@ -36,8 +36,18 @@ OF = {word.name: word.place for word in NAMES.words}
 
 def axes_of(texts: list[str], seed: int = 3, end: int = 10_000) -> list[Axis]:
     matches = [Finder(NAMES).find(text) for text in texts]
-    spans = {row: (0, end) for row, found in enumerate(matches) if found}
+    spans = {row: [(0, end)] for row, found in enumerate(matches) if found}
     return build_axes(NAMES, texts, matches, spans, seed)
+
+
+def test_a_name_in_the_middle_that_is_not_read_is_not_swapped() -> None:
+    first, second = NAMES.words[0].name, NAMES.words[-1].name
+    text = f"{first} {second} {second} {second} {first}"
+    ends = [(0, len(first)), (len(text) - len(first), len(text))]
+    matches = [Finder(NAMES).find(text)]
+    for spans, swapped in (([(0, len(text))], second), (ends, first)):
+        for axis in build_axes(NAMES, [text], matches, {0: spans}, 3):
+            assert {case.word for case in axis.cases} == {swapped}
 
 
 def many(rows: int) -> list[str]:

@@ -46,7 +46,7 @@ def test_the_texts_that_are_read(tmp_path: Path) -> None:
 def test_only_words_that_are_read_are_shuffled_and_equal_texts_once(tmp_path: Path) -> None:
     long = " ".join(f"word{index}" for index in range(40))
     context = examined(tmp_path, ([long, long, "word1 word2"], [0] * 3), spread([0] * 3, [0.9] * 3))
-    (start, end), *_ = visible_spans(context, [long])
+    [(start, end)], *_ = visible_spans(context, [long])
     seen = long[start:end].split()
     assert seen == long.split()[: MAX_LENGTH - 2]
     shuffled = [text for text in out_of_domain_texts(context, WORDS) if text.set == "shuffled"]
@@ -64,10 +64,10 @@ def test_short_texts_are_not_shuffled(tmp_path: Path) -> None:
 def test_visible_spans_of_empty_and_foreign_texts(tmp_path: Path) -> None:
     context = examined(tmp_path, (["word1"], [0]), spread([0], [0.9]))
     text = "word1 word2"
-    assert visible_spans(context, ["", text]) == [(0, 0), (0, len(text))]
+    assert visible_spans(context, ["", text]) == [[(0, 0)], [(0, len(text))]]
     foreign = [text for texts in read_words(context.run)[0].foreign.values() for text in texts]
     spans = visible_spans(context, foreign)
-    assert all(0 <= start <= end <= len(text) for text, (start, end) in zip(foreign, spans, strict=True))
+    assert all(0 <= start <= end <= len(text) for text, [(start, end)] in zip(foreign, spans, strict=True))
 
 
 def test_confidence_by_hand() -> None:

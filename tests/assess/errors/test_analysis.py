@@ -122,10 +122,10 @@ def test_slices_of_a_whole_run(run: RunDir) -> None:
     assert kinds["column source"]["tests"] == 4
     cut = {part["name"]: part["rows"] for part in kinds["cut"]["slices"]}
     assert kinds["cut"]["facts"]["max_length"] == MAX_LENGTH
-    assert kinds["cut"]["facts"]["rows_cut"] == rows - cut["read to the end"]
+    assert kinds["cut"]["facts"]["rows_cut"] == rows - cut["read completely"]
     # 16 tokens with two special ones: a text of 14 words is read to its end.
     longer = [len(text.split()) for text in texts]
-    assert cut["read to the end"] == sum(words <= MAX_LENGTH - 2 for words in longer)
+    assert cut["read completely"] == sum(words <= MAX_LENGTH - 2 for words in longer)
     novelty = kinds["novelty"]
     assert novelty["facts"]["rows_with_new_words"] == 80
     assert "% new words" in novelty["slices"][-1]["name"]

@@ -13,6 +13,7 @@ from submillion.assess.attribution.token_words import TokenWords, split_words
 from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.seeds import mean_interval
 from submillion.data.tokenizer import load_tokenizer
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.run_format.analysis_attribution import (
     Attribution,
@@ -180,7 +181,7 @@ def _without(tokens: TokenWords, words: np.ndarray) -> list[int]:
 
 
 def _token_words(context: RunContext, tokenizer: PreTrainedTokenizerFast, row: int) -> TokenWords:
-    return split_words(tokenizer, context.texts(context.split)[row], context.recipe.data.max_length)
+    return split_words(tokenizer, context.texts(context.split)[row], Truncation.of(context.recipe.data))
 
 
 def _report(

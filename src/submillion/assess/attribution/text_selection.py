@@ -7,6 +7,7 @@ import numpy as np
 from submillion.assess.run_context import RunContext
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 
 EACH = 8
@@ -33,8 +34,8 @@ def select_texts(context: RunContext) -> tuple[dict[int, str], int]:
         where = str(context.run.prediction_file(context.split))
         raise BadInput(Problem(where, "labelled rows", "unlabelled rows"))
     texts = context.texts(context.split)
-    limit = context.recipe.data.max_length
-    lengths = encode(load_tokenizer(context.run.tokenizer), texts, limit).lengths
+    truncation = Truncation.of(context.recipe.data)
+    lengths = encode(load_tokenizer(context.run.tokenizer), texts, truncation).lengths
     usable = (lengths <= MAX_TOKENS) & np.array([len(text.split(None, 2)) > 1 for text in texts], dtype=bool)
     top, right = saved.probabilities.max(axis=1), labels == saved.predicted
     descending, ascending = np.argsort(-top, kind="stable"), np.argsort(top, kind="stable")

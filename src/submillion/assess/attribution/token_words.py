@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from submillion.data.truncation import ReadTokens, Truncation
+
 MAX_WORD = 40
 """Characters; a longer run without spaces is not one word."""
 _BETWEEN_SPACES = re.compile(r"\S+")
@@ -31,12 +33,13 @@ class TokenWords:
     word_of: list[int]
     """Index of the word of each token [S]; -1 for special tokens."""
     words: list[str]
-    """[W], each with the spaces after it (the first also with those before it); joined, they are the text as read."""
+    """[W], each with the spaces after it (the first also with those before it); joined, they are the text as read. No
+    word reaches over a part that is not read."""
     cut: bool
     """Whether the text is truncated."""
 
 
-def split_words(tokenizer: PreTrainedTokenizerFast, text: str, max_length: int) -> TokenWords:
+def split_words(tokenizer: PreTrainedTokenizerFast, text: str, truncation: Truncation) -> TokenWords:
     """Truncate a text as `data.tokens.encode` does, and split it into words at its spaces.
 
     In a script without spaces, or a run of more than 40 characters without one, each token begins a word.
@@ -44,30 +47,41 @@ def split_words(tokenizer: PreTrainedTokenizerFast, text: str, max_length: int) 
     Args:
         tokenizer: the run's tokenizer.
         text: one text.
-        max_length: maximum tokens, special ones included.
+        truncation: the longest input, and which tokens of a longer text are read.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     encoding = backend.encode(text, add_special_tokens=False)
-    room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
-    cut, left = len(encoding) > room, tokenizer.truncation_side == "left"
-    if cut:
-        encoding.truncate(room, direction=tokenizer.truncation_side)
-    spans = encoding.offsets
-    start = spans[0][0] if cut and left else 0
-    end = spans[-1][1] if cut and not left else len(text)
-    whole = backend.post_process(encoding)
-    special = [bool(flag) for flag in whole.special_tokens_mask]
-    begins = sorted({_first_letter(text, *span) for span in spans})
-    starts = _word_starts(text, start, end, begins)
-    word_of = [
-        -1 if flag or not starts else max(bisect.bisect_right(starts, _first_letter(text, *span)) - 1, 0)
-        for span, flag in zip(whole.offsets, special, strict=True)
-    ]
-    edges = [start, *starts[1:], end]
-    words = [text[low:high] for low, high in pairwise(edges)] if starts else []
-    return TokenWords(list(whole.ids), special, word_of, words, cut)
+    cut = len(encoding) > truncation.room(tokenizer)
+    read = truncation.read(tokenizer, encoding)
+    word_of: list[int] = []
+    words: list[str] = []
+    for (low, high), span in zip(read.parts, _spans(read, cut, tokenizer, len(text)), strict=True):
+        letters = [_first_letter(text, *offsets) for offsets in read.offsets[low:high]]
+        special = read.special[low:high]
+        begins = sorted({place for place, flag in zip(letters, special, strict=True) if not flag})
+        starts = _word_starts(text, *span, begins)
+        word_of += [
+            -1 if flag or not starts else len(words) + max(bisect.bisect_right(starts, place) - 1, 0)
+            for place, flag in zip(letters, special, strict=True)
+        ]
+        edges = [span[0], *starts[1:], span[1]]
+        words += [text[one:other] for one, other in pairwise(edges)] if starts else []
+    return TokenWords(read.ids, read.special, word_of, words, cut)
+
+
+def _spans(
+    read: ReadTokens, cut: bool, tokenizer: PreTrainedTokenizerFast, length: int
+) -> list[tuple[int, int]]:
+    """Return the part of the text that each part of the tokens covers; where nothing is cut, it reaches the edge."""
+    spans = read.spans()
+    left = cut and read.gap is None and tokenizer.truncation_side == "left"
+    if not left:
+        spans[0] = 0, spans[0][1]
+    if left or not cut or read.gap is not None:
+        spans[-1] = spans[-1][0], length
+    return spans
 
 
 def _word_starts(text: str, start: int, end: int, token_starts: list[int]) -> list[int]:

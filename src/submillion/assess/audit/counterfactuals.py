@@ -12,6 +12,7 @@ import numpy as np
 
 from submillion.assess.audit.word_finder import Match, replace_matches
 from submillion.assess.audit.wordlists import ListedWord, WordList
+from submillion.assess.visible_span import Spans
 
 MAX_ALTERED = 340
 """Altered texts of one level of one list: with three targets, 85 texts are moved and each of eight groups receives 31,
@@ -79,7 +80,7 @@ def build_axes(
     words: WordList,
     texts: Sequence[str],
     matches: Sequence[Sequence[Match]],
-    spans: Mapping[int, tuple[int, int]],
+    spans: Mapping[int, Spans],
     seed: int,
 ) -> list[Axis]:
     """Return the swaps for every level of a list; the same arguments give the same texts.
@@ -92,7 +93,7 @@ def build_axes(
         words: the list.
         texts: of the split's rows.
         matches: the list's words in each of them.
-        spans: the part that the classifier reads of each text with matches, by row.
+        spans: the parts that the classifier reads of each text with matches, by row.
         seed: of the draws.
     """
     first: dict[str, int] = {}
@@ -101,7 +102,7 @@ def build_axes(
     main = {
         row: word
         for row in sorted(first.values())
-        if (word := _main_word(matches[row], *spans[row])) is not None
+        if (word := _main_word(matches[row], spans[row])) is not None
     }
     return [_axis(words, level, _Texts(texts, matches, main), seed) for level in range(len(words.levels))]
 
@@ -174,7 +175,11 @@ def _case(
     return Case(row, group, word.name, control, tuple(swaps)) if control and swaps else None
 
 
-def _main_word(matches: Sequence[Match], start: int, end: int) -> ListedWord | None:
-    """Return the word mentioned most often within a span, the first of several; None if there is none."""
-    counted = Counter(match.word for match in matches if match.start >= start and match.end <= end)
+def _main_word(matches: Sequence[Match], spans: Spans) -> ListedWord | None:
+    """Return the word mentioned most often within some spans, the first of several; None if there is none."""
+    counted = Counter(
+        match.word
+        for match in matches
+        if any(start <= match.start and match.end <= end for start, end in spans)
+    )
     return max(counted, key=lambda word: counted[word], default=None)

@@ -71,8 +71,8 @@ def out_of_domain_texts(context: RunContext, words: AuditWords) -> list[OutOfDom
     rows = [row for row in drawn if len(texts[row].split(None, LEAST_WORDS)) >= LEAST_WORDS]
     rows = rows[: 2 * MAX_SHUFFLED]
     shuffled = []
-    for row, (start, end) in zip(rows, visible_spans(context, [texts[row] for row in rows]), strict=True):
-        read = texts[row][start:end].split()
+    for row, spans in zip(rows, visible_spans(context, [texts[row] for row in rows]), strict=True):
+        read = [word for start, end in spans for word in texts[row][start:end].split()]
         if len(read) >= LEAST_WORDS:
             text = " ".join(read[place] for place in rng.permutation(len(read)))
             shuffled.append(OutOfDomainText(SHUFFLED, ids[row], row, text))

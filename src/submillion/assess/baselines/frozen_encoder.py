@@ -14,6 +14,7 @@ from submillion.assess.run_context import RunContext
 from submillion.data.batches import collate, sequential
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, tokenize
+from submillion.data.truncation import Truncation
 from submillion.model.classifier import build
 from submillion.model.execution.packed import Packed, try_packed
 from submillion.model.execution.reference import Reference
@@ -69,7 +70,8 @@ class FrozenEncoder:
             cached: start from the states that the training cached for this split, if it did.
         """
         with notices.suppressed():
-            tokens = tokenize(self._tokenizer, texts, self._recipe.data.max_length, progress=self._progress)
+            truncation = Truncation.of(self._recipe.data)
+            tokens = tokenize(self._tokenizer, texts, truncation, progress=self._progress)
             prefix = None
             if cached and self._recipe.train.prefix_cache:
                 size = self._recipe.train.eval_batch_size

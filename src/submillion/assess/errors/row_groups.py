@@ -13,6 +13,7 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.slices import BINS, SMALLEST, quantile_groups
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 
 MAX_VALUES = 12
 """Values of a column with a group of their own."""
@@ -91,12 +92,12 @@ def casefolded_words(text: str) -> list[str]:
 
 
 def _by_length_and_truncation(context: RunContext) -> tuple[RowGroups, RowGroups]:
-    limit = context.recipe.data.max_length
-    tokens = encode(load_tokenizer(context.run.tokenizer), context.texts(context.split), limit)
+    rule = Truncation.of(context.recipe.data)
+    tokens = encode(load_tokenizer(context.run.tokenizer), context.texts(context.split), rule)
     full, read = tokens.full_lengths, tokens.lengths
     lost = (full - read) / full.clip(min=1)
     truncation = {
-        "read to the end": lost == 0,
+        "read completely": lost == 0,
         "up to half cut off": (lost > 0) & (lost <= 0.5),
         "more than half cut off": lost > 0.5,
     }
@@ -114,12 +115,12 @@ def _by_length_and_truncation(context: RunContext) -> tuple[RowGroups, RowGroups
     )
     by_truncation = RowGroups(
         title="Truncated part of the text",
-        meaning="Rows whose text is read to its end, and rows of which up to half, or more, is cut off.",
+        meaning="Rows whose text is read completely, and rows of which up to half, or more, is cut off.",
         limitations="Whether the truncated part would have changed the answer. Truncated texts are also long ones, so "
         "the effects of length and truncation cannot be separated.",
         groups={name: mask for name, mask in truncation.items() if mask.any()},
         facts={
-            "max_length": limit,
+            "max_length": rule.max_length,
             "rows_cut": tokens.truncated,
             "tokens_cut": int((full - read).sum()),
         },

@@ -15,6 +15,7 @@ from submillion.data.labels import Classes
 from submillion.data.token_report import token_report
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, encode
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput
 from submillion.families.families import family_of
 from submillion.families.family import Family
@@ -103,7 +104,7 @@ class Case:
     def count_tokens(self) -> dict[str, dict[str, Any]]:
         """Return the token counts of every split, with their notices."""
         texts = {name: split.texts for name, split in self.splits.items()}
-        return token_report(self.tokenizer, self.tokens, texts)
+        return token_report(self.tokenizer, self.tokens, texts, Truncation.of(self.recipe.data))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -124,9 +125,9 @@ class Case:
     @cached_property
     def tokens(self) -> dict[str, Tokens]:
         """Each split's texts, tokenized again with the run's tokenizer; no cache is used."""
-        length = self.recipe.data.max_length
+        truncation = Truncation.of(self.recipe.data)
         return {
-            name: encode(self.tokenizer, split.texts, length, self.options.progress)
+            name: encode(self.tokenizer, split.texts, truncation, self.options.progress)
             for name, split in self.splits.items()
         }
 
@@ -158,9 +159,9 @@ class Case:
     def tokens_of_predictions(self) -> dict[str, Tokens]:
         """The tokens of `known_splits`, by name."""
         tokens = {name: self.tokens[name] for name in self.known_splits if name in self.tokens}
-        tokenizer, length = load_tokenizer(self.run.tokenizer), self.recipe.data.max_length
+        tokenizer, truncation = load_tokenizer(self.run.tokenizer), Truncation.of(self.recipe.data)
         for name in self.evaluated.keys() - tokens.keys():
-            tokens[name] = encode(tokenizer, self.evaluated[name].texts, length, self.options.progress)
+            tokens[name] = encode(tokenizer, self.evaluated[name].texts, truncation, self.options.progress)
         return tokens
 
     @cached_property
