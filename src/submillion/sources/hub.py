@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import HfApi, constants, errors, hf_hub_download, metadata_load, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    constants,
+    errors,
+    hf_hub_download,
+    metadata_load,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.file_download import repo_folder_name
 
 from submillion import notices
@@ -21,7 +29,7 @@ from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError, did_you_mean
 from submillion.sources import store
 from submillion.sources.catalog import DATASETS, ENCODERS
-from submillion.sources.folder import ENCODER_PATTERNS, encoder_files, read_config
+from submillion.sources.folder import ENCODER_PATTERNS, POOLING, encoder_files, pools_by_mean, read_config
 
 
 class Unreachable(BadInput):
@@ -69,13 +77,40 @@ def encoder_config(repo: Repo) -> dict[str, Any]:
     return read_config(file.parent, repo.requested)
 
 
+def trained_with_mean(repo: Repo) -> bool:
+    """Return whether an encoder on the hub was trained with the mean of its last states.
+
+    Raises:
+        BadInput: the hub refuses, or it does not answer and its cache does not tell.
+    """
+    try:
+        file = _downloaded(repo, partial(hf_hub_download, repo.id, POOLING, revision=repo.revision), False)
+    except Unreachable:
+        known = try_to_load_from_cache(repo.id, POOLING, revision=repo.revision)
+        if known is not None:  # the hub has answered before that there is no such file
+            return False
+        raise BadInput(
+            Problem(
+                "head.pooling",
+                f"first or mean, since neither the hub nor its cache tells how {repo.requested} was trained",
+                "auto",
+                "Set @{head.pooling} to mean for a sentence encoder that was trained with it, else to first.",
+            )
+        ) from None
+    except BadInput as error:
+        if isinstance(error.__cause__, errors.RemoteEntryNotFoundError):
+            return False
+        raise
+    return pools_by_mean(file)
+
+
 def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
     """Download configuration, tokenizer and safetensors weights into the hub's own cache.
 
     Raises:
         BadInput: no such repository or revision, no access to it, no answer, or no encoder in it.
     """
-    patterns = [*ENCODER_PATTERNS, "README.md"]
+    patterns = [*ENCODER_PATTERNS, POOLING, "README.md"]
     download = partial(snapshot_download, repo.id, revision=repo.revision, allow_patterns=patterns)
     path = _downloaded(repo, download, progress)
     weights = any(path.glob("*.safetensors"))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from submillion import notices
 from submillion.budget.count import Count, count
+from submillion.budget.pooling import with_pooling
 from submillion.data.corpus import load_corpus
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
@@ -21,7 +22,7 @@ def count_recipe(recipe: Recipe, num_labels: int) -> Count:
         BadInput: rank, targets or layers do not suit the encoder.
     """
     config = encoder_config(recipe.encoder.source, recipe.encoder.revision)
-    return count(config, num_labels, recipe.lora, recipe.head, recipe.budget)
+    return count(config, num_labels, recipe.lora, with_pooling(recipe).head, recipe.budget)
 
 
 def number_of_classes(recipe: Recipe) -> int:

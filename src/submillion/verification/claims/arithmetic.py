@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from submillion.budget.count import Count, count
+from submillion.budget.pooling import with_pooling
 from submillion.errors import SubmillionError
 from submillion.sources.fetch import encoder_config, known_labels
 from submillion.verification.claims.claims_file import Source
@@ -38,7 +39,7 @@ def count_recipe(source: Source) -> Count | SubmillionError | None:
         return None
     try:
         config = encoder_config(recipe.encoder.source, recipe.encoder.revision)
-        return count(config, classes, recipe.lora, recipe.head, recipe.budget)
+        return count(config, classes, recipe.lora, with_pooling(recipe).head, recipe.budget)
     except SubmillionError as error:
         return error
 
