@@ -12,6 +12,7 @@ import pytest
 from submillion.data import tokenizer as tokenizer_module
 from submillion.data.tokenizer import load_tokenizer, rust_errors
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput
 from support.tiny import shared_encoder
 
@@ -97,7 +98,7 @@ def test_missing_libraries_of_sentencepiece_models_are_named(
 def test_a_tokenizer_file_with_other_content_is_one_message(content: str, copy: Path) -> None:
     (copy / "tokenizer.json").write_text(content)
     with pytest.raises(BadInput):
-        encode(load_tokenizer(copy), ["goal"], 8)
+        encode(load_tokenizer(copy), ["goal"], Truncation(8))
 
 
 def test_a_panic_of_the_tokenizers_library_is_one_message() -> None:

@@ -145,7 +145,7 @@ def test_every_variant_learns_and_resumes_to_the_same_bits(
     losses = [record["loss"] for record in run.read_history() if record["kind"] == "train"]
     assert min(losses[4:]) < losses[0]
     opened = open_adapter(encoder, checkpoint.best(run), LABELS)
-    tokens = encode(load_tokenizer(encoder), tiny_texts(32, 2)[0], 32)
+    tokens = encode(load_tokenizer(encoder), tiny_texts(32, 2)[0], Truncation(32))
     left, loaded = (predict_logits(Reference(model, FLOAT32), tokens, 32) for model in (whole, opened))
     torch.testing.assert_close(torch.from_numpy(left), torch.from_numpy(loaded), atol=5e-6, rtol=0)
 
@@ -168,7 +168,7 @@ def test_best_adapter_on_disk_is_the_one_in_the_classifier(encoder: Path, tmp_pa
     classifier, result, run = train(encoder, tmp_path, "all", train_fields={"epochs": 6})
     assert result.best_accuracy is not None and result.best_accuracy > 0.4  # of 4 classes
     opened = open_adapter(encoder, checkpoint.best(run), LABELS)
-    tokens = encode(load_tokenizer(encoder), tiny_texts(32, 2)[0], 32)
+    tokens = encode(load_tokenizer(encoder), tiny_texts(32, 2)[0], Truncation(32))
     left, loaded = (predict_logits(Reference(model, FLOAT32), tokens, 32) for model in (classifier, opened))
     assert (left == loaded).all()
     assert not classifier.training

@@ -11,6 +11,7 @@ import torch
 
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
@@ -40,7 +41,7 @@ def stepper_of(encoder: Path, step_tokens: int | None, **train: Any) -> tuple[St
     )
     classifier = build(encoder, LABELS, recipe).train()
     texts, labels = tiny_texts(48, 1)
-    tokens = encode(load_tokenizer(encoder), texts, 32)
+    tokens = encode(load_tokenizer(encoder), texts, Truncation(32))
     ran: list[tuple[int, int]] = []
 
     class Watched(Reference):

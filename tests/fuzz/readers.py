@@ -356,6 +356,7 @@ def _encoder_config(folder: Path) -> Read:
 def _tokenizer(folder: Path) -> Read:
     from submillion.data.tokenizer import load_tokenizer
     from submillion.data.tokens import encode
+    from submillion.data.truncation import Truncation
 
     for name, content in seeds.encoder_files().items():
         if name != "model.safetensors":
@@ -363,7 +364,7 @@ def _tokenizer(folder: Path) -> Read:
 
     def read(file: Path) -> None:
         (folder / "tokenizer.json").write_bytes(file.read_bytes())
-        tokens = encode(load_tokenizer(folder), ["word1 goal", "", "é" * 40], 8)
+        tokens = encode(load_tokenizer(folder), ["word1 goal", "", "é" * 40], Truncation(8))
         tokens.check_fits(64, 8)
 
     return read

@@ -13,6 +13,7 @@ from submillion import native, notices
 from submillion.data.batches import collate
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, encode
+from submillion.data.truncation import Truncation
 from submillion.environment import cpu_features
 from submillion.errors import BadInput, SubmillionError
 from submillion.fit.interrupt import Interrupt
@@ -153,7 +154,7 @@ def test_texts_of_the_encoders_maximum_length(path: str, family: str, pooling: s
 def test_empty_and_tiny_texts_are_run(encoders: Any, path: str, family: str) -> None:
     folder = encoders(family)
     classifier = made(folder)
-    tokens = encode(load_tokenizer(folder), ["", " ", "word1", "word1 " * 200], 64)
+    tokens = encode(load_tokenizer(folder), ["", " ", "word1", "word1 " * 200], Truncation(64))
     assert tokens.lengths.tolist()[:2] == [2, 2]  # the special tokens at both ends of a text
     logits, gradients = reference(classifier, tokens)
     packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
@@ -471,7 +472,7 @@ def losses(folder: Path, path: str | None, autocast: bool = False, steps: int = 
     """Return the loss of each step of one training, without dropout; `path` None is the reference."""
     classifier = made(folder, {"targets": "all-linear"})
     texts, labels = tiny_texts(200, 3)
-    tokens = encode(load_tokenizer(folder), texts, 64)
+    tokens = encode(load_tokenizer(folder), texts, Truncation(64))
     recipe = TrainRecipe(batch_size=16, epochs=20, learning_rate=2e-3)
     precision = Precision("bfloat16" if autocast else "float32", autocast, "")
     execution = Reference(classifier, precision) if path is None else opened(classifier, path)
