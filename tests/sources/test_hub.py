@@ -256,3 +256,22 @@ def test_a_new_commit_is_used_and_an_old_one_can_be_named(
     assert answers[0]["revision"] != before == answers[1]["revision"]
     assert answers[0]["sha256"]["test.parquet"] == answers[1]["sha256"]["test.parquet"]
     assert answers[0]["sha256"]["train.parquet"] != answers[1]["sha256"]["train.parquet"]
+
+
+def test_how_a_sentence_encoder_was_trained_is_read_from_its_repository(tmp_path: Path) -> None:
+    root, home = tmp_path / "root", tmp_path / "home"
+    models = root / "models" / "org"
+    encoder(models / "plain")
+    for name, mode in (("mean", "mean_tokens"), ("first", "cls_token")):
+        folder = encoder(models / name) / "1_Pooling"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}), encoding="utf-8")
+    calls = [["trained_with_mean", f"org/{name}"] for name in ("mean", "first", "plain")]
+    with standin_hub(root) as url:
+        answers, _ = ask(url, home, *calls, ["trained_with_mean", "org/nothing"])
+    assert answers[:3] == [True, False, False]
+    assert "no public repository org/nothing" in answers[3]
+    # Without the hub: its cache knows which files do not exist, and says nothing of a repository that it lacks.
+    answers, _ = ask(None, home, *calls, ["trained_with_mean", "org/unknown"])
+    assert answers[:3] == [True, False, False]
+    assert "neither the hub nor its cache tells how org/unknown was trained" in answers[3]

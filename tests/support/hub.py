@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "resolve" and path in repo.files:
             self._file(repo, path, body)
         else:
-            self._refuse(404, "EntryNotFound", "Entry not found")
+            self._refuse(404, "EntryNotFound", "Entry not found", repo.commit)
 
     def _answer(
         self,
@@ -175,8 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
         if body:
             self.wfile.write(data)
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, status: int, code: str, message: str, commit: str | None = None) -> None:
         self.send_response(status)
+        if commit is not None:  # with it, huggingface_hub caches that this commit has no such file
+            self.send_header("X-Repo-Commit", commit)
         self.send_header("X-Error-Code", code)
         self.send_header("X-Error-Message", message)
         self.send_header("Content-Length", "0")
