@@ -26,8 +26,8 @@ from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
+from submillion.recipe_data import NO_TEST
 from submillion.recipe_file import field_names, flat
-from submillion.recipe_sections import NO_TEST
 from submillion.rundir import RunDir
 
 SEPARATOR = "__"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_format.analysis import Verdict
 from submillion.run_format.interval import value_of
 from submillion.run_format.metrics import Metrics

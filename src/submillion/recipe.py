@@ -12,20 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_yaml
-from submillion.recipe_sections import (
-    ALL_LINEAR,
-    CROSS_VALIDATION,
-    NO_TEST,
-    ContrastiveRecipe,
-    DataRecipe,
-    EncoderRecipe,
-    HeadRecipe,
-    LoraRecipe,
-    Name,
-    Section,
-    Seed,
-    TrainRecipe,
-)
+from submillion.recipe_classifier import ALL_LINEAR, EncoderRecipe, HeadRecipe, LoraRecipe
+from submillion.recipe_data import CROSS_VALIDATION, NO_TEST, DataRecipe
+from submillion.recipe_fields import Name, Section, Seed
+from submillion.recipe_training import ContrastiveRecipe, TrainRecipe
 from submillion.run_layout import MANIFEST, RECIPE
 from submillion.run_paths import located
 
@@ -55,7 +45,7 @@ class Recipe(Section):
     train: TrainRecipe = TrainRecipe()
 
     @model_validator(mode="after")
-    def _sections_agree(self) -> Recipe:
+    def _variant_allows_training(self) -> Recipe:
         has_b = self.lora.variant not in ("vera", "bitfit") or self.head.kind == "lora"
         if self.train.lora_plus_ratio != 1 and not has_b:
             found = f"{self.train.lora_plus_ratio:g}, and no matrix B is trained with lora.variant={self.lora.variant}"
@@ -74,6 +64,14 @@ class Recipe(Section):
             remedy = "An average would undo the pruning of ranks."
             found = f"{self.train.average_from:g}"
             raise BadInput(Problem("train.average_from", "none with lora.variant=adalora", found, remedy))
+        if self.contrastive.steps and self.lora.variant == "adalora":
+            raise BadInput(
+                Problem("contrastive.steps", "0 with lora.variant=adalora", f"{self.contrastive.steps}")
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _head_agrees(self) -> Recipe:
         if self.train.steps == 0 and self.head.start != "probe":
             remedy = "Nothing would be trained: set @{head.start} to probe, or more steps."
             raise BadInput(Problem("train.steps", "at least 1 without head.start=probe", "0", remedy))
@@ -99,10 +97,10 @@ class Recipe(Section):
                     "contrastive.steps", "0 without head.start=probe", f"{self.contrastive.steps}", remedy
                 )
             )
-        if self.contrastive.steps and self.lora.variant == "adalora":
-            raise BadInput(
-                Problem("contrastive.steps", "0 with lora.variant=adalora", f"{self.contrastive.steps}")
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _early_stopping_has_rows(self) -> Recipe:
         if self.data.validation == CROSS_VALIDATION and self.train.patience:
             raise BadInput(
                 Problem(

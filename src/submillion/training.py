@@ -12,7 +12,7 @@ from submillion.auto.subject import AUTO, names_data, run_name
 from submillion.data.corpus_sources import MEMORY
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_inputs import gate_early
 from submillion.rundir import RunDir
 from submillion.terminal.console import say

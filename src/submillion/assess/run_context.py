@@ -14,7 +14,7 @@ from submillion import notices
 from submillion.data.corpus import Corpus, Split, load_corpus
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS

@@ -12,7 +12,7 @@ from submillion.data.corpus_sources import MEMORY, wants_no_test
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.recipe_sections import NO_TEST
+from submillion.recipe_data import NO_TEST
 
 
 def asked_recipe(

@@ -19,7 +19,7 @@ from submillion.budget.time_model import Workload
 from submillion.data.rows import LabelledRows
 from submillion.estimate.benchmark import measure
 from submillion.recipe import Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_inputs import gated
 from submillion.sources.fetch import download_bytes
 from submillion.wording import duration

@@ -11,7 +11,7 @@ from submillion.budget.cost import operations_per_token
 from submillion.budget.time_model import Measurement, Workload, speed_of
 from submillion.families.families import family_of
 from submillion.recipe import Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 
 RATES = {"amx": 9e11, "bfloat16": 1.8e11, "float32": 7e10}
 """Operations per second and core in training steps, by arithmetic: 2 cores train 124, 21 and 8 texts/s of AG News in

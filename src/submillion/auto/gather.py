@@ -17,7 +17,7 @@ from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
 from submillion.data.truncation import Truncation
 from submillion.recipe import Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.sources.fetch import encoder_config, fetch_encoder
 
 SAMPLE = 2_000

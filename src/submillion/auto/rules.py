@@ -13,7 +13,7 @@ from submillion.auto.facts import Facts, Machine, TextFacts
 from submillion.budget.count import count
 from submillion.families.families import family_of
 from submillion.recipe import ALL_LINEAR, LoraRecipe, Recipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.wording import duration, percent, plural
 
 SMALL_ENCODER, LARGE_ENCODER, OTHER_SCRIPTS = "minilm", "mpnet-base", "xlm-roberta-base"
@@ -202,7 +202,7 @@ def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
     )
     if not choices.is_fixed("train.epochs"):
         steps = max(1, round(effort.steps * steps_for(rows, batch)))
-        reason = f"{steps * batch / rows:.1f} passes over {plural(rows, 'row')}"
+        reason = f"{steps * min(batch, rows) / rows:.1f} passes over {plural(rows, 'row')}"
         choices.add("train.steps", steps, f"{reason}; {effort.reason}" if effort.reason else reason)
     if choices["data.validation"] == CROSS_VALIDATION:
         choices.add("train.patience", 0, "no row is left to stop early by")

@@ -30,7 +30,7 @@ from submillion.data.rows import ClassValue, LabelledRows
 from submillion.data.split import stratified_sample
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_format.splits import SPLITS
 from submillion.sources.fetch import FetchedData, fetch_data
 

@@ -13,7 +13,7 @@ from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
-from submillion.recipe_sections import CROSS_VALIDATION, NO_TEST
+from submillion.recipe_data import CROSS_VALIDATION, NO_TEST
 from submillion.sources.fetch import FetchedData, fetch_data
 
 MEMORY = "memory"

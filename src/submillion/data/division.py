@@ -16,7 +16,7 @@ from submillion.data.rows import LabelledRows
 from submillion.data.split import stratified_split
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.sources.fetch import FetchedData
 from submillion.wording import plural
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
-    from submillion.recipe_sections import DataRecipe
+    from submillion.recipe_data import DataRecipe
 
 Windows = Literal["first", "head_tail"]
 

@@ -31,7 +31,7 @@ from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import training_settings
 from submillion.model.protocol import Execution
 from submillion.recipe import Recipe, TrainRecipe
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.rundir import RunDir
 
 DEFAULT_OPTIONS = FitOptions()

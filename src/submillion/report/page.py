@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 from submillion.report import page_data
 from submillion.report.budget_bar import budget_bar
 from submillion.report.class_figures import FEWER_CLASSES, MAX_CLASSES

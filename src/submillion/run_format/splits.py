@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from submillion.recipe_sections import CROSS_VALIDATION
+from submillion.recipe_data import CROSS_VALIDATION
 
 SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")

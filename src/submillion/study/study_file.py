@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError, field_validator
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
 from submillion.recipe import SOURCES, Recipe, Section
-from submillion.recipe_sections import NO_TEST, Name, Seed, Source
+from submillion.recipe_data import NO_TEST
+from submillion.recipe_fields import Name, Seed, Source
 
 STUDIES = Path(__file__).parent / "studies"
 _SOURCES = {f"{section}.{name}" for section, names in SOURCES.items() for name in names}

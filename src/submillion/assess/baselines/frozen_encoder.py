@@ -23,7 +23,7 @@ from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import seeded
 from submillion.model.trained import check_same_weights
 from submillion.recipe import Recipe
-from submillion.recipe_sections import LoraRecipe
+from submillion.recipe_classifier import LoraRecipe
 from submillion.sources.fetch import fetch_encoder
 from submillion.terminal.progress import progress_bar
 

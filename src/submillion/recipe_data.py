@@ -1,0 +1,100 @@
+"""The section `data` of a recipe, with the help of every field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from submillion.recipe_fields import MAX_COUNT, Section, Source
+
+NO_TEST = "none"
+"""The value of `data.test` that means: no test split, even if one comes with the training texts."""
+CROSS_VALIDATION = "cross-validation"
+"""The value of `data.validation` that means: all rows are trained on, and scored by models of folds."""
+MAX_LABEL_BYTES = 100_000
+"""Class names of a recipe together: a recipe file stays far below the size that is read."""
+
+
+class DataRecipe(Section):
+    """The labelled texts: their location, columns and splits."""
+
+    train: Source
+    """Catalog name (ag_news, reuters-r8), hub id, file or folder with the training texts."""
+    test: Source | None = None
+    """Location of the test texts, or none to train without a test split. Default: the test split that comes with
+    `train`, if any."""
+    test_size: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the training texts held out as the test split, stratified by label, before the validation texts are.
+    Not together with test. Default: no texts are held out for testing."""
+    validation: Source | None = None
+    """Location of the validation texts, or cross-validation: all texts are trained on, and each is predicted by a model
+    that was trained without it; with train.patience=0. Default: a part of the training texts."""
+    validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training texts held out for validation, stratified by label."""
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    """Folds of the cross-validation: each one's texts are predicted by a model trained on the others. Fewer if no class
+    has that many different texts."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """Repetitions of the cross-validation, each with other folds; the scores of all are reported."""
+    encoding: str | None = None
+    """Character encoding of csv, tab-separated and JSON files, such as utf-8, cp1252 or utf-16. Default: detected, and
+    named in a notice if it is not UTF-8."""
+    text: str | list[str] | None = None
+    """Text column, or a list of columns that are joined with a space. Default: the column with a usual name."""
+    label: str | None = None
+    """Label column. Default: the column with a usual name."""
+    labels: Annotated[list[str], Field(min_length=2)] | None = None
+    """Label names in the order of their numbers. Default: the labels in the data."""
+    corrections: Source | None = None
+    """File of corrected training labels, as report writes it with the part noise and a person fills it in. Default: the
+    labels are used as they are."""
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    """Maximum tokens per text, special tokens included; longer texts are truncated and counted in the manifest."""
+    windows: Literal["first", "head_tail"] = "first"
+    """Tokens of a text longer than max_length that are read: first, those at its beginning (at its end with the
+    tokenizers that truncate on the left); head_tail, half of them from its beginning and half from its end
+    (arXiv:1905.05583)."""
+    max_unknown_tokens: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Maximum share of tokens that the encoder's tokenizer does not know; training is refused above it, because such
+    an encoder cannot read the texts."""
+    drop_train_rows_in_test: bool = True
+    """Drop training rows whose text also occurs in the test split."""
+    drop_duplicates: bool = False
+    """Drop training rows that repeat the text and label of an earlier row."""
+    slice_columns: list[str] = Field(default_factory=list)
+    """Further columns of the files, such as source or language; the report shows the accuracy by their values."""
+    limit: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
+    """Maximum rows per split, drawn at random with the seed, for a quick test."""
+
+    @field_validator("slice_columns", mode="before")
+    @classmethod
+    def _list_of_columns(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_words(cls, value: Any) -> Any:
+        """Refuse what YAML has read as no value (null, ~) or a program as true and false."""
+        for name in value if isinstance(value, list) else []:
+            if name is None or isinstance(name, bool):
+                written = {None: "null", True: "True", False: "False"}[name]
+                raise ValueError(
+                    f'class names as text, in quotes if they look like values: "{written}"|{written}'
+                )
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, value: list[str] | None) -> list[str] | None:
+        if value and len(set(value)) != len(value):
+            raise ValueError("distinct label names")
+        if value and (size := sum(len(name.encode("utf-8")) for name in value)) > MAX_LABEL_BYTES:
+            raise ValueError(f"class names of at most {MAX_LABEL_BYTES:,} bytes together|{size:,}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_test_split(self) -> DataRecipe:
+        if self.test_size is not None and self.test is not None:
+            raise ValueError(f"data.test or data.test_size, not both|{self.test} and {self.test_size:g}")
+        return self

@@ -1,0 +1,119 @@
+"""The sections `contrastive` and `train` of a recipe, with the help of every field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from submillion.recipe_fields import MAX_COUNT, Count, Percent, Section
+
+
+class ContrastiveRecipe(Section):
+    """A stage before the classification that moves texts of one class together and others apart, by the cosine of each
+    pair of a batch (SetFit, Tunstall et al. 2022, arXiv:2209.11055); it trains the adapters and is followed by the
+    probe of head.start."""
+
+    steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
+    """Optimizer steps of the stage; 0 has none."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Peak learning rate of the stage; warm-up, decay and the rest of the optimizer are those of train."""
+    batch_size: Annotated[int, Field(ge=4, le=MAX_COUNT)] = 64
+    """Texts per step, as many of each class as possible."""
+
+
+class TrainRecipe(Section):
+    """Optimization: AdamW, linear warm-up and linear decay, early stopping on the validation score."""
+
+    epochs: Count = 5
+    """Maximum passes over the training texts; not used with steps."""
+    steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
+    """Maximum optimizer steps, in place of epochs: texts are repeated, or the last pass ends early, as needed. 0 trains
+    no step after the probe of head.start. Default: as many as epochs has."""
+    max_tokens: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    """Stop after the step that reaches this number of tokens, without padding; the learning rate decays until then.
+    Default: no limit."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Stop after the step that reaches this training time, including evaluations but not the filling of the prefix
+    cache; the learning rate follows the clock if that is ahead of the steps. The number of steps depends on the
+    machine, so such a run is not reproducible. Single process only. Default: no limit."""
+    batch_size: Count = 32
+    """Texts per forward pass and process."""
+    batch_tokens: Count | None = None
+    """Tokens per forward pass and process, without padding, in place of a fixed number of texts: a batch holds as many
+    texts as fit, from 1 to 8 times batch_size. Default: batch_size texts."""
+    eval_batch_size: Count = 64
+    """Texts per forward pass in evaluation; the packed execution, which needs no padding, joins batches."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-4
+    """Peak learning rate."""
+    lora_plus_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Ratio of the learning rate of the adapters' B to that of all other parameters (LoRA+, Hayou et al. 2024,
+    arXiv:2402.12354)."""
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Decoupled weight decay; not applied to biases and norms."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the learning rate rises from 0 to its peak."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Maximum norm of the gradient; larger gradients are scaled down to it."""
+    gradient_accumulation_steps: Count = 1
+    """Forward passes per optimizer step."""
+    eval_every: Literal["epoch"] | Count | Percent = "epoch"
+    """Evaluate after every epoch, after every N optimizer steps, or after a share of the planned steps, such as 10%."""
+    objective: Literal["accuracy", "macro_f1"] = "accuracy"
+    """Validation score that selects the best adapter and that early stopping follows; equal scores are decided by the
+    lower loss."""
+    patience: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 2
+    """Stop after this many consecutive evaluations without progress, which is a better validation score or the lowest
+    validation loss so far; 0 never stops early."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target probability that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: a text counts N / (C n) times in the loss, where n of the N training texts are in its class, and C is
+    the number of classes, so that all classes count equally."""
+    logit_adjustment: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Factor tau of the logarithm of each class's share of the training texts, which is added to its logit in the loss
+    only; the trained logits then favour no frequent class (Menon et al. 2021, arXiv:2007.07314). 1 is the theory's
+    value; 0 adds nothing."""
+    r_drop: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Weight of the divergence between the predictions of two passes with different dropout (R-Drop, Wu et al. 2021,
+    arXiv:2106.14448), which doubles the time of a step; 0 runs one pass."""
+    average_from: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Average the trained values over the steps after this share of them (Izmailov et al. 2018, arXiv:1803.05407).
+    Evaluations from then on score the average too, and the better one is selected; without validation texts, the
+    average. Not with lora.variant=adalora. Default: no average."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the matrix products; auto uses bfloat16 if the processor computes it in hardware."""
+    execution: Literal["auto", "reference", "packed"] = "auto"
+    """reference runs the modules of transformers and peft; packed runs the packed kernels on a CPU, and packed tokens
+    through transformers on a CUDA device; auto uses the packed kernels if they support the encoder, else
+    reference."""
+    compile: bool = False
+    """Compile the layers of transformers and peft with torch.compile, which takes time before the first step. With
+    compile, execution auto means reference, and packed is refused. Prediction with the finished run does not
+    compile."""
+    group_by_length: bool = True
+    """Batch texts of similar length together; the longest batch comes first in the first epoch."""
+    prefix_cache: bool = True
+    """Run the layers below the lowest adapter once per text and cache their output, in memory or on disk."""
+    log_every: Count = 10
+    """Optimizer steps between two lines of the history."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Number of processor threads. Default: the choice of torch."""
+
+    @model_validator(mode="after")
+    def _compiled_is_not_packed(self) -> TrainRecipe:
+        if self.compile and self.execution == "packed":
+            raise ValueError("compile=false with execution=packed|true")
+        return self
+
+    @property
+    def evaluation_share(self) -> float | None:
+        """The share of the planned steps between two evaluations; None if `eval_every` is no percentage."""
+        every = self.eval_every
+        return int(every[:-1]) / 100 if isinstance(every, str) and every != "epoch" else None
+
+    def share_done(self, step: int, epoch: float) -> float:
+        """Return the trained share of the planned steps or epochs, after a step of the history."""
+        if self.steps is None:
+            return min(1.0, epoch / self.epochs)
+        return min(1.0, step / self.steps) if self.steps else 1.0
