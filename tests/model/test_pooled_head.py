@@ -26,7 +26,7 @@ from support.tiny import LABELS, shared_encoder, tiny_recipe
 
 MEAN = {"head": {"kind": "linear", "pooling": "mean"}}
 VARIANTS = ("lora", "dora", "pissa", "vera", "bitfit", "adalora")
-# The five lines of docs/encoders.md, in a process without submillion.
+# The computation of docs/run-directory.md, in a process without submillion; test_mean_run.py runs the page's own lines.
 PLAIN = """
 import json, sys, torch
 from peft import PeftModel

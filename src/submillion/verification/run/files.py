@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from submillion.assess import registry
 from submillion.model.adapter import CONFIG, TENSORS
+from submillion.model.head_file import HEAD
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared, stated
 
@@ -31,6 +32,8 @@ def layout(case: Case) -> list[Check]:
         run.tokenizer / "tokenizer_config.json",
         *map(run.prediction_file, splits),
     ]
+    if case.recipe.head.pooling == "mean":
+        expected.append(run.adapter / HEAD)
     excused = {
         notice.get("part") for notice in case.manifest.get("notices", []) if notice["code"] == FAILED_PART
     }
