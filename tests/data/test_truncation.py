@@ -77,7 +77,7 @@ def test_no_word_reaches_into_the_middle_that_is_not_read(text: str, length: int
     first = found.words[: found.word_of[head - 1] + 1]
     assert text.startswith("".join(first)) and text.endswith(read[len("".join(first)) :])
     assert found.word_of[head] == len(first)  # the end begins with a word of its own
-    assert len(read) < len(text)
+    assert len(read) < len(text) and found.gap == len(first)
 
 
 def test_audits_use_only_what_is_read(tmp_path: Path) -> None:

@@ -306,6 +306,8 @@ def test_marked_words_joined_are_the_text() -> None:
         ("bank", "against", True)
     ]
     assert page_data.marked([]) == []
+    gapped = page_data.marked([("the ", 0.0), ("goal", 1.0), ("end", 0.0)], gap=2)
+    assert "".join(piece.text for piece in gapped) == "the goal [...] end"
 
 
 def test_thinning_keeps_the_ends() -> None:

@@ -148,6 +148,7 @@ def made_attribution(names: list[str], text: str) -> dict[str, Any]:
         "reference_probability": 0.9874,
         "tokens": 9,
         "cut": False,
+        "gap": None,
         "words": [["shares", 2.5], [" of ", 0.01], [text, -1.0], [" rose", 0.6], [".", 0.0]],
         "score": 4.1,
         "baseline_score": 2.0,

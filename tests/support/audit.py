@@ -42,7 +42,7 @@ def made_audit(names: list[str], text: str = "", biased: bool = True) -> dict[st
     exchanged, mentioned = [], []
     for listed in LISTS:
         matches = [Finder(listed).find(text) for text in TEXTS]
-        spans = {row: (0, 100) for row, found in enumerate(matches) if found}
+        spans = {row: [(0, 100)] for row, found in enumerate(matches) if found}
         for axis in build_axes(listed, TEXTS, matches, spans, 0):
             altered = [altered for _, altered in altered_texts([axis], [""] * len(TEXTS))]
             before, after = (

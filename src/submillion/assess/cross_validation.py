@@ -117,7 +117,9 @@ def resampled_t(scores: Sequence[float], ratio: float, centre: float) -> Interva
 
 
 def _hull(value: float, one: Interval, other: Interval) -> Interval:
-    """Return the smallest interval that covers both."""
+    """Return the smallest interval that covers both; without limits if one has none and the other has no width."""
+    if None in (one["low"], other["low"]) and one["low"] == one["high"]:
+        return interval(value)
     lows = [limits["low"] for limits in (one, other) if limits["low"] is not None]
     highs = [limits["high"] for limits in (one, other) if limits["high"] is not None]
     return interval(value, min(value, *lows), max(value, *highs))

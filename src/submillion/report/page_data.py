@@ -132,17 +132,19 @@ def thinned(records: Sequence[Any], limit: int = MAX_LOGGED) -> list[Any]:
     return [records[round(index * (len(records) - 1) / (limit - 1))] for index in range(limit)]
 
 
-def marked(words: Iterable[Sequence[Any]]) -> list[Word]:
+def marked(words: Iterable[Sequence[Any]], gap: int | None = None) -> list[Word]:
     """Return an explained text in pieces: marked words, and the text between them.
 
     Args:
         words: [word, weight] in the order of the text. The words joined are the text, and so are the pieces.
+        gap: number of words before a part that was not read; [...] takes its place. None if there is none.
     """
     pairs = [(str(word), float(weight)) for word, weight in words]
     largest = max((abs(weight) for _, weight in pairs), default=0.0)
     pieces: list[Word] = []
     between = ""
-    for text, weight in pairs:
+    for place, (text, weight) in enumerate(pairs):
+        between += " [...] " if place == gap else ""
         share = abs(weight) / largest if largest else 0.0
         bare = text.strip()
         if share < MIN_MARKED or not bare:

@@ -76,7 +76,9 @@ class ExplainedText(TypedDict):
     tokens: Count
     """As read, special tokens included."""
     cut: bool
-    """Whether the text continues after the words."""
+    """Whether a part of the text is not read: its end, with some tokenizers its beginning, or its middle."""
+    gap: Count | None
+    """Number of words before the middle that is not read; None if the middle is read."""
     words: list[Word]
     """[word, weight] in the order of the text; the words joined are exactly what was read, spaces included."""
     score: Number | None

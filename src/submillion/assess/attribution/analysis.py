@@ -237,6 +237,7 @@ def _explained(
         "reference_probability": measured["reference_probability"],
         "tokens": len(tokens.ids),
         "cut": tokens.cut,
+        "gap": tokens.gap,
         "words": [list(pair) for pair in zip(tokens.words, weights, strict=True)],
         "score": measured["score"],
         "baseline_score": measured["baseline_score"],

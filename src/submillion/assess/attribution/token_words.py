@@ -37,6 +37,8 @@ class TokenWords:
     word reaches over a part that is not read."""
     cut: bool
     """Whether the text is truncated."""
+    gap: int | None
+    """Words before the middle that is not read; None if only an end is cut off, or nothing."""
 
 
 def split_words(tokenizer: PreTrainedTokenizerFast, text: str, truncation: Truncation) -> TokenWords:
@@ -57,7 +59,10 @@ def split_words(tokenizer: PreTrainedTokenizerFast, text: str, truncation: Trunc
     read = truncation.read(tokenizer, encoding)
     word_of: list[int] = []
     words: list[str] = []
+    gap = None
     for (low, high), span in zip(read.parts, _spans(read, cut, tokenizer, len(text)), strict=True):
+        if low:
+            gap = len(words)
         letters = [_first_letter(text, *offsets) for offsets in read.offsets[low:high]]
         special = read.special[low:high]
         begins = sorted({place for place, flag in zip(letters, special, strict=True) if not flag})
@@ -68,7 +73,7 @@ def split_words(tokenizer: PreTrainedTokenizerFast, text: str, truncation: Trunc
         ]
         edges = [span[0], *starts[1:], span[1]]
         words += [text[one:other] for one, other in pairwise(edges)] if starts else []
-    return TokenWords(read.ids, read.special, word_of, words, cut)
+    return TokenWords(read.ids, read.special, word_of, words, cut, gap)
 
 
 def _spans(
