@@ -158,9 +158,7 @@ def corpus_from(
     if not crossed:
         validation, rare = hold_out_validation(data, seed, splits, sources["train"].name, names)
     if data.limit:
-        for name, part in splits.items():
-            splits[name] = part.take(stratified_sample(part.classes, data.limit, seed, part.texts))
-        notices.emit("limit", f"at most {data.limit:,} rows of each split are used (data.limit).")
+        splits = _limited(splits, data.limit, seed)
     if crossed:  # of the rows that the limit leaves
         validation, rare = cross_validation(data, seed, splits, sources["train"].name, names)
     made = {
@@ -185,6 +183,15 @@ def corpus_from(
     } | ({"corrections": corrected} if corrections else {})
     parts = made["train"], made["validation"], made.get("test")
     return Corpus(*parts, names, report, class_values, corrections)
+
+
+def _limited(splits: Mapping[str, LabelledRows], most: int, seed: int) -> dict[str, LabelledRows]:
+    """Return at most `most` rows of each split, drawn by class."""
+    notices.emit("limit", f"at most {most:,} rows of each split are used (data.limit).")
+    return {
+        name: part.take(stratified_sample(part.classes, most, seed, part.texts))
+        for name, part in splits.items()
+    }
 
 
 def store_rows(corpus: Corpus, rows: LabelledRows, data: DataRecipe, path: Path) -> Corpus:

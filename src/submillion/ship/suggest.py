@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from submillion.wording import plural
 
 if TYPE_CHECKING:
     from submillion.model.trained import OpenedRun
+    from submillion.recipe import Recipe
 
 POOL = 10
 """Texts that are clustered for each one that is chosen, the most uncertain of the file; the paper's beta."""
@@ -89,29 +90,16 @@ def suggest_file(
     target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
     recipe = run_dir.read_recipe()
     reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, recipe.data.encoding)
-    with notices.suppressed():
-        known = {digest for split in load_corpus(recipe.data, recipe.seed, progress=False).splits
-                 for digest in map(_digest, split.texts)}  # fmt: skip
+    new = _new(chunked(reads, CHUNK_ROWS), _known(recipe))
     opened = open_run_classifier(run_dir)
-    pool: list[Candidate] = []
+    batch_size = recipe.train.eval_batch_size
     with progress_bar(progress, None, "predicting") as advance:
-        for ids, texts in _new(chunked(reads, CHUNK_ROWS), known):
-            probabilities = opened.probabilities(texts, recipe.train.eval_batch_size, advance)
-            pool += _candidates(ids, texts, probabilities, opened.labels)
-            pool = sorted(pool, key=lambda candidate: candidate.margin)[: POOL * rows]  # stable
+        pool = _most_uncertain(opened, new, POOL * rows, batch_size, advance)
     if not pool:
         raise BadInput(Problem(str(file), "texts that the run does not know", "none"))
-    chosen = choose(
-        _features(opened, pool, recipe.train.eval_batch_size), [one.margin for one in pool], rows, recipe.seed
-    )
-    columns = _columns(run_dir)
-    with target.open() as stream:
-        stream.write(BYTE_ORDER_MARK)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["id", columns[0], "predicted_label", "confidence", columns[1]])
-        for one in (pool[index] for index in chosen):
-            line = [one.id, one.text, one.label, f"{one.confidence:.4f}", ""]
-            writer.writerow([spreadsheet_cell(value) for value in line])
+    features = _features(opened, pool, batch_size)
+    chosen = choose(features, [one.margin for one in pool], rows, recipe.seed)
+    _write(target, [pool[index] for index in chosen], *_columns(run_dir))
     if len(chosen) < rows:
         notices.emit(
             "fewer_suggestions",
@@ -146,6 +134,13 @@ def choose(features: np.ndarray, margins: Sequence[float], rows: int, seed: int)
     return sorted(chosen)
 
 
+def _known(recipe: Recipe) -> set[bytes]:
+    """Return the hashes of the texts in the run's own data."""
+    with notices.suppressed():
+        splits = load_corpus(recipe.data, recipe.seed, progress=False).splits
+    return {_digest(text) for split in splits for text in split.texts}
+
+
 def _new(
     chunks: Iterator[tuple[list[str], list[str], list[list[str]]]], known: set[bytes]
 ) -> Iterator[tuple[list[str], list[str]]]:
@@ -158,6 +153,22 @@ def _new(
         known |= new.keys()
         if new:
             yield [row_id for row_id, _ in new.values()], [text for _, text in new.values()]
+
+
+def _most_uncertain(
+    opened: OpenedRun,
+    chunks: Iterable[tuple[list[str], list[str]]],
+    most: int,
+    batch_size: int,
+    advance: Callable[[int], object],
+) -> list[Candidate]:
+    """Return at most `most` candidates by ascending margin; equal ones are in the order of the file."""
+    pool: list[Candidate] = []
+    for ids, texts in chunks:
+        probabilities = opened.probabilities(texts, batch_size, advance)
+        pool += _candidates(ids, texts, probabilities, opened.labels)
+        pool = sorted(pool, key=lambda candidate: candidate.margin)[:most]  # stable
+    return pool
 
 
 def _candidates(
@@ -181,6 +192,16 @@ def _features(opened: OpenedRun, pool: Sequence[Candidate], batch_size: int) -> 
         for rows in sequential(lengths, batch_size, opened.execution.pass_tokens):
             features[rows] = opened.execution.features(tokens, rows).cpu().numpy()
     return features
+
+
+def _write(target: OutputFile, chosen: Iterable[Candidate], text_column: str, label_column: str) -> None:
+    with target.open() as stream:
+        stream.write(BYTE_ORDER_MARK)
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", text_column, "predicted_label", "confidence", label_column])
+        for one in chosen:
+            line = [one.id, one.text, one.label, f"{one.confidence:.4f}", ""]
+            writer.writerow([spreadsheet_cell(value) for value in line])
 
 
 def _columns(run: RunDir) -> tuple[str, str]:
