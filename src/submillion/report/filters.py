@@ -128,8 +128,8 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def public(value: Any) -> Any:
-    """Return a value for publication: an absolute path is cut to its last part."""
-    if isinstance(value, str) and _ABSOLUTE.match(value):
+    """Return a value for publication: an absolute path, or one outside the run, is cut to its last part."""
+    if isinstance(value, str) and (_ABSOLUTE.match(value) or value.startswith(("../", "..\\"))):
         return last_part(value.rstrip("\\/"))
     return value
 
