@@ -8,7 +8,6 @@ import numpy as np
 
 from submillion import notices
 from submillion.auto.facts import Facts, Machine, TextFacts, TokenFacts
-from submillion.auto.rules import LARGE_ENCODER, SMALL_ENCODER
 from submillion.data.corpus import load_corpus
 from submillion.data.rows import LabelledRows
 from submillion.data.split import text_keys
@@ -18,7 +17,7 @@ from submillion.data.tokens import encode
 from submillion.data.truncation import Truncation
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
-from submillion.sources.fetch import encoder_config, fetch_encoder
+from submillion.sources.fetch import encoder_config, fetch_encoder, trained_with_mean
 
 SAMPLE = 2_000
 """Texts whose words and tokens are counted."""
@@ -63,7 +62,14 @@ def rough_facts(asked: Recipe, encoder: str, texts: TextFacts, machine: Machine)
     """Return the facts before the encoder is fetched: from its configuration alone, tokens guessed from words."""
     tokens = max(3, round(texts.words * TOKENS_PER_WORD) + 2)
     config = encoder_config(encoder, asked.encoder.revision)
-    return Facts(texts, TokenFacts.of(np.array([tokens]), 0.0), encoder, config, _for_means(encoder), machine)
+    return Facts(
+        texts,
+        TokenFacts.of(np.array([tokens]), 0.0),
+        encoder,
+        config,
+        trained_with_mean(encoder, asked.encoder.revision),
+        machine,
+    )
 
 
 def token_facts(
@@ -79,9 +85,4 @@ def token_facts(
     tokens = encode(tokenizer, sample, Truncation(SAMPLED_TOKENS))
     facts = TokenFacts.of(tokens.full_lengths, unknown_tokens(tokenizer, tokens).share)
     config = encoder_config(encoder, asked.encoder.revision)
-    return Facts(texts, facts, encoder, config, _for_means(encoder), machine)
-
-
-def _for_means(encoder: str) -> bool:
-    """Return whether an encoder was trained so that the mean of its last states represents a text."""
-    return encoder in (SMALL_ENCODER, LARGE_ENCODER)
+    return Facts(texts, facts, encoder, config, trained_with_mean(encoder, asked.encoder.revision), machine)

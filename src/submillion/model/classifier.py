@@ -249,6 +249,8 @@ def build(encoder: FetchedEncoder | Path | str, label_names: Sequence[str], reci
     folder = Path(encoder) if isinstance(encoder, str | Path) else encoder.path
     origin = str(encoder) if isinstance(encoder, str | Path) else encoder.origin
     with seeded(recipe.seed):
+        if recipe.head.pooling == "auto":
+            raise RuntimeError("head.pooling is auto: `with_pooling` of submillion.budget.pooling decides it")
         headless = recipe.head.pooling == "mean"
         loaded = load_encoder(folder, label_names, origin, recipe.encoder, headless=headless)
         if loaded.foreign_head:
