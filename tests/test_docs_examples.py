@@ -15,7 +15,7 @@ from support.tiny import LABELS, tiny_encoder, tiny_texts
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the working directory of the examples: reviews.csv, and the recipe quickstart with a small encoder."""
+    """Return the working directory of the examples: reviews.csv, test.csv and a small encoder."""
     tiny_encoder(tmp_path / "encoder", "bert", layers=3, hidden=64, longest=256)
     for name, rows in (("reviews.csv", 60), ("test.csv", 20)):
         texts, labels = tiny_texts(rows, seed=rows)
@@ -36,21 +36,26 @@ def examples(page: str) -> list[str]:
 def run_all(page: str, folder: Path) -> dict[str, Any]:
     """Run a page's examples in one namespace, with the tiny encoder and its texts, and return the namespace."""
     names: dict[str, Any] = {}
-    data = [f"data.train={folder / 'reviews.csv'}", f"data.test={folder / 'test.csv'}"]
-    overrides = [f"encoder.source={folder / 'encoder'}", "train.epochs=1", *data]
+    encoder = str(folder / "encoder")
+    fields = {"train.steps": 2, "data.folds": 2}
+    overrides = [f"encoder.source={encoder}", *(f"{name}={value}" for name, value in fields.items())]
+    settings = f"encoder={encoder!r}, fields={fields!r}"
+    local = {
+        "encoder.source=minilm": f"encoder.source={encoder}",
+        'encoder="minilm"': f"encoder={encoder!r}",
+        'sm.train("reviews.csv")': f"sm.train('reviews.csv', overrides={overrides!r})",
+        "SubmillionClassifier(random_state": f"SubmillionClassifier({settings}, random_state",
+    }
     for code in examples(page):
-        local = code.replace("encoder.source=minilm", f"encoder.source={folder / 'encoder'}")
-        local = local.replace('encoder="minilm"', f"encoder={str(folder / 'encoder')!r}")
-        local = local.replace(
-            'sm.train("quickstart", ', f'sm.train("quickstart", overrides={overrides!r}, out='
-        )
-        exec(compile(local, page, "exec"), names)
+        for published, with_tiny_encoder in local.items():
+            code = code.replace(published, with_tiny_encoder)
+        exec(compile(code, page, "exec"), names)
     return names
 
 
 def test_readme(folder: Path) -> None:
     names = run_all("README.md", folder)
-    assert (folder / "runs" / "first" / "report.html").is_file()
+    assert (folder / "runs" / "reviews" / "report.html").is_file()
     assert set(names["frame"].columns) == {"text", "label", "confidence"}
     assert names["frame"]["confidence"].between(0.25, 1).all()
 

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from submillion import notices
+from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, SubmillionError
+from submillion.recipe import Recipe
 from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from submillion.ship import predict
@@ -189,7 +191,12 @@ def test_memory_does_not_grow_with_the_file(
 
     tokenizer = load_tokenizer(run.tokenizer)
     opened = SimpleNamespace(
-        tokenizer=tokenizer, labels=NAMES, max_length=16, classifier=None, precision=None, execution=None
+        tokenizer=tokenizer,
+        labels=NAMES,
+        truncation=Truncation(16),
+        classifier=None,
+        precision=None,
+        execution=None,
     )
     monkeypatch.setattr(predict, "open_run_classifier", lambda run: opened)
     monkeypatch.setattr(predict, "predict_logits", lambda _, tokens, *__, **___: np.ones((len(tokens), 4)))
@@ -388,6 +395,7 @@ def test_abstaining_leaves_uncertain_rows_without_a_label(
 def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str, Any] | None) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {})
+    run.recipe.write_text(Recipe.load("quickstart").to_yaml(), encoding="utf-8")
     if policy:
         run.write_analysis("confidence", policy)
     with pytest.raises(BadInput, match="run `report` with another `answer_at`"):
