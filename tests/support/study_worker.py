@@ -21,8 +21,9 @@ TRAINING = """
 import json, math, pathlib, re, sys, time
 run, recipe = map(pathlib.Path, sys.argv[1:])
 text = recipe.read_text()
-number = lambda name: float(re.search(rf"^ *{name}: (.*)$", text, re.M)[1])
-rate, epochs, seed = number("learning_rate"), int(number("epochs")), number("seed")
+number = lambda name, part: float(re.search(rf"^ *{name}: (.*)$", part, re.M)[1])
+train = text[text.index("\\ntrain:"):]  # another section has a learning rate too
+rate, epochs, seed = number("learning_rate", train), int(number("epochs", train)), number("seed", text)
 if rate > 0.05:
     sys.exit(print("diverged") or 2)
 if rate > 0.02 and not (run.parent / "mended").exists():

@@ -17,7 +17,7 @@ from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.predictions import Predictions
-from submillion.run_format.splits import SCORED_SPLITS
+from submillion.run_format.splits import SCORED_SPLITS, split_title
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class RunContext:
     @property
     def cross_validated(self) -> bool:
         """Whether the validation rows are training rows, predicted by the models of folds."""
-        return self.manifest["data"]["validation"]["from"] == CROSS_VALIDATION
+        return split_title("validation", self.manifest.get("data", {})) == CROSS_VALIDATION
 
     @property
     def train(self) -> Split:

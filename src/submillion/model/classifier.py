@@ -119,9 +119,9 @@ class Classifier(nn.Module):
         """Return the context in which the encoder starts at layer `prefix_depth` from these states, if any."""
         if states is None:
             return nullcontext()
-        shape = batch["input_ids"].shape
-        if states.shape[:2] != shape:
-            raise ValueError(f"{states.shape=} must begin with {shape=}")
+        ids = batch["input_ids"]
+        if states.shape[:2] != ids.shape:
+            raise ValueError(f"{states.shape=} must begin with {ids.shape=}")
         return self.stack.starting_at(self.prefix_depth, states)
 
     def head(self, features: Tensor) -> Tensor:

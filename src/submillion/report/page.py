@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +64,7 @@ def render_page(run: RunDir) -> str:
     Raises:
         BadInput: a file of the run cannot be read.
     """
-    facts = _facts(run)
-    return _engine(facts["data"]).get_template(TEMPLATE).render(facts)
+    return _engine().get_template(TEMPLATE).render(_facts(run))
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
@@ -121,8 +119,8 @@ def _facts(run: RunDir) -> dict[str, Any]:
     }
 
 
-def _engine(data: Mapping[str, Any]) -> jinja2.Environment:
-    """Return the template engine for a run's data; texts, labels and names are always escaped."""
+def _engine() -> jinja2.Environment:
+    """Return the template engine; texts, labels and names are always escaped."""
     environment = engine(autoescape=True)
     numbers = itertools.count(1)
     environment.globals |= {
@@ -132,8 +130,14 @@ def _engine(data: Mapping[str, Any]) -> jinja2.Environment:
         "fewer_classes": FEWER_CLASSES,
     }
     environment.filters["keep"] = _keep_together
-    environment.filters["titled"] = lambda split: split_title(split, data)
+    environment.filters["titled"] = _titled
     return environment
+
+
+@jinja2.pass_context
+def _titled(context: jinja2.runtime.Context, split: str) -> str:
+    """Return the name of a split in sentences; see `split_title`."""
+    return split_title(split, context["data"])
 
 
 def _keep_together(text: str) -> str:
