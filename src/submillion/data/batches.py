@@ -155,7 +155,7 @@ def _arranged(
     sizes: np.ndarray, pool_size: int, cut: Callable[[np.ndarray], list[np.ndarray]], seed: int, epoch: int
 ) -> list[np.ndarray]:
     """Return shuffled batches, cut from pools of `pool_size` rows each sorted by `sizes`."""
-    order = _permutation(len(sizes), seed, epoch)
+    order = permutation(len(sizes), seed, epoch)
     first: list[np.ndarray] = []
     if epoch == 0 and len(sizes):
         longest = _longest_first(sizes[order])
@@ -163,7 +163,7 @@ def _arranged(
         order = order[np.sort(longest[len(first[0]) :])]
     pools = _cut(order, pool_size)
     batches = [batch for pool in pools for batch in cut(pool[_longest_first(sizes[pool])])]
-    shuffled = _permutation(len(batches), seed, epoch, stream=1)
+    shuffled = permutation(len(batches), seed, epoch, stream=1)
     return first + [batches[index] for index in shuffled]
 
 
@@ -187,10 +187,16 @@ def _cut_by_tokens(order: np.ndarray, sizes: np.ndarray, tokens: int, max_items:
     return batches
 
 
-def _permutation(n: int, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
+def permutation(n: int, seed: int, turn: int, stream: int = 0) -> np.ndarray:
     """Return a permutation of n that is the same in every numpy release.
 
     `Generator.permutation` may change between releases (NEP 19); the raw numbers of PCG64 may not.
+
+    Args:
+        n: number of items.
+        seed: of all permutations.
+        turn: which of them, such as the epoch.
+        stream: tells apart those of one turn.
     """
-    raw = np.random.PCG64(np.random.SeedSequence([seed, epoch, stream])).random_raw(n)
+    raw = np.random.PCG64(np.random.SeedSequence([seed, turn, stream])).random_raw(n)
     return np.argsort(raw, kind="stable")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from submillion.data.batches import micro_batches
+from submillion.data.batches import micro_batches, permutation
 from submillion.errors import BadInput, Problem
 from submillion.fit.learning_rate import linear_factor, warmup_steps
 from submillion.fit.plan import TrainingPlan
@@ -138,7 +138,7 @@ class BalancedBatches:
         rows = []
         for slot in range(step * self._classes, (step + 1) * self._classes):
             cycle, place = divmod(slot, len(self._rows))
-            number = self._order(len(self._rows), 0, cycle)[place]
+            number = permutation(len(self._rows), self._seed, 0, stream=cycle)[place]
             rows.append(self._of_class(int(number), cycle))
         return np.unique(np.concatenate(rows))
 
@@ -147,12 +147,9 @@ class BalancedBatches:
         own = self._rows[number]
         share = min(self._share, len(own))
         places = [divmod(place, len(own)) for place in range(cycle * share, (cycle + 1) * share)]
-        return own[[self._order(len(own), 1 + number, turn)[place] for turn, place in places]]
-
-    def _order(self, count: int, stream: int, turn: int) -> np.ndarray:
-        """Return a random order of `count` items that is the same in every numpy release."""
-        raw = np.random.PCG64(np.random.SeedSequence([self._seed, stream, turn])).random_raw(count)
-        return np.argsort(raw, kind="stable")
+        return own[
+            [permutation(len(own), self._seed, 1 + number, stream=turn)[place] for turn, place in places]
+        ]
 
 
 def pair_loss(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Runs a classifier over tokens without training it: logits and probabilities in input order."""
+"""Runs a classifier over tokens without training it: logits, features and probabilities in input order."""
 
 from __future__ import annotations
 
@@ -53,6 +53,38 @@ def predict_logits(
         logits[rows] = values.cpu().numpy()
     _check_finite(logits)
     return logits
+
+
+def predict_features(
+    execution: Execution,
+    tokens: Tokens,
+    batch_size: int,
+    rows: np.ndarray | None = None,
+    prefix: States | None = None,
+    progress: ProgressOption = False,
+) -> np.ndarray:
+    """Return what the head reads of some texts, without dropout, float32 [rows, D]; see `Execution.features`.
+
+    Args:
+        execution: as in `predict_logits`.
+        tokens: N tokenized texts.
+        batch_size: as in `predict_logits`.
+        rows: indices of the texts to read, in the order of the result; None reads all N.
+        prefix: as in `predict_logits`.
+        progress: as in `predict_logits`.
+    """
+    classifier = execution.classifier
+    rows = np.arange(len(tokens)) if rows is None else rows
+    features = np.empty((len(rows), classifier.hidden_size), dtype=np.float32)
+    with (
+        classifier.evaluating(),
+        torch.inference_mode(),
+        progress_bar(progress, len(rows), "reading with the encoder") as advance,
+    ):
+        for places in sequential(tokens.lengths[rows], batch_size, execution.pass_tokens):
+            features[places] = execution.features(tokens, rows[places], prefix=prefix).cpu().numpy()
+            advance(len(places))
+    return features
 
 
 def predict_probabilities(

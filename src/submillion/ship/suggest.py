@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from submillion import notices
-from submillion.data.batches import sequential
 from submillion.data.corpus import load_corpus
 from submillion.data.readers import iter_rows
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
+from submillion.model.infer import predict_features
 from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
 from submillion.ship.predict import READ_ROWS, chunked
@@ -97,7 +96,8 @@ def suggest_file(
         pool = _most_uncertain(opened, new, POOL * rows, batch_size, advance)
     if not pool:
         raise BadInput(Problem(str(file), "texts that the run does not know", "none"))
-    features = _features(opened, pool, batch_size)
+    tokens = encode(opened.tokenizer, [one.text for one in pool], opened.truncation)
+    features = predict_features(opened.execution, tokens, batch_size)
     chosen = choose(features, [one.margin for one in pool], rows, recipe.seed)
     _write(target, [pool[index] for index in chosen], *_columns(run_dir))
     if len(chosen) < rows:
@@ -181,17 +181,6 @@ def _candidates(
             ids, texts, probabilities.argmax(axis=1), highest, strict=True
         )
     ]
-
-
-def _features(opened: OpenedRun, pool: Sequence[Candidate], batch_size: int) -> np.ndarray:
-    """Return what the head reads of each text, float32 [N, D]."""
-    tokens = encode(opened.tokenizer, [one.text for one in pool], opened.truncation)
-    lengths = np.diff(tokens.offsets)
-    features = np.empty((len(pool), opened.classifier.hidden_size), dtype=np.float32)
-    with opened.classifier.evaluating(), torch.inference_mode():
-        for rows in sequential(lengths, batch_size, opened.execution.pass_tokens):
-            features[rows] = opened.execution.features(tokens, rows).cpu().numpy()
-    return features
 
 
 def _write(target: OutputFile, chosen: Iterable[Candidate], text_column: str, label_column: str) -> None:

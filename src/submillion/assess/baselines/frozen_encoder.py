@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from submillion import notices
 from submillion.assess.run_context import RunContext
-from submillion.data.batches import collate, sequential
 from submillion.data.tokenizer import load_tokenizer
-from submillion.data.tokens import Tokens, tokenize
+from submillion.data.tokens import tokenize
 from submillion.data.truncation import Truncation
 from submillion.model.classifier import build
-from submillion.model.execution.packed import Packed, try_packed
+from submillion.model.execution.packed import try_packed
 from submillion.model.execution.reference import Reference
+from submillion.model.infer import predict_features
 from submillion.model.precision import choose_precision, training_device
 from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import seeded
 from submillion.model.trained import check_same_weights
 from submillion.recipe import Recipe
-from submillion.recipe_classifier import LoraRecipe
+from submillion.recipe_classifier import HeadRecipe, LoraRecipe
 from submillion.sources.fetch import fetch_encoder
-from submillion.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
-    from submillion.model.protocol import States
+    pass
 
 
 class FrozenEncoder:
@@ -76,60 +73,14 @@ class FrozenEncoder:
             if cached and self._recipe.train.prefix_cache:
                 size = self._recipe.train.eval_batch_size
                 prefix = PrefixCache.build(self._execution, tokens, size, progress=self._progress)
-        read = self._packed if isinstance(self._execution, Packed) else self._padded
-        forward = read(tokens, prefix)
-        features = np.empty((len(rows), self.hidden_size), dtype=np.float32)
-        batch_size = self._recipe.train.eval_batch_size
-        with (
-            self._execution.classifier.evaluating(),
-            torch.inference_mode(),
-            progress_bar(self._progress, len(rows), "reading with the frozen encoder") as advance,
-        ):
-            for places in sequential(tokens.lengths[rows], batch_size, self._execution.pass_tokens):
-                features[places] = forward(rows[places]).float().cpu().numpy()
-                advance(len(places))
-        return features
-
-    def _packed(self, tokens: Tokens, prefix: States | None) -> Callable[[np.ndarray], torch.Tensor]:
-        """Return the function from rows to their features, on the kernels."""
-        execution: Any = self._execution
-        depth = execution.classifier.n_layers
-
-        def forward(rows: np.ndarray) -> torch.Tensor:
-            states = execution.states(tokens, rows, depth, prefix).float()
-            lengths = torch.from_numpy(tokens.lengths[rows])
-            sums = torch.segment_reduce(states, "mean", lengths=lengths)
-            return sums
-
-        return forward
-
-    def _padded(self, tokens: Tokens, prefix: States | None) -> Callable[[np.ndarray], torch.Tensor]:
-        """Return the function from rows to their features, on the modules of transformers."""
-        classifier, precision = self._execution.classifier, self._execution.precision
-        encoder, device = classifier.module.get_base_model().base_model, classifier.device
-        classifier.check_tokens(tokens)
-
-        def forward(rows: np.ndarray) -> torch.Tensor:
-            batch = {
-                name: value.to(device) for name, value in collate(tokens, rows, classifier.pad_id).items()
-            }
-            start: Any = nullcontext()
-            if prefix is not None:
-                states = prefix.states(rows, batch["input_ids"].shape[1], device)
-                start = classifier.stack.starting_at(classifier.prefix_depth, states)
-            with precision.context(device.type), start:
-                hidden = encoder(**batch).last_hidden_state.float()
-            mask = batch["attention_mask"][:, :, None]
-            means: torch.Tensor = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-            return means
-
-        return forward
+        size = self._recipe.train.eval_batch_size
+        return predict_features(self._execution, tokens, size, rows, prefix, self._progress)
 
 
 def _untrained(recipe: Recipe) -> Recipe:
-    """Return the recipe with the smallest adapters in the same layers; untrained, they change no state.
+    """Return the recipe with the smallest adapters in the same layers and a head that reads the mean.
 
-    The layers below the lowest one are those whose states the training cached.
+    Untrained adapters change no state. The layers below the lowest one are those whose states the training cached.
     """
     adapters = LoraRecipe(r=1, targets=recipe.lora.targets, layers=recipe.lora.layers)
-    return recipe.model_copy(update={"lora": adapters})
+    return recipe.model_copy(update={"lora": adapters, "head": HeadRecipe(kind="linear", pooling="mean")})
