@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from submillion.environment import cpu_features
+from submillion.limits import processors
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 AMX, HALF = {"amx_bf16"}, {"avx512_bf16", "bf16", "svebf16"}
@@ -117,8 +117,7 @@ class Machine:
 
         features = cpu_features()
         arithmetic = "amx" if features & AMX else "bfloat16" if features & HALF else "float32"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(torch.accelerator.is_available(), arithmetic, cores)
+        return cls(torch.accelerator.is_available(), arithmetic, processors().usable)
 
     def __str__(self) -> str:
         if self.accelerator:

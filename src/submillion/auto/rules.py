@@ -10,9 +10,9 @@ from typing import Any
 from submillion.auto.decision import Choice
 from submillion.auto.efforts import FEW_ROWS, Effort
 from submillion.auto.facts import Facts, Machine, TextFacts
-from submillion.budget.count import count
+from submillion.budget.planner import largest_rank
 from submillion.families.families import family_of
-from submillion.recipe import ALL_LINEAR, LoraRecipe, Recipe
+from submillion.recipe import ALL_LINEAR, Recipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.wording import duration, percent, plural
 
@@ -162,7 +162,8 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     choices.add(
         "lora.layers", depth, effort.reason or ("the accelerator is fast" if depth == "all" else below)
     )
-    rank = _largest_rank(choices.recipe(), facts)
+    recipe = choices.recipe()
+    rank = largest_rank(facts.config, facts.texts.classes, recipe.lora, recipe.head, recipe.budget)
     few = facts.texts.rows < FEW_ROWS
     wanted = min(rank, FEW_RANK) if few else rank
     reason = "few rows need few parameters" if few else "the largest that the budget allows"
@@ -171,21 +172,6 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     choices.add("lora.dropout", 0.0, "lower layers run once, without dropout")
     for field in ("encoder.dropout", "encoder.attention_dropout"):
         choices.add(field, 0.0, "as above")
-
-
-def _largest_rank(recipe: Recipe, facts: Facts) -> int:
-    """Return the largest rank of the adapters that the budget allows, at least 1; the gate refuses what is over it."""
-
-    def trainable(r: int) -> int:
-        lora: LoraRecipe = recipe.lora.model_copy(update={"r": r})
-        return count(facts.config, facts.texts.classes, lora, recipe.head, recipe.budget).trainable
-
-    per_rank = trainable(2) - trainable(1)
-    if not per_rank:
-        return 1
-    hidden = family_of(facts.config).inventory(facts.config, facts.texts.classes).hidden
-    largest: int = 1 + (recipe.budget - trainable(1)) // per_rank
-    return int(min(hidden, max(1, largest)))
 
 
 def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:

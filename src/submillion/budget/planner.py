@@ -125,6 +125,23 @@ def nearest_plans(
     return plans
 
 
+def largest_rank(
+    config: Mapping[str, Any], num_labels: int, lora: LoraRecipe, head: HeadRecipe, budget: int
+) -> int:
+    """Return the largest rank, up to the hidden size, at which a configuration fits; 1 if none fits or it has no rank.
+
+    Args:
+        config: the encoder's config.json.
+        num_labels: number of classes.
+        lora: the adapters; their rank is ignored.
+        head: the head.
+        budget: trainable parameters allowed.
+    """
+    case = _Case.of(config, num_labels, budget)
+    filled, _ = case.filled(lora, head)
+    return filled.r if case.per_rank(lora) else 1
+
+
 @dataclass(frozen=True)
 class _Case:
     """The encoder with its classification head, and the budget."""
