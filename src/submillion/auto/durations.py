@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from submillion.auto.facts import Facts, Machine
 from submillion.budget.cost import operations_per_token
 from submillion.budget.time_model import Measurement, Workload, speed_of
+from submillion.estimate.workload import evaluations_of, fold_trainings, steps_per_epoch
 from submillion.families.families import family_of
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
@@ -67,7 +68,8 @@ class NominalSpeed:
         lowest = recipe.lora.layer_indices(len(inventory.layers))[0]
         step = operations_per_token(family, inventory, recipe.lora, cached=True)
         upper = (len(inventory.layers) - lowest) * layer
-        trained = work.epochs * (work.rows * step + work.validation_rows * upper)
+        evaluations = work.epochs if work.evaluations is None else work.evaluations
+        trained = work.epochs * work.rows * step + evaluations * work.validation_rows * upper
         below = (work.rows + work.validation_rows) * lowest * layer
         rate = (
             ACCELERATOR_RATE
@@ -98,16 +100,20 @@ def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
         rows -= validation
     tokens = facts.tokens.mean_below(data.max_length)
     batch = train.batch_size * train.gradient_accumulation_steps
-    planned = train.epochs * -(-rows // batch) if train.steps is None else train.steps
-    steps = planned + recipe.contrastive.steps * recipe.contrastive.batch_size / batch
-    work = Workload(rows, validation, tokens, steps * batch / rows, batch, train.eval_batch_size, "auto")
+    per_epoch = steps_per_epoch(train, rows, tokens)
+    epochs: float = train.epochs if train.steps is None else train.steps / per_epoch
+    evaluations = evaluations_of(train, epochs, per_epoch)
+    epochs += recipe.contrastive.steps * recipe.contrastive.batch_size / rows
+    work = Workload(
+        rows, validation, tokens, epochs, batch, train.eval_batch_size, "auto", evaluations=evaluations
+    )
     prefix, training = speed.passes(recipe, facts, work)
     once = Workload(1, test + rows * crossed, tokens, 1, batch, train.eval_batch_size, "auto")
     parts = {
         "start": START_S,
         "prefix": prefix,
         "training": training,
-        "cross_validation": training * data.repeats * (data.folds - 1) if crossed else 0.0,
+        "cross_validation": training * fold_trainings(recipe),
         "scoring": sum(speed.passes(recipe, facts, once)),
         "report": REPORT_S + BASELINE_S_PER_WORD * rows * texts.words * min(texts.classes, 20),
     }

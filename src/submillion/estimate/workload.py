@@ -47,16 +47,14 @@ def workload_of(
     )
     if rows:
         texts, validation = rows, round(rows * VALIDATION_SHARE)
-    per_epoch = _steps_per_epoch(train, texts, tokens or length)
+    per_epoch = steps_per_epoch(train, texts, tokens or length)
     planned: float = epochs or (recipe.train.epochs if recipe else DEFAULT_EPOCHS)
     if train.steps is not None and epochs is None:
         planned = train.steps / per_epoch
     if train.max_tokens is not None:
         planned = min(planned, train.max_tokens / (texts * (tokens or length)))
-    if recipe and recipe.data.validation == CROSS_VALIDATION:
-        # Each fold's training leaves out its share of the texts; steps in place of epochs are as many as with all.
-        folds = recipe.data.folds
-        planned *= 1 + recipe.data.repeats * (folds if train.steps is not None else folds - 1)
+    if recipe and (added := fold_trainings(recipe)):
+        planned *= 1 + added
         validation, source = 0, f"{source}, the folds of the cross-validation included"
     options = [name for name, value in (("--rows", rows), ("--tokens", tokens)) if value]
     if options:
@@ -69,19 +67,30 @@ def workload_of(
         batch_size=train.batch_size,
         eval_batch_size=train.eval_batch_size,
         source=source,
-        evaluations=_evaluations(train, planned, per_epoch),
+        evaluations=evaluations_of(train, planned, per_epoch),
         passes=2 if train.r_drop else 1,
         max_seconds=train.max_seconds,
     )
 
 
-def _steps_per_epoch(train: TrainRecipe, texts: int, tokens: float) -> int:
+def fold_trainings(recipe: Recipe) -> int:
+    """Return the trainings that a cross-validation adds, in units of the one on all texts; 0 without one.
+
+    A fold's training leaves out its share of the texts, but has as many steps where these are planned in place of
+    epochs.
+    """
+    if recipe.data.validation != CROSS_VALIDATION:
+        return 0
+    return recipe.data.repeats * (recipe.data.folds - (recipe.train.steps is None))
+
+
+def steps_per_epoch(train: TrainRecipe, texts: int, tokens: float) -> int:
     """Return the optimizer steps of an epoch of one process."""
     batches = texts / train.batch_size if train.batch_tokens is None else texts * tokens / train.batch_tokens
     return math.ceil(math.ceil(batches) / train.gradient_accumulation_steps)
 
 
-def _evaluations(train: TrainRecipe, epochs: float, steps_per_epoch: int) -> int:
+def evaluations_of(train: TrainRecipe, epochs: float, steps_per_epoch: int) -> int:
     """Return the number of evaluations; each of them takes twice the time once there is an average."""
     if train.evaluation_share is not None:
         number: float = min(1 / train.evaluation_share, epochs * steps_per_epoch)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable, Sequence
+
+from submillion.files.output_file import OutputFile
+
 BYTE_ORDER_MARK = "\ufeff"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Spreadsheets take a cell that begins with one of these for a formula, which can run commands
@@ -11,6 +16,19 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def spreadsheet_cell(value: str) -> str:
     """Return a value as a spreadsheet shows it, and never as a formula: with an apostrophe in front where necessary."""
     return f"'{value}" if value.startswith(FORMULA) else value
+
+
+def write_sheet(target: OutputFile, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Write a csv for spreadsheets: with a byte order mark, and without a cell that is a formula.
+
+    Raises:
+        SubmillionError: the disk refused the file.
+    """
+    with target.open() as stream:
+        stream.write(BYTE_ORDER_MARK)
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([spreadsheet_cell(value) for value in line] for line in lines)
 
 
 def cell_value(cell: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from submillion.data.readers import iter_rows
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
-from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
+from submillion.files.spreadsheet_cells import write_sheet
 from submillion.model.infer import predict_features
 from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
@@ -184,13 +183,9 @@ def _candidates(
 
 
 def _write(target: OutputFile, chosen: Iterable[Candidate], text_column: str, label_column: str) -> None:
-    with target.open() as stream:
-        stream.write(BYTE_ORDER_MARK)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["id", text_column, "predicted_label", "confidence", label_column])
-        for one in chosen:
-            line = [one.id, one.text, one.label, f"{one.confidence:.4f}", ""]
-            writer.writerow([spreadsheet_cell(value) for value in line])
+    header = ["id", text_column, "predicted_label", "confidence", label_column]
+    lines = ([one.id, one.text, one.label, f"{one.confidence:.4f}", ""] for one in chosen)
+    write_sheet(target, header, lines)
 
 
 def _columns(run: RunDir) -> tuple[str, str]:

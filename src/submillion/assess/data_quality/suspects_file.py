@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 
 from submillion.assess.data_quality.confident_learning import ranked_suspects
@@ -12,7 +10,7 @@ from submillion.assess.run_context import RunContext
 from submillion.data.corrections import CORRECTED, ID, LABEL, TEXT_SHA256, Correction, read_corrections
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
-from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
+from submillion.files.spreadsheet_cells import write_sheet
 from submillion.wording import percent
 
 COLUMNS = ("place", "text", LABEL, "suggested_label", CORRECTED, "confidence", "why", ID, TEXT_SHA256)
@@ -42,12 +40,7 @@ def write_suspects(context: RunContext, target: OutputFile) -> int:
     source = context.recipe.data.corrections
     earlier = [line for line in read_corrections(source).lines if line.corrected] if source else []
     lines = _suspects(context, {(line.id, line.text_sha256) for line in earlier})
-    with target.open() as stream:
-        stream.write(BYTE_ORDER_MARK)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for line in [*lines, *_corrected(context, earlier)]:
-            writer.writerow([spreadsheet_cell(value) for value in line])
+    write_sheet(target, COLUMNS, [*lines, *_corrected(context, earlier)])
     return len(lines)
 
 
