@@ -66,7 +66,7 @@ def test_the_lines_of_the_documentation_give_the_logits_of_the_run(home: Path) -
     assert isinstance(logits, torch.Tensor)
     expected = torch.from_numpy(open_run_classifier(RunDir(home / "run")).probabilities(texts, 8))
     torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=1e-4, atol=1e-5)
-    assert expected.std(dim=0).min() > 1e-4  # the texts are told apart
+    assert expected.std(dim=0).min() > 1e-4  # the features of different texts differ
 
 
 def test_the_lines_of_the_card_give_the_logits_and_the_label_of_the_run(
@@ -85,7 +85,7 @@ def test_the_lines_of_the_card_give_the_logits_and_the_label_of_the_run(
         assert isinstance(names["logits"], torch.Tensor)
         logits.append(names["logits"])
     torch.testing.assert_close(torch.cat(logits).softmax(dim=1), expected, rtol=1e-4, atol=1e-5)
-    assert expected.std(dim=0).min() > 1e-4  # the texts are told apart
+    assert expected.std(dim=0).min() > 1e-4  # the features of different texts differ
 
 
 def test_verify_holds_and_misses_a_removed_head(home: Path, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import split_title
 from submillion.rundir import RunDir
 
+Titled = Callable[[str], str]
+"""Returns the name of a split in sentences."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -66,27 +69,18 @@ def drawings(run: RunDir) -> list[Drawing]:
                 lambda title: training_figures.accuracy_curve(evaluated, best, title),
             )
         )
+    manifest = run.read_manifest()
+    titled = partial(split_title, data=manifest.get("data", {}))
     for split in run.prediction_splits():
-        drawings += [
-            replace(drawing, split=split) for drawing in _split_drawings(split, run.load_predictions(split))
-        ]
-    drawings += [
-        *_confidence_drawings(run.read_analysis("confidence")),
-        *_error_drawings(run.read_analysis("errors"), run.read_manifest().get("labels", [])),
-        *_attribution_drawings(run.read_analysis("attribution")),
-        *_audit_drawings(run.read_analysis("audit")),
+        of_split = _split_drawings(split, titled(split), run.load_predictions(split))
+        drawings += [replace(drawing, split=split) for drawing in of_split]
+    return [
+        *drawings,
+        *_confidence_drawings(run.read_analysis("confidence"), titled),
+        *_error_drawings(run.read_analysis("errors"), manifest.get("labels", []), titled),
+        *_attribution_drawings(run.read_analysis("attribution"), titled),
+        *_audit_drawings(run.read_analysis("audit"), titled),
     ]
-    return [_titled(drawing, run.read_manifest().get("data", {})) for drawing in drawings]
-
-
-def _titled(drawing: Drawing, data: Mapping[str, Any]) -> Drawing:
-    """Return a drawing whose second line, which begins with the split, has the split's name in sentences."""
-    title, _, rows = drawing.heading.partition("\n")
-    if drawing.split is None or not rows.startswith(drawing.split):
-        return drawing
-    return replace(
-        drawing, heading=f"{title}\n{split_title(drawing.split, data)}{rows[len(drawing.split) :]}"
-    )
 
 
 def draw_all(run: RunDir) -> list[Path]:
@@ -109,12 +103,12 @@ def draw_all(run: RunDir) -> list[Path]:
     return [run.figures / file.name for file in written]
 
 
-def _split_drawings(split: str, predictions: Predictions) -> list[Drawing]:
+def _split_drawings(split: str, title: str, predictions: Predictions) -> list[Drawing]:
     labels, predicted, names = predictions.labels, predictions.predicted, predictions.label_names
     top = predictions.probabilities.max(axis=1)
     if not len(top):
         return []
-    rows = f"{split}, {len(top):,} rows"
+    rows = f"{title}, {len(top):,} rows"
     if labels is None:
         return [
             Drawing(
@@ -156,11 +150,11 @@ def _split_drawings(split: str, predictions: Predictions) -> list[Drawing]:
     ]
 
 
-def _confidence_drawings(confidence: Mapping[str, Any] | None) -> Iterable[Drawing]:
+def _confidence_drawings(confidence: Mapping[str, Any] | None, titled: Titled) -> Iterable[Drawing]:
     if confidence is None:
         return
     for split, scores in confidence["splits"].items():
-        rows = f"{split}, {scores['rows']:,} rows"
+        rows = f"{titled(split)}, {scores['rows']:,} rows"
         yield Drawing(
             f"reliability_{split}",
             f"Reliability diagram\n{rows}",
@@ -175,7 +169,9 @@ def _confidence_drawings(confidence: Mapping[str, Any] | None) -> Iterable[Drawi
         )
 
 
-def _error_drawings(errors: Mapping[str, Any] | None, labels: Sequence[object]) -> Iterable[Drawing]:
+def _error_drawings(
+    errors: Mapping[str, Any] | None, labels: Sequence[object], titled: Titled
+) -> Iterable[Drawing]:
     if errors is None:
         return
     split = errors["split"]
@@ -188,46 +184,47 @@ def _error_drawings(errors: Mapping[str, Any] | None, labels: Sequence[object]) 
         ]
         yield Drawing(
             "confused_pairs",
-            f"Confused pairs of classes\n{split}, {errors['mistakes']:,} of {errors['rows']:,} rows misclassified",
+            f"Confused pairs of classes\n{titled(split)}, {errors['mistakes']:,} of {errors['rows']:,} rows "
+            "misclassified",
             lambda title: error_figures.confused_pairs(pairs, title, total=errors["pairs_in_all"]),
             split,
         )
     if slices := _slices(errors["slices"].values()):
         yield Drawing(
             "slices",
-            f"Accuracy by slice\n{split}, {errors['rows']:,} rows; 95% intervals",
+            f"Accuracy by slice\n{titled(split)}, {errors['rows']:,} rows; 95% intervals",
             lambda title: error_figures.accuracy_by_slice(slices, errors["accuracy"], title),
             split,
         )
 
 
-def _attribution_drawings(attribution: Mapping[str, Any] | None) -> Iterable[Drawing]:
+def _attribution_drawings(attribution: Mapping[str, Any] | None, titled: Titled) -> Iterable[Drawing]:
     if attribution is None or not (curve := attribution["faithfulness"]["curve"]):
         return
     split = attribution["split"]
     yield Drawing(
         "deletion",
-        f"Effect of deleting words on the prediction\n{split}, {len(attribution['texts'])} texts",
+        f"Effect of deleting words on the prediction\n{titled(split)}, {len(attribution['texts'])} texts",
         lambda title: error_figures.deletion_curve(curve, title),
         split,
     )
 
 
-def _audit_drawings(audit: Mapping[str, Any] | None) -> Iterable[Drawing]:
+def _audit_drawings(audit: Mapping[str, Any] | None, titled: Titled) -> Iterable[Drawing]:
     if audit is None:
         return
     split = audit["split"]
     if swaps := [axis for axis in audit["swaps"] if not axis["too_small"]]:
         yield Drawing(
             "swaps",
-            f"Predictions that change when a listed word is replaced\n{split}",
+            f"Predictions that change when a listed word is replaced\n{titled(split)}",
             lambda title: audit_figures.replacement_rates(swaps, title),
             split,
         )
     if slices := _slices(audit["mentions"]):
         yield Drawing(
             "mentions",
-            f"Accuracy by listed words in the text\n{split}, {audit['rows']:,} rows",
+            f"Accuracy by listed words in the text\n{titled(split)}, {audit['rows']:,} rows",
             lambda title: error_figures.accuracy_by_slice(slices, audit["accuracy"], title),
             split,
         )

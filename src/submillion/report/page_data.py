@@ -58,8 +58,7 @@ def heat(confusion: Sequence[Sequence[int]]) -> list[list[HeatCell]]:
 
 def lowest_f1(per_class: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores of the FEWER_CLASSES classes with the lowest F1, lowest first."""
-    ranked = sorted(per_class.items(), key=lambda item: (item[1]["f1"], -item[1]["support"]))
-    return dict(ranked[:FEWER_CLASSES])
+    return dict(_by_f1(per_class)[:FEWER_CLASSES])
 
 
 def weakest(scores: Mapping[str, Any], names: Sequence[str], limit: int = 3) -> list[dict[str, Any]]:
@@ -74,7 +73,6 @@ def weakest(scores: Mapping[str, Any], names: Sequence[str], limit: int = 3) -> 
         For each: `name`, `rows`, `f1`, and `taken_for`, its two most frequent wrong predictions with their `rows`.
     """
     pairs = confused_pairs(scores["confusion"], names, limit=len(names) ** 2)
-    ranked = sorted(scores["per_class"].items(), key=lambda item: (item[1]["f1"], -item[1]["support"]))
     return [
         {
             "name": name,
@@ -82,7 +80,7 @@ def weakest(scores: Mapping[str, Any], names: Sequence[str], limit: int = 3) -> 
             "f1": score["f1"],
             "taken_for": [pair for pair in pairs if pair["true"] == name][:2],
         }
-        for name, score in ranked
+        for name, score in _by_f1(scores["per_class"])
         if score["f1"] < 1 and score["support"]
     ][:limit]
 
@@ -100,6 +98,11 @@ def confused_pairs(
             if count and row != column
         ]
     return sorted(pairs, key=lambda pair: -pair["rows"])[:limit]
+
+
+def _by_f1(per_class: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the classes with their scores, the lowest F1 first, of equal ones the class with the most rows."""
+    return sorted(per_class.items(), key=lambda item: (item[1]["f1"], -item[1]["support"]))
 
 
 def confidence_bins(predictions: Predictions) -> list[dict[str, Any]]:

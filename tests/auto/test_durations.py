@@ -1,0 +1,36 @@
+"""Tests of auto/durations.py: the parts of a run that its seconds consist of."""
+
+from __future__ import annotations
+
+import pytest
+
+from submillion.auto.durations import NominalSpeed, durations
+from submillion.estimate.workload import fold_trainings
+from submillion.recipe import Recipe
+from support.auto import MACHINE, facts
+
+CROSSED = ("data.validation=cross-validation", "data.folds=5", "data.repeats=2", "train.patience=0")
+
+
+def recipe(*overrides: str) -> Recipe:
+    return Recipe.load("quickstart", ["lora.layers=top-3", *overrides])
+
+
+def test_without_a_cross_validation_there_is_one_training() -> None:
+    assert fold_trainings(recipe()) == 0
+    assert durations(recipe(), facts(), NominalSpeed(MACHINE))["cross_validation"] == 0
+
+
+@pytest.mark.parametrize(("override", "added"), [("train.steps=20", 10), ("train.epochs=4", 8)])
+def test_each_fold_has_all_steps_or_its_share_of_the_epochs(override: str, added: int) -> None:
+    crossed = recipe(*CROSSED, override)
+    assert fold_trainings(crossed) == added
+    parts = durations(crossed, facts(), NominalSpeed(MACHINE))
+    assert parts["cross_validation"] == pytest.approx(added * parts["training"], abs=0.1 * added)
+
+
+def test_a_batch_larger_than_the_data_costs_no_more_than_the_data() -> None:
+    few = facts(rows=16)
+    steps = durations(recipe(*CROSSED, "train.steps=20"), few, NominalSpeed(MACHINE))
+    epochs = durations(recipe(*CROSSED, "train.epochs=20"), few, NominalSpeed(MACHINE))
+    assert steps["training"] == epochs["training"]
