@@ -64,7 +64,7 @@ def _measure(setting: Setting, file: Path) -> dict[str, Any]:
     from submillion.fit.labelled_tokens import LabelledTokens
     from submillion.fit.step import Stepper
     from submillion.fit.workers import Workers
-    from submillion.model.classifier import build
+    from submillion.model.build import build
     from submillion.model.execution.choose import choose_execution
     from submillion.model.precision import choose_precision
 

@@ -20,7 +20,7 @@ from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.plan import TrainingPlan
 from submillion.fit.workers import Workers
 from submillion.model import eva
-from submillion.model.classifier import build
+from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
 from submillion.model.precision import choose_precision
 from submillion.model.trained import OpenedRun

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import ceilings
 from benchmarks.ceilings import Encoder, Text, parts, rows_of
-from submillion.model.classifier import build
+from submillion.model.build import build
 from submillion.recipe import Recipe
 from support.tiny import LABELS, tiny_encoder
 

@@ -21,7 +21,8 @@ from submillion.fit.plan import TrainingPlan
 from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
 from submillion.model import eva
-from submillion.model.classifier import Classifier, build, open_adapter
+from submillion.model.build import build, open_adapter
+from submillion.model.classifier import Classifier
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.recipe import Recipe

@@ -16,7 +16,7 @@ from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
-from submillion.model.classifier import build
+from submillion.model.build import build
 from submillion.model.execution.reference import Reference
 from submillion.recipe import Recipe
 from support.fit_stub import FLOAT32, train_recipe

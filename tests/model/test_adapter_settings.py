@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from submillion.errors import BadInput
 from submillion.model.adapter import CONFIG, TENSORS
 from submillion.model.adapter_settings import settings_of
-from submillion.model.classifier import build, open_adapter
+from submillion.model.build import build, open_adapter
 from support.tiny import LABELS, shared_encoder, tiny_recipe
 
 ENCODER = shared_encoder("bert")

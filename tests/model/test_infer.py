@@ -8,7 +8,7 @@ import torch
 
 from submillion.data.tokens import Tokens
 from submillion.errors import SubmillionError
-from submillion.model.classifier import build
+from submillion.model.build import build
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits, predict_probabilities
 from submillion.model.precision import Precision

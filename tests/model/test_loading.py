@@ -14,7 +14,7 @@ from submillion import notices
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput
 from submillion.families.families import FAMILIES, family_of
-from submillion.model.classifier import build, open_adapter
+from submillion.model.build import build, open_adapter
 from submillion.model.loading import Loaded, load_encoder
 from submillion.recipe import EncoderRecipe
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_encoder, tiny_recipe

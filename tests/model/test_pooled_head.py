@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from submillion.data.tokens import from_rows
 from submillion.errors import BadInput
 from submillion.families.families import FAMILIES
-from submillion.model.classifier import build, open_adapter
+from submillion.model.build import build, open_adapter
 from submillion.model.execution.jagged import PackedSdpa
 from submillion.model.execution.packed import try_packed
 from submillion.model.execution.reference import Reference

@@ -17,7 +17,8 @@ from submillion.data.tokens import Tokens
 from submillion.errors import SubmillionError
 from submillion.files import tensor_file
 from submillion.model import prefix, prefix_file
-from submillion.model.classifier import Classifier, build
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.model.precision import Precision

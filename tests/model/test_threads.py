@@ -16,7 +16,7 @@ import torch
 from submillion import native
 from submillion.data.tokens import encode
 from submillion.model import eva, trained
-from submillion.model.classifier import build, open_adapter
+from submillion.model.build import build, open_adapter
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.model.precision import Precision, choose_precision

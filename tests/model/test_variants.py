@@ -17,7 +17,8 @@ from submillion.errors import BadInput
 from submillion.families.families import family_of
 from submillion.model import eva
 from submillion.model.adapter import TENSORS
-from submillion.model.classifier import Classifier, build, open_adapter
+from submillion.model.build import build, open_adapter
+from submillion.model.classifier import Classifier
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.variants import STEPS_UNKNOWN
 from submillion.verification.run.budget import count_tensors, tensor_shapes

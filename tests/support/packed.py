@@ -10,7 +10,8 @@ import torch
 
 from submillion import native
 from submillion.data.tokens import Tokens
-from submillion.model.classifier import Classifier, build
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.precision import Precision
 from support.tiny import LABELS, tiny_recipe

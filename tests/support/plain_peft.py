@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from submillion.model.classifier import Classifier, build
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from support.tiny import LABELS, shared_encoder, tiny_recipe
 
 IDS = torch.tensor([[2, 9, 14, 33, 3], [2, 44, 50, 3, 1], [2, 17, 3, 1, 1]])

@@ -27,7 +27,7 @@ def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
     import torch
 
     from submillion.data.tokenizer import load_tokenizer
-    from submillion.model.classifier import build
+    from submillion.model.build import build
     from submillion.sources.fetch import fetch_encoder
 
     encoder = tiny_encoder(home / "encoder")

@@ -32,7 +32,7 @@ from submillion.fit.interrupt import Interrupt
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
-from submillion.model.classifier import build
+from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
 from submillion.model.loading import quiet_libraries
 from submillion.model.precision import choose_precision

@@ -12,7 +12,7 @@ from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
 from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
-from submillion.model.classifier import open_adapter
+from submillion.model.build import open_adapter
 from submillion.model.execution.choose import choose_execution
 from submillion.model.infer import predict_probabilities
 from submillion.model.precision import choose_precision, training_device

@@ -107,7 +107,7 @@ def test_a_linear_model_gets_its_own_weights(explainer: Explainer, monkeypatch: 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_every_family_can_be_explained(family: str, tmp_path: Path) -> None:
     from submillion.data.tokenizer import load_tokenizer
-    from submillion.model.classifier import build
+    from submillion.model.build import build
     from submillion.rundir import RunDir
     from submillion.sources.fetch import fetch_encoder
 

@@ -12,7 +12,8 @@ from submillion import environment, notices
 from submillion.errors import BadInput
 from submillion.families.families import FAMILIES
 from submillion.model import eva
-from submillion.model.classifier import Classifier, build
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from submillion.model.execution.choose import choose_execution
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import choose_precision, training_device

@@ -22,7 +22,8 @@ from submillion.fit.options import FitOptions
 from submillion.fit.plan import TrainingPlan
 from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
-from submillion.model.classifier import Classifier, build
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from submillion.model.execution.choose import choose_execution
 from submillion.model.execution.compiled import Compiled
 from submillion.model.execution.reference import Reference

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from submillion.families.families import FAMILIES
-from submillion.model.classifier import Classifier, build
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from submillion.model.execution.jagged import PackedSdpa, unsupported
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision

@@ -15,7 +15,7 @@ from submillion.assess.run_context import RunContext
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import from_rows
 from submillion.errors import BadInput, Problem
-from submillion.model.classifier import open_adapter
+from submillion.model.build import open_adapter
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_probabilities
 from submillion.model.precision import Precision, training_device

@@ -12,7 +12,7 @@ from submillion.assess.run_context import RunContext
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import tokenize
 from submillion.data.truncation import Truncation
-from submillion.model.classifier import build
+from submillion.model.build import build
 from submillion.model.execution.packed import try_packed
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_features

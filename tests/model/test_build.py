@@ -1,4 +1,4 @@
-"""Tests of model/classifier.py: the trained parameters are those counted, and the seed determines every value."""
+"""Tests of model/build.py: the trained parameters are those counted, and the seed determines every value."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from submillion.budget.count import count
 from submillion.errors import BadInput
 from submillion.families.families import family_of
-from submillion.model import classifier as module_under_test
-from submillion.model.classifier import Classifier, build
+from submillion.model import build as module_under_test
+from submillion.model.build import build
+from submillion.model.classifier import Classifier
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_config, tiny_recipe
 
 HEADS = ("stock", "linear", "lora")
