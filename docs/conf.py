@@ -48,7 +48,7 @@ html_theme_options = {
 
 
 def public_reference(app: Any, environment: Any, node: Any, content: Any) -> Any:
-    """Resolve a type by the name under which the package exports it, e.g. `submillion.api.Run` by `submillion.Run`."""
+    """Resolve a type by the name under which the package exports it, e.g. `submillion.run.Run` by `submillion.Run`."""
     name = str(node.get("reftarget", "")).rpartition(".")[2]
     if node.get("refdomain") != "py" or name not in submillion.__all__:
         return None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from submillion.version import __version__
 
 if TYPE_CHECKING:
-    from submillion.api import Run, decide, load, train, verify
+    from submillion.api import decide, load, train, verify
     from submillion.budget.plan_result import plan
     from submillion.errors import BadInput, OverBudget, SubmillionError
     from submillion.estimator import SubmillionClassifier
     from submillion.recipe import Recipe
+    from submillion.run import Run
 
 __all__ = [
     "plan",
@@ -36,7 +37,7 @@ _MODULES = {
     "load": "api",
     "verify": "api",
     "Recipe": "recipe",
-    "Run": "api",
+    "Run": "run",
     "SubmillionClassifier": "estimator",
     "SubmillionError": "errors",
     "BadInput": "errors",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from submillion import cli_machine, notices
-from submillion.cli_options import Json, PlanOptions, PredictFlags, Quiet, Run, Sets, TrainFlags, takes
+from submillion import cli_machine, cli_trained, notices
+from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, TrainFlags, takes
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.terminal.console import guarded, say
 from submillion.version import __version__
@@ -19,7 +19,6 @@ from submillion.wording import printable
 
 if TYPE_CHECKING:
     from submillion.outcome import Outcome
-    from submillion.run_format.metrics import SplitMetrics
 
 INTERRUPTED = 130
 LONGEST_PATH = 200  # characters of a path in a message about its length
@@ -109,188 +108,7 @@ def resume(run: Run, as_json: Json = False, quiet: Quiet = False) -> None:
     _end_of_training(pipeline.resume(run, quiet=quiet), as_json)
 
 
-@app.command()
-def evaluate(
-    run: Run,
-    data: Annotated[Path, typer.Option(help="File with labelled texts.")],
-    name: Annotated[
-        str | None, typer.Option(help="Name of this split in the run; default: the file's name.")
-    ] = None,
-    text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None,
-    label: Annotated[str | None, typer.Option("--label-column", help="Label column.")] = None,
-    threshold: Annotated[
-        list[float] | None, typer.Option(help="Also report the share of confidences above this. Repeatable.")
-    ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Score a run on a new labelled file; predictions and metrics are saved in the run under the split's name."""
-    from submillion import reporting
-
-    metrics = reporting.evaluate(
-        run, data, name=name, text=text, label=label, thresholds=threshold or (), progress=not quiet
-    )
-    _print_metrics(metrics, as_json)
-
-
-@app.command()
-@takes(PredictFlags)
-def predict(flags: PredictFlags) -> None:
-    """Label texts with a trained run: a CSV file with the header ID,Label, rows in input order."""
-    from submillion.ship.predict import DEFAULT_OUT, PredictOptions, predict_file, predict_texts
-
-    if (flags.file is None) == (not flags.direct):
-        found = "neither" if flags.file is None else "both"
-        raise BadInput(Problem("predict", "a file, or texts with --text", found))
-    options = PredictOptions(
-        flags.with_confidence,
-        flags.abstain,
-        calibrated=flags.calibrated,
-        id=flags.id,
-        keep=tuple(flags.keep or ()),
-        with_text=flags.with_text,
-        spreadsheet=flags.spreadsheet,
-    )
-    how = {"progress": not flags.quiet, "overwrite": flags.overwrite}
-    if flags.file is None:
-        out = flags.out or "-"
-        rows = predict_texts(flags.run, flags.direct or [], out, options=options, **how)
-    else:
-        out = flags.out or DEFAULT_OUT
-        rows = predict_file(flags.run, flags.file, out, flags.text, options=options, **how)
-    if not flags.quiet and out != "-":
-        say(f"{rows:,} rows -> {out}", err=True)
-
-
-@app.command()
-def suggest(
-    run: Run,
-    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")],
-    rows: Annotated[int, typer.Option(min=1, help="Number of texts to choose.")] = 100,
-    out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "-",
-    text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Choose the texts whose labels would teach a run most: a CSV file with an empty label column to fill in."""
-    from submillion.ship.suggest import suggest_file
-
-    count = suggest_file(run, file, out, rows, text, progress=not quiet, overwrite=overwrite)
-    if not quiet and out != "-":
-        say(f"{count:,} rows -> {out}", err=True)
-
-
-@app.command()
-def report(
-    run: Run,
-    parts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="PART",
-            help="Compute this part of the analysis first: confidence, intervals, errors, baseline, "
-            "duplicates; slower: noise, attribution, audit; or all. "
-            "Repeatable.",
-        ),
-    ] = None,
-    answer_at: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Target accuracy of the answered texts; sets the threshold used by `predict --abstain`.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="With the part noise: CSV file to write, with the training rows whose labels look wrong, for "
-            "`train --corrections`.",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Write the report again from the run directory: page, model card and figures."""
-    from submillion import scoring
-
-    say(scoring.report(run, parts or [], answer_at, quiet, out, overwrite))
-
-
-@app.command()
-def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN [...]", help="Runs scored on the same rows.")
-    ],
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split to compare on; default: test if all runs have it, else validation."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Also draw the comparison as SVG and PNG files of this name.", show_default=False),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing figures.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Compare runs on the same rows: exact McNemar test, paired bootstrap, Holm's correction, variation over seeds."""
-    from submillion import reporting
-
-    compared = reporting.compare(runs, split=split, out=out, overwrite=overwrite)
-    say(json.dumps(compared.to_json(), indent=2) if as_json else compared.render())
-
-
-@app.command()
-def verify(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
-    rows: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Rows of each split to predict again; default: all if that takes a minute or less, else 200.",
-            show_default=False,
-        ),
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
-    retrain: Annotated[
-        bool,
-        typer.Option(
-            "--retrain", help="Train the recipe again, in a temporary directory, and compare everything."
-        ),
-    ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Seed of the re-predicted rows; pass the one an earlier check printed to repeat it.",
-            show_default=False,
-        ),
-    ] = None,
-    claims: Annotated[
-        str | None,
-        typer.Option(
-            help="Check published figures instead (a YAML file, or reference-readme): whether they agree with each "
-            "other and, with a run, whether the run confirms them.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Check what a run reports against its data and adapter, and say how strongly; exit code 1 if a check fails."""
-    if claims is not None:
-        from submillion.verification.claims.consistency import verify_claims
-
-        verdict = verify_claims(claims, run)
-    elif run is not None:
-        from submillion.verification.run.checks import verify as verify_run
-
-        verdict = verify_run(run, rows, full, seed, retrain, progress=not quiet)
-    else:
-        raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
-    say(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
-    if not verdict.holds:
-        raise typer.Exit(1)
+cli_trained.add_to(app)
 
 
 @app.command()
@@ -340,12 +158,6 @@ def _end_of_training(outcome: Outcome, as_json: bool) -> None:
         say(json.dumps(outcome.to_json(), indent=2) if as_json else outcome.render())
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
-
-
-def _print_metrics(metrics: SplitMetrics, as_json: bool) -> None:
-    from submillion.assess.metrics import render
-
-    say(json.dumps(metrics, indent=2) if as_json else render(metrics))
 
 
 def main() -> None:

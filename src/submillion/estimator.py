@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from submillion import notices
-from submillion.api import Run, train
+from submillion.api import train
 from submillion.auto.subject import AUTO
 from submillion.cache import cache_root
 from submillion.data.in_memory import labelled_rows, text_values
@@ -28,6 +28,7 @@ from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
 from submillion.recipe_data import NO_TEST
 from submillion.recipe_file import field_names, flat
+from submillion.run import Run
 from submillion.rundir import RunDir
 
 SEPARATOR = "__"

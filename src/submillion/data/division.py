@@ -197,14 +197,12 @@ def cross_validation(
     facts = {"from": CROSS_VALIDATION, "folds": folds, "repeats": data.repeats, "seed": seed, "order": ORDER}
     absent = sorted(set(rows.classes) - set(splits["validation"].classes))
     rare = [names[index] for index in absent]
-    if rare:
-        which = "class has" if len(rare) == 1 else "classes have"
-        notices.emit(
-            "classes_of_one_text",
-            f"{len(rare):,} {which} one text only, which is trained on in every fold and never predicted, so that the "
-            f"cross-validation says nothing about it: {checks.some_names(rare)}.",
-            classes=len(rare),
-        )
+    _notice_not_validated(
+        "classes_of_one_text",
+        rare,
+        "one text only, which is trained on in every fold and never predicted, so that the cross-validation says "
+        "nothing about it",
+    )
     return facts, rare
 
 
@@ -212,12 +210,15 @@ def _rare(rows: LabelledRows, names: Sequence[str]) -> list[str]:
     """Return the classes of one row, which is trained on and not held out, after a notice."""
     counts = Counter(rows.classes)
     rare = [names[index] for index, count in sorted(counts.items()) if count == 1]
-    if rare:
-        which = "class has" if len(rare) == 1 else "classes have"
-        notices.emit(
-            "classes_of_one_row",
-            f"{len(rare):,} {which} one row only, which is trained on, so that validation has none: "
-            f"{checks.some_names(rare)}.",
-            classes=len(rare),
-        )
+    _notice_not_validated(
+        "classes_of_one_row", rare, "one row only, which is trained on, so that validation has none"
+    )
     return rare
+
+
+def _notice_not_validated(code: str, names: Sequence[str], what: str) -> None:
+    """Emit a notice about the classes, if any, that have no validation row; `what` says what they have."""
+    if names:
+        which = "class has" if len(names) == 1 else "classes have"
+        some = checks.some_names(names)
+        notices.emit(code, f"{len(names):,} {which} {what}: {some}.", classes=len(names))

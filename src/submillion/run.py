@@ -1,0 +1,232 @@
+"""`Run`: a trained classifier with its results, as Python users have it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from submillion import notices
+from submillion.errors import BadInput, Problem
+from submillion.recipe import Recipe
+from submillion.run_format.metrics import Metrics, SplitMetrics
+from submillion.rundir import RunDir
+
+if TYPE_CHECKING:
+    from submillion.assess.compare.comparison import Comparison
+    from submillion.data.rows import LabelledRows
+    from submillion.model.trained import OpenedRun
+
+# Torch, scikit-learn and matplotlib are imported inside the methods that need them: the scores of a run need none.
+
+
+class Run:
+    """A trained classifier and its results, backed by a run directory.
+
+    Predictions may be made from several threads at once; they give the same answers as one thread.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a run directory.
+
+        Raises:
+            BadInput: there is no run, or it was written in another format.
+        """
+        self._dir = RunDir.open(path)
+        self._manifest = self._dir.read_manifest()
+        self._opened: OpenedRun | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self._dir.path
+
+    @property
+    def status(self) -> str:
+        """`complete`, `interrupted` or `running`."""
+        return self._dir.read_manifest()["status"]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was trained with."""
+        return self._dir.read_recipe()
+
+    @property
+    def metrics(self) -> Metrics:
+        """The scores of every split, as in metrics.json; empty before the run is scored."""
+        return self._dir.read_metrics()
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The C classes, in the order of the columns of `predict_proba`, in the type that was passed to `train`."""
+        return np.array(self._manifest.get("label_values") or self._manifest["labels"])
+
+    def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
+        """Return class probabilities, float32 [N, C], rows in the order of the texts.
+
+        Args:
+            texts: N texts: a list, a numpy array, a pandas or polars Series or a pyarrow column.
+
+        Raises:
+            BadInput: a text is missing or is no string, the run is unfinished, or its encoder has changed.
+        """
+        from submillion.data.in_memory import text_values
+
+        column = text_values(texts)
+        opened = self._open()
+        if not column:
+            return np.zeros((0, len(self._manifest["labels"])), np.float32)
+        return opened.probabilities(column, self.recipe.train.eval_batch_size)
+
+    def predict(self, texts: Iterable[str]) -> list[Any]:
+        """Return the most probable class of each text, in the type of `classes_`; arguments as in `predict_proba`."""
+        classes: list[Any] = self.classes_[self.predict_proba(texts).argmax(axis=1)].tolist()
+        return classes
+
+    def evaluate(
+        self,
+        data: str | Path | Iterable[str],
+        labels: Iterable[Any] | None = None,
+        *,
+        name: str | None = None,
+        text: str | Sequence[str] | None = None,
+        label: str | None = None,
+        thresholds: Sequence[float] = (),
+        quiet: bool = False,
+    ) -> SplitMetrics:
+        """Score the run on labelled texts; predictions and metrics are saved in the run under a name of their own.
+
+        Args:
+            data: a file with labelled texts, or N texts in memory.
+            labels: N labels, if the texts are in memory.
+            name: name of the split; None takes the file's name, or `evaluation` for texts in memory.
+            text: text column of the file, or several; None takes those of the training.
+            label: label column of the file; None takes that of the training if the file has it, else finds it.
+            thresholds: confidence thresholds to report beside 0.9.
+            quiet: neither notices nor progress on standard error.
+
+        Raises:
+            BadInput: the data cannot be read, has labels that the run does not know, or the name is reserved.
+        """
+        from submillion import reporting
+        from submillion.data.in_memory import labelled_rows
+
+        if labels is not None:
+            source: str | Path | LabelledRows = labelled_rows(data, labels)  # type: ignore[arg-type]  # a path is refused
+        elif isinstance(data, str | Path):
+            source = data
+        else:
+            raise BadInput(Problem("@{labels}", "one label per text", "none"))
+        with notices.collecting(quiet or None):
+            return reporting.evaluate(
+                self.path,
+                source,
+                name=name,
+                text=text,
+                label=label,
+                thresholds=thresholds,
+                progress=not quiet,
+            )
+
+    def suggest(
+        self,
+        data: str | Path,
+        out: str | Path,
+        *,
+        rows: int = 100,
+        text: str | Sequence[str] | None = None,
+        overwrite: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Write the texts of a file whose labels would teach this run most, with an empty column for the label.
+
+        They are uncertain and differ from each other (arXiv:1901.05954); texts of the run's own data are left out.
+
+        Args:
+            data: file of unlabelled texts.
+            out: csv file to write.
+            rows: number of texts to choose.
+            text: text column of the file, or several; None takes those of the training.
+            overwrite: replace an existing file.
+            quiet: neither notices nor progress on standard error.
+
+        Returns:
+            Number of texts written.
+
+        Raises:
+            BadInput: the file cannot be read or has no new text, or the run's own data has gone.
+        """
+        from submillion.ship.suggest import suggest_file
+
+        with notices.collecting(quiet or None):
+            return suggest_file(self.path, data, out, rows, text, progress=not quiet, overwrite=overwrite)
+
+    def report(
+        self,
+        parts: Sequence[str] = (),
+        *,
+        answer_at: float | None = None,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        quiet: bool = False,
+    ) -> Path:
+        """Write page, model card and figures, and return the page's path.
+
+        Args:
+            parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one.
+            answer_at: target accuracy of the answered texts; sets the threshold for abstaining.
+            out: with the part `noise`: csv file to write, with the training rows whose labels look wrong; the recipe
+                field `data.corrections` reads it once a person has filled in `corrected_label`.
+            overwrite: replace an existing file `out`.
+            quiet: neither notices nor progress on standard error.
+
+        Raises:
+            BadInput: an unknown part, or data or encoder that have changed since the training.
+        """
+        from submillion import scoring
+
+        with notices.collecting(quiet or None):
+            return scoring.report(self.path, parts, answer_at, quiet, out, overwrite)
+
+    def compare(self, *others: Run | str | Path, split: str | None = None) -> Comparison:
+        """Compare this run with others on the same rows: paired tests with Holm's correction, and intervals.
+
+        Args:
+            others: one or more runs, or their directories.
+            split: the split to compare on; None takes test if all runs have it, else validation.
+
+        Raises:
+            BadInput: the runs were not scored on the same rows.
+        """
+        from submillion import reporting
+
+        paths = [self.path, *(other.path if isinstance(other, Run) else Path(other) for other in others)]
+        return reporting.compare(paths, split=split)
+
+    def file_hashes(self) -> dict[str, str]:
+        """Return the sha256 of the files that decide the predictions: recipe, adapter and tokenizer."""
+        return self._dir.hashes(self._dir.recipe, self._dir.adapter, self._dir.tokenizer)
+
+    def __repr__(self) -> str:
+        from submillion.report.run_summary import summary_text
+
+        return f"{summary_text(self._dir)}\n  {self.path}"
+
+    def _repr_html_(self) -> str:
+        from submillion.report.run_summary import summary_html
+
+        return summary_html(self._dir)
+
+    def _open(self) -> OpenedRun:
+        """Return the classifier, loaded once."""
+        from submillion.model.trained import open_run_classifier
+
+        with self._opening:
+            if self._opened is None:
+                with notices.collecting():
+                    self._opened = open_run_classifier(self._dir)
+            return self._opened
