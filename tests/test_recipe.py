@@ -86,7 +86,7 @@ def test_all_problems_of_a_file_are_reported_at_once_with_remedies(tmp_path: Pat
 @pytest.mark.parametrize("value", ["0", "-3"])
 def test_a_rank_below_one_is_refused(value: str) -> None:
     with pytest.raises(BadInput, match="lora.r: expected greater than or equal to 1"):
-        Recipe.load("quickstart", [f"lora.r={value}"])
+        Recipe.load("r8", [f"lora.r={value}"])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 
 def test_layer_indices_count_from_the_top() -> None:
-    lora = Recipe.load("quickstart", ["lora.layers=top-2"]).lora
+    lora = Recipe.load("r8", ["lora.layers=top-2"]).lora
     assert lora.layer_indices(6) == [4, 5]
     with pytest.raises(BadInput, match="the encoder's 1 "):
         lora.layer_indices(1)
@@ -180,20 +180,20 @@ def test_lora_plus_works_with_a_low_rank_head(tmp_path: Path) -> None:
 )
 def test_an_invalid_override_names_the_nearest_field(item: str, message: str) -> None:
     with pytest.raises(BadInput) as caught:
-        Recipe.load("quickstart", [item])
+        Recipe.load("r8", [item])
     assert str(caught.value).startswith(message)
 
 
 def test_overrides_of_a_recipe_object_are_checked_like_those_of_a_file() -> None:
-    recipe = Recipe.load("quickstart")
-    assert recipe.with_overrides(["lora.r=8"]) == Recipe.load("quickstart", ["lora.r=8"])
+    recipe = Recipe.load("r8")
+    assert recipe.with_overrides(["lora.r=8"]) == Recipe.load("r8", ["lora.r=8"])
     with pytest.raises(BadInput, match="Did you mean 'lora.r'"):
         recipe.with_overrides(["lora.rr=8"])
 
 
 def test_a_pickle_option_does_not_exist_any_more() -> None:
     with pytest.raises(BadInput, match="expected a field of the recipe, found 'data.trust_pickle'"):
-        Recipe.load("quickstart", ["data.trust_pickle=true"])
+        Recipe.load("r8", ["data.trust_pickle=true"])
 
 
 def labels_of(tmp_path: Path, written: str) -> list[str] | None:
@@ -213,8 +213,8 @@ def labels_of(tmp_path: Path, written: str) -> list[str] | None:
 )
 def test_labels_are_the_words_that_were_written(tmp_path: Path, written: str, labels: list[str]) -> None:
     assert labels_of(tmp_path, written) == labels
-    assert Recipe.load("quickstart", [f"data.labels={written}"]).data.labels == labels
-    recipe = Recipe.load("quickstart", [f"data.labels={written}"])
+    assert Recipe.load("r8", [f"data.labels={written}"]).data.labels == labels
+    recipe = Recipe.load("r8", [f"data.labels={written}"])
     assert Recipe.load(write(tmp_path, recipe.to_yaml())) == recipe
 
 
@@ -234,7 +234,7 @@ def test_a_label_that_is_null_is_refused_with_the_cause(tmp_path: Path) -> None:
     ],
 )
 def test_an_override_of_a_text_field_is_taken_as_written(override: str, field: str, value: object) -> None:
-    assert getattr(Recipe.load("quickstart", [override]).data, field) == value
+    assert getattr(Recipe.load("r8", [override]).data, field) == value
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_an_override_of_a_text_field_is_taken_as_written(override: str, field: s
 )
 def test_a_hostile_override_is_refused_in_a_short_line(override: str, message: str) -> None:
     with pytest.raises(BadInput, match=message) as error:
-        Recipe.load("quickstart", [override])
+        Recipe.load("r8", [override])
     assert len(str(error.value)) < 800
 
 
@@ -282,4 +282,4 @@ def test_a_path_is_found_beside_the_recipe_from_every_directory(
 
 def test_one_of_test_and_test_size_is_chosen() -> None:
     with pytest.raises(BadInput, match="data.test or data.test_size, not both"):
-        Recipe.load("quickstart", ["data.test=none", "data.test_size=0.1"])
+        Recipe.load("r8", ["data.test=none", "data.test_size=0.1"])

@@ -14,6 +14,7 @@ from benchmarks.accuracy.differences import Difference, difference, mean_of
 from benchmarks.accuracy.goals import goals
 from benchmarks.accuracy.results import Result
 from benchmarks.accuracy.sets import ALL, PER_CLASS, SETS, SIZES, seeds_of
+from submillion.wording import plural
 
 Known = Mapping[Cell, Result]
 BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
@@ -265,7 +266,7 @@ def _machines(known: Known) -> str:
     ).items():
         loads = [result.load for result in known.values() if result.processor == processor]
         lines.append(
-            f"- {count:,} cells on {processor}, threads: {threads}; load of the machine {min(loads):.1f} to "
+            f"- {plural(count, 'cell')} on {processor}, threads: {threads}; load of the machine {min(loads):.1f} to "
             f"{max(loads):.1f}."
         )
     commits = Counter(result.commit for result in known.values())

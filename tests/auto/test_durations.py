@@ -13,7 +13,7 @@ CROSSED = ("data.validation=cross-validation", "data.folds=5", "data.repeats=2",
 
 
 def recipe(*overrides: str) -> Recipe:
-    return Recipe.load("quickstart", ["lora.layers=top-3", *overrides])
+    return Recipe.load("r8", ["lora.layers=top-3", *overrides])
 
 
 def test_without_a_cross_validation_there_is_one_training() -> None:

@@ -86,7 +86,7 @@ def test_the_budget_counts_the_pooling_that_is_meant() -> None:
     counts = {}
     for pooling in ("first", "mean", "auto"):
         changed = ["encoder.source=minilm", "head.kind=linear", f"head.pooling={pooling}", "lora.bias=all"]
-        recipe = Recipe.load("quickstart", [*changed, "lora.r=8"])
+        recipe = Recipe.load("r8", [*changed, "lora.r=8"])
         planned = plan_or_count(recipe, None, None, None, {}, []).count
         assert planned == gated(recipe, 8)
         counts[pooling] = planned

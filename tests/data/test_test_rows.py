@@ -116,7 +116,7 @@ def test_none_means_no_test_rows_even_if_the_folder_has_some(
     # A file of this name is no test split either, and the recipe of a run still says `none`.
     write(tmp_path / "none", [0, 1])
     monkeypatch.chdir(tmp_path)
-    recipe = Recipe.load("quickstart", ["data.test=none"])
+    recipe = Recipe.load("r8", ["data.test=none"])
     assert recipe.with_absolute_paths().data.test == "none"
 
 

@@ -26,7 +26,7 @@ Usage = namedtuple("Usage", "total used free")
 def settings(hidden: int = 384, layers: int = 6, **overrides: Any) -> tuple[Recipe, dict[str, Any], Any]:
     """Return recipe, config and count of a BERT encoder with all linear matrices adapted."""
     fields = {"lora.r": 2, "budget": 2_000_000, "lora.layers": "all"} | overrides
-    recipe = Recipe.load("quickstart", [f"{name}={value}" for name, value in fields.items()])
+    recipe = Recipe.load("r8", [f"{name}={value}" for name, value in fields.items()])
     config = {
         "model_type": "bert",
         "hidden_size": hidden,

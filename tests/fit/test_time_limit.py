@@ -79,4 +79,4 @@ def test_several_processes_and_adalora_refuse_a_time_limit(tmp_path: Path) -> No
     ):
         fit_stub(tmp_path, recipe=RECIPE, workers=workers)
     with pytest.raises(BadInput, match="needs the number of steps"):
-        Recipe.load("quickstart", ["lora.variant=adalora", "train.max_seconds=60"])
+        Recipe.load("r8", ["lora.variant=adalora", "train.max_seconds=60"])

@@ -157,7 +157,7 @@ def _override(folder: Path) -> Read:
 
     def read(file: Path) -> None:
         text = file.read_bytes().decode("utf-8", "surrogateescape")
-        recipe = Recipe.load("quickstart", [text])
+        recipe = Recipe.load("r8", [text])
         again = folder / "again.yaml"
         again.write_text(recipe.to_yaml(), encoding="utf-8")
         assert Recipe.load(again) == recipe, "a recipe that is written is read again"

@@ -188,7 +188,7 @@ def recipes() -> list[bytes]:
     from submillion.recipe import RECIPES, Recipe
 
     shipped = [file.read_bytes() for file in sorted(RECIPES.glob("*.yaml"))[:4]]
-    return [*shipped, Recipe.load("quickstart").to_yaml().encode()]
+    return [*shipped, Recipe.load("r8").to_yaml().encode()]
 
 
 def overrides() -> list[bytes]:
@@ -196,15 +196,15 @@ def overrides() -> list[bytes]:
     from submillion import recipe_file
     from submillion.recipe import Recipe
 
-    values = recipe_file.flat(Recipe.load("quickstart").model_dump(mode="json"))
+    values = recipe_file.flat(Recipe.load("r8").model_dump(mode="json"))
     return [f"{name}={json.dumps(value)}".encode() for name, value in values.items()]
 
 
 def studies() -> list[bytes]:
     """Return study files with axes."""
     return [
-        b"name: s\nbase: quickstart\naxes:\n  lora.r: [2, 4]\n  train.learning_rate: [1e-3, 2e-3]\nseeds: [1, 2]\n",
-        b"base: quickstart\nset: {lora.dropout: 0.1}\naxes:\n  where:\n    all: {lora.targets: [all-linear]}\n"
+        b"name: s\nbase: r8\naxes:\n  lora.r: [2, 4]\n  train.learning_rate: [1e-3, 2e-3]\nseeds: [1, 2]\n",
+        b"base: r8\nset: {lora.dropout: 0.1}\naxes:\n  where:\n    all: {lora.targets: [all-linear]}\n"
         b"    top: {lora.layers: top-1}\nhold: parameters\ndesign: grid\nobjective: macro_f1\n",
     ]
 
@@ -212,9 +212,9 @@ def studies() -> list[bytes]:
 def spaces() -> list[bytes]:
     """Return study files with a search."""
     return [
-        b"base: quickstart\nsearch:\n  train.learning_rate: {low: 1e-4, high: 1e-2, log: true}\n"
+        b"base: r8\nsearch:\n  train.learning_rate: {low: 1e-4, high: 1e-2, log: true}\n"
         b"  lora.targets: {choice: [[query], [query, value]]}\ntrials: 3\nseeds: [1]\npruner: asha\n",
-        b"base: quickstart\nsearch:\n  lora.r: {low: 1, high: 64}\n  lora.dropout: {low: 0, high: 0.3, step: 0.1}\n"
+        b"base: r8\nsearch:\n  lora.r: {low: 1, high: 64}\n  lora.dropout: {low: 0, high: 0.3, step: 0.1}\n"
         b"trials: 4\nhold: nothing\n",
     ]
 

@@ -15,7 +15,7 @@ from submillion.study.study_file import study_names
 
 def study_file(folder: Path, **values: Any) -> Path:
     file = folder / "mine.yaml"
-    file.write_text(yaml.safe_dump({"base": "quickstart"} | values), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"base": "r8"} | values), encoding="utf-8")
     return file
 
 
@@ -164,6 +164,6 @@ def test_a_study_of_decimal_exponents_is_read_from_another_directory(
 )
 def test_a_hostile_study_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "hostile.yaml"
-    file.write_text(f"base: quickstart\n{text}\n", encoding="utf-8")
+    file.write_text(f"base: r8\n{text}\n", encoding="utf-8")
     with pytest.raises(BadInput, match=message):
         read_study(file)

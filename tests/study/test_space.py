@@ -32,7 +32,7 @@ WIDE = {
 
 def searching(folder: Path, search: dict[str, Any], **values: Any) -> StudyDesign:
     file = folder / "mine.yaml"
-    whole = {"base": "quickstart", "search": search, "trials": 5} | values
+    whole = {"base": "r8", "search": search, "trials": 5} | values
     file.write_text(yaml.safe_dump(whole), encoding="utf-8")
     return read_study(file)
 
@@ -120,7 +120,7 @@ def test_hold_parameters_fills_ranks_up_to_the_budget(tmp_path: Path) -> None:
     for seed in range(5):
         called, drawn = design.space.draw(at_random(random.Random(seed), []))
         per_rank = {"all-linear": 3 * 6_912, "query": 3 * 768}[called["lora.targets"]]
-        # Per rank and head as the quickstart's recipe counts them; a rank is at most the hidden size.
+        # Per rank and head as the recipe `r8` counts them; a rank is at most the hidden size.
         assert drawn["lora.r"] == min((1_000_000 - 150_920) // per_rank, 384)
         assert drawn["lora.alpha"] == 2 * drawn["lora.r"]
 

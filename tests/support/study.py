@@ -14,9 +14,9 @@ from submillion.study.design import StudyDesign, read_study
 
 
 def made_design(folder: Path, axes: dict[str, Any], **values: Any) -> StudyDesign:
-    """Return a study of the quickstart over these axes."""
+    """Return a study of the recipe `r8` over these axes."""
     file = folder / "made.yaml"
-    file.write_text(yaml.safe_dump({"base": "quickstart", "axes": axes} | values), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"base": "r8", "axes": axes} | values), encoding="utf-8")
     return read_study(file)
 
 

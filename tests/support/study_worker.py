@@ -80,7 +80,7 @@ def stand_in(folder: Path, sleep: float = 0.0) -> Path:
 def search_file(folder: Path, **values: Any) -> Path:
     """Write the file of a search."""
     file = folder / "mine.yaml"
-    whole = {"base": "quickstart", "search": RATES, "trials": 8, "seeds": [1, 2]} | values
+    whole = {"base": "r8", "search": RATES, "trials": 8, "seeds": [1, 2]} | values
     whole["set"] = {"train.epochs": 3, "train.learning_rate": 1e-4} | whole.get("set", {})
     file.write_text(yaml.safe_dump(whole), encoding="utf-8")
     return file

@@ -28,9 +28,9 @@ def tiny_fields(home: Path) -> dict[str, Any]:
 
 
 def recipe_in(home: Path, **fields: Any) -> Recipe:
-    """Return the shipped quickstart recipe with `tiny_fields`, and other fields by dotted name."""
+    """Return the shipped recipe `r8` with `tiny_fields`, and other fields by dotted name."""
     values = tiny_fields(home) | fields
-    return Recipe.load("quickstart", [f"{name}={value}" for name, value in values.items()])
+    return Recipe.load("r8", [f"{name}={value}" for name, value in values.items()])
 
 
 def two_classes(rows: int = 60, seed: int = 0) -> tuple[list[str], list[int]]:

@@ -98,7 +98,7 @@ def an_encoder(home: Path, folder: Path, execution: str = "auto") -> tuple[Froze
         "train.execution": execution,
     }
     run.write_text(
-        run.recipe, Recipe.load("quickstart", [f"{name}={value}" for name, value in fields.items()]).to_yaml()
+        run.recipe, Recipe.load("r8", [f"{name}={value}" for name, value in fields.items()]).to_yaml()
     )
     recorded = encoder_entry(str(folder), fetch_encoder(str(folder)).sha256)
     run.write_json(run.manifest, {"format": FORMAT, "labels": NAMES, "encoder": recorded, "seed": 1})
