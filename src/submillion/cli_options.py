@@ -179,6 +179,13 @@ class PredictFlags:
             help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
         ),
     ] = False
+    class_thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--class-thresholds",
+            help="Answer with the run's thresholds per class; see report --class-thresholds.",
+        ),
+    ] = False
     calibrated: Annotated[
         bool,
         typer.Option(

@@ -52,6 +52,7 @@ def predict(flags: PredictFlags) -> None:
     options = PredictOptions(
         flags.with_confidence,
         flags.abstain,
+        flags.class_thresholds,
         calibrated=flags.calibrated,
         id=flags.id,
         keep=tuple(flags.keep or ()),
@@ -94,7 +95,7 @@ def report(
             "--with",
             metavar="PART",
             help="Compute this part of the analysis first: confidence, intervals, errors, baseline, "
-            "duplicates; slower: noise, attribution, audit; or all. "
+            "duplicates, thresholds; slower: noise, attribution, audit; or all. "
             "Repeatable.",
         ),
     ] = None,
@@ -104,6 +105,15 @@ def report(
             min=0.0,
             max=1.0,
             help="Target accuracy of the answered texts; sets the threshold used by `predict --abstain`.",
+        ),
+    ] = None,
+    class_thresholds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OBJECTIVE",
+            help="Choose a threshold per class on the validation rows, used by `predict --class-thresholds`: macro_f1, "
+            "or precision=0.95 for a precision that every answered class is to have.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -120,7 +130,7 @@ def report(
     """Write the report again from the run directory: page, model card and figures."""
     from submillion import scoring
 
-    say(scoring.report(run, parts or [], answer_at, quiet, out, overwrite))
+    say(scoring.report(run, parts or [], answer_at, quiet, out, overwrite, class_thresholds))
 
 
 def compare(

@@ -18,6 +18,8 @@ from submillion.assess.run_context import RunContext
 from submillion.data.rows import LabelledRows
 from submillion.errors import SubmillionError
 from submillion.files.output_file import OutputFile
+from submillion.model.class_thresholds import PART as THRESHOLDS
+from submillion.model.class_thresholds import ThresholdRequest
 from submillion.report.comparison_figure import SUFFIXES, draw, figure_file
 from submillion.report.drawn_names import notice_numbered
 from submillion.report.write import write_report
@@ -50,6 +52,7 @@ def remake(
     answer_at: float | None = None,
     progress: bool = False,
     suspects: OutputFile | None = None,
+    class_thresholds: str | None = None,
 ) -> Path:
     """Compute parts of a run's analysis, then write figures, card and page again.
 
@@ -59,6 +62,7 @@ def remake(
         answer_at: target accuracy of the answered texts; computes the part `confidence`.
         progress: show bars on standard error.
         suspects: a csv to write, with the training rows whose labels look wrong; needs the part `noise`.
+        class_thresholds: `macro_f1` or `precision=0.95`; computes the part `thresholds`.
 
     Returns:
         The page.
@@ -68,13 +72,16 @@ def remake(
     """
     registry.check_names([name for name in names if name != EVERY])
     run = RunDir(path)
+    request = None if class_thresholds is None else ThresholdRequest.of(class_thresholds)
     with run.locked():
         run.check_trained()
-        context = RunContext(run, progress=progress, answer_at=answer_at)
+        context = RunContext(run, progress=progress, answer_at=answer_at, class_thresholds=request)
         possible = registry.possible_parts(context.cross_validated)
         wanted = possible if EVERY in names else list(dict.fromkeys(names))
         if answer_at is not None and "confidence" not in wanted:
             wanted.insert(0, "confidence")
+        if request is not None and THRESHOLDS not in wanted:
+            wanted.insert(0, THRESHOLDS)
         run.begin("report")
         try:
             registry.compute_parts(context, wanted)

@@ -82,10 +82,23 @@ class Run:
             return np.zeros((0, len(self._manifest["labels"])), np.float32)
         return opened.probabilities(column, self.recipe.train.eval_batch_size)
 
-    def predict(self, texts: Iterable[str]) -> list[Any]:
-        """Return the most probable class of each text, in the type of `classes_`; arguments as in `predict_proba`."""
-        classes: list[Any] = self.classes_[self.predict_proba(texts).argmax(axis=1)].tolist()
-        return classes
+    def predict(self, texts: Iterable[str], *, class_thresholds: bool = False) -> list[Any]:
+        """Return the class of each text, in the type of `classes_`.
+
+        Args:
+            texts: as in `predict_proba`.
+            class_thresholds: answer with the thresholds that `report` has chosen; a text that reaches none has None.
+
+        Raises:
+            BadInput: as in `predict_proba`, or no thresholds are chosen.
+        """
+        from submillion.model.class_thresholds import class_thresholds as chosen
+
+        thresholds = chosen(self._dir) if class_thresholds else None
+        probabilities = self.predict_proba(texts)
+        answers = probabilities.argmax(axis=1) if thresholds is None else thresholds.answers(probabilities)
+        classes: list[Any] = self.classes_.tolist()
+        return [classes[answer] if answer >= 0 else None for answer in answers]
 
     def evaluate(
         self,
@@ -170,6 +183,7 @@ class Run:
         parts: Sequence[str] = (),
         *,
         answer_at: float | None = None,
+        class_thresholds: str | None = None,
         out: str | Path | None = None,
         overwrite: bool = False,
         quiet: bool = False,
@@ -179,6 +193,8 @@ class Run:
         Args:
             parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one.
             answer_at: target accuracy of the answered texts; sets the threshold for abstaining.
+            class_thresholds: choose a threshold per class on the validation rows: `macro_f1`, or `precision=0.95` for
+                a precision that every answered class is to have. `predict` applies them on request.
             out: with the part `noise`: csv file to write, with the training rows whose labels look wrong; the recipe
                 field `data.corrections` reads it once a person has filled in `corrected_label`.
             overwrite: replace an existing file `out`.
@@ -190,7 +206,7 @@ class Run:
         from submillion import scoring
 
         with notices.collecting(quiet or None):
-            return scoring.report(self.path, parts, answer_at, quiet, out, overwrite)
+            return scoring.report(self.path, parts, answer_at, quiet, out, overwrite, class_thresholds)
 
     def compare(self, *others: Run | str | Path, split: str | None = None) -> Comparison:
         """Compare this run with others on the same rows: paired tests with Holm's correction, and intervals.

@@ -112,6 +112,7 @@ def report(
     quiet: bool = False,
     suspects: str | Path | None = None,
     overwrite: bool = False,
+    class_thresholds: str | None = None,
 ) -> Path:
     """Finish a run whose test split was held back, then make its report again; see `reporting.remake`.
 
@@ -122,13 +123,16 @@ def report(
         quiet: show no progress.
         suspects: csv file to write, with the training rows whose labels look wrong.
         overwrite: replace an existing file of suspects.
+        class_thresholds: as in `reporting.remake`.
     """
     run = RunDir(path)
     target = None if suspects is None else OutputFile.at(suspects, overwrite=overwrite)
     with run.locked():
         if run.read_manifest().get("status") == "complete":
             finish(path, quiet)
-        return reporting.remake(path, names, answer_at, progress=not quiet, suspects=target)
+        return reporting.remake(
+            path, names, answer_at, progress=not quiet, suspects=target, class_thresholds=class_thresholds
+        )
 
 
 def _save_repeats(run: RunDir, split: Split, logits: Sequence[np.ndarray], labels: list[str]) -> None:

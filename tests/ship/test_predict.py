@@ -22,7 +22,7 @@ from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
 from submillion.ship import predict
 from submillion.ship.predict import PredictOptions, chunked, predict_file
-from support.analysis import confidence_of
+from support.analysis import confidence_of, thresholds_of
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES, tiny_run
 
@@ -395,7 +395,7 @@ def test_abstaining_leaves_uncertain_rows_without_a_label(
 def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str, Any] | None) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {})
-    run.recipe.write_text(Recipe.load("quickstart").to_yaml(), encoding="utf-8")
+    run.recipe.write_text(Recipe.load("r8").to_yaml(), encoding="utf-8")
     if policy:
         run.write_analysis("confidence", policy)
     with pytest.raises(BadInput, match="run `report` with another `answer_at`"):
@@ -423,8 +423,40 @@ def test_a_policy_applies_only_on_request(
         assert float(line[2]) == max(map(float, line[3:])), "a row without a label has its confidence"
 
 
+def test_thresholds_of_classes_change_the_answers_and_their_confidence(
+    run: RunDir, expected: np.ndarray, tmp_path: Path
+) -> None:
+    cuts = expected.mean(axis=0)
+    run.write_analysis("thresholds", thresholds_of("macro_f1", NAMES, cuts.tolist()))
+    file = write(tmp_path / "in.jsonl", TEXTS)
+    options = PredictOptions(with_confidence=True, class_thresholds=True)
+    predict_file(run.path, file, tmp_path / "out.csv", options=options)
+    best = (expected / cuts).argmax(axis=1)
+    assert (best != expected.argmax(axis=1)).any()
+    for line, answer in zip(read(tmp_path / "out.csv")[1:], best, strict=True):
+        assert line[1] == NAMES[answer]
+        assert line[2] == line[3 + answer], "the confidence is the answer's probability"
+    cut = float(np.median(expected.max(axis=1)))
+    run.write_analysis("thresholds", thresholds_of("precision", NAMES, [cut, *[None] * (len(NAMES) - 1)]))
+    predict_file(run.path, file, tmp_path / "sure.csv", options=options)
+    answers = [line[1] for line in read(tmp_path / "sure.csv")[1:]]
+    assert set(answers) == {"", NAMES[0]}
+    notice = next(one for one in notices.collected() if one["code"] == "abstained")
+    assert notice["abstained"] == answers.count("")
+
+
+def test_two_kinds_of_thresholds_are_refused(run: RunDir, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="`class_thresholds`: expected one kind of threshold"):
+        predict_file(
+            run.path,
+            write(tmp_path / "in.csv", TEXTS),
+            tmp_path / "out.csv",
+            options=PredictOptions(abstain=True, class_thresholds=True),
+        )
+
+
 def test_a_row_at_the_threshold_is_answered_and_its_float32_neighbour_below_is_not() -> None:
     below = np.nextafter(np.float32(0.75), np.float32(0))
     probabilities = np.array([[0.75, 0.25], [below, 0.25]], dtype=np.float32)
     for threshold in (0.75, (float(below) + 0.75) / 2):
-        assert predict.answers(probabilities, ["a", "b"], threshold) == ["a", ""]
+        assert predict.answers(probabilities, threshold).tolist() == [0, -1]

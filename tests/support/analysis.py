@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from submillion.assess import registry
@@ -47,6 +48,28 @@ def confidence_of(target: float, threshold: float | None) -> dict[str, Any]:
         "test": None,
     }
     return {"resamples": 0, "splits": {}, "temperature": None, "rule": "", "targets": [], "policy": policy}
+
+
+def thresholds_of(
+    objective: str, names: Sequence[str], thresholds: Sequence[float | None]
+) -> dict[str, Any]:
+    """Return the part "thresholds" of a run with these thresholds, whose effect was measured on no row."""
+    nothing = {"answered": 0, "accuracy": None, "by_class": {}}
+    effect = {"rows": 0, "without": nothing, "with_thresholds": nothing, "comparison": None}
+    return {
+        "objective": objective,
+        "target": None if objective == "macro_f1" else 0.9,
+        "rule": "",
+        "limitations": "",
+        "split": "validation",
+        "least_rows": 0,
+        "classes": {
+            name: {"threshold": value, "rows": 0} for name, value in zip(names, thresholds, strict=True)
+        },
+        "chosen_on": effect,
+        "cross_fitted": effect | {"folds": 5},
+        "test": None,
+    }
 
 
 def made_slice(name: str, rows: int = 48, accuracy: float = 0.75) -> dict[str, Any]:

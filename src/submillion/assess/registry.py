@@ -27,6 +27,8 @@ class Part:
     """Computed on request only."""
     of_folds: bool = False
     """Computed only for a run with cross-validation."""
+    by_name: bool = False
+    """Left out of `all`: it changes what `predict` offers."""
 
     def load(self) -> ModuleType:
         """Import the part's module."""
@@ -38,6 +40,7 @@ PARTS = {
     for part in (
         # Are the probabilities calibrated, and when should the run abstain?
         Part("confidence", "confidence.analysis"),
+        Part("thresholds", "confidence.thresholds", slow=True, by_name=True),
         # How certain are the scores?
         Part("intervals", "statistics.intervals"),
         Part("cross_validation", "cross_validation", of_folds=True),
@@ -63,8 +66,10 @@ def quick_parts(cross_validated: bool = False) -> list[str]:
 
 
 def possible_parts(cross_validated: bool = False) -> list[str]:
-    """Return the parts that a run can have, with those of a cross-validation if it has one."""
-    return [name for name, part in PARTS.items() if cross_validated or not part.of_folds]
+    """Return the parts that `all` means for a run, with those of a cross-validation if it has one."""
+    return [
+        name for name, part in PARTS.items() if not part.by_name and (cross_validated or not part.of_folds)
+    ]
 
 
 def check_names(names: Sequence[str]) -> None:

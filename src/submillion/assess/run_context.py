@@ -21,6 +21,7 @@ from submillion.run_format.splits import SCORED_SPLITS, split_title
 from submillion.rundir import RunDir
 
 if TYPE_CHECKING:
+    from submillion.model.class_thresholds import ThresholdRequest
     from submillion.model.trained import OpenedRun
 
 
@@ -34,6 +35,7 @@ class RunContext:
         opened: OpenedRun | None = None,
         progress: bool = False,
         answer_at: float | None = None,
+        class_thresholds: ThresholdRequest | None = None,
     ) -> None:
         """Prepare the analysis of a run; whatever is not passed is loaded on first use.
 
@@ -43,10 +45,12 @@ class RunContext:
             opened: the run's classifier, if the caller has it.
             progress: show bars on standard error.
             answer_at: target accuracy of the abstention policy; None keeps the run's own.
+            class_thresholds: purpose of the thresholds per class; None keeps the run's own.
         """
         self.run = run
         self.progress = progress
         self.answer_at = answer_at
+        self.class_thresholds = class_thresholds
         self._corpus, self._opened = corpus, opened
         self._predictions: dict[str, Predictions] = {}
         self._texts: dict[str, Sequence[str]] = {}

@@ -22,6 +22,7 @@ TEMPLATE = "card.md.jinja"
 MANIFEST_ENTRIES = ("encoder", "data", "budget", "training", "machine", "versions")  # of the manifest
 ANALYSIS = (
     "confidence",
+    "thresholds",
     "intervals",
     "cross_validation",
     "errors",

@@ -10,6 +10,7 @@ from submillion.run_format.analysis_audit import Audit
 from submillion.run_format.analysis_confidence import Confidence
 from submillion.run_format.analysis_cross_validation import CrossValidated
 from submillion.run_format.analysis_data import Duplicates, Noise
+from submillion.run_format.analysis_thresholds import Thresholds
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.metrics import Metrics
 
@@ -18,6 +19,7 @@ KINDS: dict[str, Any] = {
     "metrics.json": Metrics,
     "analysis/intervals.json": Intervals,
     "analysis/confidence.json": Confidence,
+    "analysis/thresholds.json": Thresholds,
     "analysis/errors.json": Errors,
     "analysis/baseline.json": Baselines,
     "analysis/cross_validation.json": CrossValidated,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from submillion import notices
 from submillion.data.readers import iter_rows
@@ -17,13 +19,11 @@ from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
+from submillion.model.class_thresholds import NONE, class_thresholds
 from submillion.model.infer import predict_logits, probabilities_of
 from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
 from submillion.terminal.progress import progress_bar
-
-if TYPE_CHECKING:
-    import numpy as np
 
 READ_ROWS = 256  # rows per read of the file
 CHUNK_ROWS = 4096  # rows classified and written together: enough to batch texts of similar length
@@ -44,6 +44,9 @@ class PredictOptions:
     abstain: bool = False
     """Leave the label empty if its probability is below the threshold of the run's abstain policy; `Confidence` and
     `p_<class>` are written all the same."""
+    class_thresholds: bool = False
+    """Answer with the thresholds per class that the run's analysis has chosen. `Confidence` is the probability of the
+    answer, or the largest one where a text has none."""
     batch_size: int = 64
     """Texts per forward pass."""
     chunk_rows: int = CHUNK_ROWS
@@ -135,7 +138,7 @@ def _write(
     run: RunDir, reads: Iterable[Chunk], target: OutputFile, options: PredictOptions, progress: bool
 ) -> int:
     """Classify the rows that are read, write a line for each, and return their number."""
-    threshold = policy_threshold(run) if options.abstain else 0.0
+    answer = _answering(run, options)
     temperature = _temperature(run, options)
     names = header(run.read_manifest()["labels"], options)
     chunks = chunked(reads, options.chunk_rows)
@@ -154,18 +157,18 @@ def _write(
             tokens = encode(opened.tokenizer, chunk[1], opened.truncation)
             logits = predict_logits(opened.execution, tokens, options.batch_size, progress=advance)
             raw, shown = probabilities_of(logits), probabilities_of(logits / temperature)
-            labels = answers(raw, opened.labels, threshold)
-            for line in lines(chunk, labels, shown, options):
+            answered = answer(raw)
+            for line in lines(chunk, answered, opened.labels, shown, options):
                 writer.writerow([in_cell(value) for value in line])
-            abstained += labels.count("")
+            abstained += int((answered == NONE).sum())
             rows += len(tokens)
             truncated += tokens.truncated
             unknown += unknown_tokens(opened.tokenizer, tokens)
     unknown.notice("these texts")
-    if options.abstain:
+    if options.abstain or abstained:
         notices.emit(
             "abstained",
-            f"{abstained:,} of {rows:,} texts have no label: their confidence is below {threshold:.4f}.",
+            f"{abstained:,} of {rows:,} texts have no label: their confidence is below the threshold.",
             abstained=abstained,
             rows=rows,
         )
@@ -182,6 +185,22 @@ def _notice_truncated(truncated: int, rows: int, rule: Truncation) -> None:
         truncated=truncated,
         rows=rows,
     )
+
+
+def _answering(run: RunDir, options: PredictOptions) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from probabilities [N, C] to classes, int [N], that the options ask for.
+
+    Raises:
+        BadInput: two ways to leave a text unanswered, or the run lacks the thresholds.
+    """
+    if not options.class_thresholds:
+        threshold = policy_threshold(run) if options.abstain else 0.0
+        return partial(answers, threshold=threshold)
+    if options.abstain:
+        expected, remedy = "one kind of threshold", "Omit @{abstain}."
+        found = "those of the classes, and the one of the abstain policy"
+        raise BadInput(Problem("@{class_thresholds}", expected, found, remedy))
+    return class_thresholds(run).answers
 
 
 def policy_threshold(run: RunDir) -> float:
@@ -264,32 +283,37 @@ def header(labels: Sequence[str], options: PredictOptions) -> list[str]:
 
 
 def lines(
-    chunk: Chunk, labels: Sequence[str], probabilities: np.ndarray, options: PredictOptions
+    chunk: Chunk,
+    answered: np.ndarray,
+    labels: Sequence[str],
+    probabilities: np.ndarray,
+    options: PredictOptions,
 ) -> Iterator[list[str]]:
     """Yield one output line per row.
 
     Args:
         chunk: N ids, texts and copied values.
-        labels: N labels; empty for a row that is not answered.
+        answered: class of each row, int [N]; -1 for a row that is not answered.
+        labels: C class names.
         probabilities: float32 [N, C]; written with nine digits, which identify a float32.
         options: decide about the columns.
     """
-    for row_id, text, copied, label, row in zip(*chunk, labels, probabilities, strict=True):
-        line = [row_id, label]
+    for row_id, text, copied, answer, row in zip(*chunk, answered, probabilities, strict=True):
+        line = [row_id, "" if answer == NONE else labels[answer]]
         if options.with_confidence:
-            line += [f"{value:.9g}" for value in (row.max(), *row)]
+            confidence = row.max() if answer == NONE else row[answer]
+            line += [f"{value:.9g}" for value in (confidence, *row)]
         yield [*line, *([text] if options.with_text else []), *copied]
 
 
-def answers(probabilities: np.ndarray, labels: Sequence[str], threshold: float = 0.0) -> list[str]:
-    """Return the most probable class of each row; of equally probable classes the first.
+def answers(probabilities: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    """Return the most probable class of each row, int [N]; of equally probable classes the first.
 
     Args:
         probabilities: float32 [N, C].
-        labels: C class names.
-        threshold: a row whose highest probability is below it has an empty label.
+        threshold: a row whose highest probability is below it has -1.
     """
     # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
     answered = probabilities.max(axis=1).astype("float64") >= threshold
-    best = probabilities.argmax(axis=1)
-    return [labels[index] if yes else "" for index, yes in zip(best, answered, strict=True)]
+    classes: np.ndarray = np.where(answered, probabilities.argmax(axis=1), NONE)
+    return classes
