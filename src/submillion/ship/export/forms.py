@@ -1,0 +1,208 @@
+"""The registry of forms: the files of each, their writers, and the programs that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.model.head_file import HEAD
+from submillion.wording import listed
+
+if TYPE_CHECKING:
+    from submillion.data.truncation import Truncation
+    from submillion.ship.export.sessions import Session
+    from submillion.ship.export.source import ExportSource
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """One file that can be opened by itself."""
+
+    path: str
+    """Its place in the export, with `/`."""
+    title: str
+    """Its name in the card and the picture."""
+    runtime: str
+    """The package that reads it, whose version is recorded."""
+    write: Callable[[ExportSource, Path], None]
+    """Writes it, and its `parts`; the path is absolute, its folder exists."""
+    open: Callable[[Path, Truncation], Session]
+    """Opens it, from the folder of the export and the run's truncation."""
+    parts: tuple[str, ...] = ()
+    """Further files that belong to it, if they are written."""
+    max_rows: int | None = None
+    """Rows to prove it on; None takes every row."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One choice of `export --to`."""
+
+    name: str
+    files: tuple[ExportFile, ...]
+    extra: str | None = None
+    """The optional extra of submillion that it needs."""
+    modules: tuple[str, ...] = ()
+    """The modules that this extra installs and that the form needs."""
+    in_all: bool = True
+    """Whether `all` includes it."""
+
+
+def _write_merged(source: ExportSource, file: Path) -> None:
+    from submillion.ship.export.merged import write_merged  # noqa: PLC0415 - loads transformers
+
+    write_merged(source, file)
+
+
+def _write_onnx(source: ExportSource, file: Path) -> None:
+    file.write_bytes(source.graph.read_bytes())
+
+
+def _write_onnx_int8(source: ExportSource, file: Path, reduce_range: bool) -> None:
+    from submillion.ship.export.onnx_graph import write_int8  # noqa: PLC0415 - an optional extra
+
+    write_int8(source, file, reduce_range)
+
+
+def _write_openvino(source: ExportSource, file: Path) -> None:
+    from submillion.ship.export.openvino_graph import write_openvino  # noqa: PLC0415 - an optional extra
+
+    write_openvino(source, file)
+
+
+def _write_openvino_int8(source: ExportSource, file: Path) -> None:
+    from submillion.ship.export.openvino_graph import write_openvino_int8  # noqa: PLC0415 - an optional extra
+
+    write_openvino_int8(source, file)
+
+
+def _open_merged(folder: Path, truncation: Truncation) -> Session:
+    from submillion.ship.export.sessions import TransformersSession  # noqa: PLC0415 - loads transformers
+
+    return TransformersSession(folder, truncation)
+
+
+def _onnx_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
+    def opened(folder: Path, truncation: Truncation) -> Session:
+        from submillion.ship.export.sessions import OnnxSession  # noqa: PLC0415 - loads transformers
+
+        return OnnxSession(folder, path, truncation)
+
+    return ExportFile(path, title, "onnxruntime", write, opened)
+
+
+def _openvino_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
+    def opened(folder: Path, truncation: Truncation) -> Session:
+        from submillion.ship.export.sessions import OpenvinoSession  # noqa: PLC0415 - loads transformers
+
+        return OpenvinoSession(folder, path, truncation)
+
+    parts = (path.removesuffix(".xml") + ".bin",)
+    return ExportFile(path, title, "openvino", write, opened, parts)
+
+
+_GRAPH = ("onnx", "onnxscript")
+_ONNX = (*_GRAPH, "onnxruntime")
+
+FORMS: dict[str, Form] = {
+    form.name: form
+    for form in (
+        Form(
+            "merged",
+            (
+                ExportFile(
+                    "model.safetensors",
+                    "merged, transformers",
+                    "transformers",
+                    _write_merged,
+                    _open_merged,
+                    (HEAD,),
+                ),
+            ),
+        ),
+        Form("onnx", (_onnx_file("onnx/model.onnx", "ONNX", _write_onnx),), "onnx", _ONNX),
+        Form(
+            "onnx-int8",
+            (
+                _onnx_file(
+                    "onnx/model_quantized.onnx", "ONNX int8", partial(_write_onnx_int8, reduce_range=True)
+                ),
+                _onnx_file(
+                    "onnx/model_qint8_avx512_vnni.onnx",
+                    "ONNX int8 for VNNI",
+                    partial(_write_onnx_int8, reduce_range=False),
+                ),
+            ),
+            "onnx",
+            _ONNX,
+        ),
+        Form(
+            "openvino",
+            (_openvino_file("openvino/openvino_model.xml", "OpenVINO", _write_openvino),),
+            "openvino",
+            (*_GRAPH, "openvino"),
+        ),
+        Form(
+            "openvino-int8",
+            (
+                _openvino_file(
+                    "openvino/openvino_model_qint8_quantized.xml", "OpenVINO int8", _write_openvino_int8
+                ),
+            ),
+            "openvino",
+            (*_GRAPH, "openvino", "nncf"),
+        ),
+    )
+}
+"""Every form by name, in the order in which they are written."""
+
+FILES: dict[str, tuple[Form, ExportFile]] = {
+    file.path: (form, file) for form in FORMS.values() for file in form.files
+}
+"""Form and file by the file's place in an export."""
+
+
+def chosen_forms(to: str | Sequence[str]) -> list[Form]:
+    """Return the forms that are asked for, in the order of the registry.
+
+    Args:
+        to: names of forms, or `all`.
+
+    Raises:
+        BadInput: no name or an unknown one, or packages are missing; the error lists all of them.
+    """
+    wanted = [to] if isinstance(to, str) else list(to)
+    unknown = [name for name in wanted if name not in (*FORMS, ALL)]
+    if unknown or not wanted:
+        expected = f"some of {', '.join(FORMS)}, or {ALL}"
+        remedy = did_you_mean(unknown[0], (*FORMS, ALL)) if unknown else ""
+        raise BadInput(Problem("@{to}", expected, ", ".join(unknown) or "none", remedy))
+    forms = [form for form in FORMS.values() if form.name in wanted or (ALL in wanted and form.in_all)]
+    _check_extras(forms)
+    return forms
+
+
+def _check_extras(forms: Sequence[Form]) -> None:
+    problems = []
+    for extra in dict.fromkeys(form.extra for form in forms if form.extra):
+        needed = dict.fromkeys(name for form in forms if form.extra == extra for name in form.modules)
+        names = [form.name for form in forms if form.extra == extra]
+        if missing := [name for name in needed if find_spec(name) is None]:
+            remedy = f'Install them with: pip install "submillion[{extra}]"'
+            problems.append(
+                Problem(
+                    f"@{{to}} {', '.join(names)}",
+                    f"the packages {listed(list(needed))}",
+                    f"no {', '.join(missing)}",
+                    remedy,
+                )
+            )
+    if problems:
+        raise BadInput(problems)

@@ -1,0 +1,62 @@
+"""Writes the OpenVINO graph of a classifier, in float32 and quantised to int8."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from submillion.data.tokens import encode
+from submillion.errors import SubmillionError
+from submillion.ship.export.sessions import no_telemetry
+
+if TYPE_CHECKING:
+    from submillion.ship.export.source import ExportSource
+
+CHILD = "submillion.ship.export.nncf_process"
+
+
+def write_openvino(source: ExportSource, file: Path) -> None:
+    """Write the graph in float32: an .xml with its weights in the .bin beside it.
+
+    Args:
+        source: the run.
+        file: to write, its name ends in .xml.
+    """
+    with no_telemetry():
+        import openvino  # noqa: PLC0415 - an optional extra
+
+    model = openvino.Core().read_model(str(source.graph))
+    openvino.save_model(model, str(file), compress_to_fp16=False)
+
+
+def write_openvino_int8(source: ExportSource, file: Path) -> None:
+    """Write the graph with weights and activations in int8, calibrated on the source's training texts.
+
+    nncf replaces functions of torch when it is imported, draws progress bars and sends events to Google Analytics.
+    Therefore it runs in a process of its own, without its telemetry.
+
+    Args:
+        source: the run.
+        file: as in `write_openvino`.
+
+    Raises:
+        SubmillionError: nncf failed.
+    """
+    tokens = encode(source.tokenizer, list(source.calibration_texts), source.truncation)
+    calibration = source.scratch / "calibration.npz"
+    np.savez(calibration, ids=tokens.ids, offsets=tokens.offsets)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", CHILD, source.graph, calibration, file, *source.input_names],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"NNCF_CI": "1", "CI": "1"},
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SubmillionError(f"nncf could not quantise the graph: {last}")

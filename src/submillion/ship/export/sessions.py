@@ -1,0 +1,144 @@
+"""Opens an exported file in the program that will read it: texts in, logits out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+from submillion.data.batches import collate
+from submillion.data.tokens import encode
+from submillion.model.head_file import HEAD
+from submillion.model.heads import mean_over_tokens
+from submillion.model.loading import quiet_libraries
+
+if TYPE_CHECKING:
+    from submillion.data.truncation import Truncation
+
+
+class Session(Protocol):
+    """An exported classifier, opened by its own runtime."""
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return logits [B, C] of a batch of B texts; columns in the order of id2label."""
+        ...
+
+
+class Batches:
+    """Makes batches with the exported tokenizer alone, as a user of the files does."""
+
+    def __init__(self, folder: Path, truncation: Truncation) -> None:
+        """Load the tokenizer of an export.
+
+        Args:
+            folder: of the export.
+            truncation: the run's rule. No tokenizer of transformers reads both ends of a text, so that a run which
+                does (`windows: head_tail`) has its texts truncated by submillion.
+        """
+        with quiet_libraries():
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)  # nosec B615
+        self._truncation = truncation
+
+    def of(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Return the inputs of the model for B texts, int64 [B, S] each."""
+        if self._truncation.windows == "first":
+            batch = self._tokenizer(list(texts), truncation=True, padding=True, return_tensors="np")
+            return {name: values.astype(np.int64) for name, values in batch.items()}
+        tokens = encode(self._tokenizer, list(texts), self._truncation)
+        padded = collate(tokens, np.arange(len(tokens)), self._tokenizer.pad_token_id)
+        types = {} if "token_type_ids" not in self._tokenizer.model_input_names else {"token_type_ids": 0}
+        values = {name: tensor.numpy() for name, tensor in padded.items()}
+        return values | {name: np.zeros_like(values["input_ids"]) for name in types}
+
+
+class TransformersSession:
+    """A merged checkpoint in transformers; a mean-pooled one as the five lines of its card do it."""
+
+    def __init__(self, folder: Path, truncation: Truncation) -> None:
+        """Load the model; see `Batches` for the arguments."""
+        self._batches = Batches(folder, truncation)
+        head = folder / HEAD
+        self._head = load_file(head) if head.is_file() else None
+        kind = AutoModelForSequenceClassification if self._head is None else AutoModel
+        with quiet_libraries():
+            self._model: Any = kind.from_pretrained(str(folder), local_files_only=True).eval()  # nosec B615
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return logits; see `Session`."""
+        batch = {name: torch.from_numpy(values) for name, values in self._batches.of(texts).items()}
+        with torch.inference_mode():
+            output = self._model(**batch)
+            if self._head is None:
+                logits = output.logits
+            else:
+                features = mean_over_tokens(output.last_hidden_state, batch["attention_mask"])
+                logits = features @ self._head["weight"].T + self._head["bias"]
+        result: np.ndarray = logits.numpy()
+        return result
+
+
+class OnnxSession:
+    """A graph in onnxruntime, on the CPU."""
+
+    def __init__(self, folder: Path, file: str, truncation: Truncation) -> None:
+        """Load `file` of the export `folder`; see `Batches` for `truncation`."""
+        import onnxruntime  # noqa: PLC0415 - an optional extra
+
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        self._batches = Batches(folder, truncation)
+        self._session = onnxruntime.InferenceSession(
+            str(folder / file), options, providers=["CPUExecutionProvider"]
+        )
+        self._names = {entry.name for entry in self._session.get_inputs()}
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return logits; see `Session`."""
+        batch = self._batches.of(texts)
+        fed = {name: values for name, values in batch.items() if name in self._names}
+        result: np.ndarray = self._session.run(["logits"], fed)[0]
+        return result
+
+
+class OpenvinoSession:
+    """A graph in OpenVINO, on the CPU."""
+
+    def __init__(self, folder: Path, file: str, truncation: Truncation) -> None:
+        """Load `file` of the export `folder`; see `Batches` for `truncation`."""
+        with no_telemetry():
+            import openvino  # noqa: PLC0415 - an optional extra
+
+        self._batches = Batches(folder, truncation)
+        self._model = openvino.Core().compile_model(str(folder / file), "CPU")
+        self._names = {name for entry in self._model.inputs for name in entry.names}
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Return logits; see `Session`."""
+        batch = self._batches.of(texts)
+        fed = {name: values for name, values in batch.items() if name in self._names}
+        return np.array(self._model(fed)["logits"])
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """Let OpenVINO's Python package find no telemetry library while it is imported inside the block.
+
+    With the library it would write to the home directory and send an event to Google Analytics when it is imported.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # an import then fails
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
