@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from submillion.recipe import Recipe
-from submillion.ship.predict import PredictOptions, predict_file
+from submillion.ship.predict import predict_file
+from submillion.ship.predict_options import PredictOptions
 from support import SRC, command
 from support.hub import standin_hub
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from submillion.estimator import SubmillionClassifier
     from submillion.recipe import Recipe
     from submillion.run import Run
+    from submillion.ship.batch_predictor import BatchPredictor
 
 __all__ = [
     "plan",
@@ -23,6 +24,7 @@ __all__ = [
     "verify",
     "Recipe",
     "Run",
+    "BatchPredictor",
     "SubmillionClassifier",
     "SubmillionError",
     "BadInput",
@@ -38,6 +40,7 @@ _MODULES = {
     "verify": "api",
     "Recipe": "recipe",
     "Run": "run",
+    "BatchPredictor": "ship.batch_predictor",
     "SubmillionClassifier": "estimator",
     "SubmillionError": "errors",
     "BadInput": "errors",

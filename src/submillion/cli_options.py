@@ -155,7 +155,10 @@ class PredictFlags:
     run: Run
     file: Annotated[
         Path | None,
-        typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.", show_default=False),
+        typer.Argument(
+            help="csv, tsv, jsonl, parquet or plain text lines, unlabelled; - for standard input.",
+            show_default=False,
+        ),
     ] = None
     direct: Annotated[
         list[str] | None,
@@ -164,11 +167,16 @@ class PredictFlags:
     out: Annotated[
         str | None,
         typer.Option(
-            help="CSV file to write, - for standard output; default: submission.csv, for --text standard output.",
+            help="File to write: .csv, .jsonl or .parquet; a name without an ending for a folder of parquet files; - "
+            "for csv on standard output. Default: submission.csv; standard output for --text and standard input.",
             show_default=False,
         ),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue an interrupted output after its last complete part."),
+    ] = False
     with_confidence: Annotated[
         bool, typer.Option("--with-confidence", help="Add the confidence and every class's probability.")
     ] = False
@@ -179,6 +187,15 @@ class PredictFlags:
             help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
         ),
     ] = False
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Leave the label empty if the confidence is below this.",
+            show_default=False,
+        ),
+    ] = None
     class_thresholds: Annotated[
         bool,
         typer.Option(
@@ -209,6 +226,17 @@ class PredictFlags:
         ),
     ] = False
     text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None
+    stdin_form: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of standard input: csv, tsv, jsonl, json, parquet, arrow or txt; default: jsonl if it begins "
+            "with a brace, else csv.",
+            show_default=False,
+        ),
+    ] = None
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: the cluster of RAY_ADDRESS, or one on this machine.")
+    ] = "local"
     quiet: Quiet = False
 
 

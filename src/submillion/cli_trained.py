@@ -43,8 +43,10 @@ def evaluate(
 
 @takes(PredictFlags)
 def predict(flags: PredictFlags) -> None:
-    """Label texts with a trained run: a CSV file with the header ID,Label, rows in input order."""
-    from submillion.ship.predict import DEFAULT_OUT, PredictOptions, predict_file, predict_texts
+    """Label texts with a trained run: the columns ID and Label, rows in input order, as csv, jsonl or parquet."""
+    from submillion.ship.predict import predict_file, predict_texts
+    from submillion.ship.predict_options import PredictOptions
+    from submillion.ship.predict_target import resolved_out
 
     if (flags.file is None) == (not flags.direct):
         found = "neither" if flags.file is None else "both"
@@ -58,14 +60,18 @@ def predict(flags: PredictFlags) -> None:
         keep=tuple(flags.keep or ()),
         with_text=flags.with_text,
         spreadsheet=flags.spreadsheet,
+        abstain_below=flags.abstain_below,
+        resume=flags.resume,
+        engine=flags.engine,
     )
     how = {"progress": not flags.quiet, "overwrite": flags.overwrite}
+    out = resolved_out(flags.file, flags.out)
     if flags.file is None:
-        out = flags.out or "-"
         rows = predict_texts(flags.run, flags.direct or [], out, options=options, **how)
     else:
-        out = flags.out or DEFAULT_OUT
-        rows = predict_file(flags.run, flags.file, out, flags.text, options=options, **how)
+        rows = predict_file(
+            flags.run, flags.file, out, flags.text, options=options, stdin_form=flags.stdin_form, **how
+        )
     if not flags.quiet and out != "-":
         say(f"{rows:,} rows -> {out}", err=True)
 

@@ -17,11 +17,14 @@ import pytest
 from submillion import notices
 from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, SubmillionError
+from submillion.files.spreadsheet_cells import spreadsheet_cell
 from submillion.recipe import Recipe
 from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
-from submillion.ship import predict
-from submillion.ship.predict import PredictOptions, chunked, predict_file
+from submillion.ship import predict, predict_engines, predict_options, predict_rows
+from submillion.ship.predict import predict_file
+from submillion.ship.predict_options import PredictOptions
+from submillion.ship.predict_rows import chunked
 from support.analysis import confidence_of, thresholds_of
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES, tiny_run
@@ -87,7 +90,7 @@ def read(file: Path) -> list[list[str]]:
 def test_every_row_gets_the_models_answer_in_input_order(
     run: RunDir, expected: np.ndarray, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "READ_ROWS", 10)
+    monkeypatch.setattr(predict_rows, "READ_ROWS", 10)
     file = tmp_path / f"new.{form}"
     if form == "tsv":
         lines = [f'"{text.replace(chr(34), 2 * chr(34))}"' for text in TEXTS]
@@ -164,7 +167,7 @@ def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
 # -- size --------------------------------------------------------------------------------------------------
 
 
-def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator[predict.Chunk]:
+def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator[predict_rows.Chunk]:
     for number in range(reads):
         seen.append(number)
         yield [str(number)] * rows, ["x" * characters] * rows, [[]] * rows
@@ -199,7 +202,9 @@ def test_memory_does_not_grow_with_the_file(
         execution=None,
     )
     monkeypatch.setattr(predict, "open_run_classifier", lambda run: opened)
-    monkeypatch.setattr(predict, "predict_logits", lambda _, tokens, *__, **___: np.ones((len(tokens), 4)))
+    monkeypatch.setattr(
+        predict_engines, "predict_logits", lambda _, tokens, *__, **___: np.ones((len(tokens), 4))
+    )
     file = tmp_path / "large.txt"
     line = "filler " * 100 + "\n"
     file.write_text(line * 20_000, encoding="utf-8")
@@ -244,7 +249,7 @@ def test_columns_of_the_file_are_copied_and_one_may_be_the_id(run: RunDir, tmp_p
         with pytest.raises(BadInput, match=r"Did you mean '(stars|ticket)'\?"):
             predict_file(run.path, file, tmp_path / "no.csv", options=wrong)
     with pytest.raises(BadInput, match="names that differ from the other columns, found 'Label'"):
-        predict.header(NAMES, PredictOptions(keep=("Label",)))
+        predict_options.header(NAMES, PredictOptions(keep=("Label",)))
 
 
 def test_texts_without_a_file_get_the_answers_that_a_file_of_them_gets(
@@ -295,8 +300,8 @@ def test_an_output_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
     ]
     assert manifest["labels"] == NAMES
     for risky in ("=1", "+1", "-1", "@x", "\tx", "\rx", "\nx"):
-        assert predict.spreadsheet_cell(risky) == f"'{risky}"
-    assert predict.spreadsheet_cell("a=1") == "a=1" and predict.spreadsheet_cell("") == ""
+        assert spreadsheet_cell(risky) == f"'{risky}"
+    assert spreadsheet_cell("a=1") == "a=1" and spreadsheet_cell("") == ""
 
 
 def test_a_bad_row_far_down_keeps_the_old_output_and_leaves_no_partial_file(
@@ -361,7 +366,9 @@ def test_impossible_outputs_are_refused(run: RunDir, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="expected another file than the input"):
         predict_file(run.path, file, file)
     assert file.read_bytes() == before
-    with pytest.raises(BadInput, match="expected a file to write, found .*a directory"):
+    with pytest.raises(
+        BadInput, match="a new folder, or one of an earlier prediction, found .*which has other files"
+    ):
         predict_file(run.path, file, tmp_path)
 
 
@@ -459,4 +466,4 @@ def test_a_row_at_the_threshold_is_answered_and_its_float32_neighbour_below_is_n
     below = np.nextafter(np.float32(0.75), np.float32(0))
     probabilities = np.array([[0.75, 0.25], [below, 0.25]], dtype=np.float32)
     for threshold in (0.75, (float(below) + 0.75) / 2):
-        assert predict.answers(probabilities, threshold).tolist() == [0, -1]
+        assert predict_options.answers(probabilities, threshold).tolist() == [0, -1]

@@ -64,17 +64,28 @@ def test_rows_are_counted_if_the_total_is_not_known(monkeypatch: pytest.MonkeyPa
     assert "4,096 rows" in terminal.getvalue()
 
 
-@pytest.mark.parametrize(("total", "line"), [(200, "predicting: 90/200 rows"), (None, "predicting: 90 rows")])
+@pytest.mark.parametrize(
+    ("total", "done", "lines"),
+    [
+        (200, 0, ["90/200 rows, 1.5 rows/s, 0:01:13 left", "180/200 rows, 1.5 rows/s, 0:00:13 left"]),
+        (None, 0, ["90 rows, 1.5 rows/s", "180 rows, 1.5 rows/s"]),
+        (9000, 600, ["690/9,000 rows, 1.5 rows/s, 1:32:20 left", "780/9,000 rows, 1.5 rows/s, 1:31:20 left"]),
+    ],
+)
 def test_a_line_a_minute_without_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], total: int | None, line: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    total: int | None,
+    done: int,
+    lines: list[str],
 ) -> None:
     clock = Clock(monkeypatch)
-    with progress_bar(True, total, "predicting") as advance:
+    with progress_bar(True, total, "predicting", done) as advance:
         for _ in range(6):
             clock.now += 20
             advance(30)
     captured = capsys.readouterr()
-    assert captured.err.splitlines() == [line, line.replace("90", "180")]
+    assert captured.err.splitlines() == [f"predicting: {line}" for line in lines]
     assert captured.out == ""
 
 

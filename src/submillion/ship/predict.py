@@ -1,105 +1,89 @@
-"""Labels the texts of a file of any size, in constant memory, and writes a csv in the same order."""
+"""Labels the texts of a file of any size, in constant memory, and writes them in the same order."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from submillion import notices
-from submillion.data.readers import iter_rows
-from submillion.data.token_report import Unknown, unknown_tokens
-from submillion.data.tokens import encode
+from submillion.data.token_report import Unknown
 from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
-from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
-from submillion.model.class_thresholds import NONE, class_thresholds
-from submillion.model.infer import predict_logits, probabilities_of
+from submillion.model.class_thresholds import NONE
+from submillion.model.infer import probabilities_of
 from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
+from submillion.ship.overlap import behind
+from submillion.ship.predict_engines import LocalEngine, RayEngine, Scored
+from submillion.ship.predict_forms import Columns, columns_of
+from submillion.ship.predict_options import Answering, PredictOptions, answering, header
+from submillion.ship.predict_parts import Counts, Parts
+from submillion.ship.predict_rows import STDIN, Chunk, after, chunked, count_rows, readable, rows_of
+from submillion.ship.predict_target import Output, resolved_out
 from submillion.terminal.progress import progress_bar
 
-READ_ROWS = 256  # rows per read of the file
-CHUNK_ROWS = 4096  # rows classified and written together: enough to batch texts of similar length
-CHUNK_CHARACTERS = 1 << 24  # a chunk of long texts ends earlier, at the read that reaches this
+PARTS_FROM = 5000  # rows; a shorter prediction is repeated sooner than its parts are worth
 
-DEFAULT_OUT = "submission.csv"
-
-Chunk = tuple[list[str], list[str], list[list[str]]]
-"""Ids, texts, and the values of the copied columns, row by row."""
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """Columns of the output, and the number of texts that are processed together."""
-
-    with_confidence: bool = False
-    """Add `Confidence`, the probability of the label, and `p_<class>` for every class."""
-    abstain: bool = False
-    """Leave the label empty if its probability is below the threshold of the run's abstain policy; `Confidence` and
-    `p_<class>` are written all the same."""
-    class_thresholds: bool = False
-    """Answer with the thresholds per class that the run's analysis has chosen. `Confidence` is the probability of the
-    answer, or the largest one where a text has none."""
-    batch_size: int = 64
-    """Texts per forward pass."""
-    chunk_rows: int = CHUNK_ROWS
-    """Rows that are in memory at a time."""
-    calibrated: bool = False
-    """With `with_confidence`: write the probabilities at the temperature that the run's analysis has fitted on the
-    validation rows (Guo et al. 2017, arXiv:1706.04599, section 4.2). Labels and `abstain` are unchanged by it."""
-    id: str | None = None
-    """Input column whose values are the column `ID`; None takes `id` if the file has it, else counts from 0."""
-    keep: tuple[str, ...] = ()
-    """Input columns that are copied, as text, to the end of each line."""
-    with_text: bool = False
-    """Add the text that was classified, as the column `Text`."""
-    spreadsheet: bool = False
-    """Write for Excel: values that it would take for a formula get an apostrophe in front, and the file begins with a
-    byte order mark, without which Excel does not read utf-8."""
+Reads = Callable[[], Iterator[Chunk]]
+"""Reads the input from its beginning."""
+Sink = Callable[[Chunk, Columns, Counts], None]
 
 
 def predict_file(
     run: str | Path,
     file: str | Path,
-    out: str | Path = DEFAULT_OUT,
+    out: str | Path | None = None,
     text: str | Sequence[str] | None = None,
     options: PredictOptions | None = None,
+    *,
     progress: bool = False,
     overwrite: bool = False,
+    stdin_form: str | None = None,
 ) -> int:
-    """Label every text of a file and write a csv with the header `ID,Label`, rows in input order.
+    """Label every text of a file; the output has the columns `ID` and `Label`, rows in input order.
+
+    The input is read twice: first to count its rows and to meet one that cannot be used, then to classify them. From
+    PARTS_FROM rows on, the output is made of parts, and `resume` continues after the last complete one.
 
     Args:
         run: a finished run directory.
-        file: csv, tsv, jsonl, parquet, arrow or plain text lines; streamed, labels not needed.
-        out: csv to write, or `-` for standard output. A file takes its name only when it is complete; links are
-            followed, and a pipe or a device is written into.
+        file: csv, tsv, jsonl, parquet, arrow or plain text lines, labels not needed; `-` for standard input.
+        out: file to write, in the format that its ending names (csv, jsonl, parquet), which takes its name only when it
+            is complete; a name without an ending for a folder of parquet files; `-` for csv on standard output. Links
+            are followed, and a pipe or a device is written into. None takes submission.csv, or standard output for
+            standard input.
         text: text column, or several, joined as in training; None takes the run's own.
         options: None takes the defaults.
-        progress: count the rows on standard error.
-        overwrite: replace an existing file.
+        progress: show rows, rate and time left on standard error.
+        overwrite: replace an existing output.
+        stdin_form: format of standard input, such as `csv`, `jsonl` or `txt`; None recognizes jsonl, else takes csv.
 
     Returns:
-        Number of rows written.
+        Number of rows of the output.
 
     Raises:
-        BadInput: no run, no such file or column, no texts, an output that exists or cannot be written, no policy, or
-            no fitted temperature.
+        BadInput: no run, no such file or column, no texts, an output that exists or cannot be written or continued, no
+            policy, no thresholds, or no fitted temperature.
         SubmillionError: the disk refused the output.
     """
     options = options or PredictOptions()
     run_dir = RunDir.open(run)
-    target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
+    out = resolved_out(file, out)
+    target = Output.at(out, options, overwrite, [] if str(file) == STDIN else [Path(file)])
+    answered = answering(run_dir, options)
     encoding = run_dir.read_recipe().data.encoding
-    reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, encoding, options.id, options.keep)
-    return _write(run_dir, reads, target, options, progress)
+    with readable(file, stdin_form) as path:
+        columns = text or text_columns(run_dir)
+
+        def reads() -> Iterator[Chunk]:
+            return rows_of(path, columns, options.id, options.keep, encoding)
+
+        return _predict(run_dir, reads, target, options, answered, progress)
 
 
 def predict_texts(
@@ -107,6 +91,7 @@ def predict_texts(
     texts: Sequence[str],
     out: str | Path = "-",
     options: PredictOptions | None = None,
+    *,
     progress: bool = False,
     overwrite: bool = False,
 ) -> int:
@@ -129,191 +114,159 @@ def predict_texts(
             raise BadInput(
                 Problem(f"@{{{argument}}}", "a file, which has columns", "texts that are passed directly")
             )
-    ids = [str(number) for number in range(len(texts))]
-    reads: list[Chunk] = [(ids, list(texts), [[] for _ in texts])]
-    return _write(RunDir.open(run), reads, OutputFile.at(out, overwrite=overwrite), options, progress)
+    run_dir = RunDir.open(run)
+    chunk: Chunk = [str(number) for number in range(len(texts))], list(texts), [[] for _ in texts]
+    target = Output.at(out, options, overwrite, [])
+    return _predict(run_dir, lambda: iter([chunk]), target, options, answering(run_dir, options), progress)
 
 
-def _write(
-    run: RunDir, reads: Iterable[Chunk], target: OutputFile, options: PredictOptions, progress: bool
-) -> int:
-    """Classify the rows that are read, write a line for each, and return their number."""
-    answer = _answering(run, options)
-    temperature = _temperature(run, options)
-    names = header(run.read_manifest()["labels"], options)
-    chunks = chunked(reads, options.chunk_rows)
-    # The first rows are read before the model is loaded: a wrong column or an empty file fails immediately.
-    first = next(chunks)
-    opened = open_run_classifier(run)
-    rows = truncated = abstained = 0
-    unknown = Unknown()
-    in_cell = spreadsheet_cell if options.spreadsheet else str
-    with target.open() as stream, progress_bar(progress, None, "predicting") as advance:
-        if options.spreadsheet:
-            stream.write(BYTE_ORDER_MARK)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([in_cell(name) for name in names])
-        for chunk in chain([first], chunks):
-            tokens = encode(opened.tokenizer, chunk[1], opened.truncation)
-            logits = predict_logits(opened.execution, tokens, options.batch_size, progress=advance)
-            raw, shown = probabilities_of(logits), probabilities_of(logits / temperature)
-            answered = answer(raw)
-            for line in lines(chunk, answered, opened.labels, shown, options):
-                writer.writerow([in_cell(value) for value in line])
-            abstained += int((answered == NONE).sum())
-            rows += len(tokens)
-            truncated += tokens.truncated
-            unknown += unknown_tokens(opened.tokenizer, tokens)
-    unknown.notice("these texts")
-    if options.abstain or abstained:
-        notices.emit(
-            "abstained",
-            f"{abstained:,} of {rows:,} texts have no label: their confidence is below the threshold.",
-            abstained=abstained,
-            rows=rows,
-        )
-    if truncated:
-        _notice_truncated(truncated, rows, opened.truncation)
-    return rows
-
-
-def _notice_truncated(truncated: int, rows: int, rule: Truncation) -> None:
-    lost = "lost their middle" if rule.windows == "head_tail" else "were truncated"
-    notices.emit(
-        "truncated_texts",
-        f"{truncated:,} of {rows:,} texts are longer than {rule.max_length} tokens and {lost}, as in training.",
-        truncated=truncated,
-        rows=rows,
-    )
-
-
-def _answering(run: RunDir, options: PredictOptions) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from probabilities [N, C] to classes, int [N], that the options ask for.
-
-    Raises:
-        BadInput: two ways to leave a text unanswered, or the run lacks the thresholds.
-    """
-    if not options.class_thresholds:
-        threshold = policy_threshold(run) if options.abstain else 0.0
-        return partial(answers, threshold=threshold)
-    if options.abstain:
-        expected, remedy = "one kind of threshold", "Omit @{abstain}."
-        found = "those of the classes, and the one of the abstain policy"
-        raise BadInput(Problem("@{class_thresholds}", expected, found, remedy))
-    return class_thresholds(run).answers
-
-
-def policy_threshold(run: RunDir) -> float:
-    """Return the confidence below which the run's abstain policy gives no label.
-
-    Raises:
-        BadInput: the run has no policy, or no threshold reaches the requested accuracy.
-    """
-    policy = (run.read_analysis("confidence") or {}).get("policy") or {}
-    threshold = policy.get("threshold")
-    if threshold is None:
-        where = str(run.analysis_file("confidence"))
-        reachable = (
-            f"no threshold that reaches an accuracy of {policy['target_accuracy']:.2%}" if policy else "none"
-        )
-        remedy = "Choose an accuracy that it can reach: run `report` with another @{answer_at}."
-        raise BadInput(Problem(where, "an abstain policy", reachable, remedy))
-    return float(threshold)
-
-
-def _temperature(run: RunDir, options: PredictOptions) -> float:
-    """Return the temperature of the written probabilities: 1, or the fitted one.
-
-    Raises:
-        BadInput: none is fitted, or no probability is written.
-    """
-    if not options.calibrated:
-        return 1.0
-    if not options.with_confidence:
-        remedy = "Add @{with_confidence}, or omit @{calibrated}."
-        raise BadInput(Problem("@{calibrated}", "probabilities in the output", "labels only", remedy))
-    fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
-    value = fitted.get("value")
-    if value is None or fitted.get("at_bound"):
-        where = str(run.analysis_file("confidence"))
-        found = "one at the bound of its range, which calibrates nothing" if value else "none"
-        raise BadInput(
-            Problem(where, "a temperature fitted on validation rows", found, "Omit @{calibrated}.")
-        )
-    return float(value)
-
-
-def chunked(reads: Iterable[Chunk], rows: int, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
-    """Join small reads into chunks of at least `rows` rows or `characters` characters; the last may be smaller."""
-    ids: list[str] = []
-    texts: list[str] = []
-    copied: list[list[str]] = []
-    held = 0
-    for more_ids, more_texts, more_copied in reads:
-        ids += more_ids
-        texts += more_texts
-        copied += more_copied
-        held += sum(map(len, more_texts))
-        if len(texts) >= rows or held >= characters:
-            yield ids, texts, copied
-            ids, texts, copied, held = [], [], [], 0
-    if texts:
-        yield ids, texts, copied
-
-
-def header(labels: Sequence[str], options: PredictOptions) -> list[str]:
-    """Return the names of the output's columns.
-
-    Raises:
-        BadInput: a copied column has the name of another one.
-    """
-    names = ["ID", "Label"]
-    if options.with_confidence:
-        names += ["Confidence", *(f"p_{label}" for label in labels)]
-    if options.with_text:
-        names.append("Text")
-    for name in options.keep:
-        if name in names:
-            remedy = "Rename it in the file, or omit it."
-            raise BadInput(
-                Problem("@{keep}", "names that differ from the other columns", f"'{name}'", remedy)
-            )
-        names.append(name)
-    return names
-
-
-def lines(
-    chunk: Chunk,
-    answered: np.ndarray,
-    labels: Sequence[str],
-    probabilities: np.ndarray,
+def _predict(
+    run: RunDir,
+    reads: Reads,
+    target: Output,
     options: PredictOptions,
-) -> Iterator[list[str]]:
-    """Yield one output line per row.
+    answered: Answering,
+    progress: bool,
+) -> int:
+    """Classify the rows, write them, and return their number."""
+    names = header(run.read_manifest()["labels"], options)
+    # All rows are read before the model is loaded: a wrong column or a broken row fails at once.
+    total = count_rows(reads())
+    work = _Work(run, reads, options, answered, progress, total)
+    if target.file is None:
+        counts = _in_parts(work, target, names, None)
+    elif target.folder.is_dir() or (target.file.whole and total >= PARTS_FROM):
+        counts = _in_parts(work, target, names, target.file)
+    else:
+        counts = _at_once(work, target, names, target.file)
+    work.announce(counts)
+    return counts.rows
 
-    Args:
-        chunk: N ids, texts and copied values.
-        answered: class of each row, int [N]; -1 for a row that is not answered.
-        labels: C class names.
-        probabilities: float32 [N, C]; written with nine digits, which identify a float32.
-        options: decide about the columns.
-    """
-    for row_id, text, copied, answer, row in zip(*chunk, answered, probabilities, strict=True):
-        line = [row_id, "" if answer == NONE else labels[answer]]
-        if options.with_confidence:
-            confidence = row.max() if answer == NONE else row[answer]
-            line += [f"{value:.9g}" for value in (confidence, *row)]
-        yield [*line, *([text] if options.with_text else []), *copied]
+
+def _at_once(work: _Work, target: Output, names: list[str], file: OutputFile) -> Counts:
+    """Write a short prediction, or a stream."""
+    with file.open(binary=file.whole) as stream:
+        rows = target.form(stream, names, work.options)
+        rows.begin()
+
+        def put(_chunk: Chunk, columns: Columns, _counts: Counts) -> None:
+            rows.write(columns)
+
+        counts = work.into(put)
+        rows.end()
+    return counts
 
 
-def answers(probabilities: np.ndarray, threshold: float = 0.0) -> np.ndarray:
-    """Return the most probable class of each row, int [N]; of equally probable classes the first.
+def _in_parts(work: _Work, target: Output, names: list[str], file: OutputFile | None) -> Counts:
+    """Write numbered parts, and join them if the output is a file."""
+    parts = Parts(target.folder, target.form, names, work.options)
+    with parts.opened(work.settings(names), target.overwrite):
+        try:
+            if not parts.is_complete:
+                work.into(parts.write, parts)
+                parts.complete()
+            if file is not None:
+                with file.open(binary=True) as stream:
+                    rows = target.form(stream, names, work.options)
+                    rows.begin()
+                    rows.join(parts.files())
+                    rows.end()
+        except BaseException:
+            parts.announce()
+            raise
+    if file is not None:
+        parts.delete()
+    return parts.counts
 
-    Args:
-        probabilities: float32 [N, C].
-        threshold: a row whose highest probability is below it has -1.
-    """
-    # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
-    answered = probabilities.max(axis=1).astype("float64") >= threshold
-    classes: np.ndarray = np.where(answered, probabilities.argmax(axis=1), NONE)
-    return classes
+
+@dataclass(frozen=True)
+class _Work:
+    """One prediction without its output."""
+
+    run: RunDir
+    reads: Reads
+    options: PredictOptions
+    answered: Answering
+    progress: bool
+    total: int
+
+    def settings(self, names: list[str]) -> dict[str, Any]:
+        """Return what decides the output, as JSON."""
+        run = self.run
+        hashes = run.hashes(run.recipe, run.adapter, run.tokenizer)
+        return {
+            "run": hashes,
+            "columns": names,
+            "spreadsheet": self.options.spreadsheet,
+            **self.answered.settings,
+        }
+
+    def into(self, sink: Sink, parts: Parts | None = None) -> Counts:
+        """Classify the rows after those that the parts have, and pass them to a sink, in order; return its counts."""
+        options, done = self.options, parts.counts.rows if parts else 0
+        reads = self.reads()
+        if parts and done:
+            reads = after(reads, done, parts.hash)
+            first = next(reads, None)
+            parts.check_input()
+            reads = chain([] if first is None else [first], reads)
+        chunks = chunked(reads, options.chunk_rows)
+        counts = Counts()
+        with (
+            progress_bar(self.progress, self.total, "predicting", done) as advance,
+            ExitStack() as stack,
+        ):
+            engine: LocalEngine | RayEngine
+            if options.engine == "ray":
+                engine = RayEngine(self.run, options.batch_size, advance)
+                labels = [str(label) for label in self.run.read_manifest()["labels"]]
+            else:
+                opened = open_run_classifier(self.run)
+                engine, labels = LocalEngine(opened, options.batch_size, advance), opened.labels
+            scored = stack.enter_context(closing(engine.scored(chunks)))
+            write = stack.enter_context(behind(sink))
+            for chunk, one in scored:
+                columns, counted = self._answered(chunk, one, labels)
+                write(chunk, columns, counted)
+                counts += counted
+        return counts
+
+    def _answered(self, chunk: Chunk, scored: Scored, labels: list[str]) -> tuple[Columns, Counts]:
+        raw = probabilities_of(scored.logits)
+        answers = self.answered.classes(raw)
+        shown = (
+            raw
+            if self.answered.temperature == 1.0
+            else probabilities_of(scored.logits / self.answered.temperature)
+        )
+        counts = Counts(
+            len(answers),
+            int((answers == NONE).sum()),
+            scored.truncated,
+            scored.unknown.tokens,
+            scored.unknown.unknown,
+            scored.unknown.texts_with_unknown,
+        )
+        return columns_of(chunk, answers, labels, shown, self.options), counts
+
+    def announce(self, counts: Counts) -> None:
+        """Emit the notices about all rows."""
+        Unknown(counts.tokens, counts.unknown, counts.rows, counts.texts_with_unknown).notice("these texts")
+        if counts.abstained or self.options.abstain or self.options.abstain_below:
+            notices.emit(
+                "abstained",
+                f"{counts.abstained:,} of {counts.rows:,} texts have no label: their confidence is below the "
+                "threshold.",
+                abstained=counts.abstained,
+                rows=counts.rows,
+            )
+        if counts.truncated:
+            rule = Truncation.of(self.run.read_recipe().data)
+            lost = "lost their middle" if rule.windows == "head_tail" else "were truncated"
+            notices.emit(
+                "truncated_texts",
+                f"{counts.truncated:,} of {counts.rows:,} texts are longer than {rule.max_length} tokens and "
+                f"{lost}, as in training.",
+                truncated=counts.truncated,
+                rows=counts.rows,
+            )

@@ -24,7 +24,7 @@ from submillion.files.spreadsheet_cells import write_sheet
 from submillion.model.infer import predict_features
 from submillion.model.trained import open_run_classifier, text_columns
 from submillion.rundir import RunDir
-from submillion.ship.predict import READ_ROWS, chunked
+from submillion.ship.predict_rows import READ_ROWS, chunked
 from submillion.terminal.progress import progress_bar
 from submillion.wording import plural
 

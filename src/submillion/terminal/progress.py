@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,31 +22,35 @@ ProgressOption = bool | Callable[[int], Any]
 
 
 @contextmanager
-def progress_bar(progress: ProgressOption, total: int | None, title: str) -> Iterator[Callable[[int], Any]]:
+def progress_bar(
+    progress: ProgressOption, total: int | None, title: str, done: int = 0
+) -> Iterator[Callable[[int], Any]]:
     """Yield a function to be called with the number of rows done since its last call.
 
     Args:
         progress: whether to show anything; a callable is yielded unchanged.
         total: number of rows; None if it is not known in advance, then the rows done are counted.
         title: what is being done, for example `predicting`.
+        done: rows of the total that were done before; they do not count for the rate.
     """
     if callable(progress):
         yield progress
     elif not progress:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _LateBar(total, title) as bar:
+        with _LateBar(total, title, done) as bar:
             yield bar.advance
     else:
-        yield _Lines(total, title).advance
+        yield _Lines(total, title, done).advance
 
 
-def live_bar(facts: Sequence[str] = (), counts_only: bool = False) -> RichProgress:
+def live_bar(facts: Sequence[str] = (), counts_only: bool = False, rate: bool = False) -> RichProgress:
     """Return a bar of rich on standard error, not yet started; it shows title, rows done, facts and time left.
 
     Args:
         facts: names of task fields to show, in this order.
         counts_only: the total is not known; show the rows done and the time elapsed.
+        rate: show the rows per second.
     """
     from rich import progress as rich_progress
     from rich.console import Console
@@ -54,6 +59,7 @@ def live_bar(facts: Sequence[str] = (), counts_only: bool = False) -> RichProgre
         columns: list[Any] = [
             rich_progress.SpinnerColumn(),
             "{task.completed:,} rows",
+            *([_rate_column()] if rate else []),
             rich_progress.TimeElapsedColumn(),
         ]
     else:
@@ -61,6 +67,7 @@ def live_bar(facts: Sequence[str] = (), counts_only: bool = False) -> RichProgre
             "{task.description}",
             rich_progress.BarColumn(),
             rich_progress.MofNCompleteColumn(),
+            *([_rate_column()] if rate else []),
             *(f"{{task.fields[{name}]}}" for name in facts),
             rich_progress.TimeRemainingColumn(),
             "left",
@@ -74,12 +81,28 @@ def live_bar(facts: Sequence[str] = (), counts_only: bool = False) -> RichProgre
     )
 
 
+def _rate_column() -> Any:
+    from rich import progress as rich_progress
+
+    class Rate(rich_progress.ProgressColumn):
+        """Rows per second, over the time that the estimate of the time left covers."""
+
+        def render(self, task: rich_progress.Task) -> str:
+            return "" if task.speed is None else f"{_rate(task.speed)} rows/s"
+
+    return Rate()
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
 class _LateBar:
     """A bar that appears once the work has taken PATIENCE_S, and disappears at the end if the total was known."""
 
-    def __init__(self, total: int | None, title: str) -> None:
+    def __init__(self, total: int | None, title: str, done: int) -> None:
         self._total, self._title = total, title
-        self._done = 0
+        self._done = self._before = done
         self._started_at = time.monotonic()
         self._bar: RichProgress | None = None
         self._task: Any = None
@@ -97,25 +120,34 @@ class _LateBar:
         if self._bar is None:
             if time.monotonic() - self._started_at <= PATIENCE_S:
                 return
-            self._bar = live_bar(counts_only=self._total is None)
+            self._bar = live_bar(counts_only=self._total is None, rate=True)
             self._bar.live.transient = self._total is not None
-            self._task = self._bar.add_task(self._title, total=self._total)
+            self._task = self._bar.add_task(self._title, total=self._total, completed=self._before)
             self._bar.start()
         self._bar.update(self._task, completed=self._done)
 
 
 class _Lines:
-    """A line with the rows done, at most every LINE_S seconds."""
+    """A line with the rows done, their rate and the time left, at most every LINE_S seconds."""
 
-    def __init__(self, total: int | None, title: str) -> None:
-        self._end = "" if total is None else f"/{total:,}"
-        self._title = title
-        self._done = 0
-        self._next_at = time.monotonic() + LINE_S
+    def __init__(self, total: int | None, title: str, done: int) -> None:
+        self._total, self._title = total, title
+        self._done = self._before = done
+        self._started_at = time.monotonic()
+        self._next_at = self._started_at + LINE_S
 
     def advance(self, rows: int) -> None:
         """Count rows that are done."""
         self._done += rows
-        if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + LINE_S
-            print(f"{self._title}: {self._done:,}{self._end} rows", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if now < self._next_at:
+            return
+        self._next_at = now + LINE_S
+        rate = (self._done - self._before) / (now - self._started_at)
+        end = left = ""
+        if self._total is not None:
+            end = f"/{self._total:,}"
+            if rate > 0:
+                left = f", {timedelta(seconds=round((self._total - self._done) / rate))} left"
+        line = f"{self._title}: {self._done:,}{end} rows, {_rate(rate)} rows/s{left}"
+        print(line, file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from submillion import ray_cluster
 from submillion.errors import BadInput
 from submillion.study.engines import ray as ray_engine
 from submillion.study.engines.job import FinishedJob, Job
@@ -196,10 +197,10 @@ class NoCluster:
 def test_an_unreachable_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     with pytest.raises(BadInput, match=r"RAY_ADDRESS.*'192\.0\.2\.1:6379' \(nobody there\)"):
-        ray_engine._connect(NoCluster())
+        ray_cluster.connect(NoCluster())
     monkeypatch.delenv("RAY_ADDRESS")
     alone = NoCluster()
-    ray_engine._connect(alone)
+    ray_cluster.connect(alone)
     assert "address" not in alone.asked[-1]
 
 

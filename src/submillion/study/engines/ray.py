@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from submillion.errors import BadInput, Problem
+from submillion.ray_cluster import THREADS, connected, cores_of_largest_node, python_path
 from submillion.study.engines.job import FinishedJob, Job, job_environment
 
 TICK_S = 1.0
-THREADS = 2
 CANCEL_TIMEOUT_S = 60.0  # after which a cancelled task is killed
 CANCEL_RETRY_S = 15.0  # after which a task that is still running is cancelled again
-PACKAGES = Path(__file__).parents[3]  # where workers find this package if the driver runs from a source tree
 
 
 class RayEngine:
@@ -38,18 +34,8 @@ class RayEngine:
         Raises:
             BadInput: ray is not installed, no cluster answers at RAY_ADDRESS, or no node has enough cores.
         """
-        try:
-            import ray  # noqa: PLC0415 - an optional extra
-        except ImportError as error:
-            raise BadInput(
-                Problem("@{engine} ray", "the package ray", "none", "pip install 'submillion[ray]'")
-            ) from error
-        self._ray: Any = ray
-        if not ray.is_initialized():
-            _connect(ray)
-        max_cores = max(
-            (int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]), default=0
-        )
+        self._ray = connected()
+        max_cores = cores_of_largest_node(self._ray)
         self.threads = min(THREADS, max_cores) if threads is None else threads
         if not 0 < self.threads <= max_cores:
             expected = f"1 to {max_cores}, the cores of the largest node"
@@ -66,7 +52,7 @@ class RayEngine:
         options = {
             "num_cpus": self.threads,
             "max_retries": -1,
-            "runtime_env": {"env_vars": {"PYTHONPATH": _python_path()}},
+            "runtime_env": {"env_vars": {"PYTHONPATH": python_path()}},
         }
         remote: Any = ray.remote(**options)(_run_job)
         waiting, running = list(jobs), dict[Any, Job]()
@@ -92,26 +78,6 @@ class RayEngine:
             _, left = ray.wait(left, num_returns=len(left), timeout=CANCEL_RETRY_S)
         for reference in left:
             ray.cancel(reference, force=True)
-
-
-def _python_path() -> str:
-    """Return PYTHONPATH for every node: this package, then the entries of this process."""
-    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return os.pathsep.join([str(PACKAGES), *map(os.path.abspath, own)])
-
-
-def _connect(ray: Any) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = os.environ.get("RAY_ADDRESS")
-    try:
-        ray.init(address="auto", **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address:
-            reason = " ".join(str(error).split())
-            raise BadInput(
-                Problem("RAY_ADDRESS", "the address of a cluster", f"'{address}' ({reason})")
-            ) from error
-        ray.init(include_dashboard=False, **quiet)
 
 
 def _run_job(job: Job, threads: int) -> int:

@@ -1,0 +1,93 @@
+"""`BatchPredictor`: a run as a function from arrays to arrays, which other programs can send to their workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from submillion import notices
+from submillion.errors import BadInput, Problem
+from submillion.rundir import RunDir
+
+LABEL, CONFIDENCE = "predicted_label", "confidence"
+
+
+class BatchPredictor:
+    """Labels batches of texts with a run: for the maps of Ray Data, Spark and Dask.
+
+    An instance is small and can be pickled: it holds the place of the run and its options. The classifier is loaded
+    with the first batch, once in each process, whatever the number of instances. Every machine must see the run and its
+    encoder under the same paths.
+
+    Example:
+        >>> predictor = sm.BatchPredictor("runs/reviews")  # doctest: +SKIP
+        >>> predictor({"text": np.array(["arrived broken"])})["predicted_label"]  # doctest: +SKIP
+        array(['complaint'], dtype='<U9')
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        *,
+        text: str = "text",
+        probabilities: bool = False,
+        batch_size: int = 64,
+    ) -> None:
+        """Describe a predictor; nothing is loaded.
+
+        Args:
+            run: a finished run directory.
+            text: the column of a batch that holds the texts.
+            probabilities: add the column `p_<class>` for every class.
+            batch_size: texts per forward pass.
+
+        Raises:
+            BadInput: there is no run.
+        """
+        opened = RunDir.open(run)
+        manifest = opened.read_manifest()
+        self._path = str(opened.path.resolve())
+        self._classes = np.array(manifest.get("label_values") or manifest["labels"])
+        self._names = [str(label) for label in manifest["labels"]]
+        self._text, self._probabilities, self._batch_size = text, probabilities, batch_size
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a batch with further columns.
+
+        Args:
+            batch: arrays of N values by column; one of them has the texts.
+
+        Returns:
+            The columns of the batch and `predicted_label`, in the type of the training's labels, `confidence`,
+            float32 [N], and `p_<class>`, float32 [N], if asked for.
+
+        Raises:
+            BadInput: the batch lacks the texts, has a column of these names, or a text is missing; or the run or its
+                encoder cannot be opened.
+        """
+        # Loads torch.
+        from submillion.data.in_memory import text_values  # noqa: PLC0415
+        from submillion.ship.opened_runs import opened_once  # noqa: PLC0415
+
+        added = [LABEL, CONFIDENCE, *([f"p_{name}" for name in self._names] if self._probabilities else [])]
+        if self._text not in batch:
+            found = f"the columns {', '.join(map(repr, batch))}"
+            raise BadInput(Problem("@{text}", f"a batch with the column '{self._text}'", found))
+        if taken := [name for name in added if name in batch]:
+            raise BadInput(
+                Problem("the batch", f"no column '{taken[0]}', which is added", "one", "Rename it.")
+            )
+        texts = text_values(batch[self._text])
+        values = np.zeros((0, len(self._names)), np.float32)
+        if texts:
+            with notices.collecting(quiet=True):
+                values = opened_once(self._path).probabilities(texts, self._batch_size)
+        best = values.argmax(axis=1)
+        columns = [self._classes[best], values[np.arange(len(best)), best], *values.T]
+        return {**batch, **dict(zip(added, columns, strict=False))}
+
+    def __repr__(self) -> str:
+        return f"BatchPredictor({self._path!r}, text={self._text!r})"

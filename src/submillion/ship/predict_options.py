@@ -1,0 +1,172 @@
+"""What a prediction writes and how it answers: the options, and the thresholds and temperature that a run provides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from submillion.errors import BadInput, Problem
+from submillion.model.class_thresholds import NONE, class_thresholds
+from submillion.rundir import RunDir
+
+CHUNK_ROWS = 8192  # rows classified together: enough to batch texts of similar length, and to meet equal ones
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Columns of the output, how rows are answered, and where the work is done."""
+
+    with_confidence: bool = False
+    """Add `Confidence`, the probability of the label, and `p_<class>` for every class."""
+    abstain: bool = False
+    """Leave the label empty if its probability is below the threshold of the run's abstain policy; `Confidence` and
+    `p_<class>` are written all the same."""
+    class_thresholds: bool = False
+    """Answer with the thresholds per class that the run's analysis has chosen. `Confidence` is the probability of the
+    answer, or the largest one where a text has none."""
+    batch_size: int = 64
+    """Texts per forward pass."""
+    chunk_rows: int = CHUNK_ROWS
+    """Rows that are classified together."""
+    calibrated: bool = False
+    """With `with_confidence`: write the probabilities at the temperature that the run's analysis has fitted on the
+    validation rows (Guo et al. 2017, arXiv:1706.04599, section 4.2). Labels and `abstain` are unchanged by it."""
+    id: str | None = None
+    """Input column whose values are the column `ID`; None takes `id` if the file has it, else counts from 0."""
+    keep: tuple[str, ...] = ()
+    """Input columns that are copied, as text, to the end of each line."""
+    with_text: bool = False
+    """Add the text that was classified, as the column `Text`."""
+    spreadsheet: bool = False
+    """Write for Excel: values that it would take for a formula get an apostrophe in front, and the file begins with a
+    byte order mark, without which Excel does not read utf-8."""
+    abstain_below: float | None = None
+    """Leave the label empty if its probability is below this; in place of `abstain`."""
+    resume: bool = False
+    """Continue an output that was interrupted, after its last complete part."""
+    engine: str = "local"
+    """`local`: this process. `ray`: the cluster of RAY_ADDRESS, or one on this machine."""
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How the rows of one prediction are answered."""
+
+    classes: Callable[[np.ndarray], np.ndarray]
+    """From the probabilities of N rows [N, C] to their classes, int [N]; -1 for a row without an answer."""
+    temperature: float
+    """Of the written probabilities."""
+    settings: dict[str, Any]
+    """The thresholds, as JSON: an output is only continued with equal ones."""
+
+
+def answering(run: RunDir, options: PredictOptions) -> Answering:
+    """Return how the options ask for rows to be answered.
+
+    Raises:
+        BadInput: two ways to leave a text unanswered, a threshold that is no probability, or the run lacks the
+            thresholds or the temperature.
+    """
+    if options.engine not in ENGINES:
+        raise BadInput(Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{options.engine}'"))
+    asked = [
+        name
+        for name in ("class_thresholds", "abstain", "abstain_below")
+        if getattr(options, name) not in (False, None)
+    ]
+    if len(asked) > 1:
+        remedy = f"Omit @{{{asked[1]}}}."
+        raise BadInput(Problem(f"@{{{asked[0]}}}", "one kind of threshold", "two", remedy))
+    temperature = _temperature(run, options)
+    settings: dict[str, Any] = {"temperature": temperature}
+    if options.class_thresholds:
+        chosen = class_thresholds(run)
+        settings["class_thresholds"] = [chosen.objective, *map(str, chosen.values)]
+        return Answering(chosen.answers, temperature, settings)
+    threshold = options.abstain_below or 0.0
+    if not 0.0 <= threshold <= 1.0:
+        raise BadInput(Problem("@{abstain_below}", "a probability from 0 to 1", str(threshold)))
+    if options.abstain:
+        threshold = policy_threshold(run)
+    settings["abstain_below"] = threshold
+    return Answering(partial(answers, threshold=threshold), temperature, settings)
+
+
+def policy_threshold(run: RunDir) -> float:
+    """Return the confidence below which the run's abstain policy gives no label.
+
+    Raises:
+        BadInput: the run has no policy, or no threshold reaches the requested accuracy.
+    """
+    policy = (run.read_analysis("confidence") or {}).get("policy") or {}
+    threshold = policy.get("threshold")
+    if threshold is None:
+        where = str(run.analysis_file("confidence"))
+        reachable = (
+            f"no threshold that reaches an accuracy of {policy['target_accuracy']:.2%}" if policy else "none"
+        )
+        remedy = "Choose an accuracy that it can reach: run `report` with another @{answer_at}."
+        raise BadInput(Problem(where, "an abstain policy", reachable, remedy))
+    return float(threshold)
+
+
+def _temperature(run: RunDir, options: PredictOptions) -> float:
+    """Return the temperature of the written probabilities: 1, or the fitted one.
+
+    Raises:
+        BadInput: none is fitted, or no probability is written.
+    """
+    if not options.calibrated:
+        return 1.0
+    if not options.with_confidence:
+        remedy = "Add @{with_confidence}, or omit @{calibrated}."
+        raise BadInput(Problem("@{calibrated}", "probabilities in the output", "labels only", remedy))
+    fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
+    value = fitted.get("value")
+    if value is None or fitted.get("at_bound"):
+        where = str(run.analysis_file("confidence"))
+        found = "one at the bound of its range, which calibrates nothing" if value else "none"
+        raise BadInput(
+            Problem(where, "a temperature fitted on validation rows", found, "Omit @{calibrated}.")
+        )
+    return float(value)
+
+
+def answers(probabilities: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    """Return the most probable class of each row, int [N]; of equally probable classes the first.
+
+    Args:
+        probabilities: float32 [N, C].
+        threshold: a row whose highest probability is below it has -1.
+    """
+    # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
+    answered = probabilities.max(axis=1).astype("float64") >= threshold
+    classes: np.ndarray = np.where(answered, probabilities.argmax(axis=1), NONE)
+    return classes
+
+
+def header(labels: Sequence[str], options: PredictOptions) -> list[str]:
+    """Return the names of the output's columns.
+
+    Raises:
+        BadInput: a copied column has the name of another one.
+    """
+    names = ["ID", "Label"]
+    if options.with_confidence:
+        names += ["Confidence", *(f"p_{label}" for label in labels)]
+    if options.with_text:
+        names.append("Text")
+    for name in options.keep:
+        if name in names:
+            remedy = "Rename it in the file, or omit it."
+            raise BadInput(
+                Problem("@{keep}", "names that differ from the other columns", f"'{name}'", remedy)
+            )
+        names.append(name)
+    return names
