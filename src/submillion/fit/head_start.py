@@ -112,7 +112,12 @@ def head_inputs(
 
 
 def fit_probe(
-    features: np.ndarray, labels: np.ndarray, classes: int, seed: int, balanced: bool = False
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    seed: int,
+    balanced: bool = False,
+    strength: float = STRENGTH,
 ) -> Probe:
     """Fit a multinomial logistic regression with an L2 penalty.
 
@@ -125,6 +130,7 @@ def fit_probe(
         classes: C; those without a row get weight 0 and a bias that makes them less likely than one row in N would.
         seed: draws the sample where there are more rows than `MAX_WORK` allows.
         balanced: weight classes by the inverse of their rows.
+        strength: C, the inverse of the penalty.
     """
     most = max(MAX_WORK // (features.shape[1] * classes), 2 * classes)
     rows = stratified_sample(labels.tolist(), most, seed)
@@ -134,7 +140,7 @@ def fit_probe(
     scale = max(float(np.sqrt(np.square(own).sum(axis=1).mean())), 1e-9)
     own /= scale
     with threadpool_limits(1):  # the sums, and so the bits, do not depend on the number of threads
-        weight, bias = _full(_regression(own, truth, balanced), classes, len(rows))
+        weight, bias = _full(_regression(own, truth, balanced, strength), classes, len(rows))
     weight /= scale
     bias -= weight @ centre
     return Probe(weight.astype(np.float32), bias.astype(np.float32), len(rows))
@@ -150,11 +156,13 @@ def output_layer(classifier: Classifier) -> torch.nn.Linear:
     return layer
 
 
-def _regression(features: np.ndarray, labels: np.ndarray, balanced: bool) -> LogisticRegression:
+def _regression(
+    features: np.ndarray, labels: np.ndarray, balanced: bool, strength: float
+) -> LogisticRegression:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the start of a training need not be the optimum
         return LogisticRegression(
-            C=STRENGTH, max_iter=MAX_ITERATIONS, class_weight="balanced" if balanced else None
+            C=strength, max_iter=MAX_ITERATIONS, class_weight="balanced" if balanced else None
         ).fit(features, labels)
 
 

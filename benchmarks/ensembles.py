@@ -1,0 +1,154 @@
+"""Compares one adapter with the average of several smaller ones, on rows held out of the training rows.
+
+    python -m benchmarks.ensembles --sets agnews --agnews FOLDER --per-class 16 64 --members 3
+
+One LoRA of rank r; k of rank r / k, whose probabilities are averaged; and one of rank r with k times the steps, which
+takes as long. Top layers of MiniLM, every matrix, mean of the last states, a linear head that begins as a probe. Cells
+are appended to benchmarks/ensembles.csv with processor and commit, and one that the file has is not computed again. No
+test row is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from peft import LoraConfig
+
+from benchmarks.accuracy.sets import AGNEWS, SETS, load
+from benchmarks.upper_layers import (
+    Answer,
+    Part,
+    Training,
+    UpperLayers,
+    append_cell,
+    development,
+    drawn,
+    known,
+    paired,
+    read_cells,
+    train_adapters,
+)
+from submillion import environment
+from submillion.auto.rules import steps_for
+
+FILE = Path(__file__).with_name("ensembles.csv")
+RANK = 16
+RATE = 1e-3
+ONE = "one"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compute the missing cells, and print the table."""
+    parser = argparse.ArgumentParser(description="Compare one adapter with averages of several.")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=[AGNEWS])
+    parser.add_argument("--agnews", type=Path, help="folder with AG News")
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--max-tokens", type=int, default=48)
+    parser.add_argument(
+        "--per-class", type=int, nargs="+", default=[16, 64], help="1000 and more: rows in all"
+    )
+    parser.add_argument("--members", type=int, nargs="+", default=[3])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--dev-rows", type=int, default=800)
+    parser.add_argument("--table", action="store_true", help="print the table only")
+    options = parser.parse_args(arguments)
+    if not options.table:
+        for name in options.sets:
+            measure(name, options)
+    for line in table(read_cells(FILE)):
+        print(line)
+
+
+def measure(name: str, options: argparse.Namespace) -> None:
+    """Compute the cells of one data set."""
+    data = load(name, options.agnews)
+    upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
+    (held_out,), pool = development(data, options.dev_rows, 1)
+    dev = upper.states(held_out)
+    facts = {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
+    for seed in range(options.seeds):
+        for size in options.per_class:
+            train = upper.states(pool.at(drawn(np.array(pool.labels), size, seed).tolist()))
+            for setting, k in settings(options.members):
+                key = {"set": name, "encoder": options.encoder, "size": size, "setting": setting,
+                       "members": k, "seed": seed}  # fmt: skip
+                if not known(FILE, key):
+                    cell = score(upper, train, dev, len(data.classes), key)
+                    append_cell(
+                        FILE,
+                        key | cell | {"layers": options.layers, "max_tokens": options.max_tokens} | facts,
+                    )
+
+
+def settings(members: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Yield one adapter, then per number of members their average and one adapter with as many times the steps."""
+    yield ONE, 1
+    for k in members:
+        yield "average", k
+        yield "longer", k
+
+
+def score(upper: UpperLayers, train: Part, dev: Part, classes: int, key: dict[str, Any]) -> dict[str, object]:
+    """Train the adapters of one setting, and return their figures."""
+    setting, k, seed = key["setting"], key["members"], key["seed"]
+    average, longer = setting == "average", setting == "longer"
+    rank = RANK // k if average else RANK
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=upper.names())
+    steps = steps_for(len(train.labels), 32) * (k if longer else 1)
+    answers: list[Answer] = [
+        train_adapters(upper, config, train, dev, classes, Training(steps, RATE, 1_000 * member + seed))
+        for member in range(k if average else 1)
+    ]
+    shares = [softmax(answer.logits) for answer in answers]
+    right = np.mean(shares, axis=0).argmax(axis=1) == dev.labels
+    alone = [float((share.argmax(axis=1) == dev.labels).mean()) for share in shares]
+    seconds = sum(answer.seconds for answer in answers)
+    print(
+        *key.values(),
+        f"{right.mean():.4f}",
+        [round(value, 4) for value in alone],
+        f"{seconds:.0f} s",
+        flush=True,
+    )
+    return {
+        "accuracy": f"{right.mean():.4f}", "mean_of_members": f"{np.mean(alone):.4f}", "rows": len(dev.labels),
+        "parameters": sum(answer.parameters for answer in answers), "seconds": f"{seconds:.1f}",
+    }  # fmt: skip
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities, [N, C]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def table(cells: list[dict[str, str]]) -> Iterator[str]:
+    """Yield a table in Markdown: the difference of each setting to one adapter within a seed."""
+    yield "| set, labels a class | setting | parameters | accuracy | difference to one adapter (seeds) | seconds |"
+    yield "|---|---|---:|---:|---:|---:|"
+    titles = {"average": "{} adapters of rank {}, averaged", "longer": "one of rank 16, {} times the steps"}
+    for name, size in dict.fromkeys((cell["set"], cell["size"]) for cell in cells):
+        here = [cell for cell in cells if (cell["set"], cell["size"]) == (name, size)]
+        ones = {cell["seed"]: 100 * float(cell["accuracy"]) for cell in here if cell["setting"] == ONE}
+        for setting, k in dict.fromkeys((cell["setting"], int(cell["members"])) for cell in here):
+            group = [cell for cell in here if (cell["setting"], cell["members"]) == (setting, str(k))]
+            accuracy = np.mean([100 * float(cell["accuracy"]) for cell in group])
+            differences = [
+                100 * float(cell["accuracy"]) - ones[cell["seed"]] for cell in group if cell["seed"] in ones
+            ]
+            title = titles.get(setting, "one adapter of rank 16").format(k, RANK // k)
+            seconds = np.mean([float(cell["seconds"]) for cell in group])
+            yield (
+                f"| {SETS[name][0]}, {size} | {title} | {int(group[0]['parameters']):,} | {accuracy:.1f} "
+                f"| {'' if setting == ONE else paired(differences)} | {seconds:.0f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

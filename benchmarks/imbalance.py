@@ -1,0 +1,126 @@
+"""Compares starts and weights of a training on classes of very different size, on rows held out of the training rows.
+
+    python -m benchmarks.imbalance --sets r52 r8
+
+Upper layers of MiniLM, LoRA of rank 16 on every matrix, mean of the last states, a linear head that begins as a probe.
+A seed draws the training rows, the held-out rows, the adapters' first values and the order of texts. Cells are appended
+to benchmarks/imbalance.csv with processor and commit, and one that the file has is not computed again. No test row is
+read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from peft import LoraConfig
+from sklearn.metrics import f1_score
+
+from benchmarks.accuracy.sets import SETS, load
+from benchmarks.upper_layers import (
+    Part,
+    Training,
+    UpperLayers,
+    append_cell,
+    known,
+    paired,
+    read_cells,
+    train_adapters,
+)
+from submillion import environment
+
+FILE = Path(__file__).with_name("imbalance.csv")
+PLAIN = "plain"
+SETTINGS: dict[str, dict[str, Any]] = {
+    PLAIN: {},
+    "plain, C = 10": {"strength": 10.0},
+    "balanced": {"balanced": True},
+    "balanced, C = 10": {"balanced": True, "strength": 10.0},
+}
+RANK, RATE, BATCH = 16, 1e-3, 32
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compute the missing cells, and print the table."""
+    parser = argparse.ArgumentParser(description="Compare starts and weights of unbalanced classes.")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=["r52", "r8"])
+    parser.add_argument("--agnews", type=Path, help="folder with AG News")
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=3_000)
+    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--dev-rows", type=int, default=1_500)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--table", action="store_true", help="print the table only")
+    options = parser.parse_args(arguments)
+    if not options.table:
+        for name in options.sets:
+            measure(name, options)
+    for line in table(read_cells(FILE)):
+        print(line)
+
+
+def measure(name: str, options: argparse.Namespace) -> None:
+    """Compute the cells of one data set."""
+    data = load(name, options.agnews)
+    upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
+    every = upper.states(data.train)
+    facts = {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
+    config = {"layers": options.layers, "max_tokens": options.max_tokens, "passes": options.passes}
+    for seed in range(options.seeds):
+        order = np.random.default_rng(seed).permutation(len(every.labels))
+        dev = every.at(order[: options.dev_rows])
+        train = every.at(order[options.dev_rows :][: options.rows])
+        for setting in options.settings:
+            key = {"set": name, "encoder": options.encoder, "training_rows": len(train.labels),
+                   "setting": setting, "seed": seed}  # fmt: skip
+            if not known(FILE, key | config):
+                cell = score(upper, train, dev, len(data.classes), key, options.passes)
+                append_cell(FILE, key | config | cell | facts)
+
+
+def score(
+    upper: UpperLayers, train: Part, dev: Part, classes: int, key: dict[str, Any], passes: int
+) -> dict[str, object]:
+    """Train one setting, and return its figures."""
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules=upper.names())
+    steps = round(passes * len(train.labels) / BATCH)
+    training = Training(steps, RATE, key["seed"], **SETTINGS[key["setting"]])
+    answer = train_adapters(upper, config, train, dev, classes, training)
+    predicted = answer.logits.argmax(axis=1)
+    accuracy = float((predicted == dev.labels).mean())
+    f1 = float(f1_score(dev.labels, predicted, average="macro", labels=np.unique(dev.labels)))
+    print(*key.values(), f"{accuracy:.4f}", f"{f1:.4f}", f"{answer.seconds:.0f} s", flush=True)
+    return {
+        "accuracy": f"{accuracy:.4f}", "macro_f1": f"{f1:.4f}", "rows": len(dev.labels),
+        "parameters": answer.parameters, "seconds": f"{answer.seconds:.1f}",
+    }  # fmt: skip
+
+
+def table(cells: list[dict[str, str]]) -> Iterator[str]:
+    """Yield a table in Markdown: both scores, and their differences to the plain setting within a seed."""
+    yield "| set, training rows | setting | accuracy | difference (seeds) | macro F1 | difference (seeds) |"
+    yield "|---|---|---:|---:|---:|---:|"
+    for name, rows in dict.fromkeys((cell["set"], cell["training_rows"]) for cell in cells):
+        here = [cell for cell in cells if (cell["set"], cell["training_rows"]) == (name, rows)]
+        plain = {cell["seed"]: cell for cell in here if cell["setting"] == PLAIN}
+        for setting in dict.fromkeys(cell["setting"] for cell in here):
+            group = [cell for cell in here if cell["setting"] == setting]
+            columns = [f"{SETS[name][0]}, {int(rows):,}", setting]
+            for score in ("accuracy", "macro_f1"):
+                values = {cell["seed"]: 100 * float(cell[score]) for cell in group}
+                differences = [
+                    value - 100 * float(plain[seed][score]) for seed, value in values.items() if seed in plain
+                ]
+                columns.append(f"{np.mean(list(values.values())):.1f}")
+                columns.append("" if setting == PLAIN or not differences else paired(differences))
+            yield "| " + " | ".join(columns) + " |"
+
+
+if __name__ == "__main__":
+    main()

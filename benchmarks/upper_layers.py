@@ -1,0 +1,290 @@
+"""Trains adapters of peft in the upper layers of a BERT encoder from cached states, for studies of a few labels."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import get_peft_model
+from scipy import stats
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer
+
+from benchmarks.accuracy.sets import LabelledSet, Rows
+from benchmarks.encoders import catalog_folder
+from submillion.fit.head_start import STRENGTH, fit_probe
+
+BATCH = 32
+WARMUP = 0.1
+MATRICES = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Texts as they enter the lowest adapted layer."""
+
+    states: list[torch.Tensor]
+    """Per text float32 [tokens, D]."""
+    labels: np.ndarray
+    """int [N]."""
+
+    def at(self, rows: Sequence[int] | np.ndarray) -> Part:
+        """Return some of the texts."""
+        return Part([self.states[row] for row in rows], self.labels[np.asarray(rows)])
+
+
+@dataclass(frozen=True)
+class Training:
+    """How adapters and head are trained."""
+
+    steps: int
+    """Optimizer steps."""
+    rate: float
+    """Peak learning rate."""
+    seed: int
+    """Of the adapters' first values and the order of texts."""
+    balanced: bool = False
+    """Weight the classes of probe and loss by the inverse of their rows."""
+    strength: float = STRENGTH
+    """Of the probe, the inverse of its penalty."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Logits of the development texts, and what they cost."""
+
+    logits: np.ndarray
+    """float32 [N, C]."""
+    parameters: int
+    """Trained parameters, head included."""
+    seconds: float
+    """Processor seconds of the training."""
+
+
+class UpperLayers:
+    """The upper layers of a frozen encoder, and the states of texts below them."""
+
+    def __init__(self, encoder: str, layers: int, max_tokens: int) -> None:
+        """Load an encoder of the catalog.
+
+        Args:
+            encoder: its name; a BERT encoder.
+            layers: adapted layers, from the top.
+            max_tokens: tokens at which texts are cut.
+        """
+        folder = catalog_folder(encoder)
+        models: Any = AutoModel
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = models.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False)
+        self._model.eval().requires_grad_(False)
+        self._max_tokens = max_tokens
+        depth = len(self._model.encoder.layer)
+        self.numbers = range(depth - layers, depth)
+        self.hidden: int = self._model.config.hidden_size
+
+    def names(self) -> list[str]:
+        """Return the names of the adapted matrices."""
+        return [f"encoder.layer.{number}.{name}" for number in self.numbers for name in MATRICES]
+
+    def copy(self) -> torch.nn.Module:
+        """Return a copy of the encoder that adapters can be put into."""
+        fresh: torch.nn.Module = copy.deepcopy(self._model)
+        return fresh
+
+    @torch.inference_mode()
+    def states(self, rows: Rows) -> Part:
+        """Run the layers below the adapters once for each text."""
+        ids = self._tokenizer(rows.texts, truncation=True, max_length=self._max_tokens)["input_ids"]
+        states: list[torch.Tensor] = [torch.empty(0)] * len(ids)
+        for batch in by_length([len(tokens) for tokens in ids]):
+            width = max(len(ids[row]) for row in batch)
+            padded = torch.full((len(batch), width), self._tokenizer.pad_token_id)
+            for place, row in enumerate(batch):
+                padded[place, : len(ids[row])] = torch.tensor(ids[row])
+            lengths = torch.tensor([len(ids[row]) for row in batch])
+            hidden = self._model.embeddings(input_ids=padded)
+            hidden = through(self._model, range(self.numbers.start), hidden, attention(lengths, width))
+            for place, row in enumerate(batch):
+                states[row] = hidden[place, : len(ids[row])].clone()
+        return Part(states, np.array(rows.labels))
+
+    @torch.inference_mode()
+    def features(self, part: Part, model: torch.nn.Module | None = None) -> np.ndarray:
+        """Return the mean of the last states of each text, float32 [N, D]."""
+        model = self._model if model is None else model
+        found = np.empty((len(part.states), self.hidden), dtype=np.float32)
+        for batch in by_length([len(states) for states in part.states]):
+            found[batch] = self.means(model, [part.states[row] for row in batch]).numpy()
+        return found
+
+    def means(self, model: torch.nn.Module, texts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the mean of the last states of B texts, [B, D]."""
+        lengths = torch.tensor([len(states) for states in texts])
+        hidden = torch.nn.utils.rnn.pad_sequence(list(texts), batch_first=True)
+        width = hidden.shape[1]
+        hidden = through(model, self.numbers, hidden, attention(lengths, width))
+        real = (torch.arange(width) < lengths[:, None]).unsqueeze(2)
+        return (hidden * real).sum(dim=1) / lengths[:, None]
+
+
+def through(model: Any, numbers: range, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Run some layers of a BERT encoder."""
+    for number in numbers:
+        hidden = model.encoder.layer[number](hidden, mask)
+    return hidden
+
+
+def attention(lengths: torch.Tensor, width: int) -> torch.Tensor | None:
+    """Return which positions each text attends to, bool [B, 1, width, width]; None where there is no padding."""
+    if int(lengths.min()) == width:
+        return None
+    real = torch.arange(width) < lengths[:, None]
+    return real[:, None, None, :].expand(-1, 1, width, -1)
+
+
+def by_length(lengths: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the rows in batches of similar length."""
+    order = np.argsort(np.array(lengths), kind="stable")
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]
+
+
+def train_adapters(
+    upper: UpperLayers,
+    config: Any,
+    train: Part,
+    dev: Part,
+    classes: int,
+    training: Training,
+) -> Answer:
+    """Train adapters and a linear head on the mean, which begins as a probe, and return the logits of `dev`.
+
+    AdamW, cross-entropy, batches of 32 texts, learning rate with 10 % warm-up and linear decay, gradients of norm 1 at
+    most, float32, no dropout.
+
+    Args:
+        upper: the encoder.
+        config: of peft's adapters.
+        train: training texts.
+        dev: texts to predict.
+        classes: C.
+        training: steps, rate, seed and weights.
+    """
+    torch.manual_seed(training.seed)
+    began = time.process_time()
+    probe = fit_probe(
+        upper.features(train), train.labels, classes, training.seed, training.balanced, training.strength
+    )
+    head = torch.nn.Linear(upper.hidden, classes)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+    adapted: Any = get_peft_model(upper.copy(), config)
+    adapted.eval()
+    module = adapted.get_base_model()
+    values = [value for value in adapted.parameters() if value.requires_grad] + list(head.parameters())
+    optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
+    labels = torch.from_numpy(train.labels)
+    counts = np.bincount(train.labels, minlength=classes)
+    shares = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    weights = torch.tensor(shares, dtype=torch.float32) if training.balanced else None
+    for batch in batches(len(labels), training.steps, np.random.default_rng(training.seed)):
+        logits = head(upper.means(module, [train.states[row] for row in batch]))
+        truth = labels[torch.from_numpy(batch)]
+        losses = functional.cross_entropy(logits, truth, weight=weights, reduction="sum")
+        loss = losses / len(batch)  # the mean weight of all training texts is 1
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(values, 1.0)
+        optimizer.step()
+        schedule.step()
+    seconds = time.process_time() - began
+    features = torch.from_numpy(upper.features(dev, module))
+    with torch.inference_mode():
+        logits = head(features)
+    return Answer(logits.numpy(), sum(value.numel() for value in values), seconds)
+
+
+def rate_of(steps: int) -> Callable[[int], float]:
+    """Return the share of the peak learning rate of each step."""
+    warmup = max(1, round(WARMUP * steps))
+    return lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+
+
+def batches(rows: int, steps: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the rows of each step; all rows come up before any does again."""
+    queue = np.empty(0, dtype=np.int64)
+    for _ in range(steps):
+        while len(queue) < min(BATCH, rows):
+            queue = np.concatenate([queue, generator.permutation(rows)])
+        batch, queue = queue[:BATCH], queue[BATCH:]
+        yield np.unique(batch)
+
+
+def development(data: LabelledSet, rows: int, parts: int) -> tuple[list[Rows], Rows]:
+    """Return disjoint groups of development rows drawn from the training rows, and all other training rows.
+
+    Args:
+        data: its test rows are not read.
+        rows: rows of each group.
+        parts: groups.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(data.train.labels)).tolist()
+    groups = [data.train.at(order[number * rows : (number + 1) * rows]) for number in range(parts)]
+    return groups, data.train.at(order[parts * rows :])
+
+
+def drawn(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Return the places of a sample: `size` rows of each class, or `size` rows in all from 1,000 on."""
+    order = np.random.default_rng([seed, 1]).permutation(len(labels))
+    if size >= 1_000:
+        return np.sort(order[:size])
+    return np.sort(np.concatenate([order[labels[order] == number][:size] for number in np.unique(labels)]))
+
+
+def read_cells(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a csv file; none if there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as source:
+        return list(csv.DictReader(source))
+
+
+def known(file: Path, key: Mapping[str, object]) -> bool:
+    """Return whether a csv file has a cell."""
+    return any(all(cell[name] == str(value) for name, value in key.items()) for cell in read_cells(file))
+
+
+def append_cell(file: Path, cell: Mapping[str, object]) -> None:
+    """Add a row to a csv file, which is made if it is not there."""
+    new = not file.is_file()
+    with file.open("a", newline="", encoding="utf-8") as target:
+        writer = csv.DictWriter(target, list(cell), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(cell)
+
+
+def paired(differences: Sequence[float]) -> str:
+    """Return the mean of differences within a seed with its 95 % interval (Student's t)."""
+    mean = float(np.mean(differences))
+    if len(differences) < 2:
+        return f"{mean:+.1f} ({len(differences)})"
+    reach = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    return f"{mean:+.1f} ± {reach:.1f} ({len(differences)})"
