@@ -22,6 +22,7 @@ from submillion.fit.workers import Workers
 from submillion.model import eva
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.windowed import Windowed
 from submillion.model.precision import choose_precision
 from submillion.model.trained import OpenedRun
 from submillion.recipe import Recipe
@@ -119,6 +120,8 @@ def prepare(
     check_memory(recipe, counted, tokens, precision, workers.device.type)
     classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
     execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
+    if truncation.windows == "all":
+        execution = Windowed(execution)
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
         eva.start(classifier, tokens["train"], recipe.seed)
     opened = OpenedRun(execution, tokenizer, corpus.label_names, truncation)

@@ -51,10 +51,10 @@ class DataRecipe(Section):
     labels are used as they are."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Maximum tokens per text, special tokens included; longer texts are truncated and counted in the manifest."""
-    windows: Literal["first", "head_tail"] = "first"
+    windows: Literal["first", "head_tail", "all"] = "first"
     """Tokens of a text longer than max_length that are read: first, those at its beginning (at its end with the
     tokenizers that truncate on the left); head_tail, half of them from its beginning and half from its end
-    (arXiv:1905.05583)."""
+    (arXiv:1905.05583); all, every token, in windows of at most max_length tokens whose features are averaged."""
     max_unknown_tokens: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Maximum share of tokens that the encoder's tokenizer does not know; training is refused above it, because such
     an encoder cannot read the texts."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from submillion.auto.facts import TextFacts, TokenFacts
+from submillion.recipe import DataRecipe
 from support.auto import facts
 
 
@@ -32,8 +33,10 @@ def test_lengths_are_quantiles_that_occur() -> None:
 
 def test_the_mean_after_truncation_is_at_most_the_limit() -> None:
     tokens = TokenFacts.of(np.array([10, 20, 600]), 0)
-    assert tokens.mean_below(600) == tokens.mean
-    assert tokens.mean_below(64) == 64
+    assert tokens.read(DataRecipe(train="x", max_length=600)) == tokens.mean
+    first, every = DataRecipe(train="x", max_length=64), DataRecipe(train="x", max_length=64, windows="all")
+    assert (tokens.read(first), tokens.windows(first)) == (64, 1)
+    assert (tokens.read(every), tokens.windows(every)) == (tokens.mean, tokens.mean / 64)
 
 
 def test_the_manifest_takes_the_facts_without_the_encoders_configuration() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from submillion.budget.plan_result import PlanResult
@@ -48,6 +50,16 @@ def test_upper_layers_cached_and_not() -> None:
     slow = speed_of(MEASURED, ROBERTA, lora, WORK, cached=False)
     assert slow.samples_per_s == pytest.approx(10 / (step + 10 * 9 * 0.005))
     assert slow.prefix_s == 0
+
+
+def test_every_window_of_a_text_is_counted() -> None:
+    lora = LoraRecipe(targets=["query", "value"], layers="top-3")
+    work = replace(WORK, tokens=4 * 53.0, windows=4.0)
+    step, evaluation = 0.1 + 0.2 + 0.4 + 4 * 10 * 0.06, 4 * 20 * (2 * 0.005 + 0.002)
+    speed = speed_of(MEASURED, ROBERTA, lora, work)
+    assert speed.samples_per_s == pytest.approx(10 / step)
+    assert speed.prefix_s == pytest.approx(4 * 120 * 9 * 0.005)
+    assert speed.hours == pytest.approx((speed.prefix_s + 2 * (10 * step + evaluation)) / 3600)
 
 
 def test_the_last_layer_alone_and_targets_between_the_measured_ones() -> None:

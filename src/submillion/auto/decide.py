@@ -160,9 +160,16 @@ class _Case:
         """Time the layers of an encoder on this machine, at the mean length of the texts."""
         plan = self.plan(facts, full_effort(facts), "", NominalSpeed(self.machine))
         train = plan.recipe.train
-        tokens = facts.tokens.mean_below(plan.recipe.data.max_length)
+        tokens, windows = facts.tokens.read(plan.recipe.data), facts.tokens.windows(plan.recipe.data)
         work = Workload(
-            self.texts.rows, 0, tokens, 1, train.batch_size, train.eval_batch_size, "the sampled texts"
+            self.texts.rows,
+            0,
+            tokens,
+            1,
+            train.batch_size,
+            train.eval_batch_size,
+            "the sampled texts",
+            windows=windows,
         )
         classes = self.texts.classes
         with notices.suppressed():  # the training repeats them

@@ -98,17 +98,26 @@ def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
     validation = texts.validation_rows or (0 if crossed else round(data.validation_size * rows))
     if not texts.validation_rows:
         rows -= validation
-    tokens = facts.tokens.mean_below(data.max_length)
+    tokens, windows = facts.tokens.read(data), facts.tokens.windows(data)
     batch = train.batch_size * train.gradient_accumulation_steps
     per_epoch = steps_per_epoch(train, rows, tokens)
     epochs: float = train.epochs if train.steps is None else train.steps / per_epoch
     evaluations = evaluations_of(train, epochs, per_epoch)
     epochs += recipe.contrastive.steps * recipe.contrastive.batch_size / rows
     work = Workload(
-        rows, validation, tokens, epochs, batch, train.eval_batch_size, "auto", evaluations=evaluations
+        rows,
+        validation,
+        tokens,
+        epochs,
+        batch,
+        train.eval_batch_size,
+        "auto",
+        evaluations=evaluations,
+        windows=windows,
     )
     prefix, training = speed.passes(recipe, facts, work)
-    once = Workload(1, test + rows * crossed, tokens, 1, batch, train.eval_batch_size, "auto")
+    scored = test + rows * crossed
+    once = Workload(1, scored, tokens, 1, batch, train.eval_batch_size, "auto", windows=windows)
     parts = {
         "start": START_S,
         "prefix": prefix,

@@ -11,6 +11,7 @@ import numpy as np
 
 from submillion.environment import cpu_features
 from submillion.limits import processors
+from submillion.recipe import DataRecipe
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 AMX, HALF = {"amx_bf16"}, {"avx512_bf16", "bf16", "svebf16"}
@@ -93,11 +94,15 @@ class TokenFacts:
         mean = float(lengths.mean())
         return cls(len(lengths), mean, int(median), int(p90), int(p99), int(longest), unknown_share)
 
-    def mean_below(self, max_length: int) -> float:
-        """Return about the mean length after truncation; exact if no text of the sample is longer."""
-        if self.longest <= max_length:
+    def read(self, data: DataRecipe) -> float:
+        """Return about the mean tokens of a text that are read; exact if no text of the sample is longer."""
+        if self.longest <= data.max_length or data.windows == "all":
             return self.mean
-        return min(self.mean, float(max_length))
+        return min(self.mean, float(data.max_length))
+
+    def windows(self, data: DataRecipe) -> float:
+        """Return about the mean number of windows that a text is read in."""
+        return max(1.0, self.mean / data.max_length) if data.windows == "all" else 1.0
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ class Workload:
     """Passes over each text of a training step: 2 with R-Drop."""
     max_seconds: float | None = None
     """Time limit of steps and evaluations together; None if there is none."""
+    windows: float = 1.0
+    """Mean windows per text, which the encoder reads one by one; 1 if every text is read at once."""
 
     def to_json(self) -> dict[str, Any]:
         """Return its fields."""
@@ -147,7 +149,7 @@ def speed_of(
     """Return the predicted speed of a configuration.
 
     Args:
-        measurement: of this encoder on this machine, at the text length of `work`.
+        measurement: of this encoder on this machine, at the length of the windows of `work`.
         config: the encoder's config.json.
         lora: which matrices of which layers carry adapters.
         work: the texts.
@@ -163,7 +165,10 @@ def speed_of(
     if run > 1:
         step += adapted.lowest + adapted.between.times(run - 2)
         evaluation += measurement.frozen.times(run - 1)
-    below = measurement.frozen.times(lowest)
+    step, evaluation, below = (
+        Cost(cost.fixed, work.windows * cost.per_text)
+        for cost in (step, evaluation, measurement.frozen.times(lowest))
+    )
     if not cached:
         step, evaluation = step + below, evaluation + below
     prefix_s = _passes(below, work.rows + work.validation_rows, work.eval_batch_size) if cached else 0.0

@@ -43,8 +43,15 @@ def file_of(key: str, cache_dir: Path | None) -> TensorFile:
     return TensorFile(folder / f"{key[:32]}.safetensors", key, "tokens", "token_cache")
 
 
-def read(file: TensorFile, rows: int, max_length: int) -> Arrays | None:
-    """Return the arrays that were written, ids mapped; None if absent or, after a notice, damaged."""
+def read(file: TensorFile, rows: int, truncation: Truncation, special: int) -> Arrays | None:
+    """Return the arrays that were written, ids mapped; None if absent or, after a notice, damaged.
+
+    Args:
+        file: see `file_of`.
+        rows: number of texts.
+        truncation: the rule that the texts were tokenized with.
+        special: special tokens that the tokenizer adds.
+    """
 
     def check(tensors: Mapping[str, np.ndarray]) -> None:
         ids, lengths, full_lengths = _arrays(tensors)
@@ -53,7 +60,7 @@ def read(file: TensorFile, rows: int, max_length: int) -> Arrays | None:
             raise ValueError("its arrays are of other kinds")
         if len(lengths) != rows or len(full_lengths) != rows or lengths.sum() != len(ids):
             raise ValueError("its rows are not those of the texts")
-        if rows and (lengths.min() < 0 or lengths.max() > max_length or (lengths > full_lengths).any()):
+        if not _agree(lengths, full_lengths, truncation, special):
             raise ValueError("its lengths contradict each other")
 
     tensors = file.read(check)
@@ -89,6 +96,20 @@ def write(file: TensorFile, chunks: Iterable[Arrays]) -> Arrays | None:
         notices.emit("token_cache", f"the tokens are not kept for the next run: {reason}.")
         return None
     return _arrays(file.load())
+
+
+def _agree(lengths: np.ndarray, full_lengths: np.ndarray, truncation: Truncation, special: int) -> bool:
+    """Return whether the lengths of texts after truncation can be those of their full lengths."""
+    if not len(lengths):
+        return True
+    if truncation.windows != "all":
+        return bool(
+            lengths.min() >= 0 and lengths.max() <= truncation.max_length and (lengths <= full_lengths).all()
+        )
+    if full_lengths.min() < special:
+        return False
+    _, counts = truncation.windows_of(full_lengths, special)
+    return bool((lengths == full_lengths + (counts - 1) * special).all())
 
 
 def _arrays(tensors: Mapping[str, np.ndarray]) -> Arrays:

@@ -65,7 +65,7 @@ class Unknown:
 def unknown_tokens(tokenizer: PreTrainedTokenizerFast, tokens: Tokens) -> Unknown:
     """Return the unknown tokens of texts, after truncation; a tokenizer that spells words in bytes has none."""
     special = tokenizer.num_special_tokens_to_add(pair=False)
-    content = len(tokens.ids) - special * len(tokens)
+    content = len(tokens.ids) - special * len(tokens.as_windows())
     unknown = unknown_id(tokenizer)
     if unknown is None or not len(tokens):
         return Unknown(content, 0, len(tokens), 0)
@@ -125,6 +125,7 @@ def token_report(
         unknown.notice(f"the {name} texts")
         _notice_bytes(name, whole, characters)
     _notice_truncated(truncation, report)
+    _notice_windows(tokens)
     return report
 
 
@@ -170,6 +171,21 @@ def _notice_bytes(name: str, tokens: int, characters: int) -> None:
             tokens=tokens,
             characters=characters,
         )
+
+
+def _notice_windows(tokens: Mapping[str, Tokens]) -> None:
+    """Emit a notice of the texts that are read in several windows, if there are any."""
+    divided = {
+        name: (int((split.windows.counts > 1).sum()), int(split.windows.counts.max()))
+        for name, split in tokens.items()
+        if split.windows is not None and len(split) and split.windows.counts.max() > 1
+    }
+    if divided:
+        parts = ", ".join(
+            f"{texts:,} of {len(tokens[name]):,} {name} texts (at most {most:,} windows)"
+            for name, (texts, most) in divided.items()
+        )
+        notices.emit("windows", f"read in several windows, whose features are averaged: {parts}.")
 
 
 def _notice_truncated(truncation: Truncation, report: Mapping[str, Mapping[str, Any]]) -> None:

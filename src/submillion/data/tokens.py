@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,23 @@ TOKENIZER_BATCH = (
 
 
 @dataclass(frozen=True)
+class Windows:
+    """The windows of N texts that are read in several: W of them, end to end within each text."""
+
+    lengths: np.ndarray
+    """Tokens of each window, int64 [W]."""
+    counts: np.ndarray
+    """Windows of each text, int64 [N], at least 1."""
+
+    def take(self, rows: np.ndarray) -> Windows:
+        """Return the windows of some texts, in the given order."""
+        counts = self.counts[rows]
+        firsts = np.cumsum(self.counts)[rows] - counts
+        places = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return Windows(self.lengths[places], counts)
+
+
+@dataclass(frozen=True)
 class Tokens:
     """The token ids of N texts laid end to end, special tokens included; T is their total."""
 
@@ -32,6 +49,8 @@ class Tokens:
     """int64 [N + 1]; text i is ids[offsets[i]:offsets[i + 1]]."""
     full_lengths: np.ndarray
     """int32 [N]: tokens of each text before truncation, special tokens included."""
+    windows: Windows | None = None
+    """The windows that the texts are read in; None if each text is read at once."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -83,7 +102,15 @@ class Tokens:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Tokens:
         """Return the tokens of some rows, in the given order."""
-        return from_rows([self[row] for row in rows], self.full_lengths[np.asarray(rows, dtype=np.int64)])
+        numbers = np.asarray(rows, dtype=np.int64)
+        taken = from_rows([self[row] for row in rows], self.full_lengths[numbers])
+        return taken if self.windows is None else replace(taken, windows=self.windows.take(numbers))
+
+    def as_windows(self) -> Tokens:
+        """Return tokens whose rows are the windows of these; the tokens themselves if each text is read at once."""
+        if self.windows is None:
+            return self
+        return Tokens(self.ids, _offsets(self.windows.lengths), self.windows.lengths.astype(np.int32))
 
 
 def from_rows(rows: Sequence[Sequence[int] | np.ndarray], full_lengths: Any = None) -> Tokens:
@@ -123,13 +150,14 @@ def tokenize(
         tokenizer = load_tokenizer(tokenizer)
     _plain(tokenizer)
     file = token_cache.file_of(token_cache.key(tokenizer, texts, truncation), cache_dir)
-    arrays = token_cache.read(file, len(texts), truncation.max_length)
+    special = tokenizer.num_special_tokens_to_add(pair=False)
+    arrays = token_cache.read(file, len(texts), truncation, special)
     if arrays is None:
         arrays = token_cache.write(file, _encoded(tokenizer, texts, truncation, progress))
     if arrays is None:
         return encode(tokenizer, texts, truncation, progress)
     ids, lengths, full_lengths = arrays
-    return Tokens(ids, _offsets(lengths), full_lengths)
+    return _tokens(ids, lengths, full_lengths, truncation, special)
 
 
 def encode(
@@ -152,7 +180,9 @@ def encode(
         ids.append(chunk_ids)
         lengths.append(kept)
         full_lengths.append(full)
-    return Tokens(np.concatenate(ids), _offsets(np.concatenate(lengths)), np.concatenate(full_lengths))
+    special = tokenizer.num_special_tokens_to_add(pair=False)
+    arrays = np.concatenate(ids), np.concatenate(lengths), np.concatenate(full_lengths)
+    return _tokens(*arrays, truncation, special)
 
 
 def _encoded(
@@ -173,6 +203,14 @@ def _encoded(
                 rows = [np.array(truncation.ids(tokenizer, one), dtype=np.int32) for one in encodings]
             yield np.concatenate(rows), np.array([len(row) for row in rows], dtype=np.int64), full_lengths
             advance(len(chunk))
+
+
+def _tokens(
+    ids: np.ndarray, lengths: np.ndarray, full_lengths: np.ndarray, truncation: Truncation, special: int
+) -> Tokens:
+    """Return the arrays that `_encoded` yields as tokens, with their windows."""
+    windows = Windows(*truncation.windows_of(full_lengths, special)) if truncation.windows == "all" else None
+    return Tokens(ids, _offsets(lengths), full_lengths, windows)
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

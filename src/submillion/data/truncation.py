@@ -1,9 +1,11 @@
-"""The rule by which a text that is too long loses tokens, and its application to one tokenized text."""
+"""The rule by which a text that is too long loses tokens or is read in windows, applied to one tokenized text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
     from submillion.recipe_data import DataRecipe
 
-Windows = Literal["first", "head_tail"]
+Windows = Literal["first", "head_tail", "all"]
 
 
 class ReadTokens(NamedTuple):
@@ -50,7 +52,7 @@ class Truncation:
     """Tokens per text, special tokens included."""
     windows: Windows = "first"
     """`first`: those on the tokenizer's own side of the text, in most encoders its beginning. `head_tail`: half of them
-    from the beginning and half from the end of the text."""
+    from the beginning and half from the end of the text. `all`: all of them, in as many windows as the text needs."""
 
     @classmethod
     def of(cls, data: DataRecipe) -> Truncation:
@@ -68,8 +70,29 @@ class Truncation:
         tail = self.max_length // 2
         return self.max_length - tail, tail
 
+    def windows_of(self, full_lengths: np.ndarray, special: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lengths of the windows of texts with `all`, int64 [W], and the windows of each text, int64 [N].
+
+        A text has as few windows as possible, of equal length, the last one a few tokens shorter: the mean over its
+        windows is then that over the text, in which a short last window would count too much. Windows do not overlap,
+        as in Sun et al. 2019 (arXiv:1905.05583, section 5.3.1, "hierarchical methods"): in a mean, an overlap counts
+        its tokens twice.
+
+        Args:
+            full_lengths: tokens of each text, special ones included, int [N].
+            special: special tokens of a window.
+        """
+        content = np.asarray(full_lengths, dtype=np.int64) - special
+        counts = np.maximum(-(-content // (self.max_length - special)), 1)
+        sizes = -(-content // counts)
+        lengths = np.repeat(sizes + special, counts)
+        lengths[np.cumsum(counts) - 1] = content - (counts - 1) * sizes + special
+        return lengths, counts
+
     def ids(self, tokenizer: PreTrainedTokenizerFast, encoding: Encoding) -> list[int]:
         """Return the token ids that are read, as `read` does, without the rest."""
+        if self._is_divided(tokenizer, encoding):
+            return [one for window in self._windows(tokenizer, encoding) for one in window.ids]
         if self._drops_middle(tokenizer, encoding):
             head, tail = self.head_tail
             ids: list[int] = tokenizer.backend_tokenizer.post_process(encoding).ids
@@ -77,12 +100,20 @@ class Truncation:
         return list(self._from_one_side(tokenizer, encoding).ids)
 
     def read(self, tokenizer: PreTrainedTokenizerFast, encoding: Encoding) -> ReadTokens:
-        """Return the tokens of one text that are read.
+        """Return the tokens of one text that are read; with `all`, its windows end to end.
 
         Args:
             tokenizer: the encoder's.
             encoding: of the whole text, without special tokens; it may be truncated in place.
         """
+        if self._is_divided(tokenizer, encoding):
+            windows = self._windows(tokenizer, encoding)
+            return ReadTokens(
+                [one for window in windows for one in window.ids],
+                [span for window in windows for span in window.offsets],
+                [bool(flag) for window in windows for flag in window.special_tokens_mask],
+                None,
+            )
         if not self._drops_middle(tokenizer, encoding):
             whole = self._from_one_side(tokenizer, encoding)
             return ReadTokens(
@@ -101,6 +132,16 @@ class Truncation:
 
     def _drops_middle(self, tokenizer: PreTrainedTokenizerFast, encoding: Encoding) -> bool:
         return self.windows == "head_tail" and len(encoding) > self.room(tokenizer)
+
+    def _is_divided(self, tokenizer: PreTrainedTokenizerFast, encoding: Encoding) -> bool:
+        return self.windows == "all" and len(encoding) > self.room(tokenizer)
+
+    def _windows(self, tokenizer: PreTrainedTokenizerFast, encoding: Encoding) -> list[Encoding]:
+        """Divide a text into the windows of `windows_of`, each with its own special tokens."""
+        count = -(-len(encoding) // self.room(tokenizer))
+        encoding.truncate(-(-len(encoding) // count))  # the other pieces are in `overflowing`
+        pieces = [encoding, *encoding.overflowing]
+        return [tokenizer.backend_tokenizer.post_process(piece) for piece in pieces]
 
     def _from_one_side(self, tokenizer: PreTrainedTokenizerFast, encoding: Encoding) -> Encoding:
         if len(encoding) > self.room(tokenizer):

@@ -122,7 +122,7 @@ def measure(
     widths = {sum(matrices[name].per_rank for name in family.expand(lora.targets)): lora for lora in loras}
     ends = sorted({min(widths), max(widths)})
     rank = int(statistics.median(lora.r for lora in loras))
-    length = min(max(4, round(work.tokens)), family.longest_input(config))
+    length = min(max(4, round(work.tokens / work.windows)), family.longest_input(config))
     pass_s = budget_s / (FORWARD_PASSES + PASSES * len(ends))
     started_at = time.perf_counter()
     workers = Workers.start()

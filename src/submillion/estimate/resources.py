@@ -177,9 +177,12 @@ def memory_of(
     build = _kernels(recipe, config, precision)
     if build is None:
         weights = FLOAT * counted.total
-        values = _saved_values(recipe, config, int(longest.max(initial=1)))
+        values = _saved_values(recipe, config, min(int(longest.max(initial=1)), recipe.data.max_length))
         saved = int(batch * depth * hidden * FLOAT * values * (AUTOCAST if precision.autocast else 1))
-        passed = train.eval_batch_size * scored * hidden * FLOAT * PASSED_REFERENCE
+        passes = train.eval_batch_size * scored
+        if recipe.data.windows == "all":  # of which no more are run at a time
+            passes = min(passes, PASS_TOKENS)
+        passed = passes * hidden * FLOAT * PASSED_REFERENCE
     else:
         size = 2 if build == "bfloat16" else FLOAT
         layers = sum(layer.total for layer in inventory.layers)

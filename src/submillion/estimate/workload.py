@@ -39,12 +39,15 @@ def workload_of(
     recipe = result.recipe
     train = recipe.train if recipe else TrainRecipe()
     measured = _from_data(recipe) if recipe and not (rows and tokens) else None
-    texts, validation, length, source = measured or (
+    texts, validation, length, windows, source = measured or (
         DEFAULT_ROWS,
         round(DEFAULT_ROWS * VALIDATION_SHARE),
         DEFAULT_TOKENS,
+        1.0,
         "AG News (108,000 training texts of 53 tokens)",
     )
+    if tokens and recipe and recipe.data.windows == "all":
+        windows = max(1.0, tokens / recipe.data.max_length)
     if rows:
         texts, validation = rows, round(rows * VALIDATION_SHARE)
     per_epoch = steps_per_epoch(train, texts, tokens or length)
@@ -70,6 +73,7 @@ def workload_of(
         evaluations=evaluations_of(train, planned, per_epoch),
         passes=2 if train.r_drop else 1,
         max_seconds=train.max_seconds,
+        windows=windows,
     )
 
 
@@ -101,8 +105,11 @@ def evaluations_of(train: TrainRecipe, epochs: float, steps_per_epoch: int) -> i
     return math.ceil(round(number * (1 if train.average_from is None else 2 - train.average_from), 6))
 
 
-def _from_data(recipe: Recipe) -> tuple[int, int, float, str] | None:
-    """Return training rows, validation rows, mean tokens and source; None if data or encoder are not here."""
+def _from_data(recipe: Recipe) -> tuple[int, int, float, float, str] | None:
+    """Return training rows, validation rows, mean tokens and windows of a text, and the source of these numbers.
+
+    None if data or encoder are not here.
+    """
     locations = {"data": recipe.data.train, "encoders": recipe.encoder.source}
     if not all(
         Path(name).exists() or (cache_root() / kind / name).is_dir() for kind, name in locations.items()
@@ -113,10 +120,11 @@ def _from_data(recipe: Recipe) -> tuple[int, int, float, str] | None:
         tokenizer = load_tokenizer(fetch_encoder(recipe.encoder.source, recipe.encoder.revision, False).path)
     texts = corpus.train.texts
     sample = np.random.default_rng(recipe.seed).choice(len(texts), min(SAMPLE, len(texts)), replace=False)
-    lengths = encode(tokenizer, [texts[row] for row in sample], Truncation.of(recipe.data)).lengths
+    read = encode(tokenizer, [texts[row] for row in sample], Truncation.of(recipe.data))
+    windows = len(read.as_windows()) / len(read)
     source = (
         f"the recipe's data, {SAMPLE:,} of its texts tokenized"
         if len(sample) == SAMPLE
         else "the recipe's data"
     )
-    return len(texts), len(corpus.validation), float(lengths.mean()), source
+    return len(texts), len(corpus.validation), float(read.lengths.mean()), windows, source

@@ -38,6 +38,7 @@ def start(classifier: Classifier, tokens: Tokens, seed: int) -> None:
     Raises:
         BadInput: the training texts have no more tokens than the largest rank of an adapter.
     """
+    tokens = tokens.as_windows()
     classifier.check_tokens(tokens)
     rows = _sample(tokens.lengths, seed)
     batch = collate(tokens, rows, classifier.pad_id)

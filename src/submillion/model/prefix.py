@@ -238,6 +238,8 @@ def _key(execution: Execution, tokens: Tokens, batch_size: int) -> str:
     }
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update(_digest_of(tokens.ids, tokens.offsets))
+    if tokens.windows is not None:
+        digest.update(_digest_of(tokens.windows.lengths, tokens.windows.counts))
     digest.update(_digest_of(*(bytes_of(value.detach().cpu()) for _, value in _weights(classifier))))
     release_pages(value.detach() for _, value in _weights(classifier))
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
 from submillion.model.build import open_adapter
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.windowed import Windowed
 from submillion.model.infer import predict_probabilities
 from submillion.model.precision import choose_precision, training_device
 from submillion.sources.fetch import FetchedEncoder, fetch_encoder
@@ -97,7 +98,10 @@ def open_run_classifier(run: RunDir, merged: bool = True) -> OpenedRun:
         raise BadInput(Problem(str(run.recipe), expected, str(recipe.data.max_length), UNFINISHED))
     precision = choose_precision(recipe.train.precision)
     execution = choose_execution(classifier, precision, recipe.train.execution, merged=merged)
-    return OpenedRun(execution, tokenizer, labels, Truncation.of(recipe.data))
+    truncation = Truncation.of(recipe.data)
+    if truncation.windows == "all":
+        execution = Windowed(execution)
+    return OpenedRun(execution, tokenizer, labels, truncation)
 
 
 def text_columns(run: RunDir) -> str | list[str] | None:

@@ -1,4 +1,4 @@
-"""A run that reads both ends of long texts: it is verified, predicts as it was trained, and its rule cannot change."""
+"""Runs that read long texts by a rule: they are verified, predict as they were trained, and the rule cannot change."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from support.tiny import tiny_texts
 from support.trained import recipe_in
 
 RULE = Truncation(9, "head_tail")
+WINDOWS = Truncation(9, "all")
 
 
-@pytest.fixture(scope="module")
-def long_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+def trained_on_long_texts(home: Path, **fields: object) -> RunDir:
     """Train on texts whose class is at their ends only; the middle has no word of either class."""
-    home = tmp_path_factory.mktemp("long")
     texts, labels = tiny_texts(60, min_words=6, max_words=8)
     for name, rows in (("train", range(48)), ("test", range(48, 60))):
         with (home / f"{name}.csv").open("w", newline="") as stream:
@@ -35,9 +34,40 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
             writer.writerow(["text", "label"])
             for row in rows:
                 writer.writerow([f"{'word1 ' * 30}{texts[row]}", f"class {labels[row] % 2}"])
+    fields |= {"data.train": str(home / "train.csv"), "data.test": str(home / "test.csv")}
+    return RunDir.open(submillion.train(recipe_in(home, **fields), home / "run", quiet=True).path)
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     fields = {"data.max_length": RULE.max_length, "data.windows": RULE.windows}
-    files = {"data.train": str(home / "train.csv"), "data.test": str(home / "test.csv")}
-    return RunDir.open(submillion.train(recipe_in(home, **fields, **files), home / "run", quiet=True).path)
+    return trained_on_long_texts(tmp_path_factory.mktemp("long"), **fields)
+
+
+@pytest.fixture(scope="module")
+def windows_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """Train on windows with cached lower layers, a head that starts from a probe, and a cross-validation."""
+    fields = {
+        "data.max_length": WINDOWS.max_length,
+        "data.windows": WINDOWS.windows,
+        "data.validation": "cross-validation",
+        "data.folds": 2,
+        "head.kind": "linear",
+        "head.pooling": "mean",
+        "head.start": "probe",
+        "lora.layers": "top-1",
+        "train.steps": 6,
+        "train.patience": 0,
+    }
+
+    def without_figures(path: Path) -> None:
+        run = RunDir(path)
+        write_card(run)
+        run.write_text(run.report, "no page")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("submillion.reporting.write_report", without_figures)
+        return trained_on_long_texts(tmp_path_factory.mktemp("windows"), **fields)
 
 
 @pytest.mark.usefixtures("without_pages")
@@ -85,3 +115,27 @@ def test_another_rule_in_the_recipe_is_detected(long_run: RunDir) -> None:
     finally:
         long_run.recipe.write_text(before)
     assert failing >= {"tokens", "predictions"}
+
+
+@pytest.mark.usefixtures("without_pages")
+def test_a_run_on_windows_truncates_nothing_and_is_verified(windows_run: RunDir) -> None:
+    tokens = windows_run.read_manifest()["data"]["tokens"]
+    assert {(split["windows"], split["truncated"]) for split in tokens.values()} == {("all", 0)}
+    assert all(split["tokens"] > 40 * split["rows"] for split in tokens.values())
+    verdict = verify(windows_run.path, rows=6)
+    assert {check.name for check in verdict.checks} >= {"data", "tokens", "predictions", "baselines"}
+    assert verdict.holds, verdict.render()
+    card = windows_run.card.read_text()
+    assert "are read in windows whose features are averaged" in card
+
+
+def test_windows_of_new_texts_are_read_as_in_training(windows_run: RunDir, tmp_path: Path) -> None:
+    opened = open_run_classifier(windows_run)
+    beginning, end = "goal " * 30, "coach " * 30
+    plain, changed = opened.probabilities([f"{beginning}{end}", f"{beginning}treaty word1 {end}"], 4)
+    assert plain.tolist() != changed.tolist(), "the middle is read"
+    data = tmp_path / "new.csv"
+    data.write_text(f"text\n{beginning}{end}\n")
+    with notices.collecting(quiet=True):
+        predict_file(windows_run.path, data, tmp_path / "out.csv", progress=False)
+        assert not [notice for notice in notices.collected() if notice["code"] == "truncated_texts"]

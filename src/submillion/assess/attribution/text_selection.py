@@ -13,7 +13,7 @@ from submillion.errors import BadInput, Problem
 EACH = 8
 """Texts of a kind."""
 MAX_TOKENS = 256
-"""Longer texts are skipped: time grows faster than length."""
+"""Longer texts are skipped: time grows faster than length. So are texts that are read in several windows."""
 MISTAKE, UNSURE, SURE = "confident_mistake", "least_sure_right", "sure_right"
 
 
@@ -22,8 +22,8 @@ def select_texts(context: RunContext) -> tuple[dict[int, str], int]:
 
     Returns:
         {row: kind}: at most 8 confident mistakes, the 8 least confident right answers, and the most confident right
-        answer of each of the 8 most frequent classes; and the number of skipped rows (more than MAX_TOKENS tokens, or
-        fewer than two words).
+        answer of each of the 8 most frequent classes; and the number of skipped rows (more than MAX_TOKENS tokens,
+        several windows, or fewer than two words).
 
     Raises:
         BadInput: predictions without labels, or texts that are not those that were predicted.
@@ -35,8 +35,12 @@ def select_texts(context: RunContext) -> tuple[dict[int, str], int]:
         raise BadInput(Problem(where, "labelled rows", "unlabelled rows"))
     texts = context.texts(context.split)
     truncation = Truncation.of(context.recipe.data)
-    lengths = encode(load_tokenizer(context.run.tokenizer), texts, truncation).lengths
-    usable = (lengths <= MAX_TOKENS) & np.array([len(text.split(None, 2)) > 1 for text in texts], dtype=bool)
+    tokens = encode(load_tokenizer(context.run.tokenizer), texts, truncation)
+    usable = (tokens.lengths <= MAX_TOKENS) & np.array(
+        [len(text.split(None, 2)) > 1 for text in texts], dtype=bool
+    )
+    if tokens.windows is not None:
+        usable &= tokens.windows.counts == 1
     top, right = saved.probabilities.max(axis=1), labels == saved.predicted
     descending, ascending = np.argsort(-top, kind="stable"), np.argsort(top, kind="stable")
     chosen = dict.fromkeys(descending[(usable & ~right)[descending]][:EACH].tolist(), MISTAKE)

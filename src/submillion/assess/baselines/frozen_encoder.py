@@ -15,6 +15,7 @@ from submillion.data.truncation import Truncation
 from submillion.model.build import build
 from submillion.model.execution.packed import try_packed
 from submillion.model.execution.reference import Reference
+from submillion.model.execution.windowed import Windowed
 from submillion.model.infer import predict_features
 from submillion.model.precision import choose_precision, training_device
 from submillion.model.prefix import PrefixCache
@@ -25,7 +26,7 @@ from submillion.recipe_classifier import HeadRecipe, LoraRecipe
 from submillion.sources.fetch import fetch_encoder
 
 if TYPE_CHECKING:
-    pass
+    from submillion.model.protocol import Execution
 
 
 class FrozenEncoder:
@@ -48,9 +49,10 @@ class FrozenEncoder:
             classifier = build(fetched, context.labels, _untrained(recipe)).to(training_device()).eval()
             precision = choose_precision(recipe.train.precision)
             requested = recipe.train.execution if classifier.device.type == "cpu" else "reference"
-            self._execution = try_packed(classifier, precision, requested, merged=True) or Reference(
+            execution: Execution = try_packed(classifier, precision, requested, merged=True) or Reference(
                 classifier, precision
             )
+            self._execution = Windowed(execution) if recipe.data.windows == "all" else execution
         self._tokenizer = load_tokenizer(context.run.tokenizer)
 
     @property

@@ -44,9 +44,11 @@ def groups_of(context: RunContext) -> dict[str, RowGroups]:
         BadInput: the texts are not those that were predicted.
     """
     by_length, by_truncation = _by_length_and_truncation(context)
-    groups = {"length": by_length, "cut": by_truncation, "novelty": _by_novelty(context)}
-    split = next(part for part in context.corpus.splits if part.name == context.split)
-    return groups | {f"column {name}": by_column(name, values) for name, values in split.extra.items()}
+    groups = {"length": by_length, "cut": by_truncation}
+    if not context.adopted:  # the training texts of an adopted run are unknown
+        groups["novelty"] = _by_novelty(context)
+    columns = context.scored_split.extra.items()
+    return groups | {f"column {name}": by_column(name, values) for name, values in columns}
 
 
 def by_column(name: str, values: Sequence[str]) -> RowGroups:
@@ -94,7 +96,8 @@ def casefolded_words(text: str) -> list[str]:
 def _by_length_and_truncation(context: RunContext) -> tuple[RowGroups, RowGroups]:
     rule = Truncation.of(context.recipe.data)
     tokens = encode(load_tokenizer(context.run.tokenizer), context.texts(context.split), rule)
-    full, read = tokens.full_lengths, tokens.lengths
+    # Windows repeat the special tokens, so that a text that is read in several has more tokens than it has alone.
+    full, read = tokens.full_lengths, np.minimum(tokens.lengths, tokens.full_lengths)
     lost = (full - read) / full.clip(min=1)
     truncation = {
         "read completely": lost == 0,
