@@ -1,4 +1,4 @@
-"""The commands that use a trained run: `evaluate`, `predict`, `suggest`, `report`, `compare` and `verify`."""
+"""The commands that use a trained run: `evaluate`, `predict`, `suggest`, `report`, `compare`, `export` and `verify`."""
 
 from __future__ import annotations
 
@@ -161,6 +161,40 @@ def compare(
     say(json.dumps(compared.to_json(), indent=2) if as_json else compared.render())
 
 
+def export(
+    run: Run,
+    to: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FORM",
+            help="merged, onnx, onnx-int8, openvino, openvino-int8, or all. Repeatable.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    max_loss: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=100.0,
+            help="Accuracy in points that a file may lose; one that loses more is removed.",
+        ),
+    ] = 0.2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing export.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run in forms that other programs read, and prove each against the run's predictions.
+
+    Exit code 1 if a file lost more accuracy than --max-loss and was removed.
+    """
+    from submillion.exporting.export import export as export_run
+
+    exported = export_run(run, to, out, max_loss, overwrite, progress=not quiet)
+    say(json.dumps(exported.record, indent=2, ensure_ascii=False) if as_json else exported.render())
+    if exported.removed:
+        raise typer.Exit(1)
+
+
 def verify(
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
     rows: Annotated[
@@ -214,7 +248,7 @@ def verify(
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (evaluate, predict, suggest, report, compare, verify):
+    for command in (evaluate, predict, suggest, report, compare, export, verify):
         app.command()(command)
 
 

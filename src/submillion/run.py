@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from submillion.rundir import RunDir
 if TYPE_CHECKING:
     from submillion.assess.compare.comparison import Comparison
     from submillion.data.rows import LabelledRows
+    from submillion.exporting.export import Exported
     from submillion.model.trained import OpenedRun
 
 # Torch, scikit-learn and matplotlib are imported inside the methods that need them: the scores of a run need none.
@@ -52,7 +53,15 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that the run was trained with."""
+        """The recipe that the run was trained with.
+
+        Raises:
+            BadInput: it is unknown, because the run was adopted.
+        """
+        if self._dir.is_adopted:
+            raise BadInput(
+                Problem(str(self.path), "a run with a recipe", "an adopted one, whose training is unknown")
+            )
         return self._dir.read_recipe()
 
     @property
@@ -80,7 +89,7 @@ class Run:
         opened = self._open()
         if not column:
             return np.zeros((0, len(self._manifest["labels"])), np.float32)
-        return opened.probabilities(column, self.recipe.train.eval_batch_size)
+        return opened.probabilities(column, self._dir.read_recipe().train.eval_batch_size)
 
     def predict(self, texts: Iterable[str], *, class_thresholds: bool = False) -> list[Any]:
         """Return the class of each text, in the type of `classes_`.
@@ -223,6 +232,36 @@ class Run:
         paths = [self.path, *(other.path if isinstance(other, Run) else Path(other) for other in others)]
         return reporting.compare(paths, split=split)
 
+    def export(
+        self,
+        to: str | Sequence[str],
+        out: str | Path,
+        *,
+        max_loss: float = 0.2,
+        overwrite: bool = False,
+        quiet: bool = False,
+    ) -> Exported:
+        """Write the run in forms that other programs read, and prove each file against the run's own predictions.
+
+        Args:
+            to: one or more of `merged`, `onnx`, `onnx-int8`, `openvino` and `openvino-int8`, or `all`.
+            out: the folder to make.
+            max_loss: accuracy in points that a file may lose; one that loses more is removed.
+            overwrite: replace an existing export.
+            quiet: neither notices nor progress on standard error.
+
+        Returns:
+            The export, whose `removed` names the files that lost more.
+
+        Raises:
+            BadInput: an unknown form, a missing package, an output that exists, or data or encoder that have changed.
+            SubmillionError: a converter failed, or the disk refused the output.
+        """
+        from submillion.exporting.export import export
+
+        with notices.collecting(quiet or None):
+            return export(self.path, to, out, max_loss, overwrite, progress=not quiet)
+
     def file_hashes(self) -> dict[str, str]:
         """Return the sha256 of the files that decide the predictions: recipe, adapter and tokenizer."""
         return self._dir.hashes(self._dir.recipe, self._dir.adapter, self._dir.tokenizer)
@@ -244,5 +283,7 @@ class Run:
         with self._opening:
             if self._opened is None:
                 with notices.collecting():
+                    # What the training has noted already is news on another machine only.
+                    notices.restore(cast("list[dict[str, Any]]", self._manifest.get("notices", [])))
                     self._opened = open_run_classifier(self._dir)
             return self._opened

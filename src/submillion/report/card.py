@@ -44,7 +44,7 @@ def write_card(run: RunDir) -> Path:
 
 def render_card(run: RunDir) -> str:
     """Return the model card of a run; the same run directory gives the same card."""
-    return _engine().get_template(TEMPLATE).render(_facts(run))
+    return card_engine().get_template(TEMPLATE).render(_facts(run))
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
@@ -83,15 +83,21 @@ def _facts(run: RunDir) -> dict[str, Any]:
     }
 
 
-def metadata(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """Return the metadata of the card as yaml in the format of the Hugging Face hub."""
+def metadata(manifest: dict[str, Any], metrics: dict[str, Any], library: str = "peft") -> str:
+    """Return the metadata of a card as yaml in the format of the Hugging Face hub.
+
+    Args:
+        manifest: of the run.
+        metrics: of the splits to publish.
+        library: the one that opens the repository.
+    """
     encoder, data = manifest.get("encoder", {}), manifest.get("data", {})
     base, dataset = base_of(manifest), dataset_of(manifest)
     licence, licence_name = _licence(encoder.get("licence"), data.get("licence"))
     card = ModelCardData(
         model_name=manifest.get("name", "run"),
         base_model=base,
-        library_name="peft",
+        library_name=library,
         pipeline_tag="text-classification",
         tags=["lora", "submillion", "text-classification", "transformers"],
         datasets=[dataset] if dataset else None,
@@ -157,8 +163,8 @@ def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[Eva
     return results
 
 
-def _engine() -> jinja2.Environment:
-    """Return the template engine with the filters of the card."""
+def card_engine() -> jinja2.Environment:
+    """Return the template engine with the filters of a card."""
     environment = engine(autoescape=False)  # the card is Markdown, not HTML; `cell` escapes it
     environment.filters |= {
         "cell": _cell,

@@ -14,7 +14,6 @@ from submillion.model.head_file import HEAD
 from submillion.wording import listed
 
 if TYPE_CHECKING:
-    from submillion.data.truncation import Truncation
     from submillion.ship.export.sessions import Session
     from submillion.ship.export.source import ExportSource
 
@@ -33,8 +32,8 @@ class ExportFile:
     """The package that reads it, whose version is recorded."""
     write: Callable[[ExportSource, Path], None]
     """Writes it, and its `parts`; the path is absolute, its folder exists."""
-    open: Callable[[Path, Truncation], Session]
-    """Opens it, from the folder of the export and the run's truncation."""
+    open: Callable[[Path], Session]
+    """Opens it, from the folder of the export."""
     parts: tuple[str, ...] = ()
     """Further files that belong to it, if they are written."""
     max_rows: int | None = None
@@ -53,6 +52,8 @@ class Form:
     """The modules that this extra installs and that the form needs."""
     in_all: bool = True
     """Whether `all` includes it."""
+    calibrated: bool = False
+    """Whether it takes the ranges of activations from training texts."""
 
 
 def _write_merged(source: ExportSource, file: Path) -> None:
@@ -83,26 +84,26 @@ def _write_openvino_int8(source: ExportSource, file: Path) -> None:
     write_openvino_int8(source, file)
 
 
-def _open_merged(folder: Path, truncation: Truncation) -> Session:
+def _open_merged(folder: Path) -> Session:
     from submillion.ship.export.sessions import TransformersSession  # noqa: PLC0415 - loads transformers
 
-    return TransformersSession(folder, truncation)
+    return TransformersSession(folder)
 
 
 def _onnx_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
-    def opened(folder: Path, truncation: Truncation) -> Session:
+    def opened(folder: Path) -> Session:
         from submillion.ship.export.sessions import OnnxSession  # noqa: PLC0415 - loads transformers
 
-        return OnnxSession(folder, path, truncation)
+        return OnnxSession(folder, path)
 
     return ExportFile(path, title, "onnxruntime", write, opened)
 
 
 def _openvino_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
-    def opened(folder: Path, truncation: Truncation) -> Session:
+    def opened(folder: Path) -> Session:
         from submillion.ship.export.sessions import OpenvinoSession  # noqa: PLC0415 - loads transformers
 
-        return OpenvinoSession(folder, path, truncation)
+        return OpenvinoSession(folder, path)
 
     parts = (path.removesuffix(".xml") + ".bin",)
     return ExportFile(path, title, "openvino", write, opened, parts)
@@ -158,6 +159,7 @@ FORMS: dict[str, Form] = {
             ),
             "openvino",
             (*_GRAPH, "openvino", "nncf"),
+            calibrated=True,
         ),
     )
 }

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from submillion.data.tokens import encode
 from submillion.errors import SubmillionError
 from submillion.ship.export.sessions import no_telemetry
 
@@ -47,9 +46,9 @@ def write_openvino_int8(source: ExportSource, file: Path) -> None:
     Raises:
         SubmillionError: nncf failed.
     """
-    tokens = encode(source.tokenizer, list(source.calibration_texts), source.truncation)
+    ids = source.tokenizer(list(source.calibration_texts), truncation=True)["input_ids"]
     calibration = source.scratch / "calibration.npz"
-    np.savez(calibration, ids=tokens.ids, offsets=tokens.offsets)
+    np.savez(calibration, ids=np.concatenate(ids), offsets=np.cumsum([0, *map(len, ids)]))
     done = subprocess.run(
         [sys.executable, "-P", "-m", CHILD, source.graph, calibration, file, *source.input_names],
         capture_output=True,

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from submillion.data.batches import collate
-from submillion.data.tokens import encode
 from submillion.model.head_file import HEAD
 from submillion.model.heads import mean_over_tokens
 from submillion.model.loading import quiet_libraries
-
-if TYPE_CHECKING:
-    from submillion.data.truncation import Truncation
 
 
 class Session(Protocol):
@@ -34,36 +29,23 @@ class Session(Protocol):
 class Batches:
     """Makes batches with the exported tokenizer alone, as a user of the files does."""
 
-    def __init__(self, folder: Path, truncation: Truncation) -> None:
-        """Load the tokenizer of an export.
-
-        Args:
-            folder: of the export.
-            truncation: the run's rule. No tokenizer of transformers reads both ends of a text, so that a run which
-                does (`windows: head_tail`) has its texts truncated by submillion.
-        """
+    def __init__(self, folder: Path) -> None:
+        """Load the tokenizer of the export `folder`."""
         with quiet_libraries():
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)  # nosec B615
-        self._truncation = truncation
 
-    def of(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def of(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the inputs of the model for B texts, int64 [B, S] each."""
-        if self._truncation.windows == "first":
-            batch = self._tokenizer(list(texts), truncation=True, padding=True, return_tensors="np")
-            return {name: values.astype(np.int64) for name, values in batch.items()}
-        tokens = encode(self._tokenizer, list(texts), self._truncation)
-        padded = collate(tokens, np.arange(len(tokens)), self._tokenizer.pad_token_id)
-        types = {} if "token_type_ids" not in self._tokenizer.model_input_names else {"token_type_ids": 0}
-        values = {name: tensor.numpy() for name, tensor in padded.items()}
-        return values | {name: np.zeros_like(values["input_ids"]) for name in types}
+        batch = self._tokenizer(list(texts), truncation=True, padding=True, return_tensors="np")
+        return {name: values.astype(np.int64) for name, values in batch.items()}
 
 
 class TransformersSession:
     """A merged checkpoint in transformers; a mean-pooled one as the five lines of its card do it."""
 
-    def __init__(self, folder: Path, truncation: Truncation) -> None:
-        """Load the model; see `Batches` for the arguments."""
-        self._batches = Batches(folder, truncation)
+    def __init__(self, folder: Path) -> None:
+        """Load the model from the export `folder`."""
+        self._batches = Batches(folder)
         head = folder / HEAD
         self._head = load_file(head) if head.is_file() else None
         kind = AutoModelForSequenceClassification if self._head is None else AutoModel
@@ -87,14 +69,14 @@ class TransformersSession:
 class OnnxSession:
     """A graph in onnxruntime, on the CPU."""
 
-    def __init__(self, folder: Path, file: str, truncation: Truncation) -> None:
-        """Load `file` of the export `folder`; see `Batches` for `truncation`."""
+    def __init__(self, folder: Path, file: str) -> None:
+        """Load `file` of the export `folder`."""
         import onnxruntime  # noqa: PLC0415 - an optional extra
 
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
-        self._batches = Batches(folder, truncation)
+        self._batches = Batches(folder)
         self._session = onnxruntime.InferenceSession(
             str(folder / file), options, providers=["CPUExecutionProvider"]
         )
@@ -111,12 +93,12 @@ class OnnxSession:
 class OpenvinoSession:
     """A graph in OpenVINO, on the CPU."""
 
-    def __init__(self, folder: Path, file: str, truncation: Truncation) -> None:
-        """Load `file` of the export `folder`; see `Batches` for `truncation`."""
+    def __init__(self, folder: Path, file: str) -> None:
+        """Load `file` of the export `folder`."""
         with no_telemetry():
             import openvino  # noqa: PLC0415 - an optional extra
 
-        self._batches = Batches(folder, truncation)
+        self._batches = Batches(folder)
         self._model = openvino.Core().compile_model(str(folder / file), "CPU")
         self._names = {name for entry in self._model.inputs for name in entry.names}
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion.data.tokenizer import load_tokenizer
-from submillion.data.truncation import Truncation
 from submillion.model.build import open_adapter
 from submillion.model.loading import quiet_libraries
 from submillion.model.trained import check_same_weights
@@ -37,8 +36,6 @@ class ExportSource:
     """The run's tokenizer; it truncates to the run's length and names the inputs that the model accepts."""
     labels: list[str]
     """The C class names, in the order of the logits."""
-    truncation: Truncation
-    """The longest input, and which tokens of a longer text the run reads."""
     longest: int
     """Tokens that the encoder has positions for."""
     calibration_texts: Sequence[str]
@@ -80,13 +77,11 @@ def open_source(run: RunDir, calibration_texts: Sequence[str], scratch: Path) ->
     with quiet_libraries():
         model = classifier.module.merge_and_unload(safe_merge=True).eval()
     model.config.problem_type = "single_label_classification"
-    truncation = Truncation.of(recipe.data)
     return ExportSource(
         model,
         classifier.output,
-        _plain_tokenizer(run, model, truncation.max_length),
+        _plain_tokenizer(run, model, recipe.data.max_length),
         labels,
-        truncation,
         classifier.longest,
         calibration_texts,
         scratch,
@@ -96,7 +91,8 @@ def open_source(run: RunDir, calibration_texts: Sequence[str], scratch: Path) ->
 def _plain_tokenizer(run: RunDir, model: Any, max_length: int) -> PreTrainedTokenizerFast:
     """Return the run's tokenizer such that `tokenizer(texts, truncation=True)` gives what the run reads.
 
-    Sentence encoders' files switch truncation on at a length of their own, and padding.
+    Sentence encoders' files switch padding on, and truncation at a length of their own. No tokenizer of transformers
+    reads more of a long text than one side: that of `data.windows: first`.
     """
     tokenizer = load_tokenizer(run.tokenizer)
     tokenizer.backend_tokenizer.no_truncation()

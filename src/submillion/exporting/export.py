@@ -1,0 +1,166 @@
+"""Exports a run: each file is written, proven against the run's predictions, and removed if it lost too much."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from submillion.assess.run_context import RunContext
+from submillion.cache import sha256_of
+from submillion.errors import BadInput, Problem
+from submillion.exporting.place import check_place
+from submillion.exporting.record import begun, proven
+from submillion.exporting.rows import Rows, calibration_of, rows_of
+from submillion.files.atomic import atomic_dir, write_json
+from submillion.report.export_card import write_export_report
+from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
+from submillion.rundir import RunDir
+from submillion.ship.export.forms import Form, chosen_forms
+from submillion.ship.export.merged import write_common
+from submillion.ship.export.source import ExportSource, open_source
+from submillion.terminal.console import say
+from submillion.terminal.text_table import align_columns
+from submillion.wording import byte_count, duration, percent, points, points_range
+
+MAX_LOSS = 0.2
+"""Points of accuracy that a file may lose."""
+ROUNDING = 1e-9
+"""Points below which a loss is that of the division."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export."""
+
+    path: Path
+    record: ExportRecord
+    """The contents of export.json."""
+
+    @property
+    def removed(self) -> list[str]:
+        """The files that lost more accuracy than was accepted, and were removed."""
+        return list(self.record["removed"])
+
+    def render(self) -> str:
+        """Return one line per file: its size and speed, and how far it agrees with the run."""
+        rows = [
+            [
+                name if name in self.record["files"] else f"{name} (removed)",
+                byte_count(entry["size_bytes"]),
+                duration(entry["load_seconds"]),
+                f"{entry['texts_per_second']:,.0f}",
+                percent(entry["argmax_agreement"], 2),
+                f"{entry['max_probability_difference']:.1e}",
+                _difference(entry),
+            ]
+            for name, entry in (self.record["files"] | self.record["removed"]).items()
+        ]
+        columns = ["file", "size", "load", "texts/s", "same class", "largest diff.", "accuracy (points)"]
+        compared = ", ".join(
+            f"{part['rows']:,} {split} rows ({part['source']})"
+            for split, part in self.record["compared"].items()
+        )
+        reference = self.record["reference"]
+        lines = [
+            *align_columns([columns, *rows]),
+            f"Compared with the run on {compared}.",
+            f"The run in submillion ({reference['execution']} execution): {reference['texts_per_second']:,.0f} texts/s.",
+        ]
+        if self.removed:
+            lines.append(
+                f"Removed, because they lost more than {self.record['max_loss']:g} points of accuracy: "
+                f"{', '.join(self.removed)}."
+            )
+        return "\n".join(lines)
+
+
+def export(
+    path: str | Path,
+    to: str | Sequence[str],
+    out: str | Path,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Exported:
+    """Export a run into one folder, and prove each file by the program that reads it.
+
+    Each file answers every validation and test row whose predictions the run has saved. A cross-validated run's saved
+    answers for its training rows are those of other models; they are predicted again by the run's own one.
+
+    Args:
+        path: a finished run.
+        to: forms, see `ship.export.forms.FORMS`, or `all`.
+        out: the folder to make.
+        max_loss: accuracy in points that a file may lose over all rows together; one that loses more is removed.
+        overwrite: replace an export that is there.
+        progress: show bars on standard error.
+
+    Returns:
+        The export; it is complete even if files were removed.
+
+    Raises:
+        BadInput: an unknown form, a missing package, an output that exists, an unfinished run, or data or encoder that
+            have changed.
+        SubmillionError: a converter failed, or the disk refused the output.
+    """
+    if not 0 <= max_loss <= 100:
+        raise BadInput(Problem("@{max_loss}", "points of accuracy from 0 to 100", f"{max_loss:g}"))
+    forms = chosen_forms(to)
+    run = RunDir.open(path)
+    run.check_trained()
+    target = check_place(Path(out), overwrite)
+    context = RunContext(run, progress=progress)
+    rows = rows_of(context)
+    with tempfile.TemporaryDirectory(prefix="submillion-export-") as scratch:
+        texts, calibration = calibration_of(context) if any(form.calibrated for form in forms) else ([], None)
+        source = open_source(run, texts, Path(scratch))
+        record = begun(context, source, rows, calibration, max_loss)
+        atomic_dir(target, lambda folder: _fill(folder, source, forms, rows, record, progress))
+    return Exported(target, record)
+
+
+def _fill(
+    folder: Path,
+    source: ExportSource,
+    forms: Sequence[Form],
+    rows: Mapping[str, Rows],
+    record: ExportRecord,
+    progress: bool,
+) -> None:
+    """Write every file of an export into an empty folder, and complete its record."""
+    write_common(source, folder)
+    common = sorted(file.name for file in folder.iterdir())
+    for form in forms:
+        for file in form.files:
+            target = folder / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if progress:
+                say(f"writing {file.path}", err=True)
+            file.write(source, target)
+            entry = proven(form, file, folder, rows, progress)
+            lost = lost_points(entry) > record["max_loss"] + ROUNDING
+            record["removed" if lost else "files"][file.path] = entry
+            if lost:
+                for name in (file.path, *entry["parts"]):
+                    (folder / name).unlink()
+                if not any(target.parent.iterdir()):
+                    target.parent.rmdir()
+    record["common"] = {name: sha256_of(folder / name) for name in common}
+    write_json(folder / EXPORT, record)
+    write_export_report(folder, record)
+
+
+def lost_points(entry: FileRecord) -> float:
+    """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost."""
+    difference = entry["accuracy_difference"]
+    return 100 * (1 - entry["argmax_agreement"]) if difference is None else -100 * difference
+
+
+def _difference(entry: FileRecord) -> str:
+    """Return the difference of accuracy with its interval, in points."""
+    difference, interval = entry["accuracy_difference"], entry["interval"]
+    if difference is None or interval is None or interval["low"] is None or interval["high"] is None:
+        return "no labels"
+    return f"{points(difference)} ({points_range(interval['low'], interval['high'])})"

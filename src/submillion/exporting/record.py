@@ -1,0 +1,132 @@
+"""The record of an export: what each file answers on the rows, compared with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from submillion import environment
+from submillion.assess.run_context import RunContext
+from submillion.assess.statistics.proportions import paired_interval
+from submillion.cache import sha256_of
+from submillion.data.batches import permutation
+from submillion.exporting.rows import Rows, reference_of
+from submillion.model.loading import quiet_libraries
+from submillion.report.card import metadata
+from submillion.run_format.export import (
+    FORMAT_VERSION,
+    Calibration,
+    ExportRecord,
+    FileRecord,
+    SplitAgreement,
+)
+from submillion.run_format.splits import SCORED_SPLITS
+from submillion.ship.export.forms import ExportFile, Form
+from submillion.ship.export.proof import BATCH, Agreement, ask
+from submillion.ship.export.source import ExportSource
+from submillion.terminal.progress import ProgressOption
+from submillion.version import __version__
+
+
+def proven(
+    form: Form, file: ExportFile, folder: Path, rows: Mapping[str, Rows], progress: ProgressOption = False
+) -> FileRecord:
+    """Return the record of a written file: what its runtime answers on the rows, compared with the run.
+
+    Args:
+        form: of the file.
+        file: of the registry.
+        folder: of the export.
+        rows: rows by split.
+        progress: show a bar on standard error.
+    """
+    texts = [text for part in rows.values() for text in part.texts]
+    chosen = np.arange(len(texts))
+    if file.max_rows is not None and len(texts) > file.max_rows:
+        chosen = np.sort(permutation(len(texts), 0, 0)[: file.max_rows])
+    answers = ask(file, folder, [texts[row] for row in chosen], progress)
+    labels = np.concatenate([part.labels for part in rows.values()])[chosen]
+    of_run = np.concatenate([part.probabilities for part in rows.values()])[chosen]
+    splits = np.repeat(list(rows), [len(part.texts) for part in rows.values()])[chosen]
+    parts = {name: sha256_of(folder / name) for name in file.parts if (folder / name).is_file()}
+    return {
+        "form": form.name,
+        "runtime": file.runtime,
+        "runtime_version": answers.runtime_version,
+        "sha256": sha256_of(folder / file.path),
+        "parts": parts,
+        "size_bytes": sum((folder / name).stat().st_size for name in (file.path, *parts)),
+        "load_seconds": round(answers.load_seconds, 4),
+        "texts_per_second": round(answers.texts_per_second, 2),
+        "batch_size": BATCH,
+        "processor": environment.processor(),
+        **agreement(answers.probabilities, of_run, labels),
+        "by_split": {
+            split: agreement(
+                answers.probabilities[splits == split], of_run[splits == split], labels[splits == split]
+            )
+            for split in rows
+            if (splits == split).any()
+        },
+    }
+
+
+def agreement(file: np.ndarray, run: np.ndarray, labels: np.ndarray) -> SplitAgreement:
+    """Return how far a file's answers are those of the run; arguments as in `Agreement.of`."""
+    counts = Agreement.of(file, run, labels)
+    labelled = counts.labelled
+    interval = paired_interval(counts.only_file_right, counts.only_run_right, labelled) if labelled else None
+    return {
+        "rows": counts.rows,
+        "argmax_agreement": counts.same_class / counts.rows,
+        "max_probability_difference": counts.max_probability_difference,
+        "accuracy": counts.file_right / labelled if labelled else None,
+        "accuracy_difference": (counts.file_right - counts.run_right) / labelled if labelled else None,
+        "interval": interval,
+    }
+
+
+def begun(
+    context: RunContext,
+    source: ExportSource,
+    rows: Mapping[str, Rows],
+    calibration: Calibration | None,
+    max_loss: float,
+) -> ExportRecord:
+    """Return the record of an export without its files; the run answers all rows once, to measure its own speed."""
+    texts = [text for part in rows.values() for text in part.texts]
+    run, recipe = context.run, context.recipe
+    with (
+        quiet_libraries()
+    ):  # transformers warns of texts beyond the tokenizer's length, which are counted here
+        lengths = [len(ids) for ids in source.tokenizer(texts)["input_ids"]]
+    predicted = [run.prediction_file(split) for split in SCORED_SPLITS if split in run.prediction_splits()]
+    return {
+        "format_version": FORMAT_VERSION,
+        "submillion": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metadata": metadata(dict(context.manifest), {}, "transformers"),
+        "run": {
+            "name": context.manifest["name"],
+            "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
+            "predictions": run.hashes(*predicted),
+            "encoder": dict(context.manifest["encoder"]["sha256"]),
+            "encoder_licence": context.manifest["encoder"].get("licence"),
+            "data_licence": context.manifest["data"].get("licence"),
+        },
+        "labels": source.labels,
+        "max_length": recipe.data.max_length,
+        "windows": recipe.data.windows,
+        "pooling": "first" if source.head is None else "mean",
+        "longer_rows": sum(length > recipe.data.max_length for length in lengths),
+        "max_loss": max_loss,
+        "compared": {split: {"rows": len(part.texts), "source": part.source} for split, part in rows.items()},
+        "reference": reference_of(context, rows),
+        "calibration": calibration,
+        "files": {},
+        "removed": {},
+        "common": {},
+    }

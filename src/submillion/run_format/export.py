@@ -1,0 +1,113 @@
+"""The type of export.json, the record of an export: its files, and how far their answers are those of the run."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from submillion.run_format.interval import Interval
+from submillion.run_format.quantities import Number
+
+EXPORT = "export.json"
+"""The name that makes a folder an export."""
+FORMAT_VERSION = 1
+
+
+class SplitAgreement(TypedDict):
+    """The answers of a file on the rows of one split."""
+
+    rows: int
+    argmax_agreement: Number
+    """Share of rows that get the same class as from the run."""
+    max_probability_difference: Number
+    """The largest difference of one class's probability in one row."""
+    accuracy: Number | None
+    """Share of the labelled rows; None without any."""
+    accuracy_difference: Number | None
+    """File minus run, as a share; negative if the file is worse."""
+    interval: Interval | None
+    """The difference with its 95% interval, paired by row (Agresti and Min 2005)."""
+
+
+class FileRecord(SplitAgreement):
+    """One file of an export; figures over the rows of all splits together."""
+
+    form: str
+    runtime: str
+    runtime_version: str
+    sha256: str
+    parts: dict[str, str]
+    """SHA-256 of the files that belong to it, such as the weights of a graph."""
+    size_bytes: int
+    """With its parts."""
+    load_seconds: Number
+    texts_per_second: Number
+    batch_size: int
+    """Texts per call; the ranges of dynamic quantisation are those of a batch."""
+    processor: str
+    by_split: dict[str, SplitAgreement]
+
+
+class Calibration(TypedDict):
+    """The training texts that gave the ranges of activations."""
+
+    rows: int
+    seed: int
+    sha256: str
+    """Of the SHA-256 of each text, in order, as text."""
+
+
+class ExportedRun(TypedDict):
+    """The run that was exported."""
+
+    name: str
+    files: dict[str, str]
+    """SHA-256 of recipe, adapter and tokenizer, which decide its predictions."""
+    predictions: dict[str, str]
+    """SHA-256 of the saved predictions that the files were compared with."""
+    encoder: dict[str, str]
+    """SHA-256 of the encoder's files."""
+    encoder_licence: str | None
+    data_licence: str | None
+
+
+class Reference(TypedDict):
+    """The run's own answers on the rows of the proof."""
+
+    execution: str
+    texts_per_second: Number
+    accuracy: Number | None
+
+
+class ComparedRows(TypedDict):
+    """Rows of the proof."""
+
+    rows: int
+    source: str
+    """`saved predictions`, or `predicted at the export` for the training rows of a cross-validated run."""
+
+
+class ExportRecord(TypedDict):
+    """The contents of export.json."""
+
+    format_version: int
+    submillion: str
+    created: str
+    metadata: str
+    """Of the card, as yaml in the format of the Hugging Face hub."""
+    run: ExportedRun
+    labels: list[str]
+    max_length: int
+    windows: str
+    pooling: str
+    """`first`: the model has its head; `mean`: head.safetensors holds it."""
+    longer_rows: int
+    """Rows of the proof longer than max_length tokens: the exported tokenizer reads their beginning alone."""
+    max_loss: Number
+    """The largest accepted loss of accuracy in points; files that lost more are under `removed`."""
+    compared: dict[str, ComparedRows]
+    reference: Reference
+    calibration: Calibration | None
+    files: dict[str, FileRecord]
+    removed: dict[str, FileRecord]
+    common: dict[str, str]
+    """SHA-256 of the files that every form shares: configuration and tokenizer."""

@@ -1,0 +1,1 @@
+"""A static folder that classifies in the visitor's browser, without a server."""
