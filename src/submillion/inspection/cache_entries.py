@@ -23,6 +23,7 @@ KINDS = {
     "data": "data sets",
     "hub": "hashes of encoders in the hub's own cache",
     "wheels": "packages whose download is unfinished",
+    "npm": "packages of npm that a web export contains",
     "converted": "files in another form",
     "unpacked": "files out of archives",
     "sheets": "tables out of spreadsheets",

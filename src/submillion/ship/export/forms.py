@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.model.head_file import HEAD
+from submillion.ship.export.web import files as web
 from submillion.wording import listed
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class ExportFile:
     """Further files that belong to it, if they are written."""
     max_rows: int | None = None
     """Rows to prove it on; None takes every row."""
+    runtime_version: str | None = None
+    """The version of a runtime that is not a Python package."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ def _open_merged(folder: Path) -> Session:
     from submillion.ship.export.sessions import TransformersSession  # noqa: PLC0415 - loads transformers
 
     return TransformersSession(folder)
+
+
+def _write_web(source: ExportSource, file: Path) -> None:
+    from submillion.ship.export.web.write import write_web  # noqa: PLC0415 - an optional extra
+
+    write_web(source, file)
+
+
+def _open_web(folder: Path) -> Session:
+    from submillion.ship.export.web.node import NodeSession  # noqa: PLC0415 - loads transformers
+
+    return NodeSession(folder)
 
 
 def _onnx_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
@@ -160,6 +175,24 @@ FORMS: dict[str, Form] = {
             "openvino",
             (*_GRAPH, "openvino", "nncf"),
             calibrated=True,
+        ),
+        Form(
+            "web",
+            (
+                ExportFile(
+                    f"{web.FOLDER}/{web.GRAPH}",
+                    "browser, ONNX int8",
+                    web.RUNTIME.name,
+                    _write_web,
+                    _open_web,
+                    web.parts(),
+                    max_rows=100,
+                    runtime_version=web.RUNTIME.version,
+                ),
+            ),
+            "onnx",
+            _ONNX,
+            in_all=False,
         ),
     )
 }

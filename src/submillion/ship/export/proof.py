@@ -60,7 +60,7 @@ def ask(file: ExportFile, folder: Path, texts: Sequence[str], progress: Progress
     for batch, rows in zip(batches, answers, strict=True):
         logits[batch] = rows
     return Answers(
-        probabilities_of(logits), version(file.runtime), load_seconds, len(texts) / max(seconds, 1e-9)
+        probabilities_of(logits), file.runtime_version or version(file.runtime), load_seconds, len(texts) / max(seconds, 1e-9)
     )
 
 

@@ -42,6 +42,10 @@ class ExportSource:
     """Training texts from which quantisation takes the ranges of activations."""
     scratch: Path
     """A temporary folder for files that several forms are made from."""
+    name: str
+    """Of the run."""
+    temperature: float | None
+    """That the run's analysis has fitted; None without one, or if it calibrates nothing."""
 
     @property
     def input_names(self) -> list[str]:
@@ -85,7 +89,15 @@ def open_source(run: RunDir, calibration_texts: Sequence[str], scratch: Path) ->
         classifier.longest,
         calibration_texts,
         scratch,
+        str(manifest["name"]),
+        _temperature(run),
     )
+
+
+def _temperature(run: RunDir) -> float | None:
+    fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
+    value = fitted.get("value")
+    return None if value is None or fitted.get("at_bound") else float(value)
 
 
 def _plain_tokenizer(run: RunDir, model: Any, max_length: int) -> PreTrainedTokenizerFast:

@@ -15,6 +15,7 @@ export const fetched = async (path) => (await fetch(path)).blob();
 
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 const waiting = new Map();
+let asked = 0;
 let settings = null;
 
 worker.addEventListener("message", ({ data }) => {
@@ -29,7 +30,7 @@ worker.addEventListener("error", () => {
 });
 
 function ask(task, data, transfer = []) {
-  const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  const id = (asked += 1);
   return new Promise((resolve, reject) => {
     waiting.set(id, { resolve, reject });
     worker.postMessage({ id, task, ...data }, transfer);
@@ -50,7 +51,7 @@ export async function connect(progress) {
   });
   await ask("load", { settings, tokenizer, config, wasm, graph }, [wasm.buffer, graph.buffer]);
   const { name, labels } = settings;
-  const model = { name, labels, attribution: true, abstainBelow: settings.abstain_below, report: null, card: null };
+  const model = { name, labels, attribution: true, abstainBelow: null, report: null, card: null };
   return { models: [model], batch: BATCH, parallel: 1, where: "It is read in this browser; no text leaves this machine." };
 }
 
