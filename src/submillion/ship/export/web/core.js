@@ -23,12 +23,14 @@ export async function open(settings, tokenizer, config, wasm, graph) {
 /** Return the function from a text to the token ids that the run reads. */
 function encoder({ tokenizer }, library) {
   const dropped = tokenizer.dropped.length ? new RegExp(`[${tokenizer.dropped.map(range).join("")}]`, "gu") : null;
+  const ordinary = tokenizer.stand_in ? new RegExp(`[\\p{Cn}${tokenizer.ordinary.map(range).join("")}]`, "gu") : null;
   const room = tokenizer.max_length - tokenizer.before.length - tokenizer.after.length;
   return (text) => {
     let read = text;
     // JavaScript writes a capital sigma at the end of a word in another way than the tokenizer does.
     if (tokenizer.lowercase) read = read.replaceAll("\u03a3", "\u03c3");
     if (dropped) read = read.replace(dropped, "");
+    if (ordinary) read = read.replace(ordinary, tokenizer.stand_in);
     let ids = library.encode(read, { add_special_tokens: false }).ids;
     if (ids.length > room) ids = tokenizer.side === "left" ? ids.slice(-room) : ids.slice(0, room);
     return [...tokenizer.before, ...ids, ...tokenizer.after];

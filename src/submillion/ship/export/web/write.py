@@ -8,7 +8,6 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion.errors import BadInput, Problem
 from submillion.files.atomic import write_json
 from submillion.ship.export.onnx_graph import write_int8
 from submillion.ship.export.web.files import (
@@ -23,6 +22,7 @@ from submillion.ship.export.web.files import (
     page_files,
 )
 from submillion.ship.export.web.node import node
+from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
 from submillion.sources.npm import fetch_package
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
 
 FORMAT_VERSION = 1
-_SEPARATOR = "|"  # a normalizer leaves it alone
-_SURROGATES = range(0xD800, 0xE000)
-_CONTROLS = range(0x20)  # in tokenizer.json, but not in the classes of a regular expression; both sides drop them
 _POLICY = "script-src 'self'; style-src 'self';"
 _OWN_POLICY = "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self';"
 _FOOTER = "Confidence is a probability of the classifier. The report shows how often it is right."
@@ -100,66 +97,10 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
 
 def settings(source: ExportSource) -> dict[str, Any]:
     """Return what the modules need beside the tokenizer and the graph."""
-    tokenizer = source.tokenizer
-    before, after = _around(tokenizer)
     return {
         "format_version": FORMAT_VERSION,
         "name": source.name,
         "labels": source.labels,
         "temperature": source.temperature,
-        "tokenizer": {
-            "max_length": tokenizer.model_max_length,
-            "side": tokenizer.truncation_side,
-            "before": before,
-            "after": after,
-            "pad": tokenizer.pad_token_id or 0,
-            "lowercase": '"lowercase": true' in _normalizer(tokenizer) or '"Lowercase"' in _normalizer(tokenizer),
-            "dropped": dropped(tokenizer),
-        },
+        "tokenizer": tokenizer_settings(source.tokenizer),
     }
-
-
-def _normalizer(tokenizer: PreTrainedTokenizerFast) -> str:
-    return json.dumps(json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"])
-
-
-def _around(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
-    """Return the special tokens before and after every text."""
-    backend = tokenizer.backend_tokenizer
-    bare = backend.encode("a b", add_special_tokens=False).ids
-    whole = backend.encode("a b").ids
-    for start in range(len(whole) - len(bare) + 1):
-        if whole[start : start + len(bare)] == bare:
-            return whole[:start], whole[start + len(bare) :]
-    raise BadInput(
-        Problem("@{to} web", "a tokenizer that adds its special tokens around a text", "one that changes the text's tokens")
-    )
-
-
-def dropped(tokenizer: PreTrainedTokenizerFast) -> list[tuple[int, int]]:
-    """Return the code points that the tokenizer's normalizer deletes, as ranges with both ends.
-
-    Which code points are unassigned depends on the version of Unicode, and the browser's is newer than the
-    tokenizer's: an emoji of last year is deleted by one and an unknown word to the other. So the browser deletes what
-    the tokenizer deletes before its own normalizer reads the text.
-    """
-    normalizer = tokenizer.backend_tokenizer.normalizer
-    if normalizer is None:
-        return []
-    points = [
-        point
-        for point in range(0x110000)
-        if point not in _SURROGATES and point not in _CONTROLS and chr(point) != _SEPARATOR
-    ]
-    joined = _SEPARATOR.join(f"x{chr(point)}x" for point in points)
-    pieces = normalizer.normalize_str(joined).split(_SEPARATOR)
-    if len(pieces) != len(points):
-        return []
-    gone = [point for point, piece in zip(points, pieces, strict=True) if piece == "xx"]
-    ranges: list[tuple[int, int]] = []
-    for point in gone:
-        if ranges and ranges[-1][1] == point - 1:
-            ranges[-1] = ranges[-1][0], point
-        else:
-            ranges.append((point, point))
-    return ranges
