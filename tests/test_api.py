@@ -21,8 +21,10 @@ import torch
 
 import submillion as sm
 from submillion import notices
+from submillion.errors import BadInput
 from submillion.model.process_state import denormals_are_flushed
 from submillion.pipeline import resume
+from support.analysis import thresholds_of
 from support.trained import recipe_in, trained_in, two_classes
 
 TEXTS, LABELS = two_classes()
@@ -114,6 +116,33 @@ def test_a_run_without_report_gets_one_later(tmp_path: Path) -> None:
     assert not (run.path / "report.html").exists()
     assert run.report(quiet=True) == run.path / "report.html"
     assert sm.verify(run).holds
+
+
+def test_predicting_repeats_no_notice_of_the_training(
+    home: Path, run: sm.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run.path, home / "noted")
+    sm.load(home / "noted").predict(TEXTS[:2])
+    assert not capsys.readouterr().err
+    manifest = json.loads((home / "noted" / "manifest.json").read_text())
+    (home / "noted" / "manifest.json").write_text(json.dumps(manifest | {"notices": []}))
+    sm.load(home / "noted").predict(TEXTS[:2])
+    assert "note: execution:" in capsys.readouterr().err, "elsewhere, another execution is news"
+
+
+def test_thresholds_of_classes_apply_on_request(home: Path, run: sm.Run) -> None:
+    shutil.copytree(run.path, home / "thresholds")
+    own = sm.load(home / "thresholds")
+    with pytest.raises(BadInput, match="run `report` with `class_thresholds`"):
+        own.predict(TEXTS, class_thresholds=True)
+    names = own.classes_.tolist()
+    (own.path / "analysis" / "thresholds.json").write_text(
+        json.dumps(thresholds_of("precision", [str(name) for name in names], [None, 0.0]))
+    )
+    best = own.predict(TEXTS)
+    assert set(best) == set(names)
+    answers = own.predict(TEXTS, class_thresholds=True)
+    assert answers == [answer if answer == names[1] else None for answer in best]
 
 
 def test_a_copied_run_predicts_and_verifies_without_the_original(home: Path, run: sm.Run) -> None:

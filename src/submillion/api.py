@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,9 @@ def decide(
 
     with notices.collecting(quiet or None):
         rows = _training_rows(texts, labels)
-        return decide_from(data, overrides=overrides, minutes=minutes, rows=rows, progress=not quiet)
+        decision = decide_from(data, overrides=overrides, minutes=minutes, rows=rows, progress=not quiet)
+    # A caller may train much later, when the files have changed.
+    return replace(decision, checked=None)
 
 
 def _training_rows(texts: Iterable[str] | None, labels: Iterable[Any] | None) -> LabelledRows | None:
@@ -135,19 +138,75 @@ def load(path: str | Path) -> Run:
     return Run(path)
 
 
+def adopt(
+    adapter: str | Path,
+    out: str | Path,
+    *,
+    encoder: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    data: str | Path | None = None,
+    max_length: int | None = None,
+    budget: int = 1_000_000,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **columns: Any,
+) -> Run:
+    """Make a run of a LoRA classifier that another program trained; its training is called unknown everywhere.
+
+    Args:
+        adapter: folder or hub id of a LoRA for sequence classification in peft's format.
+        out: the run directory to make.
+        encoder: catalog name, hub id or folder; None takes the encoder that the adapter names.
+        labels: class names in the order of the head's outputs; None takes those in the adapter's files.
+        data: file of labelled texts to evaluate it on, as the run's test split.
+        max_length: longest input in tokens; None takes the encoder's, at most 512.
+        budget: trainable parameters allowed.
+        overwrite: replace an existing run.
+        quiet: neither notices nor progress on standard error.
+        columns: `text` and `label`, columns of `data`; `revision` of the adapter's hub repository.
+
+    Returns:
+        The run, which predicts, reports, exports and serves like any other.
+
+    Raises:
+        OverBudget: the adapter holds more parameters than the budget; no weight is read.
+        BadInput: it cannot be adopted, or encoder, labels, data or directory do not fit.
+
+    Example:
+        >>> run = sm.adopt("somebody/lora-news", "runs/news", data="test.csv")  # doctest: +SKIP
+        >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
+        0.9365
+    """
+    from submillion.adoption import Options
+    from submillion.adoption import adopt as adopt_adapter
+
+    options = Options(
+        None if encoder is None else str(encoder),
+        labels,
+        data,
+        max_length=max_length,
+        budget=budget,
+        **columns,
+    )
+    with notices.collecting(quiet or None):
+        return Run(adopt_adapter(adapter, out, options, overwrite=overwrite, progress=not quiet).path)
+
+
 def verify(
     run: Run | str | Path,
     *,
+    against: Run | str | Path | None = None,
     rows: int | None = None,
     full: bool = False,
     seed: int | None = None,
     retrain: bool = False,
     quiet: bool = True,
 ) -> Verdict:
-    """Check what a run reports against its predictions, data and adapter; nothing in the run is changed.
+    """Check what a run or an export reports against predictions, data and adapter; nothing in it is changed.
 
     Args:
-        run: a run whose training has ended, or its directory.
+        run: a run whose training has ended, or its directory; or the folder of an export.
+        against: with an export, the run that it was made from: each file classifies the run's rows again.
         rows: rows of each split to predict again; 0 predicts none. None predicts all rows if that takes a minute or
             less on this machine, else 200 of each split.
         full: predict every row again.
@@ -165,8 +224,8 @@ def verify(
         >>> sm.verify("runs/reviews").holds  # doctest: +SKIP
         True
     """
-    from submillion.verification.run.checks import verify as verify_run
+    from submillion.verification.dispatch import verify_path
 
-    path = run.path if isinstance(run, Run) else run
+    path, of_run = (one.path if isinstance(one, Run) else one for one in (run, against))
     with notices.collecting(quiet or None):
-        return verify_run(path, rows, full, seed, retrain, progress=not quiet)
+        return verify_path(path, of_run, rows, full, seed, retrain, progress=not quiet)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from submillion import notices
 from submillion.budget.pooling import with_pooling
+from submillion.data.checked_rows import CheckedRows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_dir
@@ -32,6 +33,7 @@ def train(
     quiet: bool = False,
     hold_back_test: bool = False,
     decision: DecisionEntry | None = None,
+    checked: CheckedRows | None = None,
 ) -> Outcome:
     """Train a recipe into a new run directory.
 
@@ -46,6 +48,7 @@ def train(
         quiet: neither notices nor progress on standard error.
         hold_back_test: score validation rows alone and make no report; `scoring.finish` does the rest.
         decision: the facts and reasons of a recipe that `auto` has decided, for the manifest.
+        checked: the rows as `auto` has read them.
 
     Raises:
         OverBudget: the configuration trains more parameters than the budget allows.
@@ -58,7 +61,7 @@ def train(
         if workers.is_main:
             run.check_new(overwrite)
         with training_settings(recipe.train.threads, workers.device.type):
-            prepared = prepare(recipe, workers, quiet, run.path, rows)
+            prepared = prepare(recipe, workers, quiet, run.path, rows, checked=checked)
             with run.new(overwrite, workers.is_main):
                 if workers.is_main:
                     prepared = prepared.with_inputs(create_run(run, prepared.inputs, rows, decision))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from submillion.data.checked_rows import CheckedRows
 from submillion.data.corpus import load_corpus
 from submillion.data.rows import LabelledRows
 from submillion.data.token_report import check_known, token_report
@@ -82,6 +83,7 @@ def prepare(
     place: Path,
     rows: LabelledRows | None = None,
     resumed: Manifest | None = None,
+    checked: CheckedRows | None = None,
 ) -> Prepared:
     """Read and check the data, gate the budget, fetch the encoder, build the classifier and tokenize the texts.
 
@@ -92,6 +94,7 @@ def prepare(
         place: the run directory, whose disk must have room.
         rows: training rows from memory, in place of `recipe.data.train`.
         resumed: the manifest of a run that is resumed: its data and its encoder must be unchanged.
+        checked: the rows, if they have been read for this recipe.
 
     Raises:
         OverBudget: the configuration trains more parameters than the budget allows.
@@ -99,7 +102,7 @@ def prepare(
     """
     tracking.check(recipe.track)
     check_processes(recipe, workers.world)
-    corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet, train_rows=rows)
+    corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet, train_rows=rows, checked=checked)
     counted = gated(recipe, len(corpus.label_names))
     check_disk(recipe, counted, corpus, place)
     encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision, progress=not quiet)

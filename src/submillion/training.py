@@ -77,6 +77,7 @@ def train(
         quiet=quiet,
         hold_back_test=not report,
         decision=decision.to_json() if decision else None,
+        checked=decision.checked if decision else None,
     )
 
 

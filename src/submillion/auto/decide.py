@@ -53,14 +53,14 @@ def decide(
     """
     limit = None if minutes is None else TimeLimit.of(minutes)
     asked, fixed = asked_recipe(data, overrides, rows)
-    texts, sample = text_facts(asked, rows, progress)
+    texts, sample, checked = text_facts(asked, rows, progress)
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
     plan = case.unhurried() if limit is None else case.within(limit)
     facts = plan.facts.to_json()
     expected = {"seconds": round(total(plan.parts)), "parts": plan.parts, "speed": plan.speed.to_json()}
     if limit is not None:
         expected["minutes"] = minutes
-    return Decision(plan.recipe, plan.choices, facts, expected, rows)
+    return Decision(plan.recipe, plan.choices, facts, expected, rows, checked)
 
 
 MEASURED_S = 2.0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from submillion.data.rows import LabelledRows
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import ChoiceEntry, DecisionEntry
 from submillion.terminal.text_table import align_columns
 from submillion.wording import duration
+
+if TYPE_CHECKING:
+    from submillion.data.checked_rows import CheckedRows
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Decision:
     """Seconds that the run takes about, by part; with `minutes` they rest on a measurement of this machine."""
     rows: LabelledRows | None = None
     """The training rows, if they were passed from memory."""
+    checked: CheckedRows | None = field(default=None, repr=False, compare=False)
+    """The rows as they were read, for a training that follows at once; None reads them again."""
 
     def to_json(self) -> DecisionEntry:
         """Return facts, times and choices, as the manifest records them."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from submillion import notices
 from submillion.auto.facts import Facts, Machine, TextFacts, TokenFacts
-from submillion.data.corpus import load_corpus
+from submillion.data.checked_rows import CheckedRows
+from submillion.data.corpus import divided
 from submillion.data.rows import LabelledRows
 from submillion.data.split import text_keys
 from submillion.data.token_report import unknown_tokens
@@ -27,8 +28,10 @@ TOKENS_PER_WORD = 1.35
 """Of English news in a vocabulary of 30,000; stands in until the texts are tokenized."""
 
 
-def text_facts(asked: Recipe, rows: LabelledRows | None, progress: bool) -> tuple[TextFacts, list[str]]:
-    """Read and check the texts; return their facts, and the sample that tokens are counted in.
+def text_facts(
+    asked: Recipe, rows: LabelledRows | None, progress: bool
+) -> tuple[TextFacts, list[str], CheckedRows]:
+    """Read and check the texts; return their facts, the sample that tokens are counted in, and the rows.
 
     The sample is drawn by the hash of each text, so it depends neither on the order of the rows nor on the machine.
 
@@ -40,12 +43,13 @@ def text_facts(asked: Recipe, rows: LabelledRows | None, progress: bool) -> tupl
     Raises:
         BadInput: a file cannot be read, labels do not fit together, or there are too few rows.
     """
-    data = asked.data
+    data = asked.with_absolute_paths().data  # as the training has them
     own = data.validation is not None and data.validation != CROSS_VALIDATION
     if not own:
         data = data.model_copy(update={"validation": CROSS_VALIDATION})  # holds no row out
-    with notices.suppressed():  # the training repeats them
-        corpus = load_corpus(data, asked.seed, progress, rows)
+    checked = CheckedRows.unannounced(data, asked.seed, progress, rows)
+    with notices.suppressed():  # the training gives them
+        corpus = divided(checked, data, asked.seed)
     texts = corpus.train.texts
     order = np.argsort(text_keys(f"auto {asked.seed}", texts), kind="stable")[:SAMPLE]
     sample = [texts[row] for row in order]
@@ -55,7 +59,7 @@ def text_facts(asked: Recipe, rows: LabelledRows | None, progress: bool) -> tupl
         test_rows=len(corpus.test) if corpus.test else 0,
         validation_rows=len(corpus.validation) if own else 0,
     )
-    return facts, sample
+    return facts, sample, checked
 
 
 def rough_facts(asked: Recipe, encoder: str, texts: TextFacts, machine: Machine) -> Facts:

@@ -11,24 +11,17 @@ from typing import Any
 
 from submillion import notices
 from submillion.data import checks
-from submillion.data.class_checks import check_classes
-from submillion.data.corpus_sources import fetch_sources, origin, read_splits, source_names, source_report
-from submillion.data.corrections import Corrections, correct, read_corrections
-from submillion.data.division import (
-    clean,
-    cross_validation,
-    hold_out_test,
-    hold_out_validation,
-    overlaps,
-)
+from submillion.data.checked_rows import CheckedRows
+from submillion.data.corpus_sources import announce_splits, origin, source_report
+from submillion.data.corrections import Corrections
+from submillion.data.division import cross_validation, hold_out_validation
 from submillion.data.evaluated_rows import agnews_names, labelled_only
 from submillion.data.folds import Folds
 from submillion.data.in_memory import write_rows
-from submillion.data.labels import Classes, class_indices, class_names, one_spelling
+from submillion.data.labels import Classes, class_indices
 from submillion.data.readers import read_rows
 from submillion.data.rows import ClassValue, LabelledRows
 from submillion.data.split import stratified_sample
-from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_format.splits import SPLITS
@@ -102,7 +95,11 @@ class Corpus:
 
 
 def load_corpus(
-    data: DataRecipe, seed: int, progress: bool = True, train_rows: LabelledRows | None = None
+    data: DataRecipe,
+    seed: int,
+    progress: bool = True,
+    train_rows: LabelledRows | None = None,
+    checked: CheckedRows | None = None,
 ) -> Corpus:
     """Fetch, read, check and split the data of a recipe.
 
@@ -111,16 +108,15 @@ def load_corpus(
         seed: of the validation split and of `limit`.
         progress: show downloads on standard error.
         train_rows: training rows from memory (`in_memory.labelled_rows`); `data.train` is then not read.
+        checked: rows that have been read and checked already; nothing is read again if they are those of `data`.
 
     Raises:
         BadInput: a source or a file cannot be read, labels do not fit together, or there are too few rows.
     """
-    if train_rows is not None and data.slice_columns:
-        found = f"{', '.join(data.slice_columns)}, and texts from memory"
-        remedy = "Omit it, or train from a file that has these columns."
-        raise BadInput(Problem("@{data.slice_columns}", "columns of a file", found, remedy))
-    sources = fetch_sources(data, progress, train_rows is not None)
-    return corpus_from(read_splits(data, sources, train_rows), sources, data, seed)
+    if checked is None or not checked.serves(data, seed, train_rows):
+        checked = CheckedRows.read(data, seed, progress, train_rows)
+    checked.announce()
+    return divided(checked, data, seed)
 
 
 def corpus_from(
@@ -137,23 +133,23 @@ def corpus_from(
     Raises:
         BadInput: labels do not fit together, or there are too few rows.
     """
-    splits = dict(rows)
-    named = data.labels or source_names(data, sources, splits["train"])
-    splits["train"] = one_spelling(splits["train"], named)
-    of_classes = check_classes(splits["train"], named)
-    names = class_names(named, splits["train"])
-    classes = Classes(names, numbered=bool(named)).of_training(splits["train"])
-    splits = labelled_only(splits, classes)
-    for name, part in splits.items():
-        splits[name] = replace(part, classes=class_indices(name, part, classes))
-    class_values = _values_of_classes(splits["train"], classes)
-    corrections = read_corrections(data.corrections) if data.corrections else None
-    corrected: dict[str, Any] = {}
-    if corrections:
-        splits["train"], corrected = correct(splits["train"], corrections, classes)
-    findings = clean(data, splits, names) | {"classes": of_classes}
-    test = hold_out_test(data, seed, splits, sources, findings, names)
-    findings |= overlaps(data, splits)
+    return divided(CheckedRows.of(rows, sources, data, seed), data, seed)
+
+
+def divided(checked: CheckedRows, data: DataRecipe, seed: int) -> Corpus:
+    """Hold out validation rows and apply the limit.
+
+    Args:
+        checked: the rows; they stay unchanged.
+        data: the recipe's section.
+        seed: of the held-out rows and of `limit`.
+
+    Raises:
+        BadInput: there are too few rows.
+    """
+    sources, splits, classes = checked.sources, dict(checked.splits), checked.classes
+    names = classes.names
+    announce_splits(data, sources["train"], checked.test)
     crossed = data.validation == CROSS_VALIDATION
     if not crossed:
         validation, rare = hold_out_validation(data, seed, splits, sources["train"].name, names)
@@ -176,13 +172,13 @@ def corpus_from(
             if name in made
         },
         "sources": {name: source_report(sources[name], splits[name]) for name in sources if name in splits},
-        "checks": findings,
+        "checks": checked.findings,
         "validation": validation,
-        "test": test,
+        "test": checked.test,
         "limit": data.limit,
-    } | ({"corrections": corrected} if corrections else {})
+    } | ({"corrections": checked.corrected} if checked.corrections else {})
     parts = made["train"], made["validation"], made.get("test")
-    return Corpus(*parts, names, report, class_values, corrections)
+    return Corpus(*parts, names, report, checked.class_values, checked.corrections)
 
 
 def _limited(splits: Mapping[str, LabelledRows], most: int, seed: int) -> dict[str, LabelledRows]:
@@ -257,16 +253,3 @@ def labelled_split(rows: LabelledRows, classes: Classes, name: str) -> Split:
     checks.duplicates(name, rows, classes.names)
     checks.balance(name, rows, classes.names)
     return Split(name, rows.ids, rows.texts, rows.classes)
-
-
-def _values_of_classes(train: LabelledRows, classes: Classes) -> dict[str, ClassValue]:
-    """Return the caller's own value of each class; nothing for rows of files."""
-    if not train.class_values:
-        return {}
-    values = {
-        index: train.class_values[label] for label, index in zip(train.labels, train.classes, strict=True)
-    }
-    type_of = type(next(iter(values.values())))
-    if classes.first is not None and type_of is not str:  # also for the numbers of classes without rows
-        values = {index: type_of(index + classes.first) for index in range(len(classes.names))} | values
-    return {classes.names[index]: value for index, value in sorted(values.items())}

@@ -16,6 +16,8 @@ from submillion.recipe import DataRecipe
 from submillion.recipe_data import CROSS_VALIDATION, NO_TEST
 from submillion.sources.fetch import FetchedData, fetch_data
 
+VALIDATION_ONLY = "this run is scored on its validation rows only"
+FOLDS_ONLY = "this run is scored by its cross-validation only"
 MEMORY = "memory"
 """Stands in `data.train` for training rows that the caller passes."""
 
@@ -27,26 +29,38 @@ def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[s
         pass
     elif data.validation is not None:
         sources["validation"] = fetch_data(data.validation, progress, data.encoding)
-    elif "validation" in sources["train"].files:
-        notices.emit(
-            "validation_unused",
-            f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
-            f"the training rows. To use its own, set data.validation to {data.train}.",
-        )
-    if data.test_size is not None:
-        if "test" in sources["train"].files:
-            notices.emit(
-                "test_unused",
-                f"{data.train} has test rows of its own, which are not used: data.test_size takes the test rows from "
-                "the training rows.",
-            )
-    elif wants_no_test(data):
+    if data.test_size is not None or wants_no_test(data):
         pass
     elif data.test is not None:
         sources["test"] = fetch_data(data.test, progress, data.encoding)
     elif "test" in sources["train"].files:
         sources["test"] = sources["train"]
     return sources
+
+
+def announce_splits(data: DataRecipe, train: FetchedData, test: Mapping[str, Any]) -> None:
+    """Emit notices about rows of the training source that are not used, and about a test split that is missing.
+
+    Args:
+        data: the recipe's section.
+        train: the training source.
+        test: where the test rows are from, as in the manifest.
+    """
+    if data.validation is None and "validation" in train.files:
+        notices.emit(
+            "validation_unused",
+            f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
+            f"the training rows. To use its own, set data.validation to {data.train}.",
+        )
+    if data.test_size is not None and "test" in train.files:
+        notices.emit(
+            "test_unused",
+            f"{data.train} has test rows of its own, which are not used: data.test_size takes the test rows from "
+            "the training rows.",
+        )
+    if test["from"] is None and "unlabelled" not in test and not wants_no_test(data):
+        scored = FOLDS_ONLY if data.validation == CROSS_VALIDATION else VALIDATION_ONLY
+        notices.emit("no_test", f"the data has no test split: {scored}.")
 
 
 def wants_no_test(data: DataRecipe) -> bool:

@@ -10,7 +10,6 @@ import numpy as np
 
 from submillion import notices
 from submillion.data import checks
-from submillion.data.corpus_sources import wants_no_test
 from submillion.data.folds import NEVER, fold_numbers, most_folds
 from submillion.data.rows import LabelledRows
 from submillion.data.split import stratified_split
@@ -21,8 +20,6 @@ from submillion.sources.fetch import FetchedData
 from submillion.wording import plural
 
 ORDER = "sha256 of seed and text"
-VALIDATION_ONLY = "this run is scored on its validation rows only"
-FOLDS_ONLY = "this run is scored by its cross-validation only"
 
 
 def clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
@@ -92,9 +89,6 @@ def hold_out_test(
         return {"from": "source", "source": data.test}
     if "test" in sources:
         return {"from": None, "unlabelled": sources["test"].name}
-    if not wants_no_test(data):
-        scored = FOLDS_ONLY if data.validation == CROSS_VALIDATION else VALIDATION_ONLY
-        notices.emit("no_test", f"the data has no test split: {scored}.")
     return {"from": None}
 
 
