@@ -240,6 +240,34 @@ class PredictFlags:
     quiet: Quiet = False
 
 
+@dataclass(frozen=True)
+class ServeFlags:
+    """The arguments and flags of `serve`."""
+
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN [RUN ...]", help="Run directories; the first answers requests that name none."
+        ),
+    ]
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the bearer token that requests must have.", show_default=False),
+    ] = None
+    workers: Annotated[
+        int, typer.Option(help="Processes; each loads the runs and has its share of the cores.")
+    ] = 1
+    max_texts: Annotated[int, typer.Option(help="Texts of one request.")] = 256
+    max_characters: Annotated[int, typer.Option(help="Characters of one text.")] = 100_000
+    max_body_bytes: Annotated[int, typer.Option(help="Bytes of one request's body.")] = 4 * 2**20
+    max_queue: Annotated[
+        int, typer.Option(help="Texts that wait in one process; beyond it requests get 429.")
+    ] = 4096
+    quiet: Quiet = False
+
+
 def takes(options: type[Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
     """Let a command take its arguments and flags as one dataclass, whose fields are annotated for typer."""
 

@@ -1,4 +1,4 @@
-"""The commands that use a trained run: `evaluate`, `predict`, `suggest`, `report`, `compare`, `export` and `verify`."""
+"""The commands that use a trained run, from `evaluate` and `predict` to `export`, `verify` and `serve`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from submillion.cli_options import Json, PredictFlags, Quiet, Run, takes
+from submillion.cli_options import Json, PredictFlags, Quiet, Run, ServeFlags, takes
 from submillion.errors import BadInput, Problem
 from submillion.terminal.console import say
 
@@ -196,7 +196,17 @@ def export(
 
 
 def verify(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run directory.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN|EXPORT", help="A run directory, or the folder of an export.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="With an export: the run that it was made from. Each file classifies the run's rows again.",
+            show_default=False,
+        ),
+    ] = None,
     rows: Annotated[
         int | None,
         typer.Option(
@@ -236,9 +246,9 @@ def verify(
 
         verdict = verify_claims(claims, run)
     elif run is not None:
-        from submillion.verification.run.checks import verify as verify_run
+        from submillion.verification.dispatch import verify_path
 
-        verdict = verify_run(run, rows, full, seed, retrain, progress=not quiet)
+        verdict = verify_path(run, against, rows, full, seed, retrain, progress=not quiet)
     else:
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
     say(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
@@ -246,9 +256,28 @@ def verify(
         raise typer.Exit(1)
 
 
+@takes(ServeFlags)
+def serve(flags: ServeFlags) -> None:
+    """Serve runs over HTTP: the page, and the protocols of huggingface_hub, text-embeddings-inference and KServe v2."""
+    from submillion.ship.serve.options import ServeOptions
+    from submillion.ship.serve.run import serve as serve_runs
+
+    options = ServeOptions(
+        flags.host,
+        flags.port,
+        None,
+        flags.workers,
+        flags.max_texts,
+        flags.max_characters,
+        flags.max_body_bytes,
+        flags.max_queue,
+    )
+    serve_runs(flags.runs, options, flags.token_file)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (evaluate, predict, suggest, report, compare, export, verify):
+    for command in (evaluate, predict, suggest, report, compare, export, verify, serve):
         app.command()(command)
 
 

@@ -134,6 +134,21 @@ class Packed:
         ]
         """A and B of every adapter, lowest layer first."""
 
+    def use_weights_of(self, other: Packed) -> bool:
+        """Run on another execution's packed weights, in place of weights of its own, which must be equal.
+
+        The adapters stay its own. Both must be used by one thread: the kernels hold one batch.
+
+        Returns:
+            False, with nothing changed, if one of the two has merged its adapters or runs on other kernels.
+        """
+        if self._merged or other._merged or self.library.build.name != other.library.build.name:
+            return False
+        self._finalizer()
+        self._shared_with = other  # whose end destroys the kernels' weights
+        self._handle, self._packed_layers, self._referenced = other._handle, other._packed_layers, []
+        return True
+
     @property
     def name(self) -> str:
         """Its name in the manifest, e.g. `packed-amx`."""

@@ -1,0 +1,1 @@
+"""Serves finished runs over HTTP, in the shapes that existing clients send and expect."""

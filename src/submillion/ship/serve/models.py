@@ -1,0 +1,119 @@
+"""The runs that a server serves: opened, named, and with one encoder in memory for all runs that share it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from submillion.errors import BadInput, Problem
+from submillion.model.class_thresholds import ClassThresholds, class_thresholds
+from submillion.model.shared import share_encoder
+from submillion.model.trained import OpenedRun, open_run_classifier
+from submillion.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class ServedRun:
+    """One run, ready to answer."""
+
+    name: str
+    """The name that requests use: that of its directory."""
+    run: RunDir
+    opened: OpenedRun
+    group: int
+    """Number of the thread that owns it; runs that share an encoder share the thread."""
+    place: int
+    """Its number in that thread."""
+    temperature: float | None
+    """Fitted on the validation rows; None if the run has none."""
+    threshold: float | None
+    """Of the run's abstain policy; None if it has none."""
+    class_thresholds: ClassThresholds | None
+    """Chosen by `report`; None if the run has none."""
+    sha256: str
+    """Of the adapter's weights, for clients that compare versions."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names by index."""
+        return self.opened.labels
+
+
+def named(paths: Sequence[str | Path]) -> dict[str, RunDir]:
+    """Return finished runs by name; nothing heavy is loaded.
+
+    Raises:
+        BadInput: no run, an unfinished one, or two of one name.
+    """
+    runs: dict[str, RunDir] = {}
+    for path in paths:
+        run = RunDir.open(path)
+        name = Path(path).absolute().name
+        if name in runs:
+            remedy = "Rename one of the directories, or name one through a link."
+            raise BadInput(
+                Problem(str(path), "runs whose directories differ in name", f"'{name}' twice", remedy)
+            )
+        status = run.read_manifest()["status"]
+        if status != "complete":
+            remedy = "Finish it with `resume`, or train it again."
+            raise BadInput(Problem(str(path), "a finished run", f"one that is {status}", remedy))
+        runs[name] = run
+    return runs
+
+
+def open_runs(paths: Sequence[str | Path]) -> list[ServedRun]:
+    """Open runs for serving; runs on the same encoder use one copy of its weights.
+
+    A run that shares its encoder has its adapter beside the frozen weights; one that does not has it merged into them,
+    which is faster.
+
+    Args:
+        paths: at least one run directory.
+
+    Raises:
+        BadInput: as `named` and `open_run_classifier`.
+    """
+    runs = named(paths)
+    groups: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        groups.setdefault(_encoder_of(run), []).append(name)
+    served: dict[str, ServedRun] = {}
+    number = 0
+    for names in groups.values():
+        alone = len(names) == 1
+        opened = {name: open_run_classifier(runs[name], merged=alone) for name in names}
+        for together in [names] if alone else share_encoder(opened):
+            if len(together) == 1 and not alone:
+                opened[together[0]] = open_run_classifier(runs[together[0]])
+            for place, name in enumerate(together):
+                served[name] = _served(name, runs[name], opened[name], number, place)
+            number += 1
+    return [served[name] for name in runs]
+
+
+def _encoder_of(run: RunDir) -> str:
+    """Return the identity of a run's encoder: the sha256 of its files."""
+    return json.dumps(run.read_manifest().get("encoder", {}).get("sha256", {}), sort_keys=True)
+
+
+def _served(name: str, run: RunDir, opened: OpenedRun, group: int, place: int) -> ServedRun:
+    confidence: dict[str, Any] = run.read_analysis("confidence") or {}
+    fitted = confidence.get("temperature") or {}
+    threshold = (confidence.get("policy") or {}).get("threshold")
+    usable = fitted.get("value") is not None and not fitted.get("at_bound")
+    chosen = class_thresholds(run) if (run.read_analysis("thresholds") or {}).get("classes") else None
+    return ServedRun(
+        name,
+        run,
+        opened,
+        group,
+        place,
+        float(fitted["value"]) if usable else None,
+        None if threshold is None else float(threshold),
+        chosen,
+        next(iter(run.hashes(run.adapter / "adapter_model.safetensors").values()), ""),
+    )

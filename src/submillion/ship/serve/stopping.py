@@ -1,0 +1,77 @@
+"""uvicorn's server and its supervisor of processes, stopped in order."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from uvicorn import Config, Server
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+
+class StoppingServer(Server):
+    """A server whose end after SIGTERM or Ctrl-C is the normal one."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse the bodies that are still arriving, then finish what is accepted."""
+        self.config.loaded_app.state.service.bodies.stop()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop at SIGTERM and SIGINT; uvicorn would end the process by the same signal afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+class _Process(Process):
+    """A process that runs a `StoppingServer`."""
+
+    @property
+    def server(self) -> Server:
+        """The server, made in the process itself."""
+        if self._server is None:
+            self._server = StoppingServer(self.config)
+        return self._server
+
+
+class Processes(Multiprocess):
+    """Several processes on one socket; one that dies is replaced, and one that cannot start stops all."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        """Prepare; `run` starts them."""
+        super().__init__(config, sockets)
+        self.failed = False
+
+    def init_processes(self) -> None:
+        """Start the processes."""
+        self.processes = [self._started() for _ in range(self.processes_num)]
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace processes that have died."""
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set() or process.process.is_alive():
+                continue
+            if process.exitcode == STARTUP_FAILURE:
+                self.failed = True
+                self.should_exit.set()
+                return
+            process.join()
+            self.processes[place] = self._started()
+
+    def _started(self) -> Process:
+        process = _Process(self.config, self.sockets)
+        process.start()
+        return process
