@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,7 @@ def _decided(
     quiet: bool,
 ) -> Decision:
     """Decide the recipe of labelled texts, and print its table."""
+    started_at = time.perf_counter()  # the libraries take seconds to load
     if data is not None and rows is not None:
         raise BadInput(Problem("train", "labelled texts once", f"{data}, and @{{texts}} beside it"))
     name = AUTO if data is None else run_name(data)
@@ -110,7 +112,14 @@ def _decided(
     from submillion.auto.decide import decide  # noqa: PLC0415
 
     with notices.collecting(quiet or None):
-        decision = decide(data, overrides=overrides, minutes=minutes, rows=rows, progress=not quiet)
+        decision = decide(
+            data,
+            overrides=overrides,
+            minutes=minutes,
+            rows=rows,
+            progress=not quiet,
+            started_at=started_at,
+        )
         if not quiet:
             say(decision.render(), err=True)
     return decision

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from submillion import notices
 from submillion.auto import decide as module
+from submillion.auto import time_limit
 from submillion.auto.decide import decide
-from submillion.auto.durations import NominalSpeed
+from submillion.auto.durations import NominalSpeed, total
+from submillion.auto.facts import Facts
 from submillion.data.in_memory import labelled_rows
 from submillion.errors import BadInput, OverBudget
 from support.auto import MACHINE
@@ -126,6 +130,34 @@ def test_over_budget_is_refused_before_the_encoder_is_fetched(
 def test_a_time_limit_is_a_positive_number(reviews: Path, minutes: float) -> None:
     with pytest.raises(BadInput, match="positive number of minutes"):
         decide(reviews, overrides=overrides(), minutes=minutes, progress=False)
+
+
+@pytest.mark.parametrize("slower", [1.0, 3.0])
+@pytest.mark.parametrize("loading", [0.0, 40.0])
+def test_what_is_planned_ends_in_time_with_the_seconds_that_have_passed(
+    reviews: Path, monkeypatch: pytest.MonkeyPatch, slower: float, loading: float
+) -> None:
+    """The clock stands still except where libraries are loaded and the speed is measured."""
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(time_limit, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def measured(case: module._Case, facts: Facts) -> NominalSpeed:
+        clock.now += 6
+        rate = replace(MACHINE, cores=MACHINE.cores / slower)
+        return NominalSpeed(rate)
+
+    monkeypatch.setattr(module._Case, "_measured", measured)
+    started_at = clock.now
+    clock.now += loading
+    decision = decide(reviews, overrides=overrides(), minutes=2, progress=False, started_at=started_at)
+    parts, data, limit = decision.time["parts"], decision.recipe.data, decision.recipe.train.max_seconds
+    assert limit is not None
+    others = total(parts) - parts["training"] - parts["cross_validation"]
+    guarded = others + limit * (1 + data.folds * data.repeats)
+    assert clock.now - started_at + guarded == pytest.approx(0.95 * 120, abs=1), (
+        "5 % are left for the unforeseen"
+    )
+    assert clock.now - started_at + total(parts) <= 0.95 * 120
 
 
 def test_a_time_limit_takes_less_work_and_guards_the_training(

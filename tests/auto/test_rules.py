@@ -122,6 +122,19 @@ def test_an_accelerator_trains_every_layer_on_many_rows() -> None:
     assert decided(facts("minilm"))[0].lora.layers == "top-3"
 
 
+def test_classes_are_weighted_where_macro_f1_is_wanted_of_many_unbalanced_rows() -> None:
+    unbalanced = facts(rows=5_000, smallest=2, largest=2_000)
+    wanted = "train.objective=macro_f1"
+    recipe, choices = decided(unbalanced, wanted)
+    assert (recipe.train.class_weights, recipe.train.objective) == ("balanced", "macro_f1")
+    assert choices["train.class_weights"].reason == "macro F1 is wanted; classes have 2 to 2,000 rows"
+    assert decided(unbalanced)[0].train.class_weights == "none"
+    assert decided(facts(rows=5_000, smallest=1_000, largest=2_000), wanted)[0].train.class_weights == "none"
+    assert decided(facts(rows=500, smallest=2, largest=300), wanted)[0].train.class_weights == "none"
+    for own in ("train.class_weights=none", "train.logit_adjustment=1"):
+        assert decided(unbalanced, wanted, own)[0].train.class_weights == "none"
+
+
 def test_the_encoder_follows_script_and_time() -> None:
     cyrillic = facts(other_scripts=0.9).texts
     assert encoder_for(cyrillic, 60, 600, MACHINE)[0] == "xlm-roberta-base"

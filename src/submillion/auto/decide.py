@@ -35,6 +35,7 @@ def decide(
     minutes: float | None = None,
     rows: LabelledRows | None = None,
     progress: bool = True,
+    started_at: float | None = None,
 ) -> Decision:
     """Return the complete recipe for labelled texts, with a reason for every setting.
 
@@ -46,12 +47,13 @@ def decide(
         minutes: the run is to end, report included, within this time; downloads are not part of it.
         rows: labelled texts from memory.
         progress: show downloads on standard error.
+        started_at: when the run was started, of `time.perf_counter`: the minutes count from then; None means now.
 
     Raises:
         OverBudget: the caller's fields train more parameters than the budget allows.
         BadInput: the texts, the encoder or a field cannot be used.
     """
-    limit = None if minutes is None else TimeLimit.of(minutes)
+    limit = None if minutes is None else TimeLimit.of(minutes, started_at)
     asked, fixed = asked_recipe(data, overrides, rows)
     texts, sample, checked = text_facts(asked, rows, progress)
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)

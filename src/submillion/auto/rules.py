@@ -32,6 +32,9 @@ STEPS = ((32, 20.0), (256, 40.0), (1_000, 100.0), (5_000, 800.0), (20_000, 1_900
 were compared on development rows of AG News, with one to five seeds: with 32 rows, 80 steps lost 2 points against 20.
 Above, they are 5, 3 and 2 passes, which have not been compared with others."""
 BATCH = 32
+UNBALANCED = 10.0
+"""Rows of the largest class per row of the smallest from which classes are weighted for macro F1. The sets that
+benchmarks.imbalance compares have more than 50."""
 WIDE = 512
 """Hidden units from which the learning rate for many rows is the lower one."""
 
@@ -190,11 +193,21 @@ def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
         steps = max(1, round(effort.steps * steps_for(rows, batch)))
         reason = f"{steps * min(batch, rows) / rows:.1f} passes over {plural(rows, 'row')}"
         choices.add("train.steps", steps, f"{reason}; {effort.reason}" if effort.reason else reason)
+    if _weighs_classes(choices, facts):
+        reason = f"macro F1 is wanted; classes have {facts.texts.smallest:,} to {facts.texts.largest:,} rows"
+        choices.add("train.class_weights", "balanced", reason)
     if choices["data.validation"] == CROSS_VALIDATION:
         choices.add("train.patience", 0, "no row is left to stop early by")
     else:
         choices.add("train.eval_every", "10%", "ten evaluations choose the best adapter")
         choices.add("train.patience", 3, "stops when the validation score has stopped rising")
+
+
+def _weighs_classes(choices: _Choices, facts: Facts) -> bool:
+    """Return whether all classes are to count equally in the loss: it raises macro F1, and costs some accuracy."""
+    unbalanced = facts.texts.rows >= FEW_ROWS and facts.texts.balance >= UNBALANCED
+    adjusted = choices.is_fixed("train.class_weights", "train.logit_adjustment")
+    return bool(choices["train.objective"] == "macro_f1" and unbalanced and not adjusted)
 
 
 def steps_for(rows: int, batch_size: int) -> int:
