@@ -129,25 +129,32 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def table(cells: list[dict[str, str]]) -> Iterator[str]:
-    """Yield a table in Markdown: the difference of each setting to one adapter within a seed."""
-    yield "| set, labels a class | setting | parameters | accuracy | difference to one adapter (seeds) | seconds |"
+    """Yield a table in Markdown: differences within a seed to one adapter, and of an average to its members alone."""
+    yield "| set, labels a class | setting | parameters | accuracy | to one adapter (seeds) | to its members (seeds) |"
     yield "|---|---|---:|---:|---:|---:|"
     titles = {"average": "{} adapters of rank {}, averaged", "longer": "one of rank 16, {} times the steps"}
     for name, size in dict.fromkeys((cell["set"], cell["size"]) for cell in cells):
         here = [cell for cell in cells if (cell["set"], cell["size"]) == (name, size)]
-        ones = {cell["seed"]: 100 * float(cell["accuracy"]) for cell in here if cell["setting"] == ONE}
+        ones = {cell["seed"]: percent(cell, "accuracy") for cell in here if cell["setting"] == ONE}
         for setting, k in dict.fromkeys((cell["setting"], int(cell["members"])) for cell in here):
             group = [cell for cell in here if (cell["setting"], cell["members"]) == (setting, str(k))]
-            accuracy = np.mean([100 * float(cell["accuracy"]) for cell in group])
-            differences = [
-                100 * float(cell["accuracy"]) - ones[cell["seed"]] for cell in group if cell["seed"] in ones
-            ]
             title = titles.get(setting, "one adapter of rank 16").format(k, RANK // k)
-            seconds = np.mean([float(cell["seconds"]) for cell in group])
-            yield (
-                f"| {SETS[name][0]}, {size} | {title} | {int(group[0]['parameters']):,} | {accuracy:.1f} "
-                f"| {'' if setting == ONE else paired(differences)} | {seconds:.0f} |"
-            )
+            accuracy = f"{np.mean([percent(cell, 'accuracy') for cell in group]):.1f}"
+            to_one = [
+                percent(cell, "accuracy") - ones[cell["seed"]] for cell in group if cell["seed"] in ones
+            ]
+            alone = [percent(cell, "accuracy") - percent(cell, "mean_of_members") for cell in group]
+            columns = [
+                f"{SETS[name][0]}, {size}", title, f"{int(group[0]['parameters']):,}", accuracy,
+                paired(to_one) if setting != ONE and to_one else "",
+                paired(alone) if setting == "average" else "",
+            ]  # fmt: skip
+            yield "| " + " | ".join(columns) + " |"
+
+
+def percent(cell: dict[str, str], score: str) -> float:
+    """Return a score of a cell in percent."""
+    return 100 * float(cell[score])
 
 
 if __name__ == "__main__":

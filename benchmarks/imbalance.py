@@ -103,23 +103,30 @@ def score(
 
 
 def table(cells: list[dict[str, str]]) -> Iterator[str]:
-    """Yield a table in Markdown: both scores, and their differences to the plain setting within a seed."""
-    yield "| set, training rows | setting | accuracy | difference (seeds) | macro F1 | difference (seeds) |"
+    """Yield a table in Markdown: scores, and differences within a seed to the plain setting of the fewest passes."""
+    yield "| set, training rows | setting, passes | accuracy | difference (seeds) | macro F1 | difference (seeds) |"
     yield "|---|---|---:|---:|---:|---:|"
     for name, rows in dict.fromkeys((cell["set"], cell["training_rows"]) for cell in cells):
         here = [cell for cell in cells if (cell["set"], cell["training_rows"]) == (name, rows)]
-        plain = {cell["seed"]: cell for cell in here if cell["setting"] == PLAIN}
-        for setting in dict.fromkeys(cell["setting"] for cell in here):
-            group = [cell for cell in here if cell["setting"] == setting]
-            columns = [f"{SETS[name][0]}, {int(rows):,}", setting]
+        fewest = min(here, key=lambda cell: int(cell["passes"]))["passes"]
+        plain = {cell["seed"]: cell for cell in here if is_cell(cell, PLAIN, fewest)}
+        for setting, passes in dict.fromkeys((cell["setting"], cell["passes"]) for cell in here):
+            group = [cell for cell in here if is_cell(cell, setting, passes)]
+            columns = [f"{SETS[name][0]}, {int(rows):,}", f"{setting}, {passes}"]
             for score in ("accuracy", "macro_f1"):
                 values = {cell["seed"]: 100 * float(cell[score]) for cell in group}
                 differences = [
                     value - 100 * float(plain[seed][score]) for seed, value in values.items() if seed in plain
                 ]
                 columns.append(f"{np.mean(list(values.values())):.1f}")
-                columns.append("" if setting == PLAIN or not differences else paired(differences))
+                is_base = (setting, passes) == (PLAIN, fewest)
+                columns.append("" if is_base or not differences else paired(differences))
             yield "| " + " | ".join(columns) + " |"
+
+
+def is_cell(cell: dict[str, str], setting: str, passes: str) -> bool:
+    """Return whether a cell has this setting and number of passes."""
+    return (cell["setting"], cell["passes"]) == (setting, passes)
 
 
 if __name__ == "__main__":
