@@ -19,7 +19,10 @@ RUNTIME = NpmPackage(
     "1.30.0",
     "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
     "MIT",
-    {"dist/ort.wasm.bundle.min.mjs": "onnxruntime.js", "dist/ort-wasm-simd-threaded.wasm": "onnxruntime.wasm"},
+    {
+        "dist/ort.wasm.bundle.min.mjs": "onnxruntime.js",
+        "dist/ort-wasm-simd-threaded.wasm": "onnxruntime.wasm",
+    },
 )
 """onnxruntime for WebAssembly. Its archive has no licence file; the Python package of the same project has it."""
 TOKENIZERS = NpmPackage(
@@ -30,7 +33,10 @@ TOKENIZERS = NpmPackage(
     {"dist/tokenizers.min.mjs": "tokenizers.js", "LICENSE": "tokenizers.LICENSE.txt"},
 )
 """The tokenizers of transformers.js, without its pipelines and without a second copy of onnxruntime."""
-LICENCES = {"LICENSE": "onnxruntime.LICENSE.txt", "ThirdPartyNotices.txt": "onnxruntime.ThirdPartyNotices.txt"}
+LICENCES = {
+    "LICENSE": "onnxruntime.LICENSE.txt",
+    "ThirdPartyNotices.txt": "onnxruntime.ThirdPartyNotices.txt",
+}
 """Our name by that in the Python package onnxruntime."""
 
 MODULES = ("core.js", "worker.js", "classifier.js")

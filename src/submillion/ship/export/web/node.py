@@ -25,7 +25,9 @@ def node() -> str:
     found = shutil.which("node")
     if found is None:
         remedy = "Install Node.js 20 or later."
-        raise BadInput(Problem("@{to} web", "node, which proves the folder's files", "none on the PATH", remedy))
+        raise BadInput(
+            Problem("@{to} web", "node, which proves the folder's files", "none on the PATH", remedy)
+        )
     return found
 
 
@@ -72,7 +74,9 @@ class NodeSession:
         if not line:
             _, errors = self._process.communicate()
             cause = (errors.strip().splitlines() or ["no message"])[-1]
-            raise SubmillionError(f"node could not run the web export: {cause}. Node.js 20 or later is needed.")
+            raise SubmillionError(
+                f"node could not run the web export: {cause}. Node.js 20 or later is needed."
+            )
         found: dict[str, list[list[float]]] = json.loads(line)
         return found
 

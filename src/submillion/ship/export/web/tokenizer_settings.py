@@ -17,7 +17,9 @@ Ranges = list[tuple[int, int]]
 _SEPARATOR = "|"  # a normalizer leaves it alone
 _STAND_INS = "\U00010340\U00010400\U00010451\U00010480"  # letters of old scripts
 # Surrogates are no characters; both sides treat control characters alike.
-_POINTS = [point for point in range(0x20, 0x110000) if not 0xD800 <= point < 0xE000 and chr(point) != _SEPARATOR]
+_POINTS = [
+    point for point in range(0x20, 0x110000) if not 0xD800 <= point < 0xE000 and chr(point) != _SEPARATOR
+]
 
 
 def tokenizer_settings(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
@@ -71,7 +73,9 @@ def _dropped(tokenizer: PreTrainedTokenizerFast) -> set[int]:
     normalizer = tokenizer.backend_tokenizer.normalizer
     if normalizer is None:
         return set()
-    pieces = normalizer.normalize_str(_SEPARATOR.join(f"x{chr(point)}x" for point in _POINTS)).split(_SEPARATOR)
+    pieces = normalizer.normalize_str(_SEPARATOR.join(f"x{chr(point)}x" for point in _POINTS)).split(
+        _SEPARATOR
+    )
     if len(pieces) != len(_POINTS):
         return set()
     return {point for point, piece in zip(_POINTS, pieces, strict=True) if piece == "xx"}
@@ -94,7 +98,9 @@ def _ordinary(tokenizer: PreTrainedTokenizerFast, gone: set[int]) -> tuple[set[i
     doubtful = {
         point
         for point, category in categories.items()
-        if (category in ("Mn", "Cn") or category.startswith("P")) and point not in gone and chr(point) not in known
+        if (category in ("Mn", "Cn") or category.startswith("P"))
+        and point not in gone
+        and chr(point) not in known
     }
     words = " ".join(f"x{chr(point)}x" for point in sorted(doubtful) if categories[point] != "Cn")
     whole = {word for word, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(words)}

@@ -34,7 +34,8 @@ export async function connect() {
     name: model.name,
     labels: model.labels,
     attribution: model.attribution,
-    abstainBelow: model.abstain_below ?? null,
+    // The policy of a run is a threshold on confidence before calibration, and the page shows it after.
+    abstainBelow: model.calibrated ? null : (model.abstain_below ?? null),
     report: model.report ? address("report", model.name) : null,
     card: model.card ? address("card", model.name) : null,
   }));

@@ -72,8 +72,8 @@ function chooseModel() {
 }
 
 function listed(labels) {
-  const most = 10;
-  if (labels.length > most) return `${labels.slice(0, most).join(", ")} and ${labels.length - most} more`;
+  const most = 12;
+  if (labels.length > most) return `${labels.slice(0, most - 2).join(", ")} and ${labels.length - most + 2} more`;
   return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} and ${labels.at(-1)}` : labels[0];
 }
 
