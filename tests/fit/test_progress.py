@@ -53,6 +53,18 @@ def test_time_left_of_a_resumed_training_counts_only_its_own_steps(
     assert "at most 0:09:00 left" in capsys.readouterr().err
 
 
+def test_time_left_is_at_most_that_of_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    with TrainingProgress(200, seconds_left=100) as shown:
+        for step in (10, 20):
+            clock.now += 60
+            shown.step_done(step)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["at most 0:00:40 left", "at most 0:00:00 left"]
+
+
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock(monkeypatch)
     with TrainingProgress(200, shown=False) as shown:

@@ -163,7 +163,9 @@ def _train(loop: TrainingLoop, options: FitOptions) -> None:
         names = options.trackers if is_main else ()
         tracking = Tracking(names, loop.run, options.tracker_config, step)
         stack.callback(tracking.finish)
-        progress = TrainingProgress(loop.total, options.progress and is_main, step)
+        limit = loop.recipe.max_seconds
+        left = None if limit is None else limit - loop.elapsed_s
+        progress = TrainingProgress(loop.total, options.progress and is_main, step, left)
         observers = Observers(tracking, progress, stack.enter_context(Interrupt()))
         loop.observe(observers)
         run_first_stages(loop, observers.interrupt, options.progress and is_main)

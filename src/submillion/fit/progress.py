@@ -16,14 +16,18 @@ LINE_S = 60.0  # longest time between two lines without a terminal
 class TrainingProgress:
     """Shows step, loss, samples/s, time left and best accuracy; costs next to nothing between redraws."""
 
-    def __init__(self, total: int, shown: bool = True, first_step: int = 0) -> None:
+    def __init__(
+        self, total: int, shown: bool = True, first_step: int = 0, seconds_left: float | None = None
+    ) -> None:
         """Prepare; nothing is drawn before `__enter__`.
 
         Args:
             total: optimizer steps of the whole training; early stopping may end it sooner.
             shown: False draws and prints nothing at all.
             first_step: steps done earlier, in a resumed training.
+            seconds_left: what a time limit leaves to the training; None without one.
         """
+        self._seconds_left = seconds_left
         self._total, self._first_step, self._shown = total, first_step, shown
         self._facts = {"loss": "", "rate": "", "best": ""}
         self._bar: Any = None
@@ -85,8 +89,10 @@ class TrainingProgress:
         now = time.monotonic()
         self._next_at = now + LINE_S
         seconds_per_step = (now - self._started_at) / max(1, step - self._first_step)
-        left = clock(seconds_per_step * (self._total - step))
-        facts = [text, *(fact for fact in self._facts.values() if fact), f"at most {left} left"]
+        seconds = seconds_per_step * (self._total - step)
+        if self._seconds_left is not None:
+            seconds = min(seconds, max(0.0, self._seconds_left - (now - self._started_at)))
+        facts = [text, *(fact for fact in self._facts.values() if fact), f"at most {clock(seconds)} left"]
         print(f"step {step:,}/{self._total:,}: {'; '.join(filter(None, facts))}", file=sys.stderr, flush=True)
 
 

@@ -131,5 +131,6 @@ def _scores_after(labels: np.ndarray, rivals: np.ndarray, one: int, support: np.
     before = np.where(left == 1, others[of], np.concatenate([[0.0], after[:-1]]))
     change = np.empty(count)
     change[grouped] = after - before
-    sums: np.ndarray = own + others.sum() + np.concatenate([[0.0], np.cumsum(change)])
-    return sums / (support > 0).sum()
+    sums = own + others.sum() + np.concatenate([[0.0], np.cumsum(change)])
+    means: np.ndarray = sums / (support > 0).sum()
+    return means

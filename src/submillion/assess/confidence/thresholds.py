@@ -67,8 +67,8 @@ def analyse(context: RunContext) -> Thresholds:
     least = LEAST_ROWS if request.target is None else 0
     if counts.max() < least:
         expected = f"a class with at least {least} validation rows"
-        found = f"{plural(int(counts.max()), 'row')} in the largest"
-        raise BadInput(Problem("@{class_thresholds}", expected, found))
+        most = f"{plural(int(counts.max()), 'row')} in the largest"
+        raise BadInput(Problem("@{class_thresholds}", expected, most))
     chosen = _choose(request, rows.probabilities, labels)
     rng = np.random.default_rng(context.seed)
     test = saved.get("test")
