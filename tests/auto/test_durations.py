@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from submillion.auto.durations import NominalSpeed, durations
@@ -34,3 +36,14 @@ def test_a_batch_larger_than_the_data_costs_no_more_than_the_data() -> None:
     steps = durations(recipe(*CROSSED, "train.steps=20"), few, NominalSpeed(MACHINE))
     epochs = durations(recipe(*CROSSED, "train.epochs=20"), few, NominalSpeed(MACHINE))
     assert steps["training"] == epochs["training"]
+
+
+def test_a_machine_that_is_slower_than_its_class_takes_longer_for_the_other_parts_too() -> None:
+    many = facts(rows=3_000)
+    usual = durations(recipe(), many, NominalSpeed(many.machine))
+    busy = durations(recipe(), many, NominalSpeed(replace(many.machine, cores=1)))
+    fast = durations(recipe(), many, NominalSpeed(replace(many.machine, cores=4)))
+    for part in ("start", "prefix", "training", "report"):
+        assert busy[part] == pytest.approx(2 * usual[part], abs=0.2)
+    assert (fast["start"], fast["report"]) == (usual["start"], usual["report"])
+    assert fast["training"] < usual["training"]

@@ -116,17 +116,31 @@ def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
         windows=windows,
     )
     prefix, training = speed.passes(recipe, facts, work)
+    slower = _slower(prefix + training, recipe, facts, work)
     scored = test + rows * crossed
     once = Workload(1, scored, tokens, 1, batch, train.eval_batch_size, "auto", windows=windows)
     parts = {
-        "start": START_S,
+        "start": slower * START_S,
         "prefix": prefix,
         "training": training,
         "cross_validation": training * fold_trainings(recipe),
         "scoring": sum(speed.passes(recipe, facts, once)),
-        "report": REPORT_S + BASELINE_S_PER_WORD * rows * texts.words * min(texts.classes, 20),
+        "report": slower * (REPORT_S + BASELINE_S_PER_WORD * rows * texts.words * min(texts.classes, 20)),
     }
     return {name: round(seconds, 1) for name, seconds in parts.items()}
+
+
+def _slower(seconds: float, recipe: Recipe, facts: Facts, work: Workload) -> float:
+    """Return how many times as long the machine takes as those of its class, at least 1: it may be busy.
+
+    Args:
+        seconds: of the training, by a measurement of the machine or by its class.
+        recipe: complete.
+        facts: of its data and encoder.
+        work: its texts.
+    """
+    nominal = sum(NominalSpeed(facts.machine).passes(recipe, facts, work))
+    return max(1.0, seconds / nominal) if nominal else 1.0
 
 
 def total(parts: Mapping[str, float]) -> float:
