@@ -46,6 +46,8 @@ SECTIONS = {
 }
 OF_PART = {"baselines": "baseline", "errors": "errors", "attribution": "attribution", "audit": "audit"}
 """The part of the analysis without which a section of the page is left out."""
+OF_TRAINING = ("baseline", "duplicates", "noise")
+"""The parts that need the training rows, which are unknown of an adopted run."""
 _BESIDE = Path(__file__).parent
 
 
@@ -81,6 +83,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     analysis = {part: run.read_analysis(part) for part in ANALYSIS_PARTS}
     return {
         "manifest": manifest,
+        "adopted": manifest.get("adopted"),
         "encoder": manifest.get("encoder", {}),
         "data": manifest.get("data", {}),
         "training": manifest.get("training", {}),
@@ -94,6 +97,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "further": {split: scores for split, scores in metrics.items() if split not in own},
         "main": main,
         "folded": run.read_analysis("cross_validation"),
+        "thresholds": run.read_analysis("thresholds"),
         "crossed": (manifest.get("data", {}).get("validation") or {}).get("from") == CROSS_VALIDATION,
         "scores": scored.get(main, {}) if main else {},
         "bins": {
@@ -107,9 +111,11 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "figures": figures_of(run, metrics, history, analysis),
         **analysis,
         "parts_made": {part: result for part, result in analysis.items() if result is not None},
-        "parts_missing": {part: words for part, words in ANALYSIS_PARTS.items() if analysis[part] is None}
-        if scored
-        else {},
+        "parts_missing": {
+            part: words
+            for part, words in ANALYSIS_PARTS.items()
+            if scored and analysis[part] is None and not ("adopted" in manifest and part in OF_TRAINING)
+        },
         "sections": [
             (name, title) for name, title in SECTIONS.items() if analysis.get(OF_PART.get(name, ""), True)
         ],

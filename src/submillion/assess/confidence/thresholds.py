@@ -42,7 +42,7 @@ RULES = {
     ),
 }
 LIMITATIONS = (
-    "The scores on the rows that chose the thresholds are too good. Those of `cross_fitted` are of rows that did not "
+    "The scores on the rows that chose the thresholds are too good. The cross-fitted scores are of rows that did not "
     "choose: each fold is answered with thresholds chosen on the others. The checkpoint was selected on the same rows."
 )
 
