@@ -167,7 +167,7 @@ def export(
         list[str],
         typer.Option(
             metavar="FORM",
-            help="merged, onnx, onnx-int8, openvino, openvino-int8, or all. Repeatable.",
+            help="merged, onnx, onnx-int8, openvino, openvino-int8, web, or all (without web). Repeatable.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],

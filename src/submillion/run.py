@@ -244,7 +244,8 @@ class Run:
         """Write the run in forms that other programs read, and prove each file against the run's own predictions.
 
         Args:
-            to: one or more of `merged`, `onnx`, `onnx-int8`, `openvino` and `openvino-int8`, or `all`.
+            to: one or more of `merged`, `onnx`, `onnx-int8`, `openvino`, `openvino-int8` and `web`, or `all`, which
+                leaves out `web`.
             out: the folder to make.
             max_loss: accuracy in points that a file may lose; one that loses more is removed.
             overwrite: replace an existing export.

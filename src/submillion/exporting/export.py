@@ -140,13 +140,16 @@ def _fill(
                 say(f"writing {file.path}", err=True)
             file.write(source, target)
             entry = proven(form, file, folder, rows, progress)
-            lost = lost_points(entry) > record["max_loss"] + ROUNDING
+            points_lost = lost_points(entry) if file.max_rows is None else least_lost_points(entry)
+            lost = points_lost > record["max_loss"] + ROUNDING
             record["removed" if lost else "files"][file.path] = entry
             if lost:
                 for name in (file.path, *entry["parts"]):
                     (folder / name).unlink()
-                if not any(target.parent.iterdir()):
-                    target.parent.rmdir()
+                for emptied in sorted(
+                    {(folder / name).parent for name in (file.path, *entry["parts"])}, reverse=True
+                ):
+                    _remove_empty(emptied, folder)
     record["common"] = {name: sha256_of(folder / name) for name in common}
     write_json(folder / EXPORT, record)
     write_export_report(folder, record)
@@ -156,6 +159,21 @@ def lost_points(entry: FileRecord) -> float:
     """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost."""
     difference = entry["accuracy_difference"]
     return 100 * (1 - entry["argmax_agreement"]) if difference is None else -100 * difference
+
+
+def least_lost_points(entry: FileRecord) -> float:
+    """Return the smallest loss in the interval, in points: of 100 rows, one more mistake is a point, and no proof."""
+    interval = entry["interval"]
+    if interval is None or interval["high"] is None:
+        return lost_points(entry)
+    return -100 * interval["high"]
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove an empty folder, and those above it below `root` that become empty."""
+    while folder != root and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _difference(entry: FileRecord) -> str:

@@ -121,7 +121,7 @@ def test_a_pasted_text_gets_a_class_confidence_by_class_and_marked_words(
     assert widths[0] > widths[1] > 0
     marked = opened.locator("#words mark").all_inner_texts()
     assert marked
-    assert all(word.rstrip("+−") in texts[0] for word in marked)
+    assert all(word.rstrip("+\N{MINUS SIGN}") in texts[0] for word in marked)
 
 
 def test_a_text_less_certain_than_the_slider_gets_no_answer(opened: Any, texts: list[str]) -> None:

@@ -58,8 +58,8 @@ class NodeSession:
         different = sum(ours != theirs for ours, theirs in zip(wanted, answer["ids"], strict=True))
         if different:
             raise SubmillionError(
-                f"The tokenizer of the web export reads {different} of {len(texts)} texts in another way than the run's "
-                "tokenizer. Export another form: this encoder's tokenizer cannot run in a browser."
+                f"The tokenizer of the web export reads {different} of {len(texts)} texts in another way than that of "
+                "the run. Export another form: this encoder's tokenizer cannot run in a browser."
             )
         return np.array(answer["logits"], np.float32)
 

@@ -1,0 +1,215 @@
+"""Tests of `export --to web`: node and Chromium answer as the run does, and transformers.js reads the int8 graph."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+import submillion
+from submillion import Run
+from submillion.data.tokenizer import load_tokenizer
+from submillion.errors import BadInput, SubmillionError
+from submillion.model.infer import probabilities_of
+from submillion.ship.export.web.files import FOLDER, GRAPH, parts
+from submillion.ship.export.web.node import NodeSession, node
+from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
+from support.browser import TIMEOUT, chromium, violations
+from support.npm_packages import LOCKED, lend_packages, transformers_js
+from support.tiny import tiny_encoder
+from support.trained import recipe_in, two_classes
+
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+
+PROVEN = 100
+ODD = [
+    "",
+    " ",
+    "ΑΣ in İstanbul, naïve café",
+    "e\u0301 soft\u00adhyphen \u200b zero \u0eba \u1b7d \u2e52 \u0378 \U0001fae0",
+    "[CLS] [MASK] 你好 ½ ﬁ\tx\r\ny",
+    "shares " * 300,
+]
+
+
+def bert_encoder(folder: Path) -> Path:
+    """Write a tiny BERT whose tokenizer is of BERT's own kind: lower case, no accents, pieces of words."""
+    tiny_encoder(folder, family="bert", words=["\u03b1\u03c3", "##s", "cafe"])  # alpha, sigma
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.model = models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]")
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("npm-cache")
+
+
+@pytest.fixture(scope="module")
+def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a mean-pooled head on BERT, whose tokenizer lower-cases and removes accents."""
+    lend_packages(cache)
+    home = tmp_path_factory.mktemp("web")
+    bert_encoder(home / "encoder")
+    texts, labels = two_classes()
+    recipe = recipe_in(home, **{"head.kind": "linear", "head.pooling": "mean"})
+    return submillion.train(recipe, home / "run", texts=texts, labels=labels, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exports") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUBMILLION_CACHE", str(cache))
+        run.export(["onnx-int8", "web"], out, max_loss=100)
+    return out
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return [*two_classes(PROVEN - len(ODD), seed=3)[0], *ODD]
+
+
+@pytest.fixture(scope="module")
+def url(exported: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(exported / FOLDER))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page(url: str) -> Iterator[Any]:
+    with chromium() as browser:
+        opened = browser.new_page(viewport={"width": 1280, "height": 900})
+        opened.set_default_timeout(TIMEOUT)
+        opened.asked = []
+        opened.on("request", lambda request: opened.asked.append(request.url))
+        opened.goto(url)
+        opened.wait_for_selector("#work:not([hidden])")
+        yield opened
+
+
+def test_the_folder_holds_the_licences_and_only_recorded_files(exported: Path) -> None:
+    record = json.loads((exported / "export.json").read_text())["files"][f"{FOLDER}/{GRAPH}"]
+    written = {
+        file.relative_to(exported).as_posix() for file in (exported / FOLDER).rglob("*") if file.is_file()
+    }
+    assert written == {f"{FOLDER}/{GRAPH}", *parts()} == {f"{FOLDER}/{GRAPH}", *record["parts"]}
+    vendor = exported / FOLDER / "vendor"
+    assert "Microsoft Corporation" in (vendor / "onnxruntime.LICENSE.txt").read_text()
+    assert "Apache License" in (vendor / "tokenizers.LICENSE.txt").read_text()
+    assert record["runtime"] == "onnxruntime-web"
+    assert record["rows"] > 0
+    assert record["max_probability_difference"] < 0.05
+    graph = (exported / FOLDER / GRAPH).read_bytes()
+    assert graph == (exported / "onnx" / "model_quantized.onnx").read_bytes()
+
+
+def test_chromium_reads_the_run_s_token_ids_and_answers_as_node_does(
+    page: Any, exported: Path, texts: list[str]
+) -> None:
+    tokenizer = load_tokenizer(exported / FOLDER / "model")
+    ids = page.evaluate("async (texts) => (await import('./page/classifier.js')).encode(texts)", texts)
+    assert ids == tokenizer(texts, truncation=True)["input_ids"]
+    assert max(map(len, ids)) == tokenizer.model_max_length
+    in_browser = page.evaluate(
+        "async (texts) => (await import('./page/classifier.js')).logitsOf(texts)", texts
+    )
+    session = NodeSession(exported)
+    np.testing.assert_allclose(in_browser, session.logits(texts), atol=1e-5)
+    session.close()
+
+
+def test_chromium_agrees_with_the_run_on_a_hundred_rows(page: Any, run: Run, texts: list[str]) -> None:
+    known = [text for text in texts if text.strip()]
+    of_run = run.predict_proba(known)
+    in_browser = np.array(
+        page.evaluate("async (texts) => (await import('./page/classifier.js')).logitsOf(texts)", known),
+        np.float32,
+    )
+    found = probabilities_of(in_browser)
+    assert np.abs(found - of_run).max() < 0.05
+    clear = np.abs(of_run[:, 0] - 0.5) > 0.05
+    assert clear.sum() > len(known) / 2
+    assert (found.argmax(axis=1) == of_run.argmax(axis=1))[clear].all()
+
+
+def test_the_page_classifies_without_a_request_to_any_other_place(
+    page: Any, url: str, texts: list[str]
+) -> None:
+    before = len(page.asked)
+    page.fill("#text", texts[0])
+    page.click("#classify")
+    page.wait_for_selector("#result:not([hidden])")
+    page.wait_for_selector("#answer[aria-busy=false]")
+    assert page.locator("#words mark").count() > 0
+    assert violations(page) == []
+    assert len(page.asked) == before
+    assert all(address.startswith((url, f"blob:{url}")) for address in page.asked)
+
+
+def test_transformers_js_reads_the_int8_graph_as_a_pipeline(exported: Path, texts: list[str]) -> None:
+    installed = transformers_js()
+    command = ["node", str(LOCKED / "classify.mjs"), str(installed), str(exported)]
+    done = subprocess.run(command, input=json.dumps(texts[:8]), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    session = NodeSession(exported)
+    for text, answer in zip(texts[:8], json.loads(done.stdout), strict=True):
+        scores = {entry["label"]: entry["score"] for entry in answer}
+        wanted = probabilities_of(session.logits([text]))[0]
+        assert [scores["0"], scores["1"]] == pytest.approx(wanted.tolist(), abs=0.02)
+    session.close()
+
+
+def test_an_encoder_that_the_browser_reads_otherwise_is_refused(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "out")
+    file = tmp_path / "out" / FOLDER / "model" / "classifier.json"
+    settings = json.loads(file.read_text())
+    settings["tokenizer"]["lowercase"] = False
+    settings["tokenizer"]["after"] = []
+    file.write_text(json.dumps(settings))
+    session = NodeSession(tmp_path / "out")
+    with pytest.raises(SubmillionError, match="reads 2 of 2 texts in another way"):
+        session.logits(["shares rose", "a goal"])
+
+
+def test_without_node_the_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BadInput, match=r"Install Node\.js 20"):
+        node()
+
+
+def test_the_settings_name_what_the_tokenizer_deletes_and_takes_for_letters(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(bert_encoder(tmp_path / "bert"))
+    tokenizer.model_max_length = 16
+    settings = tokenizer_settings(tokenizer)
+    assert (settings["before"], settings["after"]) == ([tokenizer.cls_token_id], [tokenizer.sep_token_id])
+
+    def within(name: str, point: int) -> bool:
+        return any(low <= point <= high for low, high in settings[name])
+
+    assert within("dropped", 0xAD)  # soft hyphen
+    assert not within("dropped", ord("a"))
+    assert within("ordinary", 0x2E52)  # punctuation since Unicode 14
+    assert not within("ordinary", ord("!"))
+    assert settings["stand_in"] not in tokenizer.get_vocab()
