@@ -1,0 +1,35 @@
+"""Verifies whatever a path names: a run, or an export of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from submillion.errors import BadInput, Problem
+from submillion.verification.export.checks import is_export, verify_export
+from submillion.verification.run.checks import verify
+from submillion.verification.verdict import Verdict
+
+
+def verify_path(
+    path: str | Path,
+    against: str | Path | None = None,
+    rows: int | None = None,
+    full: bool = False,
+    seed: int | None = None,
+    retrain: bool = False,
+    progress: bool = False,
+) -> Verdict:
+    """Check a run by `verify`, or an export by `verify_export`; the arguments are theirs.
+
+    Raises:
+        BadInput: neither a run nor an export, or an argument that is meant for the other.
+    """
+    if not is_export(path):
+        if against is not None:
+            raise BadInput(Problem(str(path), "an export, to be compared with @{against}", "no export.json"))
+        return verify(path, rows, full, seed, retrain, progress)
+    given = {"rows": rows is not None, "full": full, "seed": seed is not None, "retrain": retrain}
+    if misplaced := [f"@{{{name}}}" for name, is_given in given.items() if is_given]:
+        remedy = f"Omit {' and '.join(misplaced)}: the files of an export classify all rows of @{{against}}."
+        raise BadInput(Problem(str(path), "a run", "an export", remedy))
+    return verify_export(path, against, progress)

@@ -1,0 +1,101 @@
+"""The checks of an export that need its run: every file classifies the run's rows again, by its own runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from submillion import environment
+from submillion.assess.run_context import RunContext
+from submillion.exporting.record import proven
+from submillion.exporting.rows import calibration_of, rows_of
+from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
+from submillion.run_format.splits import SCORED_SPLITS
+from submillion.rundir import RunDir
+from submillion.ship.export.forms import FILES
+from submillion.verification.verdict import PREDICTED, Check, compared
+
+SAME_MACHINE_PROBABILITY = 1e-3
+"""The last bits of a runtime depend on its number of threads."""
+ELSEWHERE_PROBABILITY = 0.1
+"""Other processors sum in another order; int8 rounds the ranges that result."""
+ELSEWHERE_SHARE = 0.005
+"""Of the rows: classes that may change with another processor or another version of the runtime."""
+AGREEMENT = ("argmax_agreement", "accuracy", "accuracy_difference")
+
+
+def check_answers(folder: Path, record: ExportRecord, run: RunDir, progress: bool) -> list[Check]:
+    """Compare an export with the run that it claims to come from.
+
+    Detects: another run, a file whose answers are not those claimed, figures of agreement and accuracy that the file
+    does not reach, and calibration on other texts than those of the seed.
+    Cannot detect: wrong speeds and load times, and figures of files that were removed.
+    """
+    context = RunContext(run, progress=progress)
+    checks = _same_run(context, record)
+    if any(check.holds is False for check in checks):
+        return checks
+    if record["calibration"] is not None:
+        _, calibration = calibration_of(context)
+        checks += compared(
+            "calibration",
+            f"{EXPORT}: calibration",
+            record["calibration"],
+            calibration,
+            summary="the training texts of the seed",
+        )
+    rows = rows_of(context)
+    found = {split: {"rows": len(part.texts), "source": part.source} for split, part in rows.items()}
+    checks += compared(
+        "rows", f"{EXPORT}: compared", record["compared"], found, summary="the rows of the run"
+    )
+    for name, entry in record["files"].items():
+        if name not in FILES:
+            checks.append(Check("answers", False, name, "a form of this version", f"'{entry['form']}'"))
+            continue
+        form, file = FILES[name]
+        checks += _same_answers(name, entry, proven(form, file, folder, rows, progress))
+    return checks
+
+
+def _same_run(context: RunContext, record: ExportRecord) -> list[Check]:
+    """Compare the hashes of the files that decide the run's predictions, and of the predictions."""
+    run = context.run
+    predicted = [run.prediction_file(split) for split in SCORED_SPLITS if split in run.prediction_splits()]
+    found = {
+        "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
+        "predictions": run.hashes(*predicted),
+        "encoder": dict(context.manifest["encoder"]["sha256"]),
+    }
+    claimed: dict[str, Any] = {name: dict(record["run"])[name] for name in found}
+    return compared("run", f"{EXPORT}: run", claimed, found, summary="{leaves} hashes of the run")
+
+
+def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Check]:
+    """Compare the figures of a file with those of its answers here."""
+    same = (claimed["processor"], claimed["runtime_version"]) == (
+        environment.processor(),
+        found["runtime_version"],
+    )
+    share = 0.0 if same else ELSEWHERE_SHARE
+    reach = SAME_MACHINE_PROBABILITY if same else ELSEWHERE_PROBABILITY
+    checks = []
+    pairs: dict[str, tuple[Any, Any]] = {"": (claimed, found)}
+    for split in claimed["by_split"].keys() | found["by_split"].keys():
+        pairs[f"{split}: "] = (claimed["by_split"].get(split), found["by_split"].get(split))
+    for title, (of_record, of_file) in pairs.items():
+        if of_record is None or of_file is None or of_record["rows"] != of_file["rows"]:
+            return [Check("answers", False, f"{name}: {title}rows", "the rows of the run", "others")]
+        for figure in AGREEMENT:
+            one, other = of_record[figure], of_file[figure]
+            if (one is None) != (other is None) or (one is not None and abs(one - other) > share + 1e-9):
+                checks.append(Check("answers", False, f"{name}: {title}{figure}", f"{one}", f"{other}"))
+        one, other = (part["max_probability_difference"] for part in (of_record, of_file))
+        if abs(one - other) > reach:
+            where = f"{name}: {title}max_probability_difference"
+            checks.append(Check("answers", False, where, f"{one:.3g}", f"{other:.3g}"))
+    if checks:
+        return checks
+    where = "this processor and runtime" if same else "another processor or version of the runtime"
+    text = f"{found['rows']:,} rows by {found['runtime']} {found['runtime_version']}, made with {where}"
+    return [Check("answers", True, name, found=text, means=PREDICTED)]
