@@ -43,7 +43,24 @@ def test_a_machine_that_is_slower_than_its_class_takes_longer_for_the_other_part
     usual = durations(recipe(), many, NominalSpeed(many.machine))
     busy = durations(recipe(), many, NominalSpeed(replace(many.machine, cores=1)))
     fast = durations(recipe(), many, NominalSpeed(replace(many.machine, cores=4)))
-    for part in ("start", "prefix", "training", "report"):
+    for part in ("start", "prefix", "training", "report", "scoring"):
         assert busy[part] == pytest.approx(2 * usual[part], abs=0.2)
-    assert (fast["start"], fast["report"]) == (usual["start"], usual["report"])
+    assert fast["start"] == usual["start"]
     assert fast["training"] < usual["training"]
+
+
+def test_every_training_starts_from_a_probe_of_its_own() -> None:
+    probed = ("head.kind=linear", "head.start=probe")
+    once = durations(recipe(*probed), facts(rows=3_000), NominalSpeed(MACHINE))["probe"]
+    assert once > 0
+    assert durations(recipe(), facts(rows=3_000), NominalSpeed(MACHINE))["probe"] == 0
+    folds = durations(recipe(*probed, *CROSSED), facts(rows=3_000), NominalSpeed(MACHINE))["probe"]
+    # A cross-validation holds no tenth of the rows out.
+    assert folds == pytest.approx(11 * once / 0.9, rel=0.05)
+
+
+def test_the_report_reads_all_texts_once_more_for_a_probe() -> None:
+    few, many = (
+        durations(recipe(), facts(rows=rows, words=0), NominalSpeed(MACHINE)) for rows in (0, 30_000)
+    )
+    assert many["report"] - few["report"] > 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from submillion.auto.facts import Facts, Machine
@@ -84,7 +84,7 @@ class NominalSpeed:
 
 
 def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
-    """Return the seconds of a run by part: start, prefix, training, cross_validation, scoring, report.
+    """Return the seconds of a run by part: start, prefix, probe, training, cross_validation, scoring, report.
 
     Args:
         recipe: complete.
@@ -117,15 +117,24 @@ def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
     )
     prefix, training = speed.passes(recipe, facts, work)
     slower = _slower(prefix + training, recipe, facts, work)
-    scored = test + rows * crossed
-    once = Workload(1, scored, tokens, 1, batch, train.eval_batch_size, "auto", windows=windows)
+
+    def read(count: int) -> tuple[float, float]:
+        """Return the seconds in which the layers below the adapters, and those above, read some texts once."""
+        once = replace(work, rows=1, validation_rows=count, epochs=0, evaluations=1)
+        return speed.passes(recipe, facts, once)
+
+    probes = (recipe.head.start == "probe") + (recipe.head.finish == "probe")
+    trainings = 1 + crossed * data.folds * data.repeats
+    baselines = REPORT_S + BASELINE_S_PER_WORD * rows * texts.words * min(texts.classes, 20)
     parts = {
         "start": slower * START_S,
         "prefix": prefix,
+        "probe": probes * trainings * read(rows)[1],
         "training": training,
         "cross_validation": training * fold_trainings(recipe),
-        "scoring": sum(speed.passes(recipe, facts, once)),
-        "report": slower * (REPORT_S + BASELINE_S_PER_WORD * rows * texts.words * min(texts.classes, 20)),
+        "scoring": sum(read(test)) + crossed * read(rows)[1],
+        # One of the simpler models is a probe; the states below the adapters are cached, except those of test rows.
+        "report": slower * baselines + read(rows + validation)[1] + sum(read(test)),
     }
     return {name: round(seconds, 1) for name, seconds in parts.items()}
 
