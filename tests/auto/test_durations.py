@@ -61,6 +61,6 @@ def test_every_training_starts_from_a_probe_of_its_own() -> None:
 
 def test_the_report_reads_all_texts_once_more_for_a_probe() -> None:
     few, many = (
-        durations(recipe(), facts(rows=rows, words=0), NominalSpeed(MACHINE)) for rows in (0, 30_000)
+        durations(recipe(), facts(rows=rows, words=0), NominalSpeed(MACHINE)) for rows in (20, 30_000)
     )
     assert many["report"] - few["report"] > 1
