@@ -17,7 +17,7 @@ from submillion.files.atomic import atomic_dir, write_json
 from submillion.report.export_card import write_export_report
 from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
 from submillion.rundir import RunDir
-from submillion.ship.export.forms import Form, chosen_forms
+from submillion.ship.export.forms import FILES, Form, chosen_forms
 from submillion.ship.export.merged import write_common
 from submillion.ship.export.source import ExportSource, open_source
 from submillion.terminal.console import say
@@ -140,8 +140,7 @@ def _fill(
                 say(f"writing {file.path}", err=True)
             file.write(source, target)
             entry = proven(form, file, folder, rows, progress)
-            points_lost = lost_points(entry) if file.max_rows is None else least_lost_points(entry)
-            lost = points_lost > record["max_loss"] + ROUNDING
+            lost = lost_points(file.path, entry) > record["max_loss"] + ROUNDING
             record["removed" if lost else "files"][file.path] = entry
             if lost:
                 for name in (file.path, *entry["parts"]):
@@ -155,18 +154,21 @@ def _fill(
     write_export_report(folder, record)
 
 
-def lost_points(entry: FileRecord) -> float:
-    """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost."""
-    difference = entry["accuracy_difference"]
+def lost_points(name: str, entry: FileRecord) -> float:
+    """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost.
+
+    For a file that is proven on a sample it is the smallest loss in the interval: of 100 rows, one more mistake is a
+    whole point, which proves no loss.
+
+    Args:
+        name: place of the file in the export.
+        entry: its record.
+    """
+    difference, interval = entry["accuracy_difference"], entry["interval"]
+    sampled = FILES[name][1].max_rows is not None
+    if sampled and interval is not None and interval["high"] is not None:
+        return -100 * interval["high"]
     return 100 * (1 - entry["argmax_agreement"]) if difference is None else -100 * difference
-
-
-def least_lost_points(entry: FileRecord) -> float:
-    """Return the smallest loss in the interval, in points: of 100 rows, one more mistake is a point, and no proof."""
-    interval = entry["interval"]
-    if interval is None or interval["high"] is None:
-        return lost_points(entry)
-    return -100 * interval["high"]
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -133,8 +133,10 @@ def _labels(folder: Path, record: ExportRecord) -> list[Check]:
 def _limit(folder: Path, record: ExportRecord) -> list[Check]:
     """Check that the files which lost more than the accepted accuracy are those that were removed."""
     limit = record["max_loss"]
-    wrong = [name for name, entry in record["files"].items() if lost_points(entry) > limit + ROUNDING]
-    wrong += [name for name, entry in record["removed"].items() if lost_points(entry) <= limit + ROUNDING]
+    wrong = [name for name, entry in record["files"].items() if lost_points(name, entry) > limit + ROUNDING]
+    wrong += [
+        name for name, entry in record["removed"].items() if lost_points(name, entry) <= limit + ROUNDING
+    ]
     wrong += [name for name in record["removed"] if (folder / name).exists()]
     if wrong:
         found = "another loss, or a file that should be absent"
