@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from submillion.version import __version__
 
 if TYPE_CHECKING:
-    from submillion.api import decide, load, train, verify
+    from submillion.api import adopt, decide, load, train, verify
     from submillion.budget.plan_result import plan
     from submillion.errors import BadInput, OverBudget, SubmillionError
     from submillion.estimator import SubmillionClassifier
@@ -21,6 +21,7 @@ __all__ = [
     "decide",
     "train",
     "load",
+    "adopt",
     "verify",
     "Recipe",
     "Run",
@@ -37,6 +38,7 @@ _MODULES = {
     "decide": "api",
     "train": "api",
     "load": "api",
+    "adopt": "api",
     "verify": "api",
     "Recipe": "recipe",
     "Run": "run",

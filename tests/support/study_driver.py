@@ -37,15 +37,16 @@ class Undisturbed:
 
 
 @cache
-def undisturbed() -> Undisturbed:
-    """Return the study rates.yaml with a test split; all tests of this process share it."""
+def undisturbed(test: bool = True) -> Undisturbed:
+    """Return the study rates.yaml, with a test split or without; all tests of this process share it."""
     project = shared_project()
     before = os.times()
-    outcome = study(project / "rates.yaml", project / "done", overrides=with_test(), quiet=True)
+    out, overrides = project / f"done-{test}", with_test() if test else []
+    outcome = study(project / "rates.yaml", out, overrides=overrides, quiet=True)
     after = os.times()
     assert not outcome.failed
     seconds = sum(after[2:4]) - sum(before[2:4])  # of processes that ended
-    return Undisturbed(outcome.path, seconds / (len(RATES) + 1))
+    return Undisturbed(outcome.path, seconds / (len(RATES) + test))
 
 
 def with_test() -> list[str]:
@@ -69,6 +70,7 @@ def killed(
     seed: int,
     options: Sequence[str] = (),
     lose_node: Callable[[psutil.Process], None] | None = None,
+    seconds: float | None = None,
 ) -> list[Path]:
     """Run rates.yaml in a process that is restarted until the study is complete, while processes are killed.
 
@@ -81,12 +83,14 @@ def killed(
         seed: of the random points.
         options: of `submillion study`.
         lose_node: kills the node of a process.
+        seconds: approximate CPU seconds of a run; None takes those of `undisturbed`.
 
     Returns:
         The directories of the complete studies; one, unless it was complete before the last kill.
     """
     drawn, left, ended = random.Random(seed), list(kinds), list[Path]()
-    point = _Point(drawn)
+    seconds = undisturbed().seconds if seconds is None else seconds
+    point = _Point(drawn, seconds)
     for number in itertools.count():
         place, struck = folder / f"killed-{len(ended)}", set[str]()
         log = folder / f"driver-{number}.txt"
@@ -96,7 +100,7 @@ def killed(
                 kind = left.pop(0)
                 struck.add(kind)
                 _kill(kind, driver, worker, place, lose_node)
-                point = _Point(drawn)
+                point = _Point(drawn, seconds)
             code = driver.wait(TIMEOUT_S)
         finally:
             driver.kill()
@@ -113,8 +117,8 @@ def killed(
 class _Point:
     """A random point in the life of a worker."""
 
-    def __init__(self, drawn: random.Random) -> None:
-        self._seconds = drawn.random() ** 2 * undisturbed().seconds
+    def __init__(self, drawn: random.Random, seconds: float) -> None:
+        self._seconds = drawn.random() ** 2 * seconds
         # A third of the kills hit the training: a tiny run spends most of its time starting the process.
         self._records = drawn.randint(1, RECORDS) if drawn.random() < 1 / 3 else None
         self._written_before: dict[int, int] = {}

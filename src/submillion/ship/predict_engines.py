@@ -15,7 +15,7 @@ from submillion.data.tokens import Tokens, encode
 from submillion.errors import SubmillionError
 from submillion.model.infer import predict_logits
 from submillion.model.trained import OpenedRun
-from submillion.ray_cluster import THREADS, connected, cores_of_largest_node, python_path
+from submillion.ray_cluster import THREADS, connected, cores_of_largest_node
 from submillion.rundir import RunDir
 from submillion.ship.opened_runs import opened_once
 from submillion.ship.overlap import ahead
@@ -113,7 +113,6 @@ class RayEngine:
         options: dict[str, Any] = {
             "num_cpus": self._threads,
             "max_retries": -1,  # of a task whose worker or node died; an error of the task itself is raised
-            "runtime_env": {"env_vars": {"PYTHONPATH": python_path()}},
         }
         remote: Any = ray.remote(**options)(_scored)
         running: deque[tuple[Chunk, Any]] = deque()

@@ -1,25 +1,35 @@
-"""Tests of the Ray engine: cores, lost nodes, termination."""
+"""Tests of all that runs on a Ray cluster, in one file so that they share it: studies, `BatchPredictor`, `predict`."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
-from submillion import ray_cluster
+from submillion import BatchPredictor, ray_cluster
 from submillion.errors import BadInput
+from submillion.rundir import RunDir
+from submillion.ship import predict_rows
+from submillion.ship.predict import predict_file
+from submillion.ship.predict_options import PredictOptions
 from submillion.study.engines import ray as ray_engine
 from submillion.study.engines.job import FinishedJob, Job
 from submillion.study.engines.ray import RayEngine
 from support import TESTS
 from support.study_driver import findings, is_gone, killed, undisturbed
 from support.study_jobs import Script, jobs
+from support.tiny import tiny_texts
+from support.tiny_run import tiny_run
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
@@ -178,8 +188,76 @@ def test_killed_at_random_points_a_study_ends_with_the_same_table(
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     kinds = ["node", "driver"]  # a worker that dies: above; more kills: test_run.py
     lose = partial(lose_node, cluster)
-    for place in killed(tmp_path, kinds, seed=4, options=["--engine", "ray"], lose_node=lose):
-        assert findings(place) == findings(undisturbed().place)
+    # Scoring test rows adds two processes that draw reports, and nothing to what is compared here.
+    expected = undisturbed(test=False)
+    places = killed(tmp_path, kinds, 4, ["--engine", "ray"], lose, expected.seconds)
+    for place in places:
+        assert findings(place) == findings(expected.place)
+
+
+# -- predictions -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    return tiny_run(tmp_path_factory.mktemp("home"))[0]
+
+
+def test_ray_data_maps_a_batch_predictor_on_two_nodes_of_which_one_dies(
+    cluster: Any, run: RunDir, tmp_path: Path
+) -> None:
+    import ray.data
+
+    texts = tiny_texts(40, seed=5)[0]
+    signs = tmp_path / "signs"
+    signs.mkdir()
+
+    def wait_for_loss(batch: dict[str, Any]) -> dict[str, Any]:
+        """Keep a node busy until it is lost, so that it has work to lose."""
+        (signs / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while not (signs / "lost").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return batch
+
+    data = ray.data.from_items(
+        [{"id": row, "text": text} for row, text in enumerate(texts)], override_num_blocks=4
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    predictor = BatchPredictor(run.path, probabilities=True)
+    with ThreadPoolExecutor(1) as thread:  # a node is only added from the main thread
+        mapped = thread.submit(data.map_batches(wait_for_loss).map_batches(predictor).take_all)
+        while not (busy := list(signs.iterdir())):
+            assert not mapped.done(), mapped.result()
+            time.sleep(0.05)
+        lose_node(cluster, psutil.Process(int(busy[0].name)))
+        (signs / "lost").touch()
+        rows = mapped.result()
+    rows.sort(key=lambda row: row["id"])
+    here = predictor({"text": np.array(texts)})
+    assert [row["text"] for row in rows] == texts
+    assert [row["predicted_label"] for row in rows] == list(here["predicted_label"])
+    np.testing.assert_allclose([row["confidence"] for row in rows], here["confidence"], atol=1e-6)
+
+
+def test_a_prediction_on_the_cluster_writes_what_one_of_this_process_writes(
+    cluster: Any, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_rows, "READ_ROWS", 10)
+    (tmp_path / "in.txt").write_text("\n".join(tiny_texts(45, seed=6)[0]) + "\n", encoding="utf-8")
+    for engine in ("local", "ray"):
+        options = PredictOptions(engine=engine, chunk_rows=10)
+        assert predict_file(run.path, tmp_path / "in.txt", tmp_path / f"{engine}.csv", options=options) == 45
+    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
+
+
+def test_an_error_of_a_task_is_that_of_the_prediction(cluster: Any, run: RunDir, tmp_path: Path) -> None:
+    copy = run.copy_to(tmp_path / "copy")
+    shutil.rmtree(copy.tokenizer)
+    (tmp_path / "in.txt").write_text("word1\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="tokenizer: expected a folder of every finished run"):
+        predict_file(copy.path, tmp_path / "in.txt", tmp_path / "o.csv", options=PredictOptions(engine="ray"))
+    assert not (tmp_path / "o.csv").exists()
 
 
 class NoCluster:
