@@ -116,12 +116,14 @@ def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
         windows=windows,
     )
     prefix, training = speed.passes(recipe, facts, work)
-    slower = _slower(prefix + training, recipe, facts, work)
 
-    def read(count: int) -> tuple[float, float]:
+    def read(count: int, by: Speed = speed) -> tuple[float, float]:
         """Return the seconds in which the layers below the adapters, and those above, read some texts once."""
         once = replace(work, rows=1, validation_rows=count, epochs=0, evaluations=1)
-        return speed.passes(recipe, facts, once)
+        return by.passes(recipe, facts, once)
+
+    # A busy machine takes longer for everything. Reading tells by how much; steps have costs of their own.
+    slower = max(1.0, sum(read(rows)) / sum(read(rows, NominalSpeed(facts.machine))))
 
     probes = (recipe.head.start == "probe") + (recipe.head.finish == "probe")
     trainings = 1 + crossed * data.folds * data.repeats
@@ -137,19 +139,6 @@ def durations(recipe: Recipe, facts: Facts, speed: Speed) -> dict[str, float]:
         "report": slower * baselines + read(rows + validation)[1] + sum(read(test)),
     }
     return {name: round(seconds, 1) for name, seconds in parts.items()}
-
-
-def _slower(seconds: float, recipe: Recipe, facts: Facts, work: Workload) -> float:
-    """Return how many times as long the machine takes as those of its class, at least 1: it may be busy.
-
-    Args:
-        seconds: of the training, by a measurement of the machine or by its class.
-        recipe: complete.
-        facts: of its data and encoder.
-        work: its texts.
-    """
-    nominal = sum(NominalSpeed(facts.machine).passes(recipe, facts, work))
-    return max(1.0, seconds / nominal) if nominal else 1.0
 
 
 def total(parts: Mapping[str, float]) -> float:
