@@ -145,11 +145,9 @@ def adopt(
     encoder: str | Path | None = None,
     labels: Sequence[str] | None = None,
     data: str | Path | None = None,
-    max_length: int | None = None,
-    budget: int = 1_000_000,
     overwrite: bool = False,
     quiet: bool = False,
-    **columns: Any,
+    **options: Any,
 ) -> Run:
     """Make a run of a LoRA classifier that another program trained; its training is called unknown everywhere.
 
@@ -159,11 +157,11 @@ def adopt(
         encoder: catalog name, hub id or folder; None takes the encoder that the adapter names.
         labels: class names in the order of the head's outputs; None takes those in the adapter's files.
         data: file of labelled texts to evaluate it on, as the run's test split.
-        max_length: longest input in tokens; None takes the encoder's, at most 512.
-        budget: trainable parameters allowed.
         overwrite: replace an existing run.
         quiet: neither notices nor progress on standard error.
-        columns: `text` and `label`, columns of `data`; `revision` of the adapter's hub repository.
+        options: `text` and `label`, columns of `data`; `max_length`, the longest input in tokens (default: the
+            encoder's, at most 512); `budget`, trainable parameters allowed (default: a million); `revision` of the
+            adapter's hub repository.
 
     Returns:
         The run, which predicts, reports, exports and serves like any other.
@@ -184,9 +182,7 @@ def adopt(
         None if encoder is None else str(encoder),
         labels,
         data,
-        max_length=max_length,
-        budget=budget,
-        **columns,
+        **options,
     )
     with notices.collecting(quiet or None):
         return Run(adopt_adapter(adapter, out, options, overwrite=overwrite, progress=not quiet).path)

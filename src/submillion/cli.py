@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from submillion import cli_machine, cli_trained, notices
+from submillion import cli_hub, cli_machine, cli_trained, notices
 from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, TrainFlags, takes
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.terminal.console import guarded, say
@@ -150,6 +150,7 @@ def fields() -> None:
         say(f"{name}\n    {field_help(Recipe, name)}")
 
 
+cli_hub.add_to(app)
 cli_machine.add_to(app)
 
 

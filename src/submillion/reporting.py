@@ -35,7 +35,7 @@ def after_training(context: RunContext) -> None:
 
     A part that fails is named in a notice, and the report calls it not measured; the training stays valid.
     """
-    for name in registry.quick_parts(context.cross_validated):
+    for name in registry.quick_parts(context.cross_validated, context.adopted):
         try:
             registry.compute_parts(context, [name])
         except SubmillionError as error:
@@ -76,7 +76,7 @@ def remake(
     with run.locked():
         run.check_trained()
         context = RunContext(run, progress=progress, answer_at=answer_at, class_thresholds=request)
-        possible = registry.possible_parts(context.cross_validated)
+        possible = registry.possible_parts(context.cross_validated, context.adopted)
         wanted = possible if EVERY in names else list(dict.fromkeys(names))
         if answer_at is not None and "confidence" not in wanted:
             wanted.insert(0, "confidence")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-from submillion import run_paths, run_place
+from submillion import adopted_recipe, run_paths, run_place
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
@@ -126,16 +126,23 @@ class RunDir(RunLayout):
             raise BadInput(Problem(str(self.path), "a run whose training has ended", found, remedy))
 
     def read_recipe(self) -> Recipe:
-        """Return the recipe that the run was trained with.
+        """Return the recipe that the run was trained with; of an adopted run, the one by which it predicts.
 
         Raises:
             BadInput: there is none, or a field of it is unknown or has a bad value.
         """
         if not self.recipe.is_file():
+            if self.is_adopted:
+                return adopted_recipe.recipe_of(self.read_manifest(), self.path)
             raise BadInput(
                 Problem(str(self.recipe), "the recipe of a run", "no such file", "Train the run again.")
             )
         return Recipe.load(self.recipe)
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether another program trained the adapter of this run, so that nothing is known of its training."""
+        return self.manifest.is_file() and "adopted" in self.read_manifest()
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe, complete; files beside the run are named relative to it, so that both can be moved."""
@@ -145,7 +152,8 @@ class RunDir(RunLayout):
     def relative(self, value: Any) -> Any:
         """Return a JSON value in which the paths of the recipe's data and encoder are relative to the run."""
         if self._sources is None:
-            self._sources = self.read_recipe().absolute_sources() if self.recipe.is_file() else []
+            known = self.recipe.is_file() or self.is_adopted
+            self._sources = self.read_recipe().absolute_sources() if known else []
         return run_paths.relative(value, self._sources, self.path)
 
     def copy_to(self, folder: Path) -> RunDir:

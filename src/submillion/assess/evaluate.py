@@ -69,7 +69,7 @@ def evaluate(
         label = label or _label_column(Path(data), recipe.data)
         columns = text or text_columns(run)
         split = read_labelled(Path(data), classes, split_name, columns, label, recipe.data.encoding)
-        origin = _origin(run, Path(data), columns, label, len(split))
+        origin = evaluation_entry(run, Path(data), columns, label, len(split))
     opened = open_run_classifier(run)
     tokens = tokenize(opened.tokenizer, split.texts, opened.truncation, progress=progress)
     unknown_tokens(opened.tokenizer, tokens).notice(f"the texts of {split_name}")
@@ -90,7 +90,7 @@ def _from_memory(rows: LabelledRows, classes: Classes, name: str) -> tuple[Split
     return split, {"file": None, "sha256": None, "text": None, "label": None, "rows": len(split)}
 
 
-def _origin(
+def evaluation_entry(
     run: RunDir, file: Path, text: str | Sequence[str] | None, label: str | None, rows: int
 ) -> EvaluationEntry:
     """Return where the rows of a file came from, for the manifest."""

@@ -27,6 +27,8 @@ class Part:
     """Computed on request only."""
     of_folds: bool = False
     """Computed only for a run with cross-validation."""
+    of_training: bool = False
+    """Needs the training rows, which are unknown of an adopted run."""
     by_name: bool = False
     """Left out of `all`: it changes what `predict` offers."""
 
@@ -43,14 +45,14 @@ PARTS = {
         Part("thresholds", "confidence.thresholds", slow=True, by_name=True),
         # How certain are the scores?
         Part("intervals", "statistics.intervals"),
-        Part("cross_validation", "cross_validation", of_folds=True),
+        Part("cross_validation", "cross_validation", of_folds=True, of_training=True),
         # Where does the run fail?
         Part("errors", "errors.analysis"),
         # What do simpler models achieve?
-        Part("baseline", "baselines.analysis"),
+        Part("baseline", "baselines.analysis", of_training=True),
         # Can the data be trusted?
-        Part("duplicates", "data_quality.near_duplicates"),
-        Part("noise", "data_quality.label_noise", slow=True),
+        Part("duplicates", "data_quality.near_duplicates", of_training=True),
+        Part("noise", "data_quality.label_noise", slow=True, of_training=True),
         # Which words drive the answers?
         Part("attribution", "attribution.analysis", slow=True),
         # Whom may the run harm, and how does it answer outside its domain?
@@ -60,15 +62,22 @@ PARTS = {
 COST = "cost"
 
 
-def quick_parts(cross_validated: bool = False) -> list[str]:
-    """Return the parts that every training computes, with those of a cross-validation if it has one."""
-    return [name for name in possible_parts(cross_validated) if not PARTS[name].slow]
+def quick_parts(cross_validated: bool = False, adopted: bool = False) -> list[str]:
+    """Return the parts that every training computes; arguments as in `possible_parts`."""
+    return [name for name in possible_parts(cross_validated, adopted) if not PARTS[name].slow]
 
 
-def possible_parts(cross_validated: bool = False) -> list[str]:
-    """Return the parts that `all` means for a run, with those of a cross-validation if it has one."""
+def possible_parts(cross_validated: bool = False, adopted: bool = False) -> list[str]:
+    """Return the parts that `all` means for a run.
+
+    Args:
+        cross_validated: with those of a cross-validation.
+        adopted: without those that need the training rows.
+    """
     return [
-        name for name, part in PARTS.items() if not part.by_name and (cross_validated or not part.of_folds)
+        name
+        for name, part in PARTS.items()
+        if not part.by_name and (cross_validated or not part.of_folds) and not (adopted and part.of_training)
     ]
 
 

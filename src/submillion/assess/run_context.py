@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from submillion import notices
-from submillion.data.corpus import Corpus, Split, load_corpus
+from submillion.cache import sha256_of
+from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
+from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
@@ -77,8 +79,13 @@ class RunContext:
 
     @property
     def seed(self) -> int:
-        """The run's seed, from which every part draws, so that the same run gives the same analysis."""
-        return int(self.manifest["seed"])
+        """The run's seed, from which every part draws, so that the same run gives the same analysis; 0 if adopted."""
+        return 0 if self.adopted else int(self.manifest["seed"])
+
+    @property
+    def adopted(self) -> bool:
+        """Whether another program trained the run, so that its training rows are unknown."""
+        return "adopted" in self.manifest
 
     @property
     def split(self) -> str:
@@ -121,6 +128,9 @@ class RunContext:
         """
         if self._corpus is not None:
             return self._corpus
+        if self.adopted:
+            expected, found = "a run whose training rows are known", "an adopted one"
+            raise BadInput(Problem(str(self.run.path), expected, found))
         corpus = reread_corpus(self.recipe, self.progress)
         recorded = {name: split["fingerprint"] for name, split in self.manifest["data"]["splits"].items()}
         present = {split.name: split.fingerprint for split in corpus.splits}
@@ -152,7 +162,7 @@ class RunContext:
             BadInput: the split is not one of the run's own, or a text is not the one that was predicted.
         """
         if split not in self._texts:
-            splits = {part.name: part for part in self.corpus.splits}
+            splits = {part.name: part for part in self._splits}
             if split not in splits:
                 raise BadInput(
                     Problem(
@@ -173,6 +183,33 @@ class RunContext:
                 )
             self._texts[split] = texts
         return self._texts[split]
+
+    @property
+    def scored_split(self) -> Split:
+        """The rows of `split`.
+
+        Raises:
+            BadInput: they are missing or have changed.
+        """
+        return next(part for part in self._splits if part.name == self.split)
+
+    @cached_property
+    def _splits(self) -> Sequence[Split]:
+        """The run's own splits; of an adopted run, the rows that it was evaluated on."""
+        if not self.adopted:
+            return self.corpus.splits
+        entry = self.manifest.get("evaluations", {}).get("test")
+        if entry is None or entry["file"] is None:
+            return []
+        file = Path(self.run.located(entry["file"]))
+        if not file.is_file() or sha256_of(file) != entry["sha256"]:
+            found = "another file" if file.is_file() else "no such file"
+            raise BadInput(
+                Problem(str(file), "the rows that the run was evaluated on", found, "Restore the original.")
+            )
+        with notices.suppressed():  # they were given when the run was evaluated
+            classes = Classes.of_run(self.manifest)
+            return [read_labelled(file, classes, "test", entry["text"], entry["label"])]
 
     @cached_property
     def opened(self) -> OpenedRun:

@@ -39,7 +39,8 @@ class Classes:
     @classmethod
     def of_run(cls, manifest: Mapping[str, Any]) -> Self:
         """Return the classes that a run recorded in its manifest."""
-        form = manifest.get("data", {}).get("label_form", {})
+        # The names of an adopted run were passed in the order of the numbers of its classes.
+        form = manifest.get("data", {}).get("label_form", {"numbered": "adopted" in manifest})
         return cls(list(manifest["labels"]), form.get("numbered", False), form.get("first"))
 
     def form(self) -> dict[str, Any]:

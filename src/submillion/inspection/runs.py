@@ -11,6 +11,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from submillion import run_place
+from submillion.adopted_recipe import UNKNOWN
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.run_format.interval import Interval
@@ -50,9 +51,9 @@ class _Manifest(TypedDict):
     name: str
     created: str
     status: str
-    seed: int
+    seed: NotRequired[int]
     budget: _Budget
-    data: _Data
+    data: NotRequired[_Data]
     encoder: _Encoder
     unfinished: NotRequired[dict[str, Any]]
     test_held_back: NotRequired[bool]
@@ -88,8 +89,9 @@ class ListedRun:
     trainable: int
     budget: int
     data: str
+    """Name of the training data; `unknown` of an adopted run."""
     encoder: str
-    seed: int
+    seed: int | None
     created: str
     """ISO 8601, UTC."""
 
@@ -197,9 +199,9 @@ def _read(path: Path) -> ListedRun:
         macro_f1=scores.get("macro_f1"),
         trainable=manifest["budget"]["trainable"],
         budget=manifest["budget"]["budget"],
-        data=manifest["data"]["name"],
+        data=manifest["data"]["name"] if "data" in manifest else UNKNOWN,
         encoder=manifest["encoder"]["source"],
-        seed=manifest["seed"],
+        seed=manifest.get("seed"),
         created=manifest["created"],
     )
 

@@ -56,6 +56,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     recipe = run.read_recipe().model_dump(mode="json") if run.recipe.is_file() else {}
     parts = {name: manifest.get(name, {}) for name in MANIFEST_ENTRIES}
     main = next(iter(metrics), None)
+    adopted = manifest.get("adopted")
     figures = [
         (drawing.split in (None, main), (drawing.title, f"figures/{quote(drawing.name)}.png"))
         for drawing in drawings(run)
@@ -75,6 +76,8 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "titles": {split: split_title(split, parts["data"]) for split in SPLITS},
         "crossed": split_title("validation", parts["data"]) != "validation",
         "recipe": published(recipe),
+        "adopted": adopted,
+        "pooling": adopted["pooling"] if adopted else recipe.get("head", {}).get("pooling"),
         "labels": manifest.get("labels", []),
         "numbered": numbered(manifest.get("labels", [])),
         "base": base_of(manifest) or "PATH_TO_ENCODER",
@@ -94,6 +97,8 @@ def metadata(manifest: dict[str, Any], metrics: dict[str, Any], library: str = "
     encoder, data = manifest.get("encoder", {}), manifest.get("data", {})
     base, dataset = base_of(manifest), dataset_of(manifest)
     licence, licence_name = _licence(encoder.get("licence"), data.get("licence"))
+    if adopted := manifest.get("adopted"):
+        licence, licence_name = _licence_of_adopted(adopted["licence"])
     card = ModelCardData(
         model_name=manifest.get("name", "run"),
         base_model=base,
@@ -137,6 +142,13 @@ def _licence(encoder: str | None, data: str | None) -> tuple[str, str | None]:
     if encoder and data and encoder.lower() == data.lower() and _LICENCE_ID.match(encoder.lower()):
         return encoder.lower(), None
     return "other", "terms-of-encoder-and-data"
+
+
+def _licence_of_adopted(licence: str | None) -> tuple[str, str | None]:
+    """Return licence and licence name of an adopted run: those of the adapter, as its own card names them."""
+    if licence and _LICENCE_ID.match(licence.lower()):
+        return licence.lower(), None
+    return "other", "unknown"
 
 
 def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[EvalResult]:

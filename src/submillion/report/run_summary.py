@@ -23,6 +23,7 @@ COLOURS = {
     8: "#8D969F",
 }
 NO_BASELINE = "No baseline was trained."
+ADOPTED = "Adopted: another program trained it, so no baseline can be trained."
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _verdict(run: RunDir) -> tuple[str, bool]:
     """Return the sentence about the run and the best of its baselines, and whether the run leads."""
     baseline = run.read_analysis("baseline")
     if baseline is None:
-        return NO_BASELINE, False
+        return (ADOPTED if run.is_adopted else NO_BASELINE), False
     verdict = baseline["verdict"]
     if verdict is None:
         return " ".join(baseline["absent"].values()) or NO_BASELINE, False

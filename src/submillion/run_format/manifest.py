@@ -263,6 +263,35 @@ class DecisionEntry(TypedDict):
     """Seconds that were expected, by part, and how the speed is known."""
 
 
+class AdoptionEntry(TypedDict):
+    """An adapter that another program trained, and what is known of it; the rest of its training is unknown."""
+
+    source: str
+    """As the user named it."""
+    origin: str
+    """Hub id, or the folder."""
+    revision: str | None
+    licence: str | None
+    sha256: dict[str, str]
+    """Of its files, by name."""
+    base: str | None
+    """The encoder that the adapter names."""
+    peft_version: str | None
+    pooling: Literal["first", "mean"]
+    text: str | list[str] | None
+    """Text columns of the data it was evaluated on, if they were named."""
+    label: str | None
+    precision: str
+    """Number format of the saved predictions."""
+    execution: str
+    compared_texts: Count
+    """Texts on which the run's adapter was compared with the original."""
+    largest_difference: Number
+    """Of a logit between the two."""
+    unknown: list[str]
+    """The facts about its training that nobody knows here."""
+
+
 class Manifest(TypedDict):
     """Everything about a run but its recipe and its results."""
 
@@ -290,6 +319,8 @@ class Manifest(TypedDict):
     """Steps, seconds, best evaluation; recorded when the training ends."""
     test_held_back: NotRequired[bool]
     """The run belongs to a study that has not looked at its test rows yet."""
+    adopted: NotRequired[AdoptionEntry]
+    """Present if another program trained the adapter; such a run has no recipe, data, seed and history."""
     decision: NotRequired[DecisionEntry]
     """Present if `auto` decided the recipe."""
     evaluations: NotRequired[dict[str, EvaluationEntry]]

@@ -57,6 +57,15 @@ class Repo:
         return "encoder.source" if self.kind == "model" else "data.train"
 
 
+class AdapterRepo(Repo):
+    """A repository that holds an adapter."""
+
+    @property
+    def field(self) -> str:
+        """The argument that can name a folder instead."""
+        return "adapter"
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """An encoder's repository at one commit, in the hub's cache."""
@@ -118,6 +127,21 @@ def fetch_encoder(repo: Repo, progress: bool) -> Snapshot:
     sha256 = store.hashes(path, names, _receipt(repo, path.name))
     _check_blobs(path, sha256)
     return Snapshot(path, path.name, sha256, _licence(path / "README.md"))
+
+
+def fetch_files(repo: Repo, patterns: list[str], progress: bool) -> tuple[Path, str, str | None]:
+    """Download files of a repository into the hub's own cache.
+
+    Returns:
+        The folder, the commit, and the licence in the repository's card.
+
+    Raises:
+        BadInput: no such repository or revision, no access to it, or no answer.
+    """
+    wanted = [*patterns, "README.md"]
+    download = partial(snapshot_download, repo.id, revision=repo.revision, allow_patterns=wanted)
+    path = _downloaded(repo, download, progress)
+    return path, path.name, _licence(path / "README.md")
 
 
 def _downloaded(repo: Repo, download: Callable[..., str], progress: bool) -> Path:

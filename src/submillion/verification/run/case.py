@@ -119,7 +119,9 @@ class Case:
 
     @cached_property
     def splits(self) -> dict[str, Split]:
-        """The splits of the corpus by name."""
+        """The splits of the corpus by name; none of an adopted run, whose training is unknown."""
+        if self.run.is_adopted:
+            return {}
         return {split.name: split for split in self.corpus.splits}
 
     @cached_property
@@ -150,6 +152,13 @@ class Case:
         return found
 
     @cached_property
+    def label_names(self) -> list[str]:
+        """Class names by index, as the data gives them; of an adopted run, as its manifest does."""
+        if self.run.is_adopted:
+            return [str(name) for name in self.manifest["labels"]]
+        return self.corpus.label_names
+
+    @cached_property
     def known_splits(self) -> dict[str, Split]:
         """The splits whose texts are known: those of the recipe's data that are predicted, and evaluated files."""
         own = {name: split for name, split in self.splits.items() if name != "train"}
@@ -173,13 +182,19 @@ class Case:
     def other_arithmetic(self) -> list[str]:
         """The facts of this machine and of the recorded one that differ and on which last bits depend."""
         execution = self.as_trained.execution
-        kept = {name: self.manifest["training"].get(name) for name in ("prefix_cached", "processes")}
+        kept = {name: self.how.get(name) for name in ("prefix_cached", "processes")}
         here = {
             "machine": environment.machine() | {"threads": self.manifest["machine"].get("threads")},
             "versions": environment.versions(),
             "training": kept | {"execution": execution.name, "precision": execution.precision.dtype_name},
         }
-        return differing_arithmetic(self.manifest, here)
+        return differing_arithmetic(self.manifest | {"training": self.how}, here)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The execution and the number format of the predictions: those of the training, or of the adoption."""
+        recorded: dict[str, Any] = self.manifest["adopted" if self.run.is_adopted else "training"]
+        return recorded
 
     @cached_property
     def retrained(self) -> Retrained:
@@ -197,6 +212,8 @@ class Case:
 
     def context_of(self, run: RunDir) -> RunContext:
         """Return a run with the recipe's data, for an analysis; the run itself, or a copy of it."""
+        if run.is_adopted:
+            return RunContext(run, progress=self.options.progress)
         recorded = self.manifest["data"]["splits"]
         try:
             corpus = self.corpus

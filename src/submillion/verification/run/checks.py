@@ -11,6 +11,7 @@ from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.rundir import RunDir
 from submillion.sources import store
 from submillion.verification.run import (
+    adopted,
     baselines,
     budget,
     data,
@@ -50,6 +51,21 @@ CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, 
     ("retraining", "the training", retrained.retraining),
     ("statements", "the run", records.statements),
 )
+CHECKS_OF_ADOPTED: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (
+    ("layout", "the run", adopted.layout),
+    ("hashes", "manifest.json: files", files.hashes),
+    ("encoder", "manifest.json: encoder", files.encoder),
+    ("adapter", "adapter/", adopted.adapter),
+    ("budget", "manifest.json: budget", adopted.budget),
+    ("rows", "predictions/", data.predicted_rows),
+    ("probabilities", "predictions/", scores.probabilities),
+    ("metrics", "metrics.json", scores.metrics),
+    ("analysis", "analysis/", scores.analysis),
+    ("pages", "card, page and figures", report_pages.pages),
+    ("predictions", "predictions/", predictions.predictions),
+    ("statements", "the run", adopted.statements),
+)
+"""The checks of a run whose training is unknown."""
 # Errors that a changed file can cause in a check: a missing entry, a text instead of a number, a file that its
 # reader refuses. They are reported as claims that do not hold.
 TAMPERING_ERRORS = (
@@ -113,7 +129,7 @@ def verify(
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="submillion-verify-") as scratch, store.hashed_in_full():
         case = Case(run, Path(scratch), Options(rows, full, retrain, seed, progress))
-        for name, where, check in CHECKS:
+        for name, where, check in CHECKS_OF_ADOPTED if run.is_adopted else CHECKS:
             try:
                 checks += check(case)
             except TAMPERING_ERRORS as error:

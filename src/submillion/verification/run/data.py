@@ -63,7 +63,7 @@ def predicted_rows(case: Case) -> list[Check]:
 
 def _rows_of(case: Case, where: str, split: Split) -> list[Check]:
     saved = case.run.load_predictions(split.name)
-    names = case.corpus.label_names
+    names = case.label_names
     if saved.label_names != names:
         return compared("rows", f"{where}: classes", saved.label_names, names)
     if len(saved.ids) != len(split):

@@ -158,7 +158,7 @@ def _judged(case: Case, again: Again) -> list[Check]:
     checked = f"predicted again: {power(len(again.saved), len(again.rows))}"
     if not len(again.differing):
         return [Check("predictions", True, where, found=f"{checked}; equal bit for bit")]
-    formats = [case.manifest["training"]["precision"], case.as_trained.execution.precision.dtype_name]
+    formats = [case.how["precision"], case.as_trained.execution.precision.dtype_name]
     allowed, why = _allowed(case, again, max(probability_tolerance(name) for name in formats))
     claimed, actual = again.claimed.astype(np.float64), again.actual.astype(np.float64)
     largest = np.abs(actual - claimed).max(axis=1)

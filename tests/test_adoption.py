@@ -1,0 +1,241 @@
+"""Classifiers of other programs become runs: the same function as with plain peft, counted and checked, or refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+import submillion as sm
+from submillion.assess import registry
+from submillion.cli import app
+from submillion.errors import BadInput, OverBudget
+from submillion.notices import collected, collecting
+from submillion.rundir import RunDir
+from support.foreign import foreign_adapter, labelled_file, plain_logits
+from support.tiny import LABELS, shared_encoder, tiny_texts
+
+IDS = torch.tensor([[2, 9, 14, 33, 3], [2, 44, 50, 17, 3]])
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rank and alpha by pattern, rsLoRA": {
+        "rank_pattern": {r"layer.1.attention.self.query": 2, r".*\.0\..*value": 8},
+        "alpha_pattern": {r"layer\.1\..*query": 32},
+        "use_rslora": True,
+    },
+    "DoRA on one layer, biases": {"use_dora": True, "layers_to_transform": [1], "bias": "lora_only"},
+    "every linear layer but one": {"target_modules": "all-linear", "exclude_modules": ["output.dense"]},
+    "trained norms": {"modules_to_save": ["classifier", "LayerNorm"]},
+    "a pattern, no task": {
+        "task_type": None,
+        "target_modules": r".*layer\.(0|1)\..*(query|key)",
+        "modules_to_save": ["classifier"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Path:
+    return shared_encoder("roberta")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    """A folder with an adapter and labelled rows."""
+    home = tmp_path_factory.mktemp("foreign")
+    foreign_adapter(home / "adapter", encoder)
+    labelled_file(home / "test.csv")
+    return home
+
+
+@pytest.fixture(scope="module")
+def run(home: Path, encoder: Path) -> sm.Run:
+    """The adapter of `home`, adopted and evaluated."""
+    return sm.adopt(
+        home / "adapter", home / "run", encoder=encoder, labels=LABELS, data=home / "test.csv", quiet=True
+    )
+
+
+def copied(home: Path, folder: Path) -> Path:
+    shutil.copytree(home / "adapter", folder)
+    return folder
+
+
+def changed_settings(folder: Path, **settings: Any) -> Path:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adopted_adapter_gives_the_logits_of_the_original(
+    kind: str, tmp_path: Path, encoder: Path
+) -> None:
+    original = foreign_adapter(tmp_path / "adapter", encoder, **KINDS[kind])
+    run = sm.adopt(original, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    expected = plain_logits(original, encoder, IDS)
+    assert torch.allclose(plain_logits(run.path / "adapter", encoder, IDS), expected, atol=1e-5)
+    tokens = sum(value.numel() for value in load_file(original / "adapter_model.safetensors").values())
+    counted = RunDir(run.path).read_manifest()["budget"]
+    assert counted["trainable"] == tokens == sum(counted["parts"].values())
+
+
+def test_parts_of_the_count(tmp_path: Path, encoder: Path) -> None:
+    settings = {"modules_to_save": ["classifier", "LayerNorm"], "layers_to_transform": [1]}
+    original = foreign_adapter(tmp_path / "adapter", encoder, **settings)
+    run = sm.adopt(original, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    budget = RunDir(run.path).read_manifest()["budget"]
+    assert budget["parts"]["lora.query"] == 4 * (32 + 32)
+    assert budget["parts"]["head.output"] == 32 * 4 + 4
+    assert any(part.startswith("module.") and "LayerNorm" in part for part in budget["parts"])
+    assert budget["by_layer"][0]["parts"].keys().isdisjoint({"lora.query"})
+
+
+def test_the_run_is_scored_reported_and_verified(run: sm.Run) -> None:
+    assert run.status == "complete"
+    assert run.metrics["test"]["rows"] == 40
+    verdict = sm.verify(run, full=True)
+    assert verdict.holds, verdict.render()
+    strengths = {check.name: check.strength for check in verdict.checks}
+    assert strengths["predictions"] == "predicted again"
+    assert strengths["adapter"] == "recomputed"
+    assert strengths["training"] == "not checked"
+
+
+def test_the_run_predicts_with_class_names_and_is_listed(run: sm.Run) -> None:
+    texts, _ = tiny_texts(5)
+    assert set(run.predict(texts)) <= set(LABELS)
+    listed = CliRunner().invoke(app, ["runs", str(run.path)])
+    assert "unknown" in listed.output
+
+
+def test_what_is_not_known_is_called_unknown(run: sm.Run) -> None:
+    card, page = (run.path / "README.md").read_text(), (run.path / "report.html").read_text()
+    for text in (card, page):
+        assert "Unknown: another program trained this adapter" in text
+        assert "not complete" not in text
+    assert "learning_rate" not in card and "seed unknown" in page
+    assert not (run.path / "recipe.yaml").exists()
+    with pytest.raises(BadInput, match="expected a run with a recipe, found an adopted one"):
+        run.recipe  # noqa: B018
+    with pytest.raises(BadInput, match="training rows are known, found an adopted one"):
+        run.report(["noise"], quiet=True)
+    assert "noise" not in registry.possible_parts(adopted=True)
+
+
+def test_a_changed_adapter_is_detected(run: sm.Run, tmp_path: Path) -> None:
+    copy = RunDir(tmp_path / "copy")
+    shutil.copytree(run.path, copy.path)
+    file = copy.adapter / "adapter_model.safetensors"
+    tensors = {name: value * 1.01 for name, value in load_file(file).items()}
+    save_file(tensors, file, {"label_names": json.dumps(LABELS)})
+    copy.seal(copy.adapter)
+    manifest = copy.read_manifest()
+    evaluated = manifest["evaluations"]["test"] | {"file": str(run.path.parent / "test.csv")}
+    copy.update_manifest(evaluations={"test": evaluated})
+    failing = {check.name for check in sm.verify(copy.path, full=True).failing}
+    assert "predictions" in failing
+
+
+def test_over_the_budget(home: Path, encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(OverBudget, match=r"over budget: the [\d,]+ values in .* Nothing was written"):
+        sm.adopt(home / "adapter", tmp_path / "run", encoder=encoder, labels=LABELS, budget=1000, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (LABELS[:3], "expected 4 names, in the order of the head's outputs, found 3"),
+        (None, "expected 4 names, in the order of the head's outputs, found none"),
+        (["a", "a", "b", "c"], "expected different names"),
+    ],
+)
+def test_labels_that_do_not_fit_the_head(
+    labels: list[str] | None, message: str, home: Path, encoder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        sm.adopt(home / "adapter", tmp_path / "run", encoder=encoder, labels=labels, quiet=True)
+
+
+def test_labels_in_another_order_than_the_files_hold(home: Path, encoder: Path, tmp_path: Path) -> None:
+    folder = copied(home, tmp_path / "adapter")
+    names = {str(index): name for index, name in enumerate(LABELS)}
+    (folder / "config.json").write_text(json.dumps({"id2label": names}))
+    with pytest.raises(BadInput, match="expected the order that the adapter's files hold: World, Sports"):
+        sm.adopt(folder, tmp_path / "run", encoder=encoder, labels=LABELS[::-1], quiet=True)
+    with collecting(quiet=True):
+        run = sm.adopt(folder, tmp_path / "run", encoder=encoder, quiet=True)
+        assert [notice for notice in collected() if notice["code"] == "other_labels"] == []
+    assert run.classes_.tolist() == LABELS
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"peft_type": "IA3"}, "found an adapter of kind IA3"),
+        ({"task_type": "TOKEN_CLS"}, "expected SEQ_CLS"),
+        ({"init_lora_weights": "pissa"}, "expected first values that do not change the encoder's weights"),
+        ({"lora_bias": True}, "lora_bias: expected no value: an adapter with this setting cannot be adopted"),
+        ({"target_modules": "(.*a)*b"}, "expected names of modules, or patterns"),
+        ({"r": 2}, r"lora_A.weight' of shape \[2, 32\], found shape \[4, 32\]"),
+        ({"target_modules": ["query", "key", "value"]}, "expected the tensor .*key.lora_A"),
+    ],
+)
+def test_adapters_that_cannot_be_adopted_are_refused_by_name(
+    settings: dict[str, Any], message: str, home: Path, encoder: Path, tmp_path: Path
+) -> None:
+    folder = changed_settings(copied(home, tmp_path / "adapter"), **settings)
+    with pytest.raises(BadInput, match=message):
+        sm.adopt(folder, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_without_its_head(home: Path, encoder: Path, tmp_path: Path) -> None:
+    folder = copied(home, tmp_path / "adapter")
+    file = folder / "adapter_model.safetensors"
+    save_file({name: value for name, value in load_file(file).items() if "classifier" not in name}, file)
+    with pytest.raises(BadInput, match="expected the trained head of the classifier"):
+        sm.adopt(folder, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+
+
+def test_a_head_that_was_random_in_training_and_never_saved(tmp_path: Path) -> None:
+    encoder = shared_encoder("deberta-v2")
+    settings = {"target_modules": ["query_proj", "value_proj"]}
+    folder = foreign_adapter(tmp_path / "adapter", encoder, **settings)
+    with pytest.raises(BadInput, match="They were random in its training and were not saved"):
+        sm.adopt(folder, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+
+
+def test_pickled_tensors(home: Path, encoder: Path, tmp_path: Path) -> None:
+    folder = copied(home, tmp_path / "adapter")
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(BadInput, match="a pickle, which can run code"):
+        sm.adopt(folder, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+
+
+def test_another_encoder_is_noticed(home: Path, tmp_path: Path) -> None:
+    encoder = shared_encoder("roberta", dropout=0.0)
+    with collecting(quiet=True):
+        sm.adopt(home / "adapter", tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    notices = RunDir(tmp_path / "run").read_manifest()["notices"]
+    assert "other_encoder" in {notice["code"] for notice in notices}
+
+
+def test_on_the_command_line(home: Path, encoder: Path, tmp_path: Path) -> None:
+    arguments = ["adopt", str(home / "adapter"), "--out", str(tmp_path / "run"), "--encoder", str(encoder)]
+    done = CliRunner().invoke(app, [*arguments, "--labels", ",".join(LABELS), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "not scored yet" in done.output
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_files_of_other_rows_are_evaluated_as_usual(run: sm.Run, tmp_path: Path) -> None:
+    scores = run.evaluate(labelled_file(tmp_path / "more.csv", 24), quiet=True)
+    assert scores["rows"] == 24
