@@ -1,4 +1,4 @@
-"""Measures predictions of many short texts, from file to file: `submillion predict`, the transformers pipeline, exports.
+"""Measures predictions of many short texts, file to file: `submillion predict`, the transformers pipeline, exports.
 
     python -m benchmarks.predict_scale --run RUN [--exports FOLDER] [--rows N] [--rounds N] [--json FILE]
 
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.isolated import ProcessFailed, run_isolated
 
@@ -73,12 +74,18 @@ def measure(name: str, run: Path, exports: Path | None, file: Path, rows: int) -
 def _opened(name: str, run: Path, exports: Path | None) -> Callable[[Path, Path], None]:
     """Return a function from the input file to the output file; its model is loaded and has run once."""
     if name == "submillion":
-        from submillion.ship import predict
+        from submillion.model.trained import open_run_classifier
+        from submillion.rundir import RunDir
+        from submillion.ship.predict import predict_file
 
-        opened = predict.open_run_classifier(predict.RunDir.open(run))
+        opened = open_run_classifier(RunDir.open(run))
         opened.probabilities(["warm up"], 64)
-        predict.open_run_classifier = lambda _: opened
-        return lambda file, out: None if predict.predict_file(run, file, out) else None
+        patch("submillion.ship.predict.open_run_classifier", lambda _: opened).start()
+
+        def predict_all(file: Path, out: Path) -> None:
+            predict_file(run, file, out)
+
+        return predict_all
     answer = _pipeline(run) if name == "pipeline" else _exported(exports, name)
 
     def label(file: Path, out: Path) -> None:
@@ -110,12 +117,12 @@ def _pipeline(run: Path) -> Callable[[Sequence[str]], Sequence[str]]:
 
 
 def _exported(exports: Path | None, name: str) -> Callable[[Sequence[str]], Sequence[str]]:
-    from submillion.ship.export.sessions import OnnxSession, OpenVinoSession
+    from submillion.ship.export.sessions import OnnxSession, OpenvinoSession
 
     if exports is None:
         raise ValueError("no folder of exports")
     names = json.loads((exports / "config.json").read_text(encoding="utf-8"))["id2label"]
-    session = OnnxSession(exports, name) if name.endswith(".onnx") else OpenVinoSession(exports, name)
+    session = OnnxSession(exports, name) if name.endswith(".onnx") else OpenvinoSession(exports, name)
 
     def answer(texts: Sequence[str]) -> list[str]:
         best: list[int] = []
