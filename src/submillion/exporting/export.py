@@ -66,7 +66,8 @@ class Exported:
         lines = [
             *align_columns([columns, *rows]),
             f"Compared with the run on {compared}.",
-            f"The run in submillion ({reference['execution']} execution): {reference['texts_per_second']:,.0f} texts/s.",
+            f"The run in submillion ({reference['execution']} execution): "
+            f"{reference['texts_per_second']:,.0f} texts/s.",
         ]
         if self.removed:
             lines.append(

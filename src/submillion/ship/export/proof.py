@@ -59,9 +59,8 @@ def ask(file: ExportFile, folder: Path, texts: Sequence[str], progress: Progress
     logits = np.empty((len(texts), answers[0].shape[1]), np.float32)
     for batch, rows in zip(batches, answers, strict=True):
         logits[batch] = rows
-    return Answers(
-        probabilities_of(logits), file.runtime_version or version(file.runtime), load_seconds, len(texts) / max(seconds, 1e-9)
-    )
+    runtime_version = file.runtime_version or version(file.runtime)
+    return Answers(probabilities_of(logits), runtime_version, load_seconds, len(texts) / max(seconds, 1e-9))
 
 
 @dataclass(frozen=True)
