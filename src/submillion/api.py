@@ -178,14 +178,14 @@ def adopt(
     from submillion.adoption import Options
     from submillion.adoption import adopt as adopt_adapter
 
-    options = Options(
+    about = Options(
         None if encoder is None else str(encoder),
         labels,
         data,
         **options,
     )
     with notices.collecting(quiet or None):
-        return Run(adopt_adapter(adapter, out, options, overwrite=overwrite, progress=not quiet).path)
+        return Run(adopt_adapter(adapter, out, about, overwrite=overwrite, progress=not quiet).path)
 
 
 def verify(

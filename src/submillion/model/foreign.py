@@ -62,7 +62,7 @@ MOST_PATTERNS = 2_000
 MOST_LAYERS = 10_000
 CLOSE = 1e-3
 """Largest difference of a logit, as a share of the largest logit, between the original and the written adapter."""
-_KNOWN = LoraConfig().to_dict()
+_KNOWN: dict[str, Any] = LoraConfig().to_dict()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def _explicit(module: Any, config: LoraConfig) -> LoraConfig:
         BadInput: a module other than a linear layer is adapted.
     """
     ranks: dict[str, int] = {}
-    scales: dict[str, float] = {}
+    scales: dict[str, Any] = {}
     saved = []
     for name, layer in module.get_base_model().named_modules():
         if isinstance(layer, ModulesToSaveWrapper):
@@ -321,16 +321,17 @@ def _explicit(module: Any, config: LoraConfig) -> LoraConfig:
                     Problem(f"the adapter of '{name}'", "an adapter of a linear layer", type(layer).__name__)
                 )
             ranks[name], scales[name] = layer.r["default"], layer.lora_alpha["default"]
-    (rank, _), (scale, _) = (Counter(values.values()).most_common(1)[0] for values in (ranks, scales))
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    scale = Counter(scales.values()).most_common(1)[0][0]
     return LoraConfig(
         task_type=config.task_type,
         base_model_name_or_path=module.get_base_model().name_or_path,
         r=rank,
-        lora_alpha=scale,  # type: ignore[arg-type]  # any number will do
+        lora_alpha=scale,
         lora_dropout=config.lora_dropout,
         target_modules="|".join(map(re.escape, ranks)),  # peft saves a list of names in a random order
         rank_pattern={name: r for name, r in ranks.items() if r != rank},
-        alpha_pattern={name: alpha for name, alpha in scales.items() if alpha != scale},  # type: ignore[misc]
+        alpha_pattern={name: alpha for name, alpha in scales.items() if alpha != scale},
         modules_to_save=sorted(saved) or None,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
