@@ -14,6 +14,9 @@ from submillion.model.shared import share_encoder
 from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.rundir import RunDir
 
+WARM_UP = "a text"
+"""Classified once by each run before the server listens: the kernels copy the weights when a layer first runs."""
+
 
 @dataclass(frozen=True)
 class ServedRun:
@@ -92,6 +95,8 @@ def open_runs(paths: Sequence[str | Path]) -> list[ServedRun]:
             for place, name in enumerate(together):
                 served[name] = _served(name, runs[name], opened[name], number, place)
             number += 1
+    for one in served.values():
+        one.opened.probabilities([WARM_UP], 1)
     return [served[name] for name in runs]
 
 

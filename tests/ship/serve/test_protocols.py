@@ -1,0 +1,253 @@
+"""Every protocol: unmodified clients get what they expect, and the answers are those of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import huggingface_hub
+import numpy as np
+import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import BadRequestError, HfHubHTTPError
+
+from submillion import Run
+from submillion.ship.serve.attribution import pieces_of
+
+NEAR = 2e-5
+"""Between a batch and a text alone: float32 sums in another order."""
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """huggingface_hub refuses every request while the tests are offline; those here stay on this machine."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+
+
+def by_label(row: list[Mapping[str, Any]]) -> dict[str, float]:
+    return {item["label"]: item["score"] for item in row}
+
+
+def labels_of(run: Run) -> list[str]:
+    return [str(label) for label in run.classes_]
+
+
+def test_the_hub_client_gets_the_runs_probabilities(
+    url: str, runs: tuple[Run, Run], texts: list[str]
+) -> None:
+    client = InferenceClient(model=url)
+    for text, expected in zip(texts[:3], runs[0].predict_proba(texts[:3]), strict=True):
+        got = {item.label: item.score for item in client.text_classification(text)}
+        assert got == pytest.approx(dict(zip(labels_of(runs[0]), expected.tolist(), strict=True)), abs=NEAR)
+
+
+def test_the_hub_client_chooses_a_model_and_the_number_of_classes(
+    url: str, runs: tuple[Run, Run], texts: list[str]
+) -> None:
+    client = InferenceClient(model=f"{url}/models/second")
+    (best,) = client.text_classification(texts[0], top_k=1)
+    expected = runs[1].predict_proba(texts[:1])[0]
+    assert best.score == pytest.approx(expected.max(), abs=NEAR)
+    assert best.label == labels_of(runs[1])[int(expected.argmax())]
+    logits = client.text_classification(texts[0], function_to_apply="none")
+    assert sum(item.score for item in logits) != pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_hub_client_raises_for_a_model_that_is_not_served(url: str) -> None:
+    with pytest.raises(HfHubHTTPError, match="404"):
+        InferenceClient(model=f"{url}/models/third").text_classification("a")
+
+
+def test_the_hub_client_sends_its_token(guarded_url: str) -> None:
+    with pytest.raises((HfHubHTTPError, BadRequestError), match="401"):
+        InferenceClient(model=guarded_url, token="a-wrong-token-123").text_classification("a")
+    assert InferenceClient(model=guarded_url, token="a-token-of-the-tests").text_classification("a")
+
+
+def test_predict_answers_one_text_flat_and_several_nested(
+    http: httpx.Client, runs: Any, texts: list[str]
+) -> None:
+    expected = runs[0].predict_proba(texts)
+    one = http.post("/predict", json={"inputs": texts[0]}).json()
+    assert [item["score"] for item in one] == sorted((item["score"] for item in one), reverse=True)
+    assert http.post("/predict", json={"inputs": [texts[0]]}).json() == one
+    many = http.post("/predict", json={"inputs": [[text] for text in texts]}).json()
+    for row, probabilities in zip(many, expected, strict=True):
+        assert by_label(row) == pytest.approx(
+            dict(zip(labels_of(runs[0]), probabilities.tolist(), strict=True)), abs=NEAR
+        )
+
+
+def test_predict_gives_logits_on_request(http: httpx.Client, texts: list[str]) -> None:
+    scores = by_label(http.post("/predict", json={"inputs": texts[0]}).json())
+    raw = by_label(http.post("/predict", json={"inputs": texts[0], "raw_scores": True}).json())
+    values = np.exp(np.array([raw[label] for label in scores]))
+    assert (values / values.sum()).tolist() == pytest.approx(list(scores.values()), abs=NEAR)
+
+
+def test_predict_refuses_a_pair_of_texts_by_name(http: httpx.Client) -> None:
+    answer = http.post("/predict", json={"inputs": ["a", "b"]})
+    assert answer.status_code == 422
+    assert answer.json()["error_type"] == "Validation"
+    assert (
+        'one pair of texts, and this classifier takes single texts. For several texts, send [["a"], ["b"]].'
+        in (answer.json()["error"])
+    )
+
+
+def test_predict_truncates_as_in_training_or_refuses(http: httpx.Client) -> None:
+    long = "word " * 200
+    assert http.post("/predict", json={"inputs": long}).status_code == 200
+    refused = http.post("/predict", json={"inputs": [["short"], [long]], "truncate": False})
+    assert refused.status_code == 413
+    assert "at most 24 tokens" in refused.json()["error"]
+    direction = http.post("/predict", json={"inputs": long, "truncation_direction": "Left"})
+    assert direction.status_code == 422
+    assert "cuts long texts on the right" in direction.json()["error"]
+
+
+def test_info_describes_the_runs(http: httpx.Client, runs: tuple[Run, Run]) -> None:
+    info = http.get("/info").json()
+    assert info["model_id"] == "first"
+    assert info["max_client_batch_size"] == 40
+    assert info["max_input_length"] == 24
+    assert info["model_type"]["classifier"]["id2label"] == {"0": "0", "1": "1"}
+    first, second = info["models"]
+    assert (first["name"], first["labels"], first["abstain_below"]) == ("first", labels_of(runs[0]), 0.6)
+    assert (second["name"], second["abstain_below"], second["calibrated"]) == ("second", None, False)
+
+
+def test_metrics_count_texts_and_requests(http: httpx.Client, texts: list[str]) -> None:
+    def value(name: str) -> float:
+        lines = http.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{"))
+
+    before = value("submillion_texts_total"), value("submillion_requests_total")
+    http.post("/predict", json={"inputs": [[text] for text in texts]})
+    assert value("submillion_texts_total") == before[0] + len(texts)
+    assert value("submillion_requests_total") > before[1]
+
+
+def v2(texts: list[Any], **changes: Any) -> dict[str, Any]:
+    tensor = {"name": "text", "shape": [len(texts)], "datatype": "BYTES", "data": texts} | changes
+    return {"id": "42", "inputs": [tensor]}
+
+
+def test_inference_protocol_answers_as_the_run(http: httpx.Client, runs: Any, texts: list[str]) -> None:
+    answer = http.post("/v2/models/second/infer", json=v2(texts)).json()
+    expected = runs[1].predict_proba(texts)
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert (answer["model_name"], answer["id"]) == ("second", "42")
+    assert outputs["probabilities"]["shape"] == [len(texts), 2]
+    assert outputs["probabilities"]["data"] == pytest.approx(expected.ravel().tolist(), abs=NEAR)
+    assert outputs["label"]["data"] == [labels_of(runs[1])[place] for place in expected.argmax(axis=1)]
+    only = http.post("/v2/models/second/infer", json=v2(texts) | {"outputs": [{"name": "label"}]}).json()
+    assert [output["name"] for output in only["outputs"]] == ["label"]
+
+
+def test_inference_protocol_describes_server_and_models(http: httpx.Client) -> None:
+    assert http.get("/v2").json()["name"] == "submillion"
+    assert http.get("/v2/health/live").json() == {"live": True}
+    assert http.get("/v2/health/ready").json() == {"ready": True}
+    assert http.get("/v2/models/first").json()["inputs"][0]["datatype"] == "BYTES"
+    assert http.get("/v2/models/first/ready").json() == {"name": "first", "ready": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (v2(["a"], shape=[2]), 422, "shape"),
+        (v2(["a"], datatype="FP32"), 422, "expected BYTES"),
+        (v2([1]), 422, "expected a list of strings"),
+        (v2(["a"], name="words"), 422, "named 'text'"),
+        (v2(["a"], parameters={"binary_data_size": 5}), 422, "binary data is not supported"),
+        (v2(["a"]) | {"outputs": [{"name": "logits"}]}, 422, "label, score, probabilities"),
+    ],
+)
+def test_inference_protocol_refuses_in_its_own_shape(
+    http: httpx.Client, body: Any, status: int, message: str
+) -> None:
+    answer = http.post("/v2/models/first/infer", json=body)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+    assert message in answer.json()["error"]
+    assert http.get("/v2/models/third").status_code == 404
+
+
+def test_classify_gives_calibrated_scores_and_abstains(
+    http: httpx.Client, runs: Any, texts: list[str]
+) -> None:
+    raw = runs[0].predict_proba(texts)
+    threshold = float(np.median(raw.max(axis=1)))
+    answer = http.post("/classify", json={"texts": texts, "abstain_below": threshold, "top_k": 1}).json()
+    assert answer["model"] == "first"
+    assert [result["abstained"] for result in answer["results"]] == [
+        bool(row.max() < threshold) for row in raw.astype(float)
+    ]
+    assert 0 < sum(result["abstained"] for result in answer["results"]) < len(texts)
+    for result, row in zip(answer["results"], raw, strict=True):
+        odds = np.sqrt(row.astype(float))  # a temperature of 2
+        assert result["calibrated_score"] == pytest.approx(odds.max() / odds.sum(), abs=1e-4)
+        assert len(result["scores"]) == 1
+        assert result["label"] == labels_of(runs[0])[int(row.argmax())]
+
+
+def test_classify_without_a_temperature_has_no_calibrated_score(http: httpx.Client) -> None:
+    result = http.post("/classify", json={"texts": ["a"], "model": "second"}).json()["results"][0]
+    assert result["calibrated_score"] is None
+    assert [item["calibrated_score"] for item in result["scores"]] == [None, None]
+    refused = http.post("/classify", json={"texts": ["a"], "class_thresholds": True})
+    assert refused.status_code == 422
+    assert "no thresholds are chosen" in refused.json()["error"]
+
+
+def test_attribution_is_the_fall_of_the_log_odds_without_a_word(
+    http: httpx.Client, runs: Any, texts: list[str]
+) -> None:
+    text = texts[0]
+    result = http.post("/classify", json={"texts": [text], "attribution": True}).json()["results"][0]
+    assert [word["text"] for word in result["words"]] == text.split()
+    answer = labels_of(runs[0]).index(result["label"])
+
+    def log_odds(words: str) -> float:
+        probability = float(runs[0].predict_proba([words])[0, answer])
+        return float(np.log(probability / (1 - probability)))
+
+    for word in result["words"][:3]:
+        assert text[word["start"] : word["end"]] == word["text"]
+        altered = text[: word["start"]] + text[word["end"] :]
+        assert word["weight"] == pytest.approx(log_odds(text) - log_odds(altered), abs=1e-3)
+
+
+def test_attribution_of_many_texts_is_refused(http: httpx.Client) -> None:
+    answer = http.post("/classify", json={"texts": ["a"] * 9, "attribution": True})
+    assert answer.status_code == 413
+    assert (
+        http.post("/classify", json={"texts": ["  "], "attribution": True}).json()["results"][0]["words"]
+        == []
+    )
+
+
+@pytest.mark.parametrize("text", ["one two", "  a\n", "w " * 500, "字" * 300, "", "a" * 41])
+def test_pieces_are_ordered_words_and_few(text: str) -> None:
+    pieces = pieces_of(text)
+    assert len(pieces) <= 64
+    assert all(start < end for start, end in pieces)
+    assert all(one[1] <= two[0] for one, two in pairwise(pieces))
+    outside = set(range(len(text))) - {place for start, end in pieces for place in range(start, end)}
+    assert all(text[place].isspace() for place in outside)
+
+
+def test_page_report_and_card_are_served_under_a_strict_policy(http: httpx.Client, runs: Any) -> None:
+    page = http.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert http.get("/page/page.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    assert http.get("/page/..%2f..%2fapp.py").status_code == 404
+    assert http.get("/report").content == (runs[0].path / "report.html").read_bytes()
+    assert http.get("/card", params={"model": "second"}).content == (runs[1].path / "README.md").read_bytes()
+    assert http.get("/report", params={"model": "third"}).status_code == 404
