@@ -143,11 +143,15 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
             to_one = [
                 percent(cell, "accuracy") - ones[cell["seed"]] for cell in group if cell["seed"] in ones
             ]
-            alone = [percent(cell, "accuracy") - percent(cell, "mean_of_members") for cell in group]
+            gains = [
+                percent(cell, "accuracy") - percent(cell, "mean_of_members")
+                for cell in group
+                if setting == "average"
+            ]
             columns = [
                 f"{SETS[name][0]}, {size}", title, f"{int(group[0]['parameters']):,}", accuracy,
                 paired(to_one) if setting != ONE and to_one else "",
-                paired(alone) if setting == "average" else "",
+                paired(gains) if gains else "",
             ]  # fmt: skip
             yield "| " + " | ".join(columns) + " |"
 

@@ -222,6 +222,7 @@ def verify(
     """
     from submillion.verification.dispatch import verify_path
 
-    path, of_run = (one.path if isinstance(one, Run) else one for one in (run, against))
+    path = run.path if isinstance(run, Run) else run
+    of_run = against.path if isinstance(against, Run) else against
     with notices.collecting(quiet or None):
         return verify_path(path, of_run, rows, full, seed, retrain, progress=not quiet)

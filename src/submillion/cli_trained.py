@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from submillion.cli_options import Json, PredictFlags, Quiet, Run, ServeFlags, takes
+from submillion.cli_options import Json, Quiet, Run, takes
+from submillion.cli_trained_flags import PredictFlags, ServeFlags, VerifyFlags
 from submillion.errors import BadInput, Problem
 from submillion.terminal.console import say
 
@@ -195,63 +196,28 @@ def export(
         raise typer.Exit(1)
 
 
-def verify(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN|EXPORT", help="A run directory, or the folder of an export.")
-    ] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="With an export: the run that it was made from. Each file classifies the run's rows again.",
-            show_default=False,
-        ),
-    ] = None,
-    rows: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Rows of each split to predict again; default: all if that takes a minute or less, else 200.",
-            show_default=False,
-        ),
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False,
-    retrain: Annotated[
-        bool,
-        typer.Option(
-            "--retrain", help="Train the recipe again, in a temporary directory, and compare everything."
-        ),
-    ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Seed of the re-predicted rows; pass the one an earlier check printed to repeat it.",
-            show_default=False,
-        ),
-    ] = None,
-    claims: Annotated[
-        str | None,
-        typer.Option(
-            help="Check published figures instead (a YAML file, or reference-readme): whether they agree with each "
-            "other and, with a run, whether the run confirms them.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@takes(VerifyFlags)
+def verify(flags: VerifyFlags) -> None:
     """Check what a run reports against its data and adapter, and say how strongly; exit code 1 if a check fails."""
-    if claims is not None:
+    if flags.claims is not None:
         from submillion.verification.claims.consistency import verify_claims
 
-        verdict = verify_claims(claims, run)
-    elif run is not None:
+        verdict = verify_claims(flags.claims, flags.run)
+    elif flags.run is not None:
         from submillion.verification.dispatch import verify_path
 
-        verdict = verify_path(run, against, rows, full, seed, retrain, progress=not quiet)
+        verdict = verify_path(
+            flags.run,
+            flags.against,
+            flags.rows,
+            flags.full,
+            flags.seed,
+            flags.retrain,
+            progress=not flags.quiet,
+        )
     else:
         raise BadInput(Problem("verify", "a run directory, or --claims", "neither"))
-    say(json.dumps(verdict.to_json(), indent=2) if as_json else verdict.render())
+    say(json.dumps(verdict.to_json(), indent=2) if flags.as_json else verdict.render())
     if not verdict.holds:
         raise typer.Exit(1)
 

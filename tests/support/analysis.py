@@ -50,9 +50,7 @@ def confidence_of(target: float, threshold: float | None) -> dict[str, Any]:
     return {"resamples": 0, "splits": {}, "temperature": None, "rule": "", "targets": [], "policy": policy}
 
 
-def thresholds_of(
-    objective: str, names: Sequence[str], thresholds: Sequence[float | None]
-) -> dict[str, Any]:
+def thresholds_of(objective: str, names: Sequence[str], thresholds: Sequence[float | None]) -> dict[str, Any]:
     """Return the part "thresholds" of a run with these thresholds, whose effect was measured on no row."""
     nothing = {"answered": 0, "accuracy": None, "by_class": {}}
     effect = {"rows": 0, "without": nothing, "with_thresholds": nothing, "comparison": None}

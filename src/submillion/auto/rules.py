@@ -32,9 +32,10 @@ STEPS = ((32, 20.0), (256, 40.0), (1_000, 100.0), (5_000, 800.0), (20_000, 1_900
 were compared on development rows of AG News, with one to five seeds: with 32 rows, 80 steps lost 2 points against 20.
 Above, they are 5, 3 and 2 passes, which have not been compared with others."""
 BATCH = 32
-UNBALANCED = 10.0
-"""Rows of the largest class per row of the smallest from which classes are weighted for macro F1. The sets that
-benchmarks.imbalance compares have more than 50."""
+UNBALANCED = 100.0
+"""Rows of the largest class per row of the smallest from which classes are weighted for macro F1. With
+benchmarks.imbalance, R52 (thousands to one) gained 8 points of macro F1 and lost 0.6 of accuracy; R8 (about 70) showed
+no difference."""
 WIDE = 512
 """Hidden units from which the learning rate for many rows is the lower one."""
 

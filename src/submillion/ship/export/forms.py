@@ -66,7 +66,9 @@ def _write_merged(source: ExportSource, file: Path) -> None:
 
 
 def _write_onnx(source: ExportSource, file: Path) -> None:
-    file.write_bytes(source.graph.read_bytes())
+    from submillion.ship.export.onnx_graph import graph_of  # noqa: PLC0415 - an optional extra
+
+    file.write_bytes(graph_of(source).read_bytes())
 
 
 def _write_onnx_int8(source: ExportSource, file: Path, reduce_range: bool) -> None:

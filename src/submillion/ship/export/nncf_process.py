@@ -49,4 +49,5 @@ def quantise(graph: str, calibration: str, out: str, names: Sequence[str]) -> No
 
 
 if __name__ == "__main__":
-    quantise(*sys.argv[1:4], sys.argv[4:])
+    graph_file, calibration_file, out_file, *input_names = sys.argv[1:]
+    quantise(graph_file, calibration_file, out_file, input_names)

@@ -78,6 +78,14 @@ def write_graph(source: ExportSource, file: Path) -> None:
     onnx.save(model, str(file))
 
 
+def graph_of(source: ExportSource) -> Path:
+    """Return the graph in float32 that several forms are made of; it is written when it is first needed."""
+    file = source.scratch / "model.onnx"
+    if not file.is_file():
+        write_graph(source, file)
+    return file
+
+
 def write_int8(source: ExportSource, file: Path, reduce_range: bool) -> None:
     """Write the graph with weights in int8 by channel; activations are quantised while it runs.
 
@@ -92,7 +100,7 @@ def write_int8(source: ExportSource, file: Path, reduce_range: bool) -> None:
     prepared = source.scratch / "prepared.onnx"
     with quiet_exporter():
         if not prepared.is_file():
-            quant_pre_process(str(source.graph), str(prepared), skip_symbolic_shape=True)
+            quant_pre_process(str(graph_of(source)), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(
             str(prepared), str(file), per_channel=True, reduce_range=reduce_range, weight_type=QuantType.QInt8
         )

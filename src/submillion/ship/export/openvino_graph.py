@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from submillion.errors import SubmillionError
+from submillion.ship.export.onnx_graph import graph_of
 from submillion.ship.export.sessions import no_telemetry
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def write_openvino(source: ExportSource, file: Path) -> None:
     with no_telemetry():
         import openvino  # noqa: PLC0415 - an optional extra
 
-    model = openvino.Core().read_model(str(source.graph))
+    model = openvino.Core().read_model(str(graph_of(source)))
     openvino.save_model(model, str(file), compress_to_fp16=False)
 
 
@@ -50,7 +51,7 @@ def write_openvino_int8(source: ExportSource, file: Path) -> None:
     calibration = source.scratch / "calibration.npz"
     np.savez(calibration, ids=np.concatenate(ids), offsets=np.cumsum([0, *map(len, ids)]))
     done = subprocess.run(
-        [sys.executable, "-P", "-m", CHILD, source.graph, calibration, file, *source.input_names],
+        [sys.executable, "-P", "-m", CHILD, graph_of(source), calibration, file, *source.input_names],
         capture_output=True,
         text=True,
         check=False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,15 +50,6 @@ class ExportSource:
     def input_names(self) -> list[str]:
         """The inputs of the model, in the order of its tokenizer."""
         return list(self.tokenizer.model_input_names)
-
-    @cached_property
-    def graph(self) -> Path:
-        """The ONNX graph in float32, written to `scratch` when it is first needed."""
-        from submillion.ship.export.onnx_graph import write_graph  # noqa: PLC0415 - an optional extra
-
-        file = self.scratch / "model.onnx"
-        write_graph(self, file)
-        return file
 
 
 def open_source(run: RunDir, calibration_texts: Sequence[str], scratch: Path) -> ExportSource:

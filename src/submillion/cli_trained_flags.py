@@ -1,0 +1,180 @@
+"""The arguments and flags of the commands that use a trained run, where one has more than a few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from submillion.cli_options import Json, Quiet, Run
+
+
+@dataclass(frozen=True)
+class PredictFlags:
+    """The arguments and flags of `predict`."""
+
+    run: Run
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="csv, tsv, jsonl, parquet or plain text lines, unlabelled; - for standard input.",
+            show_default=False,
+        ),
+    ] = None
+    direct: Annotated[
+        list[str] | None,
+        typer.Option("--text", help="A text to label, in place of a file. Repeatable.", show_default=False),
+    ] = None
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="File to write: .csv, .jsonl or .parquet; a name without an ending for a folder of parquet files; - "
+            "for csv on standard output. Default: submission.csv; standard output for --text and standard input.",
+            show_default=False,
+        ),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue an interrupted output after its last complete part."),
+    ] = False
+    with_confidence: Annotated[
+        bool, typer.Option("--with-confidence", help="Add the confidence and every class's probability.")
+    ] = False
+    abstain: Annotated[
+        bool,
+        typer.Option(
+            "--abstain",
+            help="Leave the label empty if the confidence is below the run's threshold; see report --answer-at.",
+        ),
+    ] = False
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Leave the label empty if the confidence is below this.",
+            show_default=False,
+        ),
+    ] = None
+    class_thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--class-thresholds",
+            help="Answer with the run's thresholds per class; see report --class-thresholds.",
+        ),
+    ] = False
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated",
+            help="With --with-confidence: probabilities at the temperature fitted on the validation rows.",
+        ),
+    ] = False
+    id: Annotated[
+        str | None, typer.Option("--id", help="Column for the output's ID.", show_default=False)
+    ] = None
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of the file to copy to the output. Repeatable.", show_default=False),
+    ] = None
+    with_text: Annotated[bool, typer.Option("--with-text", help="Add the classified text.")] = False
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet",
+            help="Write for Excel: in utf-8 as it reads it, and no cell is taken for a formula.",
+        ),
+    ] = False
+    text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None
+    stdin_form: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of standard input: csv, tsv, jsonl, json, parquet, arrow or txt; default: jsonl if it begins "
+            "with a brace, else csv.",
+            show_default=False,
+        ),
+    ] = None
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: the cluster of RAY_ADDRESS, or one on this machine.")
+    ] = "local"
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True)
+class ServeFlags:
+    """The arguments and flags of `serve`."""
+
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN [RUN ...]", help="Run directories; the first answers requests that name none."
+        ),
+    ]
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the bearer token that requests must have.", show_default=False),
+    ] = None
+    workers: Annotated[
+        int, typer.Option(help="Processes; each loads the runs and has its share of the cores.")
+    ] = 1
+    max_texts: Annotated[int, typer.Option(help="Texts of one request.")] = 256
+    max_characters: Annotated[int, typer.Option(help="Characters of one text.")] = 100_000
+    max_body_bytes: Annotated[int, typer.Option(help="Bytes of one request's body.")] = 4 * 2**20
+    max_queue: Annotated[
+        int, typer.Option(help="Texts that wait in one process; beyond it requests get 429.")
+    ] = 4096
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True)
+class VerifyFlags:
+    """The arguments and flags of `verify`."""
+
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN|EXPORT", help="A run directory, or the folder of an export.")
+    ] = None
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="With an export: the run that it was made from. Each file classifies the run's rows again.",
+            show_default=False,
+        ),
+    ] = None
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Rows of each split to predict again; default: all if that takes a minute or less, else 200.",
+            show_default=False,
+        ),
+    ] = None
+    full: Annotated[bool, typer.Option("--full", help="Predict every row again.")] = False
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain", help="Train the recipe again, in a temporary directory, and compare everything."
+        ),
+    ] = False
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the re-predicted rows; pass the one an earlier check printed to repeat it.",
+            show_default=False,
+        ),
+    ] = None
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            help="Check published figures instead (a YAML file, or reference-readme): whether they agree with each "
+            "other and, with a run, whether the run confirms them.",
+            show_default=False,
+        ),
+    ] = None
+    as_json: Json = False
+    quiet: Quiet = False
