@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import ModulesToSaveWrapper
+
 from submillion.data.tokenizer import load_tokenizer
 from submillion.model.build import open_adapter
 from submillion.model.loading import quiet_libraries
@@ -69,7 +72,7 @@ def open_source(run: RunDir, calibration_texts: Sequence[str], scratch: Path) ->
     labels = [str(name) for name in manifest["labels"]]
     classifier = open_adapter(fetched.path, run.adapter, labels)
     with quiet_libraries():
-        model = classifier.module.merge_and_unload(safe_merge=True).eval()
+        model = merged_model(classifier.module).eval()
     model.config.problem_type = "single_label_classification"
     return ExportSource(
         model,
@@ -88,6 +91,32 @@ def _temperature(run: RunDir) -> float | None:
     fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
     value = fitted.get("value")
     return None if value is None or fitted.get("at_bound") else float(value)
+
+
+def merged_model(module: Any) -> Any:
+    """Return the transformers model inside a PeftModel with the adapters merged, and nothing of peft left in it.
+
+    peft's own `merge_and_unload` fails for VeRA with a trained head (peft 0.21).
+
+    Raises:
+        ValueError: a merged weight is not finite.
+    """
+    module.base_model.merge_adapter(safe_merge=True)
+    model = module.get_base_model()
+    replaced: list[str] = []
+    for name, child in list(model.named_modules()):
+        if name.startswith(tuple(f"{above}." for above in replaced)):
+            continue
+        if isinstance(child, ModulesToSaveWrapper):
+            plain: Any = child.modules_to_save[child.active_adapters[0]]
+        elif isinstance(child, BaseTunerLayer):
+            plain = child.get_base_layer()
+        else:
+            continue
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, plain)
+        replaced.append(name)
+    return model
 
 
 def _plain_tokenizer(run: RunDir, model: Any, max_length: int) -> PreTrainedTokenizerFast:

@@ -1,0 +1,254 @@
+"""Exports of tiny runs: opened by plain transformers, onnxruntime and OpenVINO, replaced, removed and verified."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+import submillion as sm
+from submillion import BadInput, Run
+from submillion.exporting import export as export_module
+from submillion.exporting.export import Exported, export
+from submillion.rundir import RunDir
+from submillion.ship.export import forms
+from support.trained import recipe_in, trained_in, two_classes
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    home = tmp_path_factory.mktemp("trained")
+    return trained_in(home)
+
+
+@pytest.fixture(scope="module")
+def all_forms(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    for name in ("onnxruntime", "onnxscript", "nncf", "openvino"):
+        if find_spec(name) is None:  # not importorskip: an imported nncf changes functions of torch
+            pytest.skip(f"{name} is not installed")
+    return run.export("all", tmp_path_factory.mktemp("exported") / "all", max_loss=100, quiet=True)
+
+
+@pytest.fixture
+def validation(run: Run) -> tuple[list[str], np.ndarray]:
+    """Return the validation rows' texts, and the probabilities that the run has saved."""
+    from submillion.assess.run_context import RunContext
+
+    context = RunContext.open(run.path)
+    return list(context.texts("validation")), context.predictions("validation").probabilities
+
+
+def test_every_form_agrees_with_the_run(all_forms: Exported) -> None:
+    files = all_forms.record["files"]
+    assert list(files) == [name for name, (form, _) in forms.FILES.items() if form.in_all]
+    for name, entry in files.items():
+        int8 = "int8" in entry["form"]
+        assert entry["max_probability_difference"] < (0.1 if int8 else 1e-5), name
+        assert entry["rows"] == 6
+        assert (all_forms.path / name).is_file()
+    assert all_forms.record["calibration"] is not None
+    assert all_forms.record["compared"] == {"validation": {"rows": 6, "source": "saved predictions"}}
+
+
+def test_plain_transformers_reads_the_merged_checkpoint(
+    all_forms: Exported, validation: tuple[list[str], np.ndarray]
+) -> None:
+    from transformers import pipeline
+
+    texts, saved = validation
+    classify: Any = pipeline("text-classification", model=str(all_forms.path))
+    answers = classify(texts, truncation=True, top_k=None)
+    for row, answer in zip(saved, answers, strict=True):
+        scores = {entry["label"]: entry["score"] for entry in answer}
+        assert [scores["0"], scores["1"]] == pytest.approx(row, abs=1e-5)
+    config = json.loads((all_forms.path / "config.json").read_text())
+    assert config["id2label"] == {"0": "0", "1": "1"}
+    assert config["label2id"] == {"0": 0, "1": 1}
+    assert config["problem_type"] == "single_label_classification"
+
+
+def plain_batch(folder: Path, texts: list[str]) -> dict[str, np.ndarray]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    return dict(tokenizer(texts, truncation=True, padding=True, return_tensors="np"))
+
+
+def test_onnxruntime_alone_reads_the_graph(
+    all_forms: Exported, validation: tuple[list[str], np.ndarray]
+) -> None:
+    import onnx
+    import onnxruntime
+
+    texts, saved = validation
+    file = all_forms.path / "onnx" / "model.onnx"
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    assert [entry.name for entry in session.get_outputs()] == ["logits"]
+    assert session.get_inputs()[0].shape == ["batch_size", "sequence_length"]
+    for rows in (slice(0, 1), slice(0, 5)):
+        (logits,) = session.run(["logits"], plain_batch(all_forms.path, texts[rows]))
+        assert softmax(logits, axis=1) == pytest.approx(saved[rows], abs=1e-5)
+    model = onnx.load(str(file))
+    assert not any(node.metadata_props for node in model.graph.node), (
+        "stack traces name folders of this machine"
+    )
+
+
+def test_openvino_alone_reads_both_graphs(
+    all_forms: Exported, validation: tuple[list[str], np.ndarray]
+) -> None:
+    import openvino
+
+    texts, saved = validation
+    for name, reach in (("openvino_model", 1e-5), ("openvino_model_qint8_quantized", 0.1)):
+        model = openvino.Core().compile_model(str(all_forms.path / "openvino" / f"{name}.xml"), "CPU")
+        logits = model(plain_batch(all_forms.path, texts))["logits"]
+        assert softmax(logits, axis=1) == pytest.approx(saved, abs=reach)
+
+
+def test_the_callers_process_is_unchanged(run: Run, tmp_path: Path) -> None:
+    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")}
+    handlers, filters = list(logging.getLogger().handlers), list(warnings.filters)
+    run.export("merged", tmp_path / "out", quiet=True)
+    assert {name: logging.getLogger(name).level for name in levels} == levels
+    assert (list(logging.getLogger().handlers), list(warnings.filters)) == (handlers, filters)
+    assert "nncf" not in sys.modules
+    assert sys.modules.get("openvino_telemetry", 0) is not None
+
+
+def test_a_file_that_loses_too_much_is_removed_and_the_others_stay(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from submillion.cli import main
+
+    form = forms.FORMS["merged"]
+    other = forms.ExportFile("bad/model.bin", "bad", "transformers", lambda _, file: file.touch(), Wrong)
+    bad = forms.Form("bad", (other,))
+    monkeypatch.setattr(export_module, "chosen_forms", lambda _: [form, bad])
+    monkeypatch.setitem(forms.FILES, "bad/model.bin", (bad, other))
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["submillion", "export", str(run.path), "--to", "merged", "--out", str(tmp_path / "out"), "--quiet"],
+    )
+    with pytest.raises(SystemExit) as stop:
+        sys.exit(main())
+    assert stop.value.code == 1
+    record = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert list(record["files"]) == ["model.safetensors"]
+    assert record["removed"]["bad/model.bin"]["accuracy_difference"] < 0
+    assert not (tmp_path / "out" / "bad").exists()
+    assert (
+        "Removed, because they lost more than 0.2 points of accuracy: bad/model.bin."
+        in capsys.readouterr().out
+    )
+
+
+class Wrong:
+    """A runtime that takes the class that the run finds least probable."""
+
+    def __init__(self, folder: Path) -> None:
+        from submillion.ship.export.sessions import TransformersSession
+
+        self._right = TransformersSession(folder)
+
+    def logits(self, texts: list[str]) -> np.ndarray:
+        return -self._right.logits(texts)
+
+
+def test_an_existing_output_is_replaced_on_request_only(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run.export("merged", out, quiet=True)
+    (out / "note.txt").write_text("mine")
+    with pytest.raises(BadInput, match="a folder that does not exist yet"):
+        run.export("merged", out, quiet=True)
+    run.export("merged", out, overwrite=True, quiet=True)
+    assert not (out / "note.txt").exists()
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").touch()
+    with pytest.raises(BadInput, match=r"which holds thesis\.tex"):
+        run.export("merged", foreign, overwrite=True, quiet=True)
+    assert (foreign / "thesis.tex").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "out"], "nothing temporary is left"
+
+
+def test_bad_arguments_are_refused_before_any_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInput, match="Did you mean 'onnx'?"):
+        run.export("onx", tmp_path / "out")
+    with pytest.raises(BadInput, match="points of accuracy from 0 to 100"):
+        run.export("merged", tmp_path / "out", max_loss=-1)
+    monkeypatch.setattr(forms, "find_spec", lambda name: None if name == "nncf" else object())
+    with pytest.raises(
+        BadInput, match=r"no nncf\. Install them with: pip install \"submillion\[openvino\]\""
+    ):
+        run.export("all", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_rows_of_a_cross_validated_run_are_predicted_again(tmp_path: Path) -> None:
+    texts, labels = two_classes()
+    recipe = recipe_in(
+        tmp_path, **{"data.validation": "cross-validation", "data.folds": 2, "train.patience": 0}
+    )
+    run = sm.train(recipe, tmp_path / "run", texts=texts, labels=labels, quiet=True)
+    exported = export(run.path, "merged", tmp_path / "out")
+    assert exported.record["compared"] == {"train": {"rows": 60, "source": "predicted at the export"}}
+    assert exported.record["files"]["model.safetensors"]["max_probability_difference"] < 1e-5
+
+
+def test_a_run_without_predictions_is_refused(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    shutil.rmtree(RunDir.open(tmp_path / "run").predictions)
+    with pytest.raises(BadInput, match="none: no file of an export could be proven"):
+        export(tmp_path / "run", "merged", tmp_path / "out")
+
+
+def test_verify_confirms_an_export_and_its_answers(all_forms: Exported, run: Run) -> None:
+    alone = sm.verify(all_forms.path)
+    assert alone.holds
+    assert alone.strengths["predicted again"] == 0
+    verdict = sm.verify(all_forms.path, against=run)
+    assert verdict.holds, verdict.render()
+    assert verdict.strengths["predicted again"] == len(all_forms.record["files"])
+    with pytest.raises(BadInput, match="expected a run, found an export"):
+        sm.verify(all_forms.path, rows=3)
+    with pytest.raises(BadInput, match="an export, to be compared"):
+        sm.verify(run.path, against=run)
+
+
+def test_verify_detects_forged_exports(all_forms: Exported, run: Run, tmp_path: Path) -> None:
+    def failing(change: Any, against: Run | None = None) -> set[str]:
+        folder = tmp_path / "forged"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(all_forms.path, folder)
+        change(folder)
+        return {check.name for check in sm.verify(folder, against=against).failing}
+
+    def edit(**changes: Any) -> Any:
+        def change(folder: Path) -> None:
+            record = json.loads((folder / "export.json").read_text())
+            for name in list(record["files"]):
+                if name != "model.safetensors":
+                    continue
+                record["files"][name] |= changes
+            (folder / "export.json").write_text(json.dumps(record))
+
+        return change
+
+    assert failing(lambda folder: (folder / "onnx" / "model.onnx").write_bytes(b"x")) == {"hashes"}
+    assert failing(lambda folder: (folder / "extra.bin").touch()) == {"hashes"}
+    assert failing(lambda folder: (folder / "README.md").write_text("better")) == {"pages"}
+    assert "answers" in failing(edit(argmax_agreement=0.5), run)
+    assert "answers" not in failing(edit(load_seconds=0.0001), run)
