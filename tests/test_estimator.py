@@ -78,7 +78,7 @@ def test_every_recipe_field_is_a_parameter() -> None:
     nested = [name for name in field_names(Recipe) if "." in name]
     assert {name.replace(".", "__") for name in nested} <= set(params)
     assert (params["lora__r"], params["train__epochs"]) == (3, "auto")
-    of_a_recipe = SubmillionClassifier(recipe="quickstart", fields={"lora.r": 3}).get_params()
+    of_a_recipe = SubmillionClassifier(recipe="r8", fields={"lora.r": 3}).get_params()
     assert (of_a_recipe["lora__r"], of_a_recipe["train__epochs"]) == (3, 5)
 
 

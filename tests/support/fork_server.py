@@ -144,12 +144,12 @@ def _make_reports_cheap() -> None:
     from submillion.report import card, figures, page
     from submillion.study import figures as study_figures
 
-    for module, ending in ((card, ".md.jinja"), (page, ".html.jinja")):
-        engine = module._engine()
+    for module, name, ending in ((card, "card_engine", ".md.jinja"), (page, "page_engine", ".html.jinja")):
+        engine = getattr(module, name)()
         for template in engine.list_templates():
             if template.endswith(ending):
                 engine.get_template(template)
-        module._engine = lambda engine=engine: engine
+        setattr(module, name, lambda engine=engine: engine)
     svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><path d='M 0 0 L 9 9'/></svg>"
 
     def save(_figure: Figure, folder: Path, name: str, title: str) -> list[Path]:

@@ -66,7 +66,7 @@ def render_page(run: RunDir) -> str:
     Raises:
         BadInput: a file of the run cannot be read.
     """
-    return _engine().get_template(TEMPLATE).render(_facts(run))
+    return page_engine().get_template(TEMPLATE).render(_facts(run))
 
 
 def _facts(run: RunDir) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
     }
 
 
-def _engine() -> jinja2.Environment:
+def page_engine() -> jinja2.Environment:
     """Return the template engine; texts, labels and names are always escaped."""
     environment = engine(autoescape=True)
     numbers = itertools.count(1)
