@@ -218,7 +218,7 @@ def _card(folder: Path) -> Read:
 
     place = _run_of(folder)
     if IN_WORKER:
-        card._engine = functools.cache(card._engine)  # compiling the templates takes longer than all the rest
+        card.card_engine = functools.cache(card.card_engine)  # compiling the templates takes longer than all the rest
 
     def read(file: Path) -> None:
         with _changed(place, file):
@@ -240,7 +240,7 @@ def _report(folder: Path) -> Read:
 
     place = _run_of(folder)
     if IN_WORKER:
-        page._engine = functools.cache(page._engine)
+        page.page_engine = functools.cache(page.page_engine)
 
     def read(file: Path) -> None:
         with _changed(place, file):
