@@ -218,7 +218,9 @@ def _card(folder: Path) -> Read:
 
     place = _run_of(folder)
     if IN_WORKER:
-        card.card_engine = functools.cache(card.card_engine)  # compiling the templates takes longer than all the rest
+        card.card_engine = functools.cache(
+            card.card_engine
+        )  # compiling the templates takes longer than all the rest
 
     def read(file: Path) -> None:
         with _changed(place, file):
