@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shutil
@@ -19,8 +20,10 @@ import submillion as sm
 from submillion import BadInput, Run
 from submillion.exporting import export as export_module
 from submillion.exporting.export import Exported, export
+from submillion.model.process_state import preserved_signal_stack, signal_stack
 from submillion.rundir import RunDir
 from submillion.ship.export import forms
+from submillion.ship.export.sessions import OpenvinoSession
 from support.trained import recipe_in, trained_in, two_classes
 
 
@@ -110,9 +113,26 @@ def test_openvino_alone_reads_both_graphs(
 
     texts, saved = validation
     for name, reach in (("openvino_model", 1e-5), ("openvino_model_qint8_quantized", 0.1)):
-        model = openvino.Core().compile_model(str(all_forms.path / "openvino" / f"{name}.xml"), "CPU")
+        with preserved_signal_stack():  # see there: the second model would outlive the first one's stack
+            model = openvino.Core().compile_model(str(all_forms.path / "openvino" / f"{name}.xml"), "CPU")
         logits = model(plain_batch(all_forms.path, texts))["logits"]
         assert softmax(logits, axis=1) == pytest.approx(saved, abs=reach)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack as Linux has it")
+def test_a_signal_is_handled_after_two_models_of_openvino_ended_in_the_order_of_their_start(
+    all_forms: Exported,
+) -> None:
+    before = signal_stack()
+    file = "openvino/openvino_model.xml"
+    first, second = OpenvinoSession(all_forms.path, file), OpenvinoSession(all_forms.path, file)
+    del first
+    gc.collect()
+    del second
+    gc.collect()
+    after = signal_stack()
+    assert before is not None and after is not None
+    assert (after.address, after.size) == (before.address, before.size)
 
 
 def test_the_callers_process_is_unchanged(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -95,3 +96,18 @@ def test_denormals_are_flushed_on_all_threads_inside_and_on_none_after() -> None
         "after a nested block": [True] * 4,
         "after": [False] * 4,
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack as Linux has it")
+def test_the_signal_stack_is_restored_after_an_error() -> None:
+    before = process_state.signal_stack()
+    memory = ctypes.create_string_buffer(1 << 16)
+    with pytest.raises(ZeroDivisionError), process_state.preserved_signal_stack():
+        own = process_state.SignalStack(ctypes.addressof(memory), 0, len(memory))
+        process_state.signal_stack(own)
+        now = process_state.signal_stack()
+        assert now is not None and now.address == ctypes.addressof(memory)
+        raise ZeroDivisionError
+    after = process_state.signal_stack()
+    assert before is not None and after is not None
+    assert (after.address, after.flags, after.size) == (before.address, before.flags, before.size)

@@ -1,4 +1,4 @@
-"""Context managers that change settings of the process (generators, threads, denormal mode) and restore them."""
+"""Context managers that change or protect settings of the process, such as generators and threads, and restore them."""
 
 from __future__ import annotations
 
@@ -74,6 +74,35 @@ def denormals_are_flushed() -> bool:
     # One mode holds for float32 and float64, so Python's own arithmetic shows it.
     smallest_normal = sys.float_info.min
     return smallest_normal * 0.5 == 0.0
+
+
+class SignalStack(ctypes.Structure):
+    """The stack on which the handlers of a thread's signals run: `stack_t` of Linux, sigaltstack(2)."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack(new: SignalStack | None = None) -> SignalStack | None:
+    """Return this thread's signal stack, and set a new one; None where the system is not Linux."""
+    if sys.platform != "linux":
+        return None
+    present = SignalStack()
+    ctypes.CDLL(None).sigaltstack(None if new is None else ctypes.byref(new), ctypes.byref(present))
+    return present
+
+
+@contextmanager
+def preserved_signal_stack() -> Iterator[None]:
+    """Restore this thread's signal stack afterwards.
+
+    OpenVINO sets one of its own when it compiles a model and frees it with the model. Two models that do not end in the
+    reverse order leave the freed one set, and the next signal, such as Ctrl-C, then kills the process.
+    """
+    before = signal_stack()
+    try:
+        yield
+    finally:
+        signal_stack(before)
 
 
 @contextmanager

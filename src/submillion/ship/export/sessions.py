@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from submillion.model.head_file import HEAD
 from submillion.model.heads import mean_over_tokens
 from submillion.model.loading import quiet_libraries
+from submillion.model.process_state import preserved_signal_stack
+from submillion.sources.adapter_files import HEAD
 
 
 class Session(Protocol):
@@ -99,7 +100,8 @@ class OpenvinoSession:
             import openvino  # noqa: PLC0415 - an optional extra
 
         self._batches = Batches(folder)
-        self._model = openvino.Core().compile_model(str(folder / file), "CPU")
+        with preserved_signal_stack():
+            self._model = openvino.Core().compile_model(str(folder / file), "CPU")
         self._names = {name for entry in self._model.inputs for name in entry.names}
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
