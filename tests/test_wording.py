@@ -119,3 +119,7 @@ def test_sizes_are_in_powers_of_a_thousand() -> None:
 def test_long_names_are_cut_in_the_middle_unless_they_would_become_equal() -> None:
     assert wording.shorten(["a" * 30 + "b", "c"], 10) == ["aaaaa…aaab", "c"]
     assert wording.shorten(["a" * 30, "b", "a" * 300], 10) == ["aaaaa… (1)", "b", "aaaaa… (3)"]
+
+
+def test_clock_of_progress() -> None:
+    assert [wording.clock(seconds) for seconds in (0, 59.6, 3725)] == ["0:00:00", "0:01:00", "1:02:05"]

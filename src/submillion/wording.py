@@ -138,6 +138,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss, as progress shows it."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
 def byte_count(size: float) -> str:
     """Return a size in bytes, kB, MB or GB (powers of 1,000)."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -8,6 +8,7 @@ from typing import Any
 
 from submillion.fit.stopping import Stopping
 from submillion.terminal.progress import live_bar
+from submillion.wording import clock
 
 REDRAW_S = 0.25  # shortest time between two redraws of a live bar
 LINE_S = 60.0  # longest time between two lines without a terminal
@@ -94,9 +95,3 @@ class TrainingProgress:
             seconds = min(seconds, max(0.0, self._seconds_left - (now - self._started_at)))
         facts = [text, *(fact for fact in self._facts.values() if fact), f"at most {clock(seconds)} left"]
         print(f"step {step:,}/{self._total:,}: {'; '.join(filter(None, facts))}", file=sys.stderr, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from submillion.wording import clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -148,6 +149,6 @@ class _Lines:
         if self._total is not None:
             end = f"/{self._total:,}"
             if rate > 0:
-                left = f", {timedelta(seconds=round((self._total - self._done) / rate))} left"
+                left = f", {clock((self._total - self._done) / rate)} left"
         line = f"{self._title}: {self._done:,}{end} rows, {_rate(rate)} rows/s{left}"
         print(line, file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from submillion import Run
 from submillion.ship.serve.models import ServedRun, open_runs
 from submillion.ship.serve.options import ServeOptions
 from support.analysis import confidence_of
+from support.server import running_in_thread
 from support.trained import recipe_in, trained_in, two_classes
 
 LIMITS = ServeOptions(port=0, max_texts=40, max_characters=2000, max_body_bytes=20_000, max_queue=400)
@@ -29,7 +30,7 @@ TEMPERATURE = {
 TOKEN = "a-token-of-the-tests"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """`first` has a temperature and an abstain policy; `second` has neither, and another seed."""
     import submillion
@@ -48,25 +49,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     return Run(home / "first"), Run(home / "second")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(runs: tuple[Run, Run]) -> list[ServedRun]:
     return open_runs([run.path for run in runs])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(served: list[ServedRun]) -> Iterator[str]:
     from submillion.ship.serve.app import create_app
-    from submillion.ship.serve.run import running_in_thread
 
     with running_in_thread(create_app(served, LIMITS), LIMITS) as address:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded_url(served: list[ServedRun]) -> Iterator[str]:
     """A server that asks for TOKEN."""
     from submillion.ship.serve.app import create_app
-    from submillion.ship.serve.run import running_in_thread
 
     options = replace(LIMITS, token=TOKEN)
     with running_in_thread(create_app(served, options), options) as address:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -62,7 +60,7 @@ def serve(
             host=options.host,
         )
     with ExitStack() as stack:
-        sock = stack.enter_context(_listening(options))
+        sock = stack.enter_context(listening(options))
         host, port = sock.getsockname()[:2]
         at = f"[{host}]" if ":" in host else host
         if options.workers == 1:
@@ -167,7 +165,7 @@ def _check_installed() -> None:
 
 
 @contextmanager
-def _listening(options: ServeOptions) -> Iterator[socket.socket]:
+def listening(options: ServeOptions) -> Iterator[socket.socket]:
     """Listen on the address, before a run is loaded: a port in use is refused at once."""
     where = "@{port}"
     expected = f"a port of {options.host} that can be listened on"
@@ -208,26 +206,3 @@ def _counting_in(folder: str) -> Iterator[None]:
             del os.environ[SHARED_DIRECTORY]
         else:
             os.environ[SHARED_DIRECTORY] = before
-
-
-@contextmanager
-def running_in_thread(app: FastAPI, options: ServeOptions) -> Iterator[str]:
-    """Serve an app in a thread of this process inside the block; give its URL. For notebooks, tests and benchmarks.
-
-    Raises:
-        BadInput: the address cannot be listened on.
-    """
-    with _listening(options) as sock:
-        server = server_for(config_for(app, options))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        try:
-            host, port = sock.getsockname()[:2]
-            while not server.started and thread.is_alive():
-                thread.join(0.01)
-            if not server.started:
-                raise SubmillionError("The server could not start.")
-            yield f"http://{host}:{port}"
-        finally:
-            server.handle_exit(signal.SIGTERM, None)
-            thread.join()
