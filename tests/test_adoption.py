@@ -239,3 +239,27 @@ def test_on_the_command_line(home: Path, encoder: Path, tmp_path: Path) -> None:
 def test_files_of_other_rows_are_evaluated_as_usual(run: sm.Run, tmp_path: Path) -> None:
     scores = run.evaluate(labelled_file(tmp_path / "more.csv", 24), quiet=True)
     assert scores["rows"] == 24
+
+
+def test_an_adopted_run_is_exported_with_unknown_data_and_verified(run: sm.Run, tmp_path: Path) -> None:
+    exported = run.export("merged", tmp_path / "exported", quiet=True)
+    entry = exported.record["files"]["model.safetensors"]
+    assert (entry["argmax_agreement"], exported.record["run"]["data_licence"]) == (1.0, None)
+    assert "- Data: not stated by its source." in (tmp_path / "exported" / "README.md").read_text(
+        encoding="utf-8"
+    )
+    assert sm.verify(tmp_path / "exported", against=run).holds
+    with pytest.raises(BadInput, match="a run whose training rows are known"):
+        run.export("openvino-int8", tmp_path / "calibrated", quiet=True)
+
+
+def test_an_adopted_run_suggests_texts_of_any_file(run: sm.Run, home: Path, tmp_path: Path) -> None:
+    assert run.suggest(home / "test.csv", tmp_path / "next.csv", rows=3, quiet=True) == 3
+
+
+def test_what_needs_predictions_names_the_data_that_an_adopted_run_lacks(
+    home: Path, encoder: Path, tmp_path: Path
+) -> None:
+    bare = sm.adopt(home / "adapter", tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    with pytest.raises(BadInput, match="an adopted one that was not evaluated.*`data`"):
+        bare.report(["attribution"], quiet=True)

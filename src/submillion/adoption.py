@@ -20,6 +20,7 @@ from submillion.data.labels import Classes
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, OverBudget, Problem
 from submillion.families.families import family_of
+from submillion.files import strict_json
 from submillion.files.atomic import atomic_dir
 from submillion.report.write import write_report
 from submillion.run_format.manifest import (
@@ -33,6 +34,7 @@ from submillion.run_format.manifest import (
 from submillion.run_format.predictions import Predictions
 from submillion.run_inputs import save_tokenizer
 from submillion.rundir import RunDir
+from submillion.sources import adapter_files
 from submillion.sources.adapters import FetchedAdapter, class_names, fetch_adapter
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
 from submillion.sources.folder import CONFIG, TOKENIZERS
@@ -163,10 +165,9 @@ def _subject(adapter: str, options: Options, progress: bool) -> _Subject:
 
 
 def _named_encoder(fetched: FetchedAdapter) -> str:
-    from submillion.files import strict_json  # noqa: PLC0415
-    from submillion.sources.folder import ADAPTER  # noqa: PLC0415
-
-    values = strict_json.read(fetched.path / ADAPTER, "the configuration of an adapter", "Copy it again.")
+    values = strict_json.read(
+        fetched.path / adapter_files.CONFIG, "the configuration of an adapter", "Copy it again."
+    )
     name = values.get("base_model_name_or_path") if isinstance(values, dict) else None
     if not isinstance(name, str) or not name:
         raise BadInput(
@@ -224,7 +225,7 @@ def _notice_base(foreign: Foreign, encoder: FetchedEncoder) -> None:
 
 def _write(run: RunDir, subject: _Subject, options: Options) -> None:
     """Write adapter, tokenizer and manifest."""
-    from submillion.model.foreign import adopt as adopt_adapter  # noqa: PLC0415
+    from submillion.model.adopted_adapter import adopt as adopt_adapter  # noqa: PLC0415
 
     compared: list[tuple[int, float]] = []
 

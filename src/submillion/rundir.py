@@ -326,4 +326,9 @@ class RunDir(RunLayout):
         Raises:
             BadInput: none were saved.
         """
-        return Predictions.read(self.prediction_file(split, baseline))
+        file = self.prediction_file(split, baseline)
+        if self.is_adopted and not file.is_file():
+            found = "an adopted one that was not evaluated"
+            remedy = "Adopt it again and name labelled texts with @{data}."
+            raise BadInput(Problem(str(file), f"a run with predictions of '{split}'", found, remedy))
+        return Predictions.read(file)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from benchmarks import evidence
+from benchmarks.cells import read_cells
 
 
 def test_every_row_is_a_cell_of_the_benchmark_and_none_occurs_twice() -> None:
-    rows = evidence.read()
+    rows = read_cells(evidence.FILE)
     assert rows
     assert tuple(rows[0]) == evidence.COLUMNS
     cells = [tuple(row[name] for name in (*evidence.COLUMNS[:4], "seed")) for row in rows]

@@ -11,16 +11,14 @@ from peft import LoraConfig
 
 from benchmarks import adapters, ensembles, imbalance
 from benchmarks.accuracy.sets import LabelledSet, Rows
+from benchmarks.cells import append_cell, known, paired
 from benchmarks.upper_layers import (
     BATCH,
     Training,
     UpperLayers,
-    append_cell,
     batches,
     development,
     drawn,
-    known,
-    paired,
     rate_of,
     train_adapters,
 )

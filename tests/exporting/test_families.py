@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from submillion.data.tokenizer import load_tokenizer
-from submillion.model.build import build
-from submillion.rundir import RunDir
 from submillion.ship.export.forms import FORMS
 from submillion.ship.export.merged import write_common
 from submillion.ship.export.source import open_source
-from submillion.sources.fetch import fetch_encoder
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
-from support.tiny_run import encoder_entry
+from support.tiny_run import untrained_run
 
 VARIANTS: list[dict[str, Any]] = [
     {"lora": {"variant": variant}} for variant in ("dora", "pissa", "vera", "adalora", "bitfit")
@@ -32,21 +28,7 @@ def exported(
     if sections.get("lora", {}).get("variant") == "bitfit":
         sections = {"lora": {"variant": "bitfit", "bias": "all"}}
     recipe = tiny_recipe(encoder, **sections)
-    fetched = fetch_encoder(str(encoder))
-    classifier = build(fetched, LABELS, recipe).eval()
-    generator = torch.Generator().manual_seed(3)
-    for value in classifier.parameters():
-        if value.requires_grad:
-            value.data += 0.2 * torch.randn(value.shape, generator=generator)
-    run = RunDir.create(home / "run")
-    run.adapter.mkdir()
-    classifier.save_adapter(run.adapter)
-    load_tokenizer(encoder).save_pretrained(run.tokenizer)
-    run.write_text(run.recipe, recipe.to_yaml())
-    recorded = encoder_entry(str(encoder), fetched.sha256)
-    run.write_json(
-        run.manifest, {"format": 2, "name": "tiny", "labels": LABELS, "max_length": 32, "encoder": recorded}
-    )
+    run, classifier = untrained_run(home, encoder, recipe, LABELS, seed=3, name="tiny", max_length=32)
     texts = tiny_texts(4)[0]
     tokens = tiny_tokens(encoder, texts)
     with torch.inference_mode():

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from submillion.errors import BadInput, SubmillionError
-from submillion.model.adapter import CONFIG, TENSORS, adapter_tensors
+from submillion.model.adapter import adapter_tensors
 from submillion.model.build import open_adapter
 from submillion.model.classifier import Classifier
+from submillion.sources.adapter_files import CONFIG, TENSORS
 from support.plain_peft import logits_of, plain_peft, trained
 from support.tiny import FAMILY_NAMES, LABELS, shared_encoder
 

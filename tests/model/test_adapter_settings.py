@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from submillion.errors import BadInput
-from submillion.model.adapter import CONFIG, TENSORS
 from submillion.model.adapter_settings import settings_of
 from submillion.model.build import build, open_adapter
+from submillion.sources.adapter_files import CONFIG, TENSORS
 from support.tiny import LABELS, shared_encoder, tiny_recipe
 
 ENCODER = shared_encoder("bert")

@@ -19,8 +19,8 @@ from submillion.model.build import build, open_adapter
 from submillion.model.execution.jagged import PackedSdpa
 from submillion.model.execution.packed import try_packed
 from submillion.model.execution.reference import Reference
-from submillion.model.head_file import HEAD
 from submillion.model.precision import choose_precision
+from submillion.sources.adapter_files import HEAD
 from support.plain_peft import IDS, MASK, logits_of, trained
 from support.tiny import LABELS, shared_encoder, tiny_recipe
 

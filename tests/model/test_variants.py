@@ -16,11 +16,11 @@ from submillion.data.tokens import Tokens
 from submillion.errors import BadInput
 from submillion.families.families import family_of
 from submillion.model import eva
-from submillion.model.adapter import TENSORS
 from submillion.model.build import build, open_adapter
 from submillion.model.classifier import Classifier
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.variants import STEPS_UNKNOWN
+from submillion.sources.adapter_files import TENSORS
 from submillion.verification.run.budget import count_tensors, tensor_shapes
 from support.plain_peft import logits_of, plain_peft, trained
 from support.tiny import LABELS, shared_encoder, tiny_encoder, tiny_recipe, tiny_texts, tiny_tokens

@@ -24,12 +24,6 @@ def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
         home: an existing folder.
         text: the recipe's text column.
     """
-    import torch
-
-    from submillion.data.tokenizer import load_tokenizer
-    from submillion.model.build import build
-    from submillion.sources.fetch import fetch_encoder
-
     encoder = tiny_encoder(home / "encoder")
     (home / "tiny.yaml").write_text(
         f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv, max_length: {MAX_LENGTH}}}\n"
@@ -37,9 +31,31 @@ def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
         encoding="utf-8",
     )
     recipe = Recipe.load(home / "tiny.yaml", [f"data.text={text}"] if text else [])
+    return untrained_run(home, encoder, recipe, NAMES, seed=5)
+
+
+def untrained_run(
+    home: Path, encoder: Path, recipe: Recipe, labels: list[str], seed: int, **facts: object
+) -> tuple[RunDir, Classifier]:
+    """Return the run `home`/run, and its classifier, whose trainable parameters are moved at random.
+
+    Args:
+        home: an existing folder.
+        encoder: folder of the encoder.
+        recipe: of the run.
+        labels: class names.
+        seed: of the moves.
+        facts: further entries of the manifest.
+    """
+    import torch
+
+    from submillion.data.tokenizer import load_tokenizer
+    from submillion.model.build import build
+    from submillion.sources.fetch import fetch_encoder
+
     fetched = fetch_encoder(str(encoder))
-    classifier = build(fetched, NAMES, recipe).eval()
-    generator = torch.Generator().manual_seed(5)
+    classifier = build(fetched, labels, recipe).eval()
+    generator = torch.Generator().manual_seed(seed)
     for value in classifier.parameters():
         if value.requires_grad:
             value.data += 0.2 * torch.randn(value.shape, generator=generator)
@@ -49,7 +65,7 @@ def tiny_run(home: Path, text: str | None = None) -> tuple[RunDir, Classifier]:
     load_tokenizer(encoder).save_pretrained(run.tokenizer)
     run.write_text(run.recipe, recipe.to_yaml())
     recorded = encoder_entry(str(encoder), fetched.sha256)
-    run.write_json(run.manifest, {"format": FORMAT, "labels": NAMES, "encoder": recorded})
+    run.write_json(run.manifest, {"format": FORMAT, "labels": labels, "encoder": recorded, **facts})
     return run, classifier
 
 

@@ -11,9 +11,8 @@ from typing import Any
 from submillion.budget.count import Count
 from submillion.families.families import family_of
 from submillion.families.family import Family
+from submillion.sources.adapter_files import PREFIX
 
-PREFIX = "base_model.model."
-"""What peft puts before every name of the model that it wraps."""
 _ADDED = re.compile(r"\.lora_(?:A|B|magnitude_vector)(?:\.\w+)?(?:\.weight)?$")
 _NUMBER = re.compile(r"\.\d+(?=\.)")
 

@@ -141,21 +141,27 @@ def _fill(
                 say(f"writing {file.path}", err=True)
             file.write(source, target)
             entry = proven(form, file, folder, rows, progress)
-            lost = lost_points(file.path, entry) > record["max_loss"] + ROUNDING
+            lost = lost_too_much(file.path, entry, record["max_loss"])
             record["removed" if lost else "files"][file.path] = entry
             if lost:
-                for name in (file.path, *entry["parts"]):
-                    (folder / name).unlink()
-                for emptied in sorted(
-                    {(folder / name).parent for name in (file.path, *entry["parts"])}, reverse=True
-                ):
-                    _remove_empty(emptied, folder)
+                _remove([folder / name for name in (file.path, *entry["parts"])], folder)
     record["common"] = {name: sha256_of(folder / name) for name in common}
     write_json(folder / EXPORT, record)
     write_export_report(folder, record)
 
 
-def lost_points(name: str, entry: FileRecord) -> float:
+def lost_too_much(name: str, entry: FileRecord, max_loss: float) -> bool:
+    """Return whether a file lost more accuracy than is accepted.
+
+    Args:
+        name: place of the file in the export.
+        entry: its record.
+        max_loss: accepted loss in points.
+    """
+    return _lost_points(name, entry) > max_loss + ROUNDING
+
+
+def _lost_points(name: str, entry: FileRecord) -> float:
     """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost.
 
     For a file that is proven on a sample it is the smallest loss in the interval: of 100 rows, one more mistake is a
@@ -172,11 +178,14 @@ def lost_points(name: str, entry: FileRecord) -> float:
     return 100 * (1 - entry["argmax_agreement"]) if difference is None else -100 * difference
 
 
-def _remove_empty(folder: Path, root: Path) -> None:
-    """Remove an empty folder, and those above it below `root` that become empty."""
-    while folder != root and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+def _remove(files: Sequence[Path], root: Path) -> None:
+    """Remove files, and the folders below `root` that become empty."""
+    for file in files:
+        file.unlink()
+        for folder in file.parents:
+            if folder == root or any(folder.iterdir()):
+                break
+            folder.rmdir()
 
 
 def _difference(entry: FileRecord) -> str:

@@ -13,7 +13,7 @@ from submillion.assess.run_context import RunContext
 from submillion.assess.statistics.proportions import paired_interval
 from submillion.cache import sha256_of
 from submillion.data.batches import permutation
-from submillion.exporting.rows import Rows, reference_of
+from submillion.exporting.rows import Joined, Rows, counted, reference_of
 from submillion.model.loading import quiet_libraries
 from submillion.report.card import metadata
 from submillion.run_format.export import (
@@ -21,6 +21,7 @@ from submillion.run_format.export import (
     Calibration,
     ExportRecord,
     FileRecord,
+    RunHashes,
     SplitAgreement,
 )
 from submillion.run_format.splits import SCORED_SPLITS
@@ -43,14 +44,12 @@ def proven(
         rows: rows by split.
         progress: show a bar on standard error.
     """
-    texts = [text for part in rows.values() for text in part.texts]
-    chosen = np.arange(len(texts))
-    if file.max_rows is not None and len(texts) > file.max_rows:
-        chosen = np.sort(permutation(len(texts), 0, 0)[: file.max_rows])
-    answers = ask(file, folder, [texts[row] for row in chosen], progress)
-    labels = np.concatenate([part.labels for part in rows.values()])[chosen]
-    of_run = np.concatenate([part.probabilities for part in rows.values()])[chosen]
-    splits = np.repeat(list(rows), [len(part.texts) for part in rows.values()])[chosen]
+    every = Joined.of(rows)
+    chosen = np.arange(len(every.texts))
+    if file.max_rows is not None and len(chosen) > file.max_rows:
+        chosen = np.sort(permutation(len(chosen), 0, 0)[: file.max_rows])
+    answers = ask(file, folder, [every.texts[row] for row in chosen], progress)
+    labels, of_run, splits = every.labels[chosen], every.probabilities[chosen], every.splits[chosen]
     parts = {name: sha256_of(folder / name) for name in file.parts if (folder / name).is_file()}
     return {
         "form": form.name,
@@ -89,6 +88,17 @@ def agreement(file: np.ndarray, run: np.ndarray, labels: np.ndarray) -> SplitAgr
     }
 
 
+def hashes_of(context: RunContext) -> RunHashes:
+    """Return the hashes of the files that decide a run's predictions, of the predictions, and of its encoder."""
+    run = context.run
+    predicted = [run.prediction_file(split) for split in SCORED_SPLITS if split in run.prediction_splits()]
+    return {
+        "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
+        "predictions": run.hashes(*predicted),
+        "encoder": dict(context.manifest["encoder"]["sha256"]),
+    }
+
+
 def begun(
     context: RunContext,
     source: ExportSource,
@@ -97,13 +107,11 @@ def begun(
     max_loss: float,
 ) -> ExportRecord:
     """Return the record of an export without its files; the run answers all rows once, to measure its own speed."""
-    texts = [text for part in rows.values() for text in part.texts]
-    run, recipe = context.run, context.recipe
+    every, recipe = Joined.of(rows), context.recipe
     with (
         quiet_libraries()
     ):  # transformers warns of texts beyond the tokenizer's length, which are counted here
-        lengths = [len(ids) for ids in source.tokenizer(texts)["input_ids"]]
-    predicted = [run.prediction_file(split) for split in SCORED_SPLITS if split in run.prediction_splits()]
+        lengths = [len(ids) for ids in source.tokenizer(every.texts)["input_ids"]]
     return {
         "format_version": FORMAT_VERSION,
         "submillion": __version__,
@@ -111,11 +119,9 @@ def begun(
         "metadata": metadata(dict(context.manifest), {}, "transformers"),
         "run": {
             "name": context.manifest["name"],
-            "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
-            "predictions": run.hashes(*predicted),
-            "encoder": dict(context.manifest["encoder"]["sha256"]),
+            **hashes_of(context),
             "encoder_licence": context.manifest["encoder"].get("licence"),
-            "data_licence": context.manifest["data"].get("licence"),
+            "data_licence": None if context.adopted else context.manifest["data"].get("licence"),
         },
         "labels": source.labels,
         "max_length": recipe.data.max_length,
@@ -123,8 +129,8 @@ def begun(
         "pooling": "first" if source.head is None else "mean",
         "longer_rows": sum(length > recipe.data.max_length for length in lengths),
         "max_loss": max_loss,
-        "compared": {split: {"rows": len(part.texts), "source": part.source} for split, part in rows.items()},
-        "reference": reference_of(context, rows),
+        "compared": counted(rows),
+        "reference": reference_of(context, every),
         "calibration": calibration,
         "files": {},
         "removed": {},

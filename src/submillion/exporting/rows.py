@@ -12,7 +12,7 @@ import numpy as np
 from submillion.assess.run_context import RunContext
 from submillion.data.batches import permutation
 from submillion.errors import BadInput, Problem
-from submillion.run_format.export import Calibration, Reference
+from submillion.run_format.export import Calibration, ComparedRows, Reference
 from submillion.run_format.splits import SCORED_SPLITS
 
 CALIBRATION_ROWS = 300
@@ -32,6 +32,30 @@ class Rows:
     probabilities: np.ndarray
     """Of the run [N, C]."""
     source: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The rows of all splits, one split after the other: N rows, C classes."""
+
+    texts: list[str]
+    labels: np.ndarray
+    """Class per row [N], -1 for a row without a label."""
+    probabilities: np.ndarray
+    """Of the run [N, C]."""
+    splits: np.ndarray
+    """Name of the split of each row [N]."""
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Rows]) -> Joined:
+        """Join the rows of splits."""
+        parts = rows.values()
+        return cls(
+            [text for part in parts for text in part.texts],
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.repeat(list(rows), [len(part.texts) for part in parts]),
+        )
 
 
 def rows_of(context: RunContext) -> dict[str, Rows]:
@@ -70,16 +94,20 @@ def calibration_of(context: RunContext) -> tuple[list[str], Calibration]:
     return texts, {"rows": len(texts), "seed": context.seed, "sha256": digest}
 
 
-def reference_of(context: RunContext, rows: Mapping[str, Rows]) -> Reference:
+def counted(rows: Mapping[str, Rows]) -> dict[str, ComparedRows]:
+    """Return the number of rows of each split and the source of the run's answers, for the record."""
+    return {split: {"rows": len(part.texts), "source": part.source} for split, part in rows.items()}
+
+
+def reference_of(context: RunContext, rows: Joined) -> Reference:
     """Let the run classify all rows once, and return its speed and accuracy, to be compared with those of the files."""
-    texts = [text for part in rows.values() for text in part.texts]
+    texts = rows.texts
     context.opened.probabilities(texts[:1], 1)
     started = time.perf_counter()
     context.probabilities(texts)
     seconds = time.perf_counter() - started
-    labels = np.concatenate([part.labels for part in rows.values()])
-    right = np.concatenate([part.probabilities for part in rows.values()]).argmax(axis=1) == labels
-    known = labels >= 0
+    right = rows.probabilities.argmax(axis=1) == rows.labels
+    known = rows.labels >= 0
     return {
         "execution": context.opened.execution.name,
         "texts_per_second": round(len(texts) / max(seconds, 1e-9), 2),

@@ -16,10 +16,8 @@ from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.files.atomic import atomic_file
 from submillion.model.adapter_settings import ANOTHER, settings_of
+from submillion.sources.adapter_files import CONFIG, PREFIX, TENSORS
 
-CONFIG = "adapter_config.json"
-TENSORS = "adapter_model.safetensors"
-PREFIX = "base_model.model."  # peft puts it before every name of the model that it wraps
 # A name that contains one of these is a trained parameter that peft added.
 ADDED = (".lora_", ".vera_lambda_", ".modules_to_save.")
 

@@ -16,6 +16,7 @@ from submillion.model.adapter_settings import ANOTHER, check_rank
 from submillion.model.classifier import Classifier
 from submillion.model.loading import Loaded, check_length, load_encoder, quiet_libraries
 from submillion.model.process_state import seeded
+from submillion.sources.adapter_files import CONFIG, PREFIX
 
 if TYPE_CHECKING:
     from submillion.recipe import Recipe
@@ -83,13 +84,13 @@ def open_adapter(encoder: Path | str, folder: Path | str, label_names: Sequence[
         origin = config.base_model_name_or_path or str(encoder)
         loaded = load_encoder(encoder, label_names, origin, headless=headless)
         hidden = loaded.family.inventory(loaded.config, 2).hidden
-        check_rank(config, hidden, str(folder / adapter.CONFIG))
+        check_rank(config, hidden, str(folder / CONFIG))
         try:
             module = _wrapped(loaded, config)
         except Exception as error:
             # peft raises whatever its code raises that meets a setting first; all mean the same here.
             message = " ".join(str(error).split())[:300]
-            where, found = str(folder / adapter.CONFIG), f"{type(error).__name__}: {message}"
+            where, found = str(folder / CONFIG), f"{type(error).__name__}: {message}"
             raise BadInput(Problem(where, "settings that fit the encoder", found, ANOTHER)) from error
     classifier = Classifier(module, loaded, label_names)
     classifier.load_adapter(folder)
@@ -115,7 +116,7 @@ def set_requires_grad(module: Any, output: str | None, bias: str) -> None:
         output: the head's output layer, trained in every head; None if the model is the encoder alone.
         bias: `none`, `lora_only` or `vera_only` (those of the adapted matrices), or `all`.
     """
-    in_output = f"{adapter.PREFIX}{output}."
+    in_output = f"{PREFIX}{output}."
     ending = {"none": None, "all": ".bias"}.get(bias, ".base_layer.bias")
     for name, value in module.named_parameters():
         added = any(part in name for part in adapter.ADDED)

@@ -14,8 +14,7 @@ from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_file
 from submillion.model import adapter
 from submillion.model.adapter_settings import ANOTHER
-
-HEAD = "head.safetensors"
+from submillion.sources.adapter_files import HEAD
 
 
 def write(folder: Path, layer: nn.Linear, label_names: Sequence[str]) -> None:

@@ -56,16 +56,21 @@ class Calibration(TypedDict):
     """Of the SHA-256 of each text, in order, as text."""
 
 
-class ExportedRun(TypedDict):
-    """The run that was exported."""
+class RunHashes(TypedDict):
+    """The hashes by which the run of an export is recognized."""
 
-    name: str
     files: dict[str, str]
     """SHA-256 of recipe, adapter and tokenizer, which decide its predictions."""
     predictions: dict[str, str]
     """SHA-256 of the saved predictions that the files were compared with."""
     encoder: dict[str, str]
     """SHA-256 of the encoder's files."""
+
+
+class ExportedRun(RunHashes):
+    """The run that was exported."""
+
+    name: str
     encoder_licence: str | None
     data_licence: str | None
 

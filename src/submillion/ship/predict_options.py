@@ -12,6 +12,7 @@ import numpy as np
 from submillion.errors import BadInput, Problem
 from submillion.model.class_thresholds import NONE, class_thresholds
 from submillion.rundir import RunDir
+from submillion.ship.policy import abstain_threshold, fitted_temperature
 
 CHUNK_ROWS = 8192  # rows classified together: enough to batch texts of similar length, and to meet equal ones
 
@@ -104,16 +105,16 @@ def policy_threshold(run: RunDir) -> float:
     Raises:
         BadInput: the run has no policy, or no threshold reaches the requested accuracy.
     """
-    policy = (run.read_analysis("confidence") or {}).get("policy") or {}
-    threshold = policy.get("threshold")
+    threshold = abstain_threshold(run)
     if threshold is None:
         where = str(run.analysis_file("confidence"))
+        policy = (run.read_analysis("confidence") or {}).get("policy")
         reachable = (
             f"no threshold that reaches an accuracy of {policy['target_accuracy']:.2%}" if policy else "none"
         )
         remedy = "Choose an accuracy that it can reach: run `report` with another @{answer_at}."
         raise BadInput(Problem(where, "an abstain policy", reachable, remedy))
-    return float(threshold)
+    return threshold
 
 
 def _temperature(run: RunDir, options: PredictOptions) -> float:
@@ -127,15 +128,15 @@ def _temperature(run: RunDir, options: PredictOptions) -> float:
     if not options.with_confidence:
         remedy = "Add @{with_confidence}, or omit @{calibrated}."
         raise BadInput(Problem("@{calibrated}", "probabilities in the output", "labels only", remedy))
-    fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
-    value = fitted.get("value")
-    if value is None or fitted.get("at_bound"):
+    temperature = fitted_temperature(run)
+    if temperature is None:
         where = str(run.analysis_file("confidence"))
-        found = "one at the bound of its range, which calibrates nothing" if value else "none"
+        fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
+        found = "one at the bound of its range, which calibrates nothing" if fitted.get("value") else "none"
         raise BadInput(
             Problem(where, "a temperature fitted on validation rows", found, "Omit @{calibrated}.")
         )
-    return float(value)
+    return temperature
 
 
 def answers(probabilities: np.ndarray, threshold: float = 0.0) -> np.ndarray:

@@ -88,7 +88,7 @@ def suggest_file(
     target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
     recipe = run_dir.read_recipe()
     reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, recipe.data.encoding)
-    new = _new(chunked(reads, CHUNK_ROWS), _known(recipe))
+    new = _new(chunked(reads, CHUNK_ROWS), _known(run_dir, recipe))
     opened = open_run_classifier(run_dir)
     batch_size = recipe.train.eval_batch_size
     with progress_bar(progress, None, "predicting") as advance:
@@ -133,8 +133,10 @@ def choose(features: np.ndarray, margins: Sequence[float], rows: int, seed: int)
     return sorted(chosen)
 
 
-def _known(recipe: Recipe) -> set[bytes]:
-    """Return the hashes of the texts in the run's own data."""
+def _known(run: RunDir, recipe: Recipe) -> set[bytes]:
+    """Return the hashes of the texts in the run's own data; none of an adopted run, whose data is unknown."""
+    if run.is_adopted:
+        return set()
     with notices.suppressed():
         splits = load_corpus(recipe.data, recipe.seed, progress=False).splits
     return {_digest(text) for split in splits for text in split.texts}
@@ -189,9 +191,17 @@ def _write(target: OutputFile, chosen: Iterable[Candidate], text_column: str, la
 
 
 def _columns(run: RunDir) -> tuple[str, str]:
-    """Return the names of the text and the label column of the training data, so that both files are read alike."""
-    recorded = run.read_manifest()["data"]["sources"]["train"].get("columns") or [{}]
-    text, label = recorded[0].get("text") or [], recorded[0].get("label")
+    """Return the names of the text and the label column of the training data, so that both files are read alike.
+
+    Those of an adopted run are the columns that it was evaluated on, if they were named.
+    """
+    manifest = run.read_manifest()
+    if run.is_adopted:
+        named, label = manifest["adopted"]["text"], manifest["adopted"]["label"]
+        text = [named] if isinstance(named, str) else named or []
+    else:
+        recorded = manifest["data"]["sources"]["train"].get("columns") or [{}]
+        text, label = recorded[0].get("text") or [], recorded[0].get("label")
     return text[0] if len(text) == 1 else "text", label or "label"
 
 

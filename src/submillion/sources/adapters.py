@@ -8,16 +8,14 @@ from pathlib import Path
 
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
-from submillion.sources.folder import ADAPTER, TOKENIZER_EXTRAS, TOKENIZERS
+from submillion.sources.adapter_files import CONFIG, HEAD, PICKLED, TENSORS
+from submillion.sources.fetch import looks_like_a_path
+from submillion.sources.folder import TOKENIZER_EXTRAS, TOKENIZERS
 
-TENSORS = "adapter_model.safetensors"
-PICKLED = "adapter_model.bin"
-HEAD = "head.safetensors"
-"""The file of a head that reads the mean of the last states."""
 CLASSES = "config.json"
 """Some programs save the encoder's configuration with the class names beside the adapter."""
 FILES = (
-    ADAPTER,
+    CONFIG,
     TENSORS,
     HEAD,
     CLASSES,
@@ -60,7 +58,7 @@ def fetch_adapter(source: str, revision: str | None = None, progress: bool = Tru
         BadInput: it cannot be found or reached, or it is no adapter in the safetensors format.
     """
     path = Path(source).expanduser()
-    if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
+    if path.exists() or looks_like_a_path(source):
         if revision is not None:
             raise BadInput(Problem("@{revision}", "none with a folder", revision))
         return _checked(path.resolve(), source, str(path.resolve()), None, None)
@@ -89,11 +87,11 @@ def class_names(file: Path) -> list[str] | None:
 
 
 def _checked(path: Path, name: str, origin: str, revision: str | None, licence: str | None) -> FetchedAdapter:
-    expected = f"an adapter of peft: a folder with {ADAPTER} and {TENSORS}, or its id on the hub"
+    expected = f"an adapter of peft: a folder with {CONFIG} and {TENSORS}, or its id on the hub"
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing there"
         raise BadInput(Problem(name, expected, found))
-    missing = [file for file in (ADAPTER, TENSORS) if not (path / file).is_file()]
+    missing = [file for file in (CONFIG, TENSORS) if not (path / file).is_file()]
     if TENSORS in missing and (path / PICKLED).exists():
         raise BadInput(
             Problem(

@@ -294,7 +294,7 @@ def _locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entr
                 "path_over_name", f"{source}: the path of this name is used, not the {kind} of the catalog."
             )
         return _checked(path.absolute(), source, kind)
-    if _looks_like_a_path(source):
+    if looks_like_a_path(source):
         raise _missing(path, source, kind)
     if entry and entry.wheels:
         return entry
@@ -322,7 +322,7 @@ def _checked(path: Path, source: str, kind: str) -> Path:
     return path
 
 
-def _looks_like_a_path(source: str) -> bool:
+def looks_like_a_path(source: str) -> bool:
     """Whether a source can only be a path: `./x`, `~/x`, `a/b/c`, `C:\\x`, `x.csv`."""
     name = source.split("@")[0]  # a hub revision may contain slashes
     return (

@@ -12,12 +12,12 @@ from typing import Any
 from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
+from submillion.sources import adapter_files
 from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"
 POOLING = "1_Pooling/config.json"
 """The file in which sentence-transformers records how the last states become the features of a text."""
-ADAPTER = "adapter_config.json"
 RUN_PARTS = ("manifest.json", "recipe.yaml")
 INDEX = "model.safetensors.index.json"
 # Any of these sets is enough for transformers to build a fast tokenizer.
@@ -98,13 +98,13 @@ def _not_an_encoder(folder: Path, name: str) -> Problem | None:
         base = _named_in(folder / "manifest.json", "encoder", "source")
         remedy = "A run has an adapter and no encoder: name the encoder that it was trained from"
         return Problem(name, "an encoder", "a run of submillion", f"{remedy}{base and f', {base}'}.")
-    if (folder / ADAPTER).is_file():
-        base = _named_in(folder / ADAPTER, "base_model_name_or_path")
+    if (folder / adapter_files.CONFIG).is_file():
+        base = _named_in(folder / adapter_files.CONFIG, "base_model_name_or_path")
         remedy = (
             f"Name the adapter's encoder{base and f', {base}'}, or merge the adapter into it once: "
             "PeftModel.from_pretrained(...).merge_and_unload().save_pretrained(FOLDER), and name that folder."
         )
-        return Problem(name, "an encoder", f"an adapter of peft ({ADAPTER})", remedy)
+        return Problem(name, "an encoder", f"an adapter of peft ({adapter_files.CONFIG})", remedy)
     return None
 
 

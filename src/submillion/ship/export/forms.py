@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submillion.errors import BadInput, Problem, did_you_mean
-from submillion.model.head_file import HEAD
 from submillion.ship.export.web import files as web
+from submillion.sources.adapter_files import HEAD
 from submillion.wording import listed
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,12 +99,19 @@ def write_int8(source: ExportSource, file: Path, reduce_range: bool) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415 - likewise
 
     prepared = source.scratch / "prepared.onnx"
+    quantized = source.scratch / ("int7.onnx" if reduce_range else "int8.onnx")
     with quiet_exporter():
         if not prepared.is_file():
             quant_pre_process(str(graph_of(source)), str(prepared), skip_symbolic_shape=True)
-        quantize_dynamic(
-            str(prepared), str(file), per_channel=True, reduce_range=reduce_range, weight_type=QuantType.QInt8
-        )
+        if not quantized.is_file():
+            quantize_dynamic(
+                str(prepared),
+                str(quantized),
+                per_channel=True,
+                reduce_range=reduce_range,
+                weight_type=QuantType.QInt8,
+            )
+    shutil.copyfile(quantized, file)
 
 
 def _example(source: ExportSource) -> dict[str, Tensor]:

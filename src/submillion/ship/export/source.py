@@ -15,6 +15,7 @@ from submillion.data.tokenizer import load_tokenizer
 from submillion.model.build import open_adapter
 from submillion.model.loading import quiet_libraries
 from submillion.model.trained import check_same_weights
+from submillion.ship.policy import fitted_temperature
 from submillion.sources.fetch import fetch_encoder
 
 if TYPE_CHECKING:
@@ -83,14 +84,8 @@ def open_source(run: RunDir, calibration_texts: Sequence[str], scratch: Path) ->
         calibration_texts,
         scratch,
         str(manifest["name"]),
-        _temperature(run),
+        fitted_temperature(run),
     )
-
-
-def _temperature(run: RunDir) -> float | None:
-    fitted = (run.read_analysis("confidence") or {}).get("temperature") or {}
-    value = fitted.get("value")
-    return None if value is None or fitted.get("at_bound") else float(value)
 
 
 def merged_model(module: Any) -> Any:

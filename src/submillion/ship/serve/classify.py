@@ -10,7 +10,9 @@ import numpy as np
 from fastapi import Request, Response
 from pydantic import Field
 
+from submillion.model.class_thresholds import NONE
 from submillion.model.infer import probabilities_of
+from submillion.ship.predict_options import answers
 from submillion.ship.serve.attribution import pieces_of, weighed, without
 from submillion.ship.serve.models import ServedRun
 from submillion.ship.serve.payload import Body, read, texts_of
@@ -79,15 +81,12 @@ def _results(
     """Return the result of each text, without its words."""
     raw = probabilities_of(logits)
     calibrated = None if run.temperature is None else probabilities_of(logits / np.float32(run.temperature))
-    best = raw.argmax(axis=1)
-    answered = np.ones(len(raw), dtype=bool)
     if body.class_thresholds and run.class_thresholds is not None:
         chosen = run.class_thresholds.answers(raw)
-        answered = chosen >= 0
-        best = np.where(answered, chosen, best)
-    elif body.abstain_below is not None:
-        # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
-        answered = raw.max(axis=1).astype(np.float64) >= body.abstain_below
+    else:
+        chosen = answers(raw, body.abstain_below or 0.0)
+    answered = chosen != NONE
+    best = np.where(answered, chosen, raw.argmax(axis=1))
     orders = np.argsort(-raw, axis=1, kind="stable")[:, : body.top_k].tolist()
     scores = raw.tolist()
     shown: Sequence[Sequence[float] | None] = [None] * len(raw) if calibrated is None else calibrated.tolist()

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from submillion.errors import BadInput, Problem
+from submillion.model.class_thresholds import PART as THRESHOLDS
 from submillion.model.class_thresholds import ClassThresholds, class_thresholds
 from submillion.model.shared import share_encoder
 from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.rundir import RunDir
+from submillion.ship.policy import abstain_threshold, fitted_temperature
+from submillion.sources.adapter_files import TENSORS
 
 WARM_UP = "a text"
 """Classified once by each run before the server listens: the kernels copy the weights when a layer first runs."""
@@ -106,19 +108,15 @@ def _encoder_of(run: RunDir) -> str:
 
 
 def _served(name: str, run: RunDir, opened: OpenedRun, group: int, place: int) -> ServedRun:
-    confidence: dict[str, Any] = run.read_analysis("confidence") or {}
-    fitted = confidence.get("temperature") or {}
-    threshold = (confidence.get("policy") or {}).get("threshold")
-    usable = fitted.get("value") is not None and not fitted.get("at_bound")
-    chosen = class_thresholds(run) if (run.read_analysis("thresholds") or {}).get("classes") else None
+    chosen = None if run.read_analysis(THRESHOLDS) is None else class_thresholds(run)
     return ServedRun(
         name,
         run,
         opened,
         group,
         place,
-        float(fitted["value"]) if usable else None,
-        None if threshold is None else float(threshold),
+        fitted_temperature(run),
+        abstain_threshold(run),
         chosen,
-        next(iter(run.hashes(run.adapter / "adapter_model.safetensors").values()), ""),
+        next(iter(run.hashes(run.adapter / TENSORS).values()), ""),
     )

@@ -7,10 +7,9 @@ from typing import Any
 
 from submillion import environment
 from submillion.assess.run_context import RunContext
-from submillion.exporting.record import proven
-from submillion.exporting.rows import calibration_of, rows_of
+from submillion.exporting.record import hashes_of, proven
+from submillion.exporting.rows import calibration_of, counted, rows_of
 from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
-from submillion.run_format.splits import SCORED_SPLITS
 from submillion.rundir import RunDir
 from submillion.ship.export.forms import FILES
 from submillion.verification.verdict import PREDICTED, Check, compared
@@ -45,9 +44,8 @@ def check_answers(folder: Path, record: ExportRecord, run: RunDir, progress: boo
             summary="the training texts of the seed",
         )
     rows = rows_of(context)
-    found = {split: {"rows": len(part.texts), "source": part.source} for split, part in rows.items()}
     checks += compared(
-        "rows", f"{EXPORT}: compared", record["compared"], found, summary="the rows of the run"
+        "rows", f"{EXPORT}: compared", record["compared"], counted(rows), summary="the rows of the run"
     )
     for name, entry in record["files"].items():
         if name not in FILES:
@@ -60,13 +58,7 @@ def check_answers(folder: Path, record: ExportRecord, run: RunDir, progress: boo
 
 def _same_run(context: RunContext, record: ExportRecord) -> list[Check]:
     """Compare the hashes of the files that decide the run's predictions, and of the predictions."""
-    run = context.run
-    predicted = [run.prediction_file(split) for split in SCORED_SPLITS if split in run.prediction_splits()]
-    found = {
-        "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
-        "predictions": run.hashes(*predicted),
-        "encoder": dict(context.manifest["encoder"]["sha256"]),
-    }
+    found = dict(hashes_of(context))
     claimed: dict[str, Any] = {name: dict(record["run"])[name] for name in found}
     return compared("run", f"{EXPORT}: run", claimed, found, summary="{leaves} hashes of the run")
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
-from submillion.exporting.export import ROUNDING, lost_points
+from submillion.exporting.export import lost_too_much
 from submillion.files import strict_json
 from submillion.report.export_card import CARD, write_export_report
 from submillion.report.export_figure import NAME
@@ -133,10 +133,8 @@ def _labels(folder: Path, record: ExportRecord) -> list[Check]:
 def _limit(folder: Path, record: ExportRecord) -> list[Check]:
     """Check that the files which lost more than the accepted accuracy are those that were removed."""
     limit = record["max_loss"]
-    wrong = [name for name, entry in record["files"].items() if lost_points(name, entry) > limit + ROUNDING]
-    wrong += [
-        name for name, entry in record["removed"].items() if lost_points(name, entry) <= limit + ROUNDING
-    ]
+    wrong = [name for name, entry in record["files"].items() if lost_too_much(name, entry, limit)]
+    wrong += [name for name, entry in record["removed"].items() if not lost_too_much(name, entry, limit)]
     wrong += [name for name in record["removed"] if (folder / name).exists()]
     if wrong:
         found = "another loss, or a file that should be absent"

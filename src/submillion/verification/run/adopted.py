@@ -10,12 +10,12 @@ from submillion import notices
 from submillion.assess import registry
 from submillion.budget.saved import count_saved
 from submillion.cache import sha256_of
-from submillion.model.adapter import CONFIG, TENSORS
-from submillion.model.foreign import adopt, read_foreign
-from submillion.model.head_file import HEAD
+from submillion.model.adopted_adapter import adopt
+from submillion.model.foreign import read_foreign
+from submillion.sources.adapter_files import CONFIG, HEAD, TENSORS
 from submillion.verification.run.budget import adapter_shapes
 from submillion.verification.run.case import Case
-from submillion.verification.run.files import FAILED_PART
+from submillion.verification.run.files import failed_parts, unfinished
 from submillion.verification.run.retraining import recorded_threads
 from submillion.verification.verdict import Check, compared, stated
 from submillion.wording import printable
@@ -31,9 +31,7 @@ def layout(case: Case) -> list[Check]:
     expected += [run.adapter / HEAD] if case.family.headless else []
     expected += [run.card, run.report]
     if evaluated:
-        failed = {
-            notice.get("part") for notice in case.manifest.get("notices", []) if notice["code"] == FAILED_PART
-        }
+        failed = failed_parts(case)
         parts = [part for part in registry.quick_parts(adopted=True) if part not in failed]
         expected += [run.metrics, run.prediction_file("test"), *map(run.analysis_file, parts)]
     missing = [
@@ -41,9 +39,7 @@ def layout(case: Case) -> list[Check]:
         for file in expected
         if not file.is_file()
     ]
-    if unfinished := case.manifest.get("unfinished"):
-        text = f"`{unfinished['task']}` was killed; `resume` completes it"
-        missing.append(Check("layout", False, "manifest.json: unfinished", "files that agree", text))
+    missing += unfinished(case)
     if case.manifest.get("status") != "complete":
         missing.append(
             Check("layout", False, "manifest.json: status", "complete", f"{case.manifest.get('status')}")

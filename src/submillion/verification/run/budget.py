@@ -15,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from submillion.budget.count import count
 from submillion.errors import BadInput, Problem
 from submillion.families.family import Family
-from submillion.model.adapter import PREFIX, TENSORS
 from submillion.model.adapter_settings import ANOTHER
-from submillion.model.head_file import HEAD
 from submillion.recipe import HeadRecipe, LoraRecipe
+from submillion.sources.adapter_files import HEAD, PREFIX, TENSORS
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from submillion.assess import registry
-from submillion.model.adapter import CONFIG, TENSORS
-from submillion.model.head_file import HEAD
+from submillion.sources.adapter_files import CONFIG, HEAD, TENSORS
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared, stated
 
@@ -34,9 +33,7 @@ def layout(case: Case) -> list[Check]:
     ]
     if case.recipe.head.pooling == "mean":
         expected.append(run.adapter / HEAD)
-    excused = {
-        notice.get("part") for notice in case.manifest.get("notices", []) if notice["code"] == FAILED_PART
-    }
+    excused = failed_parts(case)
     if not held_back:  # which has neither analysis nor report yet
         parts = [part for part in registry.quick_parts(case.context.cross_validated) if part not in excused]
         expected += [*map(run.analysis_file, parts), run.card, run.report]
@@ -50,9 +47,7 @@ def layout(case: Case) -> list[Check]:
         for part in registry.quick_parts(case.context.cross_validated)
         if part in excused and not run.analysis_file(part).is_file()
     ]
-    if unfinished := case.manifest.get("unfinished"):
-        text = f"`{unfinished['task']}` was killed; `resume` completes it"
-        checks.append(Check("layout", False, "manifest.json: unfinished", "files that agree", text))
+    checks += unfinished(case)
     if status == "interrupted":
         checks.append(
             Check("layout", None, "manifest.json: status", found="interrupted: the test rows were not scored")
@@ -65,6 +60,21 @@ def layout(case: Case) -> list[Check]:
     if not any(check.holds is False for check in checks):
         checks.append(Check("layout", True, f"{status}", found=f"{len(expected)} files"))
     return checks
+
+
+def failed_parts(case: Case) -> set[str | None]:
+    """Return the parts of the analysis that failed, each named by a notice of the run."""
+    found = case.manifest.get("notices", [])
+    return {notice.get("part") for notice in found if notice["code"] == FAILED_PART}
+
+
+def unfinished(case: Case) -> list[Check]:
+    """Return a failed check if a command was killed while it wrote."""
+    task = case.manifest.get("unfinished")
+    if not task:
+        return []
+    text = f"`{task['task']}` was killed; `resume` completes it"
+    return [Check("layout", False, "manifest.json: unfinished", "files that agree", text)]
 
 
 def hashes(case: Case) -> list[Check]:

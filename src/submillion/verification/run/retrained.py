@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 
 from submillion.assess.cross_validation import repeat_folder
 from submillion.errors import SubmillionError
-from submillion.model.adapter import TENSORS
 from submillion.run_format.predictions import Predictions
+from submillion.sources.adapter_files import TENSORS
 from submillion.verification.run.case import Case
 from submillion.verification.run.files import FAILED_PART
 from submillion.verification.run.records import missing_notices

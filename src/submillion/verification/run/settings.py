@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from submillion.model.adapter import CONFIG, TENSORS, read_adapter_config, read_tensors
+from submillion.model.adapter import read_adapter_config, read_tensors
 from submillion.recipe import Recipe
+from submillion.sources.adapter_files import CONFIG, TENSORS
 from submillion.verification.run.budget import adapter_shapes, count_tensors
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared

@@ -11,7 +11,7 @@ from submillion.fit.identity import DEFAULTS
 from submillion.fit.learning_rate import linear_factor, schedule_position, warmup_steps
 from submillion.fit.plan import TrainingPlan
 from submillion.fit.stopping import Stopping, scores_of
-from submillion.model.adapter import TENSORS
+from submillion.sources.adapter_files import TENSORS
 from submillion.verification.json_diff import shown
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared, stated
