@@ -19,19 +19,17 @@ import numpy as np
 from peft import C3AConfig, DeloraConfig, LoraConfig, OFTConfig, RoadConfig
 
 from benchmarks.accuracy.sets import AGNEWS, SETS, load
+from benchmarks.cells import append_cell, known, machine_facts, paired, read_cells
 from benchmarks.upper_layers import (
     Part,
     Training,
     UpperLayers,
-    append_cell,
     development,
     drawn,
-    known,
-    paired,
-    read_cells,
+    run_study,
+    study_parser,
     train_adapters,
 )
-from submillion import environment
 from submillion.auto.rules import steps_for
 
 FILE = Path(__file__).with_name("adapters.csv")
@@ -60,24 +58,12 @@ DEV_ROWS = 500
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = argparse.ArgumentParser(description="Compare adapters of peft with few labels.")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=[AGNEWS])
-    parser.add_argument("--agnews", type=Path, help="folder with AG News")
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=48)
+    parser = study_parser("Compare adapters of peft with few labels.", [AGNEWS], max_tokens=48, seeds=5)
     parser.add_argument(
         "--per-class", type=int, nargs="+", default=[16, 64], help="1000 and more: rows in all"
     )
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--table", action="store_true", help="print the table only")
-    options = parser.parse_args(arguments)
-    if not options.table:
-        for name in options.sets:
-            measure(name, options)
-    for line in table(read_cells(FILE)):
-        print(line)
+    run_study(parser.parse_args(arguments), FILE, measure, table)
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
@@ -87,7 +73,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
     (tuning, comparison), pool = development(data, DEV_ROWS, 2)
     dev = {TUNING_SEED: upper.states(tuning)}
     held_out = upper.states(comparison)
-    facts = {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
+    facts = machine_facts()
     for size in options.per_class:
         for seed in (TUNING_SEED, *range(options.seeds)):
             sample = drawn(np.array(pool.labels), size, seed)

@@ -19,21 +19,20 @@ import numpy as np
 from peft import LoraConfig
 
 from benchmarks.accuracy.sets import AGNEWS, SETS, load
+from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.upper_layers import (
     Answer,
     Part,
     Training,
     UpperLayers,
-    append_cell,
     development,
     drawn,
-    known,
-    paired,
-    read_cells,
+    run_study,
+    study_parser,
     train_adapters,
 )
-from submillion import environment
 from submillion.auto.rules import steps_for
+from submillion.model.infer import probabilities_of
 
 FILE = Path(__file__).with_name("ensembles.csv")
 RANK = 16
@@ -43,25 +42,13 @@ ONE = "one"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = argparse.ArgumentParser(description="Compare one adapter with averages of several.")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=[AGNEWS])
-    parser.add_argument("--agnews", type=Path, help="folder with AG News")
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=48)
+    parser = study_parser("Compare one adapter with averages of several.", [AGNEWS], max_tokens=48, seeds=5)
     parser.add_argument(
         "--per-class", type=int, nargs="+", default=[16, 64], help="1000 and more: rows in all"
     )
     parser.add_argument("--members", type=int, nargs="+", default=[3])
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--dev-rows", type=int, default=800)
-    parser.add_argument("--table", action="store_true", help="print the table only")
-    options = parser.parse_args(arguments)
-    if not options.table:
-        for name in options.sets:
-            measure(name, options)
-    for line in table(read_cells(FILE)):
-        print(line)
+    run_study(parser.parse_args(arguments), FILE, measure, table)
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
@@ -70,7 +57,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
     upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
     (held_out,), pool = development(data, options.dev_rows, 1)
     dev = upper.states(held_out)
-    facts = {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
+    facts = machine_facts()
     for seed in range(options.seeds):
         for size in options.per_class:
             train = upper.states(pool.at(drawn(np.array(pool.labels), size, seed).tolist()))
@@ -104,7 +91,7 @@ def score(upper: UpperLayers, train: Part, dev: Part, classes: int, key: dict[st
         train_adapters(upper, config, train, dev, classes, Training(steps, RATE, 1_000 * member + seed))
         for member in range(k if average else 1)
     ]
-    shares = [softmax(answer.logits) for answer in answers]
+    shares = [probabilities_of(answer.logits) for answer in answers]
     right = np.mean(shares, axis=0).argmax(axis=1) == dev.labels
     alone = [float((share.argmax(axis=1) == dev.labels).mean()) for share in shares]
     seconds = sum(answer.seconds for answer in answers)
@@ -119,13 +106,6 @@ def score(upper: UpperLayers, train: Part, dev: Part, classes: int, key: dict[st
         "accuracy": f"{right.mean():.4f}", "mean_of_members": f"{np.mean(alone):.4f}", "rows": len(dev.labels),
         "parameters": sum(answer.parameters for answer in answers), "seconds": f"{seconds:.1f}",
     }  # fmt: skip
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities, [N, C]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return shares
 
 
 def table(cells: list[dict[str, str]]) -> Iterator[str]:

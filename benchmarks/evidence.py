@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import submillion as sm
-from submillion import auto, environment
+from benchmarks.cells import append_cell, machine_facts, read_cells
+from submillion import auto
 
 FILE = Path(auto.__file__).with_name("evidence.csv")
 COLUMNS = (
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = [(row["text"], row["label"]) for row in csv.DictReader(file)]
     with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
         measure(rows, options, Path(folder))
-    for line in summary(read()):
+    for line in summary(read_cells(FILE)):
         print(line)
 
 
@@ -64,8 +65,8 @@ def measure(rows: list[tuple[str, str]], options: argparse.Namespace, folder: Pa
     dev_file = folder / "dev.csv"
     with dev_file.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *dev])
-    known = {tuple(row[name] for name in (*COLUMNS[:4], "seed")) for row in read()}
-    facts = {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
+    known = {tuple(row[name] for name in (*COLUMNS[:4], "seed")) for row in read_cells(FILE)}
+    facts = machine_facts()
     for per_class in options.per_class:
         for seed in range(options.seeds):
             sample = list(drawn(pool, per_class, seed))
@@ -87,7 +88,9 @@ def measure(rows: list[tuple[str, str]], options: argparse.Namespace, folder: Pa
                 seconds = time.perf_counter() - began
                 scores = run.evaluate(dev_file, name="dev", quiet=True)
                 values = (*cell[:4], " ".join(overrides), seed, f"{scores['accuracy']:.4f}", DEV_ROWS)
-                append(dict(zip(COLUMNS, (*values, f"{seconds:.1f}", *facts.values()), strict=True)))
+                append_cell(
+                    FILE, dict(zip(COLUMNS, (*values, f"{seconds:.1f}", *facts.values()), strict=True))
+                )
 
 
 def drawn(pool: list[tuple[str, str]], per_class: int, seed: int) -> Iterator[tuple[str, str]]:
@@ -97,24 +100,6 @@ def drawn(pool: list[tuple[str, str]], per_class: int, seed: int) -> Iterator[tu
         if left[pool[at][1]]:
             left[pool[at][1]] -= 1
             yield pool[at]
-
-
-def read() -> list[dict[str, str]]:
-    """Return the rows of the file; none if there is no file."""
-    if not FILE.is_file():
-        return []
-    with FILE.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def append(row: dict[str, object]) -> None:
-    """Add one row to the file, which is made if it is not there."""
-    new = not FILE.is_file()
-    with FILE.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def summary(rows: list[dict[str, str]]) -> Iterator[str]:

@@ -20,17 +20,16 @@ from peft import LoraConfig
 from sklearn.metrics import f1_score
 
 from benchmarks.accuracy.sets import SETS, load
+from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.upper_layers import (
+    BATCH,
     Part,
     Training,
     UpperLayers,
-    append_cell,
-    known,
-    paired,
-    read_cells,
+    run_study,
+    study_parser,
     train_adapters,
 )
-from submillion import environment
 
 FILE = Path(__file__).with_name("imbalance.csv")
 PLAIN = "plain"
@@ -40,29 +39,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "balanced": {"balanced": True},
     "balanced, C = 10": {"balanced": True, "strength": 10.0},
 }
-RANK, RATE, BATCH = 16, 1e-3, 32
+RANK, RATE = 16, 1e-3
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = argparse.ArgumentParser(description="Compare starts and weights of unbalanced classes.")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=["r52", "r8"])
-    parser.add_argument("--agnews", type=Path, help="folder with AG News")
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=64)
+    parser = study_parser(
+        "Compare starts and weights of unbalanced classes.", ["r52", "r8"], max_tokens=64, seeds=3
+    )
     parser.add_argument("--rows", type=int, default=3_000)
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--dev-rows", type=int, default=1_500)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--table", action="store_true", help="print the table only")
-    options = parser.parse_args(arguments)
-    if not options.table:
-        for name in options.sets:
-            measure(name, options)
-    for line in table(read_cells(FILE)):
-        print(line)
+    run_study(parser.parse_args(arguments), FILE, measure, table)
 
 
 def measure(name: str, options: argparse.Namespace) -> None:
@@ -70,7 +59,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
     data = load(name, options.agnews)
     upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
     every = upper.states(data.train)
-    facts = {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
+    facts = machine_facts()
     config = {"layers": options.layers, "max_tokens": options.max_tokens, "passes": options.passes}
     for seed in range(options.seeds):
         order = np.random.default_rng(seed).permutation(len(every.labels))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
-import csv
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from peft import get_peft_model
-from scipy import stats
-from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks.accuracy.sets import LabelledSet, Rows
+from benchmarks.accuracy.sets import SETS, LabelledSet, Rows
+from benchmarks.cells import read_cells
 from benchmarks.encoders import catalog_folder
 from submillion.fit.head_start import STRENGTH, fit_probe
+from submillion.fit.loss import TrainingLoss
+from submillion.recipe_training import TrainRecipe
 
 BATCH = 32
 WARMUP = 0.1
@@ -201,14 +202,12 @@ def train_adapters(
     optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
     labels = torch.from_numpy(train.labels)
-    counts = np.bincount(train.labels, minlength=classes)
-    shares = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    weights = torch.tensor(shares, dtype=torch.float32) if training.balanced else None
+    recipe = TrainRecipe(class_weights="balanced" if training.balanced else "none")
+    losses = TrainingLoss(train.labels, classes, recipe, torch.device("cpu"))
     for batch in batches(len(labels), training.steps, np.random.default_rng(training.seed)):
         logits = head(upper.means(module, [train.states[row] for row in batch]))
         truth = labels[torch.from_numpy(batch)]
-        losses = functional.cross_entropy(logits, truth, weight=weights, reduction="sum")
-        loss = losses / len(batch)  # the mean weight of all training texts is 1
+        loss = losses.sum(logits, truth) / len(batch)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(values, 1.0)
@@ -258,33 +257,37 @@ def drawn(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate([order[labels[order] == number][:size] for number in np.unique(labels)]))
 
 
-def read_cells(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a csv file; none if there is no file."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as source:
-        return list(csv.DictReader(source))
+def study_parser(
+    description: str, sets: Sequence[str], max_tokens: int, seeds: int
+) -> argparse.ArgumentParser:
+    """Return a parser of the options that the studies share.
+
+    Args:
+        description: of the study.
+        sets: data sets that are compared by default.
+        max_tokens: default number of tokens at which texts are cut.
+        seeds: default number of seeds.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(sets))
+    parser.add_argument("--agnews", type=Path, help="folder with AG News")
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--max-tokens", type=int, default=max_tokens)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--table", action="store_true", help="print the table only")
+    return parser
 
 
-def known(file: Path, key: Mapping[str, object]) -> bool:
-    """Return whether a csv file has a cell."""
-    return any(all(cell[name] == str(value) for name, value in key.items()) for cell in read_cells(file))
-
-
-def append_cell(file: Path, cell: Mapping[str, object]) -> None:
-    """Add a row to a csv file, which is made if it is not there."""
-    new = not file.is_file()
-    with file.open("a", newline="", encoding="utf-8") as target:
-        writer = csv.DictWriter(target, list(cell), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(cell)
-
-
-def paired(differences: Sequence[float]) -> str:
-    """Return the mean of differences within a seed with its 95 % interval (Student's t)."""
-    mean = float(np.mean(differences))
-    if len(differences) < 2:
-        return f"{mean:+.1f} ({len(differences)})"
-    reach = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
-    return f"{mean:+.1f} ± {reach:.1f} ({len(differences)})"
+def run_study(
+    options: argparse.Namespace,
+    file: Path,
+    measure: Callable[[str, argparse.Namespace], None],
+    table: Callable[[list[dict[str, str]]], Iterable[str]],
+) -> None:
+    """Compute the missing cells of each data set, and print the table of the cells in a file."""
+    if not options.table:
+        for name in options.sets:
+            measure(name, options)
+    for line in table(read_cells(file)):
+        print(line)
