@@ -8,14 +8,26 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pytest
 
+from submillion.model.infer import predict_logits
+from submillion.ship.serve import batcher
+from submillion.ship.serve.app import create_app
 from submillion.ship.serve.limits import Bodies
+from submillion.ship.serve.models import ServedRun
+from submillion.ship.serve.options import ServeOptions
+from support.server import running_in_thread
 
+LIMITS = ServeOptions(port=0)
+V2_BODY = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a text"]}]}
 NOT_JSON = b'{"inputs": "a'
 BODIES = {
     "broken": (NOT_JSON, "not JSON"),
@@ -59,6 +71,39 @@ def test_too_many_texts_and_too_long_ones_are_refused(http: httpx.Client) -> Non
     long = http.post("/classify", json={"texts": ["a" * 2001]})
     assert long.status_code == 413
     assert "at most 2,000 characters, found 2,001" in long.json()["error"]
+
+
+def test_a_full_queue_is_answered_with_429_and_empties_again(
+    served: list[ServedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts beyond the queue are refused with the time to wait, and those that were accepted get their answers."""
+    options = replace(LIMITS, max_texts=4, max_queue=4)
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> np.ndarray:
+        started.set()
+        assert go_on.wait(20)
+        return predict_logits(*arguments)
+
+    monkeypatch.setattr(batcher, "predict_logits", slow)
+    with running_in_thread(create_app(served, options), options) as address, ThreadPoolExecutor() as pool:
+        accepted = pool.submit(httpx.post, f"{address}/predict", json={"inputs": [["a"]] * 4}, timeout=30)
+        try:
+            assert started.wait(20)
+            refused = [
+                httpx.post(address + "/predict", json={"inputs": "a text"}),
+                httpx.post(address + "/v2/models/first/infer", json=V2_BODY),
+            ]
+        finally:
+            go_on.set()
+        assert [answer.status_code for answer in refused] == [429, 429]
+        assert [int(answer.headers["Retry-After"]) for answer in refused] == [1, 1]
+        assert refused[0].json() == {
+            "error": "Too many texts are waiting. Try again later.",
+            "error_type": "Overloaded",
+        }
+        assert len(accepted.result().json()) == 4
+        assert httpx.post(address + "/predict", json={"inputs": "a text"}).status_code == 200
 
 
 @contextmanager

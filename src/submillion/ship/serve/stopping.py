@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 
 from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
+
+
+_OTHER_SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGTTIN", "SIGTTOU") if hasattr(signal, name)]
 
 
 class StoppingServer(Server):
@@ -36,8 +42,26 @@ class StoppingServer(Server):
                 signal.signal(one, handler)
 
 
+def end_with_parent() -> None:
+    """Let this process stop in order when its parent dies, even if the parent is killed: nobody else would stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="submillion-parent", daemon=True).start()
+
+
 class _Process(Process):
     """A process that runs a `StoppingServer`."""
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Run the server; the code of the process itself."""
+        end_with_parent()
+        super().target(sockets)
 
     @property
     def server(self) -> Server:
@@ -52,7 +76,11 @@ class Processes(Multiprocess):
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         """Prepare; `run` starts them."""
+        # uvicorn would restart or add processes at these signals, with its own server in place of ours.
+        before = {one: signal.getsignal(one) for one in _OTHER_SIGNALS}
         super().__init__(config, sockets)
+        for one, handler in before.items():
+            signal.signal(one, handler)
         self.failed = False
 
     def init_processes(self) -> None:
