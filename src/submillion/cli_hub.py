@@ -1,14 +1,15 @@
-"""The commands between a run and other programs' classifiers: `adopt`."""
+"""The commands between a run and the hub or other programs' classifiers: `adopt` and `push`."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from submillion.cli_options import Quiet, takes
+from submillion.cli_options import Json, Quiet, Run, takes
 from submillion.terminal.console import say
 
 # Heavy libraries are imported inside the commands that use them, so that `--help` starts at once.
@@ -78,7 +79,57 @@ def adopt(flags: AdoptFlags) -> None:
     say(f"report: {run.report}")
 
 
+@dataclass(frozen=True)
+class PushFlags:
+    """The arguments and flags of `push`."""
+
+    run: Run
+    repository: Annotated[
+        str,
+        typer.Argument(metavar="REPOSITORY", help="NAME/REPOSITORY on the hub; made if it does not exist."),
+    ]
+    exports: Annotated[
+        Path | None, typer.Option(help="Also send this folder, made by `export`.", show_default=False)
+    ] = None
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id of the encoder; default: the one that the run was trained on.", show_default=False
+        ),
+    ] = None
+    eval_results: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="Also write the test accuracy to .eval_results, for this task of the data set's benchmark.",
+            show_default=False,
+        ),
+    ] = None
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False
+    revision: Annotated[
+        str | None, typer.Option(help="Branch to commit to; default: the main branch.", show_default=False)
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; print the files with their sizes, and the card.")
+    ] = False
+    as_json: Json = False
+    quiet: Quiet = False
+
+
+@takes(PushFlags)
+def push(flags: PushFlags) -> None:
+    """Send a run's adapter, tokenizer, card and figures to the Hugging Face hub; no texts and no predictions."""
+    from submillion.publication.options import PushOptions
+    from submillion.publication.push import push as push_run
+
+    options = PushOptions(
+        flags.encoder, flags.exports, flags.eval_results, flags.private, flags.revision, flags.dry_run
+    )
+    pushed = push_run(flags.run, flags.repository, options, progress=not flags.quiet)
+    say(json.dumps(pushed.to_json(), indent=2, ensure_ascii=False) if flags.as_json else pushed.render())
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (adopt,):
+    for command in (adopt, push):
         app.command()(command)

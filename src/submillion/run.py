@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from submillion.data.rows import LabelledRows
     from submillion.exporting.export import Exported
     from submillion.model.trained import OpenedRun
+    from submillion.publication.push import Pushed
 
 # Torch, scikit-learn and matplotlib are imported inside the methods that need them: the scores of a run need none.
 
@@ -262,6 +263,44 @@ class Run:
 
         with notices.collecting(quiet or None):
             return export(self.path, to, out, max_loss, overwrite, progress=not quiet)
+
+    def push(
+        self,
+        repository: str,
+        *,
+        encoder: str | None = None,
+        exports: str | Path | None = None,
+        eval_results: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        dry_run: bool = False,
+        quiet: bool = False,
+    ) -> Pushed:
+        """Send adapter, tokenizer, card and figures to a repository of the Hugging Face hub, in one commit.
+
+        `PeftModel.from_pretrained(encoder, repository)` then gives the run's logits; texts and predictions are not
+        sent.
+
+        Args:
+            repository: `name/repository`; made if it does not exist.
+            encoder: hub id of the encoder, for a run that was trained on a folder.
+            exports: a folder that `export` has made of this run, sent with it.
+            eval_results: the task of the data set's benchmark for which the test accuracy is written to
+                `.eval_results`.
+            private: make a new repository private.
+            revision: branch to commit to; None is the main branch.
+            dry_run: send nothing; the result has the files with their sizes, and the card.
+            quiet: neither notices nor progress on standard error.
+
+        Raises:
+            BadInput: the run is unfinished or was changed, others could not load its encoder, or the hub refuses.
+        """
+        from submillion.publication.options import PushOptions
+        from submillion.publication.push import push
+
+        options = PushOptions(encoder, exports, eval_results, private, revision, dry_run)
+        with notices.collecting(quiet or None):
+            return push(self.path, repository, options, progress=not quiet)
 
     def file_hashes(self) -> dict[str, str]:
         """Return the sha256 of the files that decide the predictions: recipe, adapter and tokenizer."""

@@ -5,7 +5,8 @@
 
 Repositories are folders: `root/models/org/name/...` and `root/datasets/org/name/...`. The commit is the hash
 of a repository's content, so it changes with the files; revisions are `main` and this commit. Files with a suffix of
-LARGE are served like the hub's large files, under their sha256. A file `.gated` makes a repository gated.
+LARGE are served like the hub's large files, under their sha256. A file `.gated` makes a repository gated, a file
+`.private` private. `hub_writes` adds the interface that writes.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+MARKS = (".gated", ".private")
 LARGE = (".safetensors", ".parquet", ".bin", ".arrow")
 
 
 @contextmanager
 def standin_hub(root: Path) -> Iterator[str]:
     """Serve the repositories below `root` until the block ends; yields the address for HF_ENDPOINT."""
-    handler = type("Handler", (_Handler,), {"root": Path(root)})
+    handler = type("Handler", (Handler,), {"root": Path(root)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -53,13 +55,13 @@ def hub_environment(url: str | None, home: Path) -> dict[str, str]:
     return kept | offline | {"HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
 
 
-class _Repo:
+class Repo:
     """One repository at its only commit."""
 
     def __init__(self, folder: Path) -> None:
-        files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != ".gated")
+        files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in MARKS)
         self.files = {file.relative_to(folder).as_posix(): file for file in files}
-        self.gated = (folder / ".gated").exists()
+        self.gated, self.private = ((folder / mark).exists() for mark in MARKS)
         content = hashlib.sha1()
         for path, file in self.files.items():
             content.update(f"{path} {_hashed(file)} ".encode())
@@ -77,7 +79,9 @@ class _Repo:
         return yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers requests that read."""
+
     root: Path
     protocol_version = "HTTP/1.1"
 
@@ -105,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(parts) < 2 or not folder.is_dir():
             self._refuse(401, "RepoNotFound", "Repository Not Found")
             return
-        repo, rest = _Repo(folder), parts[2:] or ["revision", "main"]
+        repo, rest = Repo(folder), parts[2:] or ["revision", "main"]
         verb, revision, path = rest[0], rest[1] if len(rest) > 1 else "main", "/".join(rest[2:])
         if repo.gated and not is_api:
             self._refuse(403, "GatedRepo", "Access to this repository is restricted")
@@ -121,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(
         self,
-        repo: _Repo,
+        repo: Repo,
         name: str,
         verb: str,
         path: str,
@@ -129,8 +133,17 @@ class _Handler(BaseHTTPRequestHandler):
         query: dict[str, list[str]],
     ) -> Any:
         if verb == "revision":
-            names = [{"rfilename": file} for file in repo.files]
-            common = {"id": name, "modelId": name, "sha": repo.commit, "private": False, "gated": False}
+            names = [
+                {"rfilename": file} | (_blob(repo.entry(file)) if "blobs" in query else {})
+                for file in repo.files
+            ]
+            common = {
+                "id": name,
+                "modelId": name,
+                "sha": repo.commit,
+                "private": repo.private,
+                "gated": False,
+            }
             return common | {"siblings": names, "tags": [], "downloads": 0, "cardData": repo.card()}
         if verb == "tree":
             recursive = query.get("recursive", ["false"])[0].lower() in ("true", "1")
@@ -146,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             return [entry for entry in known if entry]
         return []
 
-    def _file(self, repo: _Repo, path: str, body: bool) -> None:
+    def _file(self, repo: Repo, path: str, body: bool) -> None:
         file = repo.files[path]
         data = file.read_bytes()
         start, end, status = 0, len(data) - 1, 200
@@ -183,6 +196,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Error-Message", message)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+
+def _blob(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what the hub says of a file when it is asked for the metadata of all files."""
+    large = entry.get("lfs")
+    lfs = {"sha256": large["oid"], "size": large["size"], "pointerSize": 134} if large else None
+    return {"size": entry["size"], "blobId": entry["oid"]} | ({"lfs": lfs} if lfs else {})
 
 
 def _folders(files: list[str], depth: int, recursive: bool) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,46 @@ ANALYSIS = (
 """The splits of the run's data, the one to report first; files that `evaluate` added are in a section of their own."""
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")
 _LICENCE_ID = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
+PUBLISHED_NOTICES = frozenset(
+    (
+        "custom_code",
+        "duplicates",
+        "execution",
+        "fewer_folds",
+        "foreign_head",
+        "limit",
+        "missing_tensors",
+        "no_test",
+        "other_encoder",
+        "precision",
+        "prefix_cache",
+        "processes",
+        "train_rows_in_test",
+        "train_rows_in_validation",
+        "truncated_texts",
+        "unknown_tokens",
+        "unused_layers",
+        "validation_rows_in_test",
+        "windows",
+    )
+)
+"""Notices that a card in a public repository may show: none of them quotes a cell of the data."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of the hub, with what its card says beyond that of the run."""
+
+    id: str
+    """`name/repository`."""
+    encoder: str
+    """Hub id of the encoder."""
+    encoder_revision: str | None
+    """Commit of the encoder's repository, if it is known."""
+    exports: bool
+    """Whether it holds an export beside the adapter."""
+    adoptable: bool
+    """Whether `adopt` can make a run of it."""
 
 
 def write_card(run: RunDir) -> Path:
@@ -42,12 +83,23 @@ def write_card(run: RunDir) -> Path:
     return run.card
 
 
-def render_card(run: RunDir) -> str:
-    """Return the model card of a run; the same run directory gives the same card."""
-    return card_engine().get_template(TEMPLATE).render(_facts(run))
+def render_card(run: RunDir, repository: Repository | None = None) -> str:
+    """Return the model card of a run; the same run directory gives the same card.
+
+    Args:
+        run: the run.
+        repository: that the card is for; None gives the card of the run directory.
+    """
+    return card_engine().get_template(TEMPLATE).render(_facts(run, repository))
 
 
-def _facts(run: RunDir) -> dict[str, Any]:
+def card_figures(run: RunDir) -> list[Path]:
+    """Return the pictures that the card of a run shows."""
+    files = [run.figures / f"{drawing.name}.png" for drawing in drawings(run)]
+    return [file for file in files if file.is_file()]
+
+
+def _facts(run: RunDir, repository: Repository | None) -> dict[str, Any]:
     """Return the variables of the template; parts that the run lacks are empty."""
     manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_json(run.metrics) if run.metrics.is_file() else {}
@@ -57,6 +109,10 @@ def _facts(run: RunDir) -> dict[str, Any]:
     parts = {name: manifest.get(name, {}) for name in MANIFEST_ENTRIES}
     main = next(iter(metrics), None)
     adopted = manifest.get("adopted")
+    base = repository.encoder if repository else base_of(manifest)
+    notices = manifest.get("notices", [])
+    if repository:
+        notices = [notice for notice in notices if notice["code"] in PUBLISHED_NOTICES]
     figures = [
         (drawing.split in (None, main), (drawing.title, f"figures/{quote(drawing.name)}.png"))
         for drawing in drawings(run)
@@ -67,9 +123,11 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "encoder": {"sha256": {}} | parts["encoder"],
         "data": {"splits": {}} | parts["data"],
         "budget": {"parts": {}} | parts["budget"],
-        "metadata": metadata(manifest, metrics),
+        "metadata": metadata(manifest, metrics, base=base),
         **{part: run.read_analysis(part) for part in ANALYSIS},
         "manifest": manifest,
+        "notices": notices,
+        "repository": repository,
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
         "further": {split: scores for split, scores in further.items() if "accuracy" in scores},
@@ -80,22 +138,25 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "pooling": adopted["pooling"] if adopted else recipe.get("head", {}).get("pooling"),
         "labels": manifest.get("labels", []),
         "numbered": numbered(manifest.get("labels", [])),
-        "base": base_of(manifest) or "PATH_TO_ENCODER",
+        "base": base or "PATH_TO_ENCODER",
         "figures": [figure for first, figure in figures if first],
         "more_figures": [figure for first, figure in figures if not first],
     }
 
 
-def metadata(manifest: dict[str, Any], metrics: dict[str, Any], library: str = "peft") -> str:
+def metadata(
+    manifest: dict[str, Any], metrics: dict[str, Any], library: str = "peft", base: str | None = None
+) -> str:
     """Return the metadata of a card as yaml in the format of the Hugging Face hub.
 
     Args:
         manifest: of the run.
         metrics: of the splits to publish.
         library: the one that opens the repository.
+        base: hub id of the encoder; None takes the one that the manifest names.
     """
     encoder, data = manifest.get("encoder", {}), manifest.get("data", {})
-    base, dataset = base_of(manifest), dataset_of(manifest)
+    base, dataset = base or base_of(manifest), dataset_of(manifest)
     licence, licence_name = _licence(encoder.get("licence"), data.get("licence"))
     if adopted := manifest.get("adopted"):
         licence, licence_name = _licence_of_adopted(adopted["licence"])

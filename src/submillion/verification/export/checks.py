@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, cast
 
 from submillion.cache import sha256_of
-from submillion.errors import BadInput, Problem
 from submillion.exporting.export import lost_too_much
+from submillion.exporting.folder import AGAIN, REPORT, read_record, recorded_hashes
 from submillion.files import strict_json
-from submillion.report.export_card import CARD, write_export_report
-from submillion.report.export_figure import NAME
-from submillion.run_format.export import EXPORT, FORMAT_VERSION, ExportRecord
-from submillion.run_format.typed import check
+from submillion.report.export_card import write_export_report
+from submillion.run_format.export import EXPORT, ExportRecord
 from submillion.rundir import RunDir
 from submillion.sources import store
 from submillion.verification.export.answers import check_answers
 from submillion.verification.run.checks import TAMPERING_ERRORS
 from submillion.verification.verdict import Check, Verdict, failed, stated
 from submillion.version import __version__
-
-AGAIN = "Export the run again."
-REPORT = (CARD, f"{NAME}.svg", f"{NAME}.png")
-"""The files that are written from export.json."""
 
 
 def is_export(path: str | Path) -> bool:
@@ -69,30 +62,14 @@ def verify_export(path: str | Path, against: str | Path | None = None, progress:
     return Verdict(str(path), checks)
 
 
-def read_record(folder: Path) -> ExportRecord:
-    """Return the record of an export.
-
-    Raises:
-        BadInput: it cannot be read, or another version wrote it in another format.
-    """
-    where = str(folder / EXPORT)
-    record: dict[str, Any] = strict_json.read(folder / EXPORT, "the record of an export", AGAIN)
-    if not isinstance(record, dict) or (found := record.get("format_version")) != FORMAT_VERSION:
-        found = found if isinstance(record, dict) else "another value"
-        raise BadInput(Problem(where, f"an export of format {FORMAT_VERSION}", f"format {found}", AGAIN))
-    check(record, ExportRecord, where, AGAIN)
-    return cast(ExportRecord, record)
-
-
 def _hashes(folder: Path, record: ExportRecord) -> list[Check]:
     """Compare the SHA-256 and size of every file, and name files that export.json does not.
 
     Cannot detect: a file changed together with its hash; its answers, compared with the run, do.
     """
-    recorded = dict(record["common"])
+    recorded = recorded_hashes(record)
     checks = []
     for name, entry in record["files"].items():
-        recorded |= {name: entry["sha256"], **entry["parts"]}
         size = sum(
             (folder / part).stat().st_size for part in (name, *entry["parts"]) if (folder / part).is_file()
         )
