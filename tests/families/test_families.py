@@ -89,8 +89,9 @@ def test_dropouts_are_keys_of_the_config_and_modules_of_the_model(name: str) -> 
         layer = model.get_submodule(f"{family.layers}.0")
         for norm in family.kernels.norms:
             assert isinstance(layer.get_submodule(norm), torch.nn.LayerNorm)
-        for dropout in (family.kernels.hidden_dropout, family.kernels.attention_dropout):
+        for dropout in filter(None, (*family.kernels.output_dropouts, family.kernels.attention_dropout)):
             assert isinstance(layer.get_submodule(dropout), torch.nn.Dropout)
+        assert hasattr(built, family.kernels.activation)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def tiny_encoder(
     dropout: float = 0.1,
     longest: int = 64,
     heads: int = 2,
+    **more: Any,
 ) -> Path:
     """Write config.json, model.safetensors (no classification head) and the tokenizer's files into `folder`.
 
@@ -120,13 +121,14 @@ def tiny_encoder(
         dropout: of hidden states, attention and head.
         longest: tokens that it has positions for.
         heads: of attention.
+        more: further values of config.json.
     """
     import torch
     import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     vocab = _write_tokenizer(folder, family, words)
-    values = tiny_config(family, layers, hidden, vocab, dropout, longest, heads)
+    values = tiny_config(family, layers, hidden, vocab, dropout, longest, heads) | more
     config = transformers.AutoConfig.for_model(**values)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -253,7 +253,8 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
 
 def _kernels(recipe: Recipe, config: Mapping[str, Any], precision: Precision) -> str | None:
     """Return the number format of the kernels that will probably run this training; None for torch."""
-    known = family_of(config).kernels is not None and config.get("hidden_act", "gelu") == "gelu"
+    kernels = family_of(config).kernels
+    known = kernels is not None and config.get(kernels.activation, "gelu") == "gelu"
     if not known or recipe.train.execution == "reference" or recipe.train.compile:
         return None
     library, _ = native.load_best_build(precision.dtype_name)

@@ -24,7 +24,7 @@ _TYPED = {"type_vocab_size": 1}
 _DENSE, _OUT = "classifier.dense", "classifier.out_proj"
 _BERT_KERNELS = KernelModules(
     norms=("attention.output.LayerNorm", "output.LayerNorm"),
-    hidden_dropout="attention.output.dropout",
+    output_dropouts=("attention.output.dropout", "output.dropout"),
     attention_dropout="attention.self.dropout",
 )
 
@@ -60,6 +60,7 @@ _ELECTRA = Family(
     smallest=_TYPED,
     attention_interface=True,
     embedding_projection="embeddings_project",  # DeBERTa has one inside its embeddings
+    kernels=_BERT_KERNELS,
 )
 _MPNET = Family(
     "mpnet",
@@ -82,7 +83,7 @@ _MPNET = Family(
     position_padding=from_one,
     kernels=KernelModules(
         norms=("attention.LayerNorm", "output.LayerNorm"),
-        hidden_dropout="attention.dropout",
+        output_dropouts=("attention.dropout", "output.dropout"),
         attention_dropout="attention.attn.dropout",
         position_bias=True,
     ),
@@ -108,6 +109,12 @@ _DISTILBERT = Family(
     hidden_dropouts=("dropout",),
     attention_dropouts=("attention_dropout",),
     attention_interface=True,
+    kernels=KernelModules(
+        norms=("sa_layer_norm", "output_layer_norm"),
+        output_dropouts=(None, "ffn.dropout"),
+        attention_dropout="attention.dropout",
+        activation="activation",
+    ),
 )
 _DEBERTA = Family(
     "deberta-v2",

@@ -54,10 +54,12 @@ class KernelModules:
 
     norms: tuple[str, str]
     """The norm after attention and the norm after the feed-forward part."""
-    hidden_dropout: str
-    """The dropout of the layer's two outputs."""
+    output_dropouts: tuple[str | None, str]
+    """The dropout of the attention part's output, if the family has one, and of the feed-forward part's."""
     attention_dropout: str
     """The dropout of the attention probabilities."""
+    activation: str = "hidden_act"
+    """The key of config.json that holds the name of the feed-forward part's activation."""
     position_bias: bool = False
     """Whether all layers add one bias by relative position to their attention scores (arXiv:2004.09297, 2.3)."""
 

@@ -64,7 +64,8 @@ class EncoderConfig(ctypes.Structure):
     """SmEncoderConfig: sizes in channels."""
 
     _fields_ = [(name, ctypes.c_int64) for name in ("layers", "hidden", "ffn", "heads")] + [
-        (name, ctypes.c_double) for name in ("epsilon", "hidden_dropout", "attention_dropout")
+        (name, ctypes.c_double)
+        for name in ("epsilon", "attention_dropout", "attention_output_dropout", "ffn_output_dropout")
     ]
 
 
@@ -81,13 +82,13 @@ class LayerWeights(ctypes.Structure):
 
 
 class Embeddings(ctypes.Structure):
-    """SmEmbeddings: pointers to tables that must outlive the encoder, and the rows of the first two."""
+    """SmEmbeddings: pointers to tables that must outlive the encoder, their sizes, and an optional projection."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("words", "positions", "norm_gamma", "norm_beta")),
+        *((name, ctypes.c_void_p) for name in ("projection", "projection_bias")),
         ("dropout", ctypes.c_double),
-        ("word_rows", ctypes.c_int64),
-        ("position_rows", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("word_rows", "position_rows", "channels")),
     ]
 
 
@@ -136,7 +137,7 @@ _FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
     "sm_create": ([_POINTER, _POINTER], ctypes.c_char_p),
     "sm_destroy": ([_POINTER], None),
     "sm_load_layer": ([_POINTER, _INT, _POINTER, _INT, _INT], ctypes.c_char_p),
-    "sm_set_embeddings": ([_POINTER, _POINTER], None),
+    "sm_set_embeddings": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
     "sm_set_position_bias": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
     "sm_forward": ([_POINTER, _POINTER], ctypes.c_char_p),
     "sm_backward": ([_POINTER, _POINTER], ctypes.c_char_p),
@@ -186,10 +187,6 @@ class Library:
     def destroy(self, handle: ctypes.c_void_p) -> None:
         """Free an encoder."""
         self._lib.sm_destroy(handle)
-
-    def set_embeddings(self, handle: ctypes.c_void_p, embeddings: Embeddings) -> None:
-        """Set the embedding tables of an encoder."""
-        self._lib.sm_set_embeddings(handle, ctypes.byref(embeddings))
 
     def struct_size(self, structure: type[ctypes.Structure]) -> int:
         """Return the size in bytes that the kernels expect of one of `STRUCTURES`."""

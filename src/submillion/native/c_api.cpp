@@ -48,7 +48,9 @@ const char* sm_create(const SmEncoderConfig* config, void** to) {
     c.layers = (int)config->layers, c.heads = (int)config->heads;
     c.hidden_blocks = (int)(config->hidden / BLOCK_SIDE), c.ffn_blocks = (int)(config->ffn / BLOCK_SIDE);
     c.epsilon = (float)config->epsilon;
-    c.hidden_dropout = config->hidden_dropout, c.attention_dropout = config->attention_dropout;
+    c.attention_dropout = config->attention_dropout;
+    c.attention_output_dropout = config->attention_output_dropout;
+    c.ffn_output_dropout = config->ffn_output_dropout;
     int head_blocks = c.hidden_blocks / c.heads;
     c.head = {c.heads, head_blocks, 1.f / std::sqrt((float)(head_blocks * BLOCK_SIDE)), nullptr, 0};
     e->weights.resize(c.layers), e->adapters.resize(c.layers * NUM_TARGETS);
@@ -62,8 +64,8 @@ const char* sm_load_layer(void* encoder, int64_t layer, const SmLayerWeights* we
   return catch_errors(
       [&] { ((Encoder*)encoder)->load_layer((int)layer, *weights, backward != 0, (int)threads); });
 }
-void sm_set_embeddings(void* encoder, const SmEmbeddings* embeddings) {
-  ((Encoder*)encoder)->embeddings = *embeddings;
+const char* sm_set_embeddings(void* encoder, const SmEmbeddings* embeddings, int64_t threads) {
+  return catch_errors([&] { ((Encoder*)encoder)->set_embeddings(*embeddings, (int)threads); });
 }
 // table: float32 [heads][2 reach - 1], as HeadConfig::position_bias.
 const char* sm_set_position_bias(void* encoder, const float* table, int64_t reach) {

@@ -8,18 +8,20 @@ extern "C" {
 // Sizes are in channels.
 struct SmEncoderConfig {
   int64_t layers, hidden, ffn, heads;
-  double epsilon, hidden_dropout, attention_dropout;
+  double epsilon, attention_dropout, attention_output_dropout, ffn_output_dropout;
 };
 // Row-major float32 [outputs][inputs] matrices, and vectors.
 struct SmLayerWeights {
   const float *q, *q_bias, *k, *k_bias, *v, *v_bias, *out, *out_bias, *norm1_gamma, *norm1_beta, *up,
       *up_bias, *down, *down_bias, *norm2_gamma, *norm2_beta;
 };
-// Tables of rows of `hidden` channels, which must outlive the encoder. `positions` includes the token type.
+// Tables of rows of `channels` channels, which must outlive the encoder. `positions` includes the token type.
+// projection: row-major float32 [hidden][channels], applied after norm and dropout, and its bias; null if the
+// tables have the encoder's hidden size.
 struct SmEmbeddings {
-  const float *words, *positions, *norm_gamma, *norm_beta;
+  const float *words, *positions, *norm_gamma, *norm_beta, *projection, *projection_bias;
   double dropout;
-  int64_t word_rows, position_rows;
+  int64_t word_rows, position_rows, channels;
 };
 // a [r][inputs] and b [outputs][r]; the backward pass writes da and db, shaped alike. r = 0: no adapter.
 struct SmAdapter {

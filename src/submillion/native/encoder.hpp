@@ -6,6 +6,7 @@
 
 #include "arena.hpp"
 #include "c_api.hpp"
+#include "embeddings.hpp"
 #include "grouping.hpp"
 #include "layer_backward.hpp"
 #include "layer_forward.hpp"
@@ -17,7 +18,7 @@ namespace {
 
 struct Encoder {
   EncoderConfig config{};
-  SmEmbeddings embeddings{};
+  Embeddings embeddings;
   std::vector<LayerWeights> weights;
   std::vector<LoraAdapter> adapters;  // [layers][NUM_TARGETS]
   Arena weight_arena, adapter_arena, batch_arena, scratch_arena;
@@ -54,6 +55,16 @@ struct Encoder {
       }
     });
     return p;
+  }
+
+  // The tables must outlive the encoder; the projection is copied.
+  void set_embeddings(const SmEmbeddings& tables, int threads) {
+    const long hidden = config.hidden_blocks * BLOCK_SIDE;
+    embeddings = {tables, {}, nullptr};
+    if (!tables.projection) return;
+    embeddings.projection =
+        pack(weight_arena, {tables.projection}, hidden, tables.channels, 1, threads, false);
+    embeddings.projection_bias = copy_vector(tables.projection_bias, hidden);
   }
 
   void load_layer(int index, const SmLayerWeights& l, bool backward, int threads) {
@@ -166,14 +177,16 @@ struct Encoder {
     for (LayerScratch& s : scratch) {
       auto blocks = [&](long count) { return scratch_arena.allocate<elem_t>(count * BLOCK_ELEMS); };
       auto f32_blocks = [&](long count) { return scratch_arena.allocate<float>(count * BLOCK_ELEMS); };
-      s.qkv = blocks(m_blocks * 3 * D), s.context = blocks(m_blocks * D), s.ffn_input = blocks(m_blocks * D);
+      const long widest = std::max<long>(D, embeddings.blocks());
+      s.qkv = blocks(m_blocks * 3 * D), s.context = blocks(m_blocks * widest);
+      s.ffn_input = blocks(m_blocks * D);
       s.ffn_act = blocks(m_blocks * (unchunked_ffn ? F : std::min<long>(F, FFN_CHUNK)));
       s.dbranch = blocks(m_blocks * D), s.dresidual = blocks(m_blocks * D);
       s.dropped_rows = blocks(KC_BLOCKS);
       s.cls_x = blocks(max_cls_blocks * D), s.cls_q = blocks(max_cls_blocks * D);
       for (elem_t*& u : s.lora_u) u = blocks(m_blocks * rank_blocks);
       s.pack_buffer = blocks(m_blocks * (1 + rank_blocks));
-      s.acc_f32 = f32_blocks(m_blocks * D), s.acc_column = f32_blocks(std::max<long>(m_blocks, 2));
+      s.acc_f32 = f32_blocks(m_blocks * widest), s.acc_column = f32_blocks(std::max<long>(m_blocks, 2));
       s.lora_acc = f32_blocks(rank_blocks), s.lora_dx = f32_blocks(6);
       s.row_keys = scratch_arena.allocate<uint64_t>(3 * m_blocks * BLOCK_SIDE);
       s.row_keys2 = scratch_arena.allocate<uint64_t>(m_blocks * BLOCK_SIDE);
@@ -235,45 +248,20 @@ struct Encoder {
   // Writes the input of the first layer: the embeddings, or the states that the batch provides.
   void load_input(const TextGroup& g, LayerScratch& s, elem_t* x) const {
     const int D = config.hidden_blocks;
-    const long width = (long)D * BLOCK_SIDE;
-    const Dropout dropout = batch.training && embeddings.dropout > 0
-                                ? Dropout(embeddings.dropout, batch.seed, -1, EMBEDDING)
-                                : Dropout();
-    memset(s.acc_f32, 0, (size_t)g.m_blocks * D * BLOCK_ELEMS * sizeof(float));
+    if (!batch.input_states) {
+      const bool runs_layers = batch.first_layer < batch.end_layer;
+      const PackedMatrix& next = runs_layers ? weights[batch.first_layer].qkv : embeddings.projection;
+      return embeddings.forward(g, batch, config, next.forward, s, x);
+    }
     for (size_t t = 0; t < g.texts.size(); t++)
       for (int r = 0; r < g.lengths[t]; r++) {
-        long token = batch.offsets[g.texts[t]] + r, row = g.starts[t] + r;
-        if (batch.input_states) {
-          const elem_t* from = (const elem_t*)batch.input_states + token * width;
-          for (int c = 0; c < D; c++)
-            memcpy(x + row_offset(row, D) + c * BLOCK_ELEMS, from + c * BLOCK_SIDE,
-                   BLOCK_SIDE * sizeof(elem_t));
-          continue;
-        }
-        const float *word = embeddings.words + batch.token_ids[token] * width,
-                    *position = embeddings.positions + batch.position_ids[token] * width;
-        float* to = s.acc_f32 + row_offset(row, D);
-        for (int c = 0; c < D; c++, word += BLOCK_SIDE, position += BLOCK_SIDE)
-          store_row(to + c * BLOCK_ELEMS, load(word) + load(position), load(word + 16) + load(position + 16));
+        const elem_t* from =
+            (const elem_t*)batch.input_states + (batch.offsets[g.texts[t]] + r) * D * BLOCK_SIDE;
+        for (int c = 0; c < D; c++)
+          memcpy(x + row_offset(g.starts[t] + r, D) + c * BLOCK_ELEMS, from + c * BLOCK_SIDE,
+                 BLOCK_SIDE * sizeof(elem_t));
       }
-    if (batch.input_states) return Layer::clear_padding(g, x, D);
-    for (int m = 0; m < g.m_blocks; m++) {
-      long at = (long)m * D * BLOCK_ELEMS;
-      layer_norm_forward(s.acc_f32 + at, D, embeddings.norm_gamma, embeddings.norm_beta, config.epsilon,
-                         nullptr, x + at, nullptr, nullptr);
-      if (!dropout.enabled()) continue;
-      for (int i = 0; i < BLOCK_SIDE; i++) {
-        uint64_t row_key = dropout.row_key(g.row_ids[m * BLOCK_SIDE + i]);
-        for (int c = 0; c < D; c++) {
-          elem_t* row = x + at + c * BLOCK_ELEMS + i * BLOCK_SIDE;
-          uint32_t mask = dropout.mask(row_key, (uint32_t)c);
-          f32x16 low, high;
-          load_row(row, low, high);
-          store_row(row, zero_dropped(low * dropout.scale, mask),
-                    zero_dropped(high * dropout.scale, mask >> 16));
-        }
-      }
-    }
+    Layer::clear_padding(g, x, D);
   }
 
   void store_output(const TextGroup& g, const elem_t* x) const {
@@ -328,9 +316,9 @@ struct Encoder {
       for (long i = 0; i < batch.offsets[batch.texts]; i++) outside |= (uint32_t)ids[i] >= (uint64_t)rows;
       return !outside;
     };
-    if (!within(batch.token_ids, embeddings.word_rows))
+    if (!within(batch.token_ids, embeddings.tables.word_rows))
       throw std::out_of_range("a token id is not a row of the embeddings");
-    if (!within(batch.position_ids, embeddings.position_rows))
+    if (!within(batch.position_ids, embeddings.tables.position_rows))
       throw std::out_of_range("a position is not a row of the embeddings");
   }
 

@@ -1,4 +1,4 @@
-// One post-norm encoder layer (BERT, RoBERTa, MPNet), run over one group of texts at a time.
+// One post-norm encoder layer (the layout of BERT), run over one group of texts at a time.
 //
 // A group is small enough for its activations to stay in L2.
 #pragma once

@@ -101,7 +101,7 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
                                        SavedActivations& saved, elem_t* dz, elem_t* dcontext,
                                        LayerScratch& s) const {
   const int D = config.hidden_blocks, F = config.ffn_blocks;
-  Dropout branch_dropout = dropout(config.hidden_dropout, FFN_OUTPUT);
+  Dropout branch_dropout = dropout(config.ffn_output_dropout, FFN_OUTPUT);
   const uint64_t* ffn_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
   for (int m = 0; m < m_blocks; m++) {
     long at = (long)m * D * BLOCK_ELEMS;
@@ -166,7 +166,7 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
         lora_down_backward(adapters[FFN_UP], s.lora_u[FFN_UP], m, n, up_keys,
                            gradient + ((long)m * D + n) * BLOCK_ELEMS, s.lora_acc);
   }
-  branch_dropout = dropout(config.hidden_dropout, ATTENTION_OUTPUT);
+  branch_dropout = dropout(config.attention_output_dropout, ATTENTION_OUTPUT);
   const uint64_t* attention_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
   for (int m = 0; m < m_blocks; m++) {
     long at = (long)m * D * BLOCK_ELEMS;

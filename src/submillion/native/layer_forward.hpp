@@ -104,7 +104,7 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
                                     SavedActivations* saved, LoraU&& lora_u, LayerScratch& s) const {
   const int D = config.hidden_blocks, F = config.ffn_blocks;
   adapter_down(ATTENTION_OUT, context, m_blocks, row_ids, lora_u(ATTENTION_OUT), s);
-  Dropout branch_dropout = dropout(config.hidden_dropout, ATTENTION_OUTPUT);
+  Dropout branch_dropout = dropout(config.attention_output_dropout, ATTENTION_OUTPUT);
   const uint64_t* attention_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
   gemm(
       {context, (long)D * BLOCK_ELEMS, half_last}, weights.out.forward_operand(),
@@ -122,7 +122,7 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
                        saved ? saved->rstd1 + m * BLOCK_SIDE : nullptr, nullptr);
   }
   adapter_down(FFN_UP, ffn_input, m_blocks, row_ids, lora_u(FFN_UP), s);
-  branch_dropout = dropout(config.hidden_dropout, FFN_OUTPUT);
+  branch_dropout = dropout(config.ffn_output_dropout, FFN_OUTPUT);
   const uint64_t* ffn_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys2);
   // The FFN runs in chunks of its channels, unless an adapter of FFN_DOWN needs A x of all channels first.
   const bool unchunked = adapters[FFN_DOWN].enabled();

@@ -12,7 +12,7 @@ enum Target { QUERY, KEY, VALUE, ATTENTION_OUT, FFN_UP, FFN_DOWN, NUM_TARGETS };
 struct EncoderConfig {
   int layers, hidden_blocks, ffn_blocks, heads;  // blocks of 32 channels
   float epsilon;
-  double hidden_dropout, attention_dropout;
+  double attention_dropout, attention_output_dropout, ffn_output_dropout;
   HeadConfig head;
 };
 

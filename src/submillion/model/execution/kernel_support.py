@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from submillion.model.execution.kernel_weights import ffn_size
 from submillion.model.stack import has_trainable_parameters
 
 if TYPE_CHECKING:
@@ -22,11 +23,19 @@ def unsupported(classifier: Classifier) -> str | None:
         return f"there are no kernels for {family.name} encoders"
     if classifier.device.type != "cpu":
         return f"the kernels run on CPUs, the model is on {classifier.device.type}"
-    if config.hidden_act != "gelu":
-        return f"the kernels compute gelu, the encoder {config.hidden_act}"
-    sizes = (config.hidden_size, config.intermediate_size, config.hidden_size // config.num_attention_heads)
-    if any(size % BLOCK for size in sizes) or config.hidden_size % config.num_attention_heads:
-        return f"hidden size, intermediate size and head size {sizes} are not multiples of {BLOCK}"
+    activation = getattr(config, family.kernels.activation)
+    if activation != "gelu":
+        return f"the kernels compute gelu, the encoder {activation}"
+    embedding_size = classifier.stack.embedding_modules[0].word_embeddings.embedding_dim
+    heads = config.num_attention_heads
+    sizes = (
+        embedding_size,
+        config.hidden_size,
+        ffn_size(family, classifier.config),
+        config.hidden_size // heads,
+    )
+    if any(size % BLOCK for size in sizes) or config.hidden_size % heads:
+        return f"embedding, hidden, intermediate and head size {sizes} are not all multiples of {BLOCK}"
     position_kind = getattr(config, "position_embedding_type", "absolute")
     if getattr(config, "is_decoder", False) or position_kind not in ("absolute", None):
         return "the encoder's attention is of an unsupported kind"

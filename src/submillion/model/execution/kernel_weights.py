@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -69,20 +70,25 @@ def adapter_deltas(layer: nn.Module, family: Family) -> dict[str, Tensor]:
     return deltas
 
 
-def embedding_tables(embeddings: Any) -> list[Tensor]:
-    """Return the word and position tables, and weight and bias of the norm, float32.
+def embedding_tables(modules: Sequence[Any]) -> list[Tensor]:
+    """Return the word and position tables, weight and bias of the norm, and those of the projection if there is one.
 
-    All tokens are of type 0, so its embedding is part of the positions.
+    All are float32. All tokens are of type 0, so its embedding is part of the positions.
+
+    Args:
+        modules: the embeddings and, if the family has one, the projection from embedding size to hidden size.
     """
+    embeddings = modules[0]
     positions = embeddings.position_embeddings.weight.detach().float()
     if hasattr(embeddings, "token_type_embeddings"):
         positions = positions + embeddings.token_type_embeddings.weight.detach()[0]
-    tables = (
+    tables = [
         embeddings.word_embeddings.weight,
         positions,
         embeddings.LayerNorm.weight,
         embeddings.LayerNorm.bias,
-    )
+        *(value for projection in modules[1:] for value in (projection.weight, projection.bias)),
+    ]
     return [table.detach().float().contiguous() for table in tables]
 
 
@@ -102,12 +108,20 @@ def position_bias(encoder: Any, reach: int) -> Tensor:
     return table
 
 
-def dropouts(layer: nn.Module, family: Family) -> tuple[float, float]:
-    """Return the dropout of a layer's two outputs and of its attention probabilities."""
+def ffn_size(family: Family, config: Mapping[str, Any]) -> int:
+    """Return the channels of the feed-forward part, for an encoder with this config.json."""
+    return family.matrices(family.values(config))["ffn_up"].outputs
+
+
+def norm_and_dropouts(layer: Any, family: Family) -> tuple[float, float, float, float]:
+    """Return the epsilon of a layer's norms, and the dropout of its attention, attention output and FFN output."""
     modules = _modules(family)
-    hidden: Any = layer.get_submodule(modules.hidden_dropout)
-    attention: Any = layer.get_submodule(modules.attention_dropout)
-    return hidden.p, attention.p
+    names = (modules.attention_dropout, *modules.output_dropouts)
+    epsilon = layer.get_submodule(modules.norms[0]).eps
+    attention, attention_output, ffn_output = (
+        0.0 if name is None else layer.get_submodule(name).p for name in names
+    )
+    return epsilon, attention, attention_output, ffn_output
 
 
 def _modules(family: Family) -> KernelModules:

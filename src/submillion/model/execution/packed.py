@@ -16,9 +16,10 @@ from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
     adapter_deltas,
     adapters_of,
-    dropouts,
     embedding_tables,
+    ffn_size,
     layer_tensors,
+    norm_and_dropouts,
     position_bias,
 )
 from submillion.model.execution.packed_texts import PackedTexts
@@ -112,14 +113,13 @@ class Packed:
         shape = native.EncoderConfig(
             len(self._layers),
             config.hidden_size,
-            config.intermediate_size,
+            ffn_size(classifier.family, classifier.config),
             config.num_attention_heads,
-            config.layer_norm_eps,
-            *dropouts(self._layers[0], classifier.family),
+            *norm_and_dropouts(self._layers[0], classifier.family),
         )
         self._handle = library.create(shape)
         self._finalizer = weakref.finalize(self, library.destroy, self._handle)
-        self._set_embeddings(classifier.stack.embedding_modules[0])
+        self._set_embeddings()
         if classifier.family.kernels is not None and classifier.family.kernels.position_bias:
             self._set_position_bias(classifier.stack.owner)
         self._merged = merged
@@ -310,14 +310,18 @@ class Packed:
         self._packed_layers[index] = backward
         release_pages(value.detach() for value in tensors.values() if not value.requires_grad)
 
-    def _set_embeddings(self, embeddings: Any) -> None:
-        tables = embedding_tables(embeddings)
+    def _set_embeddings(self) -> None:
+        modules: Any = self.classifier.stack.embedding_modules
+        words, positions, gamma, beta, *projection = tables = embedding_tables(modules)
         self._referenced += tables
-        words, positions = tables[:2]
         pointers = native.Embeddings(
-            *(table.data_ptr() for table in tables), embeddings.dropout.p, len(words), len(positions)
+            *(table.data_ptr() for table in (words, positions, gamma, beta)),
+            *((table.data_ptr() for table in projection) if projection else (None, None)),
+            modules[0].dropout.p,
+            *(len(words), len(positions), words.shape[1]),
         )
-        self.library.set_embeddings(self._handle, pointers)
+        threads = torch.get_num_threads()
+        self.library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), threads)
         self._position_padding = self.classifier.family.position_padding(self.classifier.config)
 
     def _set_position_bias(self, encoder: Any) -> None:
