@@ -33,29 +33,40 @@ def refusals(repository: str, revision: str | None) -> Iterator[None]:
         yield
     except SubmillionError:
         raise
-    except errors.RevisionNotFoundError as error:
-        raise BadInput(
-            Problem("@{revision}", f"a branch of {repository}", f"no branch '{revision}'")
-        ) from error
-    except errors.HFValidationError as error:
-        raise BadInput(Problem("@{repository}", "name/repository", _line(error))) from error
-    except errors.HfHubHTTPError as error:
-        raise BadInput(_problem_of_status(repository, error)) from error
-    except connection_errors() as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES, errno.EIO):
-            raise SubmillionError(f"a file of the push could not be read: {error}") from error
-        if constants.HF_HUB_OFFLINE:
-            problem = Problem("push", "access to the hub", "HF_HUB_OFFLINE set", "Unset it.")
-        else:
-            found = f"none ({_line(error)})"
-            remedy = "Run the same command again; what has arrived is not sent twice."
-            problem = Problem(repository, f"an answer of the hub ({constants.ENDPOINT})", found, remedy)
-        raise BadInput(problem) from error
-    except (ValueError, RuntimeError) as error:
-        # The hub's libraries raise these for metadata that it refuses, answers that they cannot read, and failures of
-        # its storage for large files.
-        expected = f"that the hub ({constants.ENDPOINT}) takes the files"
-        raise BadInput(Problem(repository, expected, _line(error), AGAIN)) from error
+    except (errors.HfHubHTTPError, *connection_errors(), ValueError, RuntimeError) as error:
+        raise _message(repository, revision, _root(error)) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the hub's refusal, or the broken connection, that another error of its library wraps."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, (errors.HfHubHTTPError, *connection_errors())):
+            return at
+        at = at.__cause__
+    return error
+
+
+def _message(repository: str, revision: str | None, error: BaseException) -> SubmillionError:
+    """Return the message of a failure."""
+    if isinstance(error, errors.RevisionNotFoundError):
+        return BadInput(Problem("@{revision}", f"a branch of {repository}", f"no branch '{revision}'"))
+    if isinstance(error, errors.HFValidationError):
+        return BadInput(Problem("@{repository}", "name/repository", _line(error)))
+    if isinstance(error, errors.HfHubHTTPError):
+        return BadInput(_problem_of_status(repository, error))
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES, errno.EIO):
+        return SubmillionError(f"a file of the push could not be read: {error}")
+    if constants.HF_HUB_OFFLINE:
+        return BadInput(Problem("push", "access to the hub", "HF_HUB_OFFLINE set", "Unset it."))
+    if isinstance(error, connection_errors()):
+        remedy = "Run the same command again; what has arrived is not sent twice."
+        expected = f"an answer of the hub ({constants.ENDPOINT})"
+        return BadInput(Problem(repository, expected, f"none ({_line(error)})", remedy))
+    # The hub's libraries raise ValueError or RuntimeError for metadata that the hub refuses, for answers that they
+    # cannot read, and for failures of its storage for large files.
+    expected = f"that the hub ({constants.ENDPOINT}) takes the files"
+    return BadInput(Problem(repository, expected, _line(error), AGAIN))
 
 
 def _problem_of_status(repository: str, error: errors.HfHubHTTPError) -> Problem:

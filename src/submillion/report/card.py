@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -236,6 +237,7 @@ def _eval_results(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[Eva
     return results
 
 
+@cache
 def card_engine() -> jinja2.Environment:
     """Return the template engine with the filters of a card."""
     environment = engine(autoescape=False)  # the card is Markdown, not HTML; `cell` escapes it
