@@ -20,10 +20,12 @@ from submillion.errors import SubmillionError
 from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.execution.packed_texts import PackedTexts
+from submillion.native import int8
 from support import ROOT, TESTS
 from support.packed import made, opened
 from support.tiny import tiny_encoder
 
+EVERY_BUILD = native.BUILDS | int8.BUILDS
 # Every family, target and pooling with short and long texts, forward and backward, with dropout.
 EXERCISE = """
 import sys
@@ -49,6 +51,31 @@ for family in ("roberta", "bert", "mpnet", "distilbert", "electra"):
             packed.states(tokens, np.arange(len(lengths)), 1)
 print("done")
 """
+# Odd numbers of blocks, groups of channels, matrices in float, both poolings, states in between.
+EXERCISE_INT8 = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from submillion import native
+from submillion.native import int8
+from support import ROOT, TESTS
+native.FOLDERS = (Path(sys.argv[1]),)
+from submillion.model.execution.packed_int8 import PackedInt8
+from support.packed import made, texts_of
+from support.tiny import tiny_encoder
+for family, pooling, hidden, heads in (("roberta", "first", 96, 3), ("mpnet", "mean", 416, 13)):
+    folder = tiny_encoder(Path(sys.argv[2]) / family, family, layers=2, hidden=hidden, heads=heads)
+    classifier = made(folder, {"targets": "all-linear"}, pooling=pooling).eval()
+    for floats in (frozenset(), frozenset({(0, "key"), (1, "ffn_down"), (1, "ffn_up")})):
+        execution = PackedInt8(classifier, int8.load(sys.argv[3]), floats)
+        for lengths in ([64, 1, 33, 32], [5] * 40, [2]):
+            with torch.inference_mode():
+                tokens, rows = texts_of(lengths, classifier), np.arange(len(lengths))
+                assert execution.logits(tokens, rows).isfinite().all()
+                execution.states(tokens, rows, 1)
+print("done")
+"""
 
 
 def sanitizer(name: str) -> str | None:
@@ -70,17 +97,17 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(configure, check=True, capture_output=True)
     listed = subprocess.run([*build, "--target", "help"], check=True, capture_output=True, text=True).stdout
     # The installation compiles all builds; this skips those that cannot run here, which would take a minute more.
-    runs = [name for name, build in native.BUILDS.items() if build.needs <= cpu_features()]
+    runs = [name for name, build in EVERY_BUILD.items() if build.needs <= cpu_features()]
     if targets := [f"submillion_{name}" for name in runs if f"submillion_{name}" in listed]:
         subprocess.run([*build, "--parallel", "2", "--target", *targets], check=True, capture_output=True)
     return folder
 
 
-@pytest.mark.parametrize("name", native.BUILDS)
+@pytest.mark.parametrize("name", EVERY_BUILD)
 def test_kernels_pass_the_address_and_undefined_behaviour_sanitizers(
     sanitized: Path, name: str, tmp_path: Path
 ) -> None:
-    build = native.BUILDS[name]
+    build, exercise = EVERY_BUILD[name], EXERCISE if name in native.BUILDS else EXERCISE_INT8
     if not build.needs <= cpu_features() or not (sanitized / build.file.name).is_file():
         pytest.skip(f"this processor or compiler has no {name}")
     environment = os.environ | {
@@ -90,7 +117,7 @@ def test_kernels_pass_the_address_and_undefined_behaviour_sanitizers(
         "OMP_NUM_THREADS": "2",
     }
     done = subprocess.run(
-        [sys.executable, "-c", EXERCISE, str(sanitized), str(tmp_path), name],
+        [sys.executable, "-c", exercise, str(sanitized), str(tmp_path), name],
         capture_output=True,
         text=True,
         env=environment,

@@ -128,7 +128,14 @@ class Dropout(ctypes.Structure):
     ]
 
 
-STRUCTURES = (EncoderConfig, LayerWeights, Embeddings, Adapter, Batch, Dropout)
+STRUCTURES: tuple[type[ctypes.Structure], ...] = (
+    EncoderConfig,
+    LayerWeights,
+    Embeddings,
+    Adapter,
+    Batch,
+    Dropout,
+)
 """All structures of the interface, in the order of `sm_struct_size`."""
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -151,6 +158,9 @@ _FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
 class Library:
     """A loaded build; turns the error messages of the kernels into exceptions."""
 
+    FUNCTIONS = _FUNCTIONS
+    STRUCTURES = STRUCTURES
+
     def __init__(self, build: Build) -> None:
         """Load the build.
 
@@ -163,7 +173,7 @@ class Library:
         """
         self.build = build
         self._lib = ctypes.CDLL(str(build.file))
-        for name, (argument_types, result_type) in _FUNCTIONS.items():
+        for name, (argument_types, result_type) in self.FUNCTIONS.items():
             function = getattr(self._lib, name)
             function.argtypes, function.restype = argument_types, result_type
         self.call("sm_init")
@@ -178,7 +188,7 @@ class Library:
         if message:
             raise SubmillionError(f"the {self.build.name} kernels: {message.decode()}")
 
-    def create(self, config: EncoderConfig) -> ctypes.c_void_p:
+    def create(self, config: ctypes.Structure) -> ctypes.c_void_p:
         """Return the handle of a new encoder."""
         handle = ctypes.c_void_p()
         self.call("sm_create", ctypes.byref(config), ctypes.byref(handle))
@@ -190,7 +200,7 @@ class Library:
 
     def struct_size(self, structure: type[ctypes.Structure]) -> int:
         """Return the size in bytes that the kernels expect of one of `STRUCTURES`."""
-        return int(self._lib.sm_struct_size(STRUCTURES.index(structure)))
+        return int(self._lib.sm_struct_size(self.STRUCTURES.index(structure)))
 
     def dropout_mask(self, dropout: Dropout, row_ids: int, rows: int, col_blocks: int, mask: int) -> float:
         """Write the mask of one application of dropout, and return the scale of the kept elements.

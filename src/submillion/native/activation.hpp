@@ -5,7 +5,7 @@
 namespace submillion {
 
 // gelu(x) = x Phi(x); gelu'(x) = Phi(x) + x phi(x) (Hendrycks and Gimpel 2016, arXiv:1606.08415).
-#ifdef SM_BF16
+#ifdef SM_FAST_MATH
 // Phi(x) - 1/2 and gelu'(x) - 1/2 are odd functions. Each is a table of parabolas of |x| on 32 intervals of
 // width 2/13 (two registers per coefficient), fitted at the three Chebyshev nodes. The error is at most 3e-5,
 // a hundredth of the last place of bfloat16 at 1.

@@ -1,46 +1,15 @@
 // C interface of the kernels, called from Python through ctypes.
-#include <stdexcept>
-#include <string>
-
 #include "encoder.hpp"
-#ifdef SM_AMX
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "library_state.hpp"
 
 namespace submillion {
-namespace {
-
-thread_local std::string last_error;
-
-// Runs `function`. Returns null, or the message of the exception it raised.
-template <class Function>
-const char* catch_errors(Function&& function) {
-  try {
-    function();
-    return nullptr;
-  } catch (const std::exception& error) {
-    last_error = error.what();
-    return last_error.c_str();
-  }
-}
-
-}  // namespace
 
 // Functions that return const char* return null, or an error message.
 #pragma GCC visibility push(default)
 extern "C" {
 
 // Requests the processor state that these kernels need from the operating system. Must be called first.
-const char* sm_init() {
-  return catch_errors([] {
-#ifdef SM_AMX
-    // Linux grants AMX tile registers on request: ARCH_REQ_XCOMP_PERM (0x1023), XFEATURE_XTILEDATA (18).
-    if (syscall(SYS_arch_prctl, 0x1023, 18) != 0)
-      throw std::runtime_error("the system does not grant tile registers");
-#endif
-  });
-}
+const char* sm_init() { return catch_errors(request_processor_state); }
 const char* sm_create(const SmEncoderConfig* config, void** to) {
   return catch_errors([&] {
     auto* e = new Encoder();

@@ -3,12 +3,15 @@
 # COMPILES_<name> tells whether this compiler supports them. An older compiler builds the instruction sets it knows.
 include(CheckCXXCompilerFlag)
 
-set(KERNELS amx avx512_bf16 avx512 avx2)
+set(KERNELS amx avx512_bf16 avx512 avx2 int8_amx int8_avx512_vnni)
 set(AVX512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mbmi2)
 set(FLAGS_amx ${AVX512} -mavx512bf16 -mamx-tile -mamx-bf16 -DSM_AMX)
 set(FLAGS_avx512_bf16 ${AVX512} -mavx512bf16 -DSM_DOT)
 set(FLAGS_avx512 ${AVX512} -DSM_FMA)
 set(FLAGS_avx2 -mavx2 -mfma -mbmi2 -DSM_FMA)
+# The int8 kernels are libraries of their own, made from int8_api.cpp.
+set(FLAGS_int8_amx ${FLAGS_amx} -mavx512vnni -mamx-int8 -DSM_INT8)
+set(FLAGS_int8_avx512_vnni ${FLAGS_avx512} -mavx512vnni -DSM_INT8)
 
 foreach(name ${KERNELS})
   string(REPLACE ";" " " flags "${FLAGS_${name}}")

@@ -14,6 +14,10 @@
 #if defined(SM_AMX) || defined(SM_DOT)
 #define SM_BF16 1
 #endif
+// exp, reciprocal and gelu as exact as bfloat16 or int8 products need.
+#if defined(SM_BF16) || defined(SM_INT8)
+#define SM_FAST_MATH 1
+#endif
 
 namespace submillion {
 
@@ -111,7 +115,7 @@ FORCE_INLINE void store_row(float* to, f32x16 low, f32x16 high) { store(to, low)
 #endif
 
 // Below -87.3 both versions of exp return e^-87.3, because the true result would be denormal.
-#ifdef SM_BF16
+#ifdef SM_FAST_MATH
 // e^x = 2^n 2^f with |f| <= 1/2. The Taylor series of 2^f up to f^5 has an error of at most 3e-6, a
 // thousandth of the last place of bfloat16.
 FORCE_INLINE f32x16 exp(f32x16 x) {

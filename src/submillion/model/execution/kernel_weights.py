@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from submillion import native
+
 if TYPE_CHECKING:
     from submillion.families.family import Family, KernelModules
 
@@ -90,6 +92,17 @@ def embedding_tables(modules: Sequence[Any]) -> list[Tensor]:
         *(value for projection in modules[1:] for value in (projection.weight, projection.bias)),
     ]
     return [table.detach().float().contiguous() for table in tables]
+
+
+def embeddings_structure(tables: Sequence[Tensor], modules: Sequence[Any]) -> native.Embeddings:
+    """Return the kernels' structure of `embedding_tables(modules)`; the tables must outlive its use."""
+    words, positions, gamma, beta, *projection = tables
+    return native.Embeddings(
+        *(table.data_ptr() for table in (words, positions, gamma, beta)),
+        *((table.data_ptr() for table in projection) if projection else (None, None)),
+        modules[0].dropout.p,
+        *(len(words), len(positions), words.shape[1]),
+    )
 
 
 def position_bias(encoder: Any, reach: int) -> Tensor:

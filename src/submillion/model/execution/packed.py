@@ -17,6 +17,7 @@ from submillion.model.execution.kernel_weights import (
     adapter_deltas,
     adapters_of,
     embedding_tables,
+    embeddings_structure,
     ffn_size,
     layer_tensors,
     norm_and_dropouts,
@@ -312,14 +313,9 @@ class Packed:
 
     def _set_embeddings(self) -> None:
         modules: Any = self.classifier.stack.embedding_modules
-        words, positions, gamma, beta, *projection = tables = embedding_tables(modules)
+        tables = embedding_tables(modules)
         self._referenced += tables
-        pointers = native.Embeddings(
-            *(table.data_ptr() for table in (words, positions, gamma, beta)),
-            *((table.data_ptr() for table in projection) if projection else (None, None)),
-            modules[0].dropout.p,
-            *(len(words), len(positions), words.shape[1]),
-        )
+        pointers = embeddings_structure(tables, modules)
         threads = torch.get_num_threads()
         self.library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), threads)
         self._position_padding = self.classifier.family.position_padding(self.classifier.config)

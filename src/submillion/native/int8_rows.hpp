@@ -1,0 +1,97 @@
+// Quantized token rows: the rule by which activations become 8-bit integers, and their layout.
+//
+// A product's input channels are cut into groups of at most 768, and each token has a scale and a zero point
+// for each group:
+//   low = min(0, min x), high = max(0, max x), inverse = 255 / (high - low), or 0 if they are equal
+//   zero = rint(-low inverse), u = min(rint(x inverse) + zero, 255), x ~ (u - zero) scale, scale = (high -
+//   low) / 255
+// in float32, with ties to even. A token's integers depend on nothing but the token.
+#pragma once
+#include "packing.hpp"
+
+namespace submillion {
+
+// LINE: channels of a row that lie side by side; one cache line, and one row of an AMX tile.
+enum { LINE = 64, MAX_GROUP_CHANNELS = 768 };
+
+// The groups of a product's input channels: equal numbers of blocks of 32 channels, as far as possible. A
+// group occupies whole lines; its last one is padded with zeros if its number of blocks is odd.
+struct ChannelGroups {
+  int blocks = 0, count = 0;
+  explicit ChannelGroups(int blocks = 0)
+      : blocks(blocks), count((blocks * BLOCK_SIDE + MAX_GROUP_CHANNELS - 1) / MAX_GROUP_CHANNELS) {}
+  int first_block(int group) const { return blocks * group / count; }
+  int channels(int group) const { return (first_block(group + 1) - first_block(group)) * BLOCK_SIDE; }
+  int lines(int group) const { return (channels(group) + LINE - 1) / LINE; }
+  int first_line(int group) const {
+    int line = 0;
+    for (int g = 0; g < group; g++) line += lines(g);
+    return line;
+  }
+  int lines() const { return first_line(count); }
+};
+
+// Token rows as [lines][capacity][LINE]; `scales` and `zeros` as [groups][capacity].
+struct QuantizedRows {
+  uint8_t* data = nullptr;
+  float *scales = nullptr, *zeros = nullptr;
+  long capacity = 0;
+};
+
+// Quantizes one group of a row's channels; `line` is the first line of the group.
+FORCE_INLINE void quantize_group(const float* x, int channels, int group, int line, long row,
+                                 const QuantizedRows& to) {
+  __m512 low = _mm512_setzero_ps(), high = low;
+  for (int c = 0; c < channels; c += 16) {
+    const __m512 value = _mm512_loadu_ps(x + c);
+    low = _mm512_min_ps(low, value), high = _mm512_max_ps(high, value);
+  }
+  const float lowest = _mm512_reduce_min_ps(low), span = _mm512_reduce_max_ps(high) - lowest,
+              inverse = span > 0 ? 255.f / span : 0.f;
+  const int zero = _mm_cvtss_si32(_mm_set_ss(-lowest * inverse));
+  to.scales[group * to.capacity + row] = span / 255.f;
+  to.zeros[group * to.capacity + row] = (float)zero;
+  const __m512 factor = _mm512_set1_ps(inverse);
+  const __m512i offset = _mm512_set1_epi32(zero);
+  // The packs interleave 128-bit lanes; this puts the words back in order.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  auto integers = [&](int c) {
+    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + c), factor)), offset);
+  };
+  uint8_t* at = to.data + (line * to.capacity + row) * LINE;
+  for (int c = 0; c < channels; c += LINE, at += to.capacity * LINE) {
+    const __m512i first = _mm512_packus_epi32(integers(c), integers(c + 16));
+    const __m512i second = c + LINE <= channels ? _mm512_packus_epi32(integers(c + 32), integers(c + 48))
+                                                : _mm512_setzero_si512();
+    _mm512_storeu_si512(at, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second)));
+  }
+}
+
+// Quantizes a row of all channels of `groups`.
+FORCE_INLINE void quantize_row(const float* x, const ChannelGroups& groups, long row,
+                               const QuantizedRows& to) {
+  for (int g = 0, line = 0; g < groups.count; line += groups.lines(g++))
+    quantize_group(x + groups.first_block(g) * BLOCK_SIDE, groups.channels(g), g, line, row, to);
+}
+
+// Writes to x the layer norm of a row of y, plus that of x if `residual` (see layer_norm.hpp).
+FORCE_INLINE void normalize_row(const float* y, bool residual, long channels, const float* gamma,
+                                const float* beta, float epsilon, float* x) {
+  f32x16 sum[2] = {}, squares[2] = {};
+  for (long c = 0, half = 0; c < channels; c += 16, half ^= 1) {
+    f32x16 value = load(y + c);
+    if (residual) value += load(x + c);
+    store(x + c, value);
+    sum[half] += value;
+  }
+  const float mean = reduce_add(sum[0] + sum[1]) / (float)channels;
+  for (long c = 0, half = 0; c < channels; c += 16, half ^= 1) {
+    const f32x16 value = load(x + c) - mean;
+    squares[half] += value * value;
+  }
+  const float rstd = 1.f / std::sqrt(reduce_add(squares[0] + squares[1]) / (float)channels + epsilon);
+  for (long c = 0; c < channels; c += 16)
+    store(x + c, (load(x + c) - mean) * rstd * load(gamma + c) + load(beta + c));
+}
+
+}  // namespace submillion
