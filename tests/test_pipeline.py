@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from submillion.recipe import Recipe
 from submillion.ship.predict import predict_file
@@ -27,22 +30,18 @@ SENTENCES = {
 }
 
 
+def hub_folder(root: Path, files: Path, **sizes: int) -> Path:
+    """Lay out roberta-base as a hub holds it: real tokenizer, random weights, no head; `sizes` change its config."""
+    folder = root / "models" / "FacebookAI" / "roberta-base"
+    shutil.copytree(files, folder)
+    torch.manual_seed(0)
+    AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(files, **sizes)).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def roberta(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """roberta-base as a hub would hold it: real config and tokenizer, random weights, no head."""
-    import shutil
-
-    import torch
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    folder = tmp_path_factory.mktemp("hub") / "models" / "FacebookAI" / "roberta-base"
-    folder.mkdir(parents=True)
-    torch.manual_seed(0)
-    model = AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(shared_data / "roberta-base"))
-    model.save_pretrained(folder)
-    for file in (shared_data / "roberta-base").iterdir():
-        shutil.copyfile(file, folder / file.name)
-    return folder
+    return hub_folder(tmp_path_factory.mktemp("hub"), shared_data / "roberta-base")
 
 
 def ag_news(folder: Path, rows: int) -> Path:
@@ -97,13 +96,15 @@ def test_the_agnews_recipes_run_on_a_roberta_folder(
     assert header_of(tmp_path / "out.csv") == HEADER
 
 
-def test_the_recipe_runs_out_of_a_hub(roberta: Path, tmp_path: Path) -> None:
+def test_the_recipe_runs_out_of_a_hub(shared_data: Path, tmp_path: Path) -> None:
     """Encoder by catalog name, through huggingface_hub, from a stand-in hub; then again with the hub gone."""
+    small = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+    hub_folder(tmp_path / "hub", shared_data / "roberta-base", **small)
     data = ag_news(tmp_path / "data", rows=24)
     sets = [f"data.train={data}", "train.epochs=1", "data.max_length=16", "lora.layers=top-1"]
     options = [part for item in sets for part in ("--set", item)]
     home = {"HF_HOME": str(tmp_path / "hf"), "SUBMILLION_CACHE": str(tmp_path / "cache")}
-    with standin_hub(roberta.parents[2]) as url:
+    with standin_hub(tmp_path / "hub") as url:
         done = submillion(
             "train",
             "agnews",
