@@ -1,20 +1,226 @@
-"""The packed execution in int8: not built yet."""
+"""The packed execution in int8: native kernels for prediction, with the adapters merged into the weights."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import ctypes
+import weakref
+from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from submillion import native
 from submillion.errors import BadInput, Problem
+from submillion.model.execution.int8_rule import quantize_weights
+from submillion.model.execution.kernel_support import unsupported
+from submillion.model.execution.kernel_weights import (
+    MATRICES,
+    adapter_deltas,
+    embedding_tables,
+    embeddings_structure,
+    ffn_size,
+    layer_tensors,
+    norm_and_dropouts,
+    position_bias,
+)
+from submillion.model.execution.packed_texts import PackedTexts
+from submillion.model.page_release import release_pages
+from submillion.model.precision import Precision
+from submillion.native import int8
 
 if TYPE_CHECKING:
+    from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
+    from submillion.model.protocol import PrefixForward, States
+
+# Upper bound on token rows per group, times channels. Larger groups reuse each weight more often; beyond this,
+# activations no longer fit in L2.
+GROUP_CHANNELS = 128 * 768
+# Token limit of a pass. Larger passes are no faster, and Ctrl-C is only checked between passes.
+PASS_TOKENS = 8192
 
 
-def unsupported_int8(classifier: Classifier) -> str | None:  # noqa: ARG001
-    """Return why int8 kernels cannot run this classifier here, or None if they can."""
-    return "there are no int8 kernels"
+def unsupported_int8(classifier: Classifier) -> str | None:
+    """Return why the int8 kernels cannot run this classifier here, or None if they can."""
+    return _library(classifier)[1]
 
 
-def open_int8(classifier: Classifier, float_matrices: frozenset[tuple[int, str]] = frozenset()) -> Any:  # noqa: ARG001
-    """Refuse."""
-    raise BadInput(Problem("int8", "int8 kernels", "none"))
+def _library(classifier: Classifier) -> tuple[int8.Library | None, str | None]:
+    """Return the kernels for a classifier, or None and the reason."""
+    reason = unsupported(classifier)
+    if reason is not None:
+        return None, reason
+    library, reason = int8.load_best()
+    return library, None if library is not None else reason
+
+
+def open_int8(classifier: Classifier, float_matrices: frozenset[tuple[int, str]] = frozenset()) -> PackedInt8:
+    """Return the int8 execution of a classifier.
+
+    Args:
+        classifier: on the CPU.
+        float_matrices: see `PackedInt8`.
+
+    Raises:
+        BadInput: the kernels cannot run this classifier here.
+    """
+    library, reason = _library(classifier)
+    if library is None:
+        raise BadInput(
+            Problem("int8", "a classifier and a processor that the int8 kernels support", str(reason))
+        )
+    return PackedInt8(classifier, library, float_matrices)
+
+
+class PackedInt8:
+    """Predicts with one classifier on the int8 kernels; an `Execution` that cannot be trained.
+
+    Matrix products run on integers, everything between them in float32. A text's result depends neither on the other
+    texts of its batch nor on the number of threads, not even in its last bit.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        library: int8.Library,
+        float_matrices: frozenset[tuple[int, str]] = frozenset(),
+    ) -> None:
+        """Prepare to run a classifier; a layer's weights are quantized when it first runs.
+
+        Args:
+            classifier: on the CPU; `unsupported(classifier)` must return None. Its weights do not change.
+            library: a build of the kernels.
+            float_matrices: layer and target (`native.TARGETS`) of the matrices that stay in float.
+
+        Raises:
+            ValueError: a member of `float_matrices` is no matrix of the classifier.
+        """
+        self.classifier, self.library, self.float_matrices = classifier, library, float_matrices
+        self._layers = list(classifier.stack.layers)
+        for layer, target in float_matrices:
+            if target not in native.TARGETS or not 0 <= layer < len(self._layers):
+                raise ValueError(f"layer {layer} has no matrix {target!r}")
+        self.precision = Precision("float32", False, "products in int8, the rest in float32")
+        self.dtype = torch.float32
+        self._config = config = classifier.module.get_base_model().config
+        shape = int8.Config(
+            len(self._layers),
+            config.hidden_size,
+            ffn_size(classifier.family, classifier.config),
+            config.num_attention_heads,
+            norm_and_dropouts(self._layers[0], classifier.family)[0],
+        )
+        self._handle = library.create(shape)
+        weakref.finalize(self, library.destroy, self._handle)
+        self._packed_layers: set[int] = set()
+        modules = classifier.stack.embedding_modules
+        self._tables = embedding_tables(modules)  # the kernels hold pointers to them
+        pointers = embeddings_structure(self._tables, modules)
+        library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), torch.get_num_threads())
+        self._position_padding = classifier.family.position_padding(classifier.config)
+        if classifier.family.kernels is not None and classifier.family.kernels.position_bias:
+            reach = config.max_position_embeddings
+            table = position_bias(classifier.stack.owner, reach)
+            library.call("sm_set_position_bias", self._handle, table.data_ptr(), reach)
+
+    @property
+    def name(self) -> str:
+        """Its name in the manifest, e.g. `packed-int8-amx`."""
+        return f"packed-{self.library.build.name.replace('_', '-', 1)}"
+
+    @property
+    def step_tokens(self) -> int | None:
+        """See `Execution.step_tokens`."""
+        return None
+
+    @property
+    def pass_tokens(self) -> int:
+        """See `Execution.pass_tokens`."""
+        return PASS_TOKENS
+
+    def logits(self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None) -> Tensor:
+        """Return logits; see `Execution.logits`."""
+        return self.classifier.head(self.features(tokens, rows, seed, prefix))
+
+    def features(
+        self, tokens: Tokens, rows: np.ndarray, seed: int = 0, prefix: States | None = None
+    ) -> Tensor:
+        """Return the texts' pooled last states; see `Execution.features`."""
+        del seed  # nothing is dropped
+        out = torch.empty(len(rows), self._config.hidden_size)
+        self._run(tokens, rows, prefix, len(self._layers), features=out)
+        return out
+
+    def prefix_forward(self, tokens: Tokens) -> PrefixForward:
+        """Return the function that computes the states entering the lowest adapted layer."""
+        return lambda rows: self.states(tokens, rows, self.classifier.prefix_depth)
+
+    def states(self, tokens: Tokens, rows: np.ndarray, depth: int, prefix: States | None = None) -> Tensor:
+        """Return the states entering layer `depth`, texts end to end: float32 [T, D].
+
+        Args:
+            tokens: the texts.
+            rows: indices of the texts to run.
+            depth: the number of layers gives the output of the last one.
+            prefix: as in `logits`.
+        """
+        total = int(sum(len(tokens[int(row)]) for row in rows))
+        out = torch.empty(total, self._config.hidden_size)
+        self._run(tokens, rows, prefix, depth, output_states=out)
+        return out
+
+    def _run(
+        self, tokens: Tokens, rows: np.ndarray, prefix: States | None, end_layer: int, **outputs: Tensor
+    ) -> None:
+        if torch.is_grad_enabled():
+            raise RuntimeError("the int8 kernels cannot train")
+        self.classifier.check_tokens(tokens)
+        texts = PackedTexts(tokens, rows, self._position_padding)
+        first, states = 0, None
+        if prefix is not None:
+            first, states = self.classifier.prefix_depth, prefix.flat_states(rows).float().contiguous()
+        for index in range(first, end_layer):
+            if index not in self._packed_layers:
+                self._pack(index)
+        call = int8.Batch(
+            texts=texts.texts,
+            offsets=texts.offsets.ctypes.data,
+            token_ids=texts.ids.ctypes.data,
+            position_ids=texts.positions.ctypes.data,
+            input_states=None if states is None else states.data_ptr(),
+            first_layer=first,
+            end_layer=end_layer,
+            threads=torch.get_num_threads(),
+            group_rows=max(32, GROUP_CHANNELS // self._config.hidden_size),
+            pooling=native.POOLINGS.index(self.classifier.pooling),
+            **{name: value.data_ptr() for name, value in outputs.items()},
+        )
+        self.library.call("sm_forward", self._handle, ctypes.byref(call))
+
+    def _pack(self, index: int) -> None:
+        """Quantize a layer's weights and copy them into the kernels' layout."""
+        layer, family = self._layers[index], self.classifier.family
+        tensors = layer_tensors(layer, family)
+        values = {name: value.detach().float().contiguous() for name, value in tensors.items()}
+        for name, delta in adapter_deltas(layer, family).items():
+            values[name] = values[name] + delta
+        referenced: list[Tensor] = list(values.values())
+        weights = int8.Layer()
+        for name, value in values.items():
+            if name.startswith("norm"):
+                setattr(weights, name, value.data_ptr())
+        for name, target in zip(MATRICES, native.TARGETS, strict=True):
+            matrix = getattr(weights, name)
+            matrix.bias = values[f"{name}_bias"].data_ptr()
+            if (index, target) in self.float_matrices:
+                matrix.floats = values[name].data_ptr()
+                continue
+            integers, scales = quantize_weights(values[name])
+            referenced += [integers, scales]
+            matrix.values, matrix.scales = integers.data_ptr(), scales.data_ptr()
+        threads = torch.get_num_threads()
+        self.library.call("sm_load_layer", self._handle, index, ctypes.byref(weights), threads)
+        del referenced
+        self._packed_layers.add(index)
+        release_pages(value.detach() for value in tensors.values() if not value.requires_grad)
