@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,11 @@ from submillion.cli import app
 from submillion.errors import BadInput, OverBudget
 from submillion.notices import collected, collecting
 from submillion.rundir import RunDir
+from submillion.ship.export.forms import chosen_forms
+from submillion.ship.serve.models import open_runs
+from submillion.ship.serve.options import ServeOptions
 from support.foreign import foreign_adapter, labelled_file, plain_logits
+from support.server import running_in_thread
 from support.tiny import LABELS, shared_encoder, tiny_texts
 
 IDS = torch.tensor([[2, 9, 14, 33, 3], [2, 44, 50, 17, 3]])
@@ -251,6 +256,26 @@ def test_an_adopted_run_is_exported_with_unknown_data_and_verified(run: sm.Run, 
     assert sm.verify(tmp_path / "exported", against=run).holds
     with pytest.raises(BadInput, match="a run whose training rows are known"):
         run.export("openvino-int8", tmp_path / "calibrated", quiet=True)
+
+
+def test_all_forms_of_an_adopted_run_are_those_without_calibration() -> None:
+    with collecting(quiet=True):
+        chosen = [form.name for form in chosen_forms("all", training_texts=False)]
+        assert [notice["forms"] for notice in collected()] == [["openvino-int8"]]
+    assert "openvino-int8" not in chosen
+    assert [*chosen, "openvino-int8"] == [form.name for form in chosen_forms("all")]
+
+
+def test_an_adopted_run_is_served(run: sm.Run) -> None:
+    from submillion.ship.serve.app import create_app
+
+    options = ServeOptions(port=0)
+    texts, _ = tiny_texts(3)
+    with running_in_thread(create_app(open_runs([run.path]), options), options) as url:
+        answers = httpx.post(f"{url}/predict", json={"inputs": [[text] for text in texts]}, timeout=20).json()
+        pages = [httpx.get(f"{url}/{page}", timeout=20) for page in ("report", "card")]
+    assert [answer[0]["label"] for answer in answers] == run.predict(texts)
+    assert [page.status_code for page in pages] == [200, 200]
 
 
 def test_an_adopted_run_suggests_texts_of_any_file(run: sm.Run, home: Path, tmp_path: Path) -> None:

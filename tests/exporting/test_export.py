@@ -24,6 +24,7 @@ from submillion.model.process_state import preserved_signal_stack, signal_stack
 from submillion.rundir import RunDir
 from submillion.ship.export import forms
 from submillion.ship.export.sessions import OpenvinoSession
+from support.analysis import thresholds_of
 from support.trained import recipe_in, trained_in, two_classes
 
 
@@ -153,7 +154,7 @@ def test_a_file_that_loses_too_much_is_removed_and_the_others_stay(
     form = forms.FORMS["merged"]
     other = forms.ExportFile("bad/model.bin", "bad", "transformers", lambda _, file: file.touch(), Wrong)
     bad = forms.Form("bad", (other,))
-    monkeypatch.setattr(export_module, "chosen_forms", lambda _: [form, bad])
+    monkeypatch.setattr(export_module, "chosen_forms", lambda _, **_known: [form, bad])
     monkeypatch.setitem(forms.FILES, "bad/model.bin", (bad, other))
     monkeypatch.setattr(
         sys,
@@ -200,6 +201,22 @@ def test_an_existing_output_is_replaced_on_request_only(run: Run, tmp_path: Path
         run.export("merged", foreign, overwrite=True, quiet=True)
     assert (foreign / "thesis.tex").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "out"], "nothing temporary is left"
+
+
+def test_the_card_lists_the_thresholds_per_class_and_verify_compares_them(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    copy = RunDir(run.path).copy_to(tmp_path / "run")
+    names = [str(name) for name in run.classes_]
+    chosen = thresholds_of("precision", names, [0.625, None]) | {"rule": "The rule of the thresholds."}
+    copy.write_analysis("thresholds", chosen)
+    out = tmp_path / "out"
+    sm.load(copy.path).export("merged", out, quiet=True)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"| {names[0]} | 0.625000 |\n| {names[1]} | never answered |" in card
+    assert "The rule of the thresholds." in card
+    assert sm.verify(out, against=copy.path).holds
+    copy.write_analysis("thresholds", thresholds_of("precision", names, [0.5, None]))
+    assert {check.name for check in sm.verify(out, against=copy.path).failing} == {"thresholds"}
 
 
 def test_bad_arguments_are_refused_before_any_work(

@@ -108,9 +108,9 @@ def export(
     """
     if not 0 <= max_loss <= 100:
         raise BadInput(Problem("@{max_loss}", "points of accuracy from 0 to 100", f"{max_loss:g}"))
-    forms = chosen_forms(to)
     run = RunDir.open(path)
     run.check_trained()
+    forms = chosen_forms(to, training_texts=not run.is_adopted)
     target = check_place(Path(out), overwrite)
     context = RunContext(run, progress=progress)
     rows = rows_of(context)

@@ -10,23 +10,25 @@ import numpy as np
 
 from submillion import environment
 from submillion.assess.run_context import RunContext
-from submillion.assess.statistics.proportions import paired_interval
+from submillion.assess.statistics.agreement import agreement
 from submillion.cache import sha256_of
 from submillion.data.batches import permutation
 from submillion.exporting.rows import Joined, Rows, counted, reference_of
+from submillion.model.class_thresholds import PART
 from submillion.model.loading import quiet_libraries
 from submillion.report.card import metadata
 from submillion.run_format.export import (
     FORMAT_VERSION,
     Calibration,
+    ExportedThresholds,
     ExportRecord,
     FileRecord,
     RunHashes,
-    SplitAgreement,
 )
 from submillion.run_format.splits import SCORED_SPLITS
+from submillion.rundir import RunDir
 from submillion.ship.export.forms import ExportFile, Form
-from submillion.ship.export.proof import BATCH, Agreement, ask
+from submillion.ship.export.proof import BATCH, ask
 from submillion.ship.export.source import ExportSource
 from submillion.terminal.progress import ProgressOption
 from submillion.version import __version__
@@ -73,21 +75,6 @@ def proven(
     }
 
 
-def agreement(file: np.ndarray, run: np.ndarray, labels: np.ndarray) -> SplitAgreement:
-    """Return how far a file's answers are those of the run; arguments as in `Agreement.of`."""
-    counts = Agreement.of(file, run, labels)
-    labelled = counts.labelled
-    interval = paired_interval(counts.only_file_right, counts.only_run_right, labelled) if labelled else None
-    return {
-        "rows": counts.rows,
-        "argmax_agreement": counts.same_class / counts.rows,
-        "max_probability_difference": counts.max_probability_difference,
-        "accuracy": counts.file_right / labelled if labelled else None,
-        "accuracy_difference": (counts.file_right - counts.run_right) / labelled if labelled else None,
-        "interval": interval,
-    }
-
-
 def hashes_of(context: RunContext) -> RunHashes:
     """Return the hashes of the files that decide a run's predictions, of the predictions, and of its encoder."""
     run = context.run
@@ -96,6 +83,20 @@ def hashes_of(context: RunContext) -> RunHashes:
         "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
         "predictions": run.hashes(*predicted),
         "encoder": dict(context.manifest["encoder"]["sha256"]),
+    }
+
+
+def thresholds_of(run: RunDir) -> ExportedThresholds | None:
+    """Return the thresholds per class that a run's analysis has chosen; None without any."""
+    chosen = run.read_analysis(PART)
+    if chosen is None:
+        return None
+    return {
+        "objective": chosen["objective"],
+        "rule": chosen["rule"],
+        "split": chosen["split"],
+        "rows": chosen["chosen_on"]["rows"],
+        "values": {name: entry["threshold"] for name, entry in chosen["classes"].items()},
     }
 
 
@@ -132,6 +133,7 @@ def begun(
         "compared": counted(rows),
         "reference": reference_of(context, every),
         "calibration": calibration,
+        "thresholds": thresholds_of(context.run),
         "files": {},
         "removed": {},
         "common": {},

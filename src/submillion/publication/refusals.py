@@ -15,6 +15,8 @@ from submillion.wording import excerpt
 LOG_IN = "Use a token that may write there: hf auth login (or set HF_TOKEN)."
 AGAIN = "Nothing of it was committed; run the same command again."
 LONGEST = 300
+FAILURES: tuple[type[Exception], ...] = (*connection_errors(), ValueError, RuntimeError)
+"""What a push may raise; refusals by the hub are OSErrors."""
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def refusals(repository: str, revision: str | None) -> Iterator[None]:
         yield
     except SubmillionError:
         raise
-    except (errors.HfHubHTTPError, *connection_errors(), ValueError, RuntimeError) as error:
+    except FAILURES as error:
         raise _message(repository, revision, _root(error)) from error
 
 
@@ -41,7 +43,7 @@ def _root(error: BaseException) -> BaseException:
     """Return the hub's refusal, or the broken connection, that another error of its library wraps."""
     at: BaseException | None = error
     while at is not None:
-        if isinstance(at, (errors.HfHubHTTPError, *connection_errors())):
+        if isinstance(at, connection_errors()):
             return at
         at = at.__cause__
     return error

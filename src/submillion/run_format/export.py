@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from submillion.run_format.interval import Interval
+from submillion.run_format.agreement import SplitAgreement
 from submillion.run_format.quantities import Number
 
 EXPORT = "export.json"
 """The name that makes a folder an export."""
-FORMAT_VERSION = 1
-
-
-class SplitAgreement(TypedDict):
-    """The answers of a file on the rows of one split."""
-
-    rows: int
-    argmax_agreement: Number
-    """Share of rows that get the same class as from the run."""
-    max_probability_difference: Number
-    """The largest difference of one class's probability in one row."""
-    accuracy: Number | None
-    """Share of the labelled rows; None without any."""
-    accuracy_difference: Number | None
-    """File minus run, as a share; negative if the file is worse."""
-    interval: Interval | None
-    """The difference with its 95% interval, paired by row (Agresti and Min 2005)."""
+FORMAT_VERSION = 2
+"""2 has the thresholds per class."""
 
 
 class FileRecord(SplitAgreement):
@@ -91,6 +76,19 @@ class ComparedRows(TypedDict):
     """`saved predictions`, or `predicted at the export` for the training rows of a cross-validated run."""
 
 
+class ExportedThresholds(TypedDict):
+    """The thresholds per class that the run's analysis has chosen."""
+
+    objective: str
+    rule: str
+    """How they answer a text."""
+    split: str
+    """Whose rows chose them."""
+    rows: int
+    values: dict[str, Number | None]
+    """By class; None for a class that is never answered."""
+
+
 class ExportRecord(TypedDict):
     """The contents of export.json."""
 
@@ -112,6 +110,7 @@ class ExportRecord(TypedDict):
     compared: dict[str, ComparedRows]
     reference: Reference
     calibration: Calibration | None
+    thresholds: ExportedThresholds | None
     files: dict[str, FileRecord]
     removed: dict[str, FileRecord]
     common: dict[str, str]

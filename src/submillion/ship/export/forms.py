@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from submillion import notices
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.ship.export.web import files as web
 from submillion.sources.adapter_files import HEAD
@@ -206,11 +207,13 @@ FILES: dict[str, tuple[Form, ExportFile]] = {
 """Form and file by the file's place in an export."""
 
 
-def chosen_forms(to: str | Sequence[str]) -> list[Form]:
+def chosen_forms(to: str | Sequence[str], training_texts: bool = True) -> list[Form]:
     """Return the forms that are asked for, in the order of the registry.
 
     Args:
         to: names of forms, or `all`.
+        training_texts: whether the run's training texts are known; without them, `all` leaves out the forms that need
+            them, with a notice.
 
     Raises:
         BadInput: no name or an unknown one, or packages are missing; the error lists all of them.
@@ -221,7 +224,19 @@ def chosen_forms(to: str | Sequence[str]) -> list[Form]:
         expected = f"some of {', '.join(FORMS)}, or {ALL}"
         remedy = did_you_mean(unknown[0], (*FORMS, ALL)) if unknown else ""
         raise BadInput(Problem("@{to}", expected, ", ".join(unknown) or "none", remedy))
-    forms = [form for form in FORMS.values() if form.name in wanted or (ALL in wanted and form.in_all)]
+    of_all = [form for form in FORMS.values() if form.in_all] if ALL in wanted else []
+    left_out = [form for form in of_all if form.calibrated and form.name not in wanted and not training_texts]
+    if left_out:
+        names = listed([form.name for form in left_out])
+        notices.emit(
+            "forms_left_out",
+            f"{names} is calibrated on training texts, which are unknown for an adopted run; the other forms are "
+            "written.",
+            forms=[form.name for form in left_out],
+        )
+    forms = [
+        form for form in FORMS.values() if form.name in wanted or (form in of_all and form not in left_out)
+    ]
     _check_extras(forms)
     return forms
 

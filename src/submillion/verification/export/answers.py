@@ -7,7 +7,7 @@ from typing import Any
 
 from submillion import environment
 from submillion.assess.run_context import RunContext
-from submillion.exporting.record import hashes_of, proven
+from submillion.exporting.record import hashes_of, proven, thresholds_of
 from submillion.exporting.rows import calibration_of, counted, rows_of
 from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
 from submillion.rundir import RunDir
@@ -42,6 +42,14 @@ def check_answers(folder: Path, record: ExportRecord, run: RunDir, progress: boo
             record["calibration"],
             calibration,
             summary="the training texts of the seed",
+        )
+    if record["thresholds"] is not None:
+        checks += compared(
+            "thresholds",
+            f"{EXPORT}: thresholds",
+            record["thresholds"],
+            thresholds_of(run) or {},
+            summary="the thresholds per class of the run",
         )
     rows = rows_of(context)
     checks += compared(
