@@ -237,6 +237,14 @@ def test_intended_use_follows_from_the_scores(tmp_path: Path) -> None:
     assert "not measured; do not rely on them" in section
 
 
+def test_the_code_of_the_card_opens_an_encoder_that_comes_with_another_head(tmp_path: Path) -> None:
+    _, card = carded(tmp_path / "run")
+    assert "ignore_mismatched_sizes" not in card
+    head = {"code": "foreign_head", "text": "the encoder comes with the head of another classifier."}
+    _, card = carded(tmp_path / "other", notices=[head])
+    assert "num_labels=4, ignore_mismatched_sizes=True)" in card
+
+
 def test_class_names_that_figures_show_as_numbers_are_listed_before_the_figures(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", ["Sports", "体育", "a|b 经济"], [4] * 3)
     assess_run(run)

@@ -128,6 +128,8 @@ def _facts(run: RunDir, repository: Repository | None) -> dict[str, Any]:
         **{part: run.read_analysis(part) for part in ANALYSIS},
         "manifest": manifest,
         "notices": notices,
+        # transformers refuses a checkpoint whose own head has another number of classes.
+        "foreign_head": any(notice["code"] == "foreign_head" for notice in notices),
         "repository": repository,
         "metrics": metrics,
         "scored": {split: scores for split, scores in metrics.items() if "accuracy" in scores},
