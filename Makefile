@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 2
 
 NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
-CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp)
+CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp tests/native/*.cpp)
 
 BIN = $(VENV)/bin
 PEERS = build/peers

@@ -16,7 +16,7 @@ from hypothesis import given, strategies
 from submillion import native
 from submillion.data.tokens import from_rows
 from submillion.environment import cpu_features
-from submillion.errors import SubmillionError
+from submillion.errors import BadInput, SubmillionError
 from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.execution.packed_texts import PackedTexts
@@ -171,6 +171,39 @@ def test_an_install_without_kernels_names_the_compiler(
     library, reason = native.load_best_build("float32", features=native.BUILDS["avx2"].needs)
     assert library is None and "could not be loaded" in reason
     native.load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("features", "bfloat16", "float32"),
+    [
+        ({"avx2", "fma", "bmi2"}, None, "avx2"),
+        ({"fp", "asimd", "fphp"}, None, "neon"),
+        ({"fp", "asimd", "i8mm", "bf16"}, "neon_bf16", "neon"),
+        ({"mmx", "sse2"}, None, None),
+    ],
+)
+def test_each_processor_gets_the_build_that_it_can_run(
+    features: set[str],
+    bfloat16: str | None,
+    float32: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name in native.BUILDS:
+        (tmp_path / f"libsubmillion_{name}.so").write_bytes(b"stands for a build")
+    monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
+    monkeypatch.setattr(native, "load", lambda name: name)
+    for dtype_name, expected in (("bfloat16", bfloat16), ("float32", float32)):
+        assert native.load_best_build(dtype_name, features)[0] == expected
+
+
+def test_other_systems_than_linux_run_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "RUNS_HERE", False)
+    monkeypatch.setattr(native.platform, "system", lambda: "Darwin")
+    reason = "the kernels run on Linux alone, and this is macOS"
+    assert native.load_best_build("float32", native.BUILDS["neon"].needs) == (None, reason)
+    with pytest.raises(BadInput, match="SUBMILLION_NATIVE: expected Linux, found macOS"):
+        native.load_best_build("float32", native.BUILDS["neon"].needs, forced="neon")
 
 
 @given(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from submillion import native
+from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
 from submillion.model.build import build
 from submillion.model.classifier import Classifier
@@ -56,6 +57,26 @@ def outcome(classifier: Classifier, run: Any, count: int, autocast: bool) -> Any
         name: value.grad.clone() for name, value in classifier.named_parameters() if value.grad is not None
     }
     return logits.detach().float(), gradients
+
+
+def reference(classifier: Classifier, tokens: Tokens, autocast: bool = False) -> Any:
+    """Return logits and gradients as transformers and peft compute them."""
+
+    def run(rows: np.ndarray) -> torch.Tensor:
+        return classifier(collate(tokens, rows, classifier.pad_id))
+
+    return outcome(classifier, run, len(tokens), autocast)
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Distance relative to the size of b."""
+    return float((a - b).norm() / b.norm().clamp_min(1e-12))
+
+
+def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """Return the largest distance of a gradient."""
+    assert found.keys() == expected.keys()
+    return max(apart(found[name], expected[name]) for name in expected)
 
 
 def opened(classifier: Classifier, path: str) -> Packed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +29,9 @@ NOT_BUILT = (
     "the kernels were not built when submillion was installed; install it again where a C++ compiler "
     "(g++ or clang) is available"
 )
+
+RUNS_HERE = sys.platform == "linux"
+"""Whether the operating system is one that the kernels are built for."""
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma", "f16c", "bmi2"})
 
@@ -56,6 +61,8 @@ BUILDS = {
         Build("avx512_bf16", "bfloat16", _AVX512 | {"avx512_bf16"}),
         Build("avx512", "float32", _AVX512),
         Build("avx2", "float32", frozenset({"avx2", "fma", "bmi2"})),
+        Build("neon_bf16", "bfloat16", frozenset({"asimd", "bf16"})),
+        Build("neon", "float32", frozenset({"asimd"})),
     )
 }
 
@@ -251,12 +258,16 @@ def load_best_build(
 
     Raises:
         BadInput: the forced build does not exist, was not built, has another format, or needs features that this
-            processor lacks.
+            processor lacks; or the system is not Linux.
     """
     forced = forced or os.environ.get(VARIABLE) or None
     available = set(cpu_features() if features is None else features)
     if forced == "off":
         return None, f"{VARIABLE} is off"
+    if not RUNS_HERE:
+        if forced is not None:
+            raise BadInput(Problem(VARIABLE, "Linux", _system(), f"Unset {VARIABLE}."))
+        return None, f"the kernels run on Linux alone, and this is {_system()}"
     if forced is not None:
         return _load_forced(forced, dtype_name, available), f"{VARIABLE} selects it"
     builds = [
@@ -274,6 +285,11 @@ def load_best_build(
             except SubmillionError as error:
                 skipped.append(str(error))
     return None, "; ".join(skipped) or NOT_BUILT
+
+
+def _system() -> str:
+    """Return the operating system's name."""
+    return {"Darwin": "macOS"}.get(platform.system(), platform.system())
 
 
 def _load_forced(name: str, dtype_name: str, features: set[str]) -> Library:

@@ -41,7 +41,7 @@ FORCE_INLINE void gather_head(const RowView& from, int head, int head_blocks, el
         const elem_t* source = from.at(i, head * head_blocks + c);
         memcpy(row, source, BLOCK_SIDE * sizeof(elem_t));
         // Prefetches the same row of the next head.
-        _mm_prefetch((const char*)(source + head_blocks * BLOCK_ELEMS), _MM_HINT_T0);
+        __builtin_prefetch(source + head_blocks * BLOCK_ELEMS, 0, 3);
       } else {
         memset(row, 0, BLOCK_SIDE * sizeof(elem_t));
       }

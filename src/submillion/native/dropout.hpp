@@ -44,41 +44,25 @@ struct Dropout {
     h ^= h >> 15;
     h *= 0x846CA68Bu;
     h ^= h >> 16;
-#ifdef __AVX512BW__
-    return _mm512_cmplt_epu16_mask((__m512i)h, _mm512_set1_epi16((short)threshold));
-#else
-    typedef uint16_t u16x16 __attribute__((vector_size(32)));
-    __m256i low = (__m256i)((u16x16)h.low < (uint16_t)threshold),
-            high = (__m256i)((u16x16)h.high < (uint16_t)threshold);
-    return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xD8));
-#endif
+    return halves_below(h, threshold);
   }
   uint32_t mask(uint64_t row_key, uint32_t col_block) const {
     return enabled() ? hash_mask(row_key, col_block, threshold) : ~0u;
   }
 };
 
-// Zeroes the lanes whose mask bit is not set.
-FORCE_INLINE f32x16 zero_dropped(f32x16 value, uint32_t mask) {
-#ifdef __AVX512F__
-  return (f32x16)_mm512_maskz_mov_ps((__mmask16)mask, (__m512)value);
-#else
-  const u32x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  return (f32x16)((u32x16)value & (u32x16)((bit & mask) != u32x16{}));
-#endif
-}
-
 // Copies a block with the dropped elements set to zero; the others are not scaled.
 FORCE_INLINE void dropout_block(const Dropout& dropout, const uint64_t* row_keys, uint32_t col_block,
                                 const elem_t* block, elem_t* to) {
   for (int i = 0; i < BLOCK_SIDE; i++) {
     uint32_t mask = dropout.mask(row_keys[i], col_block);
-#ifdef SM_BF16
+#if defined(SM_BF16) && defined(__AVX512F__)
     _mm512_storeu_si512(to + i * BLOCK_SIDE,
                         _mm512_maskz_mov_epi16(mask, _mm512_loadu_si512(block + i * BLOCK_SIDE)));
 #else
-    store_row(to + i * BLOCK_SIDE, zero_dropped(load(block + i * BLOCK_SIDE), mask),
-              zero_dropped(load(block + i * BLOCK_SIDE + 16), mask >> 16));
+    f32x16 low, high;
+    load_row(block + i * BLOCK_SIDE, low, high);
+    store_row(to + i * BLOCK_SIDE, zero_dropped(low, mask), zero_dropped(high, mask >> 16));
 #endif
   }
 }

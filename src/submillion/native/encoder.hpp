@@ -7,6 +7,7 @@
 #include "arena.hpp"
 #include "c_api.hpp"
 #include "embeddings.hpp"
+#include "flush_denormals.hpp"
 #include "grouping.hpp"
 #include "layer_backward.hpp"
 #include "layer_forward.hpp"
@@ -281,17 +282,14 @@ struct Encoder {
     return {config, weights[index], lora, index, batch.training != 0, batch.seed, cls_only(index), means};
   }
 
-  // Calls task(thread) on every thread, with denormals flushed to zero (MXCSR bits FTZ and DAZ): arithmetic
-  // on them is a hundred times slower, and they do not matter to the results.
+  // Calls task(thread) on every thread.
   template <class Task>
   void run_on_threads(Task&& task) {
     parallel_for((int)batch.threads, (int)batch.threads, [&](int t) {
-      unsigned mxcsr = _mm_getcsr();
-      _mm_setcsr(mxcsr | 0x8040);
+      FlushDenormals flush;
       configure_tiles();
       task(t);
       release_tiles();
-      _mm_setcsr(mxcsr);
     });
   }
 

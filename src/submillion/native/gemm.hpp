@@ -6,6 +6,9 @@
 // doi:10.1145/1356052.1356053).
 #pragma once
 #include "packing.hpp"
+#ifdef SM_MMLA
+#include "microkernel_mmla.hpp"
+#endif
 
 namespace submillion {
 
@@ -133,6 +136,7 @@ FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* 
 FORCE_INLINE void configure_tiles() {}
 FORCE_INLINE void release_tiles() {}
 
+#ifndef SM_MMLA
 // KC_BLOCKS: k blocks per pass of `gemm`. K_STEP: channels per multiply-add. vec_t: one vector register.
 #ifdef SM_DOT
 enum { KC_BLOCKS = 12, K_STEP = 2 };
@@ -147,10 +151,12 @@ FORCE_INLINE vec_t fma_step(vec_t acc, const elem_t* a, const elem_t* b) {
 FORCE_INLINE const elem_t* b_at(const elem_t* block, int k, int vec) { return block + vec * 512 + k * 16; }
 #else
 enum { KC_BLOCKS = 8, K_STEP = 1 };
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
 typedef f32x16 vec_t;
-#else
+#elif defined(__AVX2__)
 typedef f32x8 vec_t;
+#else
+typedef f32x4 vec_t;
 #endif
 typedef vec_t vec_unaligned_t __attribute__((aligned(4)));
 FORCE_INLINE vec_t fma_step(vec_t acc, const elem_t* a, const elem_t* b) {
@@ -164,18 +170,13 @@ FORCE_INLINE const elem_t* b_at(const elem_t* block, int k, int vec) {
 // The microkernel computes MR rows x 2 vectors, as many accumulators as the registers hold: 8 x 2 of 32
 // registers, 4 x 2 of 16. Eight accumulators hide the four or five cycles of a multiply-add; 6 x 2 was no
 // faster with AVX2.
-#ifdef __AVX512F__
-enum { MR = 8 };
-#else
-enum { MR = 4 };
-#endif
-enum { VEC_LANES = sizeof(vec_t) / 4, ROW_VECS = BLOCK_SIDE / VEC_LANES };
+enum { MR = VECTOR_REGISTERS / 4, VEC_LANES = sizeof(vec_t) / 4, ROW_VECS = BLOCK_SIDE / VEC_LANES };
 
 // Prefetches the microkernel's next rows of an A block into L1. They are half a KB per block, too short for
 // the hardware prefetcher to detect a stream, and in float32 a group's rows do not fit in L2. With AVX2 alone
-// this gains 7% (measured); the other builds gain nothing.
+// this gains 7% (measured); with AVX-512 it gains nothing, and on arm64 it has not been measured.
 FORCE_INLINE void prefetch_a_rows(const elem_t* rows) {
-#ifndef __AVX512F__
+#if defined(__AVX2__) && !defined(__AVX512F__)
   for (int i = 0; i < MR * BLOCK_SIDE; i += 64 / (int)sizeof(elem_t))
     _mm_prefetch((const char*)(rows + i), _MM_HINT_T0);
 #else
@@ -208,6 +209,7 @@ FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, in
   for (int i = 0; i < MR; i++)
     for (int j = 0; j < 2; j++) *at(i, j) = sums[i][j];
 }
+#endif
 
 FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
                          ValidPart valid) {

@@ -3,7 +3,11 @@
 # COMPILES_<name> tells whether this compiler supports them. An older compiler builds the instruction sets it knows.
 include(CheckCXXCompilerFlag)
 
-set(KERNELS amx avx512_bf16 avx512 avx2 int8_amx int8_avx512_vnni)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  set(KERNELS neon_bf16 neon)
+else()
+  set(KERNELS amx avx512_bf16 avx512 avx2 int8_amx int8_avx512_vnni)
+endif()
 set(AVX512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mbmi2)
 set(FLAGS_amx ${AVX512} -mavx512bf16 -mamx-tile -mamx-bf16 -DSM_AMX)
 set(FLAGS_avx512_bf16 ${AVX512} -mavx512bf16 -DSM_DOT)
@@ -12,6 +16,8 @@ set(FLAGS_avx2 -mavx2 -mfma -mbmi2 -DSM_FMA)
 # The int8 kernels are libraries of their own, made from int8_api.cpp.
 set(FLAGS_int8_amx ${FLAGS_amx} -mavx512vnni -mamx-int8 -DSM_INT8)
 set(FLAGS_int8_avx512_vnni ${FLAGS_avx512} -mavx512vnni -DSM_INT8)
+set(FLAGS_neon_bf16 -march=armv8.2-a+bf16 -DSM_MMLA)
+set(FLAGS_neon -march=armv8-a -DSM_FMA)
 
 foreach(name ${KERNELS})
   string(REPLACE ";" " " flags "${FLAGS_${name}}")

@@ -14,7 +14,7 @@ FORCE_INLINE long row_offset(long row, long col_blocks) {
   return (row >> 5) * col_blocks * BLOCK_ELEMS + (row & 31) * BLOCK_SIDE;
 }
 
-#ifdef SM_BF16
+#if defined(SM_BF16) && defined(__AVX512F__)
 // A packed B block in bfloat16 is two VNNI tiles of 16 columns each: [column half][k / 2][column][k % 2].
 
 // Packs a block whose rows are k and whose columns are n.
@@ -62,42 +62,50 @@ FORCE_INLINE void transpose_block_pair(const elem_t* a, const elem_t* b, elem_t*
       }
     }
 }
+
+FORCE_INLINE void transpose_block(const elem_t* a, elem_t* a_t) {
+  alignas(64) elem_t unused[BLOCK_ELEMS];
+  transpose_block_pair(a, a, a_t, unused);
+}
+#else
+FORCE_INLINE void transpose_block(const elem_t* a, elem_t* a_t) {
+  for (int i = 0; i < BLOCK_SIDE; i += TILE_SIDE)
+    for (int j = 0; j < BLOCK_SIDE; j += TILE_SIDE)
+      transpose_tile(a + i * BLOCK_SIDE + j, BLOCK_SIDE, a_t + j * BLOCK_SIDE + i, BLOCK_SIDE);
+}
+
+FORCE_INLINE void transpose_block_pair(const elem_t* a, const elem_t* b, elem_t* a_t, elem_t* b_t) {
+  transpose_block(a, a_t);
+  transpose_block(b, b_t);
+}
+
+#ifdef SM_MMLA
+// A packed B block for BFMMLA is [column / 2][k / 4][column % 2][k % 4].
+
+// Returns the address of columns 2 pair and 2 pair + 1 of rows [k, k + 4).
+FORCE_INLINE const elem_t* b_at(const elem_t* block, int k, int pair) { return block + pair * 64 + k * 2; }
+
+// Packs a block whose rows are n and whose columns are k.
+FORCE_INLINE void pack_b_from_nk(const elem_t* block, elem_t* packed) {
+  for (int n = 0; n < BLOCK_SIDE; n++)
+    for (int k = 0; k < BLOCK_SIDE; k += 4)
+      memcpy(packed + (n / 2) * 64 + k * 2 + (n % 2) * 4, block + n * BLOCK_SIDE + k, 4 * sizeof(elem_t));
+}
+
+// Packs a block whose rows are k and whose columns are n.
+FORCE_INLINE void pack_b_from_kn(const elem_t* block, elem_t* packed) {
+  alignas(64) elem_t transposed[BLOCK_ELEMS];
+  transpose_block(block, transposed);
+  pack_b_from_nk(transposed, packed);
+}
 #else
 // A packed B block in float32 is [k][n].
 FORCE_INLINE void pack_b_from_kn(const elem_t* block, elem_t* packed) {
   memcpy(packed, block, BLOCK_ELEMS * sizeof(elem_t));
 }
-
-FORCE_INLINE void pack_b_from_nk(const elem_t* block, elem_t* packed) {
-#ifdef __AVX512F__
-  for (int i = 0; i < BLOCK_SIDE; i += 16)
-    for (int j = 0; j < BLOCK_SIDE; j += 16) {
-      u32x16 r[16];
-      for (int k = 0; k < 16; k++) r[k] = (u32x16)load(block + (i + k) * BLOCK_SIDE + j);
-      transpose_16x16(r);
-      for (int k = 0; k < 16; k++) store(packed + (j + k) * BLOCK_SIDE + i, (f32x16)r[k]);
-    }
-#else
-  for (int i = 0; i < BLOCK_SIDE; i += 8)
-    for (int j = 0; j < BLOCK_SIDE; j += 8)
-      transpose_8x8(block + i * BLOCK_SIDE + j, BLOCK_SIDE, packed + j * BLOCK_SIDE + i, BLOCK_SIDE);
+FORCE_INLINE void pack_b_from_nk(const elem_t* block, elem_t* packed) { transpose_block(block, packed); }
 #endif
-}
-
-FORCE_INLINE void transpose_block_pair(const elem_t* a, const elem_t* b, elem_t* a_t, elem_t* b_t) {
-  pack_b_from_nk(a, a_t);
-  pack_b_from_nk(b, b_t);
-}
 #endif
-
-FORCE_INLINE void transpose_block(const elem_t* a, elem_t* a_t) {
-#ifdef SM_BF16
-  alignas(64) elem_t unused[BLOCK_ELEMS];
-  transpose_block_pair(a, a, a_t, unused);
-#else
-  pack_b_from_nk(a, a_t);
-#endif
-}
 
 // Copies one block out of a row-major float32 matrix, multiplied by `scale` and zero-padded beyond the edges.
 FORCE_INLINE void block_from_matrix(const float* matrix, long rows, long columns, long row, long column,

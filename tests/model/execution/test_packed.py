@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from submillion import native, notices
-from submillion.data.batches import collate
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import Tokens, encode
 from submillion.data.truncation import Truncation
@@ -27,7 +26,7 @@ from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.model.prefix import PrefixCache
 from submillion.recipe import TrainRecipe
-from support.packed import made, opened, outcome, packed_outcome, texts_of
+from support.packed import apart, made, opened, packed_outcome, reference, texts_of, worst
 from support.tiny import shared_encoder, tiny_encoder, tiny_texts
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "mpnet", "distilbert", "electra")
@@ -79,23 +78,6 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return made[key]
 
     return get
-
-
-def reference(classifier: Classifier, tokens: Tokens, autocast: bool = False) -> Any:
-    def run(rows: np.ndarray) -> torch.Tensor:
-        return classifier(collate(tokens, rows, classifier.pad_id))
-
-    return outcome(classifier, run, len(tokens), autocast)
-
-
-def apart(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Distance relative to the size of b."""
-    return float((a - b).norm() / b.norm().clamp_min(1e-12))
-
-
-def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    assert found.keys() == expected.keys()
-    return max(apart(found[name], expected[name]) for name in expected)
 
 
 LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]

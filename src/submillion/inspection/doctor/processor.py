@@ -85,6 +85,8 @@ def examine_kernels() -> Section:
     else:
         section.facts["execution"] = f"packed, {used} ({reason})" if used else f"reference ({reason})"
     features = environment.cpu_features()
+    if not native.RUNS_HERE:  # the reason is that of the reference execution
+        return section
     for build in native.BUILDS.values():
         section.facts[build.name] = (
             "used" if build.name == used and device == "cpu" else _state(build, features)
