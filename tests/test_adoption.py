@@ -233,6 +233,14 @@ def test_another_encoder_is_noticed(home: Path, tmp_path: Path) -> None:
     assert "other_encoder" in {notice["code"] for notice in notices}
 
 
+def test_a_revision_of_an_encoder_that_has_none_is_noticed(home: Path, encoder: Path, tmp_path: Path) -> None:
+    folder = copied(home, tmp_path / "adapter")
+    changed_settings(folder, base_model_name_or_path=str(encoder), revision="abc")
+    sm.adopt(folder, tmp_path / "run", labels=LABELS, quiet=True)
+    notices = RunDir(tmp_path / "run").read_manifest()["notices"]
+    assert "encoder_revision" in {notice["code"] for notice in notices}
+
+
 def test_on_the_command_line(home: Path, encoder: Path, tmp_path: Path) -> None:
     arguments = ["adopt", str(home / "adapter"), "--out", str(tmp_path / "run"), "--encoder", str(encoder)]
     done = CliRunner().invoke(app, [*arguments, "--labels", ",".join(LABELS), "--quiet"])

@@ -36,9 +36,10 @@ from submillion.run_inputs import save_tokenizer
 from submillion.rundir import RunDir
 from submillion.sources import adapter_files
 from submillion.sources.adapters import FetchedAdapter, class_names, fetch_adapter
-from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
+from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder, is_on_hub
 from submillion.sources.folder import CONFIG, TOKENIZERS
 from submillion.version import __version__
+from submillion.wording import excerpt
 
 if TYPE_CHECKING:
     from submillion.model.foreign import Foreign
@@ -139,8 +140,8 @@ def _subject(adapter: str, options: Options, progress: bool) -> _Subject:
     # Loads torch, which no refusal above needs.
     from submillion.model.foreign import read_foreign  # noqa: PLC0415
 
-    source = options.encoder or _named_encoder(fetched)
-    config = encoder_config(source)
+    source, revision = _encoder(fetched, options.encoder)
+    config = encoder_config(source, revision)
     family = family_of(config)
     foreign = read_foreign(fetched.path, family)
     classes = foreign.classes(family)
@@ -158,22 +159,34 @@ def _subject(adapter: str, options: Options, progress: bool) -> _Subject:
     if not 4 <= max_length <= longest:
         expected = f"from 4 to the {longest:,} tokens that the encoder has positions for"
         raise BadInput(Problem("@{max_length}", expected, f"{max_length:,}"))
-    encoder = fetch_encoder(source, progress=progress)
+    encoder = fetch_encoder(source, revision, progress)
     _notice_base(foreign, encoder)
     _check_encoder_labels(encoder, labels)
     return _Subject(fetched, foreign, encoder, config, labels, counted, max_length)
 
 
-def _named_encoder(fetched: FetchedAdapter) -> str:
+def _encoder(fetched: FetchedAdapter, wanted: str | None) -> tuple[str, str | None]:
+    """Return the encoder to use, and its revision if the adapter names both."""
     values = strict_json.read(
         fetched.path / adapter_files.CONFIG, "the configuration of an adapter", "Copy it again."
     )
-    name = values.get("base_model_name_or_path") if isinstance(values, dict) else None
-    if not isinstance(name, str) or not name:
+    values = values if isinstance(values, dict) else {}
+    name, revision = values.get("base_model_name_or_path"), values.get("revision")
+    source = wanted or name
+    if not isinstance(source, str) or not source:
         raise BadInput(
             Problem("@{encoder}", "the encoder of the adapter", "none, and the adapter names none")
         )
-    return name
+    if source != name or not isinstance(revision, str) or not revision:
+        return source, None
+    if is_on_hub(source):
+        return source, revision
+    notices.emit(
+        "encoder_revision",
+        f"the adapter names revision {excerpt(revision, 60)} of its encoder, and the present copy of {source} is used.",
+        revision=excerpt(revision, 60),
+    )
+    return source, None
 
 
 def _labels(

@@ -13,7 +13,7 @@ import pytest
 
 from submillion.rundir import RunDir
 from support import SRC
-from support.hub import hub_environment
+from support.hub import Repo, hub_environment
 from support.hub_writes import TOKEN, files_of, writable_hub
 from support.tiny import LABELS, tiny_encoder, tiny_recipe
 from support.tiny_run import untrained_run
@@ -28,7 +28,7 @@ home, runs = sys.argv[1], json.loads(sys.argv[2])
 answers = {{}}
 for name, path in runs.items():
     run = sm.load(path)
-    pushed = run.push(f"me/{{name}}", encoder="lab/encoder", quiet=True)
+    pushed = run.push(f"me/{{name}}", encoder="lab/encoder" if name == "mean" else None, quiet=True)
     code = pushed.card.split("```python")[1].split("```")[0]
     names = {{}}
     exec(code, names)
@@ -69,6 +69,12 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     tiny_encoder(home / "encoder")
     shutil.copytree(home / "encoder", home / "hub" / "models" / "lab" / "encoder")
     runs = {pooling: str(run_of(home / pooling, pooling).path) for pooling in ("first", "mean")}
+    # As if it had been trained on a download; `mean` was trained on the folder.
+    commit = Repo(home / "hub" / "models" / "lab" / "encoder").commit
+    trained = RunDir(runs["first"])
+    on_hub = {"source": "lab/encoder", "name": "lab/encoder", "origin": "lab/encoder", "via": "hub"}
+    encoder = dict(trained.read_manifest()["encoder"]) | on_hub | {"revision": commit}
+    trained.update_manifest(encoder=encoder)
     with writable_hub(home / "hub") as hub:
         environment = hub_environment(hub.url, home / "hf") | {
             "HF_TOKEN": TOKEN,
@@ -83,6 +89,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         for name in runs:
             answers[name]["files"] = files_of(hub, f"me/{name}")
+            adopted = RunDir(home / f"adopted-{name}").read_manifest()
+            answers[name]["encoder"] = (
+                adopted["encoder"]["origin"],
+                adopted["encoder"]["revision"] == commit,
+            )
     return answers
 
 
@@ -96,6 +107,10 @@ def test_an_adopted_repository_gives_the_answers_of_the_run(name: str, answers: 
     assert answers[name]["classes"] == LABELS
     for adopted, own in zip(answers[name]["adopted"], answers[name]["run"], strict=True):
         assert adopted == pytest.approx(own, abs=1e-5)
+
+
+def test_the_adopted_run_has_the_commit_of_the_encoder(answers: dict[str, Any]) -> None:
+    assert answers["first"]["encoder"] == ("lab/encoder", True)
 
 
 def test_peft_alone_opens_the_repository(answers: dict[str, Any]) -> None:

@@ -107,6 +107,18 @@ def fetch_encoder(source: str, revision: str | None = None, progress: bool = Tru
     return FetchedEncoder(snapshot.path, source, snapshot.sha256, located.id, licence, "hub", snapshot.commit)
 
 
+def is_on_hub(source: str) -> bool:
+    """Return whether an encoder comes from the hub, so that it has revisions.
+
+    Args:
+        source: folder, catalog name or hub id.
+
+    Raises:
+        BadInput: it cannot be found.
+    """
+    return isinstance(_locate(source, ENCODERS, "encoder"), _Hub)
+
+
 def download_bytes(source: str, weights: int) -> int:
     """Return about how much disk space fetching an encoder takes now; 0 if it is on this machine.
 
