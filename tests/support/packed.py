@@ -82,3 +82,64 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
 def opened(classifier: Classifier, path: str) -> Packed:
     library = native.load(path)
     return Packed(classifier, Precision(library.build.dtype_name, False, "test"), library)
+
+
+class Replay:
+    """Puts the kernels' own dropout masks into the modules of transformers and peft."""
+
+    def __init__(
+        self, classifier: Classifier, library: native.Library, lengths: list[int], seed: int
+    ) -> None:
+        self.library, self.lengths, self.seed = library, lengths, seed
+        self.model = classifier.module.get_base_model()
+        self.model.set_attn_implementation("eager")
+        self.width, self.hidden = max(lengths), classifier.hidden_size
+        kernels = classifier.family.kernels
+        assert kernels is not None
+        self._put(classifier.stack.embedding_modules[0].get_submodule(kernels.embeddings.dropout), -1, 0)
+        self.attention_layer = 0
+        for index, layer in enumerate(classifier.stack.layers):
+            for place, name in enumerate(kernels.output_dropouts, 2):
+                if name is not None:
+                    self._put(layer.get_submodule(name), index, place)
+            if classifier.family.name == "mpnet":
+                module = layer.attention.attn.dropout
+                module.forward = lambda value, p=module.p, at=index: value * self.attention(value, p, at)
+            for target, suffix in classifier.family.suffixes.items():
+                module = layer.get_submodule(suffix)
+                if hasattr(module, "lora_A"):
+                    at = native.TARGETS.index("query" if target == "qkv" else target)
+                    self._put(module.lora_dropout["default"], index, native.LORA_SITE + at)
+
+    def _put(self, module: Any, layer: int, place: int) -> None:
+        if getattr(module, "p", 0):
+            module.forward = lambda value: value * self.rows(value.shape[-1], module.p, layer, place)
+
+    def _kept(self, ids: np.ndarray, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+        ids = np.ascontiguousarray(ids, dtype=np.uint64).ravel()
+        chunks = -(-columns // 32)
+        kept = np.empty((len(ids), chunks * 32), dtype=np.uint8)
+        scale = self.library.dropout_mask(
+            native.Dropout(share, self.seed, layer, place),
+            ids.ctypes.data,
+            len(ids),
+            chunks,
+            kept.ctypes.data,
+        )
+        return torch.from_numpy(kept[:, :columns]).float() * scale
+
+    def rows(self, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+        count = len(self.lengths)
+        ids = (np.arange(count)[:, None] << 16) + np.arange(self.width)[None]
+        return self._kept(ids, columns, share, layer, place).view(count, self.width, columns)
+
+    def attention(self, value: torch.Tensor, share: float, layer: int) -> torch.Tensor:
+        texts, heads, queries, keys = value.shape
+        ids = (np.arange(texts)[:, None, None] << 24) + (np.arange(heads)[:, None] << 16) + np.arange(queries)
+        return self._kept(ids, keys, share, layer, 1).view(texts, heads, queries, keys)
+
+    def functional(self, value: torch.Tensor, p: float = 0.5, *_: Any, **__: Any) -> torch.Tensor:
+        if value.ndim != 4 or not p:
+            return value  # the head's own dropout, which is off in these tests
+        layer, self.attention_layer = self.attention_layer, self.attention_layer + 1
+        return value * self.attention(value, p, layer)

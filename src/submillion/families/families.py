@@ -8,7 +8,14 @@ from typing import Any
 
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.families import sizes
-from submillion.families.family import Family, KernelModules, from_one, from_pad_token, separate_modules
+from submillion.families.family import (
+    EmbeddingModules,
+    Family,
+    KernelModules,
+    from_one,
+    from_pad_token,
+    separate_modules,
+)
 
 _BERT_SIZES = {
     "vocab_size": 30522,
@@ -168,6 +175,8 @@ _MODERNBERT = Family(
         "classifier_bias": False,
     },
     norm="head.norm",
+    final_norm="final_norm",
+    pooling_key="classifier_pooling",
     layer_list="layers",
     suffixes={
         "qkv": "attn.Wqkv",
@@ -181,6 +190,14 @@ _MODERNBERT = Family(
     hidden_dropouts=("embedding_dropout", "mlp_dropout"),
     attention_dropouts=("attention_dropout",),
     head_dropout="drop",
+    kernels=KernelModules(
+        norms=("attn_norm", "mlp_norm"),
+        output_dropouts=("attn.out_drop", "mlp.drop"),
+        attention_dropout="attn.out_drop",  # of the same share; that of the probabilities is no module
+        activation="hidden_activation",
+        embeddings=EmbeddingModules("tok_embeddings", None, "norm", "drop"),
+        pre_norm=True,
+    ),
 )
 
 FAMILIES: dict[str, Family] = {

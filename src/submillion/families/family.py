@@ -49,11 +49,22 @@ class Inventory:
 
 
 @dataclass(frozen=True)
+class EmbeddingModules:
+    """The modules below an encoder's embeddings."""
+
+    words: str = "word_embeddings"
+    positions: str | None = "position_embeddings"
+    """None if positions are no part of the embeddings."""
+    norm: str = "LayerNorm"
+    dropout: str = "dropout"
+
+
+@dataclass(frozen=True)
 class KernelModules:
     """The modules that the packed kernels read from a layer, beside its target matrices; names are below the layer."""
 
     norms: tuple[str, str]
-    """The norm after attention and the norm after the feed-forward part."""
+    """The norms after attention and after the feed-forward part, or, if `pre_norm` is set, before them."""
     output_dropouts: tuple[str | None, str]
     """The dropout of the attention part's output, if the family has one, and of the feed-forward part's."""
     attention_dropout: str
@@ -62,6 +73,11 @@ class KernelModules:
     """The key of config.json that holds the name of the feed-forward part's activation."""
     position_bias: bool = False
     """Whether all layers add one bias by relative position to their attention scores (arXiv:2004.09297, 2.3)."""
+    embeddings: EmbeddingModules = EmbeddingModules()
+    """The parts of the embeddings."""
+    pre_norm: bool = False
+    """Whether layers are built as ModernBERT's: norms before attention and before a gated feed-forward part, rotary
+    positions, one matrix for query, key and value, and one for the two halves of the feed-forward part."""
 
 
 def from_zero(_: Mapping[str, Any]) -> int | None:
@@ -101,6 +117,10 @@ class Family:
     """The smallest valid sizes, where they differ from those of `limits.BOUNDS`."""
     norm: str | None = None
     """The norm between projection and output, if the family has one with parameters."""
+    final_norm: str | None = None
+    """The norm after the last layer, below `base`, if the family has one."""
+    pooling_key: str | None = None
+    """The key of config.json that is `mean` if the head averages the last states, where the family has the choice."""
     layer_list: str = "encoder.layer"
     """The list of layers, below `base`."""
     suffixes: Mapping[str, str] = field(

@@ -52,6 +52,9 @@ class Classifier(nn.Module):
         self.stack = Stack.of(module.get_base_model(), self.family, self.config)
         self.pooling: Literal["first", "mean"] = "mean" if self.family.headless else "first"
         """What the head reads: the last state of a text's first token, or the mean of those of all tokens."""
+        averages = self.family.pooling_key is not None and self.config.get(self.family.pooling_key) == "mean"
+        self.feature_pooling: Literal["first", "mean"] = "mean" if averages else self.pooling
+        """What `features` gives: as `pooling`, or the mean if transformers' own head averages."""
         # Zeros are no saddle point in a single layer: its gradient does not vanish, and every class starts alike.
         self.output = PooledHead(self.hidden_size, len(label_names)) if self.pooling == "mean" else None
         self.vocabulary: int = module.get_base_model().get_input_embeddings().num_embeddings
@@ -84,7 +87,7 @@ class Classifier(nn.Module):
         ids, mask = batch["input_ids"], batch.get("attention_mask")
         with self._start(batch, states):
             last = self._last_states(lambda: self.module.get_base_model()(input_ids=ids, attention_mask=mask))
-        if self.pooling == "first":
+        if self.feature_pooling == "first":
             return last[:, 0].float()
         real = torch.ones_like(ids) if mask is None else mask
         if real.dim() == 4:
@@ -94,14 +97,17 @@ class Classifier(nn.Module):
     def _last_states(self, run: Callable[[], Any]) -> Tensor:
         """Run the encoder; return the states that the head reads, [B, S, D].
 
-        Families with a norm after the last layer count it to the encoder where the mean is pooled, and to the head's
-        own computation where the first token is.
+        A norm after the last layer counts to the encoder where the mean is pooled, and to the head's own computation
+        where the first token is.
         """
         if self.pooling == "mean":
             states: Tensor = run().last_hidden_state
             return states
         kept: list[Any] = []
-        handle = self.stack.layers[-1].register_forward_hook(lambda *arguments: kept.append(arguments[-1]))
+        last_module = self.stack.layers[-1]
+        if self.feature_pooling == "mean" and self.stack.final_norm is not None:
+            last_module = self.stack.final_norm
+        handle = last_module.register_forward_hook(lambda *arguments: kept.append(arguments[-1]))
         try:
             run()
         finally:
@@ -125,7 +131,8 @@ class Classifier(nn.Module):
             return pooled
         # Not the padding id, which the pooling of some heads looks for.
         ids = torch.full((len(features), 1), self.pad_id + 1, device=features.device)
-        with self.stack.starting_at(self.n_layers, features[:, None]):
+        normalized = self.feature_pooling == "mean"
+        with self.stack.starting_at(self.n_layers, features[:, None], normalized):
             logits: Tensor = self.module.get_base_model()(input_ids=ids).logits
         return logits.float()
 

@@ -22,13 +22,16 @@ class Stack:
     """The attribute of `owner` that holds them, a ModuleList."""
     embedding_modules: tuple[nn.Module, ...]
     """The embeddings and, if the family has one, the projection from embedding size to hidden size."""
+    final_norm: nn.Module | None
+    """The norm after the last layer, if the family has one."""
 
     @classmethod
     def of(cls, model: nn.Module, family: Family, config: Mapping[str, Any]) -> Stack:
         """Return the stack of a transformers model with this config.json."""
         owner, _, name = family.layers.rpartition(".")
         modules = tuple(model.get_submodule(module) for module in family.embedding_modules(config))
-        return cls(model.get_submodule(owner), name, modules)
+        norm = None if family.final_norm is None else model.get_submodule(family.below(family.final_norm))
+        return cls(model.get_submodule(owner), name, modules, norm)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -47,15 +50,22 @@ class Stack:
             setattr(self.owner, self.name, own_layers)
 
     @contextmanager
-    def starting_at(self, depth: int, states: Tensor) -> Iterator[None]:
-        """Make the encoder start at layer `depth` from `states` [B, S, D] inside the block."""
+    def starting_at(self, depth: int, states: Tensor, normalized: bool = False) -> Iterator[None]:
+        """Make the encoder start at layer `depth` from `states` [B, S, D] inside the block.
+
+        Args:
+            depth: the number of layers runs none.
+            states: what enters the layer.
+            normalized: skip the norm after the last layer too.
+        """
+        skipped = [*self.embedding_modules, *([self.final_norm] if normalized and self.final_norm else [])]
         with self.replaced_by(list(self.layers)[depth:]):
-            for module in self.embedding_modules:
+            for module in skipped:
                 module.forward = lambda *_, **__: states
             try:
                 yield
             finally:
-                for module in self.embedding_modules:
+                for module in skipped:
                     del module.forward
 
     def input_of(self, depth: int, run: Callable[[], object]) -> Tensor:

@@ -74,6 +74,7 @@ class EncoderConfig(ctypes.Structure):
         (name, ctypes.c_double)
         for name in ("epsilon", "attention_dropout", "attention_output_dropout", "ffn_output_dropout")
     ]
+    _fields_ += [("pre_norm", ctypes.c_int64)]
 
 
 class LayerWeights(ctypes.Structure):
@@ -83,7 +84,7 @@ class LayerWeights(ctypes.Structure):
         (name, ctypes.c_void_p)
         for name in (
             *("q", "q_bias", "k", "k_bias", "v", "v_bias", "out", "out_bias", "norm1_gamma", "norm1_beta"),
-            *("up", "up_bias", "down", "down_bias", "norm2_gamma", "norm2_beta"),
+            *("up", "up_bias", "gate", "gate_bias", "down", "down_bias", "norm2_gamma", "norm2_beta"),
         )
     ]
 
@@ -135,6 +136,15 @@ class Dropout(ctypes.Structure):
     ]
 
 
+class RotaryAttention(ctypes.Structure):
+    """SmRotaryAttention: pointers to tables that must outlive the encoder, their rows, and the window or -1."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("cos", "sin")),
+        *((name, ctypes.c_int64) for name in ("positions", "window")),
+    ]
+
+
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     EncoderConfig,
     LayerWeights,
@@ -142,6 +152,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     Adapter,
     Batch,
     Dropout,
+    RotaryAttention,
 )
 """All structures of the interface, in the order of `sm_struct_size`."""
 
@@ -153,6 +164,8 @@ _FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
     "sm_load_layer": ([_POINTER, _INT, _POINTER, _INT, _INT], ctypes.c_char_p),
     "sm_set_embeddings": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
     "sm_set_position_bias": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
+    "sm_set_attention": ([_POINTER, _INT, _POINTER], None),
+    "sm_set_final_norm": ([_POINTER, _POINTER, _POINTER], ctypes.c_char_p),
     "sm_forward": ([_POINTER, _POINTER], ctypes.c_char_p),
     "sm_backward": ([_POINTER, _POINTER], ctypes.c_char_p),
     "sm_dropout_mask": ([_POINTER, _POINTER, _INT, _INT, _POINTER], ctypes.c_float),
@@ -204,6 +217,10 @@ class Library:
     def destroy(self, handle: ctypes.c_void_p) -> None:
         """Free an encoder."""
         self._lib.sm_destroy(handle)
+
+    def set_attention(self, handle: ctypes.c_void_p, layer: int, attention: RotaryAttention) -> None:
+        """Set the rotary positions and the window of a pre-norm layer."""
+        self._lib.sm_set_attention(handle, layer, ctypes.byref(attention))
 
     def struct_size(self, structure: type[ctypes.Structure]) -> int:
         """Return the size in bytes that the kernels expect of one of `STRUCTURES`."""

@@ -1,5 +1,6 @@
 // C interface of the kernels, called from Python through ctypes.
 #include "encoder.hpp"
+#include "encoder_pre_norm.hpp"
 #include "library_state.hpp"
 
 namespace submillion {
@@ -20,8 +21,11 @@ const char* sm_create(const SmEncoderConfig* config, void** to) {
     c.attention_dropout = config->attention_dropout;
     c.attention_output_dropout = config->attention_output_dropout;
     c.ffn_output_dropout = config->ffn_output_dropout;
+    c.pre_norm = config->pre_norm != 0;
     int head_blocks = c.hidden_blocks / c.heads;
-    c.head = {c.heads, head_blocks, 1.f / std::sqrt((float)(head_blocks * BLOCK_SIDE)), nullptr, 0};
+    c.head.heads = c.heads, c.head.head_blocks = head_blocks;
+    c.head.scale = 1.f / std::sqrt((float)(head_blocks * BLOCK_SIDE));
+    if (c.pre_norm) e->heads.assign(c.layers, c.head);
     e->weights.resize(c.layers), e->adapters.resize(c.layers * NUM_TARGETS);
     *to = e;
   });
@@ -45,6 +49,19 @@ const char* sm_set_position_bias(void* encoder, const float* table, int64_t reac
     float* copy = e->weight_arena.allocate<float>(count + 64);
     memcpy(copy, table, count * sizeof(float)), memset(copy + count, 0, 64 * sizeof(float));
     e->config.head.position_bias = copy, e->config.head.reach = reach;
+  });
+}
+void sm_set_attention(void* encoder, int64_t layer, const SmRotaryAttention* attention) {
+  HeadConfig& head = ((Encoder*)encoder)->heads[layer];
+  head.rotation = {attention->cos, attention->sin, (long)attention->positions};
+  head.window = attention->window < 0 ? NO_WINDOW : (long)attention->window;
+}
+// The norm after the last pre-norm layer.
+const char* sm_set_final_norm(void* encoder, const float* gamma, const float* beta) {
+  return catch_errors([&] {
+    auto* e = (Encoder*)encoder;
+    const long hidden = e->config.hidden_blocks * BLOCK_SIDE;
+    e->final_gamma = e->copy_vector(gamma, hidden), e->final_beta = e->copy_vector(beta, hidden);
   });
 }
 const char* sm_forward(void* encoder, const SmBatch* batch) {
@@ -77,8 +94,9 @@ void sm_group_texts(const int64_t* lengths, int64_t texts, int64_t count, int64_
 }
 // Returns sizeof of structure `index` of c_api.hpp, which the caller compares with its own declaration.
 int64_t sm_struct_size(int64_t index) {
-  const size_t sizes[] = {sizeof(SmEncoderConfig), sizeof(SmLayerWeights), sizeof(SmEmbeddings),
-                          sizeof(SmAdapter),       sizeof(SmBatch),        sizeof(SmDropout)};
+  const size_t sizes[] = {sizeof(SmEncoderConfig),  sizeof(SmLayerWeights), sizeof(SmEmbeddings),
+                          sizeof(SmAdapter),        sizeof(SmBatch),        sizeof(SmDropout),
+                          sizeof(SmRotaryAttention)};
   return (int64_t)sizes[index];
 }
 

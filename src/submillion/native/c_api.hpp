@@ -9,15 +9,23 @@ extern "C" {
 struct SmEncoderConfig {
   int64_t layers, hidden, ffn, heads;
   double epsilon, attention_dropout, attention_output_dropout, ffn_output_dropout;
+  int64_t pre_norm;  // the layers are as in ModernBERT, otherwise as in BERT
 };
-// Row-major float32 [outputs][inputs] matrices, and vectors.
+// Row-major float32 [outputs][inputs] matrices, and vectors. gate and its bias: of pre-norm layers only,
+// whose norm1 may be null.
 struct SmLayerWeights {
   const float *q, *q_bias, *k, *k_bias, *v, *v_bias, *out, *out_bias, *norm1_gamma, *norm1_beta, *up,
-      *up_bias, *down, *down_bias, *norm2_gamma, *norm2_beta;
+      *up_bias, *gate, *gate_bias, *down, *down_bias, *norm2_gamma, *norm2_beta;
 };
-// Tables of rows of `channels` channels, which must outlive the encoder. `positions` includes the token type.
-// projection: row-major float32 [hidden][channels], applied after norm and dropout, and its bias; null if the
-// tables have the encoder's hidden size.
+// The attention of a pre-norm layer. cos and sin: float32 [positions][half of a head's channels], which must
+// outlive the encoder; window: how far from a query its keys may be, or -1.
+struct SmRotaryAttention {
+  const float *cos, *sin;
+  int64_t positions, window;
+};
+// Tables of rows of `channels` channels, which must outlive the encoder. `positions` includes the token type,
+// and may be null. projection: row-major float32 [hidden][channels], applied after norm and dropout, and its
+// bias; null if the tables have the encoder's hidden size.
 struct SmEmbeddings {
   const float *words, *positions, *norm_gamma, *norm_beta, *projection, *projection_bias;
   double dropout;

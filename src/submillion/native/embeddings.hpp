@@ -31,29 +31,49 @@ struct Embeddings {
     if (projection.forward) project(g, config.hidden_blocks, next_b, s, x);
   }
 
+  // Writes the states of a group's tokens in float32, [m_blocks][blocks()], for pre-norm layers.
+  void forward(const TextGroup& g, const SmBatch& batch, const EncoderConfig& config, float* states) const {
+    const int E = blocks();
+    add_rows(g, batch, states);
+    for (int m = 0; m < g.m_blocks; m++) {
+      float* at = states + (long)m * E * BLOCK_ELEMS;
+      layer_norm_forward(at, E, tables.norm_gamma, tables.norm_beta, config.epsilon, nullptr, at, nullptr,
+                         nullptr);
+    }
+    if (batch.training && tables.dropout > 0)
+      drop(g, Dropout(tables.dropout, batch.seed, -1, EMBEDDING), states);
+  }
+
  private:
-  // Writes the sums of word and position embeddings, [m_blocks][blocks()]; padding rows are zero.
+  // Writes the sums of word and, if there are any, position embeddings, [m_blocks][blocks()]; padding rows
+  // are zero.
   void add_rows(const TextGroup& g, const SmBatch& batch, float* sums) const {
     const int E = blocks();
     memset(sums, 0, (size_t)g.m_blocks * E * BLOCK_ELEMS * sizeof(float));
     for (size_t t = 0; t < g.texts.size(); t++)
       for (int r = 0; r < g.lengths[t]; r++) {
         const long token = batch.offsets[g.texts[t]] + r;
-        const float *word = tables.words + batch.token_ids[token] * tables.channels,
-                    *position = tables.positions + batch.position_ids[token] * tables.channels;
+        const float* word = tables.words + batch.token_ids[token] * tables.channels;
         float* to = sums + row_offset(g.starts[t] + r, E);
+        if (!tables.positions) {
+          for (int c = 0; c < E; c++)
+            memcpy(to + c * BLOCK_ELEMS, word + c * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
+          continue;
+        }
+        const float* position = tables.positions + batch.position_ids[token] * tables.channels;
         for (int c = 0; c < E; c++, word += BLOCK_SIDE, position += BLOCK_SIDE)
           store_row(to + c * BLOCK_ELEMS, load(word) + load(position), load(word + 16) + load(position + 16));
       }
   }
 
   // Applies dropout to rows [m_blocks][blocks()].
-  void drop(const TextGroup& g, const Dropout& dropout, elem_t* rows) const {
+  template <class Value>
+  void drop(const TextGroup& g, const Dropout& dropout, Value* rows) const {
     const int E = blocks();
     for (long i = 0; i < g.rows(); i++) {
       const uint64_t row_key = dropout.row_key(g.row_ids[i]);
       for (int c = 0; c < E; c++) {
-        elem_t* row = rows + row_offset(i, E) + c * BLOCK_ELEMS;
+        auto* row = rows + row_offset(i, E) + c * BLOCK_ELEMS;
         const uint32_t mask = dropout.mask(row_key, (uint32_t)c);
         f32x16 low, high;
         load_row(row, low, high);

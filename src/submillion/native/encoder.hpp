@@ -13,6 +13,8 @@
 #include "layer_forward.hpp"
 #include "layer_norm.hpp"
 #include "parallel.hpp"
+#include "pre_norm_backward.hpp"
+#include "pre_norm_forward.hpp"
 
 namespace submillion {
 namespace {
@@ -21,7 +23,9 @@ struct Encoder {
   EncoderConfig config{};
   Embeddings embeddings;
   std::vector<LayerWeights> weights;
-  std::vector<LoraAdapter> adapters;  // [layers][NUM_TARGETS]
+  std::vector<HeadConfig> heads;  // of pre-norm layers, which differ in their attention
+  const float *final_gamma = nullptr, *final_beta = nullptr;  // of the norm after the last pre-norm layer
+  std::vector<LoraAdapter> adapters;                          // [layers][NUM_TARGETS]
   Arena weight_arena, adapter_arena, batch_arena, scratch_arena;
   // State of the last forward pass, for the backward pass.
   SmBatch batch{};
@@ -38,9 +42,9 @@ struct Encoder {
     return to;
   }
 
-  // Packs matrices [rows][columns], stacked on top of each other.
+  // Packs matrices [rows][columns], stacked on top of each other, or with alternating panels.
   static PackedMatrix pack(Arena& arena, std::vector<const float*> matrices, long rows, long columns,
-                           float scale, int threads, bool backward = true) {
+                           float scale, int threads, bool backward = true, bool alternating = false) {
     PackedMatrix p;
     long blocks_each = (rows + BLOCK_SIDE - 1) / BLOCK_SIDE;
     p.n_blocks = blocks_each * (long)matrices.size(), p.k_blocks = (columns + BLOCK_SIDE - 1) / BLOCK_SIDE;
@@ -48,9 +52,10 @@ struct Encoder {
     if (backward) p.backward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
     parallel_for((int)p.n_blocks, threads, [&](int n) {
       alignas(64) elem_t block[BLOCK_ELEMS];
+      const long count = (long)matrices.size(), matrix = alternating ? n % count : n / blocks_each,
+                 panel = alternating ? n / count : n % blocks_each;
       for (long k = 0; k < p.k_blocks; k++) {
-        block_from_matrix(matrices[n / blocks_each], rows, columns, n % blocks_each * BLOCK_SIDE,
-                          k * BLOCK_SIDE, scale, block);
+        block_from_matrix(matrices[matrix], rows, columns, panel * BLOCK_SIDE, k * BLOCK_SIDE, scale, block);
         pack_b_from_nk(block, p.forward + (n * p.k_blocks + k) * BLOCK_ELEMS);
         if (p.backward) pack_b_from_kn(block, p.backward + (k * p.n_blocks + n) * BLOCK_ELEMS);
       }
@@ -73,19 +78,31 @@ struct Encoder {
     LayerWeights& w = weights[index];
     w.qkv = pack(weight_arena, {l.q, l.k, l.v}, hidden, hidden, 1, threads, backward);
     w.out = pack(weight_arena, {l.out}, hidden, hidden, 1, threads, backward);
-    w.up = pack(weight_arena, {l.up}, ffn, hidden, 1, threads, backward);
+    w.up = config.pre_norm ? pack(weight_arena, {l.up, l.gate}, ffn, hidden, 1, threads, backward, true)
+                           : pack(weight_arena, {l.up}, ffn, hidden, 1, threads, backward);
     w.down = pack(weight_arena, {l.down}, hidden, ffn, 1, threads, backward);
     w.qkv_bias = weight_arena.allocate<float>(3 * hidden);
     memcpy(w.qkv_bias, l.q_bias, hidden * 4), memcpy(w.qkv_bias + hidden, l.k_bias, hidden * 4);
     memcpy(w.qkv_bias + 2 * hidden, l.v_bias, hidden * 4);
-    w.out_bias = copy_vector(l.out_bias, hidden), w.up_bias = copy_vector(l.up_bias, ffn);
+    w.out_bias = copy_vector(l.out_bias, hidden);
+    w.up_bias = config.pre_norm ? alternate(l.up_bias, l.gate_bias) : copy_vector(l.up_bias, ffn);
     w.down_bias = copy_vector(l.down_bias, hidden);
-    w.norm1_gamma = copy_vector(l.norm1_gamma, hidden), w.norm1_beta = copy_vector(l.norm1_beta, hidden);
+    w.norm1_gamma = l.norm1_gamma ? copy_vector(l.norm1_gamma, hidden) : nullptr;
+    w.norm1_beta = l.norm1_beta ? copy_vector(l.norm1_beta, hidden) : nullptr;
     w.norm2_gamma = copy_vector(l.norm2_gamma, hidden), w.norm2_beta = copy_vector(l.norm2_beta, hidden);
   }
 
+  // Returns the biases of two matrices whose panels alternate.
+  float* alternate(const float* first, const float* second) {
+    float* to = weight_arena.allocate<float>(2l * config.ffn_blocks * BLOCK_SIDE);
+    for (int n = 0; n < config.ffn_blocks; n++) {
+      memcpy(to + 2l * n * BLOCK_SIDE, first + n * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
+      memcpy(to + (2l * n + 1) * BLOCK_SIDE, second + n * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
+    }
+    return to;
+  }
+
   void pack_adapters() {
-    const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
     adapter_arena.reset();
     lowest_adapted = config.layers;
     for (int l = config.layers - 1; l >= 0; l--)
@@ -97,11 +114,16 @@ struct Encoder {
         if (!a.r) continue;
         lowest_adapted = l;
         if (l < batch.first_layer || l >= batch.end_layer) continue;
-        lora.inputs = t == FFN_DOWN ? ffn : hidden, lora.outputs = t == FFN_UP ? ffn : hidden;
+        lora.inputs = config.input_blocks(t) * BLOCK_SIDE,
+        lora.outputs = config.output_blocks(t) * BLOCK_SIDE;
         lora.scale = (float)a.scale;
         if (batch.training && a.dropout > 0) lora.dropout = Dropout(a.dropout, batch.seed, l, LORA_INPUT + t);
         lora.a = pack(adapter_arena, {a.a}, a.r, lora.inputs, 1, (int)batch.threads);
-        lora.b = pack(adapter_arena, {a.b}, lora.outputs, a.r, lora.scale, (int)batch.threads);
+        const bool alternating = config.pre_norm && t == FFN_UP;
+        const long half = lora.outputs / 2;
+        lora.b = alternating ? pack(adapter_arena, {a.b, a.b + half * a.r}, half, a.r, lora.scale,
+                                    (int)batch.threads, true, true)
+                             : pack(adapter_arena, {a.b}, lora.outputs, a.r, lora.scale, (int)batch.threads);
       }
   }
 
@@ -141,8 +163,10 @@ struct Encoder {
         for (int r = 0; r < g.lengths[t]; r++)
           g.row_ids[g.starts[t] + r] = (uint64_t)g.texts[t] << 16 | (uint64_t)r;
       }
-      g.ping = batch_arena.allocate<elem_t>((long)g.m_blocks * D * BLOCK_ELEMS);
-      g.pong = batch_arena.allocate<elem_t>((long)g.m_blocks * D * BLOCK_ELEMS);
+      const long values = (long)g.m_blocks * D * BLOCK_ELEMS;
+      g.ping = config.pre_norm ? nullptr : batch_arena.allocate<elem_t>(values);
+      g.pong = config.pre_norm ? nullptr : batch_arena.allocate<elem_t>(values);
+      g.states = config.pre_norm ? batch_arena.allocate<float>(values) : nullptr;
       g.dstates =
           batch.save_activations ? batch_arena.allocate<float>((long)g.m_blocks * D * BLOCK_ELEMS) : nullptr;
     }
@@ -181,7 +205,10 @@ struct Encoder {
       const long widest = std::max<long>(D, embeddings.blocks());
       s.qkv = blocks(m_blocks * 3 * D), s.context = blocks(m_blocks * widest);
       s.ffn_input = blocks(m_blocks * D);
-      s.ffn_act = blocks(m_blocks * (unchunked_ffn ? F : std::min<long>(F, FFN_CHUNK)));
+      s.ffn_act = blocks(m_blocks * (config.pre_norm ? 2 * F
+                                     : unchunked_ffn ? F
+                                                     : std::min<long>(F, FFN_CHUNK)));
+      s.gelu_column = blocks(config.pre_norm ? m_blocks : 0);
       s.dbranch = blocks(m_blocks * D), s.dresidual = blocks(m_blocks * D);
       s.dropped_rows = blocks(KC_BLOCKS);
       s.cls_x = blocks(max_cls_blocks * D), s.cls_q = blocks(max_cls_blocks * D);
@@ -194,8 +221,10 @@ struct Encoder {
       AttentionScratch& a = s.attention;
       for (elem_t** each : {&a.q, &a.k, &a.v, &a.dcontext, &a.k_panels, &a.v_panels, &a.panels})
         *each = blocks(head_blocks);
-      for (elem_t** each : {&a.probs, &a.dscores, &a.probs_t, &a.dscores_t})
-        *each = blocks(text_blocks * text_blocks);
+      // The forward pass has the probabilities of 32 queries at a time, the backward pass those of all.
+      a.probs = blocks(batch.save_activations ? text_blocks * text_blocks : text_blocks);
+      for (elem_t** each : {&a.dscores, &a.probs_t, &a.dscores_t})
+        *each = blocks(batch.save_activations ? text_blocks * text_blocks : 0);
       a.scores = f32_blocks(text_blocks), a.dprobs = f32_blocks(text_blocks);
       a.acc = f32_blocks(config.head.head_blocks);
     }
@@ -227,18 +256,25 @@ struct Encoder {
         const long m_blocks = cls ? g.cls_blocks : g.m_blocks;
         auto blocks = [&](long count) { return batch_arena.allocate<elem_t>(count * BLOCK_ELEMS); };
         s.qkv = blocks(g.m_blocks * 3 * D);
-        if (cls) s.cls_x = blocks(m_blocks * D), s.cls_q = blocks(m_blocks * D);
+        if (cls && !config.pre_norm) s.cls_x = blocks(m_blocks * D), s.cls_q = blocks(m_blocks * D);
         if (lora[ATTENTION_OUT].enabled()) s.context = blocks(m_blocks * D);
-        if (lora[FFN_UP].enabled()) s.ffn_input = blocks(m_blocks * D);
+        if (lora[FFN_UP].enabled() && !config.pre_norm) s.ffn_input = blocks(m_blocks * D);
         if (lora[FFN_DOWN].enabled()) s.gelu_output = blocks(m_blocks * F);
-        s.x_hat1 = blocks(m_blocks * D), s.x_hat2 = blocks(m_blocks * D);
+        const long m_blocks1 = config.pre_norm ? g.m_blocks : m_blocks;  // before attention, or after
+        s.x_hat1 = blocks(m_blocks1 * D), s.x_hat2 = blocks(m_blocks * D);
         s.gelu_derivative = blocks(m_blocks * F);
+        if (config.pre_norm) s.gelu_value = blocks(m_blocks * F);
         s.log_sum_exp = batch_arena.allocate<float>(config.heads * m_blocks * BLOCK_SIDE);
-        s.rstd1 = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
+        s.rstd1 = batch_arena.allocate<float>(m_blocks1 * BLOCK_SIDE);
         s.rstd2 = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
+        if (config.pre_norm && is_averaged(l)) {
+          s.x_hat_final = blocks(m_blocks * D);
+          s.rstd_final = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
+        }
         for (int t = 0; t < NUM_TARGETS; t++) {
           if (!lora[t].enabled()) continue;
-          s.lora_u[t] = blocks((t == KEY || t == VALUE ? g.m_blocks : m_blocks) * lora[t].rank_blocks());
+          const bool all_rows = t == KEY || t == VALUE || (t == QUERY && config.pre_norm);
+          s.lora_u[t] = blocks((all_rows ? g.m_blocks : m_blocks) * lora[t].rank_blocks());
           s.da[t] = batch_arena.allocate<float>(lora[t].r * lora[t].inputs);
           s.db[t] = batch_arena.allocate<float>(lora[t].r * lora[t].outputs);
         }
@@ -282,6 +318,14 @@ struct Encoder {
     return {config, weights[index], lora, index, batch.training != 0, batch.seed, cls_only(index), means};
   }
 
+  PreNormLayer pre_norm_layer(int index) const {
+    return {layer(index), heads[index], final_gamma, final_beta};
+  }
+  void load_states(const TextGroup& g) const;
+  void round_states(const TextGroup& g) const;
+  void store_states(const TextGroup& g) const;
+  void run_pre_norm_layers();
+
   // Calls task(thread) on every thread.
   template <class Task>
   void run_on_threads(Task&& task) {
@@ -305,9 +349,10 @@ struct Encoder {
       if (length < 1) throw std::invalid_argument("a text has no tokens");
       longest = std::max(longest, length);
     }
-    // A row id has 16 bits for the position.
-    if (longest > 65536 || (config.head.position_bias && longest > config.head.reach))
-      throw std::out_of_range("a text has more tokens than the encoder has positions");
+    bool too_long = longest > 65536;  // a row id has 16 bits for the position
+    too_long |= config.head.position_bias && longest > config.head.reach;
+    for (const HeadConfig& head : heads) too_long |= longest > head.rotation.positions;
+    if (too_long) throw std::out_of_range("a text has more tokens than the encoder has positions");
     if (batch.input_states) return;
     auto within = [&](const int32_t* ids, long rows) {
       bool outside = false;
@@ -316,7 +361,7 @@ struct Encoder {
     };
     if (!within(batch.token_ids, embeddings.tables.word_rows))
       throw std::out_of_range("a token id is not a row of the embeddings");
-    if (!within(batch.position_ids, embeddings.tables.position_rows))
+    if (embeddings.tables.positions && !within(batch.position_ids, embeddings.tables.position_rows))
       throw std::out_of_range("a position is not a row of the embeddings");
   }
 
@@ -326,6 +371,32 @@ struct Encoder {
     form_groups();
     allocate_scratch();
     allocate_saved();
+    allocate_features();
+    config.pre_norm ? run_pre_norm_layers() : run_layers();
+  }
+
+  void allocate_features() {
+    feature_rows = nullptr, feature_blocks = 0;
+    if (!batch.features) return;
+    feature_blocks = 1;
+    for (const TextGroup& g : groups)
+      if (batch.pooling == SM_FIRST) feature_blocks = std::max<long>(feature_blocks, g.cls_blocks);
+    feature_rows =
+        batch_arena.allocate<float>(batch.threads * feature_blocks * config.hidden_blocks * BLOCK_ELEMS);
+  }
+  // The pooled rows of thread `t`, or null unless the layer is pooled.
+  float* features_of(int layer, int t) const {
+    return is_pooled(layer) ? feature_rows + t * feature_blocks * config.hidden_blocks * BLOCK_ELEMS
+                            : nullptr;
+  }
+  // Copies the rows of the first tokens to the batch's features.
+  void store_features(const TextGroup& g, const float* rows) const {
+    const long width = (long)config.hidden_blocks * BLOCK_SIDE;
+    for (size_t n = 0; n < g.texts.size(); n++)
+      memcpy(batch.features + g.texts[n] * width, rows + (long)n * width, width * sizeof(float));
+  }
+
+  void run_layers() {
     const long D = config.hidden_blocks;
     std::vector<elem_t*> x(groups.size());
     // The input of the lowest saved layer needs memory of its own, because the backward pass reads it. The
@@ -342,13 +413,6 @@ struct Encoder {
                                                            : groups[i].pong);
       }
     }
-    feature_rows = nullptr, feature_blocks = 0;
-    if (batch.features) {
-      feature_blocks = 1;
-      for (const TextGroup& g : groups)
-        if (batch.pooling == SM_FIRST) feature_blocks = std::max<long>(feature_blocks, g.cls_blocks);
-      feature_rows = batch_arena.allocate<float>(batch.threads * feature_blocks * D * BLOCK_ELEMS);
-    }
     run_on_threads([&](int t) {
       LayerScratch& s = scratch[t];
       for (int i : groups_of_thread[t]) load_input(groups[i], s, x[i]);
@@ -358,12 +422,9 @@ struct Encoder {
           SavedActivations* save = saves(l) ? &saved[i][l] : nullptr;
           if (save) save->x = x[i];
           elem_t* y = outputs[i][l - batch.first_layer];
-          float* features =
-              is_pooled(l) ? feature_rows + (long)t * feature_blocks * D * BLOCK_ELEMS : nullptr;
+          float* features = features_of(l, t);
           layer(l).forward(g, x[i], y, features, save, s);
-          for (size_t n = 0; cls_only(l) && n < g.texts.size(); n++)
-            memcpy(batch.features + g.texts[n] * D * BLOCK_SIDE, features + (long)n * D * BLOCK_SIDE,
-                   D * BLOCK_SIDE * sizeof(float));
+          if (cls_only(l)) store_features(g, features);
           if (is_averaged(l)) layer(l).divide_sums(g);
           x[i] = y;
         }
@@ -406,6 +467,10 @@ struct Encoder {
                        gradient + g.texts[n] * D * BLOCK_SIDE + c * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
           }
           if (is_averaged(l)) spread_gradient(g, gradient);
+          if (config.pre_norm) {
+            pre_norm_layer(l).backward(g, cls_gradient, saved[i][l], l > lowest_adapted, s);
+            continue;
+          }
           if (l > lowest_adapted && l > batch.first_layer && gradients_need_input(l))
             layer(l - 1).recompute_output(g, saved[i][l - 1], saved[i][l], s);
           layer(l).backward(g, cls_gradient, saved[i][l], l > lowest_adapted, s);
@@ -423,7 +488,8 @@ struct Encoder {
         const SavedActivations& s = saved[i][l];
         for (long e = 0; e < lora.r * lora.inputs; e++) a.da[e] += s.da[t][e];
         for (long r = 0; r < lora.r; r++)
-          for (long o = 0; o < lora.outputs; o++) a.db[o * lora.r + r] += s.db[t][r * lora.outputs + o];
+          for (long o = 0; o < lora.outputs; o++)
+            a.db[config.output_of(t, o) * lora.r + r] += s.db[t][r * lora.outputs + o];
       }
     });
   }

@@ -28,6 +28,7 @@ struct Layer {
     for (int i = 0; i < m_blocks * BLOCK_SIDE; i++) to[i] = dropout.row_key(row_ids[i]);
     return to;
   }
+  // Panel n of a target's matrix.
   LowRankTerm low_rank_term(int target, const elem_t* u, int n) const {
     const LoraAdapter& lora = adapters[target];
     if (!lora.enabled()) return {};
@@ -78,6 +79,14 @@ struct Layer {
     elem_t* saved;
   };
 
+  // The target whose adapter adds to panel n of the projections to queries, keys and values, and the panel of
+  // that target.
+  int qkv_target(int n) const { return config.pre_norm ? +QUERY : n / config.hidden_blocks; }
+  int qkv_panel(int n) const { return config.pre_norm ? n : n % config.hidden_blocks; }
+
+  template <class LoraU, class Attend>
+  void project_heads(const elem_t* x, int m_blocks, bool half_last, LoraU&& lora_u, SavedActivations* saved,
+                     LayerScratch& s, Attend&& attend) const;
   template <class LoraU>
   void project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_begin, int n_end,
                    ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s) const;

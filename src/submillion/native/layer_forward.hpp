@@ -14,7 +14,7 @@ void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_beg
   gemm(
       {x, (long)D * BLOCK_ELEMS, half_last}, weights.qkv.forward_operand(),
       {m_blocks, n_begin, n_end, D, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
-      [&](int n) { return low_rank_term(n / D, lora_u(n / D), n % D); },
+      [&](int n) { return low_rank_term(qkv_target(n), lora_u(qkv_target(n)), qkv_panel(n)); },
       [&](int m, int n, const float* acc, int row_begin, int row_end) {
         f32x16 b0 = load(weights.qkv_bias + n * BLOCK_SIDE),
                b1 = load(weights.qkv_bias + n * BLOCK_SIDE + 16);
@@ -26,6 +26,29 @@ void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_beg
           if (saved) store_row_nt(saved + i * BLOCK_SIDE, low, high);
         }
       });
+}
+
+// Projects x to queries, keys and values, a few heads at a time, so that they are still in L2 when attention
+// reads them, and calls `attend(first head, heads, their blocks)` on each; s.qkv is then [m_blocks][3
+// blocks].
+template <class LoraU, class Attend>
+void Layer::project_heads(const elem_t* x, int m_blocks, bool half_last, LoraU&& lora_u,
+                          SavedActivations* saved, LayerScratch& s, Attend&& attend) const {
+  const int D = config.hidden_blocks, head_blocks = config.head.head_blocks,
+            heads_per_chunk = head_blocks < HEADS_CHUNK ? HEADS_CHUNK / head_blocks : 1;
+  for (int head = 0; head < config.heads; head += heads_per_chunk) {
+    const int heads = std::min(heads_per_chunk, config.heads - head), chunk_blocks = heads * head_blocks;
+    for (int t = QUERY; t <= VALUE; t++) {
+      const int n_begin = t * D + head * head_blocks, n_end = n_begin + chunk_blocks,
+                next_n = t < VALUE ? n_begin + D : head * head_blocks + chunk_blocks;
+      const elem_t* next_b =
+          n_end < 3 * D ? weights.qkv.forward + (long)next_n * D * BLOCK_ELEMS : weights.out.forward;
+      project_qkv(x, m_blocks, half_last, n_begin, n_end,
+                  {s.qkv, 3 * chunk_blocks, n_begin - t * chunk_blocks, saved ? saved->qkv : nullptr}, next_b,
+                  lora_u, s);
+    }
+    attend(head, heads, chunk_blocks);
+  }
 }
 
 // Runs the layer on x [m_blocks][hidden_blocks].
@@ -72,26 +95,13 @@ inline void Layer::forward(const TextGroup& g, const elem_t* x, elem_t* y, float
     }
     clear_cls_padding(g, context, D);
   } else {
-    // A few heads at a time: their projections are still in L2 when attention reads them.
-    const int head_blocks = config.head.head_blocks,
-              heads_per_chunk = head_blocks < HEADS_CHUNK ? HEADS_CHUNK / head_blocks : 1;
-    for (int head = 0; head < config.heads; head += heads_per_chunk) {
-      const int heads = std::min(heads_per_chunk, config.heads - head), chunk_blocks = heads * head_blocks;
-      for (int t = QUERY; t <= VALUE; t++) {
-        const int n_begin = t * D + head * head_blocks, n_end = n_begin + chunk_blocks,
-                  next_n = t < VALUE ? n_begin + D : head * head_blocks + chunk_blocks;
-        const elem_t* next_b =
-            n_end < 3 * D ? weights.qkv.forward + (long)next_n * D * BLOCK_ELEMS : weights.out.forward;
-        project_qkv(x, m_blocks, half_last, n_begin, n_end,
-                    {s.qkv, 3 * chunk_blocks, n_begin - t * chunk_blocks, saved ? saved->qkv : nullptr},
-                    next_b, lora_u, s);
-      }
+    project_heads(x, m_blocks, half_last, lora_u, saved, s, [&](int head, int heads, int chunk_blocks) {
       for (size_t t = 0; t < g.texts.size(); t++) {
         RowView q{s.qkv, 3 * chunk_blocks, 0, g.starts[t], g.lengths[t]}, k = q, v = q;
         k.first_col = chunk_blocks, v.first_col = 2 * chunk_blocks;
         attend(t, head, heads, q, k, v);
       }
-    }
+    });
     clear_padding(g, context, D);
   }
   forward_after_attention(m_blocks, half_last, row_ids, context, query_x, y, features, saved, lora_u, s);

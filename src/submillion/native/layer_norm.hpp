@@ -7,11 +7,12 @@ namespace submillion {
 // y = x_hat gamma + beta with x_hat = (x - mean) rstd and rstd = 1 / sqrt(variance + epsilon) (Ba, Kiros and
 // Hinton 2016, arXiv:1607.06450), for one block of 32 rows.
 //
-// x: float32 [col_blocks][32][32]; x_hat_out, y: the same in elem_t; rstd_out: one value per row; y_rows: y
-// in float32, row-major [32][col_blocks * 32]. Each of the four outputs may be null.
+// x: float32 [col_blocks][32][32]; x_hat_out: the same in elem_t; y: the same in elem_t or float32, where it
+// may be x itself; rstd_out: one value per row; y_rows: y in float32, row-major [32][col_blocks * 32]. Each
+// of the four outputs may be null.
+template <class Y>
 NOINLINE void layer_norm_forward(const float* x, int col_blocks, const float* gamma, const float* beta,
-                                 float epsilon, elem_t* x_hat_out, elem_t* y, float* rstd_out,
-                                 float* y_rows) {
+                                 float epsilon, elem_t* x_hat_out, Y* y, float* rstd_out, float* y_rows) {
   alignas(64) f32x16 sums[BLOCK_SIDE], squares[BLOCK_SIDE];
   float mean[BLOCK_SIDE], rstd[BLOCK_SIDE];
   const float inverse_n = 1.f / (float)(col_blocks * BLOCK_SIDE);
@@ -61,10 +62,10 @@ NOINLINE void layer_norm_output(const elem_t* x_hat, int col_blocks, const float
 
 // dx = rstd (d - mean(d) - x_hat mean(d x_hat)) with d = dy gamma.
 //
-// dx goes to the residual; dbranch is dx after the branch's dropout.
-NOINLINE void layer_norm_backward(const float* dy, int col_blocks, const float* gamma, const elem_t* x_hat,
-                                  const float* rstd, const Dropout& dropout, const uint64_t* row_keys,
-                                  elem_t* dx, elem_t* dbranch) {
+// Calls `store(i, c, low, high)` with row i of block c of dx; it may overwrite that row of dy.
+template <class Store>
+FORCE_INLINE void layer_norm_gradient(const float* dy, int col_blocks, const float* gamma,
+                                      const elem_t* x_hat, const float* rstd, Store&& store) {
   alignas(64) f32x16 sums[BLOCK_SIDE], dot_products[BLOCK_SIDE];
   float mean_d[BLOCK_SIDE], mean_d_x_hat[BLOCK_SIDE];
   const float inverse_n = 1.f / (float)(col_blocks * BLOCK_SIDE);
@@ -89,14 +90,43 @@ NOINLINE void layer_norm_backward(const float* dy, int col_blocks, const float* 
       load_row(x_hat + at, n0, n1);
       f32x16 low = (g0 * load(dy + at) - mean_d[i] - n0 * mean_d_x_hat[i]) * rstd[i];
       f32x16 high = (g1 * load(dy + at + 16) - mean_d[i] - n1 * mean_d_x_hat[i]) * rstd[i];
-      store_row(dx + at, low, high);
-      if (dropout.enabled()) {
-        uint32_t mask = dropout.mask(row_keys[i], c);
-        low = zero_dropped(low * dropout.scale, mask), high = zero_dropped(high * dropout.scale, mask >> 16);
-      }
-      store_row(dbranch + at, low, high);
+      store(i, c, low, high);
     }
   }
+}
+
+// The gradient of a norm after a branch and its residual: dx goes to the residual; dbranch is dx after the
+// branch's dropout.
+NOINLINE void layer_norm_backward(const float* dy, int col_blocks, const float* gamma, const elem_t* x_hat,
+                                  const float* rstd, const Dropout& dropout, const uint64_t* row_keys,
+                                  elem_t* dx, elem_t* dbranch) {
+  layer_norm_gradient(dy, col_blocks, gamma, x_hat, rstd, [&](int i, int c, f32x16 low, f32x16 high) {
+    const long at = (long)c * BLOCK_ELEMS + i * BLOCK_SIDE;
+    store_row(dx + at, low, high);
+    if (dropout.enabled()) {
+      uint32_t mask = dropout.mask(row_keys[i], c);
+      low = zero_dropped(low * dropout.scale, mask), high = zero_dropped(high * dropout.scale, mask >> 16);
+    }
+    store_row(dbranch + at, low, high);
+  });
+}
+
+// The gradient of a norm at the start of a branch, added to `gradient`, that of the residual: float32
+// [col_blocks][32][32].
+NOINLINE void add_layer_norm_gradient(const float* dy, int col_blocks, const float* gamma,
+                                      const elem_t* x_hat, const float* rstd, float* gradient) {
+  layer_norm_gradient(dy, col_blocks, gamma, x_hat, rstd, [&](int i, int c, f32x16 low, f32x16 high) {
+    float* at = gradient + (long)c * BLOCK_ELEMS + i * BLOCK_SIDE;
+    store_row(at, load(at) + low, load(at + 16) + high);
+  });
+}
+
+// The gradient of a last norm, in place of dy.
+NOINLINE void replace_with_layer_norm_gradient(float* dy, int col_blocks, const float* gamma,
+                                               const elem_t* x_hat, const float* rstd) {
+  layer_norm_gradient(dy, col_blocks, gamma, x_hat, rstd, [&](int i, int c, f32x16 low, f32x16 high) {
+    store_row(dy + (long)c * BLOCK_ELEMS + i * BLOCK_SIDE, low, high);
+  });
 }
 
 }  // namespace submillion

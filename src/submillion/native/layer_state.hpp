@@ -14,11 +14,25 @@ struct EncoderConfig {
   float epsilon;
   double attention_dropout, attention_output_dropout, ffn_output_dropout;
   HeadConfig head;
+  bool pre_norm = false;  // PreNormLayer, otherwise Layer
+
+  // The channels that enter and leave a target's matrix, in blocks.
+  int input_blocks(int target) const { return target == FFN_DOWN ? ffn_blocks : hidden_blocks; }
+  int output_blocks(int target) const {
+    if (target == FFN_UP) return pre_norm ? 2 * ffn_blocks : ffn_blocks;
+    return pre_norm && target == QUERY ? 3 * hidden_blocks : hidden_blocks;
+  }
+  // The row of a target's matrix that makes channel `channel` of its packed panels.
+  long output_of(int target, long channel) const {
+    if (!pre_norm || target != FFN_UP) return channel;
+    const long panel = channel / BLOCK_SIDE;  // the panels of the two halves alternate
+    return (panel % 2 * ffn_blocks + panel / 2) * BLOCK_SIDE + channel % BLOCK_SIDE;
+  }
 };
 
 constexpr uint64_t PADDING_ROW = ~0ull;
 
-// The frozen weights of a layer; biases and layer norms in float32.
+// The frozen weights of a layer; biases and layer norms in float32. norm1 may be null in a pre-norm layer.
 struct LayerWeights {
   PackedMatrix qkv, out, up, down;
   float *qkv_bias, *out_bias, *up_bias, *down_bias, *norm1_gamma, *norm1_beta, *norm2_gamma, *norm2_beta;
@@ -35,6 +49,7 @@ struct TextGroup {
   std::vector<int> texts, starts, lengths;
   uint64_t *row_ids, *cls_row_ids;  // text << 16 | position, or PADDING_ROW
   elem_t *ping, *pong;              // alternating inputs and outputs of layers, if they are not saved
+  float* states;                    // the states between pre-norm layers: [m_blocks][hidden_blocks]
   float* dstates;  // gradient of the layer's output, then of its input: [m_blocks][hidden_blocks]
   int rows() const { return m_blocks * BLOCK_SIDE; }
 };
@@ -46,15 +61,16 @@ struct SavedActivations {
   elem_t *cls_x = nullptr, *cls_q = nullptr;
   elem_t *qkv = nullptr, *context = nullptr, *x_hat1 = nullptr, *ffn_input = nullptr,
          *gelu_derivative = nullptr, *gelu_output = nullptr, *x_hat2 = nullptr;
-  elem_t* lora_u[NUM_TARGETS] = {};  // A dropout(x)
-  float *log_sum_exp = nullptr, *rstd1 = nullptr, *rstd2 = nullptr;
+  elem_t *gelu_value = nullptr, *x_hat_final = nullptr;  // of pre-norm layers
+  elem_t* lora_u[NUM_TARGETS] = {};                      // A dropout(x)
+  float *log_sum_exp = nullptr, *rstd1 = nullptr, *rstd2 = nullptr, *rstd_final = nullptr;
   float *da[NUM_TARGETS] = {}, *db[NUM_TARGETS] = {};  // this group's gradients, [r][inputs] and [r][outputs]
 };
 
 // Buffers of one thread, large enough for every group of the batch.
 struct LayerScratch {
   elem_t *qkv, *context, *ffn_input, *ffn_act, *dbranch, *dresidual, *dropped_rows, *cls_x, *cls_q,
-      *lora_u[NUM_TARGETS], *pack_buffer;
+      *gelu_column, *lora_u[NUM_TARGETS], *pack_buffer;
   float* acc_f32;     // [m_blocks][hidden_blocks]: all output blocks of a matrix product
   float* acc_column;  // [m_blocks]: one panel's output blocks
   float *lora_acc, *lora_dx;

@@ -26,7 +26,7 @@ def unsupported(classifier: Classifier) -> str | None:
     activation = getattr(config, family.kernels.activation)
     if activation != "gelu":
         return f"the kernels compute gelu, the encoder {activation}"
-    embedding_size = classifier.stack.embedding_modules[0].word_embeddings.embedding_dim
+    embedding_size = classifier.module.get_base_model().get_input_embeddings().embedding_dim
     heads = config.num_attention_heads
     sizes = (
         embedding_size,
@@ -39,8 +39,17 @@ def unsupported(classifier: Classifier) -> str | None:
     position_kind = getattr(config, "position_embedding_type", "absolute")
     if getattr(config, "is_decoder", False) or position_kind not in ("absolute", None):
         return "the encoder's attention is of an unsupported kind"
+    if family.kernels.pre_norm:
+        kinds = {rotation["rope_type"] for rotation in config.rope_parameters.values()}
+        if kinds != {"default"}:
+            return (
+                f"the kernels rotate positions by default angles, the encoder by {', '.join(sorted(kinds))}"
+            )
     if any(map(has_trainable_parameters, classifier.stack.embedding_modules)):
         return "the embeddings have trained parameters"
+    norm = classifier.stack.final_norm
+    if norm is not None and has_trainable_parameters(norm):
+        return "the norm after the last layer has trained parameters"
     reasons = (
         _unsupported_layer(index, layer, classifier.family.suffixes.values())
         for index, layer in enumerate(classifier.stack.layers)

@@ -13,14 +13,17 @@ from submillion import native
 if TYPE_CHECKING:
     from submillion.families.family import Family, KernelModules
 
-MATRICES = (
-    "q",
-    "k",
-    "v",
-    "out",
-    "up",
-    "down",
-)  # names in the kernels' interface, in the order of the targets
+# By target, the names of its parts in the kernels' interface, one below the other in the matrix.
+PARTS = {
+    "query": ("q",),
+    "key": ("k",),
+    "value": ("v",),
+    "qkv": ("q", "k", "v"),
+    "attention_output": ("out",),
+    "ffn_up": ("up",),
+    "ffn_down": ("down",),
+}
+GATED_PARTS = PARTS | {"ffn_up": ("up", "gate")}
 
 
 class Adapter(NamedTuple):
@@ -36,10 +39,14 @@ class Adapter(NamedTuple):
 
 
 def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
-    """Return the adapter of each target matrix of a layer, None for a matrix without one."""
+    """Return the adapter of each of the kernels' targets, None for one without an adapter.
+
+    An adapter of query, key and value as one matrix takes the place of the query.
+    """
     adapters: list[Adapter | None] = []
-    for name in family.suffixes.values():
-        module: Any = layer.get_submodule(name)
+    for target in native.TARGETS:
+        own = "qkv" if target == "query" and "qkv" in family.suffixes else target
+        module: Any = layer.get_submodule(family.suffixes[own]) if own in family.suffixes else None
         if not hasattr(module, "lora_A"):
             adapters.append(None)
             continue
@@ -52,56 +59,88 @@ def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
 def layer_tensors(layer: nn.Module, family: Family) -> dict[str, Tensor]:
     """Return a layer's frozen weights by their names in the kernels' interface."""
     tensors: dict[str, Tensor] = {}
-    for name, target in zip(MATRICES, family.suffixes.values(), strict=True):
-        module: Any = layer.get_submodule(target)
+    for target, names in _parts(family).items():
+        module: Any = layer.get_submodule(family.suffixes[target])
         linear = getattr(module, "base_layer", module)
-        tensors[name], tensors[f"{name}_bias"] = linear.weight, linear.bias
-    for number, path in enumerate(_modules(family).norms, 1):
+        tensors |= _split(names, linear.weight)
+        tensors |= _split([f"{name}_bias" for name in names], _or_zeros(linear.bias, len(linear.weight)))
+    for number, path in enumerate(modules_of(family).norms, 1):
         norm: Any = layer.get_submodule(path)
-        tensors[f"norm{number}_gamma"], tensors[f"norm{number}_beta"] = norm.weight, norm.bias
+        if isinstance(norm, nn.LayerNorm):
+            beta = _or_zeros(norm.bias, len(norm.weight))
+            tensors |= {f"norm{number}_gamma": norm.weight, f"norm{number}_beta": beta}
     return tensors
 
 
 def adapter_deltas(layer: nn.Module, family: Family) -> dict[str, Tensor]:
     """Return what merging the adapters adds to a layer's matrices, float32 [outputs, inputs] each."""
     deltas: dict[str, Tensor] = {}
-    for name, target in zip(MATRICES, family.suffixes.values(), strict=True):
-        module: Any = layer.get_submodule(target)
+    for target, names in _parts(family).items():
+        module: Any = layer.get_submodule(family.suffixes[target])
         if hasattr(module, "lora_A"):
-            deltas[name] = module.get_delta_weight("default").detach().float()
+            deltas |= _split(names, module.get_delta_weight("default").detach().float())
     return deltas
 
 
-def embedding_tables(modules: Sequence[Any]) -> list[Tensor]:
-    """Return the word and position tables, weight and bias of the norm, and those of the projection if there is one.
+def embedding_tables(modules: Sequence[Any], family: Family) -> dict[str, Tensor]:
+    """Return the tables, the norm and, if there is one, the projection by their names in the kernels' interface.
 
     All are float32. All tokens are of type 0, so its embedding is part of the positions.
 
     Args:
         modules: the embeddings and, if the family has one, the projection from embedding size to hidden size.
+        family: the encoder's.
     """
-    embeddings = modules[0]
-    positions = embeddings.position_embeddings.weight.detach().float()
-    if hasattr(embeddings, "token_type_embeddings"):
-        positions = positions + embeddings.token_type_embeddings.weight.detach()[0]
-    tables = [
-        embeddings.word_embeddings.weight,
-        positions,
-        embeddings.LayerNorm.weight,
-        embeddings.LayerNorm.bias,
-        *(value for projection in modules[1:] for value in (projection.weight, projection.bias)),
-    ]
-    return [table.detach().float().contiguous() for table in tables]
+    embeddings, names = modules[0], modules_of(family).embeddings
+    words, norm = embeddings.get_submodule(names.words), embeddings.get_submodule(names.norm)
+    beta = _or_zeros(norm.bias, len(norm.weight))
+    tables = {"words": words.weight, "norm_gamma": norm.weight, "norm_beta": beta}
+    if names.positions is not None:
+        tables["positions"] = embeddings.get_submodule(names.positions).weight.detach().float()
+        if hasattr(embeddings, "token_type_embeddings"):
+            tables["positions"] = tables["positions"] + embeddings.token_type_embeddings.weight.detach()[0]
+    for projection in modules[1:]:
+        tables |= {"projection": projection.weight, "projection_bias": projection.bias}
+    return {name: table.detach().float().contiguous() for name, table in tables.items()}
 
 
-def embeddings_structure(tables: Sequence[Tensor], modules: Sequence[Any]) -> native.Embeddings:
-    """Return the kernels' structure of `embedding_tables(modules)`; the tables must outlive its use."""
-    words, positions, gamma, beta, *projection = tables
+def rotations(encoder: Any, positions: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return ModernBERT's cosines and sines by kind of attention, as its own module computes them.
+
+    Args:
+        encoder: the module that holds the layers.
+        positions: number of positions.
+
+    Returns:
+        For `full_attention` and `sliding_attention`, float32 [positions, half of a head's channels] each; the other
+        half has the same angles.
+    """
+    rows, like = torch.arange(positions)[None], torch.empty(0)
+    tables: dict[str, tuple[Tensor, Tensor]] = {}
+    for kind in sorted(set(encoder.config.layer_types)):
+        cos, sin = (
+            value[0].chunk(2, dim=-1)[0].contiguous() for value in encoder.rotary_emb(like, rows, kind)
+        )
+        tables[kind] = cos, sin
+    return tables
+
+
+def final_norm(norm: Any) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the norm after the last layer, float32 [D]."""
+    beta = _or_zeros(norm.bias, len(norm.weight))
+    return norm.weight.detach().float().contiguous(), beta.detach().float().contiguous()
+
+
+def embeddings_structure(
+    tables: Mapping[str, Tensor], modules: Sequence[Any], family: Family
+) -> native.Embeddings:
+    """Return the kernels' structure of `embedding_tables(modules, family)`; the tables must outlive its use."""
     return native.Embeddings(
-        *(table.data_ptr() for table in (words, positions, gamma, beta)),
-        *((table.data_ptr() for table in projection) if projection else (None, None)),
-        modules[0].dropout.p,
-        *(len(words), len(positions), words.shape[1]),
+        **{name: table.data_ptr() for name, table in tables.items()},
+        dropout=modules[0].get_submodule(modules_of(family).embeddings.dropout).p,
+        word_rows=len(tables["words"]),
+        position_rows=len(tables["positions"]) if "positions" in tables else 0,
+        channels=tables["words"].shape[1],
     )
 
 
@@ -123,21 +162,39 @@ def position_bias(encoder: Any, reach: int) -> Tensor:
 
 def ffn_size(family: Family, config: Mapping[str, Any]) -> int:
     """Return the channels of the feed-forward part, for an encoder with this config.json."""
-    return family.matrices(family.values(config))["ffn_up"].outputs
+    return family.matrices(family.values(config))["ffn_down"].inputs
 
 
 def norm_and_dropouts(layer: Any, family: Family) -> tuple[float, float, float, float]:
     """Return the epsilon of a layer's norms, and the dropout of its attention, attention output and FFN output."""
-    modules = _modules(family)
+    modules = modules_of(family)
     names = (modules.attention_dropout, *modules.output_dropouts)
-    epsilon = layer.get_submodule(modules.norms[0]).eps
+    epsilon = layer.get_submodule(modules.norms[1]).eps
     attention, attention_output, ffn_output = (
-        0.0 if name is None else layer.get_submodule(name).p for name in names
+        0.0 if name is None else getattr(layer.get_submodule(name), "p", 0.0) for name in names
     )
     return epsilon, attention, attention_output, ffn_output
 
 
-def _modules(family: Family) -> KernelModules:
+def _parts(family: Family) -> dict[str, tuple[str, ...]]:
+    parts = GATED_PARTS if modules_of(family).pre_norm else PARTS
+    return {target: parts[target] for target in family.targets}
+
+
+def _split(names: Sequence[str], tensor: Tensor) -> dict[str, Tensor]:
+    return dict(zip(names, tensor.chunk(len(names)), strict=True))
+
+
+def _or_zeros(bias: Tensor | None, size: int) -> Tensor:
+    return torch.zeros(size) if bias is None else bias
+
+
+def modules_of(family: Family) -> KernelModules:
+    """Return the modules of a family that the kernels support.
+
+    Raises:
+        ValueError: they do not.
+    """
     if family.kernels is None:
         raise ValueError(f"there are no kernels for {family.name} encoders")
     return family.kernels

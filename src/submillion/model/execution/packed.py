@@ -19,9 +19,12 @@ from submillion.model.execution.kernel_weights import (
     embedding_tables,
     embeddings_structure,
     ffn_size,
+    final_norm,
     layer_tensors,
+    modules_of,
     norm_and_dropouts,
     position_bias,
+    rotations,
 )
 from submillion.model.execution.packed_texts import PackedTexts
 from submillion.model.page_release import release_pages
@@ -110,19 +113,22 @@ class Packed:
         self._referenced: list[Tensor] = []  # tensors that the kernels hold pointers to
         self.batches_run = 0
         self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
-        config = self._config
+        config, kernels = self._config, modules_of(classifier.family)
         shape = native.EncoderConfig(
             len(self._layers),
             config.hidden_size,
             ffn_size(classifier.family, classifier.config),
             config.num_attention_heads,
             *norm_and_dropouts(self._layers[0], classifier.family),
+            kernels.pre_norm,
         )
         self._handle = library.create(shape)
         self._finalizer = weakref.finalize(self, library.destroy, self._handle)
         self._set_embeddings()
-        if classifier.family.kernels is not None and classifier.family.kernels.position_bias:
+        if kernels.position_bias:
             self._set_position_bias(classifier.stack.owner)
+        if kernels.pre_norm:
+            self._set_rotations_and_final_norm(classifier.stack.owner)
         self._merged = merged
         none = [None] * len(native.TARGETS)
         self._adapters = [none if merged else adapters_of(layer, classifier.family) for layer in self._layers]
@@ -224,7 +230,7 @@ class Packed:
         features = torch.empty(batch.texts, self._config.hidden_size)
         call = self._call(batch, seed, first, states, self.classifier.training, save)
         call.features = features.data_ptr()
-        call.pooling = native.POOLINGS.index(self.classifier.pooling)
+        call.pooling = native.POOLINGS.index(self.classifier.feature_pooling)
         self._run(call, first, len(self._layers))
         self.batches_run += 1
         return features
@@ -313,17 +319,29 @@ class Packed:
 
     def _set_embeddings(self) -> None:
         modules: Any = self.classifier.stack.embedding_modules
-        tables = embedding_tables(modules)
-        self._referenced += tables
-        pointers = embeddings_structure(tables, modules)
+        family = self.classifier.family
+        tables = embedding_tables(modules, family)
+        self._referenced += tables.values()
+        pointers = embeddings_structure(tables, modules, family)
         threads = torch.get_num_threads()
         self.library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), threads)
-        self._position_padding = self.classifier.family.position_padding(self.classifier.config)
+        self._position_padding = family.position_padding(self.classifier.config)
 
     def _set_position_bias(self, encoder: Any) -> None:
         reach = self._config.max_position_embeddings
         table = position_bias(encoder, reach)
         self.library.call("sm_set_position_bias", self._handle, ctypes.c_void_p(table.data_ptr()), reach)
+
+    def _set_rotations_and_final_norm(self, encoder: Any) -> None:
+        norm = final_norm(self.classifier.stack.final_norm)
+        self.library.call("sm_set_final_norm", self._handle, *(ctypes.c_void_p(v.data_ptr()) for v in norm))
+        tables = rotations(encoder, self.classifier.longest)
+        for index, kind in enumerate(self._config.layer_types):
+            cos, sin = tables[kind]
+            self._referenced += (cos, sin)
+            window = self._config.sliding_window if kind == "sliding_attention" else -1
+            attention = native.RotaryAttention(cos.data_ptr(), sin.data_ptr(), len(cos), window)
+            self.library.set_attention(self._handle, index, attention)
 
 
 class _PackedFeatures(torch.autograd.Function):

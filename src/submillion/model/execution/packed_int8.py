@@ -15,7 +15,7 @@ from submillion.errors import BadInput, Problem
 from submillion.model.execution.int8_rule import quantize_weights
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
-    MATRICES,
+    PARTS,
     adapter_deltas,
     embedding_tables,
     embeddings_structure,
@@ -51,6 +51,8 @@ def _library(classifier: Classifier) -> tuple[int8.Library | None, str | None]:
     reason = unsupported(classifier)
     if reason is not None:
         return None, reason
+    if classifier.family.kernels is not None and classifier.family.kernels.pre_norm:
+        return None, f"the int8 kernels do not know the layers of {classifier.family.name} encoders"
     library, reason = int8.load_best()
     return library, None if library is not None else reason
 
@@ -115,8 +117,8 @@ class PackedInt8:
         weakref.finalize(self, library.destroy, self._handle)
         self._packed_layers: set[int] = set()
         modules = classifier.stack.embedding_modules
-        self._tables = embedding_tables(modules)  # the kernels hold pointers to them
-        pointers = embeddings_structure(self._tables, modules)
+        self._tables = embedding_tables(modules, classifier.family)  # the kernels hold pointers to them
+        pointers = embeddings_structure(self._tables, modules, classifier.family)
         library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), torch.get_num_threads())
         self._position_padding = classifier.family.position_padding(classifier.config)
         if classifier.family.kernels is not None and classifier.family.kernels.position_bias:
@@ -210,7 +212,8 @@ class PackedInt8:
         for name, value in values.items():
             if name.startswith("norm"):
                 setattr(weights, name, value.data_ptr())
-        for name, target in zip(MATRICES, native.TARGETS, strict=True):
+        for target in native.TARGETS:
+            (name,) = PARTS[target]
             matrix = getattr(weights, name)
             matrix.bias = values[f"{name}_bias"].data_ptr()
             if (index, target) in self.float_matrices:
