@@ -80,7 +80,7 @@ def _opened(name: str, run: Path, exports: Path | None) -> Callable[[Path, Path]
 
         opened = open_run_classifier(RunDir.open(run))
         opened.probabilities(["warm up"], 64)
-        patch("submillion.ship.predict.open_run_classifier", lambda _: opened).start()
+        patch("submillion.ship.predict.open_for_answers", lambda *_: opened).start()
 
         def predict_all(file: Path, out: Path) -> None:
             predict_file(run, file, out)

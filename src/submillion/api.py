@@ -124,18 +124,22 @@ def _training_rows(texts: Iterable[str] | None, labels: Iterable[Any] | None) ->
     return labelled_rows(texts, labels)
 
 
-def load(path: str | Path) -> Run:
+def load(path: str | Path, *, precision: str = "auto") -> Run:
     """Open a run directory. The classifier itself is loaded with the first prediction.
 
+    Args:
+        path: of the run.
+        precision: number format in which new texts are answered; see `Run`.
+
     Raises:
-        BadInput: there is no run, or it was written in another format.
+        BadInput: there is no run, it was written in another format, or an unknown precision.
 
     Example:
         >>> run = sm.load("runs/reviews")  # doctest: +SKIP
         >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
         0.9421
     """
-    return Run(path)
+    return Run(path, precision=precision)
 
 
 def adopt(

@@ -63,6 +63,7 @@ def predict(flags: PredictFlags) -> None:
         spreadsheet=flags.spreadsheet,
         abstain_below=flags.abstain_below,
         resume=flags.resume,
+        precision=flags.precision,
         engine=flags.engine,
     )
     how = {"progress": not flags.quiet, "overwrite": flags.overwrite}
@@ -102,7 +103,7 @@ def report(
             "--with",
             metavar="PART",
             help="Compute this part of the analysis first: confidence, intervals, errors, baseline, "
-            "duplicates, thresholds; slower: noise, attribution, audit; or all. "
+            "duplicates, thresholds; slower: noise, attribution, audit, int8; or all (without thresholds and int8). "
             "Repeatable.",
         ),
     ] = None,
@@ -237,6 +238,7 @@ def serve(flags: ServeFlags) -> None:
         flags.max_characters,
         flags.max_body_bytes,
         flags.max_queue,
+        flags.precision,
     )
     serve_runs(flags.runs, options, flags.token_file)
 

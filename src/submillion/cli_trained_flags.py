@@ -10,6 +10,14 @@ import typer
 
 from submillion.cli_options import Json, Quiet, Run
 
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto, float32, bfloat16 or int8. auto is int8 if the run has proven it (report --with int8) and the "
+        "processor has the kernels, else as in training."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class PredictFlags:
@@ -97,6 +105,7 @@ class PredictFlags:
             show_default=False,
         ),
     ] = None
+    precision: Precision = "auto"
     engine: Annotated[
         str, typer.Option(help="local, or ray: the cluster of RAY_ADDRESS, or one on this machine.")
     ] = "local"
@@ -128,6 +137,7 @@ class ServeFlags:
     max_queue: Annotated[
         int, typer.Option(help="Texts that wait in one process; beyond it requests get 429.")
     ] = 4096
+    precision: Precision = "auto"
     quiet: Quiet = False
 
 

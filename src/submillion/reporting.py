@@ -30,12 +30,16 @@ from submillion.wording import plural
 EVERY = "all"
 
 
-def after_training(context: RunContext) -> None:
+def after_training(context: RunContext, further: Sequence[str] = ()) -> None:
     """Compute the quick parts of a trained run's analysis, seal its files, and write figures, card and page.
 
     A part that fails is named in a notice, and the report calls it not measured; the training stays valid.
+
+    Args:
+        context: the run.
+        further: parts to compute beside the quick ones.
     """
-    for name in registry.quick_parts(context.cross_validated, context.adopted):
+    for name in (*registry.quick_parts(context.cross_validated, context.adopted), *further):
         try:
             registry.compute_parts(context, [name])
         except SubmillionError as error:

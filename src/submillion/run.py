@@ -11,6 +11,7 @@ import numpy as np
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
+from submillion.model.precisions import check_precision
 from submillion.recipe import Recipe
 from submillion.run_format.metrics import Metrics, SplitMetrics
 from submillion.rundir import RunDir
@@ -31,12 +32,19 @@ class Run:
     Predictions may be made from several threads at once; they give the same answers as one thread.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, precision: str = "auto") -> None:
         """Open a run directory.
 
+        Args:
+            path: of the run.
+            precision: number format in which new texts are answered: `auto`, `float32`, `bfloat16` or `int8`. `auto` is
+                int8 if the run has proven it and the processor has the kernels, else as in training.
+
         Raises:
-            BadInput: there is no run, or it was written in another format.
+            BadInput: there is no run, it was written in another format, or an unknown precision.
         """
+        check_precision(precision)
+        self._precision = precision
         self._dir = RunDir.open(path)
         self._manifest = self._dir.read_manifest()
         self._opened: OpenedRun | None = None
@@ -318,12 +326,12 @@ class Run:
 
     def _open(self) -> OpenedRun:
         """Return the classifier, loaded once."""
-        from submillion.model.trained import open_run_classifier
+        from submillion.model.inference import open_for_answers
 
         with self._opening:
             if self._opened is None:
                 with notices.collecting():
                     # What the training has noted already is news on another machine only.
                     notices.restore(cast("list[dict[str, Any]]", self._manifest.get("notices", [])))
-                    self._opened = open_run_classifier(self._dir)
+                    self._opened = open_for_answers(self._dir, self._precision)
             return self._opened

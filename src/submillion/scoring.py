@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from submillion import notices, reporting
+from submillion.assess import int8_proof
 from submillion.assess.cross_validation import repeat_folder
 from submillion.assess.run_context import RunContext
 from submillion.assess.score import assess_run
@@ -18,6 +19,7 @@ from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.fit.result import FitResult
 from submillion.model.infer import predict_probabilities, probabilities_of
+from submillion.model.inference import PART as INT8_PART
 from submillion.model.trained import OpenedRun
 from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
@@ -69,7 +71,7 @@ def score(
     if hold_back_test or not splits:
         run.seal()
     else:
-        reporting.after_training(RunContext(run, corpus, opened, progress=progress))
+        _after_training(RunContext(run, corpus, opened, progress=progress))
     # Last: `resume` scores a run again that was killed before this.
     held_back = {"test_held_back": True} if hold_back_test else {}
     run.end(status="interrupted" if result.interrupted else "complete", **held_back)
@@ -100,7 +102,7 @@ def finish(path: str | Path, quiet: bool = False) -> Metrics:
             probabilities = context.probabilities(test.texts)
             run.save_predictions(test.name, _predictions(test, probabilities, context.labels))
         metrics = assess_run(run)
-        reporting.after_training(RunContext(run, context.corpus, context.opened, progress=not quiet))
+        _after_training(RunContext(run, context.corpus, context.opened, progress=not quiet))
         run.end(test_held_back=False)  # last: a run killed before this is finished again
         return metrics
 
@@ -133,6 +135,14 @@ def report(
         return reporting.remake(
             path, names, answer_at, progress=not quiet, suspects=target, class_thresholds=class_thresholds
         )
+
+
+def _after_training(context: RunContext) -> None:
+    """Make analysis and report; the proof of int8 is part of them where it can succeed, and an older one is deleted."""
+    further = [INT8_PART] if int8_proof.is_due(context) else []
+    if not further:  # a resumed run may have the proof of the adapter that it was resumed from
+        context.run.analysis_file(INT8_PART).unlink(missing_ok=True)
+    reporting.after_training(context, further)
 
 
 def _save_repeats(run: RunDir, split: Split, logits: Sequence[np.ndarray], labels: list[str]) -> None:

@@ -54,9 +54,11 @@ def test_a_process_opens_a_run_once_and_again_after_it_has_changed(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Any] = []
-    opener = opened_runs.open_run_classifier
+    opener = opened_runs.open_for_answers
     monkeypatch.setattr(opened_runs, "_opened", {})
-    monkeypatch.setattr(opened_runs, "open_run_classifier", lambda run: opened.append(run) or opener(run))
+    monkeypatch.setattr(
+        opened_runs, "open_for_answers", lambda *given: opened.append(given[0]) or opener(*given)
+    )
     for _ in range(3):
         BatchPredictor(run.path)({"text": TEXTS})
     assert len(opened) == 1

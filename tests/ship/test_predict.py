@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_file(
         precision=None,
         execution=None,
     )
-    monkeypatch.setattr(predict, "open_run_classifier", lambda run: opened)
+    monkeypatch.setattr(predict, "open_for_answers", lambda *_: opened)
     monkeypatch.setattr(
         predict_engines, "predict_logits", lambda _, tokens, *__, **___: np.ones((len(tokens), 4))
     )
@@ -229,7 +229,7 @@ def test_an_output_that_exists_is_not_replaced_unasked(
     file, out = write(tmp_path / "new.csv", TEXTS[:2]), tmp_path / "out.csv"
     out.write_text("from before")
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "open_run_classifier", lambda run: pytest.fail("the model was opened"))
+        patch.setattr(predict, "open_for_answers", lambda *_: pytest.fail("the model was opened"))
         with pytest.raises(BadInput, match=r"expected a file that does not exist yet, found .*`overwrite`"):
             predict_file(run.path, file, out)
     assert out.read_text() == "from before"
@@ -346,7 +346,7 @@ def test_a_full_disk_keeps_the_old_output(
 def test_a_bad_file_is_refused_before_the_model_is_opened(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | None, message: str
 ) -> None:
-    monkeypatch.setattr(predict, "open_run_classifier", lambda run: pytest.fail("the model was opened"))
+    monkeypatch.setattr(predict, "open_for_answers", lambda *_: pytest.fail("the model was opened"))
     write(tmp_path / "new.csv", ["word1"])
     if content is not None:
         (tmp_path / name).write_text(content)
@@ -417,7 +417,8 @@ def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str
 def test_a_policy_applies_only_on_request(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RunDir, "read_analysis", lambda *_: {"policy": {"threshold": 1.1}})
+    parts = {"confidence": {"policy": {"threshold": 1.1}}}
+    monkeypatch.setattr(RunDir, "read_analysis", lambda _, part: parts.get(part))
     file = write(tmp_path / "new.csv", TEXTS[:20])
     predict_file(run.path, file, tmp_path / "out.csv")
     assert all(line[1] for line in read(tmp_path / "out.csv"))

@@ -56,7 +56,7 @@ class MadeEngine:
 
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "open_run_classifier", lambda run: SimpleNamespace(labels=NAMES))
+    monkeypatch.setattr(predict, "open_for_answers", lambda *_: SimpleNamespace(labels=NAMES))
     monkeypatch.setattr(predict, "LocalEngine", MadeEngine)
     monkeypatch.setattr(predict, "PARTS_FROM", 20)
     monkeypatch.setattr(predict_parts, "PART_ROWS", 25)

@@ -57,6 +57,8 @@ PARTS = {
         Part("attribution", "attribution.analysis", slow=True),
         # Whom may the run harm, and how does it answer outside its domain?
         Part("audit", "audit.analysis", slow=True),
+        # May it answer in int8?
+        Part("int8", "int8_proof", slow=True, of_training=True, by_name=True),
     )
 }
 COST = "cost"

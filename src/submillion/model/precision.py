@@ -37,7 +37,7 @@ class Precision:
 
 
 def choose_precision(
-    requested: str, features: set[str] | None = None, device_type: str | None = None
+    requested: str, features: set[str] | None = None, device_type: str | None = None, why_not: str = ""
 ) -> Precision:
     """Choose the precision; a notice names it and the reason.
 
@@ -46,6 +46,7 @@ def choose_precision(
             SUBMILLION_NATIVE names a build of the kernels, `auto` takes the format of that build.
         features: CPU features as /proc/cpuinfo spells them, or `bf16` for an accelerator; None detects them.
         device_type: `cpu`, `cuda` or `mps`; None takes the device that training will use.
+        why_not: why it is not another format that could have been expected, for the notice.
 
     Raises:
         BadInput: `requested` is none of the three.
@@ -74,7 +75,7 @@ def choose_precision(
     warm_up_mkl_dispatch()  # here, because every command that computes chooses its precision first
     notices.emit(
         "precision",
-        f"precision: {chosen.dtype_name} ({chosen.reason})",
+        f"precision: {chosen.dtype_name} ({chosen.reason})" + (why_not and f"; {why_not}"),
         dtype=chosen.dtype_name,
         reason=chosen.reason,
         device=device_type,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from submillion import notices
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from submillion.model.classifier import Classifier
     from submillion.model.protocol import Execution
+    from submillion.recipe import Recipe
     from submillion.rundir import RunDir
     from submillion.terminal.progress import ProgressOption
 
@@ -51,6 +52,10 @@ class OpenedRun:
         """The trained classifier, on the accelerator if the machine has one."""
         return self.execution.classifier
 
+    def on(self, execution: Execution) -> OpenedRun:
+        """Return this run on another execution of its classifier, by windows if it reads its texts so."""
+        return replace(self, execution=_by_windows(execution, self.truncation), _lock=threading.RLock())
+
     def probabilities(
         self, texts: Sequence[str], batch_size: int, progress: ProgressOption = False
     ) -> np.ndarray:
@@ -70,12 +75,21 @@ class OpenedRun:
             return predict_probabilities(self.execution, tokens, batch_size, progress)
 
 
-def open_run_classifier(run: RunDir, merged: bool = True) -> OpenedRun:
-    """Rebuild the classifier that a run trained, from the run directory and its encoder.
+ExecutionOf = Callable[["Classifier", "Recipe"], "Execution"]
+"""Returns the execution of a run's classifier, given the run's recipe."""
+
+
+def open_run_classifier(
+    run: RunDir, merged: bool = True, execution_of: ExecutionOf | None = None
+) -> OpenedRun:
+    """Rebuild the classifier that a run trained, from the run directory and its encoder, as it was evaluated.
+
+    New texts are answered by the run that `inference.open_for_answers` opens.
 
     Args:
         run: the run.
         merged: merge the adapters into the frozen weights, which is faster; False runs them beside, as training does.
+        execution_of: how to run the classifier; None does as the recipe says.
 
     Raises:
         BadInput: the run is unfinished or unreadable, or its encoder is missing or has changed.
@@ -96,12 +110,17 @@ def open_run_classifier(run: RunDir, merged: bool = True) -> OpenedRun:
             f"data.max_length of at most the {classifier.longest} tokens that the encoder has positions for"
         )
         raise BadInput(Problem(str(run.recipe), expected, str(recipe.data.max_length), UNFINISHED))
-    precision = choose_precision(recipe.train.precision)
-    execution = choose_execution(classifier, precision, recipe.train.execution, merged=merged)
+    if execution_of is None:
+        precision = choose_precision(recipe.train.precision)
+        execution = choose_execution(classifier, precision, recipe.train.execution, merged=merged)
+    else:
+        execution = execution_of(classifier, recipe)
     truncation = Truncation.of(recipe.data)
-    if truncation.windows == "all":
-        execution = Windowed(execution)
-    return OpenedRun(execution, tokenizer, labels, truncation)
+    return OpenedRun(_by_windows(execution, truncation), tokenizer, labels, truncation)
+
+
+def _by_windows(execution: Execution, truncation: Truncation) -> Execution:
+    return Windowed(execution) if truncation.windows == "all" else execution
 
 
 def text_columns(run: RunDir) -> str | list[str] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
+from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
 
 LABEL, CONFIDENCE = "predicted_label", "confidence"
@@ -35,6 +36,7 @@ class BatchPredictor:
         text: str = "text",
         probabilities: bool = False,
         batch_size: int = 64,
+        precision: str = "auto",
     ) -> None:
         """Describe a predictor; nothing is loaded.
 
@@ -43,16 +45,20 @@ class BatchPredictor:
             text: the column of a batch that holds the texts.
             probabilities: add the column `p_<class>` for every class.
             batch_size: texts per forward pass.
+            precision: `auto`, `float32`, `bfloat16` or `int8`. `auto` is int8 where the run has proven it and the
+                processor has the kernels; each process decides for itself.
 
         Raises:
-            BadInput: there is no run.
+            BadInput: there is no run, or an unknown precision.
         """
+        check_precision(precision)
         opened = RunDir.open(run)
         manifest = opened.read_manifest()
         self._path = str(opened.path.resolve())
         self._classes = np.array(manifest.get("label_values") or manifest["labels"])
         self._names = [str(label) for label in manifest["labels"]]
         self._text, self._probabilities, self._batch_size = text, probabilities, batch_size
+        self._precision = precision
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a batch with further columns.
@@ -84,7 +90,7 @@ class BatchPredictor:
         values = np.zeros((0, len(self._names)), np.float32)
         if texts:
             with notices.collecting(quiet=True):
-                values = opened_once(self._path).probabilities(texts, self._batch_size)
+                values = opened_once(self._path, self._precision).probabilities(texts, self._batch_size)
         best = values.argmax(axis=1)
         columns = [self._classes[best], values[np.arange(len(best)), best], *values.T]
         return {**batch, **dict(zip(added, columns, strict=False))}

@@ -16,7 +16,9 @@ from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.model.class_thresholds import NONE
 from submillion.model.infer import probabilities_of
-from submillion.model.trained import open_run_classifier, text_columns
+from submillion.model.inference import PART, open_for_answers
+from submillion.model.precisions import AUTO, INT8
+from submillion.model.trained import text_columns
 from submillion.rundir import RunDir
 from submillion.ship.overlap import behind
 from submillion.ship.predict_engines import LocalEngine, RayEngine, Scored
@@ -198,6 +200,8 @@ class _Work:
             "run": hashes,
             "columns": names,
             "spreadsheet": self.options.spreadsheet,
+            "precision": self.options.precision,
+            "int8": run.hashes(run.analysis_file(PART)) if self.options.precision in (AUTO, INT8) else {},
             **self.answered.settings,
         }
 
@@ -218,10 +222,10 @@ class _Work:
         ):
             engine: LocalEngine | RayEngine
             if options.engine == "ray":
-                engine = RayEngine(self.run, options.batch_size, advance)
+                engine = RayEngine(self.run, options.batch_size, advance, options.precision)
                 labels = [str(label) for label in self.run.read_manifest()["labels"]]
             else:
-                opened = open_run_classifier(self.run)
+                opened = open_for_answers(self.run, options.precision)
                 engine, labels = LocalEngine(opened, options.batch_size, advance), opened.labels
             scored = stack.enter_context(closing(engine.scored(chunks)))
             write = stack.enter_context(behind(sink))

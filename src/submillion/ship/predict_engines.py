@@ -14,6 +14,7 @@ from submillion.data.token_report import Unknown, unknown_tokens
 from submillion.data.tokens import Tokens, encode
 from submillion.errors import SubmillionError
 from submillion.model.infer import predict_logits
+from submillion.model.precisions import AUTO
 from submillion.model.trained import OpenedRun
 from submillion.ray_cluster import THREADS, connected, cores_of_largest_node
 from submillion.rundir import RunDir
@@ -88,13 +89,16 @@ class RayEngine:
     The driver reads and writes. All nodes must see this package, the run and its encoder under the same paths.
     """
 
-    def __init__(self, run: RunDir, batch_size: int, advance: Callable[[int], Any]) -> None:
+    def __init__(
+        self, run: RunDir, batch_size: int, advance: Callable[[int], Any], precision: str = AUTO
+    ) -> None:
         """Connect to the cluster of RAY_ADDRESS or one on this machine; start one if there is none.
 
         Args:
             run: a finished run.
             batch_size: texts per forward pass.
             advance: receives the number of rows done since its last call.
+            precision: as in `open_for_answers`; each process of the cluster decides for itself.
 
         Raises:
             BadInput: ray is not installed, or no cluster answers at RAY_ADDRESS.
@@ -106,6 +110,7 @@ class RayEngine:
             raise SubmillionError("the Ray cluster has no node with a processor")
         self._threads = min(THREADS, cores)
         self._run, self._batch_size, self._advance = run, batch_size, advance
+        self._precision = precision
 
     def scored(self, chunks: Iterator[Chunk]) -> Generator[tuple[Chunk, Scored], None, None]:
         """Yield each chunk with its logits, in order; closing the iterator cancels what is submitted."""
@@ -118,7 +123,8 @@ class RayEngine:
         running: deque[tuple[Chunk, Any]] = deque()
         try:
             for chunk in ahead(chunks):
-                submitted = remote.remote(str(self._run.path.resolve()), chunk[1], self._batch_size)
+                place = str(self._run.path.resolve())
+                submitted = remote.remote(place, chunk[1], self._batch_size, self._precision)
                 running.append((chunk, submitted))
                 if len(running) >= WAITING * max(
                     1, int(ray.cluster_resources().get("CPU", 0)) // self._threads
@@ -142,8 +148,8 @@ class RayEngine:
         return chunk, scored
 
 
-def _scored(run: str, texts: list[str], batch_size: int) -> Scored:
+def _scored(run: str, texts: list[str], batch_size: int, precision: str) -> Scored:
     """Classify texts in a process of the cluster, which opens the run with its first chunk."""
     with notices.collecting(quiet=True):
-        opened = opened_once(run)
+        opened = opened_once(run, precision)
         return Distinct.of(opened, texts).scored(opened, batch_size, lambda _: None)

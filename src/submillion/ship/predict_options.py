@@ -11,6 +11,7 @@ import numpy as np
 
 from submillion.errors import BadInput, Problem
 from submillion.model.class_thresholds import NONE, class_thresholds
+from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
 from submillion.ship.policy import abstain_threshold, fitted_temperature
 
@@ -51,6 +52,8 @@ class PredictOptions:
     """Leave the label empty if its probability is below this; in place of `abstain`."""
     resume: bool = False
     """Continue an output that was interrupted, after its last complete part."""
+    precision: str = "auto"
+    """Number format of the answers; see `model.inference.open_for_answers`."""
     engine: str = "local"
     """`local`: this process. `ray`: the cluster of RAY_ADDRESS, or one on this machine."""
 
@@ -71,11 +74,12 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
     """Return how the options ask for rows to be answered.
 
     Raises:
-        BadInput: two ways to leave a text unanswered, a threshold that is no probability, or the run lacks the
-            thresholds or the temperature.
+        BadInput: an unknown engine or precision, two ways to leave a text unanswered, a threshold that is no
+            probability, or the run lacks the thresholds or the temperature.
     """
     if options.engine not in ENGINES:
         raise BadInput(Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{options.engine}'"))
+    check_precision(options.precision)
     asked = [
         name
         for name in ("class_thresholds", "abstain", "abstain_below")

@@ -22,7 +22,8 @@ from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.files.spreadsheet_cells import write_sheet
 from submillion.model.infer import predict_features
-from submillion.model.trained import open_run_classifier, text_columns
+from submillion.model.inference import open_for_answers
+from submillion.model.trained import text_columns
 from submillion.rundir import RunDir
 from submillion.ship.predict_rows import READ_ROWS, chunked
 from submillion.terminal.progress import progress_bar
@@ -89,7 +90,7 @@ def suggest_file(
     recipe = run_dir.read_recipe()
     reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, recipe.data.encoding)
     new = _new(chunked(reads, CHUNK_ROWS), _known(run_dir, recipe))
-    opened = open_run_classifier(run_dir)
+    opened = open_for_answers(run_dir)
     batch_size = recipe.train.eval_batch_size
     with progress_bar(progress, None, "predicting") as advance:
         pool = _most_uncertain(opened, new, POOL * rows, batch_size, advance)

@@ -21,7 +21,7 @@ def failing(verdict: Verdict) -> set[str]:
 def test_unchanged_run_holds(run: RunDir) -> None:
     verdict = verify(run.path, full=True)
     assert verdict.holds, verdict.render()
-    assert {check.name for check in verdict.checks} == {name for name, _, _ in CHECKS}
+    assert {check.name for check in verdict.checks} == {name for name, _, _ in CHECKS} - {"int8"}
     not_judged = {(check.name, check.strength) for check in verdict.checks if check.holds is None}
     assert not_judged == {
         ("statements", "only stated"),

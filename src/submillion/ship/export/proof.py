@@ -1,4 +1,4 @@
-"""Runs an exported file on texts by its own runtime, and compares its answers with those of the run."""
+"""Runs an exported file on texts by its own runtime."""
 
 from __future__ import annotations
 
@@ -61,43 +61,3 @@ def ask(file: ExportFile, folder: Path, texts: Sequence[str], progress: Progress
         logits[batch] = rows
     runtime_version = file.runtime_version or version(file.runtime)
     return Answers(probabilities_of(logits), runtime_version, load_seconds, len(texts) / max(seconds, 1e-9))
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far a file's answers are those of the run; counts of rows."""
-
-    rows: int
-    same_class: int
-    labelled: int
-    file_right: int
-    """Labelled rows that the file classifies correctly."""
-    run_right: int
-    only_file_right: int
-    only_run_right: int
-    max_probability_difference: float
-
-    @classmethod
-    def of(cls, file: np.ndarray, run: np.ndarray, labels: np.ndarray) -> Agreement:
-        """Compare probabilities.
-
-        Args:
-            file: of the file [N, C].
-            run: of the run [N, C].
-            labels: class per row [N], -1 for a row without a label.
-        """
-        by_file, by_run = file.argmax(axis=1), run.argmax(axis=1)
-        known = labels >= 0
-        right, right_in_run = known & (by_file == labels), known & (by_run == labels)
-        differences = np.abs(file.astype(np.float64) - run.astype(np.float64))
-        return cls(
-            rows=len(labels),
-            same_class=int((by_file == by_run).sum()),
-            labelled=int(known.sum()),
-            file_right=int(right.sum()),
-            run_right=int(right_in_run.sum()),
-            only_file_right=int((right & ~right_in_run).sum()),
-            only_run_right=int((right_in_run & ~right).sum()),
-            # Not numpy's maximum of nothing, and NaN where a runtime gave one.
-            max_probability_difference=float(differences.max()) if len(labels) else 0.0,
-        )

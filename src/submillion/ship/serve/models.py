@@ -10,8 +10,10 @@ from pathlib import Path
 from submillion.errors import BadInput, Problem
 from submillion.model.class_thresholds import PART as THRESHOLDS
 from submillion.model.class_thresholds import ClassThresholds, class_thresholds
+from submillion.model.inference import open_for_answers
+from submillion.model.precisions import AUTO, INT8
 from submillion.model.shared import share_encoder
-from submillion.model.trained import OpenedRun, open_run_classifier
+from submillion.model.trained import OpenedRun
 from submillion.rundir import RunDir
 from submillion.ship.policy import abstain_threshold, fitted_temperature
 from submillion.sources.adapter_files import TENSORS
@@ -70,17 +72,19 @@ def named(paths: Sequence[str | Path]) -> dict[str, RunDir]:
     return runs
 
 
-def open_runs(paths: Sequence[str | Path]) -> list[ServedRun]:
+def open_runs(paths: Sequence[str | Path], precision: str = AUTO) -> list[ServedRun]:
     """Open runs for serving; runs on the same encoder use one copy of its weights.
 
     A run that shares its encoder has its adapter beside the frozen weights; one that does not has it merged into them,
-    which is faster.
+    which is faster. Weights in int8 have the adapter merged, so `int8` shares none, and `auto` does not take int8 for
+    runs that share their encoder.
 
     Args:
         paths: at least one run directory.
+        precision: as in `open_for_answers`.
 
     Raises:
-        BadInput: as `named` and `open_run_classifier`.
+        BadInput: as `named` and `open_for_answers`.
     """
     runs = named(paths)
     groups: dict[str, list[str]] = {}
@@ -89,11 +93,11 @@ def open_runs(paths: Sequence[str | Path]) -> list[ServedRun]:
     served: dict[str, ServedRun] = {}
     number = 0
     for names in groups.values():
-        alone = len(names) == 1
-        opened = {name: open_run_classifier(runs[name], merged=alone) for name in names}
-        for together in [names] if alone else share_encoder(opened):
+        alone = len(names) == 1 or precision == INT8
+        opened = {name: open_for_answers(runs[name], precision, merged=alone) for name in names}
+        for together in [[name] for name in names] if alone else share_encoder(opened):
             if len(together) == 1 and not alone:
-                opened[together[0]] = open_run_classifier(runs[together[0]])
+                opened[together[0]] = open_for_answers(runs[together[0]], precision)
             for place, name in enumerate(together):
                 served[name] = _served(name, runs[name], opened[name], number, place)
             number += 1

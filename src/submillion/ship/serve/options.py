@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem
+from submillion.model.precisions import check_precision
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _TOKEN = re.compile(r"[\x21-\x7e]{16,}")
@@ -33,13 +34,16 @@ class ServeOptions:
     """Bytes of one request's body."""
     max_queue: int = 4096
     """Texts that wait in one process; a request beyond it gets 429."""
+    precision: str = "auto"
+    """Number format of the answers; see `model.inference.open_for_answers`."""
 
     def check(self) -> None:
         """Refuse values that no server can have.
 
         Raises:
-            BadInput: a port or a limit out of range.
+            BadInput: a port or a limit out of range, or an unknown precision.
         """
+        check_precision(self.precision)
         ranges = {
             "port": (0, 65535),
             "workers": (1, 256),

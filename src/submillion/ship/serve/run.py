@@ -84,7 +84,7 @@ def build(runs: Sequence[str | Path], options: ServeOptions) -> FastAPI:
         import torch
 
         torch.set_num_threads(max(1, torch.get_num_threads() // options.workers))
-    return create_app(open_runs(runs), options)
+    return create_app(open_runs(runs, options.precision), options)
 
 
 def build_in_worker(runs: Sequence[str | Path], options: ServeOptions) -> FastAPI:

@@ -1,0 +1,82 @@
+"""An execution in int8 by the modules of transformers and exact sums, which needs no kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from submillion.data.tokens import Tokens
+from submillion.model.classifier import Classifier
+from submillion.model.execution.int8_calibration import MatrixName, matrices
+from submillion.model.execution.int8_reference import Int8Matrix
+from submillion.model.execution.reference import Reference
+from submillion.model.precision import Precision
+
+NAME = "simulated-int8"
+PLACES = ("assess.int8_proof", "model.inference", "verification.run.int8")
+"""The modules that import the kernels' execution by name."""
+
+
+class SimulatedInt8(Reference):
+    """Runs the matrices of all layers in int8, adapters merged, but those that stay in float."""
+
+    name = NAME
+    pass_tokens = None
+
+    def __init__(self, classifier: Classifier, float_matrices: frozenset[MatrixName] = frozenset()) -> None:
+        super().__init__(classifier, Precision("float32", False, "int8 products"))
+        self.float_matrices = float_matrices
+
+    def _run(self, forward: Callable[..., Tensor], tokens: Tokens, rows: np.ndarray, prefix: Any) -> Tensor:
+        handles = [
+            module.register_forward_hook(_replaced(Int8Matrix(weight), bias))
+            for name, module, weight, bias in matrices(self.classifier)
+            if name not in self.float_matrices
+        ]
+        try:
+            return super()._run(forward, tokens, rows, prefix)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _replaced(matrix: Int8Matrix, bias: Tensor | None) -> Callable[..., Tensor]:
+    def hook(_module: Any, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        flat = matrix.product(arguments[0].reshape(-1, arguments[0].shape[-1]))
+        return (flat if bias is None else flat + bias).reshape(output.shape)
+
+    return hook
+
+
+def simulate(monkeypatch: pytest.MonkeyPatch, unsupported: str | None = None) -> None:
+    """Let the product use the simulation in place of the kernels, or refuse int8 for a reason."""
+    for place in PLACES:
+        monkeypatch.setattr(f"submillion.{place}.open_int8", SimulatedInt8)
+        monkeypatch.setattr(f"submillion.{place}.unsupported_int8", lambda _: unsupported)
+
+
+def amplified(classifier: Classifier, factor: float, layer: int = 0) -> None:
+    """Make one channel of a layer's attention context larger by a factor, and change no product.
+
+    The channel of the values is multiplied, and what reads it divided.
+
+    Args:
+        classifier: a BERT or RoBERTa encoder.
+        factor: at least 1.
+        layer: from 0.
+    """
+    of_layer: Any = classifier.stack.layers[layer]
+    value, out = (
+        getattr(of_layer.get_submodule(classifier.family.suffixes[name]), "base_layer", None)
+        or of_layer.get_submodule(classifier.family.suffixes[name])
+        for name in ("value", "attention_output")
+    )
+    with torch.no_grad():
+        value.weight[0] *= factor
+        value.bias[0] *= factor
+        out.weight[:, 0] /= factor
