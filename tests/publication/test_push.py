@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from typer.testing import CliRunner
 
 import submillion as sm
 from submillion.cli import app
-from submillion.errors import BadInput
+from submillion.errors import BadInput, SubmillionError
 from submillion.notices import collected, collecting
 from submillion.publication.options import PushOptions
 from submillion.publication.push import OF_AN_EMPTY_ONE, push
+from submillion.publication.refusals import refusals
 from submillion.rundir import RunDir
 from support.hub_writes import CUT, TOKEN, WritableHub, content_of, files_of, writable_hub
 from support.tiny import tiny_texts
@@ -301,12 +303,35 @@ def test_failures_of_the_hub(step: str, failure: int, message: str, run: sm.Run,
     hub.failures[step] = failure
     with pytest.raises(BadInput, match=message) as error:
         pushed(run)
-    assert ("token" in str(error.value)) == (failure in (401, 403, 404))
+    assert ("token" in str(error.value)) == (failure in (401, 403))
     if (hub.root / "models" / WHERE).exists():
         assert files_of(hub, WHERE) == {".gitattributes"}
     hub.failures.clear()
     pushed(run)
     assert "adapter_model.safetensors" in files_of(hub, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "message"),
+    [
+        (PermissionError("the storage refuses the token"), BadInput, "Use a token that may write there"),
+        (ConnectionError("no route"), BadInput, r"found none \(no route\)"),
+        (RuntimeError("Error while uploading 'x'"), BadInput, "found Error while uploading 'x'"),
+        (FileNotFoundError(errno.ENOENT, "gone", "README.md"), SubmillionError, "could not be read"),
+    ],
+)
+def test_failures_of_the_storage_for_large_files(
+    failure: Exception, kind: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(kind, match=message), refusals(WHERE, None):
+        raise failure
+
+
+def test_offline(run: sm.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    refused(run, "expected access to the hub, found HF_HUB_OFFLINE set")
 
 
 def test_a_failure_after_the_first_push_leaves_it_as_it_was(

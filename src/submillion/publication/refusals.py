@@ -57,6 +57,8 @@ def _message(repository: str, revision: str | None, error: BaseException) -> Sub
         return BadInput(Problem("@{repository}", "name/repository", _line(error)))
     if isinstance(error, errors.HfHubHTTPError):
         return BadInput(_problem_of_status(repository, error))
+    if isinstance(error, PermissionError) and error.errno is None:  # of the storage for large files
+        return BadInput(Problem(repository, "a repository that the token may write to", _line(error), LOG_IN))
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES, errno.EIO):
         return SubmillionError(f"a file of the push could not be read: {error}")
     if constants.HF_HUB_OFFLINE:
@@ -77,8 +79,6 @@ def _problem_of_status(repository: str, error: errors.HfHubHTTPError) -> Problem
     answer = f"HTTP {status}: {_line(error.server_message or error)}"
     if status in (401, 403):
         return Problem(repository, "a repository that the token may write to", answer, LOG_IN)
-    if status == 404:
-        return Problem(repository, "a repository that the token can see", answer, LOG_IN)
     if status == 409:
         remedy = "Somebody else may be changing it at this moment. " + AGAIN
         return Problem(repository, "a repository that accepts a commit", answer, remedy)
