@@ -99,6 +99,7 @@ def test_the_adapter_names_the_encoder_on_the_hub(run: sm.Run, hub: WritableHub)
     card = content_of(hub, WHERE, "README.md")
     assert yaml.safe_load(card.split("---")[1])["base_model"] == ENCODER
     assert f"from_pretrained('{ENCODER}'" in card
+    assert f"A LoRA adapter for the encoder {ENCODER} that" in card
 
 
 def test_links_of_the_card_are_files_of_the_repository(run: sm.Run, hub: WritableHub) -> None:
