@@ -14,32 +14,10 @@ from submillion.model.execution.int8_rule import RULE
 from submillion.model.inference import open_for_answers
 from submillion.model.trained import open_run_classifier
 from submillion.rundir import RunDir
-from support.int8 import SimulatedInt8, simulate
+from support.int8 import SimulatedInt8, proof, simulate
 from support.tiny_run import tiny_run
 
 TEXTS = ["goal coach season", "orbit"]
-
-
-def proof(run: RunDir, **changed: Any) -> None:
-    """Write a proof of int8 into a run, without its figures."""
-    figures = {"rows": 2000, "argmax_agreement": 1.0, "max_probability_difference": 0.0}
-    of_labels = {"accuracy": 1.0, "accuracy_difference": 0.0, "interval": None}
-    calibration = {"rows": 1, "tokens": 1, "sha256": "", "errors": {}, "largest_error": 0.1}
-    values = {
-        "rule": RULE,
-        "execution": "packed-int8-avx512_vnni",
-        "adapter": run.hashes(run.adapter),
-        "calibration": calibration,
-        "float_matrices": [{"layer": 1, "matrix": "ffn_down"}],
-        "split": "validation",
-        "agreement": figures | of_labels,
-        "least_equal": 0.998,
-        "largest_difference": 0.001,
-        "least_rows": 1958,
-        "proven": True,
-        "reason": "100.00% of 2,000 validation rows have the same class",
-    }
-    run.write_analysis("int8", values | changed)
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ from submillion.data.tokens import Tokens
 from submillion.model.classifier import Classifier
 from submillion.model.execution.int8_calibration import MatrixName, matrices
 from submillion.model.execution.int8_reference import Int8Matrix
+from submillion.model.execution.int8_rule import RULE
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
+from submillion.rundir import RunDir
 
 NAME = "simulated-int8"
 PLACES = ("assess.int8_proof", "model.inference", "verification.run.int8")
@@ -58,6 +60,28 @@ def simulate(monkeypatch: pytest.MonkeyPatch, unsupported: str | None = None) ->
     for place in PLACES:
         monkeypatch.setattr(f"submillion.{place}.open_int8", SimulatedInt8)
         monkeypatch.setattr(f"submillion.{place}.unsupported_int8", lambda _: unsupported)
+
+
+def proof(run: RunDir, **changed: Any) -> None:
+    """Write a proof of int8 into a run, without its figures."""
+    figures = {"rows": 2000, "argmax_agreement": 1.0, "max_probability_difference": 0.0}
+    of_labels = {"accuracy": 1.0, "accuracy_difference": 0.0, "interval": None}
+    calibration = {"rows": 1, "tokens": 1, "sha256": "", "errors": {}, "largest_error": 0.1}
+    values = {
+        "rule": RULE,
+        "execution": "packed-int8-avx512_vnni",
+        "adapter": run.hashes(run.adapter),
+        "calibration": calibration,
+        "float_matrices": [{"layer": 1, "matrix": "ffn_down"}],
+        "split": "validation",
+        "agreement": figures | of_labels,
+        "least_equal": 0.998,
+        "largest_difference": 0.001,
+        "least_rows": 1958,
+        "proven": True,
+        "reason": "100.00% of 2,000 validation rows have the same class",
+    }
+    run.write_analysis("int8", values | changed)
 
 
 def amplified(classifier: Classifier, factor: float, layer: int = 0) -> None:
