@@ -57,7 +57,6 @@ def hub(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
@@ -264,6 +263,7 @@ def test_evaluation_results(run: sm.Run, hub: WritableHub, tmp_path: Path) -> No
     (entry,) = yaml.safe_load(content_of(hub, WHERE, ".eval_results/submillion.yaml"))
     assert entry["dataset"] == {"id": "lab/news", "task_id": "news"}
     assert entry["value"] == pytest.approx(100 * metrics["validation"]["accuracy"], abs=1e-4)
+    assert pushed(sm.load(copy.path)).removed == [".eval_results/submillion.yaml"]
     copy.update_manifest(data=data | {"limit": 10})
     refused(copy.path, "at most 10 rows of each split", eval_results="news", dry_run=True)
 
@@ -343,6 +343,17 @@ def test_a_failure_after_the_first_push_leaves_it_as_it_was(
     hub.failures["commit"] = 503
     refused(run, "HTTP 503", exports=home / "export")
     assert files_of(hub, WHERE) == before
+
+
+def test_a_commit_of_somebody_else_in_between(
+    run: sm.Run, home: Path, hub: WritableHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(run)
+    notes = hub.root / "models" / WHERE / "NOTES.md"
+    monkeypatch.setattr("submillion.publication.push.stale", lambda *_: notes.touch() or [])
+    refused(run, "HTTP 412.*Somebody else may be changing it", exports=home / "export")
+    assert not any(name.startswith("exports/") for name in files_of(hub, WHERE))
+    pushed(run, exports=home / "export")
 
 
 def test_a_new_repository_that_stays_empty_is_named(run: sm.Run, hub: WritableHub) -> None:

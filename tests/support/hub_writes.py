@@ -166,6 +166,10 @@ class _Handler(Handler):
         folder = self._folder(repository)
         lines = [json.loads(line) for line in body.splitlines()]
         assert lines[0]["key"] == "header"
+        present = Repo(folder).commit
+        if lines[0]["value"].get("parentCommit", present) != present:
+            self._refuse(412, "PreconditionFailed", "A commit has happened since")
+            return
         writes: dict[str, bytes] = {}
         removed: list[str] = []
         for line in lines[1:]:

@@ -67,9 +67,10 @@ def contents_of(
 def stale(present: list[str], files: Contents) -> list[str]:
     """Return the files of a repository that an earlier push has left and this one does not replace.
 
-    Only names that a push itself uses: `head.safetensors`, and files in `figures` and `exports`.
+    Only names that a push itself uses: the head, the evaluation result, and files in `figures` and `exports`.
     """
-    own = [name for name in present if name == HEAD or name.startswith((f"{FIGURES}/", f"{EXPORTS}/"))]
+    folders = (f"{FIGURES}/", f"{EXPORTS}/")
+    own = [name for name in present if name in (HEAD, EVAL_RESULTS) or name.startswith(folders)]
     return sorted(set(own) - set(files))
 
 

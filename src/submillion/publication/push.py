@@ -62,6 +62,15 @@ class Pushed:
         return sent | lists | ({"card": self.card} if self.url is None else {})
 
 
+@dataclass(frozen=True)
+class _Present:
+    """A repository before a push."""
+
+    files: list[str]
+    commit: str | None
+    """The commit that the push follows; the hub refuses it if another one came in between."""
+
+
 def push(path: str | Path, repository: str, options: PushOptions, progress: bool = False) -> Pushed:
     """Send a run to a repository of the hub, in one commit; peft loads its adapter from there.
 
@@ -89,13 +98,14 @@ def push(path: str | Path, repository: str, options: PushOptions, progress: bool
     pushed = Pushed(repository, {name: size_of(content) for name, content in files.items()}, text)
     if options.dry_run:
         return pushed
-    if get_token() is None:
+    token = get_token()
+    if token is None:
         raise BadInput(Problem(repository, "a token of the hub", "none", LOG_IN))
-    api = HfApi(library_name="submillion", library_version=__version__)
+    api = HfApi(token=token, library_name="submillion", library_version=__version__)
     with refusals(repository, options.revision), progress_bars(progress):
         check_weights(api, run, encoder)
         present = _present(api, repository, options)
-        removed = stale(present or [], files)
+        removed = stale(present.files if present else [], files)
         if present is None:
             api.create_repo(repository, private=options.private or None)
         operations: list[Any] = [CommitOperationAdd(name, content) for name, content in files.items()]
@@ -103,7 +113,11 @@ def push(path: str | Path, repository: str, options: PushOptions, progress: bool
         message = f"submillion push: {run.read_manifest()['name']}"
         try:
             commit = api.create_commit(
-                repository, operations, commit_message=message, revision=options.revision
+                repository,
+                operations,
+                commit_message=message,
+                revision=options.revision,
+                parent_commit=present.commit if present else None,
             )
         except BaseException:
             if present is None:
@@ -114,8 +128,8 @@ def push(path: str | Path, repository: str, options: PushOptions, progress: bool
     return Pushed(repository, pushed.files, text, str(commit.repo_url), commit.oid, removed)
 
 
-def _present(api: HfApi, repository: str, options: PushOptions) -> list[str] | None:
-    """Return the files of a repository, None if there is none that the token can see; refuse one that does not fit.
+def _present(api: HfApi, repository: str, options: PushOptions) -> _Present | None:
+    """Return the state of a repository, None if the token can see none; refuse one that does not fit.
 
     Raises:
         BadInput: a new repository with a branch, a public one in place of a private one, or one that holds a model of
@@ -148,4 +162,4 @@ def _present(api: HfApi, repository: str, options: PushOptions) -> list[str] | N
                 "Name another repository.",
             )
         )
-    return names
+    return _Present(names, info.sha)

@@ -79,7 +79,7 @@ def _problem_of_status(repository: str, error: errors.HfHubHTTPError) -> Problem
     answer = f"HTTP {status}: {_line(error.server_message or error)}"
     if status in (401, 403):
         return Problem(repository, "a repository that the token may write to", answer, LOG_IN)
-    if status == 409:
+    if status in (409, 412):
         remedy = "Somebody else may be changing it at this moment. " + AGAIN
         return Problem(repository, "a repository that accepts a commit", answer, remedy)
     if status == 429:
