@@ -82,6 +82,13 @@ def test_a_refused_training_loads_no_model_library() -> None:
     assert loaded & {"torch", "transformers", "peft", "sklearn", "matplotlib"} == set()
 
 
+def test_what_a_training_loads_before_its_first_step_has_no_statistics_and_no_figures() -> None:
+    loaded = imported_by("import submillion.pipeline")
+    assert "torch" in loaded
+    # transformers loads scipy.optimize by itself.
+    assert loaded & {"sklearn", "pandas", "matplotlib", "datasets"} == set()
+
+
 def test_the_check_sees_a_heavy_import() -> None:
     assert "scipy" in imported_by("import scipy")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -14,6 +14,7 @@ import numpy as np
 from submillion.errors import SubmillionError
 
 IN_MEMORY = 16 << 20  # bytes of text that need no file
+READ_TOGETHER = 256  # texts; many long ones are some megabytes
 
 
 class TextColumn(Sequence[str]):
@@ -67,6 +68,21 @@ class TextColumn(Sequence[str]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         return self._index.file.read(self._index.places[index], self._index.sizes[index]).decode()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the texts in order; those that follow each other in the file are read together."""
+        places, sizes, file = self._index.places, self._index.sizes, self._index.file
+        for first in range(0, len(self), READ_TOGETHER):
+            begins = np.array(places[first : first + READ_TOGETHER])
+            ends = begins + np.array(sizes[first : first + READ_TOGETHER])
+            if len(begins) > 1 and np.array_equal(begins[1:], ends[:-1]):
+                begin = int(begins[0])
+                block = file.read(begin, int(ends[-1]) - begin)
+                for start, end in zip((begins - begin).tolist(), (ends - begin).tolist(), strict=True):
+                    yield block[start:end].decode()
+            else:
+                for start, end in zip(begins.tolist(), ends.tolist(), strict=True):
+                    yield file.read(start, end - start).decode()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):

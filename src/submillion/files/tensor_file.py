@@ -62,10 +62,7 @@ class TensorFile:
         if not self.path.is_file():
             return None
         try:
-            tensors = self.load(in_memory)
-            stored = tensors.pop(CHECKSUMS)
-            if stored.tobytes() != _checksums(self.path, sum(values.nbytes for values in tensors.values())):
-                raise ValueError("its checksums are not those it was written with")
+            tensors = self._read_checked(in_memory)
             check(tensors)
         except (*BROKEN, OSError) as error:
             notices.emit(
@@ -79,15 +76,36 @@ class TensorFile:
             os.utime(self.path)  # the time of last use, by which `cache.prune` chooses
         return tensors
 
-    def load(self, in_memory: bool = False) -> dict[str, np.ndarray]:
-        """Return all tensors, CHECKSUMS among them, of a file that this process has just written: unchecked.
+    def _read_checked(self, in_memory: bool) -> dict[str, np.ndarray]:
+        """Return the tensors, checked, mapped or as copies in memory.
+
+        Raises:
+            ValueError: header, size or checksums are not those it was written with.
+            OSError: it cannot be read.
+        """
+        tensors = self.load()
+        stored = tensors.pop(CHECKSUMS)
+        size = sum(values.nbytes for values in tensors.values())
+        copy = np.empty(size, np.uint8) if in_memory else None
+        if stored.tobytes() != _checksums(self.path, size, copy):
+            raise ValueError("its checksums are not those it was written with")
+        if copy is None:
+            return tensors
+        ends = np.cumsum([values.nbytes for values in tensors.values()])
+        return {
+            name: copy[end - values.nbytes : end].view(values.dtype).reshape(values.shape)
+            for (name, values), end in zip(tensors.items(), ends, strict=True)
+        }
+
+    def load(self) -> dict[str, np.ndarray]:
+        """Return all tensors, CHECKSUMS among them, of a file that this process has just written: mapped, unchecked.
 
         Raises:
             ValueError: its header or its size is not that of this key.
             OSError: it cannot be read.
         """
         return {
-            name: _values(self.path, dtype, shape, start, in_memory or name == CHECKSUMS)
+            name: _values(self.path, dtype, shape, start, name == CHECKSUMS)
             for name, dtype, shape, start in _places(self._read_header())
         }
 
@@ -175,20 +193,30 @@ def _values(path: Path, dtype: str, shape: tuple[int, ...], start: int, in_memor
     return np.asarray(np.memmap(path, kind, "r", start, shape))
 
 
-def _checksums(path: Path, size: int) -> bytes:
+def _checksums(path: Path, size: int, copy: np.ndarray | None = None) -> bytes:
     """Return a checksum for each chunk of the `size` bytes after the header, end to end.
 
-    The file is read, not mapped: mapped pages would count as the memory of this process. Hashing lets other threads
-    run, so several chunks are hashed at a time.
+    The file is read, not mapped: mapped pages would count as the memory of this process. Reading and hashing let other
+    threads run, so several chunks are read at a time.
+
+    Args:
+        path: the file.
+        size: bytes.
+        copy: uint8 [size], takes the bytes, each block while the cache still holds it for the hash.
     """
 
     def checksum(start: int) -> bytes:
-        digest, left = hashlib.blake2b(digest_size=CHECKSUM_BYTES), min(CHECKSUM_SPAN, size - start)
-        with path.open("rb") as handle:
+        digest, end = hashlib.blake2b(digest_size=CHECKSUM_BYTES), min(start + CHECKSUM_SPAN, size)
+        spare = np.empty(BLOCK, np.uint8)
+        with path.open("rb", buffering=0) as handle:
             handle.seek(PAGE + start)
-            while left and (block := handle.read(min(BLOCK, left))):
-                digest.update(block)
-                left -= len(block)
+            while start < end:
+                block = (spare if copy is None else copy[start:])[: min(BLOCK, end - start)]
+                count = handle.readinto(block.data)
+                if not count:  # the file is shorter: the checksum will not be the right one
+                    break
+                digest.update(block[:count].data)
+                start += count
         return digest.digest()
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

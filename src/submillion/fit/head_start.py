@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from submillion.data.batches import sequential
@@ -21,6 +19,8 @@ from submillion.run_format.manifest import HeadStartEntry
 from submillion.terminal.progress import ProgressOption, progress_bar
 
 if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
     from submillion.model.classifier import Classifier
 
 STRENGTH = 1.0
@@ -139,8 +139,7 @@ def fit_probe(
     own -= centre
     scale = max(float(np.sqrt(np.square(own).sum(axis=1).mean())), 1e-9)
     own /= scale
-    with threadpool_limits(1):  # the sums, and so the bits, do not depend on the number of threads
-        weight, bias = _full(_regression(own, truth, balanced, strength), classes, len(rows))
+    weight, bias = _full(_regression(own, truth, balanced, strength), classes, len(rows))
     weight /= scale
     bias -= weight @ centre
     return Probe(weight.astype(np.float32), bias.astype(np.float32), len(rows))
@@ -159,7 +158,13 @@ def output_layer(classifier: Classifier) -> torch.nn.Linear:
 def _regression(
     features: np.ndarray, labels: np.ndarray, balanced: bool, strength: float
 ) -> LogisticRegression:
-    with warnings.catch_warnings():
+    # Loading scikit-learn would delay the first step of every training by a second. It is loaded before the limit
+    # below, which applies only to libraries that are loaded.
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    # With one thread, the sums, and so the bits, do not depend on the number of threads.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the start of a training need not be the optimum
         return LogisticRegression(
             C=strength, max_iter=MAX_ITERATIONS, class_weight="balanced" if balanced else None

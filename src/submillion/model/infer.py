@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from submillion.data.batches import sequential
 from submillion.errors import SubmillionError
@@ -96,6 +95,8 @@ def predict_probabilities(
 
 def probabilities_of(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of logits [N, C], computed in float64, as float32."""
+    from scipy.special import softmax  # noqa: PLC0415 - training's first step does not wait for it
+
     probabilities: np.ndarray = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
     return probabilities
 
