@@ -190,7 +190,7 @@ def _command(name: str, command: Any) -> list[str]:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
     options = [item for item in command.params if item.param_type_name == "option"]
     usage = " ".join(["submillion", name, *(["[OPTIONS]"] if options else []), *map(_usage, arguments)])
-    parts = [f"## {name}", f"```\n{usage}\n```", _paragraphs(command.help)]
+    parts = [f"## {name}", f"```text\n{usage}\n```", _paragraphs(command.help)]
     if arguments:
         parts.append(
             _table(("argument", "meaning"), ((f"`{_title(item)}`", _help(item)) for item in arguments))

@@ -117,7 +117,7 @@ def test_code_blocks_parse(name: str) -> None:
         elif language == "yaml":
             assert isinstance(yaml.safe_load(content), dict)
         else:
-            assert language in ("", "js", "{toctree}", "{include}", "{literalinclude}", "{eval-rst}")
+            assert language in ("", "text", "js", "{toctree}", "{include}", "{literalinclude}", "{eval-rst}")
 
 
 @pytest.mark.parametrize("name", TEXTS)

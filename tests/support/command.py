@@ -22,15 +22,23 @@ class Ended:
     stderr: str
 
 
-def submillion(*arguments: object, cwd: Path) -> Ended:
-    """Run a command in a folder."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
+def submillion(*arguments: object, cwd: Path, stdin: bytes = b"") -> Ended:
+    """Run a command in a folder, with bytes on its standard input."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    code = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(cwd)
         patch.setattr(sys, "argv", ["submillion", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
         try:
             cli.main()
         except SystemExit as ended:
             assert ended.code is None or isinstance(ended.code, int)
             code = ended.code or 0
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Ended(code, _written(out), _written(err))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()

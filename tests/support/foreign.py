@@ -21,11 +21,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def foreign_adapter(folder: Path, encoder: Path, **settings: Any) -> Path:
+def foreign_adapter(folder: Path, encoder: Path, classes: int = len(LABELS), **settings: Any) -> Path:
     """Save an adapter that peft built with `settings` beside SETTINGS; its trained values differ from their start."""
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(1)
-        base = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(LABELS))
+        base = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=classes)
         model = get_peft_model(base, LoraConfig(**(SETTINGS | settings)))
         for value in model.parameters():
             if value.requires_grad:
