@@ -37,6 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "DoRA on one layer, biases": {"use_dora": True, "layers_to_transform": [1], "bias": "lora_only"},
     "every linear layer but one": {"target_modules": "all-linear", "exclude_modules": ["output.dense"]},
     "trained norms": {"modules_to_save": ["classifier", "LayerNorm"]},
+    "biases alone": {"target_modules": "dummy-target-modules", "bias": "all"},
     "a pattern, no task": {
         "task_type": None,
         "target_modules": r".*layer\.(0|1)\..*(query|key)",

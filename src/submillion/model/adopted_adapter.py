@@ -20,6 +20,7 @@ from submillion.model.build import open_adapter, set_requires_grad
 from submillion.model.foreign import Foreign
 from submillion.model.loading import Loaded, load_encoder, quiet_libraries
 from submillion.model.process_state import seeded
+from submillion.model.variants import NO_MODULE
 from submillion.sources.adapter_files import CONFIG, HEAD, PREFIX, TENSORS
 from submillion.wording import excerpt, listed
 
@@ -136,15 +137,17 @@ def _explicit(module: Any, config: LoraConfig) -> LoraConfig:
                     Problem(f"the adapter of '{name}'", "an adapter of a linear layer", type(layer).__name__)
                 )
             ranks[name], scales[name] = layer.r["default"], layer.lora_alpha["default"]
-    rank = Counter(ranks.values()).most_common(1)[0][0]
-    scale = Counter(scales.values()).most_common(1)[0][0]
+    # An adapter of biases alone has no rank of its own.
+    rank = Counter(ranks.values()).most_common(1)[0][0] if ranks else config.r
+    scale = Counter(scales.values()).most_common(1)[0][0] if scales else config.lora_alpha
     return LoraConfig(
         task_type=config.task_type,
         base_model_name_or_path=module.get_base_model().name_or_path,
         r=rank,
         lora_alpha=scale,
         lora_dropout=config.lora_dropout,
-        target_modules="|".join(map(re.escape, ranks)),  # peft saves a list of names in a random order
+        target_modules="|".join(map(re.escape, ranks))
+        or NO_MODULE,  # peft saves a list of names in a random order
         rank_pattern={name: r for name, r in ranks.items() if r != rank},
         alpha_pattern={name: alpha for name, alpha in scales.items() if alpha != scale},
         modules_to_save=sorted(saved) or None,
