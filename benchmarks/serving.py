@@ -1,12 +1,14 @@
 """Loads a server with many clients, and compares its speed with that of the same run on the same texts offline.
 
-    python -m benchmarks.serving RUN [--clients 64] [--seconds 300] [--texts-per-request 1] [--json FILE]
+    python -m benchmarks.serving RUN [--clients 64] [--seconds 300] [--texts-per-request 1] [--json FILE] [--into PAGE]
+    python -m benchmarks.serving --report FILE --into docs/serving.md
 
 The clients are coroutines on raw sockets in this process, which shares the processor with the server; each sends its
 next request when it has its answer. The texts are those of the run's validation split, one after the other, so
 both sides classify the same mixture of lengths. Offline is `Run.predict_proba` on these texts, before and after the
 load; `share_of_offline` divides by the mean of the two. Memory is that of the server's processes, once a second;
-`memory_growth` compares its mean over the last tenth of the time with that over the second tenth.
+`memory_growth` compares its mean over the last tenth of the time with that over the second tenth. `--into` writes the
+report between two comments of a page; `--report` reads it from the file that `--json` has written.
 """
 
 from __future__ import annotations
@@ -15,14 +17,13 @@ import argparse
 import asyncio
 import itertools
 import json
-import platform
 import socket
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,16 @@ from typing import Any
 import psutil
 
 import submillion
+from benchmarks.cells import machine_facts
+from benchmarks.pages import insert
 from submillion import notices
 from submillion.assess.run_context import RunContext
 
 HOST = "127.0.0.1"
+PART = "load report"
 START = "from submillion.cli import main; main()"
 WARM_UP = 3.0  # seconds of the same load before anything is counted
+RECONNECTS = 100
 GOALS = {"errors": 0, "share_of_offline": 0.8, "p99_over_p50": 4.0, "memory_growth": 0.02}
 
 
@@ -87,7 +92,7 @@ async def client(port: int, source: Iterator[bytes], per_request: int, load: Loa
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             load.failed(type(error).__name__)
             writer.close()
-            reader, writer = await asyncio.open_connection(HOST, port)
+            reader, writer = await reconnected(port, load)
             continue
         if not head.startswith(b"HTTP/1.1 200") or answer.count(b'[{"label"') != per_request:
             load.failed(head[9:12].decode())
@@ -95,6 +100,21 @@ async def client(port: int, source: Iterator[bytes], per_request: int, load: Loa
             load.seconds.append(time.perf_counter() - began)
             load.texts += per_request
     writer.close()
+
+
+async def reconnected(port: int, load: Load) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a new connection; each refused one is an error.
+
+    Raises:
+        SystemExit: nobody has answered for a while.
+    """
+    for _ in range(RECONNECTS):
+        try:
+            return await asyncio.open_connection(HOST, port)
+        except OSError as error:
+            load.failed(type(error).__name__)
+            await asyncio.sleep(0.1)
+    raise SystemExit("the server answers no more; its log says why")
 
 
 async def drive(
@@ -116,6 +136,8 @@ async def drive(
     seconds = time.perf_counter() - began
     load.counting, load.stopped = False, True
     await asyncio.gather(*clients)
+    if not load.seconds:
+        raise SystemExit(f"no request was answered; errors: {load.errors}")
     return load, seconds
 
 
@@ -184,37 +206,81 @@ def summary(
             statistics.fmean(memory[-tenth:]) / statistics.fmean(memory[tenth : 2 * tenth] or memory) - 1, 4
         ),
         "memory_mb_by_second": [round(one, 1) for one in memory],
-        "processor": platform.processor() or platform.machine(),
         "cores": psutil.cpu_count(),
+        **machine_facts(),
     }
 
 
-def main() -> int:
+def markdown(report: dict[str, Any]) -> str:
+    """Return the report as a paragraph and a table."""
+    first, largest, last = report["memory_mb"]
+    offline_mean = statistics.fmean(report["offline_texts_per_s"])
+    rows = [
+        ("requests", f"{report['requests']:,} of {report['texts_per_request']} text each", ""),
+        ("errors", f"{report['errors']:,}", "0"),
+        ("texts/s", f"{report['texts_per_s']:,.0f}", ""),
+        ("texts/s offline, mean of before and after", f"{offline_mean:,.0f}", ""),
+        (
+            "share of offline",
+            f"{report['share_of_offline']:.0%}",
+            f"at least {GOALS['share_of_offline']:.0%}",
+        ),
+        ("p50", f"{report['p50_ms']:,.0f} ms", ""),
+        ("p99", f"{report['p99_ms']:,.0f} ms", ""),
+        ("p99 / p50", f"{report['p99_over_p50']:.2f}", f"at most {GOALS['p99_over_p50']:g}"),
+        ("memory at the start, at most, at the end", f"{first:,.0f}, {largest:,.0f}, {last:,.0f} MB", ""),
+        ("growth of memory", f"{report['memory_growth']:+.1%}", f"at most {GOALS['memory_growth']:.0%}"),
+    ]
+    return "\n".join(
+        [
+            f"{report['clients']} clients for {report['seconds']:,.0f} seconds, {report['workers']} "
+            f"{'process' if report['workers'] == 1 else 'processes'}; {report['processor']}, {report['cores']} cores "
+            f"(shared with the clients), commit {(report['commit'] or 'unknown')[:7]}:",
+            "",
+            "| | measured | goal |",
+            "|---|---:|---:|",
+            *(f"| {name} | {value} | {goal} |" for name, value, goal in rows),
+        ]
+    )
+
+
+def missed(report: dict[str, Any]) -> list[str]:
+    """Return the names of the goals that a report misses."""
+    return [
+        name
+        for name, goal in GOALS.items()
+        if (report[name] < goal if name == "share_of_offline" else report[name] > goal)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the report, and return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--texts-per-request", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--log", default="serving.log", help="file for the server's log lines")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    report = measured(arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
+    parser.add_argument("--report", type=Path, help="a report that --json has written, in place of a run")
+    parser.add_argument("--into", type=Path, help="write the report into this page, between its comments")
+    options = parser.parse_args(arguments)
+    if (options.run is None) == (options.report is None):
+        parser.error("expected a run, or --report")
+    report = json.loads(options.report.read_text(encoding="utf-8")) if options.report else measured(options)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if options.into:
+        insert(markdown(report), options.into, PART)
     for name, value in report.items():
         if name != "memory_mb_by_second":
             print(f"{name:24} {value}")
-    missed = [
-        name
-        for name, goal in GOALS.items()
-        if (report[name] < goal if name == "share_of_offline" else report[name] > goal)
-    ]
-    print("missed: " + ", ".join(missed) if missed else "every goal is met")
-    return 1 if missed else 0
+    failed = missed(report)
+    print("missed: " + ", ".join(failed) if failed else "every goal is met")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from benchmarks.accuracy import picture, table
 from benchmarks.accuracy.cells import planned
 from benchmarks.accuracy.results import RESULTS, read, read_hits
 from benchmarks.accuracy.runner import run
+from benchmarks.pages import insert
 
 
 def main() -> int:
@@ -58,7 +59,7 @@ def main() -> int:
         return 0
     text = table.render(known, read_hits(options.results))
     if options.into:
-        table.insert(text, options.into)
+        insert(text, options.into, table.PART)
     else:
         print(text)
     return 0

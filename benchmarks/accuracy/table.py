@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from benchmarks.accuracy.sets import ALL, PER_CLASS, SETS, SIZES, seeds_of
 from submillion.wording import plural
 
 Known = Mapping[Cell, Result]
-BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
+PART = "accuracy"
 UNEQUAL = ("r8", "r52", "sms")
 """Sets with classes of very different size, whose macro F1 has a table."""
 TITLES = {"majority": "most frequent class", "words": "words, SVM", "characters": "characters, SVM"}
@@ -58,20 +57,6 @@ def render(known: Known, hits: Mapping[Cell, np.ndarray]) -> str:
         _empty(known),
     ]
     return "\n\n".join(parts)
-
-
-def insert(text: str, file: Path) -> None:
-    """Replace the part of a file between the markers.
-
-    Raises:
-        SystemExit: the file lacks a marker.
-    """
-    old = file.read_text(encoding="utf-8")
-    before, found, rest = old.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not found or not ended:
-        raise SystemExit(f"{file}: expected the markers {BEGIN} and {END}")
-    file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 def title_of(method: str) -> str:

@@ -20,6 +20,7 @@ from benchmarks.accuracy.picture import draw
 from benchmarks.accuracy.results import Result
 from benchmarks.accuracy.sets import LabelledSet, Rows, seeds_of, shares
 from benchmarks.accuracy.task import Answer, Task
+from benchmarks.pages import part_of
 
 WORDS = ("goal match team", "shares bank profit", "star planet orbit")
 CLASSES = ("sport", "money", "space")
@@ -279,17 +280,6 @@ def test_tables_name_partial_and_empty_cells_and_compare_with_the_best_linear_ri
     assert "| SetFit, mpnet-base | AG News | 32 | about 90 minutes a run on two cores |" in text
 
 
-def test_tables_replace_the_part_between_the_markers(tmp_path: Path) -> None:
-    file = tmp_path / "accuracy.md"
-    file.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.insert("new", file)
-    table.insert("newer", file)
-    assert file.read_text() == f"before\n{table.BEGIN}\n\nnewer\n\n{table.END}\nafter\n"
-    file.write_text("no markers")
-    with pytest.raises(SystemExit, match="expected the markers"):
-        table.insert("new", file)
-
-
 def test_the_picture_has_a_panel_a_set_and_a_line_a_method(tmp_path: Path) -> None:
     svg, png = draw(some_results(), tmp_path / "pictures")
     text = svg.read_text()
@@ -300,7 +290,7 @@ def test_the_picture_has_a_panel_a_set_and_a_line_a_method(tmp_path: Path) -> No
 
 def test_the_documented_tables_are_those_of_the_committed_results() -> None:
     documented = Path("docs/accuracy.md").read_text(encoding="utf-8")
-    inserted = documented.partition(table.BEGIN)[2].partition(table.END)[0].strip()
+    inserted = part_of(documented, table.PART)[1].strip()
     known, hits = results.read(), results.read_hits()
     assert set(known) == set(hits) and all(cell.method in METHODS for cell in known)
     assert inserted == table.render(known, hits)
