@@ -1,7 +1,8 @@
-"""The encoders of the benchmarks: a folder with its own or random weights, or an encoder of the catalog."""
+"""The encoders of the benchmarks: a folder with its own or random weights, one of the catalog, or a shape."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ def with_weights(encoder: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
         save_random_weights(encoder, Path(folder))
+        yield Path(folder)
+
+
+@contextmanager
+def modernbert_base(tokenizer: Path) -> Iterator[Path]:
+    """Yield a temporary encoder of the shape of ModernBERT-base, with random weights and the tokenizer of a folder."""
+    with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
+        run_isolated(_save_modernbert, tokenizer, Path(folder))
         yield Path(folder)
 
 
@@ -42,6 +51,19 @@ def catalog_folder(name: str) -> Path:
     from submillion.sources.fetch import fetch_encoder
 
     return fetch_encoder(name).path
+
+
+def _save_modernbert(tokenizer: Path, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from submillion.sources.configs import MODERNBERT_BASE
+
+    # Its own vocabulary is larger; speed does not depend on it.
+    loaded = AutoTokenizer.from_pretrained(str(tokenizer), local_files_only=True)
+    loaded.save_pretrained(folder)
+    config = MODERNBERT_BASE | {"pad_token_id": loaded.pad_token_id}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    _save_random(folder)
 
 
 def _save_random(folder: Path) -> None:

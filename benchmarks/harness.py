@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.encoders import catalog_folder, with_weights
+from benchmarks.encoders import catalog_folder, modernbert_base, with_weights
 from benchmarks.isolated import ProcessFailed
 from benchmarks.variants import Child, Round, Setting, Variant
 
@@ -60,10 +60,13 @@ def compare(
     errors: dict[str, str] = {}
     results: dict[str, list[Round]] = {name: [] for name in variants}
     with ExitStack() as stack:
+        folders: dict[str | None, Path] = {None: setting.encoder}
         for name, variant in variants.items():
             started_at = time.perf_counter()
             try:
-                encoder = catalog_folder(variant.encoder) if variant.encoder else setting.encoder
+                if variant.encoder is not None and variant.encoder not in folders:
+                    folders[variant.encoder] = _folder(variant.encoder, setting, stack)
+                encoder = folders[variant.encoder]
                 children[name] = Child(variant, replace(setting, encoder=encoder))
             except ProcessFailed as error:
                 errors[name] = str(error)
@@ -90,6 +93,13 @@ def compare(
                 )
                 log(f"round {number + 1} of {rounds}: {name} {last.samples_per_s:.1f} samples/s{disturbed}")
     return _rows(variants, results, errors, {name: child.facts for name, child in children.items()})
+
+
+def _folder(encoder: str, setting: Setting, stack: ExitStack) -> Path:
+    """Return the folder of `Variant.encoder`, which exists until the stack is closed."""
+    if encoder == "modernbert-base":
+        return stack.enter_context(modernbert_base(setting.encoder))
+    return catalog_folder(encoder)
 
 
 def _rows(

@@ -58,7 +58,9 @@ class OneBatch(BatchSchedule):
         return [np.asarray(self.rows, dtype=np.int64)]
 
 
-def open_training(setting: Setting, execution: str, all_linear: bool = False, layers: str = "all") -> Opened:
+def open_training(
+    setting: Setting, execution: str, all_linear: bool = False, layers: str = "all", rank: int | None = None
+) -> Opened:
     """Train as `submillion train` does.
 
     Args:
@@ -66,8 +68,9 @@ def open_training(setting: Setting, execution: str, all_linear: bool = False, la
         execution: `packed` or `reference`.
         all_linear: adapters on every linear layer, and only the output layer of the head is trained.
         layers: which layers are adapted; the output of the layers below is cached beforehand.
+        rank: see `recipe_of`.
     """
-    return _training(setting, read_texts(setting), recipe_of(setting, execution, all_linear, layers))
+    return _training(setting, read_texts(setting), recipe_of(setting, execution, all_linear, layers, rank))
 
 
 def open_growth(

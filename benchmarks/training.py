@@ -9,11 +9,18 @@ and are compared with the usual script on the same encoder:
 
     python -m benchmarks.training --data FOLDER --encoder FOLDER \\
         --only usual_minilm,packed_minilm,usual_mpnet,packed_mpnet
+
+`modernbert` has the shape of ModernBERT-base with random weights; its tokenizer is that of the encoder's folder. Every
+linear layer gets an adapter of rank 4, the largest that leaves the output layer within a million parameters (847,876):
+
+    python -m benchmarks.training --data FOLDER --encoder FOLDER --json FILE \\
+        --only usual_modernbert,best_modernbert,reference_modernbert,packed_modernbert
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from benchmarks.harness import main
 from benchmarks.variants import Variant
@@ -38,6 +45,15 @@ ENCODERS = {
     "usual_mpnet": Variant(USUAL, base="usual_mpnet", encoder="mpnet-base"),
     "packed_mpnet": Variant(OURS, {"execution": "packed"}, base="usual_mpnet", encoder="mpnet-base"),
 }
+# The shape of ModernBERT-base.
+_FULL: dict[str, Any] = {"all_linear": True, "rank": 4}
+_SHAPE: dict[str, str] = {"base": "usual_modernbert", "encoder": "modernbert-base"}
+MODERNBERT = {
+    "usual_modernbert": Variant(USUAL, _FULL, **_SHAPE),
+    "best_modernbert": Variant(BEST, _FULL, **_SHAPE),
+    "reference_modernbert": Variant(OURS, {"execution": "reference", **_FULL}, **_SHAPE),
+    "packed_modernbert": Variant(OURS, {"execution": "packed", **_FULL}, **_SHAPE),
+}
 # The best peer with one choice removed or added.
 CHOICES = {
     "best_peer_float32": Variant(BEST, {"autocast": False, "frozen_bf16": False, "casting": True}),
@@ -52,4 +68,4 @@ CHOICES = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, VARIANTS, {**ENCODERS, **CHOICES}))
+    sys.exit(main(__doc__, VARIANTS, {**ENCODERS, **MODERNBERT, **CHOICES}))

@@ -49,19 +49,20 @@ class Choices:
     """Use torch.compile with one graph for all lengths."""
 
 
-def open_training(setting: Setting, all_linear: bool = False, **changes: Any) -> Opened:
+def open_training(setting: Setting, all_linear: bool = False, rank: int = 6, **changes: Any) -> Opened:
     """Train on batches padded to their longest text.
 
     Args:
         setting: what all variants share.
         all_linear: adapters on every linear layer.
+        rank: of those adapters.
         changes: fields of `Choices` that differ from the fastest.
     """
     choices = Choices(**changes)
     if choices.flush:
         torch.set_flush_denormal(True)
     texts = read_texts(setting)
-    model = adapted(classifier(setting.encoder, attn_implementation=choices.attention), all_linear)
+    model = adapted(classifier(setting.encoder, attn_implementation=choices.attention), all_linear, rank)
     trained = [value for value in model.parameters() if value.requires_grad]
     if choices.frozen_bf16:
         for value in model.parameters():

@@ -23,22 +23,25 @@ def classifier(encoder: Path, **options: Any) -> Any:
     return AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(LABELS), **options)
 
 
-def adapted(model: Any, all_linear: bool = False) -> Any:
+def adapted(model: Any, all_linear: bool = False, rank: int = 6) -> Any:
     """Return the model with adapters, ready to train.
 
     Args:
         model: the result of `classifier`.
-        all_linear: rank 6 on every linear layer, and only the output layer of the head is trained; otherwise rank 8
+        all_linear: adapters on every linear layer, and only the output layer of the head is trained; otherwise rank 8
             on query and value, and the whole head is trained.
+        rank: of the adapters on every linear layer.
     """
     linear = [
-        name for name, module in model.named_modules() if isinstance(module, nn.Linear) and ".layer." in name
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and (".layer." in name or ".layers." in name)
     ]
     if all_linear:
         # No task type: for sequence classification peft would train the whole head.
         output = "classifier.out_proj" if hasattr(model.classifier, "out_proj") else "classifier"
         config = LoraConfig(
-            r=6, lora_alpha=12, lora_dropout=0.1, target_modules=linear, modules_to_save=[output]
+            r=rank, lora_alpha=2 * rank, lora_dropout=0.1, target_modules=linear, modules_to_save=[output]
         )
     else:
         targets = [name for name in linear if name.rpartition(".")[2] in QUERY_VALUE]

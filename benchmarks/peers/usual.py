@@ -11,10 +11,10 @@ from benchmarks.texts import read_texts
 from benchmarks.variants import Opened, Setting
 
 
-def open_training(setting: Setting, all_linear: bool = False) -> Opened:
-    """Train on random batches."""
+def open_training(setting: Setting, all_linear: bool = False, rank: int = 6) -> Opened:
+    """Train on random batches; `rank` is that of adapters on every linear layer."""
     texts = read_texts(setting)
-    model = adapted(classifier(setting.encoder), all_linear)
+    model = adapted(classifier(setting.encoder), all_linear, rank)
     optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad], lr=3e-4)
 
     def step(rows: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import SPREAD, read_texts
 from benchmarks.variants import Setting, Variant
 from submillion.budget.count import count
+from submillion.sources.configs import MODERNBERT_BASE
 from submillion.sources.folder import read_config
 from support.tiny import LABELS, shared_encoder, tiny_encoder, tiny_texts
 
@@ -115,11 +116,12 @@ def test_an_encoder_without_weights_gets_random_ones_in_a_temporary_folder(setti
 
 
 def test_each_variant_is_compared_with_the_usual_script_of_its_encoder_and_adapters():
-    variants = {**training.VARIANTS, **training.ENCODERS, **training.CHOICES}
+    variants = {**training.VARIANTS, **training.ENCODERS, **training.MODERNBERT, **training.CHOICES}
     for name, variant in variants.items():
         usual = variants[variant.base]
         assert usual.opener == training.USUAL and usual.encoder == variant.encoder, name
-        assert variant.options.get("all_linear") == usual.options.get("all_linear"), name
+        for option in ("all_linear", "rank"):
+            assert variant.options.get(option) == usual.options.get(option), name
 
 
 @pytest.mark.parametrize("family", ["roberta", "mpnet", "bert"])
@@ -135,6 +137,25 @@ def test_the_peers_train_the_same_parameters_as_submillion(family, all_linear):
     assert sum(value.numel() for value in peer.parameters() if value.requires_grad) == ours
     ranks = {module.r["default"] for module in peer.modules() if hasattr(module, "lora_A")}
     assert ranks == {recipe.lora.r} == {6 if all_linear else 8}
+
+
+def test_the_adapters_on_the_shape_of_modernbert_fill_the_million():
+    setting = Setting(Path("data"), Path("encoder"))
+    counts = []
+    for rank in (4, 5):
+        recipe = library.recipe_of(setting, "packed", all_linear=True, rank=rank)
+        counts.append(count(MODERNBERT_BASE, len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable)
+    assert counts[0] == 847_876 <= 1_000_000 < counts[1]
+    assert {variant.options["rank"] for variant in training.MODERNBERT.values()} == {4}
+
+
+def test_the_peers_adapt_the_same_matrices_of_modernbert_as_submillion():
+    encoder = shared_encoder("modernbert")
+    recipe = library.recipe_of(Setting(encoder, encoder), "auto", all_linear=True, rank=4)
+    peer = adapted(classifier(encoder), True, 4)
+    config = read_config(encoder, str(encoder))
+    ours = count(config, len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable
+    assert sum(value.numel() for value in peer.parameters() if value.requires_grad) == ours
 
 
 def test_inference_merges_the_adapters_if_requested(setting, monkeypatch):
