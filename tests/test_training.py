@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from submillion import BadInput
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.training import train
-from support.tiny import LABELS, shared_encoder, tiny_texts
+from support.tiny import LABELS, shared_encoder, tiny_recipe, tiny_texts
 from support.trained import two_classes
 
 FIELDS = [
@@ -123,3 +124,15 @@ def test_a_recipe_takes_no_decision_and_a_decision_no_changes(project: Path) -> 
     with pytest.raises(BadInput, match="changes of it"):
         train(decision, project / "never", overrides=["lora.r=3"], quiet=True)
     assert not (project / "never").exists()
+
+
+def test_the_collector_spares_the_libraries_until_a_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    during: list[tuple[bool, int]] = []
+
+    def record(*_: object, **__: object) -> None:
+        during.append((gc.isenabled(), gc.get_freeze_count()))
+
+    monkeypatch.setattr("submillion.pipeline.train", record)
+    train(tiny_recipe(shared_encoder()))
+    assert during[0][0] and during[0][1] > 1000
+    assert gc.get_freeze_count() == 0

@@ -73,16 +73,17 @@ def train(
         # Loads torch and transformers.
         from submillion import pipeline  # noqa: PLC0415
 
-    return pipeline.train(
-        recipe,
-        out or RUNS / recipe.name,
-        rows or (decision.rows if decision else None),
-        overwrite=overwrite,
-        quiet=quiet,
-        hold_back_test=not report,
-        decision=decision.to_json() if decision else None,
-        checked=decision.checked if decision else None,
-    )
+    with _frozen():
+        return pipeline.train(
+            recipe,
+            out or RUNS / recipe.name,
+            rows or (decision.rows if decision else None),
+            overwrite=overwrite,
+            quiet=quiet,
+            hold_back_test=not report,
+            decision=decision.to_json() if decision else None,
+            checked=decision.checked if decision else None,
+        )
 
 
 @contextmanager
@@ -98,6 +99,22 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Spare the garbage collector the objects that exist before the block until it ends.
+
+    Examining those of the libraries takes half a second, several times in the first steps.
+    """
+    if gc.get_freeze_count():  # the caller has frozen objects, which are to stay frozen
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _resolved(named: Any, overrides: Sequence[str], from_memory: bool) -> Recipe:
