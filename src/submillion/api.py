@@ -179,8 +179,8 @@ def adopt(
         >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
         0.9365
     """
-    from submillion.adoption import Options
     from submillion.adoption import adopt as adopt_adapter
+    from submillion.adoption_subject import Options
 
     about = Options(
         None if encoder is None else str(encoder),

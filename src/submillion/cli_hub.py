@@ -57,8 +57,8 @@ class AdoptFlags:
 @takes(AdoptFlags)
 def adopt(flags: AdoptFlags) -> None:
     """Make a run of a LoRA classifier that another program trained; exit code 3 if it is over the budget."""
-    from submillion.adoption import Options
     from submillion.adoption import adopt as adopt_adapter
+    from submillion.adoption_subject import Options
     from submillion.report.run_summary import summary_text
 
     names = None if flags.labels is None else [name.strip() for name in flags.labels.split(",")]
