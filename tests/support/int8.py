@@ -47,10 +47,10 @@ class SimulatedInt8(Reference):
                 handle.remove()
 
 
-def _replaced(matrix: Int8Matrix, bias: Tensor | None) -> Callable[..., Tensor]:
+def _replaced(matrix: Int8Matrix, bias: Tensor) -> Callable[..., Tensor]:
     def hook(_module: Any, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         flat = matrix.product(arguments[0].reshape(-1, arguments[0].shape[-1]))
-        return (flat if bias is None else flat + bias).reshape(output.shape)
+        return (flat + bias).reshape(output.shape)
 
     return hook
 

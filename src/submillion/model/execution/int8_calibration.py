@@ -11,6 +11,7 @@ from torch import Tensor
 
 from submillion.data.batches import collate, sequential
 from submillion.model.execution.int8_reference import Int8Matrix
+from submillion.model.execution.kernel_weights import PARTS, adapter_deltas, layer_tensors
 from submillion.terminal.progress import ProgressOption, progress_bar
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ def product_errors(
     mask = torch.ones(0, 0, dtype=torch.bool)
     last = classifier.n_layers - 1
 
-    def hook(name: MatrixName, weight: Tensor, bias: Tensor | None) -> Callable[..., None]:
+    def hook(name: MatrixName, weight: Tensor, bias: Tensor) -> Callable[..., None]:
         quantized = Int8Matrix(weight)
         first_only = classifier.pooling == "first" and name[0] == last and name[1] not in OF_ALL_TOKENS
 
         def add(_module: Any, arguments: tuple[Tensor, ...], output: Tensor) -> None:
             x, y = (values[:, 0] if first_only else values[mask] for values in (arguments[0], output))
             step = -(-len(x) // ROWS)
-            exact = y[::step] if bias is None else y[::step] - bias
+            exact = y[::step] - bias
             measured[name].add(exact, quantized.product(x[::step]))
 
         return add
@@ -96,13 +97,17 @@ class _Products:
         return float((self._wrong / varying) ** 0.5)
 
 
-def matrices(classifier: Classifier) -> Iterator[tuple[MatrixName, Any, Tensor, Tensor | None]]:
-    """Give the name of each matrix, its module, and its weight, the adapter merged, and bias."""
+def matrices(classifier: Classifier) -> Iterator[tuple[MatrixName, Any, Tensor, Tensor]]:
+    """Give the name of each matrix, its module, and its weight, the adapter merged, and bias.
+
+    Args:
+        classifier: of a family whose targets are one matrix each.
+    """
+    family = classifier.family
     for number, layer in enumerate(classifier.stack.layers):
-        for target, path in classifier.family.suffixes.items():
-            module: Any = layer.get_submodule(path)
-            linear = getattr(module, "base_layer", module)
-            weight = linear.weight.detach().float()
-            if hasattr(module, "lora_A"):
-                weight = weight + module.get_delta_weight("default").detach().float()
-            yield (number, target), module, weight, linear.bias
+        tensors, deltas = layer_tensors(layer, family), adapter_deltas(layer, family)
+        for target, path in family.suffixes.items():
+            (name,) = PARTS[target]
+            weight = tensors[name].detach().float()
+            weight = weight + deltas[name] if name in deltas else weight
+            yield (number, target), layer.get_submodule(path), weight, tensors[f"{name}_bias"]
