@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from submillion import scoring
 from submillion.assess import int8_proof, registry
 from submillion.assess.int8_proof import FOLDER, LARGEST_DIFFERENCE, SPLIT, is_due, least_rows
 from submillion.assess.run_context import RunContext
@@ -117,6 +118,21 @@ def test_a_training_makes_the_part_only_where_it_can_succeed(
     assert is_due(RunContext(run))
     simulate(monkeypatch, "no int8 kernels for this processor")
     assert not is_due(RunContext(run))
+
+
+def test_the_end_of_a_training_makes_the_proof_or_deletes_one_of_an_earlier_adapter(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr(scoring.reporting, "after_training", lambda _, parts: made.append(list(parts)))
+    monkeypatch.setattr(int8_proof, "least_rows", lambda: 5)
+    scoring._after_training(RunContext(run))
+    registry.compute_parts(RunContext(run), made[0])
+    assert made == [["int8"]] and run.analysis_file("int8").is_file()
+    monkeypatch.undo()
+    monkeypatch.setattr(scoring.reporting, "after_training", lambda _, parts: made.append(list(parts)))
+    scoring._after_training(RunContext(run))
+    assert made[1] == [] and not run.analysis_file("int8").exists()
 
 
 def test_without_kernels_the_part_is_refused(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
