@@ -40,8 +40,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     reference = f"{record['reference']['texts_per_second']:,.0f}"
     return "\n".join(
         [
-            f"`{record['run']['name']}` on {compared}; {first['processor']}. Differences are file minus run, with their "
-            "95% intervals.",
+            f"`{record['run']['name']}` on {compared}; {first['processor']}. Differences are file minus run, "
+            "with their 95% intervals.",
             "",
             "| file | size | texts/s | same class as the run | accuracy, points |",
             "|---|---:|---:|---:|---:|",

@@ -19,7 +19,7 @@ from scipy.special import softmax
 import submillion as sm
 from submillion import BadInput, Run
 from submillion.exporting import export as export_module
-from submillion.exporting.export import Exported, export
+from submillion.exporting.export import Exported, export, lost_too_much
 from submillion.model.process_state import preserved_signal_stack, signal_stack
 from submillion.rundir import RunDir
 from submillion.ship.export import forms
@@ -184,6 +184,28 @@ class Wrong:
 
     def logits(self, texts: list[str]) -> np.ndarray:
         return -self._right.logits(texts)
+
+
+@pytest.mark.parametrize(
+    ("difference", "high_of_sample", "lost"),
+    [
+        (-0.001, 0.01, False),
+        (-0.003, 0.01, True),
+        (0.0, -0.001, False),
+        (0.0, -0.003, True),
+        (-0.003, None, True),
+    ],
+)
+def test_a_file_with_a_sample_is_judged_by_every_row_and_by_the_sample_s_whole_interval(
+    difference: float, high_of_sample: float | None, lost: bool
+) -> None:
+    interval = None if high_of_sample is None else {"value": -0.01, "low": -0.03, "high": high_of_sample}
+    entry: Any = {
+        "accuracy_difference": difference,
+        "argmax_agreement": 0.9,
+        "sample": {"accuracy_difference": -0.01, "interval": interval},
+    }
+    assert lost_too_much(entry, 0.2) is lost
 
 
 def test_an_existing_output_is_replaced_on_request_only(run: Run, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from submillion.files.atomic import atomic_dir, write_json
 from submillion.report.export_card import write_export_report
 from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
 from submillion.rundir import RunDir
-from submillion.ship.export.forms import FILES, Form, chosen_forms
+from submillion.ship.export.forms import Form, chosen_forms
 from submillion.ship.export.merged import write_common
 from submillion.ship.export.source import ExportSource, open_source
 from submillion.terminal.console import say
@@ -69,6 +69,14 @@ class Exported:
             f"The run in submillion ({reference['execution']} execution): "
             f"{reference['texts_per_second']:,.0f} texts/s.",
         ]
+        for name, entry in (self.record["files"] | self.record["removed"]).items():
+            if (sample := entry["sample"]) is not None:
+                own = f"{entry['runtime']} {entry['runtime_version']}"
+                lines.append(
+                    f"{name}: every row is answered by {entry['answered_by']}, and {sample['rows']:,} of them by "
+                    f"{own}: same class {percent(sample['argmax_agreement'], 2)}, "
+                    f"largest difference {sample['max_probability_difference']:.1e}."
+                )
         if self.removed:
             lines.append(
                 f"Removed, because they lost more than {self.record['max_loss']:g} points of accuracy: "
@@ -141,7 +149,7 @@ def _fill(
                 say(f"writing {file.path}", err=True)
             file.write(source, target)
             entry = proven(form, file, folder, rows, progress)
-            lost = lost_too_much(file.path, entry, record["max_loss"])
+            lost = lost_too_much(entry, record["max_loss"])
             record["removed" if lost else "files"][file.path] = entry
             if lost:
                 _remove([folder / name for name in (file.path, *entry["parts"])], folder)
@@ -150,31 +158,27 @@ def _fill(
     write_export_report(folder, record)
 
 
-def lost_too_much(name: str, entry: FileRecord, max_loss: float) -> bool:
-    """Return whether a file lost more accuracy than is accepted.
+def lost_too_much(entry: FileRecord, max_loss: float) -> bool:
+    """Return whether a file lost more accuracy than is accepted: over all rows, or certainly in the sample.
+
+    Of 100 rows, one more mistake is a whole point, which proves no loss: a sample counts if its whole interval is
+    beyond the limit.
 
     Args:
-        name: place of the file in the export.
-        entry: its record.
+        entry: the record of the file.
         max_loss: accepted loss in points.
     """
-    return _lost_points(name, entry) > max_loss + ROUNDING
+    sample = entry["sample"]
+    interval = None if sample is None else sample["interval"]
+    losses = [_lost_points(entry)]
+    if interval is not None and interval["high"] is not None:
+        losses.append(-100 * interval["high"])
+    return max(losses) > max_loss + ROUNDING
 
 
-def _lost_points(name: str, entry: FileRecord) -> float:
-    """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost.
-
-    For a file that is proven on a sample it is the smallest loss in the interval: of 100 rows, one more mistake is a
-    whole point, which proves no loss.
-
-    Args:
-        name: place of the file in the export.
-        entry: its record.
-    """
-    difference, interval = entry["accuracy_difference"], entry["interval"]
-    sampled = FILES[name][1].max_rows is not None
-    if sampled and interval is not None and interval["high"] is not None:
-        return -100 * interval["high"]
+def _lost_points(entry: FileRecord) -> float:
+    """Return the accuracy that a file lost, in points; without labelled rows, the most that it can have lost."""
+    difference = entry["accuracy_difference"]
     return 100 * (1 - entry["argmax_agreement"]) if difference is None else -100 * difference
 
 

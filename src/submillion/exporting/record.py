@@ -27,7 +27,7 @@ from submillion.run_format.export import (
 )
 from submillion.run_format.splits import SCORED_SPLITS
 from submillion.rundir import RunDir
-from submillion.ship.export.forms import ExportFile, Form
+from submillion.ship.export.forms import SAMPLE_ROWS, ExportFile, Form
 from submillion.ship.export.proof import BATCH, ask
 from submillion.ship.export.source import ExportSource
 from submillion.terminal.progress import ProgressOption
@@ -39,6 +39,8 @@ def proven(
 ) -> FileRecord:
     """Return the record of a written file: what its runtime answers on the rows, compared with the run.
 
+    Of a file with a twin, the twin answers every row and the runtime a sample, always the same one.
+
     Args:
         form: of the file.
         file: of the registry.
@@ -48,22 +50,24 @@ def proven(
     """
     every = Joined.of(rows)
     chosen = np.arange(len(every.texts))
-    if file.max_rows is not None and len(chosen) > file.max_rows:
-        chosen = np.sort(permutation(len(chosen), 0, 0)[: file.max_rows])
-    answers = ask(file, folder, [every.texts[row] for row in chosen], progress)
-    labels, of_run, splits = every.labels[chosen], every.probabilities[chosen], every.splits[chosen]
+    if file.twin is not None:
+        chosen = np.sort(permutation(len(chosen), 0, 0)[:SAMPLE_ROWS])
+    own = ask(file, folder, [every.texts[row] for row in chosen], progress)
+    answers = own if file.twin is None else ask(file.twin, folder, every.texts, progress)
+    labels, of_run, splits = every.labels, every.probabilities, every.splits
     parts = {name: sha256_of(folder / name) for name in file.parts if (folder / name).is_file()}
     return {
         "form": form.name,
         "runtime": file.runtime,
-        "runtime_version": answers.runtime_version,
+        "runtime_version": own.runtime_version,
         "sha256": sha256_of(folder / file.path),
         "parts": parts,
         "size_bytes": sum((folder / name).stat().st_size for name in (file.path, *parts)),
-        "load_seconds": round(answers.load_seconds, 4),
-        "texts_per_second": round(answers.texts_per_second, 2),
+        "load_seconds": round(own.load_seconds, 4),
+        "texts_per_second": round(own.texts_per_second, 2),
         "batch_size": BATCH,
         "processor": environment.processor(),
+        "answered_by": f"{(file.twin or file).runtime} {answers.runtime_version}",
         **agreement(answers.probabilities, of_run, labels),
         "by_split": {
             split: agreement(
@@ -72,6 +76,7 @@ def proven(
             for split in rows
             if (splits == split).any()
         },
+        "sample": None if file.twin is None else agreement(own.probabilities, of_run[chosen], labels[chosen]),
     }
 
 

@@ -10,7 +10,7 @@ from submillion.run_format.quantities import Number
 EXPORT = "export.json"
 """The name that makes a folder an export."""
 FORMAT_VERSION = 2
-"""2 has the thresholds per class."""
+"""2 has the thresholds per class, and the sample of a file for browsers."""
 
 
 class FileRecord(SplitAgreement):
@@ -29,7 +29,11 @@ class FileRecord(SplitAgreement):
     batch_size: int
     """Texts per call; the ranges of dynamic quantisation are those of a batch."""
     processor: str
+    answered_by: str
+    """Program and version whose answers are compared: `runtime`, or for a file with a sample one that is faster."""
     by_split: dict[str, SplitAgreement]
+    sample: SplitAgreement | None
+    """The rows that `runtime` answered itself, if another program answered all; load time and speed are of them."""
 
 
 class Calibration(TypedDict):

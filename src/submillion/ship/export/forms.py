@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
 
 ALL = "all"
+SAMPLE_ROWS = 100
+"""Rows for a runtime that is too slow for all of them."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class ExportFile:
     """Opens it, from the folder of the export."""
     parts: tuple[str, ...] = ()
     """Further files that belong to it, if they are written."""
-    max_rows: int | None = None
-    """Rows to prove it on; None takes every row."""
+    twin: ExportFile | None = None
+    """The same file in a faster runtime, which answers every row; `runtime` then answers SAMPLE_ROWS of them."""
     runtime_version: str | None = None
     """The version of a runtime that is not a Python package."""
 
@@ -189,7 +191,7 @@ FORMS: dict[str, Form] = {
                     _write_web,
                     _open_web,
                     web.parts(),
-                    max_rows=100,
+                    twin=_onnx_file(f"{web.FOLDER}/{web.GRAPH}", "ONNX int8", _write_web),
                     runtime_version=web.RUNTIME.version,
                 ),
             ),

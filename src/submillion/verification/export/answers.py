@@ -73,9 +73,10 @@ def _same_run(context: RunContext, record: ExportRecord) -> list[Check]:
 
 def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Check]:
     """Compare the figures of a file with those of its answers here."""
-    same = (claimed["processor"], claimed["runtime_version"]) == (
+    same = (claimed["processor"], claimed["runtime_version"], claimed["answered_by"]) == (
         environment.processor(),
         found["runtime_version"],
+        found["answered_by"],
     )
     share = 0.0 if same else ELSEWHERE_SHARE
     reach = SAME_MACHINE_PROBABILITY if same else ELSEWHERE_PROBABILITY
@@ -83,6 +84,8 @@ def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Che
     pairs: dict[str, tuple[Any, Any]] = {"": (claimed, found)}
     for split in claimed["by_split"].keys() | found["by_split"].keys():
         pairs[f"{split}: "] = (claimed["by_split"].get(split), found["by_split"].get(split))
+    if claimed["sample"] is not None or found["sample"] is not None:
+        pairs["sample: "] = (claimed["sample"], found["sample"])
     for title, (of_record, of_file) in pairs.items():
         if of_record is None or of_file is None or of_record["rows"] != of_file["rows"]:
             return [Check("answers", False, f"{name}: {title}rows", "the rows of the run", "others")]
@@ -97,5 +100,7 @@ def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Che
     if checks:
         return checks
     where = "this processor and runtime" if same else "another processor or version of the runtime"
-    text = f"{found['rows']:,} rows by {found['runtime']} {found['runtime_version']}, made with {where}"
+    sample = found["sample"]
+    also = f", {sample['rows']:,} of them by {found['runtime']} {found['runtime_version']}" if sample else ""
+    text = f"{found['rows']:,} rows by {found['answered_by']}{also}, made with {where}"
     return [Check("answers", True, name, found=text, means=PREDICTED)]

@@ -110,8 +110,8 @@ def _labels(folder: Path, record: ExportRecord) -> list[Check]:
 def _limit(folder: Path, record: ExportRecord) -> list[Check]:
     """Check that the files which lost more than the accepted accuracy are those that were removed."""
     limit = record["max_loss"]
-    wrong = [name for name, entry in record["files"].items() if lost_too_much(name, entry, limit)]
-    wrong += [name for name, entry in record["removed"].items() if not lost_too_much(name, entry, limit)]
+    wrong = [name for name, entry in record["files"].items() if lost_too_much(entry, limit)]
+    wrong += [name for name, entry in record["removed"].items() if not lost_too_much(entry, limit)]
     wrong += [name for name in record["removed"] if (folder / name).exists()]
     if wrong:
         found = "another loss, or a file that should be absent"

@@ -33,6 +33,7 @@ pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 PROVEN = 100
+SAMPLE = 4
 ODD = [
     "",
     " ",
@@ -75,7 +76,9 @@ def exported(run: Run, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     out = tmp_path_factory.mktemp("exports") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SUBMILLION_CACHE", str(cache))
-        run.export(["onnx-int8", "web"], out, max_loss=100)
+        patch.setattr("submillion.exporting.record.SAMPLE_ROWS", SAMPLE)
+        exported = run.export(["onnx-int8", "web"], out, max_loss=100)
+    assert f"and {SAMPLE} of them by onnxruntime-web" in exported.render()
     return out
 
 
@@ -119,7 +122,9 @@ def test_the_folder_holds_the_licences_and_only_recorded_files(exported: Path) -
     assert "Microsoft Corporation" in (vendor / "onnxruntime.LICENSE.txt").read_text()
     assert "Apache License" in (vendor / "tokenizers.LICENSE.txt").read_text()
     assert record["runtime"] == "onnxruntime-web"
-    assert record["rows"] > 0
+    assert record["rows"] == 6
+    assert record["answered_by"].startswith("onnxruntime 1.")
+    assert record["sample"]["rows"] == SAMPLE
     assert record["max_probability_difference"] < 0.05
     graph = (exported / FOLDER / GRAPH).read_bytes()
     assert graph == (exported / "onnx" / "model_quantized.onnx").read_bytes()
@@ -135,9 +140,7 @@ def test_chromium_reads_the_run_s_token_ids_and_answers_as_node_does(
     in_browser = page.evaluate(
         "async (texts) => (await import('./page/classifier.js')).logitsOf(texts)", texts
     )
-    session = NodeSession(exported)
-    np.testing.assert_allclose(in_browser, session.logits(texts), atol=1e-5)
-    session.close()
+    np.testing.assert_allclose(in_browser, NodeSession(exported).logits(texts), atol=1e-5)
 
 
 def test_chromium_agrees_with_the_run_on_a_hundred_rows(page: Any, run: Run, texts: list[str]) -> None:
@@ -178,7 +181,6 @@ def test_transformers_js_reads_the_int8_graph_as_a_pipeline(exported: Path, text
         scores = {entry["label"]: entry["score"] for entry in answer}
         wanted = probabilities_of(session.logits([text]))[0]
         assert [scores["0"], scores["1"]] == pytest.approx(wanted.tolist(), abs=0.02)
-    session.close()
 
 
 def test_an_encoder_that_the_browser_reads_otherwise_is_refused(exported: Path, tmp_path: Path) -> None:

@@ -80,10 +80,6 @@ class NodeSession:
         found: dict[str, list[list[float]]] = json.loads(line)
         return found
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
     def __del__(self) -> None:
         if process := getattr(self, "_process", None):
             process.kill()
