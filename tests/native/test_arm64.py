@@ -64,7 +64,16 @@ def check(library: EmulatedLibrary, classifier: Classifier, lengths: list[int]) 
     assert apart(together[0], together[1]) <= 1.25 * apart(together[2], together[1])
 
 
-@pytest.mark.parametrize(("family", "pooling"), [("roberta", "first"), ("bert", "mean"), ("mpnet", "first")])
+@pytest.mark.parametrize(
+    ("family", "pooling"),
+    [
+        ("roberta", "first"),
+        ("bert", "mean"),
+        ("mpnet", "first"),
+        ("electra", "first"),
+        ("modernbert", "mean"),
+    ],
+)
 def test_logits_and_gradients_agree_with_the_reference(
     library: EmulatedLibrary, family: str, pooling: str, tmp_path: Path
 ) -> None:
