@@ -81,13 +81,14 @@ def test_logits_and_gradients_agree_with_the_reference(
     check(library, made(encoder, {"targets": "all-linear"}, pooling=pooling), LENGTHS)
 
 
-def test_ranks_that_fill_no_block_and_layers_without_adapters(
+def test_ranks_that_fill_no_block_dora_and_layers_without_adapters(
     library: EmulatedLibrary, tmp_path: Path
 ) -> None:
     encoder = tiny_encoder(tmp_path, "roberta", layers=2, hidden=64, dropout=0.0)
     for lora in (
         {"targets": "all-linear", "r": 33, "layers": [1]},
         {"targets": ["query", "ffn_down"], "r": 43, "layers": [0]},
+        {"targets": "all-linear", "variant": "dora"},
     ):
         check(library, made(encoder, lora, "linear"), LENGTHS)
 

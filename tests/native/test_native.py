@@ -37,10 +37,12 @@ from support import ROOT, TESTS
 native.FOLDERS = (Path(sys.argv[1]),)
 from support.packed import made, opened, packed_outcome, texts_of
 from support.tiny import tiny_encoder
+dora = [({"targets": "all-linear", "dropout": 0.1, "variant": "dora"}, "first")]
 for family in ("roberta", "bert", "mpnet", "distilbert", "electra", "modernbert"):
     folder = tiny_encoder(Path(sys.argv[2]) / family, family, layers=2, hidden=128, dropout=0.1)
     for lora, pooling in (
         ({"targets": "all-linear", "dropout": 0.1, "r": 97}, "first"),
+        *dora * (family in ("roberta", "modernbert")),
         ({"targets": ["qkv" if family == "modernbert" else "value"], "layers": [1]}, "mean"),
     ):
         classifier = made(folder, lora, pooling=pooling)

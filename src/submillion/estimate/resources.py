@@ -234,7 +234,8 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
     """Return the values that the kernels save in the trained layers, per token and channel.
 
     A layer saves query, key, value, two normalised states and the slope of GELU, and the inputs of the adapters after
-    attention; the last layer only query, key and value, unless it runs for all tokens.
+    attention, and with DoRA the products of the adapted matrices; the last layer only query, key and value, and the
+    products of key and value, unless it runs for all tokens.
 
     Args:
         recipe: targets and pooling.
@@ -246,8 +247,10 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
     targets = family.expand(recipe.lora.targets)
     inputs = [inventory.matrices[name].inputs for name in targets if name not in ATTENDED]
     ffn = inventory.matrices["ffn_down"].inputs
-    layer = 5 + (ffn + sum(inputs)) / inventory.hidden
-    last = layer if recipe.head.pooling == "mean" else 3
+    outputs = {name: inventory.matrices[name].outputs for name in targets if recipe.lora.variant == "dora"}
+    layer = 5 + (ffn + sum(inputs) + sum(outputs.values())) / inventory.hidden
+    attended = sum(outputs.get(name, 0) for name in ("qkv", "key", "value"))
+    last = layer if recipe.head.pooling == "mean" else 3 + attended / inventory.hidden
     return (depth - 1) * layer + last
 
 

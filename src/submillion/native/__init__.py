@@ -101,10 +101,14 @@ class Embeddings(ctypes.Structure):
 
 
 class Adapter(ctypes.Structure):
-    """SmAdapter: pointers to a [r, inputs], b [outputs, r] and their gradients; r = 0 means no adapter."""
+    """SmAdapter: pointers to a [r, inputs], b [outputs, r], DoRA's vectors [outputs], and gradients.
+
+    r = 0 means no adapter, no magnitude plain LoRA.
+    """
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("a", "b", "da", "db")),
+        *((name, ctypes.c_void_p) for name in ("a", "b", "magnitude", "weight_squares")),
+        *((name, ctypes.c_void_p) for name in ("da", "db", "dmagnitude")),
         ("r", ctypes.c_int64),
         ("scale", ctypes.c_double),
         ("dropout", ctypes.c_double),

@@ -32,9 +32,11 @@ struct SmEmbeddings {
   int64_t word_rows, position_rows, channels;
 };
 // a [r][inputs] and b [outputs][r]; the backward pass writes da and db, shaped alike. r = 0: no adapter.
+// magnitude [outputs], of DoRA, is null for plain LoRA; its gradient is dmagnitude. weight_squares [outputs]
+// holds the sum of the squares of each row of the adapted matrix.
 struct SmAdapter {
-  const float *a, *b;
-  float *da, *db;
+  const float *a, *b, *magnitude, *weight_squares;
+  float *da, *db, *dmagnitude;
   int64_t r;
   double scale, dropout;
 };

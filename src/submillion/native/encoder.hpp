@@ -1,6 +1,7 @@
 // Encoder: packs the frozen weights once, and runs batches forward and backward.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
 #include <vector>
 
@@ -124,7 +125,38 @@ struct Encoder {
         lora.b = alternating ? pack(adapter_arena, {a.b, a.b + half * a.r}, half, a.r, lora.scale,
                                     (int)batch.threads, true, true)
                              : pack(adapter_arena, {a.b}, lora.outputs, a.r, lora.scale, (int)batch.threads);
+        if (a.magnitude) prepare_dora(lora, l, t);
       }
+    compute_gains();
+  }
+
+  void prepare_dora(LoraAdapter& lora, int layer, int target) {
+    lora.norms = adapter_arena.allocate<float>(lora.outputs);
+    lora.gain = adapter_arena.allocate<float>(lora.outputs);
+    lora.norm_rows = adapter_arena.allocate<elem_t>(lora.rank_blocks() * lora.inputs * BLOCK_SIDE);
+    const LayerWeights& w = weights[layer];
+    const PackedMatrix* matrices[NUM_TARGETS] = {&w.qkv, &w.qkv, &w.qkv, &w.out, &w.up, &w.down};
+    const PackedMatrix& matrix = *matrices[target];
+    lora.base_forward = matrix.forward_operand(), lora.base_backward = matrix.backward_operand();
+    if (target > VALUE || config.pre_norm) return;
+    const long first_panel = (long)target * config.hidden_blocks;  // of the three stacked matrices
+    lora.base_forward.data += first_panel * lora.base_forward.n_stride;
+    if (matrix.backward) lora.base_backward.data += first_panel * BLOCK_ELEMS;
+  }
+
+  // Computes the norms and gains of all DoRA adapters, each on one thread.
+  void compute_gains() {
+    std::atomic<int> next{0};
+    run_on_threads([&](int) {
+      for (int at; (at = next++) < (int)adapters.size();) {
+        const LoraAdapter& lora = adapters[at];
+        if (!lora.gain) continue;
+        const SmAdapter& a = batch.adapters[at];
+        auto row_of = [&](long channel) { return config.output_of(at % NUM_TARGETS, channel); };
+        dora_norms(lora, a.a, a.b, a.weight_squares, row_of, lora.norm_rows, lora.norms);
+        for (long o = 0; o < lora.outputs; o++) lora.gain[o] = a.magnitude[row_of(o)] / lora.norms[o];
+      }
+    });
   }
 
   // Distributes the texts among groups and the groups among threads. The number of groups is a multiple of
@@ -190,12 +222,16 @@ struct Encoder {
                head_blocks = text_blocks * config.head.head_blocks;
     const long m_blocks = std::max(max_blocks, max_cls_blocks);
     bool unchunked_ffn = false;
-    long rank_blocks = 1;  // of the largest rank
+    long rank_blocks = 1, dora_blocks = 0;  // of the largest rank; of the widest rows of DoRA with dropout
     for (int l = 0; l < config.layers; l++) {
       unchunked_ffn |=
           adapters[l * NUM_TARGETS + FFN_UP].enabled() || adapters[l * NUM_TARGETS + FFN_DOWN].enabled();
-      for (int t = 0; t < NUM_TARGETS; t++)
-        rank_blocks = std::max<long>(rank_blocks, adapters[l * NUM_TARGETS + t].rank_blocks());
+      for (int t = 0; t < NUM_TARGETS; t++) {
+        const LoraAdapter& lora = adapters[l * NUM_TARGETS + t];
+        rank_blocks = std::max<long>(rank_blocks, lora.rank_blocks());
+        if (lora.drops_base_input())
+          dora_blocks = std::max({dora_blocks, 3 * D, lora.inputs / BLOCK_SIDE, lora.outputs / BLOCK_SIDE});
+      }
     }
     scratch_arena.reset();
     scratch.resize(batch.threads);
@@ -215,6 +251,7 @@ struct Encoder {
       for (elem_t*& u : s.lora_u) u = blocks(m_blocks * rank_blocks);
       s.pack_buffer = blocks(m_blocks * (1 + rank_blocks));
       s.acc_f32 = f32_blocks(m_blocks * widest), s.acc_column = f32_blocks(std::max<long>(m_blocks, 2));
+      s.dora_rows = blocks(m_blocks * dora_blocks), s.dora_stride = m_blocks * D * BLOCK_ELEMS;
       s.lora_acc = f32_blocks(rank_blocks), s.lora_dx = f32_blocks(6);
       s.row_keys = scratch_arena.allocate<uint64_t>(3 * m_blocks * BLOCK_SIDE);
       s.row_keys2 = scratch_arena.allocate<uint64_t>(m_blocks * BLOCK_SIDE);
@@ -277,6 +314,9 @@ struct Encoder {
           s.lora_u[t] = blocks((all_rows ? g.m_blocks : m_blocks) * lora[t].rank_blocks());
           s.da[t] = batch_arena.allocate<float>(lora[t].r * lora[t].inputs);
           s.db[t] = batch_arena.allocate<float>(lora[t].r * lora[t].outputs);
+          if (!lora[t].gain) continue;
+          s.dora_z[t] = blocks((all_rows ? g.m_blocks : m_blocks) * config.output_blocks(t));
+          s.dgain[t] = batch_arena.allocate<float>(lora[t].outputs);
         }
       }
     }
@@ -484,12 +524,15 @@ struct Encoder {
       const LoraAdapter& lora = adapters[at];
       memset(a.da, 0, lora.r * lora.inputs * sizeof(float));
       memset(a.db, 0, lora.r * lora.outputs * sizeof(float));
+      if (lora.gain) memset(a.dmagnitude, 0, lora.outputs * sizeof(float));
       for (size_t i = 0; i < groups.size(); i++) {
         const SavedActivations& s = saved[i][l];
         for (long e = 0; e < lora.r * lora.inputs; e++) a.da[e] += s.da[t][e];
         for (long r = 0; r < lora.r; r++)
           for (long o = 0; o < lora.outputs; o++)
             a.db[config.output_of(t, o) * lora.r + r] += s.db[t][r * lora.outputs + o];
+        for (long o = 0; lora.gain && o < lora.outputs; o++)
+          a.dmagnitude[config.output_of(t, o)] += s.dgain[t][o] / lora.norms[o];
       }
     });
   }

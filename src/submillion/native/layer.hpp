@@ -46,13 +46,23 @@ struct Layer {
         memset(rows + row_offset(row, col_blocks) + c * BLOCK_ELEMS, 0, BLOCK_SIDE * sizeof(elem_t));
   }
 
-  // Computes u = A dropout(x) if the target has an adapter.
+  // Computes u = A dropout(x) if the target has an adapter, and prepares the product of a DoRA adapter.
   void adapter_down(int target, const elem_t* x, int m_blocks, const uint64_t* row_ids, elem_t* u,
-                    LayerScratch& s) const {
-    if (adapters[target].enabled())
-      lora_down(adapters[target], x, m_blocks,
-                row_keys(adapters[target].dropout, row_ids, m_blocks, s.row_keys), u, s.dropped_rows,
-                s.lora_acc);
+                    const SavedActivations* saved, LayerScratch& s) const {
+    const LoraAdapter& lora = adapters[target];
+    s.dora[target] = DoraProduct();
+    if (!lora.enabled()) return;
+    const uint64_t* keys = row_keys(lora.dropout, row_ids, m_blocks, s.row_keys);
+    lora_down(lora, x, m_blocks, keys, u, s.dropped_rows, s.lora_acc);
+    if (!lora.gain) return;
+    elem_t* dropped = dora_rows(target, s);
+    if (dropped) drop_rows(lora.dropout, keys, x, m_blocks, (int)(lora.inputs / BLOCK_SIDE), dropped);
+    s.dora[target] = {&lora, dropped, u, saved ? saved->dora_z[target] : nullptr, s.lora_dx, m_blocks};
+  }
+  // Room for rows of a target's DoRA adapter, or null if it needs none.
+  elem_t* dora_rows(int target, const LayerScratch& s) const {
+    if (!adapters[target].drops_base_input()) return nullptr;
+    return s.dora_rows + (target <= VALUE ? target : 0) * s.dora_stride;
   }
 
   // Epilogue: dropout(acc + bias) + residual, in place.

@@ -78,7 +78,8 @@ inline void Layer::backward(const TextGroup& g, float* cls_gradient, SavedActiva
           },
           [&](int m, int n) {
             for (int t = n_begin / D; t < n_end / D; t++)
-              if (adapters[t].enabled()) lora_dx_block(adapters[t], du[t], m, n, lora_dx(t, m, n));
+              if (adapters[t].enabled())
+                lora_dx_block(adapters[t], du[t], dora_rows(t, s), m, n, lora_dx(t, m, n));
           });
     }
   };
@@ -140,9 +141,13 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
           }
         },
         [&](int m, int n) {
-          if (down.enabled()) lora_dx_block(down, s.lora_u[FFN_DOWN], m, n, lora_dx(m, n));
+          if (down.enabled())
+            lora_dx_block(down, s.lora_u[FFN_DOWN], dora_rows(FFN_DOWN, s), m, n, lora_dx(m, n));
         },
         gelu_derivative);
+    if (unchunked)
+      adapter_backward(FFN_UP, saved.ffn_input, {dact, (long)F * BLOCK_ELEMS}, m_blocks, row_ids, saved,
+                       s.lora_u[FFN_UP], s);
     OperandB up{weights.up.backward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
     gemm({dact, (long)act_blocks * BLOCK_ELEMS, half_last}, up,
          {m_blocks, 0, D, chunk_blocks, weights.down.backward},
@@ -158,12 +163,10 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
          });
   }
   if (unchunked) {
-    adapter_backward(FFN_UP, saved.ffn_input, {dact, (long)F * BLOCK_ELEMS}, m_blocks, row_ids, saved,
-                     s.lora_u[FFN_UP], s);
     const uint64_t* up_keys = row_keys(adapters[FFN_UP].dropout, row_ids, m_blocks, s.row_keys);
     for (int m = 0; m < m_blocks; m++)
       for (int n = 0; n < D; n++)
-        lora_down_backward(adapters[FFN_UP], s.lora_u[FFN_UP], m, n, up_keys,
+        lora_down_backward(adapters[FFN_UP], s.lora_u[FFN_UP], dora_rows(FFN_UP, s), m, n, up_keys,
                            gradient + ((long)m * D + n) * BLOCK_ELEMS, s.lora_acc);
   }
   branch_dropout = dropout(config.attention_output_dropout, ATTENTION_OUTPUT);
@@ -191,15 +194,28 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
         }
       },
       [&](int m, int n) {
-        if (out.enabled()) lora_dx_block(out, s.lora_u[ATTENTION_OUT], m, n, lora_dx(m, n));
+        if (out.enabled())
+          lora_dx_block(out, s.lora_u[ATTENTION_OUT], dora_rows(ATTENTION_OUT, s), m, n, lora_dx(m, n));
       });
 }
 
-// Computes du = dy B of an adapter, and the gradients of its A and B for this group.
+// Computes du = dy B of an adapter, and the gradients of its parameters for this group.
+//
+// Must be called before the product dy W: without dropout, DoRA replaces dy with gain dy. With dropout,
+// dora_rows(target) becomes (gain - 1) dy.
 inline void Layer::adapter_backward(int target, const elem_t* x, OperandA dy, int m_blocks,
                                     const uint64_t* row_ids, SavedActivations& saved, elem_t* du,
                                     LayerScratch& s) const {
   const LoraAdapter& lora = adapters[target];
+  const OperandA full_dy = dy;
+  elem_t* rows = dora_rows(target, s);
+  const long row_stride = lora.outputs * BLOCK_SIDE;
+  if (lora.gain) {
+    gain_gradient(lora, dy, saved.dora_z[target], m_blocks, saved.dgain[target]);
+    elem_t* to = rows ? rows : const_cast<elem_t*>(dy.data);
+    scale_by_gain(lora, dy, 0, m_blocks, to, rows ? row_stride : dy.m_stride);
+    if (rows) dy = {rows, row_stride};
+  }
   lora_up_backward(lora, dy, m_blocks, du, s.lora_acc);
   const uint64_t* keys = row_keys(lora.dropout, row_ids, m_blocks, s.row_keys2);
   int in_blocks = (int)(lora.inputs / BLOCK_SIDE), out_blocks = (int)(lora.outputs / BLOCK_SIDE);
@@ -207,6 +223,7 @@ inline void Layer::adapter_backward(int target, const elem_t* x, OperandA dy, in
                 lora.dropout.scale, saved.da[target], lora.inputs, s.pack_buffer, s.lora_acc);
   lora_gradient(lora, saved.lora_u[target], dy, out_blocks, 0, m_blocks, nullptr, nullptr, lora.scale,
                 saved.db[target], lora.outputs, s.pack_buffer, s.lora_acc);
+  if (rows) scale_by_gain(lora, full_dy, -1, m_blocks, rows, row_stride);
 }
 
 }  // namespace submillion

@@ -15,17 +15,19 @@ void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_beg
       {x, (long)D * BLOCK_ELEMS, half_last}, weights.qkv.forward_operand(),
       {m_blocks, n_begin, n_end, D, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
       [&](int n) { return low_rank_term(qkv_target(n), lora_u(qkv_target(n)), qkv_panel(n)); },
-      [&](int m, int n, const float* acc, int row_begin, int row_end) {
+      [&](int m, int n, float* acc, int row_begin, int row_end) {
         f32x16 b0 = load(weights.qkv_bias + n * BLOCK_SIDE),
                b1 = load(weights.qkv_bias + n * BLOCK_SIDE + 16);
         elem_t* block = out.data + (m * out.col_blocks + n - out.first_panel) * BLOCK_ELEMS;
         elem_t* saved = out.saved ? out.saved + ((long)m * 3 * D + n) * BLOCK_ELEMS : nullptr;
+        s.dora[qkv_target(n)].apply(m, qkv_panel(n), n, acc, row_begin, row_end);
         for (int i = row_begin; i < row_end; i++) {
           f32x16 low = load(acc + i * BLOCK_SIDE) + b0, high = load(acc + i * BLOCK_SIDE + 16) + b1;
           store_row(block + i * BLOCK_SIDE, low, high);
           if (saved) store_row_nt(saved + i * BLOCK_SIDE, low, high);
         }
-      });
+      },
+      [&](int m, int n) { s.dora[qkv_target(n)].after_block(m, qkv_panel(n), n); });
 }
 
 // Projects x to queries, keys and values, a few heads at a time, so that they are still in L2 when attention
@@ -72,9 +74,9 @@ inline void Layer::forward(const TextGroup& g, const elem_t* x, elem_t* y, float
     gather_cls(g, x, cls_x);
     query_x = cls_x;
   }
-  adapter_down(QUERY, query_x, m_blocks, row_ids, lora_u(QUERY), s);
-  adapter_down(KEY, x, g.m_blocks, g.row_ids, lora_u(KEY), s);
-  adapter_down(VALUE, x, g.m_blocks, g.row_ids, lora_u(VALUE), s);
+  adapter_down(QUERY, query_x, m_blocks, row_ids, lora_u(QUERY), saved, s);
+  adapter_down(KEY, x, g.m_blocks, g.row_ids, lora_u(KEY), saved, s);
+  adapter_down(VALUE, x, g.m_blocks, g.row_ids, lora_u(VALUE), saved, s);
   const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
   auto attend = [&](size_t t, int head, int heads, RowView q, RowView k, RowView v) {
     attention_forward(config.head, head, heads, q, k, v, {context, D, 0, q.first_row, q.rows},
@@ -113,7 +115,7 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
                                     const elem_t* context, const elem_t* x, elem_t* y, float* features,
                                     SavedActivations* saved, LoraU&& lora_u, LayerScratch& s) const {
   const int D = config.hidden_blocks, F = config.ffn_blocks;
-  adapter_down(ATTENTION_OUT, context, m_blocks, row_ids, lora_u(ATTENTION_OUT), s);
+  adapter_down(ATTENTION_OUT, context, m_blocks, row_ids, lora_u(ATTENTION_OUT), saved, s);
   Dropout branch_dropout = dropout(config.attention_output_dropout, ATTENTION_OUTPUT);
   const uint64_t* attention_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
   gemm(
@@ -121,9 +123,11 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
       {m_blocks, 0, D, D, weights.up.forward}, {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS},
       [&](int n) { return low_rank_term(ATTENTION_OUT, lora_u(ATTENTION_OUT), n); },
       [&](int m, int n, float* acc, int row_begin, int row_end) {
+        s.dora[ATTENTION_OUT].apply(m, n, n, acc, row_begin, row_end);
         bias_dropout_residual(acc, weights.out_bias, x + ((long)m * D + n) * BLOCK_ELEMS, branch_dropout,
                               attention_keys + m * BLOCK_SIDE, n, row_begin, row_end);
-      });
+      },
+      [&](int m, int n) { s.dora[ATTENTION_OUT].after_block(m, n, n); });
   elem_t* ffn_input = saved && saved->ffn_input ? saved->ffn_input : s.ffn_input;
   for (int m = 0; m < m_blocks; m++) {
     long at = (long)m * D * BLOCK_ELEMS;
@@ -131,7 +135,7 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
                        saved ? saved->x_hat1 + at : nullptr, ffn_input + at,
                        saved ? saved->rstd1 + m * BLOCK_SIDE : nullptr, nullptr);
   }
-  adapter_down(FFN_UP, ffn_input, m_blocks, row_ids, lora_u(FFN_UP), s);
+  adapter_down(FFN_UP, ffn_input, m_blocks, row_ids, lora_u(FFN_UP), saved, s);
   branch_dropout = dropout(config.ffn_output_dropout, FFN_OUTPUT);
   const uint64_t* ffn_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys2);
   // The FFN runs in chunks of its channels, unless an adapter of FFN_DOWN needs A x of all channels first.
@@ -145,12 +149,13 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
         {ffn_input, (long)D * BLOCK_ELEMS, half_last}, weights.up.forward_operand(),
         {m_blocks, c, c + chunk_blocks, D, weights.down.forward + (long)c * BLOCK_ELEMS},
         {s.acc_column, BLOCK_ELEMS, 0}, [&](int n) { return low_rank_term(FFN_UP, lora_u(FFN_UP), n); },
-        [&](int m, int n, const float* acc, int row_begin, int row_end) {
+        [&](int m, int n, float* acc, int row_begin, int row_end) {
           f32x16 b0 = load(weights.up_bias + n * BLOCK_SIDE),
                  b1 = load(weights.up_bias + n * BLOCK_SIDE + 16);
           elem_t* block = act + ((long)m * act_blocks + n - c) * BLOCK_ELEMS;
           elem_t* derivative =
               saved ? saved->gelu_derivative + ((long)n * m_blocks + m) * BLOCK_ELEMS : nullptr;
+          s.dora[FFN_UP].apply(m, n, n, acc, row_begin, row_end);
           f32x16 y0, y1, d0, d1;
           for (int i = row_begin; i < row_end; i++) {
             gelu(load(acc + i * BLOCK_SIDE) + b0, y0, d0);
@@ -158,8 +163,9 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
             store_row(block + i * BLOCK_SIDE, y0, y1);
             if (derivative) store_row_nt(derivative + i * BLOCK_SIDE, d0, d1);
           }
-        });
-    if (unchunked) adapter_down(FFN_DOWN, act, m_blocks, row_ids, lora_u(FFN_DOWN), s);
+        },
+        [&](int m, int n) { s.dora[FFN_UP].after_block(m, n, n); });
+    if (c == 0) adapter_down(FFN_DOWN, act, m_blocks, row_ids, lora_u(FFN_DOWN), saved, s);
     OperandB down{weights.down.forward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
     gemm(
         {act, (long)act_blocks * BLOCK_ELEMS, half_last}, down,
@@ -167,9 +173,11 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
         {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F},
         [&](int n) { return low_rank_term(FFN_DOWN, lora_u(FFN_DOWN), n); },
         [&](int m, int n, float* acc, int row_begin, int row_end) {
+          s.dora[FFN_DOWN].apply(m, n, n, acc, row_begin, row_end);
           bias_dropout_residual(acc, weights.down_bias, ffn_input + ((long)m * D + n) * BLOCK_ELEMS,
                                 branch_dropout, ffn_keys + m * BLOCK_SIDE, n, row_begin, row_end);
-        });
+        },
+        [&](int m, int n) { s.dora[FFN_DOWN].after_block(m, n, n); });
   }
   for (int m = 0; m < m_blocks; m++) {
     long at = (long)m * D * BLOCK_ELEMS;

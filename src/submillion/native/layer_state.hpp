@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "attention.hpp"
-#include "lora.hpp"
+#include "dora.hpp"
 
 namespace submillion {
 
@@ -63,8 +63,10 @@ struct SavedActivations {
          *gelu_derivative = nullptr, *gelu_output = nullptr, *x_hat2 = nullptr;
   elem_t *gelu_value = nullptr, *x_hat_final = nullptr;  // of pre-norm layers
   elem_t* lora_u[NUM_TARGETS] = {};                      // A dropout(x)
+  elem_t* dora_z[NUM_TARGETS] = {};                      // z of DoraProduct
   float *log_sum_exp = nullptr, *rstd1 = nullptr, *rstd2 = nullptr, *rstd_final = nullptr;
-  float *da[NUM_TARGETS] = {}, *db[NUM_TARGETS] = {};  // this group's gradients, [r][inputs] and [r][outputs]
+  // This group's gradients of A and B, [r][inputs] and [r][outputs], and of the gains, [outputs].
+  float *da[NUM_TARGETS] = {}, *db[NUM_TARGETS] = {}, *dgain[NUM_TARGETS] = {};
 };
 
 // Buffers of one thread, large enough for every group of the batch.
@@ -74,6 +76,9 @@ struct LayerScratch {
   float* acc_f32;     // [m_blocks][hidden_blocks]: all output blocks of a matrix product
   float* acc_column;  // [m_blocks]: one panel's output blocks
   float *lora_acc, *lora_dx;
+  elem_t* dora_rows;  // three times [m_blocks][hidden_blocks], or once [m_blocks] of any target's width
+  long dora_stride;   // elements between the rows of query, key and value
+  DoraProduct dora[NUM_TARGETS];
   uint64_t *row_keys, *row_keys2;  // dropout keys
   AttentionScratch attention;
 };

@@ -21,7 +21,15 @@ struct LoraAdapter {
   float scale = 1;
   PackedMatrix a, b;  // b is packed with the scale multiplied in
   Dropout dropout;
+  // Of DoRA, by output channel in the order of the panels: the norms of the rows of W + scale B A, and the
+  // gains, magnitude / norm; null for plain LoRA. base_forward, base_backward: W, packed for x W^T and dy W.
+  // norm_rows: room for A.
+  float *norms = nullptr, *gain = nullptr;
+  elem_t* norm_rows = nullptr;
+  OperandB base_forward{}, base_backward{};
   bool enabled() const { return r > 0; }
+  // Whether the product with W has a part that reads the dropped input.
+  bool drops_base_input() const { return gain && dropout.enabled(); }
   int rank_blocks() const { return (int)((r + 31) / 32); }
   // Returns how many ranks block `block` holds.
   int ranks_in(int block) const {
@@ -74,10 +82,18 @@ NOINLINE void lora_up_backward(const LoraAdapter& lora, OperandA dy, int m_block
 }
 
 // Computes block (m, n) of du A, the adapter's share of dx before dropout: float32 [32][32].
-FORCE_INLINE void lora_dx_block(const LoraAdapter& lora, const elem_t* du, int m, int n, float* dx_block) {
+//
+// dropped_dy: (gain - 1) dy, [m_blocks][output blocks], whose product with W is added; null unless
+// lora.drops_base_input().
+FORCE_INLINE void lora_dx_block(const LoraAdapter& lora, const elem_t* du, const elem_t* dropped_dy, int m,
+                                int n, float* dx_block) {
   const int rank_blocks = lora.rank_blocks();
   brgemm(du + (long)m * rank_blocks * BLOCK_ELEMS, lora.a.backward + (long)n * rank_blocks * BLOCK_ELEMS,
          rank_blocks, dx_block, true, {BLOCK_SIDE, BLOCK_SIDE, lora.ranks_in_last()});
+  if (!dropped_dy) return;
+  const int out_blocks = (int)(lora.outputs / BLOCK_SIDE);
+  brgemm(dropped_dy + (long)m * out_blocks * BLOCK_ELEMS,
+         lora.base_backward.data + n * lora.base_backward.n_stride, out_blocks, dx_block, false);
 }
 
 // Adds dropout(dx_block) in row i of block (m, n) to the two halves of a row.
@@ -89,9 +105,9 @@ FORCE_INLINE void add_lora_dx_row(const LoraAdapter& lora, const float* dx_block
 }
 
 // dx += dropout(du A) for block (m, n); dx is float32 and in the cache.
-FORCE_INLINE void lora_down_backward(const LoraAdapter& lora, const elem_t* du, int m, int n,
-                                     const uint64_t* row_keys, float* dx, float* dx_block) {
-  lora_dx_block(lora, du, m, n, dx_block);
+FORCE_INLINE void lora_down_backward(const LoraAdapter& lora, const elem_t* du, const elem_t* dropped_dy,
+                                     int m, int n, const uint64_t* row_keys, float* dx, float* dx_block) {
+  lora_dx_block(lora, du, dropped_dy, m, n, dx_block);
   for (int i = 0; i < BLOCK_SIDE; i++) {
     f32x16 low = load(dx + i * BLOCK_SIDE), high = load(dx + i * BLOCK_SIDE + 16);
     add_lora_dx_row(lora, dx_block, m, n, i, row_keys, low, high);

@@ -186,7 +186,7 @@ void PreNormLayer::project_back(int target, const elem_t* x, OperandA dy, const 
           }
         },
         [&](int m, int n) {
-          if (lora.enabled()) lora_dx_block(lora, du, m, n, lora_dx(m, n));
+          if (lora.enabled()) lora_dx_block(lora, du, dora_rows(target, s), m, n, lora_dx(m, n));
         });
   }
 }

@@ -62,7 +62,7 @@ inline void PreNormLayer::round_rows(const float* from, long blocks, elem_t* to,
 inline void PreNormLayer::attention_branch(const TextGroup& g, const elem_t* x, elem_t* context,
                                            SavedActivations* saved, LayerScratch& s) const {
   elem_t* u = lora_u(QUERY, saved, s);
-  adapter_down(QUERY, x, g.m_blocks, g.row_ids, u, s);
+  adapter_down(QUERY, x, g.m_blocks, g.row_ids, u, saved, s);
   const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
   const long context_rows = (long)(cls_only ? g.cls_blocks : g.m_blocks) * BLOCK_SIDE;
   project_heads(
@@ -93,10 +93,12 @@ void PreNormLayer::project(int target, const elem_t* x, const PackedMatrix& matr
       {x, matrix.k_blocks * BLOCK_ELEMS, rows.half_last}, matrix.forward_operand(),
       {rows.m_blocks, 0, n_blocks, (int)matrix.k_blocks, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
       [&](int n) { return low_rank_term(target, u, n); },
-      [&](int m, int n, const float* acc, int row_begin, int row_end) {
+      [&](int m, int n, float* acc, int row_begin, int row_end) {
+        s.dora[target].apply(m, n, n, acc, row_begin, row_end);
         for (int i = row_begin; i < row_end; i++)
           store(m, n, i, load(acc + i * BLOCK_SIDE), load(acc + i * BLOCK_SIDE + 16));
-      });
+      },
+      [&](int m, int n) { s.dora[target].after_block(m, n, n); });
 }
 
 // states += dropout(x W^T + bias), with the adapter of `target`.
@@ -106,7 +108,7 @@ inline void PreNormLayer::add_projection(int target, const elem_t* x, const Pack
                                          LayerScratch& s) const {
   const int D = config.hidden_blocks;
   elem_t* u = lora_u(target, saved, s);
-  adapter_down(target, x, rows.m_blocks, rows.ids, u, s);
+  adapter_down(target, x, rows.m_blocks, rows.ids, u, saved, s);
   const uint64_t* keys = row_keys(dropout, rows.ids, rows.m_blocks, s.row_keys2);
   project(
       target, x, matrix, rows, D, next_b, u,
@@ -128,7 +130,7 @@ inline void PreNormLayer::gated_ffn(Rows rows, const elem_t* x, elem_t* act, Sav
                                     LayerScratch& s) const {
   const int F = config.ffn_blocks;
   elem_t* u = lora_u(FFN_UP, saved, s);
-  adapter_down(FFN_UP, x, rows.m_blocks, rows.ids, u, s);
+  adapter_down(FFN_UP, x, rows.m_blocks, rows.ids, u, saved, s);
   const Dropout act_dropout = dropout(config.ffn_output_dropout, FFN_OUTPUT);
   const uint64_t* keys = row_keys(act_dropout, rows.ids, rows.m_blocks, s.row_keys2);
   project(

@@ -66,12 +66,14 @@ def _unsupported_layer(index: int, layer: nn.Module, target_modules: Iterable[st
             return "an adapter is not LoRA"
         if not hasattr(module, "lora_A"):
             continue
-        if list(module.lora_A) != ["default"] or module.merged or module.use_dora.get("default"):
+        if list(module.lora_A) != ["default"] or module.merged:
             return "an adapter is not a single unmerged LoRA"
         a, b = module.lora_A["default"], module.lora_B["default"]
         if b.bias is not None:
             return "an adapter has a bias"
         lora_weights |= {id(a.weight), id(b.weight)}
+        if module.use_dora.get("default"):
+            lora_weights.add(id(module.lora_magnitude_vector["default"].weight))
     for name, value in layer.named_parameters():
         if value.requires_grad and id(value) not in lora_weights:
             return f"{name} of layer {index} is trained, the kernels train only LoRA matrices"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from submillion import native
+from submillion.model.page_release import release_pages
 
 if TYPE_CHECKING:
     from submillion.families.family import Family, KernelModules
@@ -27,7 +28,7 @@ GATED_PARTS = PARTS | {"ffn_up": ("up", "gate")}
 
 
 class Adapter(NamedTuple):
-    """The LoRA of one matrix: W x + scale * B A dropout(x)."""
+    """The LoRA of one matrix: W x + scale * B A dropout(x); DoRA, if it has a magnitude."""
 
     a: nn.Parameter
     """[r, inputs]."""
@@ -36,6 +37,15 @@ class Adapter(NamedTuple):
     scale: float
     dropout: float
     """Share of the inputs that is dropped."""
+    magnitude: nn.Parameter | None = None
+    """[outputs], of DoRA."""
+    weight_squares: Tensor | None = None
+    """The sum of the squares of each row of W, [outputs], with DoRA."""
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """A, B and the magnitude if there is one."""
+        return [value for value in (self.a, self.b, self.magnitude) if value is not None]
 
 
 def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
@@ -52,7 +62,14 @@ def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
             continue
         dropout = getattr(module.lora_dropout["default"], "p", 0.0)
         a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
-        adapters.append(Adapter(a, b, float(module.scaling["default"]), float(dropout)))
+        adapter = Adapter(a, b, float(module.scaling["default"]), float(dropout))
+        if module.use_dora.get("default"):
+            weight = module.base_layer.weight.detach()
+            squares = torch.linalg.vector_norm(weight.float(), dim=1).square()
+            release_pages([weight])
+            magnitude = module.lora_magnitude_vector["default"].weight
+            adapter = adapter._replace(magnitude=magnitude, weight_squares=squares)
+        adapters.append(adapter)
     return adapters
 
 
@@ -78,8 +95,18 @@ def adapter_deltas(layer: nn.Module, family: Family) -> dict[str, Tensor]:
     for target, names in _parts(family).items():
         module: Any = layer.get_submodule(family.suffixes[target])
         if hasattr(module, "lora_A"):
-            deltas |= _split(names, module.get_delta_weight("default").detach().float())
+            deltas |= _split(names, _delta(module))
     return deltas
+
+
+def _delta(module: Any) -> Tensor:
+    delta: Tensor = module.get_delta_weight("default").detach().float()
+    if not module.use_dora.get("default"):
+        return delta
+    weight = module.base_layer.weight.detach().float()
+    merged = weight + delta
+    gain = module.lora_magnitude_vector["default"].weight.detach() / torch.linalg.vector_norm(merged, dim=1)
+    return gain[:, None] * merged - weight
 
 
 def embedding_tables(modules: Sequence[Any], family: Family) -> dict[str, Tensor]:

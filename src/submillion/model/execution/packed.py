@@ -133,13 +133,13 @@ class Packed:
         none = [None] * len(native.TARGETS)
         self._adapters = [none if merged else adapters_of(layer, classifier.family) for layer in self._layers]
         self.parameters = [
-            matrix
+            value
             for adapters in self._adapters
             for adapter in adapters
             if adapter is not None
-            for matrix in (adapter.a, adapter.b)
+            for value in adapter.trained
         ]
-        """A and B of every adapter, lowest layer first."""
+        """A, B and DoRA's magnitude of every adapter, lowest layer first."""
 
     def use_weights_of(self, other: Packed) -> bool:
         """Run on another execution's packed weights, in place of weights of its own, which must be equal.
@@ -274,17 +274,20 @@ class Packed:
     def _adapter_array(self, values: list[Tensor], save: bool) -> Any:
         """Return the kernels' array of adapters, one for each layer and target."""
         adapters = (native.Adapter * (len(self._layers) * len(native.TARGETS)))()
-        at = 0
+        at, names = 0, ("a", "b", "magnitude")
         for layer, of_layer in enumerate(self._adapters):
             for target, adapter in enumerate(of_layer):
                 if adapter is None:
                     continue
                 entry = adapters[layer * len(native.TARGETS) + target]
-                entry.a, entry.b = (value.data_ptr() for value in values[at : at + 2])
-                if save:
-                    entry.da, entry.db = (value.data_ptr() for value in self._gradients[at : at + 2])
+                for name, value in zip(names, values[at : at + len(adapter.trained)], strict=False):
+                    setattr(entry, name, value.data_ptr())
+                    if save:
+                        setattr(entry, f"d{name}", self._gradients[at].data_ptr())
+                    at += 1
+                if adapter.weight_squares is not None:
+                    entry.weight_squares = adapter.weight_squares.data_ptr()
                 entry.r, entry.scale, entry.dropout = adapter.a.shape[0], adapter.scale, adapter.dropout
-                at += 2
         return adapters
 
     def _run(self, call: native.Batch, first: int, last: int) -> None:

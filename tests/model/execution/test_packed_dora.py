@@ -1,0 +1,166 @@
+"""Tests of DoRA in the packed execution: the kernels against peft, with every build that this CPU can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from submillion import native
+from submillion.environment import cpu_features
+from submillion.model.classifier import Classifier
+from submillion.model.execution.packed import Packed
+from submillion.model.prefix import PrefixCache
+from support.packed import Replay, apart, made, opened, packed_outcome, reference, texts_of, worst
+from support.tiny import tiny_encoder
+
+Encoders = Callable[..., Path]
+LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
+PATHS = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            not build.needs <= cpu_features() or not build.file.is_file(),
+            reason=f"the {name} kernels need another processor, or were not built",
+        ),
+    )
+    for name, build in native.BUILDS.items()
+]
+FLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "float32"]
+BFLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "bfloat16"]
+# Each target by itself once, then what differs: pooling, family, and a rank of more than a block.
+CASES = [
+    *(
+        pytest.param("roberta", {"targets": [target]}, "first", id=target)
+        for target in ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
+    ),
+    pytest.param("mpnet", {"targets": "all-linear", "r": 40, "rslora": True}, "first", id="mpnet-r40"),
+    pytest.param("electra", {"targets": "all-linear"}, "mean", id="electra"),
+    pytest.param("modernbert", {"targets": ["qkv"]}, "first", id="modernbert-qkv"),
+    pytest.param("modernbert", {"targets": "all-linear"}, "mean", id="modernbert-all"),
+]
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Encoders:
+    written: dict[Any, Path] = {}
+
+    def get(family: str, dropout: float = 0.0) -> Path:
+        if (family, dropout) not in written:
+            folder = tmp_path_factory.mktemp(family)
+            written[family, dropout] = tiny_encoder(folder, family, layers=3, hidden=64, dropout=dropout)
+        return written[family, dropout]
+
+    return get
+
+
+def with_dora(folder: Path, lora: dict[str, Any], pooling: str = "first") -> Classifier:
+    """Return a classifier whose magnitudes differ from the norms of the rows, and whose head has no dropout."""
+    classifier = made(folder, {"variant": "dora", **lora}, pooling=pooling)
+    with torch.no_grad():
+        for name, value in classifier.named_parameters():
+            if "lora_magnitude_vector" in name:
+                value *= torch.linspace(-0.5, 1.5, len(value))
+                value[3] = 0.0
+    for name, module in classifier.module.get_base_model().named_modules():
+        if isinstance(module, torch.nn.Dropout) and ("classifier" in name or name in ("dropout", "drop")):
+            module.p = 0.0
+    return classifier
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize(("family", "lora", "pooling"), CASES)
+def test_float32_kernels_agree_with_peft(
+    encoders: Encoders, path: str, family: str, lora: dict[str, Any], pooling: str
+) -> None:
+    classifier = with_dora(encoders(family), lora, pooling)
+    tokens = texts_of(LENGTHS, classifier)
+    logits, gradients = reference(classifier, tokens)
+    packed = opened(classifier, path)
+    packed_logits, own = packed_outcome(classifier, packed, tokens)
+    assert sum("magnitude" in name for name in own) == len(packed.parameters) // 3
+    assert apart(packed_logits, logits) < 1e-5
+    assert worst(own, gradients) < 1e-4
+
+
+@pytest.mark.parametrize("path", FLOAT)
+@pytest.mark.parametrize(("family", "lora", "pooling"), CASES)
+def test_peft_with_the_kernels_dropout_masks_gives_the_same_gradients(
+    encoders: Encoders,
+    path: str,
+    family: str,
+    lora: dict[str, Any],
+    pooling: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classifier = with_dora(encoders(family, dropout=0.1), lora | {"dropout": 0.2}, pooling)
+    tokens = texts_of(LENGTHS, classifier)
+    logits, gradients = packed_outcome(classifier, opened(classifier, path), tokens, seed=11)
+    replay = Replay(classifier, native.load(path), LENGTHS, 11)
+    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
+    expected, expected_gradients = reference(classifier, tokens)
+    assert apart(logits, expected) < 1e-5
+    assert worst(gradients, expected_gradients) < 1e-4
+
+
+@pytest.mark.parametrize("path", BFLOAT)
+@pytest.mark.parametrize(("family", "lora", "pooling"), CASES)
+def test_bfloat16_kernels_are_no_worse_than_autocast(
+    encoders: Encoders, path: str, family: str, lora: dict[str, Any], pooling: str
+) -> None:
+    classifier = with_dora(encoders(family), lora, pooling)
+    tokens = texts_of(LENGTHS, classifier)
+    logits, gradients = reference(classifier, tokens)
+    cast, cast_gradients = reference(classifier, tokens, autocast=True)
+    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
+    everything = [
+        torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
+    ]
+    assert apart(packed_logits, logits) <= 1.25 * apart(cast, logits)
+    assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_bits_do_not_depend_on_threads(encoders: Encoders, path: str) -> None:
+    lora = {"targets": "all-linear", "dropout": 0.1}
+    classifier = with_dora(encoders("roberta", dropout=0.1), lora)
+    tokens = texts_of(LENGTHS * 4, classifier)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(packed_outcome(classifier, opened(classifier, path), tokens, seed=3))
+    finally:
+        torch.set_num_threads(before)
+    (logits, gradients), (other_logits, other_gradients) = results
+    assert torch.equal(logits, other_logits)
+    assert all(torch.equal(gradients[name], other_gradients[name]) for name in gradients)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("family", ("roberta", "modernbert"))
+def test_merged_adapters_give_the_same_logits(encoders: Encoders, path: str, family: str) -> None:
+    classifier = with_dora(encoders(family), {"targets": "all-linear", "layers": "top-2"}).eval()
+    tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
+    logits, _ = reference(classifier, tokens)
+    packed = opened(classifier, path)
+    merged = Packed(classifier, packed.precision, packed.library, merged=True)
+    with torch.inference_mode():
+        exact = native.BUILDS[path].dtype_name == "float32"
+        assert apart(merged.logits(tokens, rows), logits) < (1e-5 if exact else 0.03)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_start_from_cached_states_gives_the_same_logits(encoders: Encoders, path: str) -> None:
+    classifier = with_dora(encoders("roberta"), {"layers": "top-1"}).eval()
+    tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
+    packed = opened(classifier, path)
+    prefix = PrefixCache.build(packed, tokens, 4)
+    assert prefix is not None
+    with torch.inference_mode():
+        assert torch.equal(packed.logits(tokens, rows), packed.logits(tokens, rows, prefix=prefix))
