@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from support.command import submillion
-from support.documented import Reader, make_home, stand_ins
+from support.documented import make_home, stand_ins
 from support.pages import PAGES, PYTHON, SHELL, blocks_of
+from support.reader import Reader
 
 EXECUTED = [
     page for page in PAGES if any(_.reason is None and _.language in (SHELL, PYTHON) for _ in blocks_of(page))
