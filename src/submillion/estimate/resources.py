@@ -235,7 +235,8 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
 
     A layer saves query, key, value, two normalised states and the slope of GELU, and the inputs of the adapters after
     attention, and with DoRA the products of the adapted matrices; the last layer only query, key and value, and the
-    products of key and value, unless it runs for all tokens.
+    products of key and value, unless it runs for all tokens. A pre-norm layer also saves GELU itself, and its last
+    layer one normalised state, but no input that a norm gives again.
 
     Args:
         recipe: targets and pooling.
@@ -245,12 +246,16 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
     family = family_of(config)
     inventory = family.inventory(config, 2)
     targets = family.expand(recipe.lora.targets)
-    inputs = [inventory.matrices[name].inputs for name in targets if name not in ATTENDED]
-    ffn = inventory.matrices["ffn_down"].inputs
+    pre_norm = family.kernels is not None and family.kernels.pre_norm
+    recomputed = ("qkv", "ffn_up") if pre_norm else ATTENDED
+    inputs = [inventory.matrices[name].inputs for name in targets if name not in recomputed]
+    ffn = inventory.matrices["ffn_down"].inputs * (2 if pre_norm else 1)  # GELU and its slope, or its slope
     outputs = {name: inventory.matrices[name].outputs for name in targets if recipe.lora.variant == "dora"}
     layer = 5 + (ffn + sum(inputs) + sum(outputs.values())) / inventory.hidden
     attended = sum(outputs.get(name, 0) for name in ("qkv", "key", "value"))
-    last = layer if recipe.head.pooling == "mean" else 3 + attended / inventory.hidden
+    averages = family.pooling_key is not None and config.get(family.pooling_key) == "mean"
+    all_tokens = averages or recipe.head.pooling == "mean"
+    last = layer if all_tokens else (4 if pre_norm else 3) + attended / inventory.hidden
     return (depth - 1) * layer + last
 
 
