@@ -103,10 +103,10 @@ def _delta(module: Any) -> Tensor:
     delta: Tensor = module.get_delta_weight("default").detach().float()
     if not module.use_dora.get("default"):
         return delta
-    weight = module.base_layer.weight.detach().float()
+    weight: Tensor = module.base_layer.weight.detach().float()
     merged = weight + delta
-    gain = module.lora_magnitude_vector["default"].weight.detach() / torch.linalg.vector_norm(merged, dim=1)
-    return gain[:, None] * merged - weight
+    magnitude: Tensor = module.lora_magnitude_vector["default"].weight.detach()
+    return (magnitude / torch.linalg.vector_norm(merged, dim=1))[:, None] * merged - weight
 
 
 def embedding_tables(modules: Sequence[Any], family: Family) -> dict[str, Tensor]:
