@@ -106,7 +106,8 @@ def _delta(module: Any) -> Tensor:
     weight: Tensor = module.base_layer.weight.detach().float()
     merged = weight + delta
     magnitude: Tensor = module.lora_magnitude_vector["default"].weight.detach()
-    return (magnitude / torch.linalg.vector_norm(merged, dim=1))[:, None] * merged - weight
+    scales: Tensor = magnitude / torch.linalg.vector_norm(merged, dim=1)
+    return scales[:, None] * merged - weight
 
 
 def embedding_tables(modules: Sequence[Any], family: Family) -> dict[str, Tensor]:
