@@ -175,6 +175,9 @@ def main(description: str, default: Mapping[str, Variant], optional: Mapping[str
     parser.add_argument("--steps", type=int, default=8, help="batches per round")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
+        "--lengths", type=_range, help="cut each text at a random number of tokens of this range, e.g. 8-32"
+    )
+    parser.add_argument(
         "--patience", type=float, default=PATIENCE_S, help="seconds a round waits for other programs"
     )
     options = parser.parse_args()
@@ -183,7 +186,8 @@ def main(description: str, default: Mapping[str, Variant], optional: Mapping[str
         parser.error(f"--only: {unknown[0]} is not among {', '.join(known)}")
     # As with Ctrl-C: ends the children and removes the folder with random weights.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    setting = Setting(options.data, options.encoder, options.batch_size, options.steps)
+    sizes = {"batch_size": options.batch_size, "steps": options.steps, "lengths": options.lengths}
+    setting = Setting(options.data, options.encoder, **sizes)
     with with_weights(setting.encoder) as encoder:
         chosen = {name: known[name] for name in names}
         rows = compare(chosen, replace(setting, encoder=encoder), options.rounds, options.patience)
@@ -191,6 +195,12 @@ def main(description: str, default: Mapping[str, Variant], optional: Mapping[str
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(render(rows))
     return int(any("error" in row for row in rows))
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Return the bounds of a range like `8-32`."""
+    low, _, high = text.partition("-")
+    return int(low), int(high)
 
 
 def log(text: str) -> None:

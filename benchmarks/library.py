@@ -25,6 +25,7 @@ from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.packed_int8 import open_int8
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose_precision
 from submillion.model.prefix import PrefixCache
@@ -178,12 +179,22 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
         execution: `packed` or `reference`.
         merged: merge the adapters into the weights, as `submillion predict` does.
     """
-    texts = read_texts(setting)
     recipe = recipe_of(setting, execution)
     set_up_process()
     precision = choose_precision(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
-    opened = choose_execution(classifier, precision, execution, merged=merged)
+    return _predicting(setting, choose_execution(classifier, precision, execution, merged=merged))
+
+
+def open_int8_inference(setting: Setting) -> Opened:
+    """Predict with products in int8, as `submillion predict --precision auto` does where a run has proven it."""
+    set_up_process()
+    classifier = build(setting.encoder, LABELS, recipe_of(setting, "packed")).eval()
+    return _predicting(setting, open_int8(classifier))
+
+
+def _predicting(setting: Setting, opened: Execution) -> Opened:
+    texts = read_texts(setting)
     tokens = from_rows(texts.ids)
     # Prediction also sorts and batches, so a round is one call.
     all_rows = [row for batch in texts.mixed for row in batch]
@@ -193,7 +204,7 @@ def open_inference(setting: Setting, execution: str, merged: bool = False) -> Op
 
     facts = {
         "tokens_per_text": texts.tokens_per_text,
-        "precision": precision.dtype_name,
+        "precision": opened.precision.dtype_name,
         "execution": opened.name,
     }
     return Opened(predict, [all_rows], [texts.longest, texts.grouped[0]], facts)

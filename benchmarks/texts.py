@@ -78,6 +78,8 @@ def read_texts(setting: Setting) -> Texts:
     sample = generator.sample(available, SPREAD * steps * size)
     tokenizer = AutoTokenizer.from_pretrained(str(setting.encoder), local_files_only=True)
     ids = tokenizer(sample, truncation=True, max_length=setting.max_length)["input_ids"]
+    if setting.lengths is not None:
+        ids = [_cut(each, generator.randint(*setting.lengths)) for each in ids]
     ids.sort(key=len, reverse=True)
     middle = [step * SPREAD + SPREAD // 2 for step in range(steps)]
     chosen = [row for number in [0, *middle] for row in ids[number * size : (number + 1) * size]]
@@ -126,6 +128,11 @@ def exact_texts(setting: Setting, length: int, batches: int) -> Texts:
     grouped = [list(range(start, start + size)) for start in range(0, len(ids), size)]
     labels = [generator.randrange(len(LABELS)) for _ in ids]
     return Texts(ids, labels, tokenizer.pad_token_id, grouped[0], grouped, grouped)
+
+
+def _cut(ids: list[int], length: int) -> list[int]:
+    """Return a text of at most `length` tokens that still ends with its last token, the separator."""
+    return ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]
 
 
 def _read_csv(setting: Setting) -> list[str]:

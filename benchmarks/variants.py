@@ -34,6 +34,8 @@ class Setting:
     steps: int = 8
     """Batches per round."""
     max_length: int = 128
+    lengths: tuple[int, int] | None = None
+    """Shortest and longest text in tokens; each text is cut at a random length between them. None cuts none."""
 
 
 @dataclass(frozen=True)

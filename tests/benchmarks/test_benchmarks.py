@@ -56,6 +56,12 @@ def test_variants_run_the_same_texts_and_warm_up_with_the_longest(setting):
     assert texts.padded(texts.longest)["input_ids"].shape[1] == len(texts.ids[0])
 
 
+def test_lengths_cut_texts_before_their_last_token(setting):
+    whole, cut = read_texts(setting), read_texts(replace(setting, lengths=(4, 5)))
+    assert {len(ids) for ids in cut.ids} == {4, 5}
+    assert {ids[-1] for ids in cut.ids} == {ids[-1] for ids in whole.ids}
+
+
 def test_rows_have_ratio_speed_and_memory_and_a_failure_does_not_stop_the_others(setting, capfd):
     variants = {
         "reference_12": training.VARIANTS["reference_12"],

@@ -48,7 +48,7 @@ const char* sm_forward(void* encoder, const SmInt8Batch* batch) {
 // Computes y = x W^T + bias for float32 x [rows][inputs] and y [rows][outputs], as the encoder does.
 const char* sm_multiply(const SmInt8Matrix* matrix, int64_t outputs, int64_t inputs, const float* x,
                         int64_t rows, float* y) {
-  return catch_errors([&] { Int8Encoder::multiply_rows(*matrix, outputs, inputs, x, rows, y); });
+  return catch_errors([&] { multiply_rows(*matrix, outputs, inputs, x, rows, y); });
 }
 // Returns sizeof of structure `index`, which the caller compares with its own declaration.
 int64_t sm_struct_size(int64_t index) {

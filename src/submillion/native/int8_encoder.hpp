@@ -11,7 +11,7 @@
 #include "activation.hpp"
 #include "arena.hpp"
 #include "int8_attention.hpp"
-#include "int8_gemm.hpp"
+#include "int8_input.hpp"
 
 namespace submillion {
 namespace {
@@ -89,18 +89,6 @@ struct Int8Encoder {
     }
   }
 
-  static ProductInput allocate_input(Arena& arena, long channels, long rows) {
-    ProductInput in;
-    const ChannelGroups of((int)(channels / BLOCK_SIDE));
-    QuantizedRows& q = in.quantized;
-    q.capacity = rows + TILE_ROWS;  // the AMX microkernel reads whole tiles
-    q.data = arena.allocate<uint8_t>(of.lines() * q.capacity * LINE);
-    q.scales = arena.allocate<float>(of.count * q.capacity);
-    q.zeros = arena.allocate<float>(of.count * q.capacity);
-    in.blocks = arena.allocate<elem_t>((rows + BLOCK_SIDE - 1) / BLOCK_SIDE * BLOCK_SIDE * channels);
-    return in;
-  }
-
   std::vector<Int8Scratch> allocate_scratch(long threads) {
     long rows = 0, texts = 0, longest = 0;
     for (const Int8Group& g : groups) rows = std::max(rows, g.rows), texts = std::max(texts, g.end - g.begin);
@@ -112,7 +100,8 @@ struct Int8Encoder {
     for (Int8Scratch& s : all) {
       auto floats = [&](long count) { return scratch_arena.allocate<float>(count); };
       s.x = floats(rows * hidden), s.branch = floats(rows * widest), s.first = floats(texts * hidden);
-      s.wide = floats(rows * std::max<long>(3 * chunk_heads() * attention.head_channels, widest_ffn_group()));
+      s.wide = floats(rows * std::max<long>(3 * chunk_heads() * attention.head_channels,
+                                            ChannelGroups((int)(ffn / BLOCK_SIDE)).widest()));
       s.partial = floats(rows * BLOCK_SIDE);
       s.input = allocate_input(scratch_arena, widest, rows), s.act = allocate_input(scratch_arena, ffn, rows);
       s.first_input = allocate_input(scratch_arena, hidden, texts);
@@ -125,46 +114,6 @@ struct Int8Encoder {
   // Heads whose queries, keys and values are computed before attention reads them, so that they are still in
   // L2.
   int chunk_heads() const { return std::max(1, std::min(heads, 384 / attention.head_channels)); }
-  long widest_ffn_group() const {
-    const ChannelGroups of((int)(ffn / BLOCK_SIDE));
-    long widest = 0;
-    for (int g = 0; g < of.count; g++) widest = std::max<long>(widest, of.channels(g));
-    return widest;
-  }
-
-  // Prepares channels of rows as a product's input: in int8, in blocks for matrices in float, or both.
-  static void prepare(const float* row, long index, int group, int line, int channels, int first_block,
-                      int k_blocks, bool quantized, bool blocks, const ProductInput& to) {
-    if (quantized) quantize_group(row, channels, group, line, index, to.quantized);
-    if (!blocks) return;
-    for (int c = 0; c < channels; c += BLOCK_SIDE)
-      store_row(to.blocks + row_offset(index, k_blocks) + (first_block + c / BLOCK_SIDE) * BLOCK_ELEMS,
-                load(row + c), load(row + c + 16));
-  }
-  static void prepare_rows(const float* rows, long count, const ChannelGroups& of,
-                           std::initializer_list<const Int8Matrix*> by, const ProductInput& to) {
-    bool quantized = false, blocks = false;
-    for (const Int8Matrix* m : by) (m->floats ? blocks : quantized) = true;
-    for (long i = 0; i < count; i++)
-      for (int g = 0, line = 0; g < of.count; line += of.lines(g++))
-        prepare(rows + i * of.blocks * BLOCK_SIDE + of.first_block(g) * BLOCK_SIDE, i, g, line,
-                of.channels(g), of.first_block(g), of.blocks, quantized, blocks, to);
-  }
-
-  // Computes y = x W^T + bias for x [rows][inputs] and y [rows][outputs].
-  static void multiply_rows(const SmInt8Matrix& matrix, long outputs, long inputs, const float* x, long rows,
-                            float* y) {
-    Arena arena;
-    const Int8Matrix m = pack_int8(arena, matrix, outputs, inputs, 1);
-    const ProductInput input = allocate_input(arena, inputs, rows);
-    float* partial = arena.allocate<float>(rows * BLOCK_SIDE);
-    prepare_rows(x, rows, m.groups, {&m}, input);
-    configure_tiles();
-    multiply(m, input, (int)rows, 0, m.panels, partial, [&](long row, int n, f32x16 low, f32x16 high) {
-      store_row(y + row * outputs + n * BLOCK_SIDE, low, high);
-    });
-    release_tiles();
-  }
 
   // Writes the embeddings' rows, or the states that the batch provides.
   void load_input(const Int8Group& g, const Int8Scratch& s) const {
@@ -236,8 +185,8 @@ struct Int8Encoder {
       normalize_row(s.branch + i * hidden, true, hidden, l.norm1_gamma, l.norm1_beta, epsilon,
                     x + i * hidden);
     prepare_rows(x, rows, of_hidden, {&l.up}, query_input);
-    for (int group = 0, line = 0; group < of_ffn.count; line += of_ffn.lines(group++)) {
-      const int begin = of_ffn.first_block(group), channels = of_ffn.channels(group);
+    for (int group = 0; group < of_ffn.count(); group++) {
+      const int begin = of_ffn.all[group].first_block, channels = of_ffn.all[group].channels;
       multiply(l.up, query_input, (int)rows, begin, begin + channels / BLOCK_SIDE, s.partial,
                [&](long row, int n, f32x16 low, f32x16 high) {
                  f32x16 y0, y1, derivative;
@@ -245,8 +194,8 @@ struct Int8Encoder {
                  store_row(s.wide + row * channels + (n - begin) * BLOCK_SIDE, y0, y1);
                });
       for (long i = 0; i < rows; i++)
-        prepare(s.wide + i * channels, i, group, line, channels, begin, of_ffn.blocks, !l.down.floats,
-                l.down.floats != nullptr, s.act);
+        prepare_group(s.wide + i * channels, i, of_ffn, group, !l.down.floats, l.down.floats != nullptr,
+                      s.act);
     }
     multiply(l.down, s.act, (int)rows, 0, l.down.panels, s.partial, to_branch);
     for (long i = 0; i < rows; i++)

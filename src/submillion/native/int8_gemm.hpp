@@ -24,7 +24,7 @@ struct Int8Matrix {
   float* bias = nullptr;
 
   int outputs() const { return panels * BLOCK_SIDE; }
-  long panel_bytes() const { return (long)groups.lines() * LINE * BLOCK_SIDE; }
+  long panel_bytes() const { return (long)groups.lines * LINE * BLOCK_SIDE; }
 };
 
 inline Int8Matrix pack_int8(Arena& arena, const SmInt8Matrix& from, long outputs, long inputs, int threads) {
@@ -32,7 +32,7 @@ inline Int8Matrix pack_int8(Arena& arena, const SmInt8Matrix& from, long outputs
   m.panels = (int)(outputs / BLOCK_SIDE), m.groups = ChannelGroups((int)(inputs / BLOCK_SIDE));
   m.bias = arena.allocate<float>(outputs);
   memcpy(m.bias, from.bias, outputs * sizeof(float));
-  const long k_blocks = inputs / BLOCK_SIDE, table = m.groups.count * outputs;
+  const long k_blocks = inputs / BLOCK_SIDE, table = m.groups.count() * outputs;
   if (from.floats) {
     m.floats = arena.allocate<elem_t>(outputs * inputs);
     parallel_for(m.panels, threads, [&](int n) {
@@ -49,18 +49,20 @@ inline Int8Matrix pack_int8(Arena& arena, const SmInt8Matrix& from, long outputs
   memcpy(m.scales, from.scales, table * sizeof(float));
   memset(m.data, 0, m.panels * m.panel_bytes());
   parallel_for(m.panels, threads, [&](int n) {
-    for (int g = 0; g < m.groups.count; g++)
+    for (int g = 0; g < m.groups.count(); g++) {
+      const ChannelGroup& group = m.groups.all[g];
       for (int o = 0; o < BLOCK_SIDE; o++) {
         const int output = n * BLOCK_SIDE + o;
-        const int8_t* row = from.values + output * inputs + m.groups.first_block(g) * BLOCK_SIDE;
-        int8_t* to = m.data + n * m.panel_bytes() + (long)m.groups.first_line(g) * LINE * BLOCK_SIDE + o * 4;
+        const int8_t* row = from.values + output * inputs + group.first_block * BLOCK_SIDE;
+        int8_t* to = m.data + n * m.panel_bytes() + (long)group.first_line * LINE * BLOCK_SIDE + o * 4;
         int sum = 0;
-        for (int k = 0; k < m.groups.channels(g); k++) {
+        for (int k = 0; k < group.channels; k++) {
           to[k / 4 * 4 * BLOCK_SIDE + k % 4] = row[k];
           sum += row[k];
         }
         m.sums[g * outputs + output] = (float)sum;
       }
+    }
   });
   return m;
 }
@@ -177,9 +179,9 @@ FORCE_INLINE void multiply(const Int8Matrix& m, const ProductInput& input, int r
   const int outputs = m.outputs(), tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
   for (int n = n_begin; n < n_end; n++) {
     const int8_t* b = m.data + n * m.panel_bytes();
-    for (int g = 0, line = 0; g < m.groups.count; g++) {
-      const int lines = m.groups.lines(g);
-      const bool first = g == 0, last = g + 1 == m.groups.count;
+    for (int g = 0; g < m.groups.count(); g++) {
+      const int lines = m.groups.all[g].lines, line = m.groups.all[g].first_line;
+      const bool first = g == 0, last = g + 1 == m.groups.count();
       const float *scales = m.scales + g * outputs + n * BLOCK_SIDE,
                   *sums_of = m.sums + g * outputs + n * BLOCK_SIDE;
       const f32x16 scale0 = load(scales), scale1 = load(scales + 16), sum0 = load(sums_of),
@@ -212,7 +214,7 @@ FORCE_INLINE void multiply(const Int8Matrix& m, const ProductInput& input, int r
         }
         row += height;
       }
-      b += (long)lines * LINE * BLOCK_SIDE, line += lines;
+      b += (long)lines * LINE * BLOCK_SIDE;
     }
   }
 }

@@ -7,6 +7,9 @@
 //   low) / 255
 // in float32, with ties to even. A token's integers depend on nothing but the token.
 #pragma once
+#include <algorithm>
+#include <vector>
+
 #include "packing.hpp"
 
 namespace submillion {
@@ -14,21 +17,31 @@ namespace submillion {
 // LINE: channels of a row that lie side by side; one cache line, and one row of an AMX tile.
 enum { LINE = 64, MAX_GROUP_CHANNELS = 768 };
 
+// One of the groups of a product's input channels; the lines are those of the whole row.
+struct ChannelGroup {
+  int first_block, channels, first_line, lines;
+};
+
 // The groups of a product's input channels: equal numbers of blocks of 32 channels, as far as possible. A
 // group occupies whole lines; its last one is padded with zeros if its number of blocks is odd.
 struct ChannelGroups {
-  int blocks = 0, count = 0;
-  explicit ChannelGroups(int blocks = 0)
-      : blocks(blocks), count((blocks * BLOCK_SIDE + MAX_GROUP_CHANNELS - 1) / MAX_GROUP_CHANNELS) {}
-  int first_block(int group) const { return blocks * group / count; }
-  int channels(int group) const { return (first_block(group + 1) - first_block(group)) * BLOCK_SIDE; }
-  int lines(int group) const { return (channels(group) + LINE - 1) / LINE; }
-  int first_line(int group) const {
-    int line = 0;
-    for (int g = 0; g < group; g++) line += lines(g);
-    return line;
+  int blocks = 0, lines = 0;
+  std::vector<ChannelGroup> all;
+
+  explicit ChannelGroups(int blocks = 0) : blocks(blocks) {
+    const int count = (blocks * BLOCK_SIDE + MAX_GROUP_CHANNELS - 1) / MAX_GROUP_CHANNELS;
+    for (int g = 0; g < count; g++) {
+      const int first = blocks * g / count, channels = (blocks * (g + 1) / count - first) * BLOCK_SIDE;
+      all.push_back({first, channels, lines, (channels + LINE - 1) / LINE});
+      lines += all.back().lines;
+    }
   }
-  int lines() const { return first_line(count); }
+  int count() const { return (int)all.size(); }
+  int widest() const {
+    int channels = 0;
+    for (const ChannelGroup& g : all) channels = std::max(channels, g.channels);
+    return channels;
+  }
 };
 
 // Token rows as [lines][capacity][LINE]; `scales` and `zeros` as [groups][capacity].
@@ -38,9 +51,10 @@ struct QuantizedRows {
   long capacity = 0;
 };
 
-// Quantizes one group of a row's channels; `line` is the first line of the group.
-FORCE_INLINE void quantize_group(const float* x, int channels, int group, int line, long row,
+// Quantizes group `index` of a row's channels, which begin at x.
+FORCE_INLINE void quantize_group(const float* x, const ChannelGroup& group, int index, long row,
                                  const QuantizedRows& to) {
+  const int channels = group.channels;
   __m512 low = _mm512_setzero_ps(), high = low;
   for (int c = 0; c < channels; c += 16) {
     const __m512 value = _mm512_loadu_ps(x + c);
@@ -49,8 +63,8 @@ FORCE_INLINE void quantize_group(const float* x, int channels, int group, int li
   const float lowest = _mm512_reduce_min_ps(low), span = _mm512_reduce_max_ps(high) - lowest,
               inverse = span > 0 ? 255.f / span : 0.f;
   const int zero = _mm_cvtss_si32(_mm_set_ss(-lowest * inverse));
-  to.scales[group * to.capacity + row] = span / 255.f;
-  to.zeros[group * to.capacity + row] = (float)zero;
+  to.scales[index * to.capacity + row] = span / 255.f;
+  to.zeros[index * to.capacity + row] = (float)zero;
   const __m512 factor = _mm512_set1_ps(inverse);
   const __m512i offset = _mm512_set1_epi32(zero);
   // The packs interleave 128-bit lanes; this puts the words back in order.
@@ -58,20 +72,13 @@ FORCE_INLINE void quantize_group(const float* x, int channels, int group, int li
   auto integers = [&](int c) {
     return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + c), factor)), offset);
   };
-  uint8_t* at = to.data + (line * to.capacity + row) * LINE;
+  uint8_t* at = to.data + (group.first_line * to.capacity + row) * LINE;
   for (int c = 0; c < channels; c += LINE, at += to.capacity * LINE) {
     const __m512i first = _mm512_packus_epi32(integers(c), integers(c + 16));
     const __m512i second = c + LINE <= channels ? _mm512_packus_epi32(integers(c + 32), integers(c + 48))
                                                 : _mm512_setzero_si512();
     _mm512_storeu_si512(at, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second)));
   }
-}
-
-// Quantizes a row of all channels of `groups`.
-FORCE_INLINE void quantize_row(const float* x, const ChannelGroups& groups, long row,
-                               const QuantizedRows& to) {
-  for (int g = 0, line = 0; g < groups.count; line += groups.lines(g++))
-    quantize_group(x + groups.first_block(g) * BLOCK_SIDE, groups.channels(g), g, line, row, to);
 }
 
 // Writes to x the layer norm of a row of y, plus that of x if `residual` (see layer_norm.hpp).
