@@ -1,5 +1,5 @@
-// Structures of the C interface to the int8 kernels. `submillion/native/int8.py` declares the same ones with
-// ctypes.
+// Structures of the C interface to the int8 kernels.
+// `submillion/native/int8.py` declares the same ones with ctypes.
 #pragma once
 #include "c_api.hpp"
 

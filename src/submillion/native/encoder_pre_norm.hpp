@@ -1,5 +1,4 @@
-// The run of an encoder with pre-norm layers: its states in float32, loaded, updated by each layer, and
-// stored.
+// Runs an encoder of pre-norm layers, whose states stay in float32 between layers.
 #pragma once
 #include "encoder.hpp"
 

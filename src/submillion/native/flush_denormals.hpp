@@ -1,5 +1,5 @@
-// Guard that flushes denormals to zero: arithmetic on them is up to a hundred times slower, and results need
-// none.
+// Guard that flushes denormals to zero.
+// Arithmetic on denormals is up to a hundred times slower, and no result needs them.
 #pragma once
 #include <cstdint>
 

@@ -1,5 +1,5 @@
-// Attention over row-major float32 states, for inference: text by text and head by head, without padding of
-// texts.
+// Attention over row-major float32 states, for inference.
+// It runs text by text and head by head, and texts are not padded.
 #pragma once
 #include "simd.hpp"
 

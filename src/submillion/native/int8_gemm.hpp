@@ -1,5 +1,4 @@
-// Products of quantized token rows and a matrix in int8: packing, a microkernel per instruction set, and the
-// loops.
+// Products of quantized token rows and an int8 matrix: packing, microkernels and loops.
 //
 // A matrix has a scale for each output and group of input channels (int8_rows.hpp), so that
 //   y[o] = bias[o] + sum over groups of s_x s_w[o] (sum of u q - zero sum of q)
