@@ -1,6 +1,8 @@
 // C interface of the kernels, called from Python through ctypes.
 #include "encoder.hpp"
+#include "encoder_memory.hpp"
 #include "encoder_pre_norm.hpp"
+#include "encoder_weights.hpp"
 #include "library_state.hpp"
 
 namespace submillion {

@@ -37,235 +37,27 @@ struct Encoder {
   std::vector<std::vector<int>> groups_of_thread;
   int lowest_adapted = 0;  // the lowest layer with an adapter, where the backward pass ends
 
-  float* copy_vector(const float* from, long count) {
-    float* to = weight_arena.allocate<float>(count);
-    memcpy(to, from, count * sizeof(float));
-    return to;
-  }
-
+  // encoder_weights.hpp
+  float* copy_vector(const float* from, long count);
   // Packs matrices [rows][columns], stacked on top of each other, or with alternating panels.
   static PackedMatrix pack(Arena& arena, std::vector<const float*> matrices, long rows, long columns,
-                           float scale, int threads, bool backward = true, bool alternating = false) {
-    PackedMatrix p;
-    long blocks_each = (rows + BLOCK_SIDE - 1) / BLOCK_SIDE;
-    p.n_blocks = blocks_each * (long)matrices.size(), p.k_blocks = (columns + BLOCK_SIDE - 1) / BLOCK_SIDE;
-    p.forward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
-    if (backward) p.backward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
-    parallel_for((int)p.n_blocks, threads, [&](int n) {
-      alignas(64) elem_t block[BLOCK_ELEMS];
-      const long count = (long)matrices.size(), matrix = alternating ? n % count : n / blocks_each,
-                 panel = alternating ? n / count : n % blocks_each;
-      for (long k = 0; k < p.k_blocks; k++) {
-        block_from_matrix(matrices[matrix], rows, columns, panel * BLOCK_SIDE, k * BLOCK_SIDE, scale, block);
-        pack_b_from_nk(block, p.forward + (n * p.k_blocks + k) * BLOCK_ELEMS);
-        if (p.backward) pack_b_from_kn(block, p.backward + (k * p.n_blocks + n) * BLOCK_ELEMS);
-      }
-    });
-    return p;
-  }
-
+                           float scale, int threads, bool backward = true, bool alternating = false);
   // The tables must outlive the encoder; the projection is copied.
-  void set_embeddings(const SmEmbeddings& tables, int threads) {
-    const long hidden = config.hidden_blocks * BLOCK_SIDE;
-    embeddings = {tables, {}, nullptr};
-    if (!tables.projection) return;
-    embeddings.projection =
-        pack(weight_arena, {tables.projection}, hidden, tables.channels, 1, threads, false);
-    embeddings.projection_bias = copy_vector(tables.projection_bias, hidden);
-  }
-
-  void load_layer(int index, const SmLayerWeights& l, bool backward, int threads) {
-    const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
-    LayerWeights& w = weights[index];
-    w.qkv = pack(weight_arena, {l.q, l.k, l.v}, hidden, hidden, 1, threads, backward);
-    w.out = pack(weight_arena, {l.out}, hidden, hidden, 1, threads, backward);
-    w.up = config.pre_norm ? pack(weight_arena, {l.up, l.gate}, ffn, hidden, 1, threads, backward, true)
-                           : pack(weight_arena, {l.up}, ffn, hidden, 1, threads, backward);
-    w.down = pack(weight_arena, {l.down}, hidden, ffn, 1, threads, backward);
-    w.qkv_bias = weight_arena.allocate<float>(3 * hidden);
-    memcpy(w.qkv_bias, l.q_bias, hidden * 4), memcpy(w.qkv_bias + hidden, l.k_bias, hidden * 4);
-    memcpy(w.qkv_bias + 2 * hidden, l.v_bias, hidden * 4);
-    w.out_bias = copy_vector(l.out_bias, hidden);
-    w.up_bias = config.pre_norm ? alternate(l.up_bias, l.gate_bias) : copy_vector(l.up_bias, ffn);
-    w.down_bias = copy_vector(l.down_bias, hidden);
-    w.norm1_gamma = l.norm1_gamma ? copy_vector(l.norm1_gamma, hidden) : nullptr;
-    w.norm1_beta = l.norm1_beta ? copy_vector(l.norm1_beta, hidden) : nullptr;
-    w.norm2_gamma = copy_vector(l.norm2_gamma, hidden), w.norm2_beta = copy_vector(l.norm2_beta, hidden);
-  }
-
+  void set_embeddings(const SmEmbeddings& tables, int threads);
+  void load_layer(int index, const SmLayerWeights& l, bool backward, int threads);
   // Returns the biases of two matrices whose panels alternate.
-  float* alternate(const float* first, const float* second) {
-    float* to = weight_arena.allocate<float>(2l * config.ffn_blocks * BLOCK_SIDE);
-    for (int n = 0; n < config.ffn_blocks; n++) {
-      memcpy(to + 2l * n * BLOCK_SIDE, first + n * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
-      memcpy(to + (2l * n + 1) * BLOCK_SIDE, second + n * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
-    }
-    return to;
-  }
-
-  void pack_adapters() {
-    adapter_arena.reset();
-    lowest_adapted = config.layers;
-    for (int l = config.layers - 1; l >= 0; l--)
-      for (int t = 0; t < NUM_TARGETS; t++) {
-        const SmAdapter& a = batch.adapters[l * NUM_TARGETS + t];
-        LoraAdapter& lora = adapters[l * NUM_TARGETS + t];
-        lora = LoraAdapter();
-        lora.r = a.r;
-        if (!a.r) continue;
-        lowest_adapted = l;
-        if (l < batch.first_layer || l >= batch.end_layer) continue;
-        lora.inputs = config.input_blocks(t) * BLOCK_SIDE,
-        lora.outputs = config.output_blocks(t) * BLOCK_SIDE;
-        lora.scale = (float)a.scale;
-        if (batch.training && a.dropout > 0) lora.dropout = Dropout(a.dropout, batch.seed, l, LORA_INPUT + t);
-        lora.a = pack(adapter_arena, {a.a}, a.r, lora.inputs, 1, (int)batch.threads);
-        const bool alternating = config.pre_norm && t == FFN_UP;
-        const long half = lora.outputs / 2;
-        lora.b = alternating ? pack(adapter_arena, {a.b, a.b + half * a.r}, half, a.r, lora.scale,
-                                    (int)batch.threads, true, true)
-                             : pack(adapter_arena, {a.b}, lora.outputs, a.r, lora.scale, (int)batch.threads);
-        if (a.magnitude) prepare_dora(lora, l, t);
-      }
-    compute_gains();
-  }
-
-  void prepare_dora(LoraAdapter& lora, int layer, int target) {
-    lora.norms = adapter_arena.allocate<float>(lora.outputs);
-    lora.gain = adapter_arena.allocate<float>(lora.outputs);
-    lora.norm_rows = adapter_arena.allocate<elem_t>(lora.rank_blocks() * lora.inputs * BLOCK_SIDE);
-    const LayerWeights& w = weights[layer];
-    const PackedMatrix* matrices[NUM_TARGETS] = {&w.qkv, &w.qkv, &w.qkv, &w.out, &w.up, &w.down};
-    const PackedMatrix& matrix = *matrices[target];
-    lora.base_forward = matrix.forward_operand(), lora.base_backward = matrix.backward_operand();
-    if (target > VALUE || config.pre_norm) return;
-    const long first_panel = (long)target * config.hidden_blocks;  // of the three stacked matrices
-    lora.base_forward.data += first_panel * lora.base_forward.n_stride;
-    if (matrix.backward) lora.base_backward.data += first_panel * BLOCK_ELEMS;
-  }
-
+  float* alternate(const float* first, const float* second);
+  void pack_adapters();
+  void prepare_dora(LoraAdapter& lora, int layer, int target);
   // Computes the norms and gains of all DoRA adapters, each on one thread.
-  void compute_gains() {
-    std::atomic<int> next{0};
-    run_on_threads([&](int) {
-      for (int at; (at = next++) < (int)adapters.size();) {
-        const LoraAdapter& lora = adapters[at];
-        if (!lora.gain) continue;
-        const SmAdapter& a = batch.adapters[at];
-        auto row_of = [&](long channel) { return config.output_of(at % NUM_TARGETS, channel); };
-        dora_norms(lora, a.a, a.b, a.weight_squares, row_of, lora.norm_rows, lora.norms);
-        for (long o = 0; o < lora.outputs; o++) lora.gain[o] = a.magnitude[row_of(o)] / lora.norms[o];
-      }
-    });
-  }
+  void compute_gains();
 
+  // encoder_memory.hpp
   // Distributes the texts among groups and the groups among threads. The number of groups is a multiple of
   // the threads, of at least 2, so that one thread and two threads form the same groups.
-  void form_groups() {
-    const int multiple = std::max<int>(2, (int)batch.threads);
-    long total = batch.offsets[batch.texts];
-    long wanted = (total + batch.group_rows - 1) / batch.group_rows;
-    long count = std::min<long>(batch.texts, (wanted + multiple - 1) / multiple * multiple);
-    std::vector<long> lengths(batch.texts);
-    for (int i = 0; i < batch.texts; i++) lengths[i] = batch.offsets[i + 1] - batch.offsets[i];
-    const Grouping grouping = group_texts(lengths, count, BLOCK_SIDE / 2);
-    groups.assign(count, TextGroup());
-    for (long g = 0; g < count; g++) {
-      groups[g].texts = grouping.texts[g];
-      int row = 0;
-      for (int text : grouping.texts[g]) {
-        groups[g].starts.push_back(row), groups[g].lengths.push_back((int)lengths[text]);
-        row += (int)lengths[text];
-      }
-    }
-    batch_arena.reset();
-    const int D = config.hidden_blocks;
-    for (size_t i = 0; i < groups.size(); i++) {
-      TextGroup& g = groups[i];
-      g.m_blocks = (int)((grouping.rows[i] + BLOCK_SIDE - 1) / BLOCK_SIDE);
-      g.cls_blocks = (int)((g.texts.size() + BLOCK_SIDE - 1) / BLOCK_SIDE);
-      auto half_last = [](long rows) { return rows % BLOCK_SIDE > 0 && rows % BLOCK_SIDE <= BLOCK_SIDE / 2; };
-      g.half_last = half_last(grouping.rows[i]), g.cls_half_last = half_last((long)g.texts.size());
-      g.row_ids = batch_arena.allocate<uint64_t>(g.rows());
-      g.cls_row_ids = batch_arena.allocate<uint64_t>(g.cls_blocks * BLOCK_SIDE);
-      std::fill(g.row_ids, g.row_ids + g.rows(), PADDING_ROW);
-      std::fill(g.cls_row_ids, g.cls_row_ids + g.cls_blocks * BLOCK_SIDE, PADDING_ROW);
-      for (size_t t = 0; t < g.texts.size(); t++) {
-        g.cls_row_ids[t] = (uint64_t)g.texts[t] << 16;
-        for (int r = 0; r < g.lengths[t]; r++)
-          g.row_ids[g.starts[t] + r] = (uint64_t)g.texts[t] << 16 | (uint64_t)r;
-      }
-      const long values = (long)g.m_blocks * D * BLOCK_ELEMS;
-      g.ping = config.pre_norm ? nullptr : batch_arena.allocate<elem_t>(values);
-      g.pong = config.pre_norm ? nullptr : batch_arena.allocate<elem_t>(values);
-      g.states = config.pre_norm ? batch_arena.allocate<float>(values) : nullptr;
-      g.dstates =
-          batch.save_activations ? batch_arena.allocate<float>((long)g.m_blocks * D * BLOCK_ELEMS) : nullptr;
-    }
-    groups_of_thread.assign(batch.threads, {});
-    std::vector<long> load(batch.threads);
-    for (size_t i = 0; i < groups.size(); i++) {
-      long t = std::min_element(load.begin(), load.end()) - load.begin();
-      groups_of_thread[t].push_back((int)i), load[t] += groups[i].m_blocks;
-    }
-  }
-
-  void allocate_scratch() {
-    long max_blocks = 0, max_cls_blocks = 0, longest = 0;
-    for (const TextGroup& g : groups) {
-      max_blocks = std::max<long>(max_blocks, g.m_blocks);
-      max_cls_blocks = std::max<long>(max_cls_blocks, g.cls_blocks);
-      for (int length : g.lengths)
-        longest = std::max<long>(longest, (length + BLOCK_SIDE - 1) / BLOCK_SIDE * BLOCK_SIDE);
-    }
-    const long D = config.hidden_blocks, F = config.ffn_blocks, text_blocks = longest / BLOCK_SIDE,
-               head_blocks = text_blocks * config.head.head_blocks;
-    const long m_blocks = std::max(max_blocks, max_cls_blocks);
-    bool unchunked_ffn = false;
-    long rank_blocks = 1, dora_blocks = 0;  // of the largest rank; of the widest rows of DoRA with dropout
-    for (int l = 0; l < config.layers; l++) {
-      unchunked_ffn |=
-          adapters[l * NUM_TARGETS + FFN_UP].enabled() || adapters[l * NUM_TARGETS + FFN_DOWN].enabled();
-      for (int t = 0; t < NUM_TARGETS; t++) {
-        const LoraAdapter& lora = adapters[l * NUM_TARGETS + t];
-        rank_blocks = std::max<long>(rank_blocks, lora.rank_blocks());
-        if (lora.drops_base_input())
-          dora_blocks = std::max({dora_blocks, 3 * D, lora.inputs / BLOCK_SIDE, lora.outputs / BLOCK_SIDE});
-      }
-    }
-    scratch_arena.reset();
-    scratch.resize(batch.threads);
-    for (LayerScratch& s : scratch) {
-      auto blocks = [&](long count) { return scratch_arena.allocate<elem_t>(count * BLOCK_ELEMS); };
-      auto f32_blocks = [&](long count) { return scratch_arena.allocate<float>(count * BLOCK_ELEMS); };
-      const long widest = std::max<long>(D, embeddings.blocks());
-      s.qkv = blocks(m_blocks * 3 * D), s.context = blocks(m_blocks * widest);
-      s.ffn_input = blocks(m_blocks * D);
-      s.ffn_act = blocks(m_blocks * (config.pre_norm ? 2 * F
-                                     : unchunked_ffn ? F
-                                                     : std::min<long>(F, FFN_CHUNK)));
-      s.gelu_column = blocks(config.pre_norm ? m_blocks : 0);
-      s.dbranch = blocks(m_blocks * D), s.dresidual = blocks(m_blocks * D);
-      s.dropped_rows = blocks(KC_BLOCKS);
-      s.cls_x = blocks(max_cls_blocks * D), s.cls_q = blocks(max_cls_blocks * D);
-      for (elem_t*& u : s.lora_u) u = blocks(m_blocks * rank_blocks);
-      s.pack_buffer = blocks(m_blocks * (1 + rank_blocks));
-      s.acc_f32 = f32_blocks(m_blocks * widest), s.acc_column = f32_blocks(std::max<long>(m_blocks, 2));
-      s.dora_rows = blocks(m_blocks * dora_blocks), s.dora_stride = m_blocks * D * BLOCK_ELEMS;
-      s.lora_acc = f32_blocks(rank_blocks), s.lora_dx = f32_blocks(6);
-      s.row_keys = scratch_arena.allocate<uint64_t>(3 * m_blocks * BLOCK_SIDE);
-      s.row_keys2 = scratch_arena.allocate<uint64_t>(m_blocks * BLOCK_SIDE);
-      AttentionScratch& a = s.attention;
-      for (elem_t** each : {&a.q, &a.k, &a.v, &a.dcontext, &a.k_panels, &a.v_panels, &a.panels})
-        *each = blocks(head_blocks);
-      // The forward pass has the probabilities of 32 queries at a time, the backward pass those of all.
-      a.probs = blocks(batch.save_activations ? text_blocks * text_blocks : text_blocks);
-      for (elem_t** each : {&a.dscores, &a.probs_t, &a.dscores_t})
-        *each = blocks(batch.save_activations ? text_blocks * text_blocks : 0);
-      a.scores = f32_blocks(text_blocks), a.dprobs = f32_blocks(text_blocks);
-      a.acc = f32_blocks(config.head.head_blocks);
-    }
-  }
+  void form_groups();
+  void allocate_scratch();
+  void allocate_saved();
 
   // Whether the layer's output is pooled into features, by one of the two ways below, and not needed
   // otherwise.
@@ -278,49 +70,6 @@ struct Encoder {
     return lora[QUERY].enabled() || lora[KEY].enabled() || lora[VALUE].enabled();
   }
   bool saves(int layer) const { return batch.save_activations && layer >= lowest_adapted; }
-
-  void allocate_saved() {
-    saved.assign(groups.size(), {});
-    if (!batch.save_activations) return;
-    const long D = config.hidden_blocks, F = config.ffn_blocks;
-    for (size_t i = 0; i < groups.size(); i++) {
-      saved[i].resize(config.layers);
-      for (int l = std::max<int>(lowest_adapted, (int)batch.first_layer); l < batch.end_layer; l++) {
-        const TextGroup& g = groups[i];
-        SavedActivations& s = saved[i][l];
-        const LoraAdapter* lora = &adapters[l * NUM_TARGETS];
-        const bool cls = cls_only(l);
-        const long m_blocks = cls ? g.cls_blocks : g.m_blocks;
-        auto blocks = [&](long count) { return batch_arena.allocate<elem_t>(count * BLOCK_ELEMS); };
-        s.qkv = blocks(g.m_blocks * 3 * D);
-        if (cls && !config.pre_norm) s.cls_x = blocks(m_blocks * D), s.cls_q = blocks(m_blocks * D);
-        if (lora[ATTENTION_OUT].enabled()) s.context = blocks(m_blocks * D);
-        if (lora[FFN_UP].enabled() && !config.pre_norm) s.ffn_input = blocks(m_blocks * D);
-        if (lora[FFN_DOWN].enabled()) s.gelu_output = blocks(m_blocks * F);
-        const long m_blocks1 = config.pre_norm ? g.m_blocks : m_blocks;  // before attention, or after
-        s.x_hat1 = blocks(m_blocks1 * D), s.x_hat2 = blocks(m_blocks * D);
-        s.gelu_derivative = blocks(m_blocks * F);
-        if (config.pre_norm) s.gelu_value = blocks(m_blocks * F);
-        s.log_sum_exp = batch_arena.allocate<float>(config.heads * m_blocks * BLOCK_SIDE);
-        s.rstd1 = batch_arena.allocate<float>(m_blocks1 * BLOCK_SIDE);
-        s.rstd2 = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
-        if (config.pre_norm && is_averaged(l)) {
-          s.x_hat_final = blocks(m_blocks * D);
-          s.rstd_final = batch_arena.allocate<float>(m_blocks * BLOCK_SIDE);
-        }
-        for (int t = 0; t < NUM_TARGETS; t++) {
-          if (!lora[t].enabled()) continue;
-          const bool all_rows = t == KEY || t == VALUE || (t == QUERY && config.pre_norm);
-          s.lora_u[t] = blocks((all_rows ? g.m_blocks : m_blocks) * lora[t].rank_blocks());
-          s.da[t] = batch_arena.allocate<float>(lora[t].r * lora[t].inputs);
-          s.db[t] = batch_arena.allocate<float>(lora[t].r * lora[t].outputs);
-          if (!lora[t].gain) continue;
-          s.dora_z[t] = blocks((all_rows ? g.m_blocks : m_blocks) * config.output_blocks(t));
-          s.dgain[t] = batch_arena.allocate<float>(lora[t].outputs);
-        }
-      }
-    }
-  }
 
   // Writes the input of the first layer: the embeddings, or the states that the batch provides.
   void load_input(const TextGroup& g, LayerScratch& s, elem_t* x) const {
