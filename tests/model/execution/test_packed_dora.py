@@ -113,15 +113,24 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
     encoders: Encoders, path: str, family: str, lora: dict[str, Any], pooling: str
 ) -> None:
     classifier = with_dora(encoders(family), lora, pooling)
-    tokens = texts_of(LENGTHS, classifier)
-    logits, gradients = reference(classifier, tokens)
-    cast, cast_gradients = reference(classifier, tokens, autocast=True)
-    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    everything = [
-        torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
-    ]
-    assert apart(packed_logits, logits) <= 1.25 * apart(cast, logits)
-    assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+    packed = opened(classifier, path)
+    # Rounding errors of one batch differ by half from those of the next: the means over five are compared.
+    distances = []
+    for seed in range(5):
+        tokens = texts_of(LENGTHS, classifier, seed)
+        exact, cast = reference(classifier, tokens), reference(classifier, tokens, autocast=True)
+        own = packed_outcome(classifier, packed, tokens)
+        names = list(exact[1])
+        flat = [
+            (logits, torch.cat([gradients[name].flatten() for name in names]))
+            for logits, gradients in (own, cast, exact)
+        ]
+        distances.append(
+            [[apart(found, right) for found, right in zip(one, flat[2], strict=True)] for one in flat[:2]]
+        )
+    (logits, gradients), (cast_logits, cast_gradients) = np.mean(distances, axis=0)
+    assert logits <= 1.25 * cast_logits
+    assert gradients <= 1.25 * cast_gradients
 
 
 @pytest.mark.parametrize("path", PATHS)
