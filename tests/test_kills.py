@@ -28,9 +28,9 @@ from support.tiny_project import shared_project
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 
-# 40 kills of trainings at events and 8 at random times, 14 of evaluate, 12 of report, 8 of predict, up to 10 of
+# 20 kills of trainings at events and 4 at random times, 14 of evaluate, 12 of report, 8 of predict, up to 10 of
 # `--overwrite`; test_run.py has 18 of studies.
-CHAINS = 8
+CHAINS = 4
 
 
 @pytest.mark.parametrize("chain", range(CHAINS))
