@@ -1,4 +1,4 @@
-"""The command line of the fuzzers: `python -m tests.fuzz READER|all --seconds 10`."""
+"""The command line of the fuzzers: `python -m tests.fuzz READER|all --seconds 5`."""
 
 from __future__ import annotations
 
