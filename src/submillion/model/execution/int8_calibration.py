@@ -11,7 +11,7 @@ from torch import Tensor
 
 from submillion.data.batches import collate, sequential
 from submillion.model.execution.int8_reference import Int8Matrix
-from submillion.model.execution.kernel_weights import PARTS, adapter_deltas, layer_tensors
+from submillion.model.execution.kernel_weights import PARTS, layer_values
 from submillion.terminal.progress import ProgressOption, progress_bar
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ def matrices(classifier: Classifier) -> Iterator[tuple[MatrixName, Any, Tensor, 
     """
     family = classifier.family
     for number, layer in enumerate(classifier.stack.layers):
-        tensors, deltas = layer_tensors(layer, family), adapter_deltas(layer, family)
+        values = layer_values(layer, family, merged=True)
         for target, path in family.suffixes.items():
             (name,) = PARTS[target]
-            weight = tensors[name].detach().float()
-            weight = weight + deltas[name] if name in deltas else weight
-            yield (number, target), layer.get_submodule(path), weight, tensors[f"{name}_bias"]
+            yield (number, target), layer.get_submodule(path), values[name], values[f"{name}_bias"]

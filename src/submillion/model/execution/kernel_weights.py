@@ -89,17 +89,33 @@ def layer_tensors(layer: nn.Module, family: Family) -> dict[str, Tensor]:
     return tensors
 
 
-def adapter_deltas(layer: nn.Module, family: Family) -> dict[str, Tensor]:
-    """Return what merging the adapters adds to a layer's matrices, float32 [outputs, inputs] each."""
-    deltas: dict[str, Tensor] = {}
-    for target, names in _parts(family).items():
-        module: Any = layer.get_submodule(family.suffixes[target])
-        if hasattr(module, "lora_A"):
-            deltas |= _split(names, _delta(module))
-    return deltas
+def layer_values(layer: nn.Module, family: Family, merged: bool) -> dict[str, Tensor]:
+    """Return a layer's weights as the kernels read them: float32, contiguous.
+
+    Args:
+        layer: of the encoder.
+        family: the encoder's.
+        merged: add the adapters to the matrices.
+    """
+    tensors = layer_tensors(layer, family)
+    values = {name: value.detach().float().contiguous() for name, value in tensors.items()}
+    if merged:
+        for target, names in _parts(family).items():
+            module: Any = layer.get_submodule(family.suffixes[target])
+            if hasattr(module, "lora_A"):
+                for name, delta in _split(names, _delta(module)).items():
+                    values[name] = values[name] + delta
+    return values
+
+
+def release_layer(layer: nn.Module, family: Family) -> None:
+    """Release the pages of a layer's frozen weights, once the kernels have their own layout of them."""
+    tensors = layer_tensors(layer, family).values()
+    release_pages(value.detach() for value in tensors if not value.requires_grad)
 
 
 def _delta(module: Any) -> Tensor:
+    """Return what merging its adapter adds to a matrix, float32 [outputs, inputs]."""
     delta: Tensor = module.get_delta_weight("default").detach().float()
     if not module.use_dora.get("default"):
         return delta

@@ -14,20 +14,19 @@ from submillion import native, notices
 from submillion.errors import BadInput, Problem
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
-    adapter_deltas,
     adapters_of,
     embedding_tables,
     embeddings_structure,
     ffn_size,
     final_norm,
-    layer_tensors,
+    layer_values,
     modules_of,
     norm_and_dropouts,
     position_bias,
+    release_layer,
     rotations,
 )
 from submillion.model.execution.packed_texts import PackedTexts
-from submillion.model.page_release import release_pages
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -303,11 +302,7 @@ class Packed:
     def _pack(self, index: int, backward: bool) -> None:
         """Copy a layer's weights into the kernels' layout."""
         layer, family = self._layers[index], self.classifier.family
-        tensors = layer_tensors(layer, family)
-        values = {name: value.detach().float().contiguous() for name, value in tensors.items()}
-        if self._merged:
-            for name, delta in adapter_deltas(layer, family).items():
-                values[name] = values[name] + delta
+        values = layer_values(layer, family, self._merged)
         weights = native.LayerWeights(**{name: value.data_ptr() for name, value in values.items()})
         self.library.call(
             "sm_load_layer",
@@ -318,7 +313,7 @@ class Packed:
             torch.get_num_threads(),
         )
         self._packed_layers[index] = backward
-        release_pages(value.detach() for value in tensors.values() if not value.requires_grad)
+        release_layer(layer, family)
 
     def _set_embeddings(self) -> None:
         modules: Any = self.classifier.stack.embedding_modules

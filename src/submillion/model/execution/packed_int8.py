@@ -16,16 +16,15 @@ from submillion.model.execution.int8_rule import quantize_weights
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
     PARTS,
-    adapter_deltas,
     embedding_tables,
     embeddings_structure,
     ffn_size,
-    layer_tensors,
+    layer_values,
     norm_and_dropouts,
     position_bias,
+    release_layer,
 )
 from submillion.model.execution.packed_texts import PackedTexts
-from submillion.model.page_release import release_pages
 from submillion.model.precision import Precision
 from submillion.native import int8
 
@@ -150,8 +149,9 @@ class PackedInt8:
     ) -> Tensor:
         """Return the texts' pooled last states; see `Execution.features`."""
         del seed  # nothing is dropped
-        out = torch.empty(len(rows), self._config.hidden_size)
-        self._run(tokens, rows, prefix, len(self._layers), features=out)
+        texts = self._texts(tokens, rows)
+        out = torch.empty(texts.texts, self._config.hidden_size)
+        self._run(texts, rows, prefix, len(self._layers), features=out)
         return out
 
     def prefix_forward(self, tokens: Tokens) -> PrefixForward:
@@ -167,18 +167,20 @@ class PackedInt8:
             depth: the number of layers gives the output of the last one.
             prefix: as in `logits`.
         """
-        total = int(sum(len(tokens[int(row)]) for row in rows))
-        out = torch.empty(total, self._config.hidden_size)
-        self._run(tokens, rows, prefix, depth, output_states=out)
+        texts = self._texts(tokens, rows)
+        out = torch.empty(texts.tokens, self._config.hidden_size)
+        self._run(texts, rows, prefix, depth, output_states=out)
         return out
 
-    def _run(
-        self, tokens: Tokens, rows: np.ndarray, prefix: States | None, end_layer: int, **outputs: Tensor
-    ) -> None:
+    def _texts(self, tokens: Tokens, rows: np.ndarray) -> PackedTexts:
         if torch.is_grad_enabled():
             raise RuntimeError("the int8 kernels cannot train")
         self.classifier.check_tokens(tokens)
-        texts = PackedTexts(tokens, rows, self._position_padding)
+        return PackedTexts(tokens, rows, self._position_padding)
+
+    def _run(
+        self, texts: PackedTexts, rows: np.ndarray, prefix: States | None, end_layer: int, **outputs: Tensor
+    ) -> None:
         first, states = 0, None
         if prefix is not None:
             first, states = self.classifier.prefix_depth, prefix.flat_states(rows).float().contiguous()
@@ -195,7 +197,7 @@ class PackedInt8:
             end_layer=end_layer,
             threads=torch.get_num_threads(),
             group_rows=max(32, GROUP_CHANNELS // self._config.hidden_size),
-            pooling=native.POOLINGS.index(self.classifier.pooling),
+            pooling=native.POOLINGS.index(self.classifier.feature_pooling),
             **{name: value.data_ptr() for name, value in outputs.items()},
         )
         self.library.call("sm_forward", self._handle, ctypes.byref(call))
@@ -203,10 +205,7 @@ class PackedInt8:
     def _pack(self, index: int) -> None:
         """Quantize a layer's weights and copy them into the kernels' layout."""
         layer, family = self._layers[index], self.classifier.family
-        tensors = layer_tensors(layer, family)
-        values = {name: value.detach().float().contiguous() for name, value in tensors.items()}
-        for name, delta in adapter_deltas(layer, family).items():
-            values[name] = values[name] + delta
+        values = layer_values(layer, family, merged=True)
         referenced: list[Tensor] = list(values.values())
         weights = int8.Layer()
         for name, value in values.items():
@@ -226,4 +225,4 @@ class PackedInt8:
         self.library.call("sm_load_layer", self._handle, index, ctypes.byref(weights), threads)
         del referenced
         self._packed_layers.add(index)
-        release_pages(value.detach() for value in tensors.values() if not value.requires_grad)
+        release_layer(layer, family)
