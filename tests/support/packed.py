@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from submillion import native
 from submillion.data.batches import collate
 from submillion.data.tokens import Tokens
+from submillion.environment import cpu_features
 from submillion.model.build import build
 from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.precision import Precision
 from support.tiny import LABELS, tiny_recipe
+
+
+def parameters_of(builds: Mapping[str, native.Build]) -> list[Any]:
+    """Return the names of builds as parameters of a test, skipped where the processor cannot run them."""
+    return [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                not build.needs <= cpu_features() or not build.file.is_file(),
+                reason=f"the {name} kernels need another processor, or were not built",
+            ),
+        )
+        for name, build in builds.items()
+    ]
+
+
+PATHS = parameters_of(native.BUILDS)
+FLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "float32"]
+BFLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "bfloat16"]
+LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
+"""Tokens of texts that fill blocks of 32, exceed them, and nearly leave them empty."""
 
 
 def texts_of(lengths: list[int], classifier: Classifier, seed: int = 0) -> Tokens:
@@ -143,3 +167,41 @@ class Replay:
             return value  # the head's own dropout, which is off in these tests
         layer, self.attention_layer = self.attention_layer, self.attention_layer + 1
         return value * self.attention(value, p, layer)
+
+
+def outcomes_by_threads(
+    classifier: Classifier, open_packed: Callable[[], Packed], tokens: Tokens, earlier: Tokens | None = None
+) -> list[Any]:
+    """Return the outcomes of a batch on new kernels with 1, 2 and 1 threads.
+
+    Args:
+        classifier: what the kernels run.
+        open_packed: opens them.
+        tokens: the batch.
+        earlier: a batch that the kernels with 2 threads run before.
+    """
+    outcomes, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            packed = open_packed()
+            if earlier is not None and threads == 2:
+                packed_outcome(classifier, packed, earlier, seed=1)
+            outcomes.append(packed_outcome(classifier, packed, tokens, seed=3))
+    finally:
+        torch.set_num_threads(before)
+    return outcomes
+
+
+def rounding(classifier: Classifier, packed: Packed, tokens: Tokens) -> np.ndarray:
+    """Return how far the kernels (row 0) and autocast (row 1) are from float32, in logits and in all gradients."""
+    exact, exact_gradients = reference(classifier, tokens)
+    flat = [
+        (logits, torch.cat([gradients[name].flatten() for name in exact_gradients]))
+        for logits, gradients in (
+            packed_outcome(classifier, packed, tokens),
+            reference(classifier, tokens, autocast=True),
+            (exact, exact_gradients),
+        )
+    ]
+    return np.array([[apart(*pair) for pair in zip(found, flat[2], strict=True)] for found in flat[:2]])

@@ -25,23 +25,26 @@ from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.model.prefix import PrefixCache
 from submillion.recipe import TrainRecipe
-from support.packed import Replay, apart, made, opened, packed_outcome, reference, texts_of, worst
+from support.packed import (
+    BFLOAT,
+    FLOAT,
+    LENGTHS,
+    PATHS,
+    Replay,
+    apart,
+    made,
+    opened,
+    outcomes_by_threads,
+    packed_outcome,
+    reference,
+    rounding,
+    texts_of,
+    worst,
+)
 from support.tiny import shared_encoder, tiny_encoder, tiny_texts
 
 FAMILIES = ("roberta", "xlm-roberta", "bert", "mpnet", "distilbert", "electra")
-PATHS = [
-    pytest.param(
-        name,
-        marks=pytest.mark.skipif(
-            not path.needs <= cpu_features() or not path.file.is_file(),
-            reason=f"the {name} kernels need another processor, or were not built",
-        ),
-    )
-    for name, path in native.BUILDS.items()
-]
 FLOAT32 = Precision("float32", False, "test")
-FLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "float32"]
-BFLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "bfloat16"]
 TARGETS = (
     ["query", "value"],
     ["key"],
@@ -79,9 +82,6 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
-LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
-
-
 @pytest.mark.parametrize("path", FLOAT)
 @pytest.mark.parametrize(("family", "targets", "pooling"), CASES)
 def test_float32_kernels_agree_with_the_reference(
@@ -103,15 +103,8 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
     # DistilBERT's head has a ReLU: one sign that rounding flips changes the gradient more than all other rounding.
     monkeypatch.setattr(torch.nn, "ReLU", torch.nn.Tanh)
     classifier = made(encoders(family), {"targets": targets}, pooling=pooling)
-    tokens = texts_of(LENGTHS, classifier)
-    logits, gradients = reference(classifier, tokens)
-    cast, cast_gradients = reference(classifier, tokens, autocast=True)
-    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    everything = [
-        torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
-    ]
-    assert apart(packed_logits, logits) <= 1.25 * apart(cast, logits)
-    assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+    own, cast = rounding(classifier, opened(classifier, path), texts_of(LENGTHS, classifier))
+    assert (own <= 1.25 * cast).all()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -249,17 +242,8 @@ def test_bits_do_not_depend_on_threads_or_earlier_batches(
         if isinstance(module, torch.nn.Dropout) and "classifier" in name:
             module.p = 0.0
     tokens = texts_of(LENGTHS * 4, classifier)
-    results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 1):
-            torch.set_num_threads(threads)
-            packed = opened(classifier, path)
-            if len(results) == 1:
-                packed_outcome(classifier, packed, texts_of([64] * 30, classifier, seed=1), seed=1)
-            results.append(packed_outcome(classifier, packed, tokens, seed=3))
-    finally:
-        torch.set_num_threads(before)
+    earlier = texts_of([64] * 30, classifier, seed=1)
+    results = outcomes_by_threads(classifier, lambda: opened(classifier, path), tokens, earlier)
     for logits, gradients in results[1:]:
         assert torch.equal(logits, results[0][0])
         assert all(

@@ -11,27 +11,28 @@ import pytest
 import torch
 
 from submillion import native
-from submillion.environment import cpu_features
 from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.prefix import PrefixCache
-from support.packed import Replay, apart, made, opened, packed_outcome, reference, texts_of, worst
+from support.packed import (
+    BFLOAT,
+    FLOAT,
+    LENGTHS,
+    PATHS,
+    Replay,
+    apart,
+    made,
+    opened,
+    outcomes_by_threads,
+    packed_outcome,
+    reference,
+    rounding,
+    texts_of,
+    worst,
+)
 from support.tiny import tiny_encoder
 
 Encoders = Callable[..., Path]
-LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
-PATHS = [
-    pytest.param(
-        name,
-        marks=pytest.mark.skipif(
-            not build.needs <= cpu_features() or not build.file.is_file(),
-            reason=f"the {name} kernels need another processor, or were not built",
-        ),
-    )
-    for name, build in native.BUILDS.items()
-]
-FLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "float32"]
-BFLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "bfloat16"]
 # Each target by itself once, then what differs: pooling, family, and a rank of more than a block.
 CASES = [
     *(
@@ -115,22 +116,9 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
     classifier = with_dora(encoders(family), lora, pooling)
     packed = opened(classifier, path)
     # Rounding errors of one batch differ by half from those of the next: the means over five are compared.
-    distances = []
-    for seed in range(5):
-        tokens = texts_of(LENGTHS, classifier, seed)
-        exact, cast = reference(classifier, tokens), reference(classifier, tokens, autocast=True)
-        own = packed_outcome(classifier, packed, tokens)
-        names = list(exact[1])
-        flat = [
-            (logits, torch.cat([gradients[name].flatten() for name in names]))
-            for logits, gradients in (own, cast, exact)
-        ]
-        distances.append(
-            [[apart(found, right) for found, right in zip(one, flat[2], strict=True)] for one in flat[:2]]
-        )
-    (logits, gradients), (cast_logits, cast_gradients) = np.mean(distances, axis=0)
-    assert logits <= 1.25 * cast_logits
-    assert gradients <= 1.25 * cast_gradients
+    batches = [texts_of(LENGTHS, classifier, seed) for seed in range(5)]
+    own, cast = np.mean([rounding(classifier, packed, tokens) for tokens in batches], axis=0)
+    assert (own <= 1.25 * cast).all()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -138,17 +126,10 @@ def test_bits_do_not_depend_on_threads(encoders: Encoders, path: str) -> None:
     lora = {"targets": "all-linear", "dropout": 0.1}
     classifier = with_dora(encoders("roberta", dropout=0.1), lora)
     tokens = texts_of(LENGTHS * 4, classifier)
-    results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            results.append(packed_outcome(classifier, opened(classifier, path), tokens, seed=3))
-    finally:
-        torch.set_num_threads(before)
-    (logits, gradients), (other_logits, other_gradients) = results
-    assert torch.equal(logits, other_logits)
-    assert all(torch.equal(gradients[name], other_gradients[name]) for name in gradients)
+    results = outcomes_by_threads(classifier, lambda: opened(classifier, path), tokens)
+    for logits, gradients in results[1:]:
+        assert torch.equal(logits, results[0][0])
+        assert all(torch.equal(value, results[0][1][name]) for name, value in gradients.items())
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -12,7 +12,6 @@ import torch
 
 from submillion import native
 from submillion.data.tokens import Tokens
-from submillion.environment import cpu_features
 from submillion.errors import BadInput, SubmillionError
 from submillion.model.classifier import Classifier
 from submillion.model.execution.int8_rule import channel_groups, quantize_weights
@@ -20,21 +19,13 @@ from submillion.model.execution.packed_int8 import PackedInt8, open_int8, unsupp
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.native import int8
-from support.packed import made, texts_of
+from support.packed import LENGTHS as RAGGED
+from support.packed import made, parameters_of, texts_of
 from support.tiny import tiny_encoder
 
-BUILDS = [
-    pytest.param(
-        name,
-        marks=pytest.mark.skipif(
-            not build.needs <= cpu_features() or not build.file.is_file(),
-            reason=f"the {name} kernels need another processor, or were not built",
-        ),
-    )
-    for name, build in int8.BUILDS.items()
-]
+BUILDS = parameters_of(int8.BUILDS)
 EVERY_TARGET = {"targets": "all-linear", "dropout": 0.1}
-LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64, *[5] * 40]
+LENGTHS = [*RAGGED, *[5] * 40]
 
 
 def features(execution: Any, tokens: Tokens, rows: Any = None) -> np.ndarray:

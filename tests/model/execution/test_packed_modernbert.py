@@ -13,28 +13,29 @@ import torch
 
 from submillion import native
 from submillion.data.batches import collate
-from submillion.environment import cpu_features
 from submillion.model.classifier import Classifier
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.packed import Packed
 from submillion.model.prefix import PrefixCache
-from support.packed import Replay, apart, made, opened, packed_outcome, reference, texts_of, worst
+from support.packed import (
+    BFLOAT,
+    FLOAT,
+    LENGTHS,
+    PATHS,
+    Replay,
+    apart,
+    made,
+    opened,
+    outcomes_by_threads,
+    packed_outcome,
+    reference,
+    rounding,
+    texts_of,
+    worst,
+)
 from support.tiny import tiny_encoder
 
 Encoders = Callable[..., Path]
-LENGTHS = [13, 1, 40, 64, 7, 33, 32, 2, 31, 64]
-PATHS = [
-    pytest.param(
-        name,
-        marks=pytest.mark.skipif(
-            not build.needs <= cpu_features() or not build.file.is_file(),
-            reason=f"the {name} kernels need another processor, or were not built",
-        ),
-    )
-    for name, build in native.BUILDS.items()
-]
-FLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "float32"]
-BFLOAT = [param for param in PATHS if native.BUILDS[param.values[0]].dtype_name == "bfloat16"]
 CASES = [
     pytest.param(targets, pooling, id=f"{targets}-{pooling}")
     for targets in ("all-linear", "qkv", "attention_output", "ffn_up", "ffn_down")
@@ -92,15 +93,8 @@ def test_bfloat16_kernels_are_no_worse_than_autocast(
 ) -> None:
     named = targets if targets == "all-linear" else [targets]
     classifier = made(encoders(), {"targets": named}, pooling=pooling)
-    tokens = texts_of(LENGTHS, classifier)
-    logits, gradients = reference(classifier, tokens)
-    cast, cast_gradients = reference(classifier, tokens, autocast=True)
-    packed_logits, own = packed_outcome(classifier, opened(classifier, path), tokens)
-    everything = [
-        torch.cat([g[name].flatten() for name in gradients]) for g in (own, gradients, cast_gradients)
-    ]
-    assert apart(packed_logits, logits) <= 1.25 * apart(cast, logits)
-    assert apart(everything[0], everything[1]) <= 1.25 * apart(everything[2], everything[1])
+    own, cast = rounding(classifier, opened(classifier, path), texts_of(LENGTHS, classifier))
+    assert (own <= 1.25 * cast).all()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -173,17 +167,8 @@ def test_bits_do_not_depend_on_threads_or_earlier_batches(
     if pooling == "first":
         without_dropout_in_the_head(classifier)
     tokens = texts_of(LENGTHS * 4, classifier)
-    results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 1):
-            torch.set_num_threads(threads)
-            packed = opened(classifier, path)
-            if len(results) == 1:
-                packed_outcome(classifier, packed, texts_of([64] * 30, classifier, seed=1), seed=1)
-            results.append(packed_outcome(classifier, packed, tokens, seed=3))
-    finally:
-        torch.set_num_threads(before)
+    earlier = texts_of([64] * 30, classifier, seed=1)
+    results = outcomes_by_threads(classifier, lambda: opened(classifier, path), tokens, earlier)
     for logits, gradients in results[1:]:
         assert torch.equal(logits, results[0][0])
         assert all(
