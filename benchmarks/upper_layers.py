@@ -19,6 +19,7 @@ from benchmarks.accuracy.sets import SETS, LabelledSet, Rows
 from benchmarks.cells import read_cells
 from benchmarks.encoders import catalog_folder
 from submillion.fit.head_start import STRENGTH, fit_probe
+from submillion.fit.label_names import LabelNames
 from submillion.fit.loss import TrainingLoss
 from submillion.recipe_training import TrainRecipe
 
@@ -63,6 +64,8 @@ class Training:
     """Weight the classes of probe and loss by the inverse of their rows."""
     strength: float = STRENGTH
     """Of the probe, the inverse of its penalty."""
+    names: LabelNames | None = None
+    """Further rows of the probe."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,13 @@ def train_adapters(
     torch.manual_seed(training.seed)
     began = time.process_time()
     probe = fit_probe(
-        upper.features(train), train.labels, classes, training.seed, training.balanced, training.strength
+        upper.features(train),
+        train.labels,
+        classes,
+        training.seed,
+        training.balanced,
+        training.strength,
+        training.names,
     )
     head = torch.nn.Linear(upper.hidden, classes)
     with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from submillion.data.checked_rows import CheckedRows
 from submillion.data.corpus import load_corpus
+from submillion.data.label_texts import label_texts
 from submillion.data.rows import LabelledRows
 from submillion.data.token_report import check_known, token_report
 from submillion.data.tokenizer import load_tokenizer
@@ -45,10 +46,13 @@ class Prepared:
     token_report: dict[str, dict[str, Any]]
     """Lengths, truncated texts and unknown tokens by split, for the manifest."""
 
+    names: Tokens | None = None
+    """The names of the labels as texts, if the recipe uses them and all of them have words."""
+
     def labelled(self, split: str) -> LabelledTokens:
         """Return the texts and labels of one split."""
         labels = {part.name: part.labels for part in self.inputs.corpus.splits}
-        return LabelledTokens.of(self.tokens[split], labels[split])
+        return replace(LabelledTokens.of(self.tokens[split], labels[split]), names=self.names)
 
     def cross_validation(self, run: RunDir, workers: Workers) -> CrossValidation | None:
         """Return the cross-validation that the recipe asks for, if any; to be called before the training.
@@ -128,4 +132,5 @@ def prepare(
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
         eva.start(classifier, tokens["train"], recipe.seed)
     opened = OpenedRun(execution, tokenizer, corpus.label_names, truncation)
-    return Prepared(inputs, opened, tokens, report)
+    names = label_texts(corpus.label_names) if recipe.head.label_names else []
+    return Prepared(inputs, opened, tokens, report, tokenize(tokenizer, names, truncation) if names else None)

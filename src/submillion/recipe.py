@@ -90,6 +90,9 @@ class Recipe(Section):
             # A best evaluation would have selected other values than those that are left at the end.
             expected = "trained without head.kind=linear and data.validation=cross-validation"
             raise BadInput(Problem("head.finish", expected, "probe"))
+        if self.head.label_names and "probe" not in (self.head.start, self.head.finish):
+            remedy = "The names of the labels are part of a probe: set @{head.start} to probe."
+            raise BadInput(Problem("head.label_names", "false without head.start=probe", "true", remedy))
         if self.contrastive.steps and self.head.start != "probe":
             remedy = "The stage trains no head: set @{head.start} to probe."
             raise BadInput(

@@ -143,6 +143,9 @@ class HeadRecipe(Section):
     """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
     the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,
     arXiv:2202.10054); with kind linear."""
+    label_names: bool = False
+    """Also fit the probe to the names of the labels, each as three training texts, if the encoder reads them as near to
+    the texts of their classes; with start or finish probe."""
     finish: Literal["trained", "probe"] = "trained"
     """Last values of the output layer: the trained ones, or those of the same regression on the features that the
     trained encoder gives the training texts; with kind linear and data.validation=cross-validation."""

@@ -27,6 +27,8 @@ SCALE = 2
 """alpha / r."""
 FEW_RANK = 16
 """Rank for few rows."""
+NAMED = 32
+"""Texts a class, in the median, from which the names of the labels add nothing; see benchmarks.label_names."""
 STEPS = ((32, 20.0), (256, 40.0), (1_000, 100.0), (5_000, 800.0), (20_000, 1_900.0), (100_000, 6_250.0))
 """Training rows, and optimizer steps of 32 rows; between them, the logarithms are interpolated. Up to 1,000 rows they
 were compared on development rows of AG News, with one to five seeds: with 32 rows, 80 steps lost 2 points against 20.
@@ -160,6 +162,8 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
         else:
             choices.add("head.pooling", "first", "the encoder was not trained for the mean of its states")
         choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
+        if facts.texts.median < NAMED and choices["head.start"] == "probe":
+            choices.add("head.label_names", True, "of few texts a class, its name says what they are about")
     choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
     depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
     below = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"

@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from submillion.data.batches import sequential
 from submillion.data.split import stratified_sample
+from submillion.data.tokens import Tokens
+from submillion.fit.label_names import LabelNames
 from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.plan import TrainingPlan
 from submillion.model.protocol import Execution
@@ -50,7 +52,8 @@ def start_from_probe(
 
     Training the whole from a fitted head distorts the features less than from a random one: A. Kumar et al.,
     "Fine-tuning can distort pretrained features and underperform out-of-distribution", ICLR 2022, arXiv:2202.10054,
-    section 3.4 (LP-FT). The probe has the class weights of the training loss; what logit adjustment adds to the logits
+    section 3.4 (LP-FT). The names of the labels in `train.names` are rows of the probe too, where they agree with
+    the training texts. The probe has the class weights of the training loss; what logit adjustment adds to the logits
     is taken off its bias, so that the loss is that of the probe.
 
     Args:
@@ -64,7 +67,14 @@ def start_from_probe(
     """
     features = head_inputs(execution, train, plan.train.eval_batch_size, progress)
     classes = len(execution.classifier.label_names)
-    probe = fit_probe(features, train.labels, classes, plan.seed, plan.train.class_weights == "balanced")
+    names = agreement = None
+    if train.names is not None:
+        names = _names(execution, train.names, plan.train.eval_batch_size)
+        agreement = names.agreement(features, train.labels)
+        if not agreement["used"]:
+            names = None
+    balanced = plan.train.class_weights == "balanced"
+    probe = fit_probe(features, train.labels, classes, plan.seed, balanced, names=names)
     counts = np.maximum(np.bincount(train.labels, minlength=classes), 1)
     bias = probe.bias - plan.train.logit_adjustment * np.log(counts / len(train.labels)).astype(np.float32)
     layer = output_layer(execution.classifier)
@@ -72,11 +82,12 @@ def start_from_probe(
         layer.weight.copy_(torch.from_numpy(probe.weight))
         layer.bias.copy_(torch.from_numpy(bias))
     predicted = (features @ probe.weight.T + bias).argmax(axis=1)
-    return {
+    facts: HeadStartEntry = {
         "strength": STRENGTH,
         "rows": probe.rows,
         "training_accuracy": float((predicted == train.labels).mean()),
     }
+    return facts if agreement is None else facts | {"label_names": agreement}
 
 
 def head_inputs(
@@ -118,6 +129,7 @@ def fit_probe(
     seed: int,
     balanced: bool = False,
     strength: float = STRENGTH,
+    names: LabelNames | None = None,
 ) -> Probe:
     """Fit a multinomial logistic regression with an L2 penalty.
 
@@ -131,6 +143,7 @@ def fit_probe(
         seed: draws the sample where there are more rows than `MAX_WORK` allows.
         balanced: weight classes by the inverse of their rows.
         strength: C, the inverse of the penalty.
+        names: further rows, made of the names of the labels.
     """
     most = max(MAX_WORK // (features.shape[1] * classes), 2 * classes)
     rows = stratified_sample(labels.tolist(), most, seed)
@@ -139,7 +152,12 @@ def fit_probe(
     own -= centre
     scale = max(float(np.sqrt(np.square(own).sum(axis=1).mean())), 1e-9)
     own /= scale
-    weight, bias = _full(_regression(own, truth, balanced, strength), classes, len(rows))
+    weights = _balanced(truth) if balanced else None
+    if names is not None:
+        of_texts = np.ones(len(truth)) if weights is None else weights
+        weights = np.concatenate([of_texts, np.full(len(names.rows), names.weight)])
+        own, truth = np.concatenate([own, names.rows]), np.concatenate([truth, names.labels])
+    weight, bias = _full(_regression(own, truth, weights, strength), classes, len(rows))
     weight /= scale
     bias -= weight @ centre
     return Probe(weight.astype(np.float32), bias.astype(np.float32), len(rows))
@@ -155,8 +173,22 @@ def output_layer(classifier: Classifier) -> torch.nn.Linear:
     return layer
 
 
+def _names(execution: Execution, texts: Tokens, batch_size: int) -> LabelNames:
+    """Return the names of the labels as the encoder reads them."""
+    classes = len(execution.classifier.label_names)
+    labels = np.tile(np.arange(classes), len(texts) // classes)
+    return LabelNames.of(head_inputs(execution, LabelledTokens.of(texts, labels), batch_size), classes)
+
+
+def _balanced(labels: np.ndarray) -> np.ndarray:
+    """Return the weight of each row, N / (classes * rows of its class): all classes weigh the same, [N]."""
+    present, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights: np.ndarray = (len(labels) / (len(present) * counts))[places]
+    return weights
+
+
 def _regression(
-    features: np.ndarray, labels: np.ndarray, balanced: bool, strength: float
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, strength: float
 ) -> LogisticRegression:
     # Loading scikit-learn would delay the first step of every training by a second. It is loaded before the limit
     # below, which applies only to libraries that are loaded.
@@ -166,9 +198,7 @@ def _regression(
     # With one thread, the sums, and so the bits, do not depend on the number of threads.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the start of a training need not be the optimum
-        return LogisticRegression(
-            C=strength, max_iter=MAX_ITERATIONS, class_weight="balanced" if balanced else None
-        ).fit(features, labels)
+        return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS).fit(features, labels, weights)
 
 
 def _full(model: LogisticRegression, classes: int, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,8 @@ class LabelledTokens:
     """Class index per text, int64 [N]."""
     prefix: States | None = None
     """Cached output of the layers below the lowest adapter; None runs these layers at every pass."""
+    names: Tokens | None = None
+    """Texts made of the names of the labels, which a probe is also fitted on; see `data.label_texts`."""
 
     @classmethod
     def of(cls, tokens: Tokens, labels: Sequence[int] | np.ndarray) -> LabelledTokens:
@@ -30,4 +32,4 @@ class LabelledTokens:
     def take(self, rows: np.ndarray) -> LabelledTokens:
         """Return some of the texts, with their part of the cached prefix."""
         prefix = None if self.prefix is None else PrefixRows(self.prefix, rows)
-        return LabelledTokens(self.tokens.take(rows), self.labels[rows], prefix)
+        return LabelledTokens(self.tokens.take(rows), self.labels[rows], prefix, self.names)

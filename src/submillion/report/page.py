@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+from collections.abc import Iterator
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,8 @@ OF_PART = {"baselines": "baseline", "errors": "errors", "attribution": "attribut
 OF_TRAINING = ("baseline", "duplicates", "noise")
 """The parts that need the training rows, which are unknown of an adopted run."""
 _BESIDE = Path(__file__).parent
+_IDS: ContextVar[Iterator[int]] = ContextVar("ids")
+"""Numbers of the elements of the page that is being rendered."""
 
 
 def write_page(run: RunDir) -> Path:
@@ -66,6 +71,7 @@ def render_page(run: RunDir) -> str:
     Raises:
         BadInput: a file of the run cannot be read.
     """
+    _IDS.set(itertools.count(1))
     return page_engine().get_template(TEMPLATE).render(_facts(run))
 
 
@@ -125,12 +131,12 @@ def _facts(run: RunDir) -> dict[str, Any]:
     }
 
 
+@cache
 def page_engine() -> jinja2.Environment:
     """Return the template engine; texts, labels and names are always escaped."""
     environment = engine(autoescape=True)
-    numbers = itertools.count(1)
     environment.globals |= {
-        "new_id": lambda: f"c{next(numbers)}",
+        "new_id": lambda: f"c{next(_IDS.get())}",
         "page_data": page_data,
         "max_classes": MAX_CLASSES,
         "fewer_classes": FEWER_CLASSES,

@@ -22,6 +22,15 @@ class NoticeEntry(TypedDict):
     text: str
 
 
+class LabelNamesEntry(TypedDict):
+    """Whether a probe was also fitted on the names of the labels; see `fit.label_names`."""
+
+    cosine: Number
+    """Mean cosine between the centre of a class and its name."""
+    used: bool
+    """It was high enough."""
+
+
 class HeadStartEntry(TypedDict):
     """A probe whose values the output layer had before the first step or at the end; see `fit.head_start`."""
 
@@ -31,6 +40,8 @@ class HeadStartEntry(TypedDict):
     """Training rows that it was fitted on."""
     training_accuracy: Share
     """Of the output layer with these values, on all training rows."""
+    label_names: NotRequired[LabelNamesEntry]
+    """With `head.label_names`, and names that have words."""
 
 
 class TrainingEntry(TypedDict, total=False):
