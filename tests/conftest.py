@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 
 from submillion import notices
-from support import ROOT
+from support import ROOT, TESTS
+from support.plain_figures import use_plain_figures
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
@@ -22,6 +23,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # How long an example takes depends on what else the machine does; it says nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+DRAWN = ("report", "fuzz", "study/test_table.py", "test_training.py")
+"""Tests whose figures are drawn; the others get small files in their place."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Choose before the first fixture, which may train, whether figures are drawn."""
+    use_plain_figures(not any(item.path.is_relative_to(TESTS / place) for place in DRAWN))
 
 
 @pytest.fixture(autouse=True)

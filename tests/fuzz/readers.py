@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,6 @@ from typing import Any
 
 from tests.fuzz import hostile, mutate, seeds
 
-IN_WORKER = False
-"""Whether this process does nothing but read inputs; then a reader may change what it reads with."""
 Read = Callable[[Path], object]
 Mutate = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
@@ -217,10 +214,6 @@ def _card(folder: Path) -> Read:
     from submillion.rundir import RunDir
 
     place = _run_of(folder)
-    if IN_WORKER:
-        card.card_engine = functools.cache(
-            card.card_engine
-        )  # compiling the templates takes longer than all the rest
 
     def read(file: Path) -> None:
         with _changed(place, file):
@@ -241,8 +234,6 @@ def _report(folder: Path) -> Read:
     from submillion.rundir import RunDir
 
     place = _run_of(folder)
-    if IN_WORKER:
-        page.page_engine = functools.cache(page.page_engine)
 
     def read(file: Path) -> None:
         with _changed(place, file):

@@ -25,7 +25,6 @@ def main() -> None:
         os.environ |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
         from tests.fuzz import readers
 
-        readers.IN_WORKER = True
         read = readers.READERS[sys.argv[1]].prepare(Path(home))
         print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
         for line in sys.stdin:

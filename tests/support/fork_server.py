@@ -19,13 +19,12 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from submillion.files.atomic import atomic_file
 from support import TESTS
 
 EVENTS = ("replace", "fsync", "rename", "unlink", "mkdir")
@@ -138,30 +137,15 @@ def _import_everything() -> None:
 
 
 def _make_reports_cheap() -> None:
-    """Compile the templates once, and write the same two small files for every figure: drawing takes seconds."""
-    from matplotlib.figure import Figure
+    """Compile the templates once, and draw no figure."""
+    from submillion.report import card, page
+    from support.plain_figures import use_plain_figures
 
-    from submillion.report import card, figures, page
-    from submillion.study import figures as study_figures
-
-    for module, name, ending in ((card, "card_engine", ".md.jinja"), (page, "page_engine", ".html.jinja")):
-        engine = getattr(module, name)()
+    for engine, ending in ((card.card_engine(), ".md.jinja"), (page.page_engine(), ".html.jinja")):
         for template in engine.list_templates():
             if template.endswith(ending):
                 engine.get_template(template)
-        setattr(module, name, lambda engine=engine: engine)
-    svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><path d='M 0 0 L 9 9'/></svg>"
-
-    def save(_figure: Figure, folder: Path, name: str, title: str) -> list[Path]:
-        files = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
-        for file in files:
-            with atomic_file(file) as temporary:
-                temporary.write_text(f"{svg}<!-- {title} -->", encoding="utf-8")
-        return files
-
-    drawings = figures.drawings
-    figures.save = study_figures.save = save
-    figures.drawings = lambda run: [replace(one, draw=lambda _: Figure()) for one in drawings(run)]
+    use_plain_figures()
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
