@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from submillion.recipe import Recipe
 from submillion.ship.predict import predict_file
 from submillion.ship.predict_options import PredictOptions
-from support import SRC, command
+from support import SRC, TESTS, command
 from support.hub import standin_hub
 
 LABELS = ["World", "Sports", "Business", "Sci/Tech"]
@@ -39,9 +40,24 @@ def hub_folder(root: Path, files: Path, **sizes: int) -> Path:
     return folder
 
 
+SMALL = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
 @pytest.fixture(scope="module")
-def roberta(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return hub_folder(tmp_path_factory.mktemp("hub"), shared_data / "roberta-base")
+def small_hub(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a hub whose roberta-base is small."""
+    root = tmp_path_factory.mktemp("hub")
+    hub_folder(root, shared_data / "roberta-base", **SMALL)
+    return root
+
+
+@pytest.fixture
+def encoder_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home of the hub's library, which is offline in this process."""
+    assert constants.HF_HUB_OFFLINE
+    home = tmp_path / "hf"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    return home
 
 
 def ag_news(folder: Path, rows: int) -> Path:
@@ -60,20 +76,24 @@ def header_of(file: Path) -> str:
     return file.read_text(encoding="utf-8").splitlines()[0]
 
 
-def submillion(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own: huggingface_hub reads its environment once."""
-    return subprocess.run(
-        [sys.executable, "-m", "submillion.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(SRC), "TRANSFORMERS_VERBOSITY": "error"} | environment,
-    )
+# A process of its own, since huggingface_hub reads its environment once; it draws no figures, which takes seconds.
+CLI = (
+    "import support.plain_figures as plain; plain.use_plain_figures(); from submillion import cli; cli.main()"
+)
 
 
-@pytest.mark.parametrize(("recipe", "trainable"), [("agnews", 998_404), ("agnews-reference", 888_580)])
+@pytest.mark.parametrize(
+    ("recipe", "sizes", "trainable"),
+    [
+        ("agnews", {}, 998_404),
+        # 2 layers x (128 + 128) x r 16; head 128 x 128 + 128 + 128 x 4 + 4.
+        ("agnews-reference", SMALL, 8_192 + 17_028),
+    ],
+)
 def test_the_agnews_recipes_run_on_a_roberta_folder(
-    roberta: Path, tmp_path: Path, recipe: str, trainable: int
+    shared_data: Path, tmp_path: Path, recipe: str, sizes: dict[str, int], trainable: int
 ) -> None:
+    roberta = hub_folder(tmp_path / "hub", shared_data / "roberta-base", **sizes)
     data = ag_news(tmp_path / "data", rows=40)
     sets = [f"encoder.source={roberta}", f"data.train={data}", "train.epochs=1", "data.max_length=24"]
     options = [part for item in sets for part in ("--set", item)]
@@ -96,53 +116,40 @@ def test_the_agnews_recipes_run_on_a_roberta_folder(
     assert header_of(tmp_path / "out.csv") == HEADER
 
 
-def test_the_recipe_runs_out_of_a_hub(shared_data: Path, tmp_path: Path) -> None:
+def test_the_recipe_runs_out_of_a_hub(
+    small_hub: Path, encoder_cache: Path, own_cache: Path, tmp_path: Path
+) -> None:
     """Encoder by catalog name, through huggingface_hub, from a stand-in hub; then again with the hub gone."""
-    small = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
-    hub_folder(tmp_path / "hub", shared_data / "roberta-base", **small)
     data = ag_news(tmp_path / "data", rows=24)
     sets = [f"data.train={data}", "train.epochs=1", "data.max_length=16", "lora.layers=top-1"]
     options = [part for item in sets for part in ("--set", item)]
-    home = {"HF_HOME": str(tmp_path / "hf"), "SUBMILLION_CACHE": str(tmp_path / "cache")}
-    with standin_hub(tmp_path / "hub") as url:
-        done = submillion(
-            "train",
-            "agnews",
-            *options,
-            "--out",
-            tmp_path / "run",
-            HF_ENDPOINT=url,
-            HF_HUB_OFFLINE="0",
-            **home,
+    with standin_hub(small_hub) as url:
+        done = subprocess.run(
+            [sys.executable, "-c", CLI, "train", "agnews", *options, "--out", str(tmp_path / "run")],
+            capture_output=True,
+            text=True,
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join([str(SRC), str(TESTS)]),
+                "HF_HOME": str(encoder_cache),
+                "HF_ENDPOINT": url,
+                "HF_HUB_OFFLINE": "0",
+            },
         )
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["encoder"]["name"] == "roberta-base"
-    done = submillion(
-        "predict",
-        tmp_path / "run",
-        data / "test.csv",
-        "--out",
-        tmp_path / "out.csv",
-        "--with-confidence",
-        HF_HUB_OFFLINE="1",
-        **home,
+    predicted = command.submillion(
+        "predict", "run", data / "test.csv", "--out", "out.csv", "--with-confidence", cwd=tmp_path
     )
-    assert done.returncode == 0, done.stderr
+    assert predicted.returncode == 0, predicted.stderr
     assert header_of(tmp_path / "out.csv") == HEADER
 
 
+@pytest.mark.usefixtures("encoder_cache")
 def test_without_a_network_one_message_tells_three_ways_out(tmp_path: Path) -> None:
-    done = submillion(
-        "train",
-        "agnews",
-        "--set",
-        "data.train=fancyzhx/ag_news",
-        "--out",
-        tmp_path / "run",
-        HF_HUB_OFFLINE="1",
-        HF_HOME=str(tmp_path / "hf"),
-        SUBMILLION_CACHE=str(tmp_path / "cache"),
+    done = command.submillion(
+        "train", "agnews", "--set", "data.train=fancyzhx/ag_news", "--out", "run", cwd=tmp_path
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
