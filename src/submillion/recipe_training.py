@@ -95,6 +95,10 @@ class TrainRecipe(Section):
     """Batch texts of similar length together; the longest batch comes first in the first epoch."""
     prefix_cache: bool = True
     """Run the layers below the lowest adapter once per text and cache their output, in memory or on disk."""
+    prefix_precision: Literal["float", "int8"] = "float"
+    """Number format of that pass: float is that of precision; int8 multiplies 8-bit integers, on processors with
+    AVX-512 VNNI or AMX. With int8, training and the choice of the best adapter rest on rounded states; the saved
+    predictions never do."""
     log_every: Count = 10
     """Optimizer steps between two lines of the history."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -104,6 +108,12 @@ class TrainRecipe(Section):
     def _compiled_is_not_packed(self) -> TrainRecipe:
         if self.compile and self.execution == "packed":
             raise ValueError("compile=false with execution=packed|true")
+        return self
+
+    @model_validator(mode="after")
+    def _int8_is_cached(self) -> TrainRecipe:
+        if self.prefix_precision == "int8" and not self.prefix_cache:
+            raise ValueError("prefix_cache=true with prefix_precision=int8|false")
         return self
 
     @property

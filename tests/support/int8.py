@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,17 @@ from submillion.model.execution.int8_reference import Int8Matrix
 from submillion.model.execution.int8_rule import RULE
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
+from submillion.model.protocol import PrefixForward
 from submillion.rundir import RunDir
 
 NAME = "simulated-int8"
-PLACES = ("assess.int8_proof", "model.inference", "verification.run.int8")
-"""The modules that import the kernels' execution by name."""
+PLACES = (
+    "assess.int8_proof",
+    "model.execution.int8_prefix",
+    "model.inference",
+    "verification.run.int8",
+)
+"""The modules that import `unsupported_int8` and `open_int8` by name."""
 
 
 class SimulatedInt8(Reference):
@@ -30,18 +37,37 @@ class SimulatedInt8(Reference):
     name = NAME
     pass_tokens = None
 
-    def __init__(self, classifier: Classifier, float_matrices: frozenset[MatrixName] = frozenset()) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        float_matrices: frozenset[MatrixName] = frozenset(),
+        layers: int | None = None,
+    ) -> None:
         super().__init__(classifier, Precision("float32", False, "int8 products"))
-        self.float_matrices = float_matrices
+        self.float_matrices, self._number = float_matrices, layers
 
     def _run(self, forward: Callable[..., Tensor], tokens: Tokens, rows: np.ndarray, prefix: Any) -> Tensor:
+        with self._in_int8():
+            return super()._run(forward, tokens, rows, prefix)
+
+    def prefix_forward(self, tokens: Tokens) -> PrefixForward:
+        exact = super().prefix_forward(tokens)
+
+        def forward(rows: np.ndarray) -> Tensor:
+            with self._in_int8():
+                return exact(rows)
+
+        return forward
+
+    @contextmanager
+    def _in_int8(self) -> Iterator[None]:
         handles = [
             module.register_forward_hook(_replaced(Int8Matrix(weight), bias))
-            for name, module, weight, bias in matrices(self.classifier)
+            for name, module, weight, bias in matrices(self.classifier, self._number)
             if name not in self.float_matrices
         ]
         try:
-            return super()._run(forward, tokens, rows, prefix)
+            yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -59,7 +85,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, unsupported: str | None = None) ->
     """Let the product use the simulation in place of the kernels, or refuse int8 for a reason."""
     for place in PLACES:
         monkeypatch.setattr(f"submillion.{place}.open_int8", SimulatedInt8)
-        monkeypatch.setattr(f"submillion.{place}.unsupported_int8", lambda _: unsupported)
+        monkeypatch.setattr(f"submillion.{place}.unsupported_int8", lambda *_: unsupported)
 
 
 def proof(run: RunDir, **changed: Any) -> None:

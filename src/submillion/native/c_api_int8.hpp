@@ -6,9 +6,9 @@
 namespace submillion {
 extern "C" {
 
-// Sizes are in channels.
+// Sizes are in channels. pre_norm: as in SmEncoderConfig.
 struct SmInt8Config {
-  int64_t layers, hidden, ffn, heads;
+  int64_t layers, hidden, ffn, heads, pre_norm;
   double epsilon;
 };
 // A matrix in int8 [outputs][inputs] with scales [groups][outputs], or in float32 [outputs][inputs]; the
@@ -17,8 +17,9 @@ struct SmInt8Matrix {
   const int8_t* values;
   const float *scales, *floats, *bias;
 };
+// gate and norm1: as in SmLayerWeights; a gate that does not exist has null pointers.
 struct SmInt8Layer {
-  SmInt8Matrix q, k, v, out, up, down;
+  SmInt8Matrix q, k, v, out, up, gate, down;
   const float *norm1_gamma, *norm1_beta, *norm2_gamma, *norm2_beta;
 };
 struct SmInt8Batch {

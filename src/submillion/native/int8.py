@@ -27,7 +27,7 @@ BUILDS = {
 class Config(ctypes.Structure):
     """SmInt8Config: sizes in channels."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("layers", "hidden", "ffn", "heads")] + [
+    _fields_ = [(name, ctypes.c_int64) for name in ("layers", "hidden", "ffn", "heads", "pre_norm")] + [
         ("epsilon", ctypes.c_double)
     ]
 
@@ -42,7 +42,7 @@ class Layer(ctypes.Structure):
     """SmInt8Layer: the matrices of a layer, and pointers to its norms."""
 
     _fields_ = [
-        *((name, Matrix) for name in ("q", "k", "v", "out", "up", "down")),
+        *((name, Matrix) for name in ("q", "k", "v", "out", "up", "gate", "down")),
         *((name, ctypes.c_void_p) for name in ("norm1_gamma", "norm1_beta", "norm2_gamma", "norm2_beta")),
     ]
 
@@ -61,7 +61,7 @@ class Batch(ctypes.Structure):
     ]
 
 
-STRUCTURES = (Config, Matrix, Layer, Batch, native.Embeddings)
+STRUCTURES = (Config, Matrix, Layer, Batch, native.Embeddings, native.RotaryAttention)
 """All structures of the interface, in the order of `sm_struct_size`."""
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -72,6 +72,8 @@ _FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
     "sm_load_layer": ([_POINTER, _INT, _POINTER, _INT], ctypes.c_char_p),
     "sm_set_embeddings": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
     "sm_set_position_bias": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
+    "sm_set_attention": ([_POINTER, _INT, _POINTER], None),
+    "sm_set_final_norm": ([_POINTER, _POINTER, _POINTER], ctypes.c_char_p),
     "sm_forward": ([_POINTER, _POINTER], ctypes.c_char_p),
     "sm_multiply": ([_POINTER, _INT, _INT, _POINTER, _INT, _POINTER], ctypes.c_char_p),
     "sm_struct_size": ([_INT], _INT),

@@ -13,10 +13,12 @@ const char* sm_create(const SmInt8Config* config, void** to) {
   return catch_errors([&] {
     auto* e = new Int8Encoder();
     e->hidden = config->hidden, e->ffn = config->ffn, e->heads = (int)config->heads;
-    e->epsilon = (float)config->epsilon;
+    e->epsilon = (float)config->epsilon, e->pre_norm = config->pre_norm != 0;
+    AttentionShape attention;
+    attention.head_channels = (int)(config->hidden / config->heads);
+    attention.scale = 1.f / std::sqrt((float)attention.head_channels);
     e->layers.resize(config->layers);
-    e->attention.head_channels = (int)(config->hidden / config->heads);
-    e->attention.scale = 1.f / std::sqrt((float)e->attention.head_channels);
+    e->attention.assign(config->layers, attention);
     *to = e;
   });
 }
@@ -35,7 +37,20 @@ const char* sm_set_position_bias(void* encoder, const float* table, int64_t reac
     const long count = e->heads * (2 * reach - 1);
     float* copy = e->weight_arena.allocate<float>(count + 16);
     memcpy(copy, table, count * sizeof(float)), memset(copy + count, 0, 16 * sizeof(float));
-    e->attention.position_bias = copy, e->attention.reach = reach;
+    for (AttentionShape& shape : e->attention) shape.position_bias = copy, shape.reach = reach;
+  });
+}
+// The rotary positions and the window of a pre-norm layer.
+void sm_set_attention(void* encoder, int64_t layer, const SmRotaryAttention* attention) {
+  AttentionShape& shape = ((Int8Encoder*)encoder)->attention[layer];
+  shape.cos = attention->cos, shape.sin = attention->sin, shape.reach = attention->positions;
+  if (attention->window >= 0) shape.window = attention->window;
+}
+// The norm after the last pre-norm layer.
+const char* sm_set_final_norm(void* encoder, const float* gamma, const float* beta) {
+  return catch_errors([&] {
+    auto* e = (Int8Encoder*)encoder;
+    e->final_norm = e->copy_norm(gamma, beta);
   });
 }
 const char* sm_forward(void* encoder, const SmInt8Batch* batch) {
@@ -53,7 +68,7 @@ const char* sm_multiply(const SmInt8Matrix* matrix, int64_t outputs, int64_t inp
 // Returns sizeof of structure `index`, which the caller compares with its own declaration.
 int64_t sm_struct_size(int64_t index) {
   const size_t sizes[] = {sizeof(SmInt8Config), sizeof(SmInt8Matrix), sizeof(SmInt8Layer),
-                          sizeof(SmInt8Batch), sizeof(SmEmbeddings)};
+                          sizeof(SmInt8Batch),  sizeof(SmEmbeddings), sizeof(SmRotaryAttention)};
   return (int64_t)sizes[index];
 }
 

@@ -1,6 +1,8 @@
 // Attention over row-major float32 states, for inference.
 // It runs text by text and head by head, and texts are not padded.
 #pragma once
+#include <algorithm>
+
 #include "simd.hpp"
 
 namespace submillion {
@@ -12,9 +14,11 @@ struct AttentionInput {
 };
 struct AttentionShape {
   int head_channels;
-  float scale;                           // 1 / sqrt(head_channels)
-  const float* position_bias = nullptr;  // [heads][2 reach - 1], as HeadConfig::position_bias
-  long reach = 0;
+  float scale;                                 // 1 / sqrt(head_channels)
+  const float* position_bias = nullptr;        // [heads][2 reach - 1], as HeadConfig::position_bias
+  const float *cos = nullptr, *sin = nullptr;  // [reach][half of a head's channels]; null: no rotation
+  long reach = 0;                              // positions that the tables have
+  long window = 1l << 40;                      // a query attends to the keys at most this far from it
 };
 // keys_t: [head_channels][keys rounded up to 16]; scores: [ATTENTION_ROWS][the same].
 struct InferenceAttentionScratch {
@@ -72,22 +76,40 @@ FORCE_INLINE void transpose_keys(const float* keys, long stride, long count, lon
     }
 }
 
-// Replaces a row of scores by exp(score - max), zero after the last key, and returns the inverse of their
-// sum.
-FORCE_INLINE float exponentials(float* scores, long keys, long padded, float scale, const float* bias) {
+// Rotates the heads of a text's rows by their positions, in place, as Rotation of attention_rows.hpp does.
+NOINLINE void rotate_rows(const AttentionShape& shape, int heads, float* rows, long stride, long count) {
+  const int half = shape.head_channels / 2;
+  for (long i = 0; i < count; i++, rows += stride)
+    for (int head = 0; head < heads; head++)
+      for (int c = 0; c < half; c += 16) {
+        float *lower = rows + (long)head * shape.head_channels + c, *upper = lower + half;
+        const f32x16 x = load(lower), y = load(upper), cosine = load(shape.cos + i * half + c),
+                     sine = load(shape.sin + i * half + c);
+        store(lower, x * cosine - y * sine), store(upper, y * cosine + x * sine);
+      }
+}
+
+// Replaces a row of `padded` scores by exp(score - max) for keys [begin, end), by zero for the others, and
+// returns the inverse of their sum.
+FORCE_INLINE float exponentials(float* scores, long begin, long end, long padded, float scale,
+                                const float* bias) {
   const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  auto within = [&](long key, f32x16 value, float otherwise) {
+    if (key + 16 > end) value = select(lane < i32x16{} + (int)(end - key), value, broadcast(otherwise));
+    if (key < begin) value = select(lane >= i32x16{} + (int)(begin - key), value, broadcast(otherwise));
+    return value;
+  };
   f32x16 max = broadcast(-INFINITY), total{};
   for (long key = 0; key < padded; key += 16) {
     f32x16 value = load(scores + key) * scale;
     if (bias) value += load(bias + key);
-    if (key + 16 > keys) value = select(lane < i32x16{} + (int)(keys - key), value, broadcast(-INFINITY));
+    value = within(key, value, -INFINITY);
     store(scores + key, value);
     max = select(value > max, value, max);
   }
   const float row_max = reduce_max(max);
   for (long key = 0; key < padded; key += 16) {
-    f32x16 value = exp(load(scores + key) - row_max);
-    if (key + 16 > keys) value = select(lane < i32x16{} + (int)(keys - key), value, f32x16{});
+    const f32x16 value = within(key, exp(load(scores + key) - row_max), 0.f);
     store(scores + key, value);
     total += value;
   }
@@ -95,7 +117,7 @@ FORCE_INLINE float exponentials(float* scores, long keys, long padded, float sca
 }
 
 // Writes softmax(scores) V of heads [first, first + heads) to rows of `context`, from channel 0 of it on; q,
-// k and v begin with head `first`.
+// k and v begin with head `first`. Of the keys, each block of queries reads those that its window covers.
 NOINLINE void attend(const AttentionShape& shape, int first, int heads, const AttentionInput& in,
                      float* context, long context_stride, const InferenceAttentionScratch& s) {
   const long padded = (in.keys + 15) / 16 * 16, blocks = (in.queries + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
@@ -104,19 +126,25 @@ NOINLINE void attend(const AttentionShape& shape, int first, int heads, const At
     transpose_keys(in.k + channel, in.stride, in.keys, padded, shape.head_channels, s.keys_t);
     for (long block = 0, query = 0; block < blocks; block++) {
       const long rows = in.queries / blocks + (block < in.queries % blocks);
-      multiply_floats(in.q + query * in.stride + channel, in.stride, s.keys_t, padded, shape.head_channels,
-                      s.scores, padded, rows, padded / 16);
+      const long first_key = std::max(0l, query - shape.window) / 16 * 16,
+                 end_key = std::min(in.keys, query + rows + shape.window),
+                 width = (end_key - first_key + 15) / 16 * 16;
+      multiply_floats(in.q + query * in.stride + channel, in.stride, s.keys_t + first_key, padded,
+                      shape.head_channels, s.scores, padded, rows, width / 16);
       float inverse_sums[ATTENTION_ROWS];
       for (long i = 0; i < rows; i++) {
         const float* bias =
             shape.position_bias
                 ? shape.position_bias + (first + head) * (2 * shape.reach - 1) + shape.reach - 1 - (query + i)
                 : nullptr;
-        inverse_sums[i] = exponentials(s.scores + i * padded, in.keys, padded, shape.scale, bias);
+        const long row = query + i, begin = std::max(0l, row - shape.window),
+                   end = std::min(in.keys, row + shape.window + 1);
+        inverse_sums[i] =
+            exponentials(s.scores + i * padded, begin - first_key, end - first_key, width, shape.scale, bias);
       }
       float* to = context + query * context_stride + channel;
-      multiply_floats(s.scores, padded, in.v + channel, in.stride, in.keys, to, context_stride, rows,
-                      shape.head_channels / 16);
+      multiply_floats(s.scores, padded, in.v + first_key * in.stride + channel, in.stride,
+                      end_key - first_key, to, context_stride, rows, shape.head_channels / 16);
       for (long i = 0; i < rows; i++)
         for (int c = 0; c < shape.head_channels; c += 16)
           store(to + i * context_stride + c, load(to + i * context_stride + c) * inverse_sums[i]);

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from submillion.assess.int8_proof import LARGEST_ERROR
 from submillion.data.tokens import Tokens, encode
-from submillion.model.execution.int8_calibration import product_errors
+from submillion.model.execution.int8_calibration import LARGEST_ERROR, product_errors
 from submillion.model.infer import predict_logits
 from submillion.model.trained import OpenedRun, open_run_classifier
 from support.int8 import SimulatedInt8, amplified

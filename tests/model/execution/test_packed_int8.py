@@ -19,6 +19,7 @@ from submillion.model.execution.packed_int8 import PackedInt8, open_int8, unsupp
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.native import int8
+from support.int8 import SimulatedInt8
 from support.packed import LENGTHS as RAGGED
 from support.packed import made, parameters_of, texts_of
 from support.tiny import tiny_encoder
@@ -133,6 +134,8 @@ def test_weights_are_within_half_a_step_of_their_integers() -> None:
         ("xlm-roberta", "first", 128, 1),
         ("distilbert", "first", 64, 2),
         ("electra", "mean", 128, 2),
+        ("modernbert", "first", 64, 2),
+        ("modernbert", "mean", 128, 1),
     ],
 )
 def test_features_are_near_those_of_float32(
@@ -141,9 +144,13 @@ def test_features_are_near_those_of_float32(
     classifier = made(encoders(family, hidden, heads), EVERY_TARGET, pooling=pooling).eval()
     tokens = texts_of(LENGTHS, classifier)
     expected = features(in_float32(classifier), tokens)
-    everything = frozenset((layer, target) for layer in range(2) for target in native.TARGETS)
+    everything = frozenset((layer, target) for layer in range(2) for target in classifier.family.targets)
     library = int8.load(name)
-    assert 1e-4 < apart(features(PackedInt8(classifier, library), tokens), expected) < 0.08
+    found = features(PackedInt8(classifier, library), tokens)
+    assert 1e-4 < apart(found, expected) < 0.08
+    if library.build.dtype_name == "float32":
+        # A last bit of a state may change an integer, so even exact products leave a small distance.
+        assert apart(features(SimulatedInt8(classifier), tokens), found) < 0.15 * apart(found, expected)
     exact = PackedInt8(classifier, library, everything)
     assert apart(features(exact, tokens), expected) < (
         1e-5 if library.build.dtype_name == "float32" else 0.02
@@ -151,11 +158,12 @@ def test_features_are_near_those_of_float32(
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_each_matrix_can_stay_in_float(encoders: Any, name: str) -> None:
-    classifier = made(encoders(), EVERY_TARGET).eval()
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_each_matrix_can_stay_in_float(encoders: Any, name: str, family: str) -> None:
+    classifier = made(encoders(family), EVERY_TARGET).eval()
     tokens = texts_of(LENGTHS, classifier)
     library = int8.load(name)
-    everything = {(layer, target) for layer in range(2) for target in native.TARGETS}
+    everything = {(layer, target) for layer in range(2) for target in classifier.family.targets}
     expected = features(PackedInt8(classifier, library, frozenset(everything)), tokens)
     in_int8 = features(PackedInt8(classifier, library), tokens)
     for matrix in sorted(everything):
@@ -165,12 +173,13 @@ def test_each_matrix_can_stay_in_float(encoders: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILDS)
 @pytest.mark.parametrize("pooling", native.POOLINGS)
+@pytest.mark.parametrize(("family", "matrix"), [("mpnet", "key"), ("modernbert", "ffn_up")])
 def test_a_text_has_the_same_bits_in_every_batch_and_with_any_number_of_threads(
-    encoders: Any, name: str, pooling: str
+    encoders: Any, name: str, pooling: str, family: str, matrix: str
 ) -> None:
-    classifier = made(encoders("mpnet"), EVERY_TARGET, pooling=pooling).eval()
+    classifier = made(encoders(family), EVERY_TARGET, pooling=pooling).eval()
     tokens = texts_of(LENGTHS, classifier)
-    floats = frozenset({(0, "key"), (1, "ffn_down")})
+    floats = frozenset({(0, matrix), (1, "ffn_down")})
     execution = PackedInt8(classifier, int8.load(name), floats)
     before = torch.get_num_threads()
     try:
@@ -186,8 +195,9 @@ def test_a_text_has_the_same_bits_in_every_batch_and_with_any_number_of_threads(
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_texts_of_the_encoders_maximum_length(encoders: Any, name: str) -> None:
-    classifier = made(encoders("roberta", longest=512), EVERY_TARGET).eval()
+@pytest.mark.parametrize("family", ["roberta", "modernbert"])
+def test_texts_of_the_encoders_maximum_length(encoders: Any, name: str, family: str) -> None:
+    classifier = made(encoders(family, longest=512), EVERY_TARGET).eval()
     tokens = texts_of([512, 511, 1], classifier)
     found = features(PackedInt8(classifier, int8.load(name)), tokens)
     assert apart(found, features(in_float32(classifier), tokens)) < 0.08
@@ -206,8 +216,10 @@ class Cached:
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_cached_lower_layers_change_nothing(encoders: Any, name: str) -> None:
-    classifier = made(encoders(), {"layers": [1]}).eval()
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_cached_lower_layers_change_nothing(encoders: Any, name: str, family: str) -> None:
+    targets = {"targets": "all-linear", "layers": [1]}
+    classifier = made(encoders(family), targets).eval()
     assert classifier.prefix_depth == 1
     tokens = texts_of(LENGTHS, classifier)
     execution = PackedInt8(classifier, int8.load(name))

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 BLOCK = 32  # channels of a block, the smallest unit of the kernels
 
 
-def unsupported(classifier: Classifier) -> str | None:
-    """Return why the kernels cannot run this classifier, or None if they can."""
+def unsupported(classifier: Classifier, layers: int | None = None) -> str | None:
+    """Return why the kernels cannot run this classifier, or None if they can.
+
+    Args:
+        classifier: any.
+        layers: how many layers are to run, from the lowest; None runs all.
+    """
     family, config = classifier.family, classifier.module.get_base_model().config
     if family.kernels is None:
         return f"there are no kernels for {family.name} encoders"
@@ -48,11 +53,11 @@ def unsupported(classifier: Classifier) -> str | None:
     if any(map(has_trainable_parameters, classifier.stack.embedding_modules)):
         return "the embeddings have trained parameters"
     norm = classifier.stack.final_norm
-    if norm is not None and has_trainable_parameters(norm):
+    if layers is None and norm is not None and has_trainable_parameters(norm):
         return "the norm after the last layer has trained parameters"
     reasons = (
         _unsupported_layer(index, layer, classifier.family.suffixes.values())
-        for index, layer in enumerate(classifier.stack.layers)
+        for index, layer in enumerate(list(classifier.stack.layers)[:layers])
     )
     return next(filter(None, reasons), None)
 

@@ -15,14 +15,18 @@ from submillion.errors import BadInput, Problem
 from submillion.model.execution.int8_rule import quantize_weights
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
+    GATED_PARTS,
     PARTS,
     embedding_tables,
     embeddings_structure,
     ffn_size,
+    final_norm,
     layer_values,
+    modules_of,
     norm_and_dropouts,
     position_bias,
     release_layer,
+    rotations,
 )
 from submillion.model.execution.packed_texts import PackedTexts
 from submillion.model.precision import Precision
@@ -40,33 +44,41 @@ GROUP_CHANNELS = 128 * 768
 PASS_TOKENS = 8192
 
 
-def unsupported_int8(classifier: Classifier) -> str | None:
-    """Return why the int8 kernels cannot run this classifier here, or None if they can."""
-    return _library(classifier)[1]
+def unsupported_int8(classifier: Classifier, layers: int | None = None) -> str | None:
+    """Return why the int8 kernels cannot run this classifier here, or None if they can.
+
+    Args:
+        classifier: any.
+        layers: how many layers are to run, from the lowest; None runs all.
+    """
+    return _library(classifier, layers)[1]
 
 
-def _library(classifier: Classifier) -> tuple[int8.Library | None, str | None]:
+def _library(classifier: Classifier, layers: int | None) -> tuple[int8.Library | None, str | None]:
     """Return the kernels for a classifier, or None and the reason."""
-    reason = unsupported(classifier)
+    reason = unsupported(classifier, layers)
     if reason is not None:
         return None, reason
-    if classifier.family.kernels is not None and classifier.family.kernels.pre_norm:
-        return None, f"the int8 kernels do not know the layers of {classifier.family.name} encoders"
     library, reason = int8.load_best()
     return library, None if library is not None else reason
 
 
-def open_int8(classifier: Classifier, float_matrices: frozenset[tuple[int, str]] = frozenset()) -> PackedInt8:
+def open_int8(
+    classifier: Classifier,
+    float_matrices: frozenset[tuple[int, str]] = frozenset(),
+    layers: int | None = None,
+) -> PackedInt8:
     """Return the int8 execution of a classifier.
 
     Args:
         classifier: on the CPU.
         float_matrices: see `PackedInt8`.
+        layers: how many layers are to run, from the lowest; None runs all.
 
     Raises:
         BadInput: the kernels cannot run this classifier here.
     """
-    library, reason = _library(classifier)
+    library, reason = _library(classifier, layers)
     if library is None:
         raise BadInput(
             Problem("int8", "a classifier and a processor that the int8 kernels support", str(reason))
@@ -92,7 +104,7 @@ class PackedInt8:
         Args:
             classifier: on the CPU; `unsupported(classifier)` must return None. Its weights do not change.
             library: a build of the kernels.
-            float_matrices: layer and target (`native.TARGETS`) of the matrices that stay in float.
+            float_matrices: layer and target of the matrices that stay in float.
 
         Raises:
             ValueError: a member of `float_matrices` is no matrix of the classifier.
@@ -100,16 +112,18 @@ class PackedInt8:
         self.classifier, self.library, self.float_matrices = classifier, library, float_matrices
         self._layers = list(classifier.stack.layers)
         for layer, target in float_matrices:
-            if target not in native.TARGETS or not 0 <= layer < len(self._layers):
+            if target not in classifier.family.targets or not 0 <= layer < len(self._layers):
                 raise ValueError(f"layer {layer} has no matrix {target!r}")
         self.precision = Precision("float32", False, "products in int8, the rest in float32")
         self.dtype = torch.float32
+        self._kernels = modules_of(classifier.family)
         self._config = config = classifier.module.get_base_model().config
         shape = int8.Config(
             len(self._layers),
             config.hidden_size,
             ffn_size(classifier.family, classifier.config),
             config.num_attention_heads,
+            self._kernels.pre_norm,
             norm_and_dropouts(self._layers[0], classifier.family)[0],
         )
         self._handle = library.create(shape)
@@ -120,10 +134,23 @@ class PackedInt8:
         pointers = embeddings_structure(self._tables, modules, classifier.family)
         library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), torch.get_num_threads())
         self._position_padding = classifier.family.position_padding(classifier.config)
-        if classifier.family.kernels is not None and classifier.family.kernels.position_bias:
+        if self._kernels.position_bias:
             reach = config.max_position_embeddings
             table = position_bias(classifier.stack.owner, reach)
             library.call("sm_set_position_bias", self._handle, table.data_ptr(), reach)
+        if self._kernels.pre_norm:
+            self._set_rotations_and_final_norm()
+
+    def _set_rotations_and_final_norm(self) -> None:
+        stack = self.classifier.stack
+        norm = final_norm(stack.final_norm)
+        self.library.call("sm_set_final_norm", self._handle, *(value.data_ptr() for value in norm))
+        self._rotations = rotations(stack.owner, self.classifier.longest)  # the kernels hold pointers to them
+        for index, kind in enumerate(self._config.layer_types):
+            cos, sin = self._rotations[kind]
+            window = self._config.sliding_window if kind == "sliding_attention" else -1
+            attention = native.RotaryAttention(cos.data_ptr(), sin.data_ptr(), len(cos), window)
+            self.library.set_attention(self._handle, index, attention)
 
     @property
     def name(self) -> str:
@@ -211,16 +238,17 @@ class PackedInt8:
         for name, value in values.items():
             if name.startswith("norm"):
                 setattr(weights, name, value.data_ptr())
-        for target in native.TARGETS:
-            (name,) = PARTS[target]
-            matrix = getattr(weights, name)
-            matrix.bias = values[f"{name}_bias"].data_ptr()
-            if (index, target) in self.float_matrices:
-                matrix.floats = values[name].data_ptr()
-                continue
-            integers, scales = quantize_weights(values[name])
-            referenced += [integers, scales]
-            matrix.values, matrix.scales = integers.data_ptr(), scales.data_ptr()
+        parts = GATED_PARTS if self._kernels.pre_norm else PARTS
+        for target in family.targets:
+            for name in parts[target]:
+                matrix = getattr(weights, name)
+                matrix.bias = values[f"{name}_bias"].data_ptr()
+                if (index, target) in self.float_matrices:
+                    matrix.floats = values[name].data_ptr()
+                    continue
+                integers, scales = quantize_weights(values[name])
+                referenced += [integers, scales]
+                matrix.values, matrix.scales = integers.data_ptr(), scales.data_ptr()
         threads = torch.get_num_threads()
         self.library.call("sm_load_layer", self._handle, index, ctypes.byref(weights), threads)
         del referenced
