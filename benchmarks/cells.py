@@ -38,8 +38,8 @@ def machine_facts() -> dict[str, str | None]:
     return {"processor": environment.processor(), "commit": (environment.git_state() or {}).get("commit")}
 
 
-def paired(differences: Sequence[float]) -> str:
+def paired(differences: Sequence[float], digits: int = 1) -> str:
     """Return the mean of differences within a seed with its 95 % interval (Student's t)."""
     mean = mean_of(differences)
-    reach = "" if mean.half_width is None else f" ± {mean.half_width:.1f}"
-    return f"{mean.value:+.1f}{reach} ({mean.seeds})"
+    reach = "" if mean.half_width is None else f" ± {mean.half_width:.{digits}f}"
+    return f"{mean.value:+.{digits}f}{reach} ({mean.seeds})"

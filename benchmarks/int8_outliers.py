@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from submillion.assess.int8_proof import LARGEST_ERROR, calibration_texts
+from submillion.assess.int8_proof import calibration_texts
 from submillion.assess.run_context import RunContext
 from submillion.data.readers import iter_rows
 from submillion.data.tokens import Tokens, encode
 from submillion.model.classifier import Classifier
-from submillion.model.execution.int8_calibration import product_errors
+from submillion.model.execution.int8_calibration import LARGEST_ERROR, product_errors
 from submillion.model.execution.packed_int8 import open_int8
 from submillion.model.infer import predict_logits
 

@@ -103,8 +103,8 @@ def report(
             "--with",
             metavar="PART",
             help="Compute this part of the analysis first: confidence, intervals, errors, baseline, "
-            "duplicates, thresholds; slower: noise, attribution, audit, int8; or all (without thresholds and int8). "
-            "Repeatable.",
+            "duplicates, thresholds; slower: noise, attribution, audit, int8, prefix_int8; or all (without "
+            "thresholds, int8 and prefix_int8). Repeatable.",
         ),
     ] = None,
     answer_at: Annotated[

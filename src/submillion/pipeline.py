@@ -124,6 +124,7 @@ def _train(
         run=run,
         workers=workers,
         options=options,
+        lower=prepared.lower,
     )
     metrics: Metrics = {}
     if workers.is_main:

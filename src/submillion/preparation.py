@@ -24,8 +24,10 @@ from submillion.fit.workers import Workers
 from submillion.model import eva
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.int8_prefix import lower_layers
 from submillion.model.execution.windowed import Windowed
 from submillion.model.precision import choose_precision
+from submillion.model.protocol import LowerLayers
 from submillion.model.trained import OpenedRun
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import Manifest
@@ -45,9 +47,10 @@ class Prepared:
     """By split."""
     token_report: dict[str, dict[str, Any]]
     """Lengths, truncated texts and unknown tokens by split, for the manifest."""
-
     names: Tokens | None = None
     """The names of the labels as texts, if the recipe uses them and all of them have words."""
+    lower: LowerLayers | None = None
+    """What fills the prefix cache in place of the classifier's execution, if the recipe asks for it."""
 
     def labelled(self, split: str) -> LabelledTokens:
         """Return the texts and labels of one split."""
@@ -73,7 +76,8 @@ class Prepared:
                 eva.start(self.opened.classifier, texts.tokens, recipe.seed)
 
         plan = TrainingPlan.of(recipe)
-        return CrossValidation(execution, self.labelled("train"), folds, plan, run, workers, restart)
+        train = self.labelled("train")
+        return CrossValidation(execution, train, folds, plan, run, workers, restart, self.lower)
 
     def with_inputs(self, inputs: Inputs) -> Self:
         """Return a copy with other inputs."""
@@ -131,6 +135,8 @@ def prepare(
         execution = Windowed(execution)
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet
         eva.start(classifier, tokens["train"], recipe.seed)
+    lower = lower_layers(recipe.train, execution, tokens["train"], progress=not quiet)
     opened = OpenedRun(execution, tokenizer, corpus.label_names, truncation)
     names = label_texts(corpus.label_names) if recipe.head.label_names else []
-    return Prepared(inputs, opened, tokens, report, tokenize(tokenizer, names, truncation) if names else None)
+    named = tokenize(tokenizer, names, truncation) if names else None
+    return Prepared(inputs, opened, tokens, report, named, lower)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from submillion import notices, reporting
-from submillion.assess import int8_proof
+from submillion.assess import int8_proof, prefix_int8
 from submillion.assess.cross_validation import repeat_folder
 from submillion.assess.run_context import RunContext
 from submillion.assess.score import assess_run
@@ -18,6 +18,7 @@ from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.fit.result import FitResult
+from submillion.model.execution.int8_prefix import INT8
 from submillion.model.infer import predict_probabilities, probabilities_of
 from submillion.model.inference import PART as INT8_PART
 from submillion.model.trained import OpenedRun
@@ -61,7 +62,11 @@ def score(
         if split is corpus.validation and result.fold_logits is not None:
             probabilities = probabilities_of(result.fold_logits[0])
             _save_repeats(run, split, result.fold_logits, corpus.label_names)
-        elif split is corpus.validation and result.best_logits is not None:
+        elif (
+            split is corpus.validation
+            and result.best_logits is not None
+            and result.prefix_precision != INT8  # those logits rest on rounded states
+        ):
             probabilities = probabilities_of(result.best_logits)
         else:
             probabilities = predict_probabilities(opened.execution, tokens[split.name], batch_size, progress)
@@ -138,10 +143,13 @@ def report(
 
 
 def _after_training(context: RunContext) -> None:
-    """Make analysis and report; the proof of int8 is part of them where it can succeed, and an older one is deleted."""
-    further = [INT8_PART] if int8_proof.is_due(context) else []
-    if not further:  # a resumed run may have the proof of the adapter that it was resumed from
-        context.run.analysis_file(INT8_PART).unlink(missing_ok=True)
+    """Make analysis and report, with the parts on int8 that are due; older ones are deleted."""
+    further = []
+    for part, module in ((INT8_PART, int8_proof), (prefix_int8.PART, prefix_int8)):
+        if module.is_due(context):
+            further.append(part)
+        else:  # a resumed run may have the part of the adapter that it was resumed from
+            context.run.analysis_file(part).unlink(missing_ok=True)
     reporting.after_training(context, further)
 
 

@@ -34,6 +34,7 @@ from support.fit_stub import (
     same_tensors,
     train_recipe,
 )
+from support.int8 import simulate
 from support.trained import recipe_in, two_classes
 
 PLAN = TrainingPlan(train_recipe(epochs=2), seed=7)
@@ -170,3 +171,21 @@ def test_patience_and_several_processes_are_refused(tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path, **{"data.validation": "cross-validation", "train.patience": 0})
     with pytest.raises(BadInput, match="expected a single process, found 2 processes"):
         check_processes(recipe, 2)
+
+
+def test_folds_are_predicted_without_states_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+    prefixes: list[object] = []
+
+    def predicted(_execution: object, _tokens: object, _size: int, prefix: object) -> np.ndarray:
+        prefixes.append(prefix)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cross_validation, "predict_logits", predicted)
+    fields = {"lora.layers": "top-1", "data.validation": "cross-validation", "train.epochs": 1}
+    texts, labels = two_classes()
+    for precision in ("float", "int8"):
+        recipe = recipe_in(tmp_path, **fields, **{"train.prefix_precision": precision})
+        with pytest.raises(KeyboardInterrupt):
+            submillion.train(recipe, tmp_path / precision, texts=texts, labels=labels, quiet=True)
+    assert [prefix is None for prefix in prefixes] == [False, True]

@@ -23,11 +23,13 @@ from submillion.fit.workers import Workers
 from submillion.model import eva
 from submillion.model.build import build, open_adapter
 from submillion.model.classifier import Classifier
+from submillion.model.execution.int8_prefix import lower_layers
 from submillion.model.execution.reference import Reference
 from submillion.model.infer import predict_logits
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from support.fit_stub import FLOAT32, train_recipe, without_timings
+from support.int8 import simulate
 from support.tiny import LABELS, tiny_encoder, tiny_texts
 
 TRAIN = train_recipe(epochs=2, batch_size=16, log_every=1)
@@ -70,13 +72,15 @@ def train(
         stop_in(classifier, stop_at)
     folder.mkdir(exist_ok=True)
     run = RunDir(folder)
+    execution, of_training = Reference(classifier, FLOAT32), TRAIN.model_copy(update=train_fields or {})
     result = fit(
-        Reference(classifier, FLOAT32),
+        execution,
         *sets,
-        plan=TrainingPlan(TRAIN.model_copy(update=train_fields or {}), seed=3),
+        plan=TrainingPlan(of_training, seed=3),
         run=run,
         workers=Workers.start(),
         options=FitOptions(resume, progress=False),
+        lower=lower_layers(of_training, execution, sets[0].tokens),
     )
     return classifier, result, run
 
@@ -116,14 +120,17 @@ def test_nothing_is_cached_if_every_layer_is_adapted(encoder: Path, tmp_path: Pa
     assert not train(encoder, tmp_path, layers="all")[1].prefix_cached
 
 
-@pytest.mark.parametrize("layers", ["all", "top-1"])
+@pytest.mark.parametrize(("layers", "prefix"), [("all", "float"), ("top-1", "float"), ("top-1", "int8")])
 def test_interrupted_and_resumed_training_has_the_same_bits(
-    encoder: Path, tmp_path: Path, layers: str
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str, prefix: str
 ) -> None:
-    whole, _, run = train(encoder, tmp_path / "whole", layers)
-    _, result, _ = train(encoder, tmp_path / "parts", layers, stop_at=6)
+    simulate(monkeypatch)
+    fields = {"prefix_precision": prefix}
+    whole, _, run = train(encoder, tmp_path / "whole", layers, train_fields=fields)
+    _, result, _ = train(encoder, tmp_path / "parts", layers, stop_at=6, train_fields=fields)
     assert (result.interrupted, result.steps) == (True, 6)
-    resumed, _, parts = train(encoder, tmp_path / "parts", layers, resume=True)
+    resumed, again, parts = train(encoder, tmp_path / "parts", layers, resume=True, train_fields=fields)
+    assert again.prefix_precision == (prefix if layers != "all" else None)
     assert same(whole, resumed)
     assert without_timings(parts.read_history()) == without_timings(run.read_history())
 

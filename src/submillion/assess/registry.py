@@ -30,7 +30,7 @@ class Part:
     of_training: bool = False
     """Needs the training rows, which are unknown of an adopted run."""
     by_name: bool = False
-    """Left out of `all`: it changes what `predict` offers."""
+    """Left out of `all`: it changes what `predict` offers, or is of few runs."""
 
     def load(self) -> ModuleType:
         """Import the part's module."""
@@ -59,6 +59,8 @@ PARTS = {
         Part("audit", "audit.analysis", slow=True),
         # May it answer in int8?
         Part("int8", "int8_proof", slow=True, of_training=True, by_name=True),
+        # Did caching the lower layers in int8 change answers?
+        Part("prefix_int8", "prefix_int8", slow=True, of_training=True, by_name=True),
     )
 }
 COST = "cost"

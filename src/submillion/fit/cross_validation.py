@@ -28,7 +28,7 @@ from submillion.fit.result import FitResult
 from submillion.fit.workers import Workers
 from submillion.model.infer import predict_logits
 from submillion.model.prefix import PrefixCache
-from submillion.model.protocol import Execution
+from submillion.model.protocol import Execution, LowerLayers
 from submillion.rundir import RunDir
 from submillion.terminal.progress import progress_bar
 
@@ -47,6 +47,8 @@ class CrossValidation:
     workers: Workers
     restart: Callable[[LabelledTokens], None]
     """Gives the classifier its first values for a training on some of the texts."""
+    lower: LowerLayers | None = None
+    """What fills the prefix cache in place of `execution`; a fold's texts are then predicted without the cache."""
 
     def add_to(self, result: FitResult, options: FitOptions) -> FitResult:
         """Train and predict every fold that is not saved yet; the classifier has its present values again afterwards.
@@ -66,14 +68,16 @@ class CrossValidation:
         if self.plan.train.prefix_cache:
             size = self.plan.train.eval_batch_size
             with notices.suppressed():  # the training on all texts gave them
-                prefix = PrefixCache.build(self.execution, self.train.tokens, size, progress=options.progress)
+                prefix = PrefixCache.build(
+                    self.execution, self.train.tokens, size, progress=options.progress, lower=self.lower
+                )
             whole = replace(self.train, prefix=prefix)
         else:
             whole = self.train
         repeats, seconds = [], 0.0
         try:
             total = self.folds.repeats * self.folds.count
-            shown = progress_bar(options.progress, total, "cross-validation, fold")
+            shown = progress_bar(options.progress, total, "cross-validation", unit="folds")
             with shown as advance, Interrupt() as interrupt:
                 for repeat in range(1, self.folds.repeats + 1):
                     held_out = self.folds.numbers(repeat)
@@ -118,11 +122,13 @@ class CrossValidation:
                 run=RunDir(place),
                 workers=self.workers,
                 options=FitOptions(resume=True, progress=False),
+                lower=self.lower,
             )
         if result.interrupted:
             return None
         size = self.plan.train.eval_batch_size
-        logits = predict_logits(self.execution, predicted.tokens, size, predicted.prefix)
+        exact = predicted.prefix if self.lower is None else None
+        logits = predict_logits(self.execution, predicted.tokens, size, exact)
         seconds = time.perf_counter() - started_at
         with atomic_file(file) as temporary:
             facts = {"identity": identity, "seconds": f"{seconds:.3f}"}

@@ -29,7 +29,7 @@ from submillion.fit.workers import Workers
 from submillion.limits import memory
 from submillion.model.prefix import PrefixCache
 from submillion.model.process_state import training_settings
-from submillion.model.protocol import Execution
+from submillion.model.protocol import Execution, LowerLayers
 from submillion.recipe import Recipe, TrainRecipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.rundir import RunDir
@@ -46,6 +46,7 @@ def fit(
     run: RunDir,
     workers: Workers,
     options: FitOptions = DEFAULT_OPTIONS,
+    lower: LowerLayers | None = None,
 ) -> FitResult:
     """Train, and leave the best adapter in the classifier.
 
@@ -61,6 +62,7 @@ def fit(
         run: the run directory to write to.
         workers: the processes that train together.
         options: resume, progress and trackers.
+        lower: what fills the prefix cache in place of `execution`.
 
     Returns:
         What was done, and the scores of the best adapter, if there is a validation set.
@@ -87,7 +89,7 @@ def fit(
         )
         loop = TrainingLoop(stepper, validation, plan, run, state, started_at)
         try:
-            _start(loop, options)
+            _start(loop, options, lower)
             _train(loop, options)
         except Diverged as error:
             raise _as_bad_input(error, loop) from None
@@ -131,7 +133,7 @@ def check_time_limit(recipe: TrainRecipe, processes: int) -> None:
         raise BadInput(Problem("@{train.max_seconds}", "None", found, "Use @{train.max_tokens}."))
 
 
-def _start(loop: TrainingLoop, options: FitOptions) -> None:
+def _start(loop: TrainingLoop, options: FitOptions, lower: LowerLayers | None) -> None:
     """Restore the saved state of a resumed training, then cache the frozen layers' output."""
     workers, state = loop.workers, loop.state
     if options.resume:
@@ -141,19 +143,22 @@ def _start(loop: TrainingLoop, options: FitOptions) -> None:
         # Lines that were logged after the state was saved will be logged again.
         loop.run.truncate_history(state.history_lines)
     if loop.recipe.prefix_cache:
-        loop.stepper.train = _with_prefix(loop.stepper.train, loop, options.progress)
+        loop.stepper.train = _with_prefix(loop.stepper.train, loop, options.progress, lower)
         if loop.validation is not None:
-            loop.validation = _with_prefix(loop.validation, loop, options.progress)
+            loop.validation = _with_prefix(loop.validation, loop, options.progress, lower)
 
 
-def _with_prefix(texts: LabelledTokens, loop: TrainingLoop, progress: bool) -> LabelledTokens:
+def _with_prefix(
+    texts: LabelledTokens, loop: TrainingLoop, progress: bool, lower: LowerLayers | None
+) -> LabelledTokens:
     if texts.prefix is not None:
         return texts
     workers, size = loop.workers, loop.recipe.eval_batch_size
     # The processes of a run are assumed to share one machine's memory.
     available = memory().available // workers.world
     shown = progress and workers.is_main
-    return replace(texts, prefix=PrefixCache.build(loop.execution, texts.tokens, size, available, shown))
+    prefix = PrefixCache.build(loop.execution, texts.tokens, size, available, shown, lower)
+    return replace(texts, prefix=prefix)
 
 
 def _train(loop: TrainingLoop, options: FitOptions) -> None:

@@ -50,6 +50,8 @@ class FitResult:
     the same on packed tokens; `packed-amx` and similar: the native kernels."""
     prefix_cached: bool
     """Whether the layers below the lowest adapter ran only once per text."""
+    prefix_precision: str | None
+    """The recipe's `train.prefix_precision`; None if these layers were not cached."""
     processes: int
     stopped_early: bool
     interrupted: bool
@@ -107,6 +109,7 @@ def result_of(loop: TrainingLoop) -> FitResult:
         precision=execution.precision.dtype_name,
         execution=execution.name,
         prefix_cached=loop.stepper.train.prefix is not None,
+        prefix_precision=None if loop.stepper.train.prefix is None else loop.recipe.prefix_precision,
         processes=workers.world,
         stopped_early=stopping.exhausted and state.step < loop.total,
         interrupted=loop.interrupted,

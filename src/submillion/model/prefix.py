@@ -25,7 +25,7 @@ from submillion.version import __version__
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
     from submillion.model.classifier import Classifier
-    from submillion.model.protocol import Execution, States
+    from submillion.model.protocol import Execution, LowerLayers, States
 
 MEMORY_SHARE = 0.5  # share of the available memory that the cache may take; the rest is for training
 MIN_FILE_BYTES = 10**6  # fewer bytes of states are computed faster than a file is read and checked
@@ -55,6 +55,7 @@ class PrefixCache:
         batch_size: int,
         available: int | None = None,
         progress: ProgressOption = False,
+        lower: LowerLayers | None = None,
     ) -> PrefixCache | None:
         """Run the layers below the lowest adapted one over all texts, without dropout, or read the cached result.
 
@@ -65,6 +66,7 @@ class PrefixCache:
             batch_size: texts per forward pass.
             available: free memory in bytes; None asks the operating system.
             progress: True shows a bar on stderr.
+            lower: what runs the layers in place of `execution`, which will read the states.
 
         Returns:
             The cache, or None if the lowest layer has something to train. Also None, after a notice, if the encoder
@@ -82,7 +84,7 @@ class PrefixCache:
                 f"layer; the lowest {depth} layers run in every step",
             )
             return None
-        forward = _Forward(execution, tokens, batch_size, progress)
+        forward = _Forward(execution, tokens, batch_size, progress, lower)
         free = memory().available if available is None else available
         in_memory = forward.nbytes <= MEMORY_SHARE * free
         states = forward.states(in_memory)
@@ -99,7 +101,8 @@ class PrefixCache:
         notices.emit(
             "prefix_cache",
             f"caching the output of the {depth} frozen lower layers (of {classifier.n_layers}) "
-            f"{'in memory' if in_memory else 'on disk'}; dropout is off in them",
+            f"{'in memory' if in_memory else 'on disk'}; dropout is off in them"
+            + ("" if lower is None else f"; they run on {lower.execution.name}"),
             depth=depth,
         )
         return cls(states, np.asarray(tokens.offsets, dtype=np.int64))
@@ -161,6 +164,12 @@ class _Forward:
     tokens: Tokens
     batch_size: int
     progress: ProgressOption
+    lower: LowerLayers | None
+
+    @property
+    def runner(self) -> Execution:
+        """The execution that computes the states."""
+        return self.execution if self.lower is None else self.lower.execution
 
     @property
     def dtype(self) -> torch.dtype:
@@ -182,7 +191,7 @@ class _Forward:
         """Return the states, or the reason why no file can hold them ("" if they are too few for a file)."""
         if self.nbytes < MIN_FILE_BYTES:
             return self._computed() if in_memory else ""
-        file = PrefixFile(_key(self.execution, self.tokens, self.batch_size), self.shape, self.dtype)
+        file = PrefixFile(_key(self), self.shape, self.dtype)
         states = file.read(in_memory)
         if states is not None:
             return states
@@ -201,13 +210,13 @@ class _Forward:
         """Compute the states of all texts and pass them to `put`, batch by batch."""
         classifier, tokens = self.execution.classifier, self.tokens
         lengths = np.diff(tokens.offsets)
-        forward = self.execution.prefix_forward(tokens)
+        forward = self.runner.prefix_forward(tokens)
         with (
             classifier.evaluating(),
             torch.no_grad(),
             progress_bar(self.progress, len(lengths), "running the frozen layers") as advance,
         ):
-            for rows in sequential(lengths, self.batch_size, self.execution.pass_tokens):
+            for rows in sequential(lengths, self.batch_size, self.runner.pass_tokens):
                 put(tokens.offsets[rows], lengths[rows], forward(rows).to("cpu", self.dtype))
                 advance(len(rows))
 
@@ -222,9 +231,10 @@ class _Forward:
         return flat
 
 
-def _key(execution: Execution, tokens: Tokens, batch_size: int) -> str:
+def _key(forward: _Forward) -> str:
     """Return the hash of everything that decides the states, to the last bit for a given number of threads."""
-    classifier, precision = execution.classifier, execution.precision
+    tokens, classifier = forward.tokens, forward.execution.classifier
+    precision = forward.execution.precision
     # Batch size and libraries only change the last bits, but a run must not depend on the runs before it.
     values = {
         "submillion": __version__,
@@ -233,9 +243,11 @@ def _key(execution: Execution, tokens: Tokens, batch_size: int) -> str:
         "config": classifier.config,
         "depth": classifier.prefix_depth,
         "precision": [precision.dtype_name, precision.autocast],
-        "execution": [execution.name, classifier.device.type, batch_size],
+        "execution": [forward.runner.name, classifier.device.type, forward.batch_size],
         "weights": [[name, str(value.dtype), list(value.shape)] for name, value in _weights(classifier)],
     }
+    if forward.lower is not None:
+        values["lower"] = forward.lower.identity
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update(_digest_of(tokens.ids, tokens.offsets))
     if tokens.windows is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,20 @@ class States(Protocol):
         self, rows: np.ndarray, width: int | None = None, device: torch.device | None = None
     ) -> Tensor:
         """Return the states of `rows`, float32 [len(rows), S, D], padded with zeros to `width` tokens."""
+        ...
+
+
+class LowerLayers(Protocol):
+    """What computes the states of a prefix cache in place of the execution that trains."""
+
+    @property
+    def execution(self) -> Execution:
+        """Runs the layers below the lowest adapter, of the same classifier."""
+        ...
+
+    @property
+    def identity(self) -> list[Any]:
+        """Everything beside the execution's name and the weights that decides the states, as JSON values."""
         ...
 
 

@@ -32,6 +32,7 @@ ANALYSIS = (
     "duplicates",
     "noise",
     "audit",
+    "prefix_int8",
 )
 """The splits of the run's data, the one to report first; files that `evaluate` added are in a section of their own."""
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$|^[a-z0-9][a-z0-9_.-]*$")

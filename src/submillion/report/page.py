@@ -104,6 +104,7 @@ def _facts(run: RunDir) -> dict[str, Any]:
         "main": main,
         "folded": run.read_analysis("cross_validation"),
         "thresholds": run.read_analysis("thresholds"),
+        "prefix_int8": run.read_analysis("prefix_int8"),
         "crossed": (manifest.get("data", {}).get("validation") or {}).get("from") == CROSS_VALIDATION,
         "scores": scored.get(main, {}) if main else {},
         "bins": {

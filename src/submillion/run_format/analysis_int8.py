@@ -1,4 +1,4 @@
-"""The type of the analysis part "int8": whether the run may predict in int8, and the matrices that stay in float."""
+"""The types of the analysis parts "int8" and "prefix_int8": whether int8 changed answers, and how it was calibrated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Int8Calibration(TypedDict):
     """How well int8 holds the products of each matrix, measured on training texts."""
 
     rows: Count
-    """Training texts, drawn with the run's seed."""
+    """Training texts: of "int8" drawn with the run's seed, of "prefix_int8" evenly spaced."""
     tokens: Count
     sha256: str
     """Of the SHA-256 of each text, in order, as text."""
@@ -32,15 +32,13 @@ class Int8Calibration(TypedDict):
     """A matrix above it stays in float."""
 
 
-class Int8(TypedDict):
-    """The part "int8"."""
+class Int8Comparison(TypedDict):
+    """Answers with layers in int8, compared with those of the run."""
 
     rule: Count
     """Version of the arithmetic; a proof of another version does not count."""
     execution: str
-    """The kernels that made the answers."""
-    adapter: dict[str, str]
-    """SHA-256 of the adapter's files, by path in the run."""
+    """The kernels that ran in int8."""
     calibration: Int8Calibration
     float_matrices: list[Int8Matrix]
     split: str
@@ -56,3 +54,17 @@ class Int8(TypedDict):
     proven: bool
     reason: str
     """One sentence."""
+
+
+class Int8(Int8Comparison):
+    """The part "int8": whether the run may predict in int8."""
+
+    adapter: dict[str, str]
+    """SHA-256 of the adapter's files, by path in the run."""
+
+
+class PrefixInt8(Int8Comparison):
+    """The part "prefix_int8": the answers of the run if the layers that the training cached in int8 run in int8."""
+
+    layers: Count
+    """The layers below the lowest adapter."""

@@ -10,7 +10,7 @@ from submillion.run_format.analysis_audit import Audit
 from submillion.run_format.analysis_confidence import Confidence
 from submillion.run_format.analysis_cross_validation import CrossValidated
 from submillion.run_format.analysis_data import Duplicates, Noise
-from submillion.run_format.analysis_int8 import Int8
+from submillion.run_format.analysis_int8 import Int8, PrefixInt8
 from submillion.run_format.analysis_thresholds import Thresholds
 from submillion.run_format.manifest import Manifest
 from submillion.run_format.metrics import Metrics
@@ -29,6 +29,7 @@ KINDS: dict[str, Any] = {
     "analysis/attribution.json": Attribution,
     "analysis/audit.json": Audit,
     "analysis/int8.json": Int8,
+    "analysis/prefix_int8.json": PrefixInt8,
 }
 """Path in the run -> type."""
 PARTIAL = frozenset({"manifest.json"})

@@ -68,6 +68,7 @@ class TrainingEntry(TypedDict, total=False):
     precision: str
     execution: str
     prefix_cached: bool
+    prefix_precision: Literal["float", "int8"] | None
     processes: Count
     stopped_early: bool
     interrupted: bool

@@ -13,6 +13,7 @@ from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import tokenize
 from submillion.data.truncation import Truncation
 from submillion.model.build import build
+from submillion.model.execution.int8_prefix import INT8, lower_layers
 from submillion.model.execution.packed import try_packed
 from submillion.model.execution.reference import Reference
 from submillion.model.execution.windowed import Windowed
@@ -60,21 +61,28 @@ class FrozenEncoder:
         """Number of features of a text, D."""
         return self._execution.classifier.hidden_size
 
-    def features(self, texts: Sequence[str], rows: np.ndarray, *, cached: bool) -> np.ndarray:
+    def features(
+        self, texts: Sequence[str], rows: np.ndarray, *, cached: bool, scored: bool = True
+    ) -> np.ndarray:
         """Return the mean over tokens of the last hidden states of some texts, float32 [len(rows), D].
 
         Args:
             texts: all texts of a split.
             rows: those to read, int [N].
             cached: start from the states that the training cached for this split, if it did.
+            scored: answers on these rows are judged, so states in int8 are not used for them.
+
+        Raises:
+            BadInput: the training cached states in int8, which cannot run here.
         """
         with notices.suppressed():
             truncation = Truncation.of(self._recipe.data)
             tokens = tokenize(self._tokenizer, texts, truncation, progress=self._progress)
-            prefix = None
-            if cached and self._recipe.train.prefix_cache:
-                size = self._recipe.train.eval_batch_size
-                prefix = PrefixCache.build(self._execution, tokens, size, progress=self._progress)
+            prefix, exact = None, self._recipe.train.prefix_precision != INT8
+            if cached and self._recipe.train.prefix_cache and (exact or not scored):
+                size, execution = self._recipe.train.eval_batch_size, self._execution
+                lower = lower_layers(self._recipe.train, execution, tokens)
+                prefix = PrefixCache.build(execution, tokens, size, progress=self._progress, lower=lower)
         size = self._recipe.train.eval_batch_size
         return predict_features(self._execution, tokens, size, rows, prefix, self._progress)
 

@@ -86,9 +86,9 @@ class _Features:
         self.size = self._encoder.hidden_size
         """Features of a text."""
 
-    def train(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of some training rows."""
-        return self._encoder.features(self._context.train.texts, rows, cached=True)
+    def train(self, rows: np.ndarray, scored: bool = False) -> np.ndarray:
+        """Return those of some training rows; `scored` as in `FrozenEncoder.features`."""
+        return self._encoder.features(self._context.train.texts, rows, cached=True, scored=scored)
 
     def validation(self) -> np.ndarray:
         """Return those of the validation rows."""
@@ -107,7 +107,7 @@ class _FoldFeatures:
     def __init__(self, context: FoldContext) -> None:
         if "features" not in context.shared:
             rows = np.arange(len(context.whole.train))
-            context.shared["features"] = _Features(context.whole).train(rows)
+            context.shared["features"] = _Features(context.whole).train(rows, scored=True)
         self._all = context.shared["features"]
         self._context = context
         self.size = int(self._all.shape[1])

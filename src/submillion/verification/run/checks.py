@@ -50,6 +50,7 @@ CHECKS: tuple[tuple[str, str, Callable[[Case], list[Check]]], ...] = (  # name, 
     ("pages", "card, page and figures", report_pages.pages),
     ("predictions", "predictions/", predictions.predictions),
     ("int8", "analysis/int8.json", int8.int8),
+    ("int8", "analysis/prefix_int8.json", int8.prefix),
     ("retraining", "the training", retrained.retraining),
     ("statements", "the run", records.statements),
 )

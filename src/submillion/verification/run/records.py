@@ -11,7 +11,15 @@ from submillion.verification.verdict import Check, stated
 from submillion.version import __version__
 from submillion.wording import listed, plural, printable
 
-OF_THE_MACHINE = ("path_over_name", "waiting", "hub_unreachable", "token_cache", "prefix_cache", "int8")
+OF_THE_MACHINE = (
+    "path_over_name",
+    "waiting",
+    "hub_unreachable",
+    "token_cache",
+    "prefix_cache",
+    "int8",
+    "prefix_int8",
+)
 """Codes of notices that depend on the folder, the caches or the moment."""
 OF_FILES = ("text_column",)
 """Codes of notices that only a file gives: rows from memory had none, and are read from a file of the run now."""

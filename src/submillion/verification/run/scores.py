@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from submillion.assess import registry
+from submillion.assess import prefix_int8, registry
 from submillion.assess.confidence_summary import ALWAYS_ABOVE
 from submillion.assess.score import score_split
 from submillion.errors import SubmillionError
+from submillion.model.execution.int8_prefix import INT8
 from submillion.verification.json_diff import is_number
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, at_most, compared, failed
@@ -98,17 +99,24 @@ def best_accuracy(case: Case) -> list[Check]:
     """Compare the accuracy of the validation predictions with that of the evaluation that selected the adapter.
 
     Detects: predictions of another evaluation than the one in the manifest. The two may have been computed in
-    different batches, so rows whose top two probabilities are nearly equal are allowed to differ.
+    different batches, so rows whose top two probabilities are nearly equal are allowed to differ. Where the training
+    cached lower layers in int8, the predictions are those of the part "prefix_int8".
     """
     training = case.manifest["training"]
     claimed = training["best_accuracy"]
-    where = "manifest.json: training.best_accuracy, against predictions/validation.parquet"
+    where = "manifest.json: training.best_accuracy, against predictions of the validation rows"
     if claimed is None:
         text = "the training was interrupted before its first evaluation"
         if case.context.cross_validated:
             text = "all rows are trained on, so no evaluation has selected the adapter"
         return [Check("history", None, where, found=text)]
-    saved = case.run.load_predictions("validation")
+    rounded = training.get("prefix_precision") == INT8
+    if rounded and not case.run.analysis_file(prefix_int8.PART).is_file():
+        text = (
+            f"it rests on lower layers in int8; `report` with the part {prefix_int8.PART} answers with them"
+        )
+        return [Check("history", None, where, found=text)]
+    saved = case.run.load_predictions("validation", prefix_int8.FOLDER if rounded else None)
     values = np.sort(saved.probabilities, axis=1)
     ties = int((values[:, -1] - values[:, -2] <= probability_tolerance(training["precision"])).sum())
     correct = 0 if saved.labels is None else int((saved.labels == saved.predicted).sum())

@@ -43,6 +43,8 @@ def history(case: Case) -> list[Check]:
         "stopped_early": stopping.exhausted and training["steps"] < training["planned_steps"],
         "interrupted": case.manifest["status"] != "complete",
     }
+    if "prefix_precision" in training:
+        actual["prefix_precision"] = train.prefix_precision if training["prefix_cached"] else None
     claimed = {name: training[name] for name in actual}
     if case.manifest["status"] == "complete":
         claimed["steps"], actual["steps"] = training["steps"], steps
