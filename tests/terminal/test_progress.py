@@ -91,6 +91,14 @@ def test_a_line_a_minute_without_a_terminal(
     assert captured.out == ""
 
 
+def test_folds_have_no_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock(monkeypatch)
+    with progress_bar(True, 5, "cross-validation", unit="folds") as advance:
+        clock.now += 60
+        advance(2)
+    assert capsys.readouterr().err == "cross-validation: 2/5 folds, 0:01:30 left\n"
+
+
 def test_false_shows_nothing_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, terminal = Clock(monkeypatch), use_terminal(monkeypatch)
     with progress_bar(False, 200, "predicting") as advance:

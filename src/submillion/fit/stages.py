@@ -55,7 +55,7 @@ def _run_contrastive(loop: TrainingLoop, interrupt: Interrupt, progress: bool) -
     lengths = loop.stepper.train.tokens.lengths
     loop.execution.classifier.train()
     state.window.start_clock()
-    with progress_bar(progress, steps, "contrastive stage, step") as advance:
+    with progress_bar(progress, steps, "contrastive stage", unit="steps") as advance:
         advance(state.contrastive_step)
         while state.contrastive_step < steps:
             if interrupt.stop_requested:

@@ -18,13 +18,15 @@ PATIENCE_S = 2.0
 LINE_S = 60.0
 """Seconds between two lines where standard error is no terminal."""
 
+ROWS = "rows"
+
 ProgressOption = bool | Callable[[int], Any]
 """True shows progress on standard error, False shows none; a callable receives the rows done since its last call."""
 
 
 @contextmanager
 def progress_bar(
-    progress: ProgressOption, total: int | None, title: str, done: int = 0
+    progress: ProgressOption, total: int | None, title: str, done: int = 0, unit: str = ROWS
 ) -> Iterator[Callable[[int], Any]]:
     """Yield a function to be called with the number of rows done since its last call.
 
@@ -33,16 +35,17 @@ def progress_bar(
         total: number of rows; None if it is not known in advance, then the rows done are counted.
         title: what is being done, for example `predicting`.
         done: rows of the total that were done before; they do not count for the rate.
+        unit: plural of what is counted in place of rows, for example `folds`; then no rate is shown.
     """
     if callable(progress):
         yield progress
     elif not progress:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _LateBar(total, title, done) as bar:
+        with _LateBar(total, title, done, unit) as bar:
             yield bar.advance
     else:
-        yield _Lines(total, title, done).advance
+        yield _Lines(total, title, done, unit).advance
 
 
 def live_bar(facts: Sequence[str] = (), counts_only: bool = False, rate: bool = False) -> RichProgress:
@@ -101,8 +104,8 @@ def _rate(value: float) -> str:
 class _LateBar:
     """A bar that appears once the work has taken PATIENCE_S, and disappears at the end if the total was known."""
 
-    def __init__(self, total: int | None, title: str, done: int) -> None:
-        self._total, self._title = total, title
+    def __init__(self, total: int | None, title: str, done: int, unit: str) -> None:
+        self._total, self._title, self._unit = total, title, unit
         self._done = self._before = done
         self._started_at = time.monotonic()
         self._bar: RichProgress | None = None
@@ -121,9 +124,10 @@ class _LateBar:
         if self._bar is None:
             if time.monotonic() - self._started_at <= PATIENCE_S:
                 return
-            self._bar = live_bar(counts_only=self._total is None, rate=True)
+            self._bar = live_bar(counts_only=self._total is None, rate=self._unit == ROWS)
             self._bar.live.transient = self._total is not None
-            self._task = self._bar.add_task(self._title, total=self._total, completed=self._before)
+            title = self._title if self._unit == ROWS else f"{self._title}, {self._unit}"
+            self._task = self._bar.add_task(title, total=self._total, completed=self._before)
             self._bar.start()
         self._bar.update(self._task, completed=self._done)
 
@@ -131,8 +135,8 @@ class _LateBar:
 class _Lines:
     """A line with the rows done, their rate and the time left, at most every LINE_S seconds."""
 
-    def __init__(self, total: int | None, title: str, done: int) -> None:
-        self._total, self._title = total, title
+    def __init__(self, total: int | None, title: str, done: int, unit: str) -> None:
+        self._total, self._title, self._unit = total, title, unit
         self._done = self._before = done
         self._started_at = time.monotonic()
         self._next_at = self._started_at + LINE_S
@@ -150,5 +154,6 @@ class _Lines:
             end = f"/{self._total:,}"
             if rate > 0:
                 left = f", {clock((self._total - self._done) / rate)} left"
-        line = f"{self._title}: {self._done:,}{end} rows, {_rate(rate)} rows/s{left}"
+        speed = f", {_rate(rate)} rows/s" if self._unit == ROWS else ""
+        line = f"{self._title}: {self._done:,}{end} {self._unit}{speed}{left}"
         print(line, file=sys.stderr, flush=True)
