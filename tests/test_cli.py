@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import pickle
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from submillion.errors import nearest
-from support import SRC
+from submillion.rundir import RunDir
 from support.command import submillion
 from support.tiny import tiny_encoder, tiny_texts
 
@@ -41,7 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "tiny.yaml").write_text(
         "encoder: {source: encoder}\ndata: {train: train.csv, test: test.csv, max_length: 32}\n"
         "lora: {r: 4, alpha: 8, targets: [all-linear], layers: top-1}\n"
-        "train: {epochs: 40, batch_size: 8, learning_rate: 1e-2, patience: 0, log_every: 2, threads: 1}\n",
+        "train: {epochs: 12, batch_size: 8, learning_rate: 1e-2, patience: 0, log_every: 2, threads: 1}\n",
         encoding="utf-8",
     )
     done = submillion("train", "tiny.yaml", "--out", "run", "--json", cwd=home)
@@ -101,17 +98,21 @@ def test_evaluate_on_the_test_file_repeats_the_test_metrics(workspace: Path) -> 
     assert again["confusion"] == metrics["test"]["confusion"]
 
 
-def test_ctrl_c_leaves_a_readable_run_that_resumes_to_the_same_bits(workspace: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_readable_run_that_resumes_to_the_same_bits(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also shows that a seed decides the result: the run of the workspace was trained without interruption."""
-    command = [sys.executable, "-m", "submillion.cli", "train", "tiny.yaml", "--out", str(tmp_path / "cut")]
-    environment = os.environ | {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=workspace, env=environment, stderr=subprocess.PIPE, text=True)
-    history = tmp_path / "cut" / "history.jsonl"
-    while process.poll() is None and not (history.is_file() and '"eval"' in history.read_text()):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
+    append, presses = RunDir.append_history, [signal.SIGINT]
+
+    def append_and_press(run: RunDir, record: dict[str, Any]) -> None:
+        append(run, record)
+        if record["kind"] == "eval" and presses:
+            signal.raise_signal(presses.pop())
+
+    monkeypatch.setattr(RunDir, "append_history", append_and_press)
+    done = submillion("train", "tiny.yaml", "--out", tmp_path / "cut", cwd=workspace)
+    assert not presses
+    assert done.returncode == 130, done.stderr
     manifest = json.loads((tmp_path / "cut" / "manifest.json").read_text())
     assert manifest["status"] == "interrupted"
     assert set(json.loads((tmp_path / "cut" / "metrics.json").read_text())) == {"validation"}
