@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,10 +35,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     use_plain_figures(not any(item.path.is_relative_to(TESTS / place) for place in DRAWN))
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all caches: pytest looks through the folders beside a new one for the next number."""
+    return tmp_path_factory.mktemp("caches")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test a cache folder that no other run shares."""
-    cache = tmp_path_factory.mktemp("cache")
+    cache = Path(tempfile.mkdtemp(dir=caches))
     monkeypatch.setenv("SUBMILLION_CACHE", str(cache))
     return cache
 
