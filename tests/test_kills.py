@@ -1,4 +1,4 @@
-"""Tests that 100 kills of train, resume, evaluate, report, predict and study lose nothing and change no result."""
+"""Tests that kills of train, resume, evaluate, report, predict and study lose nothing and change no result."""
 
 from __future__ import annotations
 

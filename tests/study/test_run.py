@@ -15,8 +15,10 @@ from submillion.study.run import study
 from submillion.verification.run.checks import verify
 from support.fork_server import shared_server
 from support.kills import KILLED, facts, place_beside
-from support.study_driver import findings, undisturbed, with_test
+from support.study_driver import findings, with_test
 from support.tiny_project import RATES, shared_project
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +28,16 @@ def project() -> Path:
 
 
 @pytest.fixture(scope="module")
-def done() -> Path:
-    """That study, trained without interruption, with a test split."""
-    return undisturbed().place
+def done(project: Path) -> Path:
+    """That study, trained without interruption by the fork server, with a test split; not to be changed."""
+    ended = shared_server().run(*study_command(project / "done"))
+    assert ended.code == 0, ended.output
+    return project / "done"
+
+
+def study_command(place: Path, *sets: str) -> list[object]:
+    words = [word for item in (*with_test(), *sets) for word in ("--set", item)]
+    return ["study", shared_project() / "rates.yaml", "--out", place, "--quiet", *words]
 
 
 def run_of(place: Path, cell: str) -> RunDir:
@@ -61,6 +70,8 @@ def test_only_winner_and_base_are_scored_on_test(done: Path, project: Path, tmp_
         copied.write_recipe(copied.read_recipe().model_copy(update={"name": copied.path.name}))
         copied.seal(copied.recipe)
     sets = [*with_test(), f"train.learning_rate={RATES[1]}"]
+    ended = shared_server().run(*study_command(turned, sets[-1]))
+    assert ended.code == 0, ended.output
     outcome = study(project / "rates.yaml", turned, overrides=sets, quiet=True)
     assert not outcome.failed
     winner = outcome.findings["winner"]
@@ -89,6 +100,7 @@ def test_a_run_of_another_recipe_is_refused(done: Path, project: Path) -> None:
 
 
 def test_failed_runs_are_reported_and_the_others_kept(done: Path, project: Path, tmp_path: Path) -> None:
+    # A worker that the local engine starts; those of the other tests are forked.
     (tmp_path / "gone.csv").write_text("text,label\n", encoding="utf-8")
     axes = {"data.train": [str(project / "train.csv"), str(tmp_path / "gone.csv")]}
     (tmp_path / "gone.yaml").write_text(
@@ -109,24 +121,11 @@ def test_an_unknown_engine_is_refused(project: Path, tmp_path: Path) -> None:
         study(project / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)
 
 
-@pytest.fixture(scope="module")
-def undisturbed_fork(project: Path) -> Path:
-    """The same study, trained without interruption by the fork server."""
-    ended = shared_server().run(*study_command(project / "forked"))
-    assert ended.code == 0, ended.output
-    return project / "forked"
-
-
-def study_command(place: Path) -> list[object]:
-    return ["study", shared_project() / "rates.yaml", "--out", place, "--set", with_test()[0], "--quiet"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed_fork: Path, seed: int) -> None:
+def test_killed_again_and_again_it_ends_with_the_same_table(done: Path, seed: int) -> None:
     """Kills the study with its runs, or one of its runs; test_kills.py does the same with single runs."""
     drawn = random.Random(seed)
-    with place_beside(undisturbed_fork) as place:
+    with place_beside(done) as place:
         for number in range(6):
             kill = [
                 {"at_event": drawn.randint(1, 40)},
@@ -139,6 +138,6 @@ def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed_fork: Pa
             assert "Traceback" not in ended.output
         ended = shared_server().run(*study_command(place))
         assert ended.code == 0, ended.output
-        assert findings(place) == findings(undisturbed_fork)
-        for run in (undisturbed_fork / "runs").glob("*-seed1"):
+        assert findings(place) == findings(done)
+        for run in (done / "runs").glob("*-seed1"):
             assert facts(RunDir(place / "runs" / run.name)) == facts(RunDir(run))
