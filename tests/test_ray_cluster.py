@@ -6,18 +6,19 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import yaml
 
-from submillion import BatchPredictor, ray_cluster
+from submillion import BatchPredictor, pipeline, ray_cluster
 from submillion.errors import BadInput
+from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.ship import predict_rows
 from submillion.ship.predict import predict_file
@@ -25,10 +26,12 @@ from submillion.ship.predict_options import PredictOptions
 from submillion.study.engines import ray as ray_engine
 from submillion.study.engines.job import FinishedJob, Job
 from submillion.study.engines.ray import RayEngine
+from submillion.study.run import study
 from support import TESTS
-from support.study_driver import findings, is_gone, killed, undisturbed
+from support.study_driver import driver, first_worker, is_gone, workers_of
 from support.study_jobs import Script, jobs
 from support.tiny import tiny_texts
+from support.tiny_project import RATES, shared_project
 from support.tiny_run import tiny_run
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
@@ -182,17 +185,55 @@ def test_the_job_of_a_lost_node_is_repeated(cluster: Any, tmp_path: Path) -> Non
     assert is_gone(lost[0])
 
 
-def test_killed_at_random_points_a_study_ends_with_the_same_table(
+def test_a_study_whose_driver_and_node_die_trains_what_an_undisturbed_training_does(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Kills the driver while a worker starts, and its node once a worker has saved a checkpoint."""
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    kinds = ["node", "driver"]  # a worker that dies: above; more kills: test_run.py
-    lose = partial(lose_node, cluster)
-    # Scoring test rows adds two processes that draw reports, and nothing to what is compared here.
-    expected = undisturbed(test=False)
-    places = killed(tmp_path, kinds, 4, ["--engine", "ray"], lose, expected.seconds)
-    for place in places:
-        assert findings(place) == findings(expected.place)
+    project, place, log = shared_project(), tmp_path / "study", tmp_path / "driver.txt"
+    # Many epochs leave time for the loss of the node.
+    sets = ["train.threads=1", "train.epochs=8"]
+    values = {"base": str(project / "tiny.yaml"), "axes": {"train.learning_rate": RATES[:1]}, "seeds": [1]}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    options = ["--engine", "ray", *(word for item in sets for word in ("--set", item))]
+    with driver(tmp_path / "one.yaml", place, options, log) as process:
+        worker = first_worker(process, place, log)
+        process.kill()
+        assert is_gone(worker.pid), "a worker outlived its driver"
+
+    lost = _nodes_lost(cluster, place, monkeypatch)
+    outcome = study(tmp_path / "one.yaml", place, engine="ray", overrides=sets, quiet=True)
+    assert not outcome.failed
+    assert lost and is_gone(lost[0])
+    (cell,) = outcome.findings["cells"]
+    (run,) = (place / "runs").glob("*-seed1")
+    alone = pipeline.train(
+        Recipe.load(project / "tiny.yaml", [*sets, "seed=1"]),
+        tmp_path / "alone",
+        quiet=True,
+        hold_back_test=True,
+    ).run
+    assert cell["accuracy"]["mean"] == alone.read_json(alone.metrics)["validation"]["accuracy"]
+    for file in ("adapter/adapter_model.safetensors", "predictions/validation.parquet"):
+        assert (run / file).read_bytes() == (alone.path / file).read_bytes()
+
+
+def _nodes_lost(cluster: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lose the node of the first worker that has evaluated an epoch, and add the worker to the list."""
+    lost, run = list[int](), RayEngine.run
+
+    def run_and_lose(engine: RayEngine, waiting: list[Job], tick: Callable[[list[Job]], None]) -> Any:
+        def tick_and_lose(running: list[Job]) -> None:
+            tick(running)
+            evaluated = any('"eval"' in file.read_text() for file in place.glob("runs/*/history.jsonl"))
+            if evaluated and not lost and (workers := workers_of(place)):
+                lost.append(workers[0].pid)
+                lose_node(cluster, workers[0])
+
+        return run(engine, waiting, tick_and_lose)
+
+    monkeypatch.setattr(RayEngine, "run", run_and_lose)
+    return lost
 
 
 # -- predictions -------------------------------------------------------------------------------------------
