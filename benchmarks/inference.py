@@ -9,6 +9,8 @@ bfloat16 as well. `packed` applies the adapters beside the weights; `packed_merg
 `submillion predict` does; `packed_int8` quantizes them then, as `submillion predict --precision auto` does where a run
 has proven it. The row names the number format of the kernels. `openvino_*` and `onnxruntime_*` are described in
 benchmarks/peers/runtimes.py; they and the rows of submillion get all texts of a round at once, and sort them.
+`packed_merged_modernbert` and `packed_int8_modernbert`, which run only if --only names them, have the shape of
+ModernBERT-base with random weights, and adapters on every linear layer.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import sys
 from benchmarks.harness import main
 from benchmarks.variants import Variant
 
+_SHAPE = {"base": "packed_merged_modernbert", "encoder": "modernbert-base"}
+_LINEAR = {"all_linear": True}
 VARIANTS = {
     "usual": Variant("benchmarks.peers.usual:open_inference"),
     "usual_sorted": Variant("benchmarks.peers.usual:open_inference", {"by_length": True}),
@@ -33,6 +37,10 @@ VARIANTS = {
 CHOICES = {
     "openvino_float32": Variant("benchmarks.peers.runtimes:open_openvino", {"precision": "f32"}),
     "reference": Variant("benchmarks.library:open_inference", {"execution": "reference"}),
+    "packed_merged_modernbert": Variant(
+        "benchmarks.library:open_inference", {"execution": "packed", "merged": True, **_LINEAR}, **_SHAPE
+    ),
+    "packed_int8_modernbert": Variant("benchmarks.library:open_int8_inference", _LINEAR, **_SHAPE),
 }
 
 if __name__ == "__main__":

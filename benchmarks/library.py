@@ -171,25 +171,28 @@ def _prefix(tokens: Tokens, recipe: Recipe, execution: Execution) -> tuple[Prefi
     return prefix, facts
 
 
-def open_inference(setting: Setting, execution: str, merged: bool = False) -> Opened:
+def open_inference(
+    setting: Setting, execution: str, merged: bool = False, all_linear: bool = False
+) -> Opened:
     """Predict as `submillion predict` does.
 
     Args:
         setting: what all variants share.
         execution: `packed` or `reference`.
         merged: merge the adapters into the weights, as `submillion predict` does.
+        all_linear: adapters on every linear layer, for encoders without separate queries and values.
     """
-    recipe = recipe_of(setting, execution)
+    recipe = recipe_of(setting, execution, all_linear)
     set_up_process()
     precision = choose_precision(recipe.train.precision)
     classifier = build(setting.encoder, LABELS, recipe).eval()
     return _predicting(setting, choose_execution(classifier, precision, execution, merged=merged))
 
 
-def open_int8_inference(setting: Setting) -> Opened:
+def open_int8_inference(setting: Setting, all_linear: bool = False) -> Opened:
     """Predict with products in int8, as `submillion predict --precision auto` does where a run has proven it."""
     set_up_process()
-    classifier = build(setting.encoder, LABELS, recipe_of(setting, "packed")).eval()
+    classifier = build(setting.encoder, LABELS, recipe_of(setting, "packed", all_linear)).eval()
     return _predicting(setting, open_int8(classifier))
 
 

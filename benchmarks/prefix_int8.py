@@ -55,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--layers", default="top-3", help="lora.layers")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument(
-        "--limit", type=int, default=20_000, help="rows drawn from the file, held-out ones included"
-    )
+    parser.add_argument("--limit", type=int, default=20_000, help="most rows to train on, and to hold out")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="further fields of the recipe"

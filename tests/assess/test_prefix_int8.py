@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import submillion
+from submillion import native
 from submillion.assess import prefix_int8, registry
 from submillion.assess.baselines.frozen_encoder import FrozenEncoder
 from submillion.assess.prefix_int8 import FOLDER, PART, is_due
@@ -23,7 +24,7 @@ from submillion.run_format import typed
 from submillion.run_format.analysis_int8 import PrefixInt8
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
-from submillion.verification.run import checks, int8, scores, training
+from submillion.verification.run import checks, int8, retrained, scores, training
 from submillion.verification.run.checks import verify
 from support.int8 import NAME, simulate
 from support.tampering import change_json
@@ -150,6 +151,15 @@ def test_without_kernels_the_answers_are_not_checked(
     assert {check.holds for check in verdict.checks if check.name == "int8"} == {None}
     with pytest.raises(BadInput, match="no int8 kernels for this processor"):
         prefix_int8.analyse(RunContext(verified))
+
+
+def test_without_kernels_the_training_is_not_repeated(
+    verified: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "CHECKS", [("retraining", "the training", retrained.retraining)])
+    monkeypatch.setenv(native.VARIABLE, "off")
+    (check,) = verify(verified.path, retrain=True).checks
+    assert check.holds is None and "int8, which cannot run here: SUBMILLION_NATIVE is off" in check.found
 
 
 def test_other_runs_have_no_such_part(run: RunDir) -> None:

@@ -182,10 +182,10 @@ def test_folds_are_predicted_without_states_in_int8(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cross_validation, "predict_logits", predicted)
-    fields = {"lora.layers": "top-1", "data.validation": "cross-validation", "train.epochs": 1}
+    fields = {"lora.layers": "top-1", "data.validation": "cross-validation", "train.patience": 0}
     texts, labels = two_classes()
     for precision in ("float", "int8"):
-        recipe = recipe_in(tmp_path, **fields, **{"train.prefix_precision": precision})
+        recipe = recipe_in(tmp_path, **fields, **{"train.epochs": 1, "train.prefix_precision": precision})
         with pytest.raises(KeyboardInterrupt):
             submillion.train(recipe, tmp_path / precision, texts=texts, labels=labels, quiet=True)
     assert [prefix is None for prefix in prefixes] == [False, True]

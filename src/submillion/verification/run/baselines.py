@@ -13,7 +13,7 @@ from submillion.assess.baselines.analysis import BASELINES, refit
 from submillion.assess.baselines.baseline import Fitted
 from submillion.run_format.predictions import Predictions
 from submillion.verification.run.case import Case
-from submillion.verification.run.retraining import differing_facts
+from submillion.verification.run.retraining import differing_facts, no_int8
 from submillion.verification.verdict import RETRAINED, Check, by, compared, stated
 from submillion.wording import percent
 
@@ -42,7 +42,11 @@ def baselines(case: Case) -> list[Check]:
     checks = []
     for name in BASELINES:
         quick = size <= QUICK_CHARACTERS.get(name, 0)
-        if case.options.retrain or quick:
+        if name in OF_THE_ENCODER and (reason := no_int8(case.recipe)):
+            checks.append(
+                Check("baselines", None, f"analysis/baselines/{name}", found=f"not fitted again: {reason}")
+            )
+        elif case.options.retrain or quick:
             fitted = refit(case.context, [name])[name]
             checks += by(RETRAINED, _compared(case, name, fitted, saved))
         else:

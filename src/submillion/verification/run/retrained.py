@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from submillion.assess.cross_validation import repeat_folder
 from submillion.errors import SubmillionError
+from submillion.model.execution.int8_prefix import INT8
 from submillion.run_format.predictions import Predictions
 from submillion.sources.adapter_files import TENSORS
 from submillion.verification.run.case import Case
@@ -135,8 +136,14 @@ def _history(case: Case, again: Retrained) -> list[Check]:
 
 
 def _bounds(case: Case) -> Bounds:
-    """Return the bounds of the number format of the training; those of bfloat16 for an unknown one."""
-    return BOUNDS.get(case.manifest["training"]["precision"], BOUNDS["bfloat16"])
+    """Return the bounds of the number format of the training; those of bfloat16 for an unknown one.
+
+    States in int8 have those of bfloat16 too: a last bit before a product may change how a value is rounded.
+    """
+    training = case.manifest["training"]
+    if training.get("prefix_precision") == INT8:
+        return BOUNDS["bfloat16"]
+    return BOUNDS.get(training["precision"], BOUNDS["bfloat16"])
 
 
 def _without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from submillion import notices, pipeline
+from submillion.model.execution.int8_prefix import INT8
+from submillion.native import int8
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 
@@ -46,7 +48,17 @@ def not_repeatable(manifest: Mapping[str, Any], recipe: Recipe) -> str | None:
         return "train.max_seconds ends a training by the clock, so no two trainings are equal"
     if processes != 1:
         return f"it was trained by {processes} processes, and their sums are not those of one process"
-    return None
+    return no_int8(recipe)
+
+
+def no_int8(recipe: Recipe) -> str | None:
+    """Return why lower layers cannot run in int8 here as in the training; None if they can, or did not."""
+    library, reason = int8.load_best() if recipe.train.prefix_precision == INT8 else (None, "")
+    return (
+        f"its lower layers ran in int8, which cannot run here: {reason}"
+        if library is None and reason
+        else None
+    )
 
 
 def train_again(
