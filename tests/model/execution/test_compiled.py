@@ -69,6 +69,16 @@ def gradients(execution: Any, classifier: Classifier, tokens: Any, rows: Any, pr
     return [logits.detach(), *torch.autograd.grad(logits.square().sum(), trained)]
 
 
+@pytest.fixture
+def one_compiler() -> Iterator[None]:
+    """Start neither processes that compile in parallel, nor a compilation that tests the vector instructions."""
+    from torch._inductor import config
+
+    with config.patch({"compile_threads": 1, "cpp.vec_isa_ok": True}):
+        yield
+
+
+@pytest.mark.usefixtures("one_compiler")
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler")
 def test_gradients_of_compiled_code_are_those_of_the_reference() -> None:
     classifier, tokens = made(targets="query")
@@ -184,6 +194,7 @@ def test_a_failure_to_compile_is_a_clear_error() -> None:
     assert all(value.grad is None for value in classifier.parameters())
 
 
+@pytest.mark.usefixtures("one_compiler")
 def test_a_missing_compiler_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from torch._inductor import config
 
