@@ -26,57 +26,76 @@ from support.packed import made, opened
 from support.tiny import tiny_encoder
 
 EVERY_BUILD = native.BUILDS | int8.BUILDS
-# Every family, target and pooling with short and long texts, forward and backward, with dropout.
+SIZES = {
+    "roberta": (96, 3),
+    "mpnet": (96, 3),
+    "distilbert": (96, 3),
+    "electra": (64, 2),
+    "modernbert": (96, 3),
+}
+"""Hidden size and heads of the encoders that are exercised: odd numbers of blocks, but for the halved embeddings of
+ELECTRA, which has the token types of BERT too."""
+LARGE = "mpnet-large"
+"""An encoder with several groups of channels in int8."""
+# One process imports torch, which is slow under a sanitizer, and forks a child for each build.
 EXERCISE = """
-import sys
-from pathlib import Path
-import numpy as np
-import torch
-from submillion import native
-from support import ROOT, TESTS
-native.FOLDERS = (Path(sys.argv[1]),)
-from support.packed import made, opened, packed_outcome, texts_of
-from support.tiny import tiny_encoder
-dora = [({"targets": "all-linear", "dropout": 0.1, "variant": "dora"}, "first")]
-for family in ("roberta", "bert", "mpnet", "distilbert", "electra", "modernbert"):
-    folder = tiny_encoder(Path(sys.argv[2]) / family, family, layers=2, hidden=128, dropout=0.1)
-    for lora, pooling in (
-        ({"targets": "all-linear", "dropout": 0.1, "r": 97}, "first"),
-        *dora * (family in ("roberta", "modernbert")),
-        ({"targets": ["qkv" if family == "modernbert" else "value"], "layers": [1]}, "mean"),
-    ):
-        classifier = made(folder, lora, pooling=pooling)
-        for lengths in ([64, 1, 33, 32], [5] * 40, [2]):
-            tokens = texts_of(lengths, classifier)
-            packed = opened(classifier, sys.argv[3])
-            packed_outcome(classifier, packed, tokens, seed=1)
-            packed.states(tokens, np.arange(len(lengths)), 1)
-print("done")
-"""
-# Odd numbers of blocks, groups of channels, matrices in float, both poolings, states in between.
-EXERCISE_INT8 = """
-import sys
+import os, sys, traceback
 from pathlib import Path
 import numpy as np
 import torch
 from submillion import native
 from submillion.native import int8
 from support import ROOT, TESTS
-native.FOLDERS = (Path(sys.argv[1]),)
+built, encoders, *names = sys.argv[1:]
+native.FOLDERS = (Path(built),)
 from submillion.model.execution.packed_int8 import PackedInt8
-from support.packed import made, texts_of
-from support.tiny import tiny_encoder
-for family, pooling, hidden, heads in (("roberta", "first", 96, 3), ("mpnet", "mean", 416, 13)):
-    folder = tiny_encoder(Path(sys.argv[2]) / family, family, layers=2, hidden=hidden, heads=heads)
-    classifier = made(folder, {"targets": "all-linear"}, pooling=pooling).eval()
-    for floats in (frozenset(), frozenset({(0, "key"), (1, "ffn_down"), (1, "ffn_up")})):
-        execution = PackedInt8(classifier, int8.load(sys.argv[3]), floats)
-        for lengths in ([64, 1, 33, 32], [5] * 40, [2]):
-            with torch.inference_mode():
-                tokens, rows = texts_of(lengths, classifier), np.arange(len(lengths))
-                assert execution.logits(tokens, rows).isfinite().all()
-                execution.states(tokens, rows, 1)
-print("done")
+from support.packed import made, opened, packed_outcome, texts_of
+
+BATCHES = ([64, 1, 33, 32], [5] * 12, [2])
+
+def exercise(name):
+    # Every family, target and pooling with short and long texts, forward and backward, with dropout.
+    every = {"targets": "all-linear", "dropout": 0.1}
+    cases = [(family, every | {"r": 33 if family == "electra" else 65}, "mean" if family == "mpnet" else "first")
+             for family in ("roberta", "mpnet", "distilbert", "electra", "modernbert")]
+    for family, one in (("roberta", "value"), ("modernbert", "qkv")):
+        cases.append((family, every | {"variant": "dora"}, "first"))
+        cases.append((family, {"targets": [one], "layers": [1]}, "mean"))
+    for family, lora, pooling in cases:
+        classifier = made(Path(encoders) / family, lora, pooling=pooling)
+        for lengths in BATCHES:
+            tokens = texts_of(lengths, classifier)
+            packed = opened(classifier, name)
+            packed_outcome(classifier, packed, tokens, seed=1)
+            packed.states(tokens, np.arange(len(lengths)), 1)
+
+def exercise_int8(name):
+    # Odd numbers of blocks, groups of channels, matrices in float, both poolings, states in between.
+    for family, pooling in (("roberta", "first"), ("mpnet-large", "mean")):
+        classifier = made(Path(encoders) / family, {"targets": "all-linear"}, pooling=pooling).eval()
+        for floats in (frozenset(), frozenset({(0, "key"), (1, "ffn_down"), (1, "ffn_up")})):
+            execution = PackedInt8(classifier, int8.load(name), floats)
+            for lengths in BATCHES:
+                with torch.inference_mode():
+                    tokens, rows = texts_of(lengths, classifier), np.arange(len(lengths))
+                    assert execution.logits(tokens, rows).isfinite().all()
+                    execution.states(tokens, rows, 1)
+
+for name in names:
+    process = os.fork()
+    if process == 0:
+        log = os.open(Path(encoders) / f"{name}.txt", os.O_CREAT | os.O_WRONLY)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        try:
+            (exercise_int8 if name in int8.BUILDS else exercise)(name)
+            os.write(1, b"done")
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+    os.waitpid(process, 0)
 """
 
 
@@ -105,27 +124,37 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", EVERY_BUILD)
-def test_kernels_pass_the_address_and_undefined_behaviour_sanitizers(
-    sanitized: Path, name: str, tmp_path: Path
-) -> None:
-    build, exercise = EVERY_BUILD[name], EXERCISE if name in native.BUILDS else EXERCISE_INT8
-    if not build.needs <= cpu_features() or not (sanitized / build.file.name).is_file():
-        pytest.skip(f"this processor or compiler has no {name}")
+@pytest.fixture(scope="module")
+def exercised(sanitized: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each build that runs here has written: `done`, or an error."""
+    encoders = tmp_path_factory.mktemp("encoders")
+    for family, (hidden, heads) in SIZES.items():
+        tiny_encoder(encoders / family, family, layers=2, hidden=hidden, heads=heads, dropout=0.1)
+    tiny_encoder(encoders / LARGE, "mpnet", layers=2, hidden=416, heads=13)
+    names = [
+        name
+        for name, build in EVERY_BUILD.items()
+        if build.needs <= cpu_features() and (sanitized / build.file.name).is_file()
+    ]
     environment = os.environ | {
         "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libstdc++.so')}",
         "ASAN_OPTIONS": "detect_leaks=0",  # Python does not free its own allocations
         "PYTHONPATH": str(TESTS),
         "OMP_NUM_THREADS": "2",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", exercise, str(sanitized), str(tmp_path), name],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=TESTS,
-    )
-    assert done.returncode == 0 and done.stdout.strip() == "done", done.stderr[-4000:]
+    command = [sys.executable, "-c", EXERCISE, str(sanitized), str(encoders), *names]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=TESTS)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return {name: (encoders / f"{name}.txt").read_text(encoding="utf-8", errors="replace") for name in names}
+
+
+@pytest.mark.parametrize("name", EVERY_BUILD)
+def test_kernels_pass_the_address_and_undefined_behaviour_sanitizers(
+    exercised: dict[str, str], name: str
+) -> None:
+    if name not in exercised:
+        pytest.skip(f"this processor or compiler has no {name}")
+    assert exercised[name].endswith("done"), exercised[name][-4000:]
 
 
 def test_structures_have_the_size_that_the_kernels_expect() -> None:
