@@ -25,12 +25,14 @@ from submillion.rundir import RunDir
 from submillion.ship.export import forms
 from submillion.ship.export.sessions import OpenvinoSession
 from support.analysis import thresholds_of
+from support.tiny import tiny_encoder
 from support.trained import recipe_in, trained_in, two_classes
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     home = tmp_path_factory.mktemp("trained")
+    tiny_encoder(home / "encoder", layers=1)  # converters take seconds for each layer
     return trained_in(home)
 
 

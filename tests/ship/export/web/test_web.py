@@ -46,7 +46,7 @@ ODD = [
 
 def bert_encoder(folder: Path) -> Path:
     """Write a tiny BERT whose tokenizer is of BERT's own kind: lower case, no accents, pieces of words."""
-    tiny_encoder(folder, family="bert", words=["\u03b1\u03c3", "##s", "cafe"])  # alpha, sigma
+    tiny_encoder(folder, family="bert", layers=1, words=["\u03b1\u03c3", "##s", "cafe"])  # alpha, sigma
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.model = models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]")
     tokenizer.normalizer = normalizers.BertNormalizer()
