@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.isolated import ProcessFailed, run_isolated
+from submillion.sources.configs import DEBERTA_V3_BASE, MODERNBERT_BASE
 
 
 @contextmanager
@@ -24,11 +25,18 @@ def with_weights(encoder: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+SHAPES = {
+    "modernbert-base": MODERNBERT_BASE,
+    "deberta-v3-small": DEBERTA_V3_BASE | {"num_hidden_layers": 6},
+}
+"""The config.json of encoders that are measured with random weights."""
+
+
 @contextmanager
-def modernbert_base(tokenizer: Path) -> Iterator[Path]:
-    """Yield a temporary encoder of the shape of ModernBERT-base, with random weights and the tokenizer of a folder."""
+def of_shape(name: str, tokenizer: Path) -> Iterator[Path]:
+    """Yield a temporary encoder of one of SHAPES, with random weights and the tokenizer of a folder."""
     with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
-        run_isolated(_save_modernbert, tokenizer, Path(folder))
+        run_isolated(_save_shape, name, tokenizer, Path(folder))
         yield Path(folder)
 
 
@@ -53,15 +61,13 @@ def catalog_folder(name: str) -> Path:
     return fetch_encoder(name).path
 
 
-def _save_modernbert(tokenizer: Path, folder: Path) -> None:
+def _save_shape(name: str, tokenizer: Path, folder: Path) -> None:
     from transformers import AutoTokenizer
-
-    from submillion.sources.configs import MODERNBERT_BASE
 
     # Its own vocabulary is larger; speed does not depend on it.
     loaded = AutoTokenizer.from_pretrained(str(tokenizer), local_files_only=True)
     loaded.save_pretrained(folder)
-    config = MODERNBERT_BASE | {"pad_token_id": loaded.pad_token_id}
+    config = SHAPES[name] | {"pad_token_id": loaded.pad_token_id}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     _save_random(folder)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.encoders import catalog_folder, modernbert_base, with_weights
+from benchmarks.encoders import SHAPES, catalog_folder, of_shape, with_weights
 from benchmarks.isolated import ProcessFailed
 from benchmarks.variants import Child, Round, Setting, Variant
 
@@ -97,8 +97,8 @@ def compare(
 
 def _folder(encoder: str, setting: Setting, stack: ExitStack) -> Path:
     """Return the folder of `Variant.encoder`, which exists until the stack is closed."""
-    if encoder == "modernbert-base":
-        return stack.enter_context(modernbert_base(setting.encoder))
+    if encoder in SHAPES:
+        return stack.enter_context(of_shape(encoder, setting.encoder))
     return catalog_folder(encoder)
 
 

@@ -15,6 +15,11 @@ linear layer gets an adapter of rank 4, the largest that leaves the output layer
 
     python -m benchmarks.training --data FOLDER --encoder FOLDER --json FILE \\
         --only usual_modernbert,best_modernbert,reference_modernbert,packed_modernbert
+
+`deberta` likewise has the shape of deberta-v3-small, with adapters of rank 12 (998,404 parameters):
+
+    python -m benchmarks.training --data FOLDER --encoder FOLDER --json FILE \\
+        --only usual_deberta,best_deberta,reference_deberta,packed_deberta
 """
 
 from __future__ import annotations
@@ -54,6 +59,16 @@ MODERNBERT = {
     "reference_modernbert": Variant(OURS, {"execution": "reference", **_FULL}, **_SHAPE),
     "packed_modernbert": Variant(OURS, {"execution": "packed", **_FULL}, **_SHAPE),
 }
+# The shape of deberta-v3-small.
+_DEBERTA_FULL: dict[str, Any] = {"all_linear": True, "rank": 12}
+_DEBERTA: dict[str, str] = {"base": "usual_deberta", "encoder": "deberta-v3-small"}
+DEBERTA = {
+    "usual_deberta": Variant(USUAL, _DEBERTA_FULL, **_DEBERTA),
+    # transformers computes its attention in no other way.
+    "best_deberta": Variant(BEST, {"attention": "eager", **_DEBERTA_FULL}, **_DEBERTA),
+    "reference_deberta": Variant(OURS, {"execution": "reference", **_DEBERTA_FULL}, **_DEBERTA),
+    "packed_deberta": Variant(OURS, {"execution": "packed", **_DEBERTA_FULL}, **_DEBERTA),
+}
 # The best peer with one choice removed or added.
 CHOICES = {
     "best_peer_float32": Variant(BEST, {"autocast": False, "frozen_bf16": False, "casting": True}),
@@ -68,4 +83,4 @@ CHOICES = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, VARIANTS, {**ENCODERS, **MODERNBERT, **CHOICES}))
+    sys.exit(main(__doc__, VARIANTS, {**ENCODERS, **MODERNBERT, **DEBERTA, **CHOICES}))

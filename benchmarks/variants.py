@@ -48,7 +48,7 @@ class Variant:
     base: str = BASE
     """The variant that this one is compared with."""
     encoder: str | None = None
-    """Name of an encoder in the catalog, or `modernbert-base` for its shape; None uses the setting's."""
+    """Name of an encoder in the catalog, or of one in `encoders.SHAPES`; None uses the setting's."""
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks import harness, inference, library, training
-from benchmarks.encoders import with_weights
+from benchmarks.encoders import SHAPES, with_weights
 from benchmarks.harness import compare, render
 from benchmarks.isolated import ProcessFailed, run_isolated
 from benchmarks.peers.lora import adapted, classifier
 from benchmarks.texts import SPREAD, read_texts
 from benchmarks.variants import Setting, Variant
 from submillion.budget.count import count
-from submillion.sources.configs import MODERNBERT_BASE
 from submillion.sources.folder import read_config
 from support.tiny import LABELS, shared_encoder, tiny_encoder, tiny_texts
 
@@ -122,7 +121,8 @@ def test_an_encoder_without_weights_gets_random_ones_in_a_temporary_folder(setti
 
 
 def test_each_variant_is_compared_with_the_usual_script_of_its_encoder_and_adapters():
-    variants = {**training.VARIANTS, **training.ENCODERS, **training.MODERNBERT, **training.CHOICES}
+    shapes = {**training.MODERNBERT, **training.DEBERTA}
+    variants = {**training.VARIANTS, **training.ENCODERS, **shapes, **training.CHOICES}
     for name, variant in variants.items():
         usual = variants[variant.base]
         assert usual.opener == training.USUAL and usual.encoder == variant.encoder, name
@@ -145,18 +145,23 @@ def test_the_peers_train_the_same_parameters_as_submillion(family, all_linear):
     assert ranks == {recipe.lora.r} == {6 if all_linear else 8}
 
 
-def test_the_adapters_on_the_shape_of_modernbert_fill_the_million():
+@pytest.mark.parametrize(
+    ("variants", "rank", "trainable"), [(training.MODERNBERT, 4, 847_876), (training.DEBERTA, 12, 998_404)]
+)
+def test_the_adapters_on_a_shape_fill_the_million(variants, rank, trainable):
     setting = Setting(Path("data"), Path("encoder"))
+    (shape,) = {variant.encoder for variant in variants.values()}
     counts = []
-    for rank in (4, 5):
-        recipe = library.recipe_of(setting, "packed", all_linear=True, rank=rank)
-        counts.append(count(MODERNBERT_BASE, len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable)
-    assert counts[0] == 847_876 <= 1_000_000 < counts[1]
-    assert {variant.options["rank"] for variant in training.MODERNBERT.values()} == {4}
+    for each in (rank, rank + 1):
+        recipe = library.recipe_of(setting, "packed", all_linear=True, rank=each)
+        counts.append(count(SHAPES[shape], len(LABELS), recipe.lora, recipe.head, recipe.budget).trainable)
+    assert counts[0] == trainable <= 1_000_000 < counts[1]
+    assert {variant.options["rank"] for variant in variants.values()} == {rank}
 
 
-def test_the_peers_adapt_the_same_matrices_of_modernbert_as_submillion():
-    encoder = shared_encoder("modernbert")
+@pytest.mark.parametrize("family", ["modernbert", "deberta-v2"])
+def test_the_peers_adapt_the_same_matrices_of_a_shape_as_submillion(family):
+    encoder = shared_encoder(family)
     recipe = library.recipe_of(Setting(encoder, encoder), "auto", all_linear=True, rank=4)
     peer = adapted(classifier(encoder), True, 4)
     config = read_config(encoder, str(encoder))

@@ -85,13 +85,12 @@ def test_dropouts_are_keys_of_the_config_and_modules_of_the_model(name: str) -> 
     owner, _, _ = family.output.rpartition(".")
     head_dropout = getattr(model.get_submodule(owner), family.head_dropout)
     assert isinstance(head_dropout, torch.nn.Dropout)
-    if family.kernels is not None:
-        layer = model.get_submodule(f"{family.layers}.1")  # the lowest of ModernBERT has one norm less
-        for norm in family.kernels.norms:
-            assert isinstance(layer.get_submodule(norm), torch.nn.LayerNorm)
-        for dropout in filter(None, (*family.kernels.output_dropouts, family.kernels.attention_dropout)):
-            assert isinstance(layer.get_submodule(dropout), torch.nn.Dropout)
-        assert hasattr(built, family.kernels.activation)
+    layer = model.get_submodule(f"{family.layers}.1")  # the lowest of ModernBERT has one norm less
+    for norm in family.kernels.norms:
+        assert isinstance(layer.get_submodule(norm), torch.nn.LayerNorm)
+    for dropout in filter(None, (*family.kernels.output_dropouts, family.kernels.attention_dropout)):
+        assert isinstance(layer.get_submodule(dropout), torch.nn.Dropout)
+    assert hasattr(built, family.kernels.activation)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,15 @@ from submillion.model.precision import Precision
 from submillion.model.prefix import PrefixCache, _row_indices
 from submillion.model.protocol import PrefixForward
 from submillion.model.stack import supports_prefix
-from support.tiny import FAMILY_NAMES, LABELS, shared_encoder, tiny_recipe, tiny_texts, tiny_tokens
+from support.tiny import (
+    FAMILY_NAMES,
+    LABELS,
+    shared_encoder,
+    tiny_encoder,
+    tiny_recipe,
+    tiny_texts,
+    tiny_tokens,
+)
 
 FLOAT32 = Precision("float32", False, "test")
 BFLOAT16 = Precision("bfloat16", True, "test")
@@ -203,6 +211,19 @@ def test_deberta_with_a_convolution_has_no_cache_and_a_notice_says_so() -> None:
     classifier.config = classifier.config | {"conv_kernel_size": 3}
     assert PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4) is None
     assert "convolution around its lowest layer" in notices.collected()[-1]["text"]
+
+
+@pytest.mark.parametrize("kernel_size", [0, 3])
+def test_debertas_head_alone_runs_neither_layers_nor_the_convolution(
+    kernel_size: int, tmp_path: Path
+) -> None:
+    encoder = tiny_encoder(tmp_path, "deberta-v2", conv_kernel_size=kernel_size)
+    classifier = build(encoder, LABELS, tiny_recipe(encoder)).eval()
+    batch = {"input_ids": torch.arange(4, 12)[None], "attention_mask": torch.ones(1, 8, dtype=torch.long)}
+    with torch.no_grad():
+        logits = classifier(batch)
+        torch.testing.assert_close(classifier.head(classifier.features(batch)), logits)
+        torch.testing.assert_close(classifier(batch), logits)  # nothing stays replaced
 
 
 def test_states_of_another_batch_are_rejected() -> None:

@@ -31,6 +31,7 @@ SIZES = {
     "mpnet": (96, 3),
     "distilbert": (96, 3),
     "electra": (64, 2),
+    "deberta-v2": (96, 3),
     "modernbert": (96, 3),
 }
 """Hidden size and heads of the encoders that are exercised: odd numbers of blocks, but for the halved embeddings of
@@ -58,7 +59,7 @@ def exercise(name):
     every = {"targets": "all-linear", "dropout": 0.1}
     cases = [(family, every | {"r": 33 if family == "electra" else 65}, "mean" if family == "mpnet" else "first")
              for family in ("roberta", "mpnet", "distilbert", "electra", "modernbert")]
-    for family, one in (("roberta", "value"), ("modernbert", "qkv")):
+    for family, one in (("roberta", "value"), ("deberta-v2", "key"), ("modernbert", "qkv")):
         cases.append((family, every | {"variant": "dora"}, "first"))
         cases.append((family, {"targets": [one], "layers": [1]}, "mean"))
     for family, lora, pooling in cases:

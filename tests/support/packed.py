@@ -119,16 +119,17 @@ class Replay:
         self.model.set_attn_implementation("eager")
         self.width, self.hidden = max(lengths), classifier.hidden_size
         kernels = classifier.family.kernels
-        assert kernels is not None
         self._put(classifier.stack.embedding_modules[0].get_submodule(kernels.embeddings.dropout), -1, 0)
         self.attention_layer = 0
         for index, layer in enumerate(classifier.stack.layers):
             for place, name in enumerate(kernels.output_dropouts, 2):
                 if name is not None:
                     self._put(layer.get_submodule(name), index, place)
-            if classifier.family.name == "mpnet":
-                module = layer.attention.attn.dropout
+            if classifier.family.name in ("mpnet", "deberta-v2"):
+                module = layer.get_submodule(kernels.attention_dropout)
                 module.forward = lambda value, p=module.p, at=index: value * self.attention(value, p, at)
+            if kernels.relative_positions:
+                self._put(layer.get_submodule("attention.self.pos_dropout"), index, native.POSITION_SITE)
             for target, suffix in classifier.family.suffixes.items():
                 module = layer.get_submodule(suffix)
                 if hasattr(module, "lora_A"):
@@ -137,7 +138,7 @@ class Replay:
 
     def _put(self, module: Any, layer: int, place: int) -> None:
         if getattr(module, "p", 0):
-            module.forward = lambda value: value * self.rows(value.shape[-1], module.p, layer, place)
+            module.forward = lambda value: value * self.rows(value.shape, module.p, layer, place)
 
     def _kept(self, ids: np.ndarray, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
         ids = np.ascontiguousarray(ids, dtype=np.uint64).ravel()
@@ -152,10 +153,14 @@ class Replay:
         )
         return torch.from_numpy(kept[:, :columns]).float() * scale
 
-    def rows(self, columns: int, share: float, layer: int, place: int) -> torch.Tensor:
+    def rows(self, shape: torch.Size, share: float, layer: int, place: int) -> torch.Tensor:
+        """Return the mask of tokens [B, S, columns], or of relative embeddings [rows, columns], also as one text."""
         count = len(self.lengths)
-        ids = (np.arange(count)[:, None] << 16) + np.arange(self.width)[None]
-        return self._kept(ids, columns, share, layer, place).view(count, self.width, columns)
+        if shape[:-1] == (count, self.width):
+            ids = (np.arange(count)[:, None] << 16) + np.arange(self.width)[None]
+        else:
+            ids = np.arange(shape[-2], dtype=np.uint64) + np.uint64(native.POSITION_ROW)
+        return self._kept(ids, shape[-1], share, layer, place).view(shape)
 
     def attention(self, value: torch.Tensor, share: float, layer: int) -> torch.Tensor:
         texts, heads, queries, keys = value.shape

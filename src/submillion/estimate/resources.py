@@ -246,7 +246,7 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
     family = family_of(config)
     inventory = family.inventory(config, 2)
     targets = family.expand(recipe.lora.targets)
-    pre_norm = family.kernels is not None and family.kernels.pre_norm
+    pre_norm = family.kernels.pre_norm
     recomputed = ("qkv", "ffn_up") if pre_norm else ATTENDED
     inputs = [inventory.matrices[name].inputs for name in targets if name not in recomputed]
     ffn = inventory.matrices["ffn_down"].inputs * (2 if pre_norm else 1)  # GELU and its slope, or its slope
@@ -262,7 +262,9 @@ def _values_of_kernels(recipe: Recipe, config: Mapping[str, Any], depth: int) ->
 def _kernels(recipe: Recipe, config: Mapping[str, Any], precision: Precision) -> str | None:
     """Return the number format of the kernels that will probably run this training; None for torch."""
     kernels = family_of(config).kernels
-    known = kernels is not None and config.get(kernels.activation, "gelu") == "gelu"
+    known = config.get(kernels.activation, "gelu") == "gelu"
+    if kernels.relative_positions:
+        known = known and bool(config.get("share_att_key")) and not config.get("conv_kernel_size")
     if not known or recipe.train.execution == "reference" or recipe.train.compile:
         return None
     library, _ = native.load_best_build(precision.dtype_name)

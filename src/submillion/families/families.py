@@ -156,6 +156,8 @@ _DEBERTA = Family(
     ),
     outside=sizes.deberta_outside,
     layer_rest=sizes.deberta_layer_rest,
+    needs_layers=True,
+    kernels=replace(_BERT_KERNELS, relative_positions=True),
 )
 _MODERNBERT = Family(
     "modernbert",

@@ -75,6 +75,8 @@ class KernelModules:
     """Whether all layers add one bias by relative position to their attention scores (arXiv:2004.09297, 2.3)."""
     embeddings: EmbeddingModules = EmbeddingModules()
     """The parts of the embeddings."""
+    relative_positions: bool = False
+    """Whether attention is disentangled: scores have terms of content and relative position (arXiv:2006.03654)."""
     pre_norm: bool = False
     """Whether layers are built as ModernBERT's: norms before attention and before a gated feed-forward part, rotary
     positions, one matrix for query, key and value, and one for the two halves of the feed-forward part."""
@@ -155,8 +157,10 @@ class Family:
     it, and accepts prepared masks [B, 1, S, S]."""
     embedding_projection: str | None = None
     """The projection from embedding to hidden size after the embeddings, below `base`; used if the two differ."""
-    kernels: KernelModules | None = None
-    """The modules that the packed kernels read; None if they do not support this family."""
+    needs_layers: bool = False
+    """Whether its transformers code fails if the encoder has no layers, as where the head alone runs."""
+    kernels: KernelModules = field(kw_only=True)
+    """The modules that the packed kernels read."""
 
     headless: bool = False
     """Whether the names are those of the encoder alone, transformers' AutoModel, which has no head."""

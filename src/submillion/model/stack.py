@@ -24,6 +24,8 @@ class Stack:
     """The embeddings and, if the family has one, the projection from embedding size to hidden size."""
     final_norm: nn.Module | None
     """The norm after the last layer, if the family has one."""
+    needs_layers: bool
+    """See `Family.needs_layers`."""
 
     @classmethod
     def of(cls, model: nn.Module, family: Family, config: Mapping[str, Any]) -> Stack:
@@ -31,7 +33,7 @@ class Stack:
         owner, _, name = family.layers.rpartition(".")
         modules = tuple(model.get_submodule(module) for module in family.embedding_modules(config))
         norm = None if family.final_norm is None else model.get_submodule(family.below(family.final_norm))
-        return cls(model.get_submodule(owner), name, modules, norm)
+        return cls(model.get_submodule(owner), name, modules, norm, family.needs_layers)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -59,7 +61,10 @@ class Stack:
             normalized: skip the norm after the last layer too.
         """
         skipped = [*self.embedding_modules, *([self.final_norm] if normalized and self.final_norm else [])]
-        with self.replaced_by(list(self.layers)[depth:]):
+        layers = list(self.layers)[depth:]
+        if not layers and self.needs_layers:
+            layers = [_PassingLayer()]
+        with self.replaced_by(layers), self._without_convolution(above=depth):
             for module in skipped:
                 module.forward = lambda *_, **__: states
             try:
@@ -67,6 +72,20 @@ class Stack:
             finally:
                 for module in skipped:
                     del module.forward
+
+    @contextmanager
+    def _without_convolution(self, above: int) -> Iterator[None]:
+        """Leave out DeBERTa-v2's convolution, which follows the lowest layer, where the encoder starts above it."""
+        owner: Any = self.owner
+        convolution = getattr(owner, "conv", None)
+        if not above or convolution is None:
+            yield
+            return
+        owner.conv = None
+        try:
+            yield
+        finally:
+            owner.conv = convolution
 
     def input_of(self, depth: int, run: Callable[[], object]) -> Tensor:
         """Call `run`, which runs the encoder, and return the hidden states [B, S, D] that enter layer `depth`.
@@ -103,6 +122,13 @@ def supports_prefix(config: Mapping[str, Any]) -> bool:
 def has_trainable_parameters(module: nn.Module) -> bool:
     """Return whether any parameter of a module is trained."""
     return any(value.requires_grad for value in module.parameters())
+
+
+class _PassingLayer(nn.Module):
+    """Returns its input, as a layer of DeBERTa-v2 returns its output."""
+
+    def forward(self, hidden_states: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
+        return hidden_states, None
 
 
 class _LayerReached(Exception):

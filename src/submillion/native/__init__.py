@@ -25,6 +25,10 @@ POOLINGS = ("first", "mean")
 kernels."""
 LORA_SITE = 4
 """Dropout site of the first target's adapter. Sites 0 to 3: embeddings, attention, attention output, FFN output."""
+POSITION_SITE = LORA_SITE + len(TARGETS)
+"""Dropout site of relative embeddings."""
+POSITION_ROW = 1 << 63
+"""The row id of relative embedding i is POSITION_ROW + i."""
 NOT_BUILT = (
     "the kernels were not built when submillion was installed; install it again where a C++ compiler "
     "(g++ or clang) is available"
@@ -149,6 +153,16 @@ class RotaryAttention(ctypes.Structure):
     ]
 
 
+class RelativePositions(ctypes.Structure):
+    """SmRelativePositions: pointers to tables that must outlive the encoder, and the terms of a score."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("embeddings", "row_of_distance")),
+        *((name, ctypes.c_int64) for name in ("reach", "content_to_position", "position_to_content")),
+        ("dropout", ctypes.c_double),
+    ]
+
+
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     EncoderConfig,
     LayerWeights,
@@ -157,6 +171,7 @@ STRUCTURES: tuple[type[ctypes.Structure], ...] = (
     Batch,
     Dropout,
     RotaryAttention,
+    RelativePositions,
 )
 """All structures of the interface, in the order of `sm_struct_size`."""
 
@@ -168,6 +183,7 @@ _FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
     "sm_load_layer": ([_POINTER, _INT, _POINTER, _INT, _INT], ctypes.c_char_p),
     "sm_set_embeddings": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
     "sm_set_position_bias": ([_POINTER, _POINTER, _INT], ctypes.c_char_p),
+    "sm_set_relative_positions": ([_POINTER, _POINTER], None),
     "sm_set_attention": ([_POINTER, _INT, _POINTER], None),
     "sm_set_final_norm": ([_POINTER, _POINTER, _POINTER], ctypes.c_char_p),
     "sm_forward": ([_POINTER, _POINTER], ctypes.c_char_p),
@@ -221,6 +237,10 @@ class Library:
     def destroy(self, handle: ctypes.c_void_p) -> None:
         """Free an encoder."""
         self._lib.sm_destroy(handle)
+
+    def set_relative_positions(self, handle: ctypes.c_void_p, positions: RelativePositions) -> None:
+        """Set the relative positions of disentangled attention."""
+        self._lib.sm_set_relative_positions(handle, ctypes.byref(positions))
 
     def set_attention(self, handle: ctypes.c_void_p, layer: int, attention: RotaryAttention) -> None:
         """Set the rotary positions and the window of a pre-norm layer."""

@@ -1,6 +1,8 @@
 // C interface of the kernels, called from Python through ctypes.
 #include "encoder.hpp"
+#include "encoder_backward.hpp"
 #include "encoder_memory.hpp"
+#include "encoder_positions.hpp"
 #include "encoder_pre_norm.hpp"
 #include "encoder_weights.hpp"
 #include "library_state.hpp"
@@ -53,6 +55,9 @@ const char* sm_set_position_bias(void* encoder, const float* table, int64_t reac
     e->config.head.position_bias = copy, e->config.head.reach = reach;
   });
 }
+void sm_set_relative_positions(void* encoder, const SmRelativePositions* positions) {
+  ((Encoder*)encoder)->set_relative_positions(*positions);
+}
 void sm_set_attention(void* encoder, int64_t layer, const SmRotaryAttention* attention) {
   HeadConfig& head = ((Encoder*)encoder)->heads[layer];
   head.rotation = {attention->cos, attention->sin, (long)attention->positions};
@@ -96,9 +101,10 @@ void sm_group_texts(const int64_t* lengths, int64_t texts, int64_t count, int64_
 }
 // Returns sizeof of structure `index` of c_api.hpp, which the caller compares with its own declaration.
 int64_t sm_struct_size(int64_t index) {
-  const size_t sizes[] = {sizeof(SmEncoderConfig),  sizeof(SmLayerWeights), sizeof(SmEmbeddings),
-                          sizeof(SmAdapter),        sizeof(SmBatch),        sizeof(SmDropout),
-                          sizeof(SmRotaryAttention)};
+  const size_t sizes[] = {sizeof(SmEncoderConfig),   sizeof(SmLayerWeights),
+                          sizeof(SmEmbeddings),      sizeof(SmAdapter),
+                          sizeof(SmBatch),           sizeof(SmDropout),
+                          sizeof(SmRotaryAttention), sizeof(SmRelativePositions)};
   return (int64_t)sizes[index];
 }
 

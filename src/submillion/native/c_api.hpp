@@ -23,6 +23,15 @@ struct SmRotaryAttention {
   const float *cos, *sin;
   int64_t positions, window;
 };
+// The relative positions of disentangled attention, in the terms that are set. embeddings: float32
+// [rows][hidden]; row_of_distance: [2 reach - 1], ascending, by query - key + reach - 1; both must outlive
+// the encoder. dropout: of the embeddings, in each layer.
+struct SmRelativePositions {
+  const float* embeddings;
+  const int32_t* row_of_distance;
+  int64_t reach, content_to_position, position_to_content;
+  double dropout;
+};
 // Tables of rows of `channels` channels, which must outlive the encoder. `positions` includes the token type,
 // and may be null. projection: row-major float32 [hidden][channels], applied after norm and dropout, and its
 // bias; null if the tables have the encoder's hidden size.

@@ -7,8 +7,15 @@
 
 namespace submillion {
 
-// Where in a layer dropout applies; the input of adapter `target` is LORA_INPUT + target.
-enum DropoutSite { EMBEDDING, ATTENTION, ATTENTION_OUTPUT, FFN_OUTPUT, LORA_INPUT };
+// Where in a layer dropout applies; the input of adapter `target`, one of six, is LORA_INPUT + target.
+enum DropoutSite {
+  EMBEDDING,
+  ATTENTION,
+  ATTENTION_OUTPUT,
+  FFN_OUTPUT,
+  LORA_INPUT,
+  RELATIVE_POSITIONS = LORA_INPUT + 6
+};
 
 // The finalizer of splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195).
 FORCE_INLINE uint64_t splitmix64(uint64_t z) {

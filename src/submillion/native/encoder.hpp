@@ -10,11 +10,9 @@
 #include "embeddings.hpp"
 #include "flush_denormals.hpp"
 #include "grouping.hpp"
-#include "layer_backward.hpp"
 #include "layer_forward.hpp"
 #include "layer_norm.hpp"
 #include "parallel.hpp"
-#include "pre_norm_backward.hpp"
 #include "pre_norm_forward.hpp"
 
 namespace submillion {
@@ -35,7 +33,9 @@ struct Encoder {
   std::vector<std::vector<SavedActivations>> saved;
   std::vector<LayerScratch> scratch;  // [threads]
   std::vector<std::vector<int>> groups_of_thread;
-  int lowest_adapted = 0;  // the lowest layer with an adapter, where the backward pass ends
+  std::vector<PositionRows> positions;  // [layers]; empty without relative positions
+  long position_blocks = 0;             // of each layer's rows
+  int lowest_adapted = 0;               // the lowest layer with an adapter, where the backward pass ends
 
   // encoder_weights.hpp
   float* copy_vector(const float* from, long count);
@@ -58,6 +58,15 @@ struct Encoder {
   void form_groups();
   void allocate_scratch();
   void allocate_saved();
+
+  // encoder_positions.hpp
+  // The tables must outlive the encoder.
+  void set_relative_positions(const SmRelativePositions& table);
+  void allocate_positions();
+  void load_positions(int layer);
+  void project_positions();
+  void allocate_position_gradients(int layer, SavedActivations& s);
+  void allocate_position_scratch(long longest_blocks, LayerScratch& s);
 
   // Whether the layer's output is pooled into features, by one of the two ways below, and not needed
   // otherwise.
@@ -104,7 +113,9 @@ struct Encoder {
   Layer layer(int index) const {
     const LoraAdapter* lora = &adapters[index * NUM_TARGETS];
     float* means = is_averaged(index) ? batch.features : nullptr;
-    return {config, weights[index], lora, index, batch.training != 0, batch.seed, cls_only(index), means};
+    const PositionRows* rows = positions.empty() ? nullptr : &positions[index];
+    return {config,     weights[index],  lora,  index, batch.training != 0,
+            batch.seed, cls_only(index), means, rows};
   }
 
   PreNormLayer pre_norm_layer(int index) const {
@@ -140,6 +151,7 @@ struct Encoder {
     }
     bool too_long = longest > 65536;  // a row id has 16 bits for the position
     too_long |= config.head.position_bias && longest > config.head.reach;
+    too_long |= config.relative.embeddings && longest > config.relative.reach;
     for (const HeadConfig& head : heads) too_long |= longest > head.rotation.positions;
     if (too_long) throw std::out_of_range("a text has more tokens than the encoder has positions");
     if (batch.input_states) return;
@@ -158,9 +170,11 @@ struct Encoder {
     check_batch();
     pack_adapters();
     form_groups();
+    allocate_positions();
     allocate_scratch();
     allocate_saved();
     allocate_features();
+    project_positions();
     config.pre_norm ? run_pre_norm_layers() : run_layers();
   }
 
@@ -222,69 +236,12 @@ struct Encoder {
     });
   }
 
-  // Writes the gradient of the last layer's output: every token of a text gets an equal share of the mean's.
-  void spread_gradient(const TextGroup& g, const float* gradient) const {
-    const long D = config.hidden_blocks;
-    for (size_t t = 0; t < g.texts.size(); t++) {
-      const float* from = gradient + g.texts[t] * D * BLOCK_SIDE;
-      const float share = 1.f / (float)g.lengths[t];
-      for (long row = g.starts[t]; row < g.starts[t] + g.lengths[t]; row++)
-        for (int c = 0; c < D; c++) {
-          float* to = g.dstates + row_offset(row, D) + c * BLOCK_ELEMS;
-          store_row(to, load(from + c * BLOCK_SIDE) * share, load(from + c * BLOCK_SIDE + 16) * share);
-        }
-    }
-    for (long row = g.starts.back() + g.lengths.back(); row < g.rows(); row++)
-      for (int c = 0; c < D; c++)
-        memset(g.dstates + row_offset(row, D) + c * BLOCK_ELEMS, 0, BLOCK_SIDE * sizeof(float));
-  }
-
+  // encoder_backward.hpp
+  void spread_gradient(const TextGroup& g, const float* gradient) const;
   // gradient: of the features, float32 [texts][hidden].
-  void backward(const float* gradient) {
-    const long D = config.hidden_blocks;
-    run_on_threads([&](int t) {
-      LayerScratch& s = scratch[t];
-      float* cls_gradient = feature_rows + (long)t * feature_blocks * D * BLOCK_ELEMS;
-      for (int l = (int)batch.end_layer - 1; l >= std::max<int>(lowest_adapted, (int)batch.first_layer); l--)
-        for (int i : groups_of_thread[t]) {
-          const TextGroup& g = groups[i];
-          if (cls_only(l)) {
-            memset(cls_gradient, 0, (size_t)g.cls_blocks * D * BLOCK_ELEMS * sizeof(float));
-            for (size_t n = 0; n < g.texts.size(); n++)
-              for (int c = 0; c < D; c++)
-                memcpy(cls_gradient + row_offset((long)n, D) + c * BLOCK_ELEMS,
-                       gradient + g.texts[n] * D * BLOCK_SIDE + c * BLOCK_SIDE, BLOCK_SIDE * sizeof(float));
-          }
-          if (is_averaged(l)) spread_gradient(g, gradient);
-          if (config.pre_norm) {
-            pre_norm_layer(l).backward(g, cls_gradient, saved[i][l], l > lowest_adapted, s);
-            continue;
-          }
-          if (l > lowest_adapted && l > batch.first_layer && gradients_need_input(l))
-            layer(l - 1).recompute_output(g, saved[i][l - 1], saved[i][l], s);
-          layer(l).backward(g, cls_gradient, saved[i][l], l > lowest_adapted, s);
-        }
-    });
-    // Groups are summed in their order, so that the sum does not depend on the threads.
-    parallel_for((int)(config.layers * NUM_TARGETS), (int)batch.threads, [&](int at) {
-      const SmAdapter& a = batch.adapters[at];
-      int l = at / NUM_TARGETS, t = at % NUM_TARGETS;
-      if (!a.r || l < batch.first_layer || l >= batch.end_layer) return;
-      const LoraAdapter& lora = adapters[at];
-      memset(a.da, 0, lora.r * lora.inputs * sizeof(float));
-      memset(a.db, 0, lora.r * lora.outputs * sizeof(float));
-      if (lora.gain) memset(a.dmagnitude, 0, lora.outputs * sizeof(float));
-      for (size_t i = 0; i < groups.size(); i++) {
-        const SavedActivations& s = saved[i][l];
-        for (long e = 0; e < lora.r * lora.inputs; e++) a.da[e] += s.da[t][e];
-        for (long r = 0; r < lora.r; r++)
-          for (long o = 0; o < lora.outputs; o++)
-            a.db[config.output_of(t, o) * lora.r + r] += s.db[t][r * lora.outputs + o];
-        for (long o = 0; lora.gain && o < lora.outputs; o++)
-          a.dmagnitude[config.output_of(t, o)] += s.dgain[t][o] / lora.norms[o];
-      }
-    });
-  }
+  void backward(const float* gradient);
+  void sum_gradients();
+  void add_gradients(int at, const float* da, const float* db, const float* dgain) const;
 
   long feature_blocks = 0;
   // [threads][feature_blocks][hidden_blocks]: the rows that are pooled; those of the first tokens are

@@ -64,7 +64,7 @@ inline void Encoder::allocate_scratch() {
   }
   const long D = config.hidden_blocks, F = config.ffn_blocks, text_blocks = longest / BLOCK_SIDE,
              head_blocks = text_blocks * config.head.head_blocks;
-  const long m_blocks = std::max(max_blocks, max_cls_blocks);
+  const long m_blocks = std::max({max_blocks, max_cls_blocks, position_blocks});
   bool unchunked_ffn = false;
   long rank_blocks = 1, dora_blocks = 0;  // of the largest rank; of the widest rows of DoRA with dropout
   for (int l = 0; l < config.layers; l++) {
@@ -108,6 +108,7 @@ inline void Encoder::allocate_scratch() {
       *each = blocks(batch.save_activations ? text_blocks * text_blocks : 0);
     a.scores = f32_blocks(text_blocks), a.dprobs = f32_blocks(text_blocks);
     a.acc = f32_blocks(config.head.head_blocks);
+    allocate_position_scratch(text_blocks, s);
   }
 }
 
@@ -150,6 +151,7 @@ inline void Encoder::allocate_saved() {
         s.dora_z[t] = blocks((all_rows ? g.m_blocks : m_blocks) * config.output_blocks(t));
         s.dgain[t] = batch_arena.allocate<float>(lora[t].outputs);
       }
+      allocate_position_gradients(l, s);
     }
   }
 }

@@ -19,6 +19,7 @@ struct Layer {
   uint64_t seed;
   bool cls_only;  // the last layer: only the cls rows of its output are needed
   float* means;   // the last layer: [texts][channels] for the mean of each text's output, or null
+  const PositionRows* positions = nullptr;  // of disentangled attention
 
   Dropout dropout(double p, int site) const {
     return training && p > 0 ? Dropout(p, seed, index, site) : Dropout();
@@ -106,6 +107,8 @@ struct Layer {
   void forward_after_attention(int m_blocks, bool half_last, const uint64_t* row_ids, const elem_t* context,
                                const elem_t* x, elem_t* y, float* features, SavedActivations* saved,
                                LoraU&& lora_u, LayerScratch& s) const;
+  void attend_cls(const TextGroup& g, elem_t* q, elem_t* qkv, elem_t* context, float* log_sum_exp,
+                  LayerScratch& s) const;
   void add_to_sums(const uint64_t* row_ids, const float* rows) const;
   void divide_sums(const TextGroup& g) const;
   void recompute_output(const TextGroup& g, const SavedActivations& saved, SavedActivations& next,
@@ -116,6 +119,21 @@ struct Layer {
                            SavedActivations& saved, elem_t* dz, elem_t* dcontext, LayerScratch& s) const;
   void adapter_backward(int target, const elem_t* x, OperandA dy, int m_blocks, const uint64_t* row_ids,
                         SavedActivations& saved, elem_t* du, LayerScratch& s) const;
+
+  void heads_backward(const TextGroup& g, const SavedActivations& saved, const elem_t* dcontext,
+                      bool needs_dx, LayerScratch& s) const;
+
+  // layer_positions.hpp
+  const RelativeHead* relative_heads(const TextGroup& g, int head, int heads, bool backward,
+                                     LayerScratch& s) const;
+  // The row of P_Q (QUERY) or P_K (KEY) that a distance, column - row, has; see relative_attention.hpp.
+  long position_row(Target target, long distance) const {
+    return config.relative.row(target == QUERY ? distance : -distance) - positions->first_row;
+  }
+  void copy_by_distance(Target target, int head, long center, long longest, elem_t* to) const;
+  void store_position_gradients(const TextGroup& g, int head, LayerScratch& s) const;
+  void position_adapters_backward(const SavedActivations& saved, LayerScratch& s) const;
+  void project_positions(bool save, LayerScratch& s) const;
 
   // Copies the first token's row of each text.
   void gather_cls(const TextGroup& g, const elem_t* x, elem_t* to) const {

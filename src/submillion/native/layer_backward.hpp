@@ -2,6 +2,7 @@
 #pragma once
 #include "layer.hpp"
 #include "layer_norm.hpp"
+#include "layer_positions.hpp"
 
 namespace submillion {
 
@@ -15,24 +16,11 @@ inline void Layer::backward(const TextGroup& g, float* cls_gradient, SavedActiva
   elem_t *dz = s.dresidual, *dcontext = s.context, *dqkv = s.qkv;
   backward_to_context(m_blocks, cls_only ? g.cls_half_last : g.half_last, row_ids,
                       cls_only ? cls_gradient : g.dstates, saved, dz, dcontext, s);
-  const bool wanted[3] = {needs_dx || adapters[QUERY].enabled(), needs_dx || adapters[KEY].enabled(),
-                          needs_dx || adapters[VALUE].enabled()};
-  Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
-  elem_t *q = cls_only ? saved.cls_q : saved.qkv, *dq = cls_only ? s.cls_q : dqkv;
-  const long stride = cls_only ? g.cls_blocks * BLOCK_SIDE : g.rows(), q_col_blocks = cls_only ? D : 3 * D;
-  for (size_t t = 0; t < g.texts.size(); t++) {
-    long start = g.starts[t], length = g.lengths[t], row = cls_only ? (long)t : start;
-    RowView q_rows{q, q_col_blocks, 0, row, cls_only ? 1 : length};
-    RowView k_rows{saved.qkv, 3 * D, D, start, length}, v_rows{saved.qkv, 3 * D, 2 * D, start, length};
-    RowView dq_rows = q_rows, dk_rows = k_rows, dv_rows = v_rows;
-    dq_rows.data = wanted[0] ? dq : nullptr, dk_rows.data = wanted[1] ? dqkv : nullptr;
-    dv_rows.data = wanted[2] ? dqkv : nullptr;
-    attention_backward(config.head, q_rows, k_rows, v_rows, {dcontext, D, 0, row, q_rows.rows}, dq_rows,
-                       dk_rows, dv_rows, attention_dropout, (uint64_t)g.texts[t], saved.log_sum_exp + row,
-                       stride, s.attention);
-  }
+  heads_backward(g, saved, dcontext, needs_dx, s);
+  elem_t* dq = cls_only ? s.cls_q : dqkv;
   clear_padding(g, dqkv, 3 * D);
   if (cls_only) clear_cls_padding(g, dq, D);
+  if (positions) position_adapters_backward(saved, s);
   elem_t* du[3];
   for (int t = QUERY; t <= VALUE; t++) {
     const LoraAdapter& lora = adapters[t];
@@ -94,6 +82,35 @@ inline void Layer::backward(const TextGroup& g, float* cls_gradient, SavedActiva
       const float* from = cls_gradient + row_offset((long)t, D) + c * BLOCK_ELEMS;
       store_row(at, load(at) + load(from), load(at + 16) + load(from + 16));
     }
+}
+
+// Computes the gradients of queries, keys and values, [m_blocks][3 hidden_blocks] in s.qkv, those of cls
+// queries in s.cls_q, and those of the projected positions.
+inline void Layer::heads_backward(const TextGroup& g, const SavedActivations& saved, const elem_t* dcontext,
+                                  bool needs_dx, LayerScratch& s) const {
+  const int D = config.hidden_blocks, heads = positions ? 1 : config.heads;  // tables are made for few heads
+  auto wanted = [&](Target t, elem_t* gradient) {
+    return needs_dx || adapters[t].enabled() ? gradient : nullptr;
+  };
+  const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
+  elem_t* q = cls_only ? saved.cls_q : saved.qkv;
+  const long stride = cls_only ? g.cls_blocks * BLOCK_SIDE : g.rows(), q_col_blocks = cls_only ? D : 3 * D;
+  for (int head = 0; head < config.heads; head += heads) {
+    const RelativeHead* relative = relative_heads(g, head, heads, true, s);
+    for (size_t t = 0; t < g.texts.size(); t++) {
+      long start = g.starts[t], length = g.lengths[t], row = cls_only ? (long)t : start;
+      RowView q_rows{q, q_col_blocks, 0, row, cls_only ? 1 : length};
+      RowView k_rows{saved.qkv, 3 * D, D, start, length}, v_rows{saved.qkv, 3 * D, 2 * D, start, length};
+      RowView dq_rows = q_rows, dk_rows = k_rows, dv_rows = v_rows;
+      dq_rows.data = wanted(QUERY, cls_only ? s.cls_q : s.qkv), dk_rows.data = wanted(KEY, s.qkv);
+      dv_rows.data = wanted(VALUE, s.qkv);
+      attention_backward(config.head, head, heads, q_rows, k_rows, v_rows,
+                         {const_cast<elem_t*>(dcontext), D, 0, row, q_rows.rows}, dq_rows, dk_rows, dv_rows,
+                         attention_dropout, (uint64_t)g.texts[t], relative, saved.log_sum_exp + row, stride,
+                         s.attention);
+    }
+    if (positions) store_position_gradients(g, head, s);
+  }
 }
 
 // Computes the gradient of the attention context from that of the output, which is overwritten; dz is the

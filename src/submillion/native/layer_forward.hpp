@@ -3,6 +3,7 @@
 #include "activation.hpp"
 #include "layer.hpp"
 #include "layer_norm.hpp"
+#include "layer_positions.hpp"
 
 namespace submillion {
 
@@ -77,36 +78,50 @@ inline void Layer::forward(const TextGroup& g, const elem_t* x, elem_t* y, float
   adapter_down(QUERY, query_x, m_blocks, row_ids, lora_u(QUERY), saved, s);
   adapter_down(KEY, x, g.m_blocks, g.row_ids, lora_u(KEY), saved, s);
   adapter_down(VALUE, x, g.m_blocks, g.row_ids, lora_u(VALUE), saved, s);
-  const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
-  auto attend = [&](size_t t, int head, int heads, RowView q, RowView k, RowView v) {
-    attention_forward(config.head, head, heads, q, k, v, {context, D, 0, q.first_row, q.rows},
-                      attention_dropout, (uint64_t)g.texts[t],
-                      saved ? saved->log_sum_exp + q.first_row : nullptr, (long)m_blocks * BLOCK_SIDE,
-                      s.attention);
-  };
   if (cls_only) {
     elem_t *q = saved ? saved->cls_q : s.cls_q, *qkv = saved ? saved->qkv : s.qkv;
     project_qkv(query_x, m_blocks, half_last, 0, D, {q, D, 0, nullptr},
                 weights.qkv.forward + (long)D * D * BLOCK_ELEMS, lora_u, s);
     project_qkv(x, g.m_blocks, g.half_last, D, 3 * D, {qkv, 3 * D, 0, nullptr}, weights.out.forward, lora_u,
                 s);
-    for (size_t t = 0; t < g.texts.size(); t++) {
-      RowView k{qkv, 3 * D, D, g.starts[t], g.lengths[t]}, v = k;
-      v.first_col = 2 * D;
-      attend(t, 0, config.heads, {q, D, 0, (long)t, 1}, k, v);
-    }
+    attend_cls(g, q, qkv, context, saved ? saved->log_sum_exp : nullptr, s);
     clear_cls_padding(g, context, D);
   } else {
+    const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
     project_heads(x, m_blocks, half_last, lora_u, saved, s, [&](int head, int heads, int chunk_blocks) {
+      const RelativeHead* relative = relative_heads(g, head, heads, false, s);
       for (size_t t = 0; t < g.texts.size(); t++) {
         RowView q{s.qkv, 3 * chunk_blocks, 0, g.starts[t], g.lengths[t]}, k = q, v = q;
         k.first_col = chunk_blocks, v.first_col = 2 * chunk_blocks;
-        attend(t, head, heads, q, k, v);
+        attention_forward(config.head, head, heads, q, k, v, {context, D, 0, q.first_row, q.rows},
+                          attention_dropout, (uint64_t)g.texts[t], relative,
+                          saved ? saved->log_sum_exp + q.first_row : nullptr, (long)m_blocks * BLOCK_SIDE,
+                          s.attention);
       }
     });
     clear_padding(g, context, D);
   }
   forward_after_attention(m_blocks, half_last, row_ids, context, query_x, y, features, saved, lora_u, s);
+}
+
+// Attends from the first token of each text. q: [cls_blocks][hidden_blocks]; qkv: [m_blocks][3
+// hidden_blocks], of which keys and values are read.
+inline void Layer::attend_cls(const TextGroup& g, elem_t* q, elem_t* qkv, elem_t* context, float* log_sum_exp,
+                              LayerScratch& s) const {
+  const int D = config.hidden_blocks, heads = positions ? 1 : config.heads;  // tables are made for few heads
+  const Dropout attention_dropout = dropout(config.attention_dropout, ATTENTION);
+  for (int head = 0; head < config.heads; head += heads) {
+    const RelativeHead* relative = relative_heads(g, head, heads, false, s);
+    for (size_t t = 0; t < g.texts.size(); t++) {
+      const long col = head * config.head.head_blocks, row = (long)t;
+      RowView k{qkv, 3 * D, D + col, g.starts[t], g.lengths[t]}, v = k;
+      v.first_col = 2 * D + col;
+      attention_forward(config.head, head, heads, {q, D, col, row, 1}, k, v, {context, D, 0, row, 1},
+                        attention_dropout, (uint64_t)g.texts[t], relative,
+                        log_sum_exp ? log_sum_exp + row : nullptr, (long)g.cls_blocks * BLOCK_SIDE,
+                        s.attention);
+    }
+  }
 }
 
 // Runs the rest of the layer from the attention context: output projection, norm, FFN, norm.

@@ -7,7 +7,22 @@
 
 namespace submillion {
 
+// Blocks of channels of the heads that are projected before attention reads them, so that they are still in
+// L2.
+enum { HEADS_CHUNK = 4 };
+
 enum Target { QUERY, KEY, VALUE, ATTENTION_OUT, FFN_UP, FFN_DOWN, NUM_TARGETS };
+
+// The relative positions of disentangled attention, which every layer projects with its matrices of queries
+// and keys.
+struct RelativePositions {
+  const float* embeddings = nullptr;         // [rows][channels]; null: the encoder has none
+  const int32_t* row_of_distance = nullptr;  // [2 reach - 1], ascending, by query - key + reach - 1
+  long reach = 0;                            // positions
+  double dropout = 0;                        // of the embeddings, in each layer
+  bool content_to_position = false, position_to_content = false;  // the terms of a score
+  long row(long distance) const { return row_of_distance[distance + reach - 1]; }
+};
 
 struct EncoderConfig {
   int layers, hidden_blocks, ffn_blocks, heads;  // blocks of 32 channels
@@ -15,6 +30,7 @@ struct EncoderConfig {
   double attention_dropout, attention_output_dropout, ffn_output_dropout;
   HeadConfig head;
   bool pre_norm = false;  // PreNormLayer, otherwise Layer
+  RelativePositions relative;
 
   // The channels that enter and leave a target's matrix, in blocks.
   int input_blocks(int target) const { return target == FFN_DOWN ? ffn_blocks : hidden_blocks; }
@@ -31,6 +47,7 @@ struct EncoderConfig {
 };
 
 constexpr uint64_t PADDING_ROW = ~0ull;
+constexpr uint64_t POSITION_ROW = 1ull << 63;  // with the row of a relative embedding
 
 // The frozen weights of a layer; biases and layer norms in float32. norm1 may be null in a pre-norm layer.
 struct LayerWeights {
@@ -67,6 +84,26 @@ struct SavedActivations {
   float *log_sum_exp = nullptr, *rstd1 = nullptr, *rstd2 = nullptr, *rstd_final = nullptr;
   // This group's gradients of A and B, [r][inputs] and [r][outputs], and of the gains, [outputs].
   float *da[NUM_TARGETS] = {}, *db[NUM_TARGETS] = {}, *dgain[NUM_TARGETS] = {};
+  // The same, of QUERY and KEY through the relative positions.
+  float *position_da[2] = {}, *position_db[2] = {}, *position_dgain[2] = {};
+};
+
+// The relative embeddings in one layer, those rows that the distances of a batch have.
+struct PositionRows {
+  long first_row = 0, rows = 0;
+  int blocks = 0;
+  const uint64_t* row_ids = nullptr;        // POSITION_ROW | row
+  elem_t* x = nullptr;                      // [blocks][hidden_blocks]
+  elem_t* projected = nullptr;              // P_Q and P_K, [blocks][2 hidden_blocks]
+  elem_t *lora_u[2] = {}, *dora_z[2] = {};  // as in SavedActivations, of QUERY and KEY
+};
+
+// Tables of the heads that a thread works on, two for each, and room to make them.
+struct PositionScratch {
+  RelativeHead heads[HEADS_CHUNK];
+  elem_t *by_distance, *channels, *rows;
+  float *gradient, *row_gradient;  // of one head: by distance, and of P_Q or P_K
+  elem_t* dprojected;              // gradient of PositionRows::projected
 };
 
 // Buffers of one thread, large enough for every group of the batch.
@@ -81,6 +118,7 @@ struct LayerScratch {
   DoraProduct dora[NUM_TARGETS];
   uint64_t *row_keys, *row_keys2;  // dropout keys
   AttentionScratch attention;
+  PositionScratch positions;
 };
 
 // FFN channels computed at a time, in blocks: their activations stay in L2.
@@ -89,8 +127,5 @@ enum { FFN_CHUNK = 16 };
 #else
 enum { FFN_CHUNK = 12 };
 #endif
-// Blocks of channels of the heads that are projected before attention reads them, so that they are still in
-// L2.
-enum { HEADS_CHUNK = 4 };
 
 }  // namespace submillion

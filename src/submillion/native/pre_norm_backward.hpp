@@ -145,9 +145,9 @@ inline void PreNormLayer::attention_heads_backward(const TextGroup& g, Rows rows
     if (cls_only) q.rows = 1;
     RowView dq = q, dk = k, dv = v;
     dq.data = dk.data = dv.data = dqkv;
-    attention_backward(head, q, k, v, {dcontext, D, 0, row, q.rows}, dq, dk, dv, attention_dropout,
-                       (uint64_t)g.texts[t], saved.log_sum_exp + row, (long)rows.m_blocks * BLOCK_SIDE,
-                       s.attention);
+    attention_backward(head, 0, head.heads, q, k, v, {dcontext, D, 0, row, q.rows}, dq, dk, dv,
+                       attention_dropout, (uint64_t)g.texts[t], nullptr, saved.log_sum_exp + row,
+                       (long)rows.m_blocks * BLOCK_SIDE, s.attention);
   }
   clear_padding(g, dqkv, 3 * D);
 }

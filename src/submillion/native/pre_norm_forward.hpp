@@ -74,7 +74,7 @@ inline void PreNormLayer::attention_branch(const TextGroup& g, const elem_t* x, 
           if (cls_only) q.rows = 1;
           const long row = cls_only ? (long)t : g.starts[t];
           attention_forward(head, first, heads, q, k, v, {context, config.hidden_blocks, 0, row, q.rows},
-                            attention_dropout, (uint64_t)g.texts[t],
+                            attention_dropout, (uint64_t)g.texts[t], nullptr,
                             saved ? saved->log_sum_exp + row : nullptr, context_rows, s.attention);
         }
       });

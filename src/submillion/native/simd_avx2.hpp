@@ -62,8 +62,8 @@ FORCE_INLINE f32x16 zero_dropped(f32x16 value, uint32_t mask) {
   return (f32x16)((u32x16)value & (u32x16)((bit & mask) != u32x16{}));
 }
 
-enum { TILE_SIDE = 8 };
-// Transposes TILE_SIDE rows of as many floats; strides are in floats.
+enum { FLOAT_TILE_SIDE = 8, TILE_SIDE = 8 };
+// Transposes FLOAT_TILE_SIDE rows of as many floats; strides are in floats.
 FORCE_INLINE void transpose_tile(const float* from, long from_stride, float* to, long to_stride) {
   __m256 r[8], t[8];
   for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(from + i * from_stride);

@@ -98,15 +98,13 @@ FORCE_INLINE void transpose_16x16(u32x16* r) {
     }
 }
 
-#ifndef SM_BF16
-enum { TILE_SIDE = 16 };
-// Transposes TILE_SIDE rows of as many floats; strides are in floats.
+enum { FLOAT_TILE_SIDE = 16, TILE_SIDE = 16 };
+// Transposes FLOAT_TILE_SIDE rows of as many floats; strides are in floats.
 FORCE_INLINE void transpose_tile(const float* from, long from_stride, float* to, long to_stride) {
   u32x16 r[16];
   for (int k = 0; k < 16; k++) r[k] = (u32x16)load(from + k * from_stride);
   transpose_16x16(r);
   for (int k = 0; k < 16; k++) store(to + k * to_stride, (f32x16)r[k]);
 }
-#endif
 
 }  // namespace submillion

@@ -62,6 +62,18 @@ FORCE_INLINE f32x16 zero_dropped(f32x16 value, uint32_t mask) {
   return (f32x16)((u32x16)value & (u32x16)((bit & mask) != u32x16{}));
 }
 
+enum { FLOAT_TILE_SIDE = 4 };
+// Transposes FLOAT_TILE_SIDE rows of as many floats; strides are in floats.
+FORCE_INLINE void transpose_tile(const float* from, long from_stride, float* to, long to_stride) {
+  const float32x4x2_t upper = vtrnq_f32(vld1q_f32(from), vld1q_f32(from + from_stride)),
+                      lower = vtrnq_f32(vld1q_f32(from + 2 * from_stride), vld1q_f32(from + 3 * from_stride));
+  for (int i = 0; i < 2; i++) {
+    vst1q_f32(to + i * to_stride, vcombine_f32(vget_low_f32(upper.val[i]), vget_low_f32(lower.val[i])));
+    vst1q_f32(to + (i + 2) * to_stride,
+              vcombine_f32(vget_high_f32(upper.val[i]), vget_high_f32(lower.val[i])));
+  }
+}
+
 #ifdef SM_BF16
 FORCE_INLINE f32x8 widen(uint16x8_t value) {
   return {(f32x4)vshll_n_u16(vget_low_u16(value), 16), (f32x4)vshll_high_n_u16(value, 16)};
@@ -102,17 +114,7 @@ FORCE_INLINE void transpose_tile(const elem_t* from, long from_stride, elem_t* t
   for (int i = 0; i < 8; i++) vst1q_u16(to + i * to_stride, r[i]);
 }
 #else
-enum { TILE_SIDE = 4 };
-// Transposes TILE_SIDE rows of as many floats; strides are in floats.
-FORCE_INLINE void transpose_tile(const float* from, long from_stride, float* to, long to_stride) {
-  const float32x4x2_t upper = vtrnq_f32(vld1q_f32(from), vld1q_f32(from + from_stride)),
-                      lower = vtrnq_f32(vld1q_f32(from + 2 * from_stride), vld1q_f32(from + 3 * from_stride));
-  for (int i = 0; i < 2; i++) {
-    vst1q_f32(to + i * to_stride, vcombine_f32(vget_low_f32(upper.val[i]), vget_low_f32(lower.val[i])));
-    vst1q_f32(to + (i + 2) * to_stride,
-              vcombine_f32(vget_high_f32(upper.val[i]), vget_high_f32(lower.val[i])));
-  }
-}
+enum { TILE_SIDE = FLOAT_TILE_SIDE };
 #endif
 
 }  // namespace submillion

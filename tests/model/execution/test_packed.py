@@ -375,7 +375,6 @@ def test_a_late_backward_pass_is_rejected(encoders: Any) -> None:
 def test_an_unsupported_classifier_runs_on_the_reference(encoders: Any) -> None:
     for folder, lora, reason in (
         (shared_encoder("roberta"), {}, "not all multiples of 32"),
-        (shared_encoder("deberta-v2"), {}, "no kernels for deberta-v2"),
         (encoders("bert"), {"bias": "all"}, "the embeddings have trained parameters"),
     ):
         classifier = made(folder, lora)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from submillion.data.batches import collate, sequential
 from submillion.model.execution.int8_reference import Int8Matrix
-from submillion.model.execution.kernel_weights import GATED_PARTS, PARTS, layer_values, modules_of
+from submillion.model.execution.kernel_weights import GATED_PARTS, PARTS, layer_values
 from submillion.terminal.progress import ProgressOption, progress_bar
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def matrices(
         layers: how many layers, from the lowest; None gives all.
     """
     family = classifier.family
-    parts = GATED_PARTS if modules_of(family).pre_norm else PARTS
+    parts = GATED_PARTS if family.kernels.pre_norm else PARTS
     for number, layer in enumerate(list(classifier.stack.layers)[:layers]):
         values = layer_values(layer, family, merged=True)
         for target, path in family.suffixes.items():

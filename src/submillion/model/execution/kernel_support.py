@@ -24,8 +24,6 @@ def unsupported(classifier: Classifier, layers: int | None = None) -> str | None
         layers: how many layers are to run, from the lowest; None runs all.
     """
     family, config = classifier.family, classifier.module.get_base_model().config
-    if family.kernels is None:
-        return f"there are no kernels for {family.name} encoders"
     if classifier.device.type != "cpu":
         return f"the kernels run on CPUs, the model is on {classifier.device.type}"
     activation = getattr(config, family.kernels.activation)
@@ -50,6 +48,8 @@ def unsupported(classifier: Classifier, layers: int | None = None) -> str | None
             return (
                 f"the kernels rotate positions by default angles, the encoder by {', '.join(sorted(kinds))}"
             )
+    if family.kernels.relative_positions and (reason := _unsupported_positions(classifier)):
+        return reason
     if any(map(has_trainable_parameters, classifier.stack.embedding_modules)):
         return "the embeddings have trained parameters"
     norm = classifier.stack.final_norm
@@ -60,6 +60,28 @@ def unsupported(classifier: Classifier, layers: int | None = None) -> str | None
         for index, layer in enumerate(list(classifier.stack.layers)[:layers])
     )
     return next(filter(None, reasons), None)
+
+
+def _unsupported_positions(classifier: Classifier) -> str | None:
+    """Return why the kernels cannot compute the encoder's disentangled attention, or None if they can."""
+    owner: Any = classifier.stack.owner
+    attention: Any = classifier.stack.layers[0].get_submodule("attention.self")
+    if owner.conv is not None:
+        return "the kernels have no convolution, the encoder has one after its first layer"
+    if not attention.relative_attention:
+        return "the kernels compute attention with relative positions, the encoder has none"
+    if not attention.share_att_key:
+        return "the kernels project positions with the matrices of keys and queries, the encoder with others"
+    if attention.all_head_size != classifier.hidden_size:
+        return f"the heads have {attention.all_head_size} channels, the layers {classifier.hidden_size}"
+    if classifier.stack.embedding_modules[0].embed_proj is not None:
+        return "embedding and hidden size differ"
+    outside = (child for name, child in owner.named_children() if name != classifier.stack.name)
+    return (
+        "the relative positions have trained parameters"
+        if any(map(has_trainable_parameters, outside))
+        else None
+    )
 
 
 def _unsupported_layer(index: int, layer: nn.Module, target_modules: Iterable[str]) -> str | None:

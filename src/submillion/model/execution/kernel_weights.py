@@ -12,7 +12,7 @@ from submillion import native
 from submillion.model.page_release import release_pages
 
 if TYPE_CHECKING:
-    from submillion.families.family import Family, KernelModules
+    from submillion.families.family import Family
 
 # By target, the names of its parts in the kernels' interface, one below the other in the matrix.
 PARTS = {
@@ -81,7 +81,7 @@ def layer_tensors(layer: nn.Module, family: Family) -> dict[str, Tensor]:
         linear = getattr(module, "base_layer", module)
         tensors |= _split(names, linear.weight)
         tensors |= _split([f"{name}_bias" for name in names], _or_zeros(linear.bias, len(linear.weight)))
-    for number, path in enumerate(modules_of(family).norms, 1):
+    for number, path in enumerate(family.kernels.norms, 1):
         norm: Any = layer.get_submodule(path)
         if isinstance(norm, nn.LayerNorm):
             beta = _or_zeros(norm.bias, len(norm.weight))
@@ -135,14 +135,18 @@ def embedding_tables(modules: Sequence[Any], family: Family) -> dict[str, Tensor
         modules: the embeddings and, if the family has one, the projection from embedding size to hidden size.
         family: the encoder's.
     """
-    embeddings, names = modules[0], modules_of(family).embeddings
+    embeddings, names = modules[0], family.kernels.embeddings
     words, norm = embeddings.get_submodule(names.words), embeddings.get_submodule(names.norm)
     beta = _or_zeros(norm.bias, len(norm.weight))
     tables = {"words": words.weight, "norm_gamma": norm.weight, "norm_beta": beta}
-    if names.positions is not None:
-        tables["positions"] = embeddings.get_submodule(names.positions).weight.detach().float()
-        if hasattr(embeddings, "token_type_embeddings"):
-            tables["positions"] = tables["positions"] + embeddings.token_type_embeddings.weight.detach()[0]
+    positions = None if names.positions is None else getattr(embeddings, names.positions)
+    types = getattr(embeddings, "token_type_embeddings", None)
+    if positions is not None:
+        tables["positions"] = positions.weight.detach().float()
+    elif types is not None:
+        tables["positions"] = torch.zeros(embeddings.position_ids.shape[-1], types.embedding_dim)
+    if types is not None:
+        tables["positions"] = tables["positions"] + types.weight.detach()[0]
     for projection in modules[1:]:
         tables |= {"projection": projection.weight, "projection_bias": projection.bias}
     return {name: table.detach().float().contiguous() for name, table in tables.items()}
@@ -181,7 +185,7 @@ def embeddings_structure(
     """Return the kernels' structure of `embedding_tables(modules, family)`; the tables must outlive its use."""
     return native.Embeddings(
         **{name: table.data_ptr() for name, table in tables.items()},
-        dropout=modules[0].get_submodule(modules_of(family).embeddings.dropout).p,
+        dropout=modules[0].get_submodule(family.kernels.embeddings.dropout).p,
         word_rows=len(tables["words"]),
         position_rows=len(tables["positions"]) if "positions" in tables else 0,
         channels=tables["words"].shape[1],
@@ -204,6 +208,28 @@ def position_bias(encoder: Any, reach: int) -> Tensor:
     return table
 
 
+def relative_positions(encoder: Any, reach: int) -> tuple[Tensor, Tensor]:
+    """Return DeBERTa's relative embeddings, and the row of each distance, as its own modules compute them.
+
+    Args:
+        encoder: the module that holds the layers.
+        reach: number of positions.
+
+    Returns:
+        The embeddings, float32 [rows, D], and int32 [2 * reach - 1], for the distances from a key to its query from
+        -(reach - 1) to reach - 1.
+    """
+    with torch.no_grad():
+        one, all_positions = torch.empty(1, 0), torch.empty(reach, 0)
+        of_keys: Tensor = encoder.get_rel_pos(all_positions, query_states=one).flatten()  # 0, -1, ...
+        of_queries: Tensor = encoder.get_rel_pos(one, query_states=all_positions).flatten()  # 0, 1, ...
+        span = encoder.layer[0].get_submodule("attention.self").pos_ebd_size
+        distances = torch.cat([of_keys.flip(0), of_queries[1:]])
+        rows = torch.clamp(distances + span, 0, 2 * span - 1).int().contiguous()
+        table: Tensor = encoder.get_rel_embedding()[: 2 * span].float().contiguous()
+    return table, rows
+
+
 def ffn_size(family: Family, config: Mapping[str, Any]) -> int:
     """Return the channels of the feed-forward part, for an encoder with this config.json."""
     return family.matrices(family.values(config))["ffn_down"].inputs
@@ -211,7 +237,7 @@ def ffn_size(family: Family, config: Mapping[str, Any]) -> int:
 
 def norm_and_dropouts(layer: Any, family: Family) -> tuple[float, float, float, float]:
     """Return the epsilon of a layer's norms, and the dropout of its attention, attention output and FFN output."""
-    modules = modules_of(family)
+    modules = family.kernels
     names = (modules.attention_dropout, *modules.output_dropouts)
     epsilon = layer.get_submodule(modules.norms[1]).eps
     attention, attention_output, ffn_output = (
@@ -221,7 +247,7 @@ def norm_and_dropouts(layer: Any, family: Family) -> tuple[float, float, float, 
 
 
 def _parts(family: Family) -> dict[str, tuple[str, ...]]:
-    parts = GATED_PARTS if modules_of(family).pre_norm else PARTS
+    parts = GATED_PARTS if family.kernels.pre_norm else PARTS
     return {target: parts[target] for target in family.targets}
 
 
@@ -231,14 +257,3 @@ def _split(names: Sequence[str], tensor: Tensor) -> dict[str, Tensor]:
 
 def _or_zeros(bias: Tensor | None, size: int) -> Tensor:
     return torch.zeros(size) if bias is None else bias
-
-
-def modules_of(family: Family) -> KernelModules:
-    """Return the modules of a family that the kernels support.
-
-    Raises:
-        ValueError: they do not.
-    """
-    if family.kernels is None:
-        raise ValueError(f"there are no kernels for {family.name} encoders")
-    return family.kernels

@@ -20,9 +20,9 @@ from submillion.model.execution.kernel_weights import (
     ffn_size,
     final_norm,
     layer_values,
-    modules_of,
     norm_and_dropouts,
     position_bias,
+    relative_positions,
     release_layer,
     rotations,
 )
@@ -112,7 +112,7 @@ class Packed:
         self._referenced: list[Tensor] = []  # tensors that the kernels hold pointers to
         self.batches_run = 0
         self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
-        config, kernels = self._config, modules_of(classifier.family)
+        config, kernels = self._config, classifier.family.kernels
         shape = native.EncoderConfig(
             len(self._layers),
             config.hidden_size,
@@ -126,6 +126,8 @@ class Packed:
         self._set_embeddings()
         if kernels.position_bias:
             self._set_position_bias(classifier.stack.owner)
+        if kernels.relative_positions:
+            self._set_relative_positions(classifier.stack.owner)
         if kernels.pre_norm:
             self._set_rotations_and_final_norm(classifier.stack.owner)
         self._merged = merged
@@ -329,6 +331,20 @@ class Packed:
         reach = self._config.max_position_embeddings
         table = position_bias(encoder, reach)
         self.library.call("sm_set_position_bias", self._handle, ctypes.c_void_p(table.data_ptr()), reach)
+
+    def _set_relative_positions(self, encoder: Any) -> None:
+        table, rows = relative_positions(encoder, self.classifier.longest)
+        self._referenced += (table, rows)
+        attention: Any = self._layers[0].get_submodule("attention.self")
+        positions = native.RelativePositions(
+            embeddings=table.data_ptr(),
+            row_of_distance=rows.data_ptr(),
+            reach=self.classifier.longest,
+            content_to_position="c2p" in attention.pos_att_type,
+            position_to_content="p2c" in attention.pos_att_type,
+            dropout=attention.pos_dropout.p,
+        )
+        self.library.set_relative_positions(self._handle, positions)
 
     def _set_rotations_and_final_norm(self, encoder: Any) -> None:
         norm = final_norm(self.classifier.stack.final_norm)

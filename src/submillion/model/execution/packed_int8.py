@@ -22,7 +22,6 @@ from submillion.model.execution.kernel_weights import (
     ffn_size,
     final_norm,
     layer_values,
-    modules_of,
     norm_and_dropouts,
     position_bias,
     release_layer,
@@ -59,6 +58,8 @@ def _library(classifier: Classifier, layers: int | None) -> tuple[int8.Library |
     reason = unsupported(classifier, layers)
     if reason is not None:
         return None, reason
+    if classifier.family.kernels.relative_positions:
+        return None, f"the int8 kernels do not know the attention of {classifier.family.name} encoders"
     library, reason = int8.load_best()
     return library, None if library is not None else reason
 
@@ -116,7 +117,7 @@ class PackedInt8:
                 raise ValueError(f"layer {layer} has no matrix {target!r}")
         self.precision = Precision("float32", False, "products in int8, the rest in float32")
         self.dtype = torch.float32
-        self._kernels = modules_of(classifier.family)
+        self._kernels = classifier.family.kernels
         self._config = config = classifier.module.get_base_model().config
         shape = int8.Config(
             len(self._layers),
