@@ -248,6 +248,10 @@ def test_what_cannot_run_is_refused_with_its_reason(encoders: Any, monkeypatch: 
     with pytest.raises(BadInput, match="SUBMILLION_NATIVE is off"):
         open_int8(classifier)
     assert int8.load_best(native.BUILDS["avx512"].needs, "avx512")[0] is None
+    disentangled = made(encoders("deberta-v2")).eval()
+    assert (
+        unsupported_int8(disentangled) == "the int8 kernels do not know the attention of deberta-v2 encoders"
+    )
 
 
 @pytest.mark.parametrize("name", BUILDS)
