@@ -72,9 +72,11 @@ def exercise(name):
 
 def exercise_int8(name):
     # Odd numbers of blocks, groups of channels, matrices in float, both poolings, states in between.
-    for family, pooling in (("roberta", "first"), ("mpnet-large", "mean")):
+    cases = (("roberta", "first"), ("mpnet-large", "mean"), ("modernbert", "first"), ("modernbert", "mean"))
+    for family, pooling in cases:
         classifier = made(Path(encoders) / family, {"targets": "all-linear"}, pooling=pooling).eval()
-        for floats in (frozenset(), frozenset({(0, "key"), (1, "ffn_down"), (1, "ffn_up")})):
+        lowest = classifier.family.targets[0]
+        for floats in (frozenset(), frozenset({(0, lowest), (1, "ffn_down"), (1, "ffn_up")})):
             execution = PackedInt8(classifier, int8.load(name), floats)
             for lengths in BATCHES:
                 with torch.inference_mode():

@@ -133,10 +133,10 @@ NOINLINE void attend(const AttentionShape& shape, int first, int heads, const At
                       shape.head_channels, s.scores, padded, rows, width / 16);
       float inverse_sums[ATTENTION_ROWS];
       for (long i = 0; i < rows; i++) {
-        const float* bias =
-            shape.position_bias
-                ? shape.position_bias + (first + head) * (2 * shape.reach - 1) + shape.reach - 1 - (query + i)
-                : nullptr;
+        const float* bias = shape.position_bias
+                                ? shape.position_bias + (first + head) * (2 * shape.reach - 1) + shape.reach -
+                                      1 - (query + i) + first_key
+                                : nullptr;
         const long row = query + i, begin = std::max(0l, row - shape.window),
                    end = std::min(in.keys, row + shape.window + 1);
         inverse_sums[i] =
