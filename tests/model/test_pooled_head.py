@@ -1,10 +1,8 @@
-"""Tests of the mean-pooled head: plain peft with five lines, every family and execution, its file, and its count."""
+"""Tests of the mean-pooled head: every execution, its file and its count; `test_plain_peft` reads the file."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,54 +23,6 @@ from support.plain_peft import IDS, MASK, logits_of, trained
 from support.tiny import LABELS, shared_encoder, tiny_recipe
 
 MEAN = {"head": {"kind": "linear", "pooling": "mean"}}
-VARIANTS = ("lora", "dora", "pissa", "vera", "bitfit", "adalora")
-# The computation of docs/run-directory.md, in a process without submillion; test_mean_run.py runs the page's own lines.
-PLAIN = """
-import json, sys, torch
-from peft import PeftModel
-from safetensors.torch import load_file
-from transformers import AutoModel
-
-ids, mask, cases = json.load(sys.stdin)
-differences = {}
-for name, encoder, adapter, expected in cases:
-    batch = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
-    with torch.no_grad():
-        model = PeftModel.from_pretrained(AutoModel.from_pretrained(encoder), adapter).eval()
-        head = load_file(f"{adapter}/head.safetensors")
-        states, weights = model(**batch).last_hidden_state, batch["attention_mask"][:, :, None]
-        features = (states * weights).sum(1) / weights.sum(1)
-        logits = features @ head["weight"].T + head["bias"]
-    differences[name] = (logits - torch.tensor(expected)).abs().max().item()
-assert "submillion" not in sys.modules
-print(json.dumps(differences))
-"""
-
-
-def test_plain_peft_and_five_lines_give_the_same_logits_for_every_family_and_variant(tmp_path: Path) -> None:
-    sections = {family: dict(MEAN) for family in FAMILIES}
-    sections |= {f"roberta {variant}": MEAN | {"lora": {"variant": variant}} for variant in VARIANTS}
-    cases = []
-    for name, changed in sections.items():
-        family = name.split()[0]
-        classifier = trained(family, **changed)
-        folder = tmp_path / name.replace(" ", "-")
-        folder.mkdir()
-        classifier.save_adapter(folder)
-        opened = open_adapter(shared_encoder(family), folder, LABELS)
-        torch.testing.assert_close(logits_of(opened), logits_of(classifier), rtol=1e-5, atol=1e-5)
-        cases.append((name, str(shared_encoder(family)), str(folder), logits_of(classifier).tolist()))
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN],
-        input=json.dumps([IDS.tolist(), MASK.tolist(), cases]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    differences = json.loads(done.stdout.splitlines()[-1])
-    assert set(differences) == set(sections)
-    assert max(differences.values()) < 1e-4, differences
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
