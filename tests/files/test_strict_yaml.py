@@ -130,3 +130,13 @@ def test_what_is_written_is_read_again_by_this_reader_and_by_yaml_1_1(value: dic
     text = strict_yaml.dump(value)
     assert strict_yaml.parse(text, "here") == value
     assert yaml.safe_load(text) == value
+
+
+def test_a_value_that_is_changed_is_not_what_the_next_reader_gets() -> None:
+    first = strict_yaml.parse("{a: [1, {b: 007}]}", "here")
+    first["a"][1]["b"] = 8
+    first["a"].append(2)
+    assert strict_yaml.parse("{a: [1, {b: 007}]}", "here") == {"a": [1, {"b": 7}]}
+    assert strict_yaml.parse("{a: [1, {b: 007}]}", "here", words={"b"}) == {"a": [1, {"b": "007"}]}
+    assert strict_yaml.parse("{a: 007}", "here", words=strict_yaml.EVERY_WORD) == {"a": "007"}
+    assert strict_yaml.parse("{a: 007}", "here") == {"a": 7}

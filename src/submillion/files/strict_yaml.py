@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,16 @@ MAX_DIGITS = 19
 
 
 class _EveryWord(frozenset[str]):
+    """Contains every word, so it is not the empty set that its elements make it."""
+
     def __contains__(self, word: object) -> bool:
         return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 EVERY_WORD = _EveryWord()
@@ -130,15 +140,20 @@ def parse(
     if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_BYTES:
         raise BadInput(Problem(where, f"at most {byte_count(MAX_BYTES)} of YAML", byte_count(size)))
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return None if node is None else _value(node, words, as_text)
+        return deepcopy(_parsed(text, words if isinstance(words, frozenset) else frozenset(words), as_text))
     except _Refused as error:
         place = f"{where}, line {error.line}" if "\n" in text.strip() else where
         raise BadInput(Problem(place, error.expected, error.found, error.remedy)) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes beyond Unicode
         reason = excerpt(" ".join(str(error).replace('in "<unicode string>", ', "in ").split()), 300)
         raise NotYaml(Problem(where, expected, f"a text that is not YAML ({reason})")) from None
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, words: frozenset[str], as_text: bool) -> Any:
+    """Return the value of a YAML text: commands read the same recipe many times, and PyYAML takes 10 ms for it."""
+    node = _Loader(text).get_single_node()
+    return None if node is None else _value(node, words, as_text)
 
 
 def read(file: Path, expected: str, *, words: Collection[str] = ()) -> Any:
