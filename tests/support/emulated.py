@@ -34,9 +34,9 @@ def cross_compile(folder: Path) -> None:
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": "aarch64",
         "CMAKE_CXX_COMPILER": COMPILER,
-        # A fraction of the time that -O3 takes to compile.
+        # The compiler takes far less time than with -O1, and the tests compute little.
         "CMAKE_BUILD_TYPE": "MinSizeRel",
-        "CMAKE_CXX_FLAGS_MINSIZEREL": "-O1",
+        "CMAKE_CXX_FLAGS_MINSIZEREL": "-O0",
     }
     values = [f"-D{name}={value}" for name, value in options.items()]
     _run("cmake", "-S", str(ROOT), "-B", str(folder), *values)
