@@ -422,10 +422,16 @@ def losses(folder: Path, path: str | None, autocast: bool = False, steps: int = 
     return np.array(results)
 
 
+@pytest.fixture(scope="module")
+def expected_losses(encoders: Any) -> np.ndarray:
+    return losses(encoders("roberta"), None)
+
+
 @pytest.mark.parametrize("path", PATHS)
-def test_two_hundred_steps_follow_the_reference(encoders: Any, path: str) -> None:
-    folder = encoders("roberta")
-    expected = losses(folder, None)
+def test_two_hundred_steps_follow_the_reference(
+    encoders: Any, expected_losses: np.ndarray, path: str
+) -> None:
+    folder, expected = encoders("roberta"), expected_losses
     assert expected[-20:].mean() < 0.5 * expected[:20].mean()  # the training does learn
     apart_by = np.abs(losses(folder, path) - expected)
     if native.BUILDS[path].dtype_name == "float32":
