@@ -66,7 +66,7 @@ def write_rows(
 def make_home(home: Path) -> None:
     """Fill a folder with the encoders, files and adapters that the commands name."""
     for name, family in ENCODER_KINDS.items():
-        folder = tiny_encoder(home / "encoders" / name, family, layers=6, hidden=64, longest=256)
+        folder = tiny_encoder(home / "encoders" / name, family, layers=4, hidden=64, longest=256)
         if ENCODERS[name].mean:
             (folder / POOLING).parent.mkdir()
             (folder / POOLING).write_text('{"pooling_mode_mean_tokens": true}', encoding="utf-8")
