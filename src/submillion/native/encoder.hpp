@@ -33,9 +33,10 @@ struct Encoder {
   std::vector<std::vector<SavedActivations>> saved;
   std::vector<LayerScratch> scratch;  // [threads]
   std::vector<std::vector<int>> groups_of_thread;
-  std::vector<PositionRows> positions;  // [layers]; empty without relative positions
-  long position_blocks = 0;             // of each layer's rows
-  int lowest_adapted = 0;               // the lowest layer with an adapter, where the backward pass ends
+  std::vector<PositionRows> positions;         // [layers]; empty without relative positions
+  std::vector<PositionRows> frozen_positions;  // [layers]: those that no batch changes, once projected
+  long position_blocks = 0;                    // of each layer's rows
+  int lowest_adapted = 0;  // the lowest layer with an adapter, where the backward pass ends
 
   // encoder_weights.hpp
   float* copy_vector(const float* from, long count);
@@ -62,6 +63,7 @@ struct Encoder {
   // encoder_positions.hpp
   // The tables must outlive the encoder.
   void set_relative_positions(const SmRelativePositions& table);
+  PositionRows position_rows(long longest);
   void allocate_positions();
   void load_positions(int layer);
   void project_positions();

@@ -16,33 +16,45 @@ inline void Encoder::set_relative_positions(const SmRelativePositions& table) {
   config.head.scale = 1.f / std::sqrt((float)(config.head.head_blocks * BLOCK_SIDE * terms));
 }
 
-// Finds the rows of the table that the texts' distances have, and allocates memory for them in each layer.
+// Returns the rows of the table that the distances within texts of `longest` tokens have.
+inline PositionRows Encoder::position_rows(long longest) {
+  PositionRows p;
+  p.first_row = config.relative.row(1 - longest);
+  p.rows = config.relative.row(longest - 1) + 1 - p.first_row;
+  p.blocks = (int)((p.rows + BLOCK_SIDE - 1) / BLOCK_SIDE);
+  uint64_t* row_ids = batch_arena.allocate<uint64_t>(p.blocks * BLOCK_SIDE);
+  for (long i = 0; i < p.blocks * BLOCK_SIDE; i++)
+    row_ids[i] = i < p.rows ? POSITION_ROW | (uint64_t)(p.first_row + i) : PADDING_ROW;
+  p.row_ids = row_ids;
+  return p;
+}
+
+// Allocates memory for the relative positions of each layer.
+//
+// If nothing in a layer changes them, neither dropout nor adapters, all of them are projected once and kept.
 inline void Encoder::allocate_positions() {
   positions.clear(), position_blocks = 0;
-  if (!config.relative.embeddings || batch.first_layer == batch.end_layer) return;
+  if (!config.relative.embeddings) return;
   long longest = 1;
   for (long i = 0; i < batch.texts; i++)
     longest = std::max<long>(longest, batch.offsets[i + 1] - batch.offsets[i]);
-  const RelativePositions& relative = config.relative;
-  const long first = relative.row(1 - longest), count = relative.row(longest - 1) + 1 - first;
-  position_blocks = (count + BLOCK_SIDE - 1) / BLOCK_SIDE;
-  const long D = config.hidden_blocks, values = position_blocks * D * BLOCK_ELEMS;
-  uint64_t* row_ids = batch_arena.allocate<uint64_t>(position_blocks * BLOCK_SIDE);
-  for (long i = 0; i < position_blocks * BLOCK_SIDE; i++)
-    row_ids[i] = i < count ? POSITION_ROW | (uint64_t)(first + i) : PADDING_ROW;
-  elem_t* shared = batch_arena.allocate<elem_t>(values);
-  positions.assign(config.layers, PositionRows());
+  positions.resize(config.layers), frozen_positions.resize(config.layers);
+  const bool drops = batch.training && config.relative.dropout > 0;
   for (int l = (int)batch.first_layer; l < batch.end_layer; l++) {
     const LoraAdapter* lora = &adapters[l * NUM_TARGETS];
+    const bool frozen = !drops && !lora[QUERY].enabled() && !lora[KEY].enabled();
     PositionRows& p = positions[l];
-    p.first_row = first, p.rows = count, p.blocks = (int)position_blocks, p.row_ids = row_ids;
-    // Each layer drops other elements.
-    const bool own = batch.training && relative.dropout > 0;
-    p.x = own ? batch_arena.allocate<elem_t>(values) : shared;
-    p.projected = batch_arena.allocate<elem_t>(2 * values);
+    if (frozen) p = frozen_positions[l];
+    if (p.projected) continue;
+    p = position_rows(frozen ? config.relative.reach : longest);
+    p.pending = true, p.frozen = frozen;
+    position_blocks = std::max<long>(position_blocks, p.blocks);
+    const long values = (long)p.blocks * config.hidden_blocks * BLOCK_ELEMS;
+    p.x = batch_arena.allocate<elem_t>(values);
+    p.projected = (frozen ? weight_arena : batch_arena).allocate<elem_t>(2 * values);
     for (int t : {QUERY, KEY}) {
       if (!lora[t].enabled()) continue;
-      p.lora_u[t] = batch_arena.allocate<elem_t>(position_blocks * lora[t].rank_blocks() * BLOCK_ELEMS);
+      p.lora_u[t] = batch_arena.allocate<elem_t>((long)p.blocks * lora[t].rank_blocks() * BLOCK_ELEMS);
       if (lora[t].gain) p.dora_z[t] = batch_arena.allocate<elem_t>(values);
     }
   }
@@ -71,13 +83,15 @@ inline void Encoder::load_positions(int layer) {
 // Projects the relative positions in every layer; each is projected by one thread.
 inline void Encoder::project_positions() {
   if (positions.empty()) return;
-  const int first = (int)batch.first_layer, end = (int)batch.end_layer;
-  load_positions(first);
-  std::atomic<int> next{first};
+  std::atomic<int> next{(int)batch.first_layer};
   run_on_threads([&](int t) {
-    for (int l; (l = next++) < end;) {
-      if (positions[l].x != positions[first].x) load_positions(l);
+    for (int l; (l = next++) < batch.end_layer;) {
+      PositionRows& p = positions[l];
+      if (!p.pending) continue;
+      load_positions(l);
       layer(l).project_positions(saves(l), scratch[t]);
+      p.pending = false;
+      if (p.frozen) frozen_positions[l] = p;
     }
   });
 }

@@ -42,6 +42,7 @@ inline void Encoder::set_embeddings(const SmEmbeddings& tables, int threads) {
 inline void Encoder::load_layer(int index, const SmLayerWeights& l, bool backward, int threads) {
   const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
   LayerWeights& w = weights[index];
+  if (!frozen_positions.empty()) frozen_positions[index] = PositionRows();
   w.qkv = pack(weight_arena, {l.q, l.k, l.v}, hidden, hidden, 1, threads, backward);
   w.out = pack(weight_arena, {l.out}, hidden, hidden, 1, threads, backward);
   w.up = config.pre_norm ? pack(weight_arena, {l.up, l.gate}, ffn, hidden, 1, threads, backward, true)

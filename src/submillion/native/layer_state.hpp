@@ -92,8 +92,10 @@ struct SavedActivations {
 struct PositionRows {
   long first_row = 0, rows = 0;
   int blocks = 0;
-  const uint64_t* row_ids = nullptr;        // POSITION_ROW | row
-  elem_t* x = nullptr;                      // [blocks][hidden_blocks]
+  bool pending = false, frozen = false;  // not projected yet; the same for all batches
+  // Of the batch that projects them: POSITION_ROW | row, and the embeddings, [blocks][hidden_blocks].
+  const uint64_t* row_ids = nullptr;
+  elem_t* x = nullptr;
   elem_t* projected = nullptr;              // P_Q and P_K, [blocks][2 hidden_blocks]
   elem_t *lora_u[2] = {}, *dora_z[2] = {};  // as in SavedActivations, of QUERY and KEY
 };
