@@ -130,7 +130,7 @@ def test_eva_samples_windows(folder: Path) -> None:
 
 def test_cached_states_of_other_windows_have_another_key(folder: Path) -> None:
     from submillion.data.tokens import Windows
-    from submillion.model.prefix import _key
+    from submillion.model.prefix import _Forward, _key
 
     classifier, tokens = made(folder, "mean")
     assert tokens.windows is not None
@@ -140,5 +140,6 @@ def test_cached_states_of_other_windows_have_another_key(folder: Path) -> None:
         tokens.full_lengths,
         Windows(tokens.windows.lengths[::-1], tokens.windows.counts[::-1]),
     )
-    keys = {_key(Windowed(Reference(classifier, FLOAT32)), one, 4) for one in (tokens, other)}
+    execution = Windowed(Reference(classifier, FLOAT32))
+    keys = {_key(_Forward(execution, one, 4, False, None)) for one in (tokens, other)}
     assert len(keys) == 2
