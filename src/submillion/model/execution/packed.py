@@ -12,19 +12,14 @@ from torch import Tensor
 
 from submillion import native, notices
 from submillion.errors import BadInput, Problem
+from submillion.model.execution.kernel_setup import set_embeddings_and_positions
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
     adapters_of,
-    embedding_tables,
-    embeddings_structure,
     ffn_size,
-    final_norm,
     layer_values,
     norm_and_dropouts,
-    position_bias,
-    relative_positions,
     release_layer,
-    rotations,
 )
 from submillion.model.execution.packed_texts import PackedTexts
 
@@ -109,7 +104,6 @@ class Packed:
         self._config = classifier.module.get_base_model().config
         self._layers = list(classifier.stack.layers)
         self._packed_layers: dict[int, bool] = {}  # by layer: whether its weights are packed for backward too
-        self._referenced: list[Tensor] = []  # tensors that the kernels hold pointers to
         self.batches_run = 0
         self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
         config, kernels = self._config, classifier.family.kernels
@@ -123,13 +117,9 @@ class Packed:
         )
         self._handle = library.create(shape)
         self._finalizer = weakref.finalize(self, library.destroy, self._handle)
-        self._set_embeddings()
-        if kernels.position_bias:
-            self._set_position_bias(classifier.stack.owner)
-        if kernels.relative_positions:
-            self._set_relative_positions(classifier.stack.owner)
-        if kernels.pre_norm:
-            self._set_rotations_and_final_norm(classifier.stack.owner)
+        # tensors that the kernels hold pointers to
+        self._referenced = set_embeddings_and_positions(library, self._handle, classifier)
+        self._position_padding = classifier.family.position_padding(classifier.config)
         self._merged = merged
         none = [None] * len(native.TARGETS)
         self._adapters = [none if merged else adapters_of(layer, classifier.family) for layer in self._layers]
@@ -316,46 +306,6 @@ class Packed:
         )
         self._packed_layers[index] = backward
         release_layer(layer, family)
-
-    def _set_embeddings(self) -> None:
-        modules: Any = self.classifier.stack.embedding_modules
-        family = self.classifier.family
-        tables = embedding_tables(modules, family)
-        self._referenced += tables.values()
-        pointers = embeddings_structure(tables, modules, family)
-        threads = torch.get_num_threads()
-        self.library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), threads)
-        self._position_padding = family.position_padding(self.classifier.config)
-
-    def _set_position_bias(self, encoder: Any) -> None:
-        reach = self._config.max_position_embeddings
-        table = position_bias(encoder, reach)
-        self.library.call("sm_set_position_bias", self._handle, ctypes.c_void_p(table.data_ptr()), reach)
-
-    def _set_relative_positions(self, encoder: Any) -> None:
-        table, rows = relative_positions(encoder, self.classifier.longest)
-        self._referenced += (table, rows)
-        attention: Any = self._layers[0].get_submodule("attention.self")
-        positions = native.RelativePositions(
-            embeddings=table.data_ptr(),
-            row_of_distance=rows.data_ptr(),
-            reach=self.classifier.longest,
-            content_to_position="c2p" in attention.pos_att_type,
-            position_to_content="p2c" in attention.pos_att_type,
-            dropout=attention.pos_dropout.p,
-        )
-        self.library.set_relative_positions(self._handle, positions)
-
-    def _set_rotations_and_final_norm(self, encoder: Any) -> None:
-        norm = final_norm(self.classifier.stack.final_norm)
-        self.library.call("sm_set_final_norm", self._handle, *(ctypes.c_void_p(v.data_ptr()) for v in norm))
-        tables = rotations(encoder, self.classifier.longest)
-        for index, kind in enumerate(self._config.layer_types):
-            cos, sin = tables[kind]
-            self._referenced += (cos, sin)
-            window = self._config.sliding_window if kind == "sliding_attention" else -1
-            attention = native.RotaryAttention(cos.data_ptr(), sin.data_ptr(), len(cos), window)
-            self.library.set_attention(self._handle, index, attention)
 
 
 class _PackedFeatures(torch.autograd.Function):

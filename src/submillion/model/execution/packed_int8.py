@@ -13,19 +13,15 @@ from torch import Tensor
 from submillion import native
 from submillion.errors import BadInput, Problem
 from submillion.model.execution.int8_rule import quantize_weights
+from submillion.model.execution.kernel_setup import set_embeddings_and_positions
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.kernel_weights import (
     GATED_PARTS,
     PARTS,
-    embedding_tables,
-    embeddings_structure,
     ffn_size,
-    final_norm,
     layer_values,
     norm_and_dropouts,
-    position_bias,
     release_layer,
-    rotations,
 )
 from submillion.model.execution.packed_texts import PackedTexts
 from submillion.model.precision import Precision
@@ -130,28 +126,9 @@ class PackedInt8:
         self._handle = library.create(shape)
         weakref.finalize(self, library.destroy, self._handle)
         self._packed_layers: set[int] = set()
-        modules = classifier.stack.embedding_modules
-        self._tables = embedding_tables(modules, classifier.family)  # the kernels hold pointers to them
-        pointers = embeddings_structure(self._tables, modules, classifier.family)
-        library.call("sm_set_embeddings", self._handle, ctypes.byref(pointers), torch.get_num_threads())
+        # tensors that the kernels hold pointers to
+        self._referenced = set_embeddings_and_positions(library, self._handle, classifier)
         self._position_padding = classifier.family.position_padding(classifier.config)
-        if self._kernels.position_bias:
-            reach = config.max_position_embeddings
-            table = position_bias(classifier.stack.owner, reach)
-            library.call("sm_set_position_bias", self._handle, table.data_ptr(), reach)
-        if self._kernels.pre_norm:
-            self._set_rotations_and_final_norm()
-
-    def _set_rotations_and_final_norm(self) -> None:
-        stack = self.classifier.stack
-        norm = final_norm(stack.final_norm)
-        self.library.call("sm_set_final_norm", self._handle, *(value.data_ptr() for value in norm))
-        self._rotations = rotations(stack.owner, self.classifier.longest)  # the kernels hold pointers to them
-        for index, kind in enumerate(self._config.layer_types):
-            cos, sin = self._rotations[kind]
-            window = self._config.sliding_window if kind == "sliding_attention" else -1
-            attention = native.RotaryAttention(cos.data_ptr(), sin.data_ptr(), len(cos), window)
-            self.library.set_attention(self._handle, index, attention)
 
     @property
     def name(self) -> str:
