@@ -3,7 +3,8 @@
     python -m benchmarks.exports EXPORT [--into README.md]
 
 EXPORT is a folder that `submillion export` has made; all figures are those of its export.json, which `submillion verify
-EXPORT --against RUN` compares with the files.
+EXPORT --against RUN` compares with the files. Its speeds are left out: each was measured once, one after the other.
+`benchmarks.inference` measures in turns.
 """
 
 from __future__ import annotations
@@ -30,23 +31,20 @@ def markdown(record: Mapping[str, Any]) -> str:
         [
             f"`{name}`" if name in record["files"] else f"{name} (removed)",
             byte_count(entry["size_bytes"]),
-            f"{entry['texts_per_second']:,.0f}",
             percent(entry["argmax_agreement"], 2),
             _difference(entry),
         ]
         for name, entry in files.items()
     ]
     compared = " and ".join(f"{part['rows']:,} {split} rows" for split, part in record["compared"].items())
-    reference = f"{record['reference']['texts_per_second']:,.0f}"
     return "\n".join(
         [
             f"`{record['run']['name']}` on {compared}; {first['processor']}. Differences are file minus run, "
             "with their 95% intervals.",
             "",
-            "| file | size | texts/s | same class as the run | accuracy, points |",
-            "|---|---:|---:|---:|---:|",
+            "| file | size | same class as the run | accuracy, points |",
+            "|---|---:|---:|---:|",
             *(f"| {' | '.join(row)} |" for row in rows),
-            f"| the run in submillion | | {reference} | | |",
         ]
     )
 

@@ -95,11 +95,11 @@ def _stage(cell: Cell) -> int:
 
 
 def left_out(name: str, size: str, method: str) -> str | None:
-    """Return why the cells of a set, size and method are left out; None if they are computed."""
+    """Return the minutes of a run because of which its cells are left out; None if they are computed."""
     if name == "newsgroups20" and size == ALL and method == "auto-mpnet-base":
-        return "a base-size encoder on all long posts takes hours on two cores"
+        return "hours"
     if (minutes := estimated_minutes(name, size, method)) > LIMIT_MINUTES:
-        return f"about {minutes:,.0f} minutes a run on two cores"
+        return f"{minutes:,.0f}"
     return None
 
 

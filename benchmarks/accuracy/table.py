@@ -223,24 +223,34 @@ def _gap(found: Difference | None) -> str:
 
 
 def _empty(known: Known) -> str:
-    """Return which cells are left out or not computed yet, and why."""
-    reasons: dict[tuple[str, str, str], list[str]] = {}
+    """Return which cells are not computed yet, lack seeds, or are left out, by method."""
+    rows = []
     for method in METHODS:
+        columns = ["", "", ""]
         for name, (title, _) in SETS.items():
-            for size in SIZES:
-                seeds, found = seeds_planned(size, method), len(_of(known, name, size, method))
-                reason = left_out(name, size, method)
-                if reason or found < seeds:
-                    why = reason or (
-                        f"{seeds - found} of {seeds} seeds missing" if found else "not computed yet"
-                    )
-                    reasons.setdefault((method, title, why), []).append(size)
-    if not reasons:
+            for column, sizes in enumerate(_empty_sizes(known, name, method)):
+                if sizes:
+                    columns[column] += f"{'; ' if columns[column] else ''}{title} {', '.join(sizes)}"
+        if any(columns):
+            rows.append([title_of(method), *columns])
+    if not rows:
         return "None."
-    rows = [
-        [title_of(method), title, ", ".join(sizes), why] for (method, title, why), sizes in reasons.items()
-    ]
-    return markdown(["method", "set", "sizes", "why"], rows)
+    header = ["method", "not computed yet", "seeds so far", "left out: minutes of a run on two cores"]
+    return markdown(header, rows)
+
+
+def _empty_sizes(known: Known, name: str, method: str) -> tuple[list[str], list[str], list[str]]:
+    """Return the sizes that are not computed yet, that lack seeds, and that are left out, of a set and method."""
+    missing, partial, out = list[str](), list[str](), list[str]()
+    for size in SIZES:
+        seeds, found = seeds_planned(size, method), len(_of(known, name, size, method))
+        if reason := left_out(name, size, method):
+            out.append(f"{size}: {reason}")
+        elif not found:
+            missing.append(size)
+        elif found < seeds:
+            partial.append(f"{size}: {found} of {seeds}")
+    return missing, partial, out
 
 
 def _machines(known: Known) -> str:

@@ -114,7 +114,7 @@ def test_cells_have_the_seeds_of_their_size_and_slow_rivals_come_last() -> None:
 
 def test_cells_beyond_the_limit_are_left_out_with_their_minutes() -> None:
     assert left_out("agnews", "8", "setfit-mpnet-base") is None
-    assert re.fullmatch(r"about \d+ minutes .*", left_out("agnews", "64", "setfit-mpnet-base") or "")
+    assert re.fullmatch(r"\d+", left_out("agnews", "64", "setfit-mpnet-base") or "")
     assert "hours" in (left_out("newsgroups20", "all", "auto-mpnet-base") or "")
     assert estimated_minutes("agnews", "all", "words") == estimated_minutes("r8", "all", "auto-minilm") == 0
     # 32 texts of 53 tokens in 80 passes, at 100 tokens a second
@@ -272,12 +272,11 @@ def test_tables_name_partial_and_empty_cells_and_compare_with_the_best_linear_ri
     known = some_results()
     hits = {cell: np.zeros(100, bool) for cell in known}
     text = table.render(known, hits)
-    assert "| words, SVM | AG News | 8 | 3 of 5 seeds missing |" in text
+    assert re.search(r"\| words, SVM \| AG News 16, .*; R8 8, .* \| AG News 8: 2 of 5 \|  \|", text)
     assert "| words, SVM | 50.5 ± 6.4 (2 of 5 seeds) |" in text
     assert "| AG News, 8, minilm | 80.0 ± 0.0 | frozen encoder, logistic regression, minilm, 70.0 |" in text
     assert "75.0 ± 0.0 | +5.0 (+5.0 to +5.0)" in text and "| 20.0 times ours |" in text
-    assert "| SetFit, mpnet-base | AG News | 8, 16 | not computed yet |" in text
-    assert "| SetFit, mpnet-base | AG News | 32 | about 90 minutes a run on two cores |" in text
+    assert re.search(r"\| SetFit, mpnet-base \| AG News 8, 16; .* \|  \| AG News 32: 90, 64: 181, ", text)
 
 
 def test_the_picture_has_a_panel_a_set_and_a_line_a_method(tmp_path: Path) -> None:
