@@ -15,8 +15,9 @@ from submillion.data.split import stratified_sample
 from submillion.data.tokens import Tokens
 from submillion.fit.label_names import LabelNames
 from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.loss import balanced_weights
 from submillion.fit.plan import TrainingPlan
-from submillion.model.protocol import Execution
+from submillion.model.protocol import Execution, States
 from submillion.run_format.manifest import HeadStartEntry
 from submillion.terminal.progress import ProgressOption, progress_bar
 
@@ -65,7 +66,7 @@ def start_from_probe(
     Returns:
         The facts, for the manifest.
     """
-    features = head_inputs(execution, train, plan.train.eval_batch_size, progress)
+    features = head_inputs(execution, train.tokens, plan.train.eval_batch_size, train.prefix, progress)
     classes = len(execution.classifier.label_names)
     names = agreement = None
     if train.names is not None:
@@ -91,18 +92,23 @@ def start_from_probe(
 
 
 def head_inputs(
-    execution: Execution, texts: LabelledTokens, batch_size: int, progress: ProgressOption = False
+    execution: Execution,
+    tokens: Tokens,
+    batch_size: int,
+    prefix: States | None = None,
+    progress: ProgressOption = False,
 ) -> np.ndarray:
     """Return what the output layer receives for each text, without dropout, float32 [N, D].
 
     Args:
         execution: runs the classifier.
-        texts: N texts.
+        tokens: N texts.
         batch_size: texts per forward pass.
+        prefix: cached output of the lower layers for these texts.
         progress: show a bar on standard error.
     """
     classifier = execution.classifier
-    lengths = texts.tokens.lengths
+    lengths = tokens.lengths
     received: list[torch.Tensor] = []
     layer = output_layer(classifier)
     handle = layer.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
@@ -111,7 +117,7 @@ def head_inputs(
         with classifier.evaluating(), progress_bar(progress, len(lengths), "fitting the head") as advance:
             for rows in sequential(lengths, batch_size, execution.pass_tokens):
                 with torch.inference_mode():
-                    execution.logits(texts.tokens, rows, prefix=texts.prefix)
+                    execution.logits(tokens, rows, prefix=prefix)
                 outputs.append((rows, received.pop().float().cpu()))
                 advance(len(rows))
     finally:
@@ -152,7 +158,7 @@ def fit_probe(
     own -= centre
     scale = max(float(np.sqrt(np.square(own).sum(axis=1).mean())), 1e-9)
     own /= scale
-    weights = _balanced(truth) if balanced else None
+    weights = balanced_weights(truth, classes)[truth] if balanced else None
     if names is not None:
         of_texts = np.ones(len(truth)) if weights is None else weights
         weights = np.concatenate([of_texts, np.full(len(names.rows), names.weight)])
@@ -175,16 +181,7 @@ def output_layer(classifier: Classifier) -> torch.nn.Linear:
 
 def _names(execution: Execution, texts: Tokens, batch_size: int) -> LabelNames:
     """Return the names of the labels as the encoder reads them."""
-    classes = len(execution.classifier.label_names)
-    labels = np.tile(np.arange(classes), len(texts) // classes)
-    return LabelNames.of(head_inputs(execution, LabelledTokens.of(texts, labels), batch_size), classes)
-
-
-def _balanced(labels: np.ndarray) -> np.ndarray:
-    """Return the weight of each row, N / (classes * rows of its class): all classes weigh the same, [N]."""
-    present, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weights: np.ndarray = (len(labels) / (len(present) * counts))[places]
-    return weights
+    return LabelNames.of(head_inputs(execution, texts, batch_size), len(execution.classifier.label_names))
 
 
 def _regression(

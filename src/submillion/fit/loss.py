@@ -34,16 +34,15 @@ class TrainingLoss:
             recipe: smoothing, weights, adjustment and R-Drop.
             device: where the logits will be.
         """
-        counts = np.bincount(labels, minlength=classes)
         self._smoothing, self._r_drop = recipe.label_smoothing, recipe.r_drop
         self._weights: torch.Tensor | None = None
         self._added: torch.Tensor | None = None
-        some = np.maximum(counts, 1)
         if recipe.class_weights == "balanced":
-            weights = len(labels) / (np.count_nonzero(counts) * some)
+            weights = balanced_weights(labels, classes)
             self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         if recipe.logit_adjustment:
-            added = recipe.logit_adjustment * np.log(some / len(labels))
+            counts = np.maximum(np.bincount(labels, minlength=classes), 1)
+            added = recipe.logit_adjustment * np.log(counts / len(labels))
             self._added = torch.tensor(added, dtype=torch.float32, device=device)
 
     @property
@@ -74,3 +73,15 @@ def symmetric_divergence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor
     log_p, log_q = one.log_softmax(dim=1), other.log_softmax(dim=1)
     # The two sums over P (log P - log Q) and Q (log Q - log P) in one.
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=1) / 2
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return N / (present classes * rows of the class) for each class, float64 [C]: all classes weigh the same.
+
+    Args:
+        labels: class index per row, [N].
+        classes: C; those without a row weigh as if they had one.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    weights: np.ndarray = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return weights
