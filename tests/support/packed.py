@@ -210,3 +210,23 @@ def rounding(classifier: Classifier, packed: Packed, tokens: Tokens) -> np.ndarr
         )
     ]
     return np.array([[apart(*pair) for pair in zip(found, flat[2], strict=True)] for found in flat[:2]])
+
+
+def check_replayed_masks(classifier: Classifier, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that the kernels' outcome is that of the reference with their own dropout masks, which follow the seed.
+
+    Args:
+        classifier: with dropout in the encoder and the adapters, and none in the head.
+        path: name of a float32 build.
+        monkeypatch: replaces torch's dropout until the test ends.
+    """
+    tokens = texts_of(LENGTHS, classifier)
+    packed = opened(classifier, path)
+    logits, gradients = packed_outcome(classifier, packed, tokens, seed=11)
+    other, _ = packed_outcome(classifier, packed, tokens, seed=12)
+    assert apart(logits, other) > 1e-3
+    replay = Replay(classifier, native.load(path), LENGTHS, 11)
+    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
+    expected, expected_gradients = reference(classifier, tokens)
+    assert apart(logits, expected) < 1e-5
+    assert worst(gradients, expected_gradients) < 1e-4

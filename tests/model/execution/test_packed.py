@@ -30,8 +30,8 @@ from support.packed import (
     FLOAT,
     LENGTHS,
     PATHS,
-    Replay,
     apart,
+    check_replayed_masks,
     made,
     opened,
     outcomes_by_threads,
@@ -175,16 +175,7 @@ def test_the_reference_with_the_kernels_dropout_masks_gives_the_same_gradients(
     for name, module in head.named_modules():
         if isinstance(module, torch.nn.Dropout) and ("classifier" in name or name == "dropout"):
             module.p = 0.0
-    tokens = texts_of(LENGTHS, classifier)
-    packed = opened(classifier, path)
-    logits, gradients = packed_outcome(classifier, packed, tokens, seed=11)
-    other, _ = packed_outcome(classifier, packed, tokens, seed=12)
-    assert apart(logits, other) > 1e-3
-    replay = Replay(classifier, native.load(path), LENGTHS, 11)
-    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
-    expected, expected_gradients = reference(classifier, tokens)
-    assert apart(logits, expected) < 1e-5
-    assert worst(gradients, expected_gradients) < 1e-4
+    check_replayed_masks(classifier, path, monkeypatch)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -19,8 +19,8 @@ from support.packed import (
     FLOAT,
     LENGTHS,
     PATHS,
-    Replay,
     apart,
+    check_replayed_masks,
     made,
     opened,
     outcomes_by_threads,
@@ -99,13 +99,7 @@ def test_peft_with_the_kernels_dropout_masks_gives_the_same_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classifier = with_dora(encoders(family, dropout=0.1), lora | {"dropout": 0.2}, pooling)
-    tokens = texts_of(LENGTHS, classifier)
-    logits, gradients = packed_outcome(classifier, opened(classifier, path), tokens, seed=11)
-    replay = Replay(classifier, native.load(path), LENGTHS, 11)
-    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
-    expected, expected_gradients = reference(classifier, tokens)
-    assert apart(logits, expected) < 1e-5
-    assert worst(gradients, expected_gradients) < 1e-4
+    check_replayed_masks(classifier, path, monkeypatch)
 
 
 @pytest.mark.parametrize("path", BFLOAT)

@@ -22,8 +22,8 @@ from support.packed import (
     FLOAT,
     LENGTHS,
     PATHS,
-    Replay,
     apart,
+    check_replayed_masks,
     made,
     opened,
     outcomes_by_threads,
@@ -145,16 +145,7 @@ def test_the_reference_with_the_kernels_dropout_masks_gives_the_same_gradients(
     classifier = made(encoders(32 * heads, heads, 0.1), lora, pooling=pooling)
     if pooling == "first":
         without_dropout_in_the_head(classifier)
-    tokens = texts_of(LENGTHS, classifier)
-    packed = opened(classifier, path)
-    logits, gradients = packed_outcome(classifier, packed, tokens, seed=11)
-    other, _ = packed_outcome(classifier, packed, tokens, seed=12)
-    assert apart(logits, other) > 1e-3
-    replay = Replay(classifier, native.load(path), LENGTHS, 11)
-    monkeypatch.setattr(torch.nn.functional, "dropout", replay.functional)
-    expected, expected_gradients = reference(classifier, tokens)
-    assert apart(logits, expected) < 1e-5
-    assert worst(gradients, expected_gradients) < 1e-4
+    check_replayed_masks(classifier, path, monkeypatch)
 
 
 @pytest.mark.parametrize("pooling", native.POOLINGS)
