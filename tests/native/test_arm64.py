@@ -18,7 +18,7 @@ from submillion.model.execution.packed_texts import PackedTexts
 from submillion.model.precision import Precision
 from submillion.model.prefix import PrefixCache
 from support.emulated import PROCESSORS, EmulatedLibrary, cross_compile, missing_tools
-from support.packed import apart, made, outcomes_by_threads, packed_outcome, reference, texts_of, worst
+from support.packed import apart, check_bits_by_threads, made, packed_outcome, reference, texts_of, worst
 from support.tiny import tiny_encoder
 
 pytestmark = pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools()))
@@ -130,12 +130,7 @@ def test_bits_do_not_depend_on_threads(library: EmulatedLibrary, tmp_path: Path)
     encoder = tiny_encoder(tmp_path, "roberta", layers=1, hidden=64, dropout=0.0)
     classifier = made(encoder, {"targets": "all-linear", "dropout": 0.1})
     tokens = texts_of([*LENGTHS, 20, 9], classifier)
-    outcomes = outcomes_by_threads(classifier, lambda: packed_on(library, classifier), tokens)
-    for logits, gradients in outcomes[1:]:
-        assert torch.equal(logits, outcomes[0][0])
-        assert all(
-            torch.equal(value, outcomes[0][1][name]) for name, value in gradients.items() if "lora_" in name
-        )
+    check_bits_by_threads(classifier, lambda: packed_on(library, classifier), tokens)
 
 
 def test_merged_adapters_and_cached_states_give_the_same_logits(

@@ -31,10 +31,10 @@ from support.packed import (
     LENGTHS,
     PATHS,
     apart,
+    check_bits_by_threads,
     check_replayed_masks,
     made,
     opened,
-    outcomes_by_threads,
     packed_outcome,
     reference,
     rounding,
@@ -229,17 +229,9 @@ def test_bits_do_not_depend_on_threads_or_earlier_batches(
 ) -> None:
     lora = {"targets": "all-linear", "dropout": 0.1}
     classifier = made(encoders(family, dropout=0.1), lora, pooling=pooling)
-    for name, module in classifier.module.named_modules():
-        if isinstance(module, torch.nn.Dropout) and "classifier" in name:
-            module.p = 0.0
     tokens = texts_of(LENGTHS * 4, classifier)
     earlier = texts_of([64] * 30, classifier, seed=1)
-    results = outcomes_by_threads(classifier, lambda: opened(classifier, path), tokens, earlier)
-    for logits, gradients in results[1:]:
-        assert torch.equal(logits, results[0][0])
-        assert all(
-            torch.equal(value, results[0][1][name]) for name, value in gradients.items() if "lora_" in name
-        )
+    check_bits_by_threads(classifier, lambda: opened(classifier, path), tokens, earlier)
 
 
 @pytest.mark.parametrize("pooling", native.POOLINGS)

@@ -20,10 +20,10 @@ from support.packed import (
     LENGTHS,
     PATHS,
     apart,
+    check_bits_by_threads,
     check_replayed_masks,
     made,
     opened,
-    outcomes_by_threads,
     packed_outcome,
     reference,
     rounding,
@@ -120,10 +120,7 @@ def test_bits_do_not_depend_on_threads(encoders: Encoders, path: str) -> None:
     lora = {"targets": "all-linear", "dropout": 0.1}
     classifier = with_dora(encoders("roberta", dropout=0.1), lora)
     tokens = texts_of(LENGTHS * 4, classifier)
-    results = outcomes_by_threads(classifier, lambda: opened(classifier, path), tokens)
-    for logits, gradients in results[1:]:
-        assert torch.equal(logits, results[0][0])
-        assert all(torch.equal(value, results[0][1][name]) for name, value in gradients.items())
+    check_bits_by_threads(classifier, lambda: opened(classifier, path), tokens)
 
 
 @pytest.mark.parametrize("path", PATHS)
