@@ -4,8 +4,8 @@
 
 namespace submillion {
 
-// The microkernel computes MR rows x 2 vectors: 16 accumulators, each of two rows and two columns.
-enum { KC_BLOCKS = 12, MR = 8, VEC_LANES = 4, ROW_VECS = BLOCK_SIDE / VEC_LANES };
+// The microkernel computes MR rows x NR vectors: 16 accumulators, each of two rows and two columns.
+enum { KC_BLOCKS = 12, MR = 8, NR = 2, VEC_LANES = 4, ROW_VECS = BLOCK_SIDE / VEC_LANES };
 
 FORCE_INLINE void prefetch_a_rows(const elem_t*) {}
 
@@ -16,11 +16,12 @@ FORCE_INLINE V join_halves(V a, V b, int part) {
   return (V)(part ? vzip2q_u64(x, y) : vzip1q_u64(x, y));
 }
 
-// Computes rows [row, row + MR) of vectors `vec` and `vec` + 1. The last k block has `last_k` valid channels;
-// those up to the next multiple of 8 are zero. `before_step(k, A rows of step k)` is called before each step.
-template <class BeforeStep>
+// Computes ROWS rows of NR vectors, from `row` and `vec`. The last k block has `last_k` valid channels; those
+// up to the next multiple of 8 are zero. `before_step(row, k, A rows of step k)` is called before each step.
+template <int ROWS, class BeforeStep>
 FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, int last_k, float* acc,
                               bool zero_init, int row, int vec, BeforeStep&& before_step) {
+  static_assert(ROWS == MR);
   // sums[i][j]: rows 2 i and 2 i + 1 of columns 2 j and 2 j + 1.
   float32x4_t sums[MR / 2][4];
   auto at = [&](int i, int j) { return acc + (row + i) * BLOCK_SIDE + (vec + j) * VEC_LANES; };
@@ -34,7 +35,7 @@ FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, in
   for (int k = 0; k < k_blocks; k++) {
     const elem_t *a_rows = a + (long)k * BLOCK_ELEMS + row * BLOCK_SIDE, *b_block = b + (long)k * BLOCK_ELEMS;
     const int channels = k + 1 < k_blocks ? +BLOCK_SIDE : last_k;
-    before_step(k, a_rows);
+    before_step(row, k, a_rows);
     for (int c = 0; c < channels; c += 8) {
       uint16x8_t rows[MR];
 #pragma GCC unroll 8

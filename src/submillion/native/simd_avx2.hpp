@@ -1,4 +1,4 @@
-// AVX2: vectors of 16 floats in two registers of 8, and 16 registers.
+// AVX2: vectors of 16 floats in two registers of 8.
 #pragma once
 #include <immintrin.h>
 
@@ -8,7 +8,6 @@
 
 namespace submillion {
 
-enum { VECTOR_REGISTERS = 16 };
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 typedef uint32_t u32x8 __attribute__((vector_size(32)));

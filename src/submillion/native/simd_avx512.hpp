@@ -8,7 +8,6 @@
 
 namespace submillion {
 
-enum { VECTOR_REGISTERS = 32 };
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));

@@ -8,7 +8,6 @@
 
 namespace submillion {
 
-enum { VECTOR_REGISTERS = 32 };
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
