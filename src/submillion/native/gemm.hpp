@@ -191,16 +191,16 @@ FORCE_INLINE void prefetch_a_rows(const elem_t* rows) {
 #endif
 }
 
-// Computes ROWS rows of NR vectors, from `row` and `vec`. The last k block has `last_k` valid channels.
+// Computes ROWS rows of VECS vectors, from `row` and `vec`. The last k block has `last_k` valid channels.
 // `before_step(row, k, A rows of step k)` is called before each step.
-template <int ROWS, class BeforeStep>
+template <int ROWS, int VECS, class BeforeStep>
 FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, int last_k, float* acc,
                               bool zero_init, int row, int vec, BeforeStep&& before_step) {
-  vec_t sums[ROWS][NR];
+  vec_t sums[ROWS][VECS];
   typedef vec_t Unaligned __attribute__((aligned(4)));
   auto at = [&](int i, int j) { return (Unaligned*)(acc + (row + i) * BLOCK_SIDE + (vec + j) * VEC_LANES); };
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < NR; j++) sums[i][j] = zero_init ? vec_t{} : (vec_t)*at(i, j);
+    for (int j = 0; j < VECS; j++) sums[i][j] = zero_init ? vec_t{} : (vec_t)*at(i, j);
   for (int k = 0; k < k_blocks; k++) {
     const elem_t *a_rows = a + (long)k * BLOCK_ELEMS + row * BLOCK_SIDE, *b_block = b + (long)k * BLOCK_ELEMS;
     const int channels = k + 1 < k_blocks ? +BLOCK_SIDE : last_k;
@@ -211,46 +211,59 @@ FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, in
 #pragma GCC unroll 4
     for (int c = 0; c < channels; c += K_STEP)
       // The longer side is the outer loop, so that GCC keeps the shorter one in registers and does not spill.
-      if (NR > MR) {
+      if (VECS > ROWS) {
 #pragma GCC unroll 4
-        for (int j = 0; j < NR; j++)
+        for (int j = 0; j < VECS; j++)
 #pragma GCC unroll 8
           for (int i = 0; i < ROWS; i++) add(c, i, j);
       } else {
 #pragma GCC unroll 8
         for (int i = 0; i < ROWS; i++)
 #pragma GCC unroll 4
-          for (int j = 0; j < NR; j++) add(c, i, j);
+          for (int j = 0; j < VECS; j++) add(c, i, j);
       }
   }
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < NR; j++) *at(i, j) = sums[i][j];
+    for (int j = 0; j < VECS; j++) *at(i, j) = sums[i][j];
 }
 #endif
 
-// Calls the microkernel for rows [0, rows) of vectors [vec, vec + NR). Where MR divides a block, rows up to a
-// multiple of MR are computed; else, the last rows have microkernels of their own.
-template <class BeforeStep>
+// Calls the microkernel for rows [0, rows) of vectors [vec, vec + VECS). Where ROWS divides a block, rows up
+// to a multiple of ROWS are computed; else, the last rows have microkernels of their own.
+template <int ROWS, int VECS, class BeforeStep>
 FORCE_INLINE void microkernels(const elem_t* a, const elem_t* b, int k_blocks, int last_k, float* acc,
                                bool zero_init, int rows, int vec, BeforeStep&& before_step) {
-  constexpr int LEFT = BLOCK_SIDE % MR;
+  constexpr int LEFT = BLOCK_SIDE % ROWS;
   int row = 0;
-  for (; row + (LEFT ? +MR : 1) <= rows; row += MR)
-    microkernel<MR>(a, b, k_blocks, last_k, acc, zero_init, row, vec, before_step);
+  for (; row + (LEFT ? +ROWS : 1) <= rows; row += ROWS)
+    microkernel<ROWS, VECS>(a, b, k_blocks, last_k, acc, zero_init, row, vec, before_step);
   if constexpr (LEFT > 0) {
     for (; row + LEFT <= rows; row += LEFT)
-      microkernel<LEFT>(a, b, k_blocks, last_k, acc, zero_init, row, vec, before_step);
-    for (; row < rows; row++) microkernel<1>(a, b, k_blocks, last_k, acc, zero_init, row, vec, before_step);
+      microkernel<LEFT, VECS>(a, b, k_blocks, last_k, acc, zero_init, row, vec, before_step);
+    for (; row < rows; row++)
+      microkernel<1, VECS>(a, b, k_blocks, last_k, acc, zero_init, row, vec, before_step);
+  }
+}
+
+template <int ROWS, int VECS>
+FORCE_INLINE void brgemm_in_tiles(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
+                                  ValidPart valid) {
+  for (int vec = 0; vec < ROW_VECS; vec += VECS) {
+    const bool has_columns = vec * VEC_LANES < valid.columns;
+    if (!has_columns && !zero_init) continue;
+    microkernels<ROWS, VECS>(a, b, has_columns ? k_blocks : 0, valid.last_k, acc, zero_init, valid.rows, vec,
+                             [](int, int, const elem_t*) {});
   }
 }
 
 FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* acc, bool zero_init,
                          ValidPart valid) {
-  for (int vec = 0; vec < ROW_VECS; vec += NR) {
-    const bool has_columns = vec * VEC_LANES < valid.columns;
-    if (!has_columns && !zero_init) continue;
-    microkernels(a, b, has_columns ? k_blocks : 0, valid.last_k, acc, zero_init, valid.rows, vec,
-                 [](int, int, const elem_t*) {});
+  // Few columns, of a low rank say: tiles of the panel's whole width would compute twice as many.
+  constexpr bool WIDE = NR > MR;
+  if (WIDE && valid.columns <= BLOCK_SIDE / 2) {
+    brgemm_in_tiles<WIDE ? 4 : +MR, WIDE ? NR / 2 : +NR>(a, b, k_blocks, acc, zero_init, valid);
+  } else {
+    brgemm_in_tiles<MR, NR>(a, b, k_blocks, acc, zero_init, valid);
   }
 }
 
@@ -260,12 +273,12 @@ FORCE_INLINE void brgemm(const elem_t* a, const elem_t* b, int k_blocks, float* 
   const int rows = UPPER_HALF ? BLOCK_SIDE / 2 : +BLOCK_SIDE;
   if (UPPER_HALF && zero_init) memset(acc + rows * BLOCK_SIDE, 0, rows * BLOCK_SIDE * sizeof(float));
   for (int vec = 0; vec < ROW_VECS; vec += NR)
-    microkernels(a, b, k_blocks, BLOCK_SIDE, acc, zero_init, rows, vec,
-                 [&](int row, int k, const elem_t* a_rows) {
-                   if (STREAM_A && vec == 0)
-                     prefetch_a_rows(row + MR < rows ? a_rows + MR * BLOCK_SIDE
-                                                     : prefetch.next_a + (long)k * BLOCK_ELEMS);
-                 });
+    microkernels<MR, NR>(a, b, k_blocks, BLOCK_SIDE, acc, zero_init, rows, vec,
+                         [&](int row, int k, const elem_t* a_rows) {
+                           if (STREAM_A && vec == 0)
+                             prefetch_a_rows(row + MR < rows ? a_rows + MR * BLOCK_SIDE
+                                                             : prefetch.next_a + (long)k * BLOCK_ELEMS);
+                         });
   for (int k = 0; k < k_blocks; k++) overlap(k);
   if (extra.k_blocks) brgemm(extra.a, extra.b, extra.k_blocks, acc, false, {rows, BLOCK_SIDE, extra.last_k});
 }

@@ -16,12 +16,13 @@ FORCE_INLINE V join_halves(V a, V b, int part) {
   return (V)(part ? vzip2q_u64(x, y) : vzip1q_u64(x, y));
 }
 
-// Computes ROWS rows of NR vectors, from `row` and `vec`. The last k block has `last_k` valid channels; those
-// up to the next multiple of 8 are zero. `before_step(row, k, A rows of step k)` is called before each step.
-template <int ROWS, class BeforeStep>
+// Computes ROWS rows of VECS vectors, from `row` and `vec`. The last k block has `last_k` valid channels;
+// those up to the next multiple of 8 are zero. `before_step(row, k, A rows of step k)` is called before each
+// step.
+template <int ROWS, int VECS, class BeforeStep>
 FORCE_INLINE void microkernel(const elem_t* a, const elem_t* b, int k_blocks, int last_k, float* acc,
                               bool zero_init, int row, int vec, BeforeStep&& before_step) {
-  static_assert(ROWS == MR);
+  static_assert(ROWS == MR && VECS == NR);
   // sums[i][j]: rows 2 i and 2 i + 1 of columns 2 j and 2 j + 1.
   float32x4_t sums[MR / 2][4];
   auto at = [&](int i, int j) { return acc + (row + i) * BLOCK_SIDE + (vec + j) * VEC_LANES; };
