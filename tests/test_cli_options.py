@@ -1,14 +1,20 @@
-"""Tests of cli_options.py: a dataclass becomes the arguments and flags of a command."""
+"""Tests of cli_options.py: a dataclass becomes the arguments and flags of a command, and `plan` uses all of its own."""
 
 from __future__ import annotations
 
+import csv
+import json
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from submillion.cli_options import takes
+from support.command import submillion
+from support.tiny import LABELS, shared_encoder, tiny_texts
 
 
 @dataclass(frozen=True)
@@ -32,3 +38,43 @@ def test_a_command_takes_its_flags_as_one_dataclass() -> None:
     page = CliRunner().invoke(app, ["--help"]).stdout
     assert "Greet somebody." in page
     assert "How often." in page
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    texts, numbers = tiny_texts(40, 0)
+    file = tmp_path / "reviews.csv"
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows(
+            [("text", "label"), *zip(texts, (LABELS[n] for n in numbers), strict=True)]
+        )
+    return file
+
+
+def planned(folder: Path, *words: object) -> dict[str, Any]:
+    ended = submillion("plan", *words, "--json", cwd=folder)
+    assert ended.returncode in (0, 3), ended.stderr
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def test_plan_decides_for_the_encoder_and_the_budget_of_its_flags(reviews: Path) -> None:
+    encoder = str(shared_encoder())
+    result = planned(reviews.parent, reviews, "--encoder", encoder, "--budget", 3_000)
+    assert (result["encoder"], result["budget"], result["labels"]) == (encoder, 3_000, len(LABELS))
+    assert result["trainable"] <= 3_000
+
+
+def test_plan_counts_a_recipe_with_another_encoder_budget_and_number_of_classes(tmp_path: Path) -> None:
+    flags = ("--encoder", "roberta-base", "--budget", 2_000_000, "--labels", 10)
+    result = planned(tmp_path, "quickstart", *flags)
+    assert (result["encoder"], result["budget"], result["labels"]) == ("roberta-base", 2_000_000, 10)
+    assert planned(tmp_path, "quickstart")["labels"] == 52
+    assert planned(tmp_path, "agnews")["encoder"] == "roberta-base"
+
+
+def test_the_labels_of_data_are_not_a_flag(reviews: Path) -> None:
+    flags = ("--encoder", shared_encoder(), "--labels", 3)
+    ended = submillion("plan", reviews, *flags, cwd=reviews.parent)
+    assert ended.returncode == 2
+    assert "the number of classes from the labelled texts" in ended.stderr

@@ -57,16 +57,18 @@ def plan(options: PlanOptions) -> None:
     if options.recipe is not None and names_data(options.recipe):
         from submillion.auto.decide import decide
 
-        decision = decide(options.recipe, overrides=options.sets or [])
+        if options.labels is not None:
+            raise BadInput(Problem("plan", "the number of classes from the labelled texts", "--labels too"))
+        decision = decide(options.recipe, overrides=options.overrides)
         if not options.as_json:
             say(decision.render())
     result = plan_or_count(
         recipe=decision.recipe if decision else options.recipe,
-        encoder=options.encoder,
+        encoder=None if options.recipe else options.encoder,
         labels=decision.facts["texts"]["classes"] if decision else options.labels,
-        budget=options.budget,
+        budget=None if options.recipe else options.budget,
         options={name: getattr(options, name) for name in ("r", "targets", "layers", "head")},
-        overrides=options.sets or [],
+        overrides=options.overrides if options.recipe else options.sets or [],
     )
     if options.speed:
         from submillion.estimate.benchmark import with_speed

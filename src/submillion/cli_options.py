@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +33,14 @@ Sets = Annotated[
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
+def _assignments(fields: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return `field=value` for each value that is not None."""
+    # JSON is YAML, as which values are read.
+    return [
+        f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in fields if value is not None
+    ]
+
+
 @dataclass(frozen=True)
 class PlanOptions:
     """The arguments and flags of `plan`."""
@@ -45,8 +53,17 @@ class PlanOptions:
             "options.",
         ),
     ] = None
-    encoder: Annotated[str, typer.Option(help="Catalog name, hub id or folder.")] = "roberta-base"
-    labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 4
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Catalog name, hub id or folder; default: the recipe's, else roberta-base.",
+            show_default=False,
+        ),
+    ] = None
+    labels: Annotated[
+        int | None,
+        typer.Option(min=2, help="Number of classes; default: that of the data, else 4.", show_default=False),
+    ] = None
     budget: Annotated[int | None, typer.Option(min=1, help="Trainable parameters allowed.")] = None
     r: Annotated[int | None, typer.Option("--r", help="Count this rank.")] = None
     targets: Annotated[
@@ -82,6 +99,12 @@ class PlanOptions:
         typer.Option(min=1, help="With --speed: passes over the texts; default: the recipe's, else 5."),
     ] = None
     as_json: Json = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """The recipe fields that the flags set; with data or a recipe only."""
+        fields = (("encoder.source", self.encoder), ("budget", self.budget))
+        return [*(self.sets or []), *_assignments(fields)]
 
 
 @dataclass(frozen=True)
@@ -133,14 +156,12 @@ class TrainFlags:
     @property
     def overrides(self) -> list[str]:
         """The recipe fields that the flags set."""
-        overrides = list(self.sets or [])
-        for field, value in (
+        fields = (
             ("data.test", self.test),
             ("encoder.source", self.encoder),
             ("data.corrections", self.corrections),
-        ):
-            if value is not None:
-                overrides.append(f"{field}={json.dumps(value, ensure_ascii=False)}")  # JSON is YAML
+        )
+        overrides = [*(self.sets or []), *_assignments(fields)]
         if self.track:
             overrides.append(f"track=[{','.join(self.track)}]")
         if self.execution:

@@ -39,7 +39,7 @@ def test_a_count_gets_the_first_speed(encoder: Path) -> None:
 
 
 def test_the_default_workload_is_that_of_ag_news() -> None:
-    count = plan_or_count("agnews", "roberta-base", 4, None, {}, ["data.train=nobody/has-this"])
+    count = plan_or_count("agnews", None, None, None, {}, ["data.train=nobody/has-this"])
     work = workload_of(count, rows=900)
     assert (work.rows, work.validation_rows, work.tokens, work.epochs) == (900, 100, 53.0, 5)
     assert work.source == "--rows, else AG News (108,000 training texts of 53 tokens)"
@@ -48,13 +48,13 @@ def test_the_default_workload_is_that_of_ag_news() -> None:
 def test_steps_evaluations_and_second_passes_are_part_of_the_workload() -> None:
     sets = ["data.train=nobody/has-this", "train.batch_size=30", "train.steps=90", "train.eval_every=10%"]
     sets += ["train.r_drop=1", "train.average_from=0.5"]
-    work = workload_of(plan_or_count("agnews", "roberta-base", 4, None, {}, sets), rows=900)
+    work = workload_of(plan_or_count("agnews", None, None, None, {}, sets), rows=900)
     assert (work.epochs, work.evaluations, work.passes) == (3, 15, 2)
 
 
 def test_bitfit_has_no_adapters_to_time(encoder: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"encoder: {{source: {encoder}}}\ndata: {{train: none.csv}}\nlora: {{variant: bitfit}}\n")
-    bitfit = plan_or_count(str(file), "", 4, None, {}, [])
+    bitfit = plan_or_count(str(file), None, None, None, {}, [])
     with pytest.raises(BadInput, match="plan --speed: expected a lora.variant with adapters, found bitfit"):
         with_speed(bitfit)

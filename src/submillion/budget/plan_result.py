@@ -16,7 +16,7 @@ from submillion.errors import BadInput, Problem
 from submillion.recipe import HeadRecipe, LoraRecipe, Recipe
 from submillion.sources.fetch import encoder_config, known_labels
 
-DEFAULT_BUDGET = 1_000_000
+DEFAULT_ENCODER, DEFAULT_LABELS, DEFAULT_BUDGET = "roberta-base", 4, 1_000_000
 
 
 def plan(
@@ -122,8 +122,8 @@ class PlanResult:
 
 def plan_or_count(
     recipe: str | Recipe | None,
-    encoder: str,
-    labels: int,
+    encoder: str | None,
+    labels: int | None,
     budget: int | None,
     options: Mapping[str, Any],
     overrides: Sequence[str],
@@ -131,10 +131,10 @@ def plan_or_count(
     """Count one configuration (a recipe's, or the given options), or plan if nothing is fixed.
 
     Args:
-        recipe: a recipe, its name or its file, which then determines encoder, labels, budget and configuration.
-        encoder: catalog name, hub id or folder.
-        labels: number of classes; with a recipe, used only if the recipe does not know its labels.
-        budget: trainable parameters allowed; None uses the recipe's, or 1,000,000.
+        recipe: a recipe, its name or its file, which then determines encoder, budget and configuration.
+        encoder: catalog name, hub id or folder, without a recipe; None means roberta-base.
+        labels: number of classes; None means that of the recipe's data, or 4 if it is not known.
+        budget: trainable parameters allowed, without a recipe; None means 1,000,000.
         options: `r`, `targets`, `layers` and `head` of the command line; None if not given.
         overrides: recipe overrides such as `lora.r=8`; they need a recipe.
 
@@ -150,15 +150,16 @@ def plan_or_count(
         resolved = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
         resolved = with_pooling(resolved)
         names = resolved.data.labels or known_labels(resolved.data.train)
-        labels = len(names) if names else labels
+        labels = labels or len(names or ()) or DEFAULT_LABELS
         encoder, lora, head = resolved.encoder.source, resolved.lora, resolved.head
-        budget = budget or resolved.budget
+        budget = resolved.budget
         config = encoder_config(encoder, resolved.encoder.revision)
     else:
         if overrides:
             raise BadInput(
                 Problem("plan", "a recipe before @{sets}", "overrides alone", "Name a recipe first.")
             )
+        encoder, labels = encoder or DEFAULT_ENCODER, labels or DEFAULT_LABELS
         budget = budget or DEFAULT_BUDGET
         config = encoder_config(encoder)
         if not chosen:
