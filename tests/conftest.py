@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Processes of tests share the cores: a thread that waits must not keep one busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Dozens of processes import the package: the first one compiles it for all, where the environment forbids that too.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # How long an example takes depends on what else the machine does; it says nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
