@@ -103,6 +103,24 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _interpolation_has_ends(self) -> Recipe:
+        if self.train.wise_ft is None:
+            return self
+        # Evaluations during the training would score other values than those that are left at the end.
+        needed: dict[str, tuple[Any, Any]] = {
+            "lora.variant": (self.lora.variant, "lora"),
+            "head.start": (self.head.start, "probe"),
+            "head.finish": (self.head.finish, "trained"),
+            "contrastive.steps": (self.contrastive.steps, 0),
+            "data.validation": (self.data.validation, CROSS_VALIDATION),
+        }
+        for field, (found, expected) in needed.items():
+            if found != expected:
+                text = f"none without {field}={expected}"
+                raise BadInput(Problem("train.wise_ft", text, f"{self.train.wise_ft:g}"))
+        return self
+
+    @model_validator(mode="after")
     def _early_stopping_has_rows(self) -> Recipe:
         if self.data.validation == CROSS_VALIDATION and self.train.patience:
             raise BadInput(

@@ -81,6 +81,10 @@ class TrainRecipe(Section):
     """Average the trained values over the steps after this share of them (Izmailov et al. 2018, arXiv:1803.05407).
     Evaluations from then on score the average too, and the better one is selected; without validation texts, the
     average. Not with lora.variant=adalora. Default: no average."""
+    wise_ft: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Keep this share of what the training has changed: the classifier lies between the probe that it began as and the
+    trained one (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903). With lora.variant=lora, head.start=probe and
+    data.validation=cross-validation. Default: all of it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the matrix products; auto uses bfloat16 if the processor computes it in hardware."""
     execution: Literal["auto", "reference", "packed"] = "auto"

@@ -20,7 +20,7 @@ from submillion.fit.plan import TrainingPlan
 from submillion.fit.progress import TrainingProgress
 from submillion.fit.result import FitResult, result_of
 from submillion.fit.running_stats import Diverged
-from submillion.fit.stages import finish_head, run_first_stages
+from submillion.fit.stages import finish_head, interpolate_with_first_values, run_first_stages
 from submillion.fit.step import Stepper
 from submillion.fit.stopping import Stopping
 from submillion.fit.tracking import Tracking
@@ -95,6 +95,8 @@ def fit(
             raise _as_bad_input(error, loop) from None
         finally:
             _leave_best(loop)
+        if recipe.wise_ft is not None and not loop.interrupted:
+            interpolate_with_first_values(loop, recipe.wise_ft)
         if plan.head_finish == "probe" and not loop.interrupted:
             finish_head(loop, options.progress and workers.is_main)
         return result_of(loop)

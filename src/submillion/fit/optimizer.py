@@ -57,7 +57,7 @@ class FlatAdamW:
         named.sort(key=kind_of)
         self._parameters = [value for _, value in named]
         self.layout = [(name, list(value.shape)) for name, value in named]
-        starts = list(_starts([value.numel() for value in self._parameters]))
+        self._starts = starts = list(_starts([value.numel() for value in self._parameters]))
         size = starts[-1]
         ends = [starts[sum(kind_of(item) <= kind for item in named)] for kind in range(len(kinds))]
 
@@ -107,6 +107,13 @@ class FlatAdamW:
         """Remove the gradients from the parameters; the values stay in the buffer."""
         for value in self._parameters:
             value.grad = None
+
+    def views(self, buffer: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the parameters in a buffer of this layout by name, as views in their shapes."""
+        return {
+            name: buffer[start : start + value.numel()].view(value.shape)
+            for (name, _), start, value in zip(self.layout, self._starts, self._parameters, strict=False)
+        }
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return values, moments and step counts by name; the tensors are the live ones, not copies."""

@@ -1,11 +1,14 @@
-"""The stages around the steps of a training: the contrastive stage, and the probes that start and finish the head."""
+"""The stages around the steps of a training: contrastive stage, first and last probe, interpolation of the values."""
 
 from __future__ import annotations
 
 import time
 
+from submillion.errors import BadInput, Problem
+from submillion.fit.checkpoint import RESTART, latest
 from submillion.fit.contrastive import ContrastiveStage
 from submillion.fit.head_start import start_from_probe
+from submillion.fit.interpolation import interpolate
 from submillion.fit.interrupt import Interrupt
 from submillion.fit.loop import SAVE_S, TrainingLoop
 from submillion.fit.running_stats import Window
@@ -35,7 +38,24 @@ def run_first_stages(loop: TrainingLoop, interrupt: Interrupt, progress: bool) -
     optimizer.values.copy_(loop.workers.gather(optimizer.values)[0])
     state.head_start = loop.workers.gather(facts)[0]
     state.totals.probe_seconds = time.perf_counter() - started_at
+    if plan.train.wise_ft is not None:
+        state.first_values = optimizer.values.clone()
     loop.save()
+
+
+def interpolate_with_first_values(loop: TrainingLoop, share: float) -> None:
+    """Leave a share of the training's change in the classifier.
+
+    A run that is resumed after the end of its training repeats it, with the same result.
+
+    Raises:
+        BadInput: the saved state that the training was resumed from lacks the first values.
+    """
+    optimizer, first = loop.stepper.optimizer, loop.state.first_values
+    if first is None:
+        where = str(latest(loop.run))
+        raise BadInput(Problem(where, "the values before the first step", "none", RESTART))
+    interpolate(optimizer.views(first), optimizer.views(optimizer.values), share)
 
 
 def finish_head(loop: TrainingLoop, progress: bool) -> None:

@@ -38,6 +38,8 @@ class TrainingState:
     """Mean loss in the last line of the history of that stage."""
     head_start: HeadStartEntry | None = None
     """Facts of the probe that the head started from; None before it did, or if it starts at random."""
+    first_values: torch.Tensor | None = None
+    """Trained values before the first step, as in the optimizer's buffer; None unless they are needed at the end."""
     history_lines: int = 0
     best_values: torch.Tensor | None = None
     """Trained values of the best evaluation, as in the optimizer's buffer."""
@@ -51,8 +53,9 @@ class TrainingState:
             SubmillionError: it could not be written; the previous one is intact.
         """
         tensors = stepper.state()
-        if self.best_values is not None:
-            tensors["best_values"] = self.best_values
+        for name, values in (("best_values", self.best_values), ("first_values", self.first_values)):
+            if values is not None:
+                tensors[name] = values
         if self.best_logits is not None:
             tensors["best_logits"] = torch.from_numpy(self.best_logits)
         position = {
@@ -83,11 +86,14 @@ class TrainingState:
         if loaded is None:
             return
         tensors, position = loaded
-        values, logits = tensors.pop("best_values", None), tensors.pop("best_logits", None)
+        logits = tensors.pop("best_logits", None)
+        saved = [tensors.pop(name, None) for name in ("best_values", "first_values")]
         try:
             stepper.load(tensors)
-            if values is not None:
-                values = values.to(workers.device).view_as(stepper.optimizer.values)
+            buffer = stepper.optimizer.values
+            best, first = (
+                values if values is None else values.to(workers.device).view_as(buffer) for values in saved
+            )
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             # Names or shapes that this training does not have: somebody else wrote the file.
             flaw = " ".join(str(error).split())[:200]
@@ -95,7 +101,7 @@ class TrainingState:
             raise BadInput(
                 Problem(where, "the tensors of this training", flaw, checkpoint.RESTART)
             ) from error
-        self.best_values = values
+        self.best_values, self.first_values = best, first
         self.best_logits = None if logits is None else logits.numpy()
         self.step, self.evaluated_step = position["step"], position["evaluated"]
         self.history_lines = position["records"]
