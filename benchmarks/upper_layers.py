@@ -6,7 +6,7 @@ import argparse
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmarks.accuracy.sets import SETS, LabelledSet, Rows
 from benchmarks.cells import read_cells
 from benchmarks.encoders import catalog_folder
 from submillion.fit.head_start import STRENGTH, fit_probe
+from submillion.fit.interpolation import interpolate
 from submillion.fit.label_names import LabelNames
 from submillion.fit.loss import TrainingLoss
 from submillion.recipe_training import TrainRecipe
@@ -66,6 +67,8 @@ class Training:
     """Of the probe, the inverse of its penalty."""
     names: LabelNames | None = None
     """Further rows of the probe."""
+    shares: tuple[float, ...] = ()
+    """Shares of the change to answer with as well; see `submillion.fit.interpolation`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Answer:
     """Trained parameters, head included."""
     seconds: float
     """Processor seconds of the training."""
+    interpolated: dict[float, np.ndarray] = field(default_factory=dict)
+    """The logits with a share of the training's change, by share."""
 
 
 class UpperLayers:
@@ -208,6 +213,7 @@ def train_adapters(
     adapted.eval()
     module = adapted.get_base_model()
     values = [value for value in adapted.parameters() if value.requires_grad] + list(head.parameters())
+    first = {name: value.detach().clone() for name, value in _trained(adapted, head).items()}
     optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
     labels = torch.from_numpy(train.labels)
@@ -223,10 +229,24 @@ def train_adapters(
         optimizer.step()
         schedule.step()
     seconds = time.process_time() - began
-    features = torch.from_numpy(upper.features(dev, module))
-    with torch.inference_mode():
-        logits = head(features)
-    return Answer(logits.numpy(), sum(value.numel() for value in values), seconds)
+    last = {name: value.detach().clone() for name, value in _trained(adapted, head).items()}
+    logits = {}
+    for share in (1.0, *training.shares):
+        now = _trained(adapted, head)
+        for name, value in now.items():
+            value.data.copy_(last[name])
+        interpolate(first, now, share)
+        with torch.inference_mode():
+            logits[share] = head(torch.from_numpy(upper.features(dev, module))).numpy()
+    return Answer(logits.pop(1.0), sum(value.numel() for value in values), seconds, logits)
+
+
+def _trained(adapted: torch.nn.Module, head: torch.nn.Linear) -> dict[str, torch.Tensor]:
+    """Return the trained parameters by name."""
+    named = dict(adapted.named_parameters()) | {
+        f"head.{name}": value for name, value in head.named_parameters()
+    }
+    return {name: value for name, value in named.items() if value.requires_grad}
 
 
 def rate_of(steps: int) -> Callable[[int], float]:
