@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -118,6 +120,10 @@ def serve(requests: Any, answers: Any) -> None:
     )  # a process whose parent was killed becomes a child of this one
     _import_everything()
     _make_reports_cheap()
+    _load_a_model()
+    # A child that collects garbage would visit, and so copy, all that was imported.
+    gc.collect()
+    gc.freeze()
     for line in requests:
         answers.write(json.dumps(_answer(json.loads(line))) + "\n")
         answers.flush()
@@ -146,6 +152,15 @@ def _make_reports_cheap() -> None:
             if template.endswith(ending):
                 engine.get_template(template)
     use_plain_figures()
+
+
+def _load_a_model() -> None:
+    """Load one as a command does: transformers compiles the names of all its weights as patterns the first time."""
+    from support.tiny_run import tiny_run
+
+    with tempfile.TemporaryDirectory() as home:
+        run, _ = tiny_run(Path(home))
+        run.read_manifest()
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
