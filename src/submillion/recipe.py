@@ -114,10 +114,10 @@ class Recipe(Section):
             "contrastive.steps": (self.contrastive.steps, 0),
             "data.validation": (self.data.validation, CROSS_VALIDATION),
         }
-        for field, (found, expected) in needed.items():
-            if found != expected:
-                text = f"none without {field}={expected}"
-                raise BadInput(Problem("train.wise_ft", text, f"{self.train.wise_ft:g}"))
+        missing = [f"{field}={wanted}" for field, (found, wanted) in needed.items() if found != wanted]
+        if missing:
+            text = f"none without {', '.join(missing)}"
+            raise BadInput(Problem("train.wise_ft", text, f"{self.train.wise_ft:g}"))
         return self
 
     @model_validator(mode="after")

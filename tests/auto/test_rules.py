@@ -9,7 +9,7 @@ import pytest
 from submillion.auto.decision import Choice
 from submillion.auto.efforts import LESSER, Effort, full_effort, lesser_effort, merits
 from submillion.auto.facts import Facts
-from submillion.auto.rules import complete, encoder_for, steps_for
+from submillion.auto.rules import SHARE, complete, encoder_for, steps_for
 from submillion.budget.count import count
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
@@ -55,6 +55,27 @@ def test_few_rows_are_all_trained_on_and_many_are_held_out() -> None:
     many, choices = decided(facts(rows=100_000))
     assert (many.data.test_size, many.data.validation_size) == (0.02, 0.0204)
     assert choices["data.test_size"].reason.startswith("2,000 of 100,000 rows")
+
+
+def test_few_rows_keep_a_share_of_what_training_changes() -> None:
+    assert decided(facts(rows=200))[0].train.wise_ft == SHARE
+    ends = ("head.kind=linear", "head.start=probe", "data.validation=cross-validation", "train.patience=0")
+    assert decided(facts(rows=200), "train.wise_ft=0.9", *ends)[0].train.wise_ft == 0.9
+    assert decided(facts(rows=200), "train.wise_ft=null")[0].train.wise_ft is None
+    assert decided(facts(rows=3_000))[0].train.wise_ft is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "head.start=random",
+        "lora.variant=dora",
+        "contrastive.steps=3",
+        "train.patience=2",
+    ],
+)
+def test_a_training_without_two_ends_keeps_all(other: str) -> None:
+    assert decided(facts(rows=200), other)[0].train.wise_ft is None
 
 
 def test_no_test_rows_are_taken_where_there_are_some_or_none_are_wanted() -> None:

@@ -122,6 +122,13 @@ def test_validation_rows_are_refused(tmp_path: Path) -> None:
         recipe_in(tmp_path, **fields)
 
 
+def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match="without head.start=probe, data.validation=cross-validation, found 0.25"
+    ):
+        recipe_in(tmp_path, **{"train.wise_ft": SHARE})
+
+
 def test_a_saved_state_without_the_first_values_is_refused(tmp_path: Path) -> None:
     loop = SimpleNamespace(stepper=SimpleNamespace(optimizer=None), state=SimpleNamespace(first_values=None))
     loop.run = RunDir(tmp_path)
