@@ -116,7 +116,7 @@ def ready(log: Path) -> list[int]:
 
 
 def until(holds: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not holds():
         assert server.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
