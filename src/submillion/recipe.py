@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,14 @@ SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test", "corr
 """The fields that may name a path, by section."""
 NO_SOURCES = (None, NO_TEST, CROSS_VALIDATION)
 """Values of these fields that name no source."""
+INTERPOLATED: dict[str, Any] = {
+    "lora.variant": "lora",
+    "head.start": "probe",
+    "head.finish": "trained",
+    "contrastive.steps": 0,
+    "data.validation": CROSS_VALIDATION,
+}
+"""The fields that `train.wise_ft` depends on: the training has a beginning and an end to lie between."""
 
 
 class Recipe(Section):
@@ -107,14 +116,9 @@ class Recipe(Section):
         if self.train.wise_ft is None:
             return self
         # Evaluations during the training would score other values than those that are left at the end.
-        needed: dict[str, tuple[Any, Any]] = {
-            "lora.variant": (self.lora.variant, "lora"),
-            "head.start": (self.head.start, "probe"),
-            "head.finish": (self.head.finish, "trained"),
-            "contrastive.steps": (self.contrastive.steps, 0),
-            "data.validation": (self.data.validation, CROSS_VALIDATION),
-        }
-        missing = [f"{field}={wanted}" for field, (found, wanted) in needed.items() if found != wanted]
+        missing = [
+            f"{field}={wanted}" for field, wanted in INTERPOLATED.items() if attrgetter(field)(self) != wanted
+        ]
         if missing:
             text = f"none without {', '.join(missing)}"
             raise BadInput(Problem("train.wise_ft", text, f"{self.train.wise_ft:g}"))

@@ -9,7 +9,7 @@ import pytest
 from submillion.auto.decision import Choice
 from submillion.auto.efforts import LESSER, Effort, full_effort, lesser_effort, merits
 from submillion.auto.facts import Facts
-from submillion.auto.rules import SHARE, complete, encoder_for, steps_for
+from submillion.auto.rules import KEPT, complete, encoder_for, steps_for
 from submillion.budget.count import count
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
@@ -58,7 +58,7 @@ def test_few_rows_are_all_trained_on_and_many_are_held_out() -> None:
 
 
 def test_few_rows_keep_a_share_of_what_training_changes() -> None:
-    assert decided(facts(rows=200))[0].train.wise_ft == SHARE
+    assert decided(facts(rows=200))[0].train.wise_ft == KEPT
     ends = ("head.kind=linear", "head.start=probe", "data.validation=cross-validation", "train.patience=0")
     assert decided(facts(rows=200), "train.wise_ft=0.9", *ends)[0].train.wise_ft == 0.9
     assert decided(facts(rows=200), "train.wise_ft=null")[0].train.wise_ft is None

@@ -12,7 +12,7 @@ from submillion.auto.efforts import FEW_ROWS, Effort
 from submillion.auto.facts import Facts, Machine, TextFacts
 from submillion.budget.planner import largest_rank
 from submillion.families.families import family_of
-from submillion.recipe import ALL_LINEAR, Recipe
+from submillion.recipe import ALL_LINEAR, INTERPOLATED, Recipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.wording import duration, percent, plural
 
@@ -34,7 +34,7 @@ STEPS = ((32, 20.0), (256, 40.0), (1_000, 100.0), (5_000, 800.0), (20_000, 1_900
 were compared on development rows of AG News, with one to five seeds: with 32 rows, 80 steps lost 2 points against 20.
 Above, they are 5, 3 and 2 passes, which have not been compared with others."""
 BATCH = 32
-SHARE = 0.5
+KEPT = 0.5
 """Share of the training's change that is kept with few rows; see benchmarks.wise_ft."""
 UNBALANCED = 100.0
 """Rows of the largest class per row of the smallest from which classes are weighted for macro F1. With
@@ -203,26 +203,14 @@ def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
     if _weighs_classes(choices, facts):
         reason = f"macro F1 is wanted; classes have {facts.texts.smallest:,} to {facts.texts.largest:,} rows"
         choices.add("train.class_weights", "balanced", reason)
-    if _interpolates(choices):
+    if all(choices[field] == value for field, value in INTERPOLATED.items()):
         reason = "between the probe and what was trained on few rows (arXiv:2109.01903)"
-        choices.add("train.wise_ft", SHARE, reason)
+        choices.add("train.wise_ft", KEPT, reason)
     if choices["data.validation"] == CROSS_VALIDATION:
         choices.add("train.patience", 0, "no row is left to stop early by")
     else:
         choices.add("train.eval_every", "10%", "ten evaluations choose the best adapter")
         choices.add("train.patience", 3, "stops when the validation score has stopped rising")
-
-
-def _interpolates(choices: _Choices) -> bool:
-    """Return whether the training has two ends that the classifier can lie between; see `Recipe.train.wise_ft`."""
-    ends = {
-        "data.validation": CROSS_VALIDATION,
-        "head.start": "probe",
-        "head.finish": "trained",
-        "lora.variant": "lora",
-        "contrastive.steps": 0,
-    }
-    return all(choices[field] == value for field, value in ends.items())
 
 
 def _weighs_classes(choices: _Choices, facts: Facts) -> bool:

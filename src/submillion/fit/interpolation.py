@@ -17,7 +17,7 @@ def interpolate(first: Mapping[str, torch.Tensor], last: Mapping[str, torch.Tens
     Args:
         first: trained values before the first step, by parameter name; B of every adapter is 0.
         last: the present ones, which are changed.
-        share: mixing coefficient, more than 0 and at most 1.
+        share: mixing coefficient, from 0 to 1.
     """
     with torch.no_grad():
         for name, value in last.items():

@@ -57,8 +57,7 @@ class FlatAdamW:
         named.sort(key=kind_of)
         self._parameters = [value for _, value in named]
         self.layout = [(name, list(value.shape)) for name, value in named]
-        self._starts = starts = list(_starts([value.numel() for value in self._parameters]))
-        size = starts[-1]
+        *self._starts, size = starts = list(_starts([value.numel() for value in self._parameters]))
         ends = [starts[sum(kind_of(item) <= kind for item in named)] for kind in range(len(kinds))]
 
         device = named[0][1].device
@@ -66,11 +65,10 @@ class FlatAdamW:
         # Two more cells than values: loss and stop request, which the processes also sum at every step.
         self.exchange = torch.zeros(size + 2, device=device)
         self.gradients = self.exchange[:size]
-        for value, start in zip(self._parameters, starts[:-1], strict=True):
-            cells = slice(start, start + value.numel())
-            self.values[cells] = value.detach().flatten()
-            value.data = self.values[cells].view(value.shape)
-            value.grad = self.gradients[cells].view(value.shape)
+        values, gradients = self.views(self.values), self.views(self.gradients)
+        for name, value in named:
+            values[name].copy_(value.detach())
+            value.data, value.grad = values[name], gradients[name]
 
         groups = []
         self._ratios = []
@@ -112,7 +110,7 @@ class FlatAdamW:
         """Return the parameters in a buffer of this layout by name, as views in their shapes."""
         return {
             name: buffer[start : start + value.numel()].view(value.shape)
-            for (name, _), start, value in zip(self.layout, self._starts, self._parameters, strict=False)
+            for (name, _), start, value in zip(self.layout, self._starts, self._parameters, strict=True)
         }
 
     def state(self) -> dict[str, torch.Tensor]:
