@@ -20,16 +20,8 @@ from peft import C3AConfig, DeloraConfig, LoraConfig, OFTConfig, RoadConfig
 
 from benchmarks.accuracy.sets import AGNEWS, SETS, load
 from benchmarks.cells import append_cell, known, machine_facts, paired, read_cells
-from benchmarks.upper_layers import (
-    Part,
-    Training,
-    UpperLayers,
-    development,
-    drawn,
-    run_study,
-    study_parser,
-    train_adapters,
-)
+from benchmarks.study import development, drawn, run_study, study_parser
+from benchmarks.upper_layers import Part, Training, UpperLayers, train_adapters
 from submillion.auto.rules import steps_for
 
 FILE = Path(__file__).with_name("adapters.csv")

@@ -18,19 +18,10 @@ from typing import Any
 import numpy as np
 from peft import LoraConfig
 
-from benchmarks.accuracy.sets import AGNEWS, SETS, load
+from benchmarks.accuracy.sets import AGNEWS, SETS
 from benchmarks.cells import append_cell, known, machine_facts, paired
-from benchmarks.upper_layers import (
-    Answer,
-    Part,
-    Training,
-    UpperLayers,
-    development,
-    drawn,
-    run_study,
-    study_parser,
-    train_adapters,
-)
+from benchmarks.study import run_study, samples, study_parser
+from benchmarks.upper_layers import Answer, Part, Training, UpperLayers, train_adapters
 from submillion.auto.rules import steps_for
 from submillion.model.infer import probabilities_of
 
@@ -53,23 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """Compute the cells of one data set."""
-    data = load(name, options.agnews)
-    upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
-    (held_out,), pool = development(data, options.dev_rows, 1)
-    dev = upper.states(held_out)
-    facts = machine_facts()
-    for seed in range(options.seeds):
-        for size in options.per_class:
-            train = upper.states(pool.at(drawn(np.array(pool.labels), size, seed).tolist()))
-            for setting, k in settings(options.members):
-                key = {"set": name, "encoder": options.encoder, "size": size, "setting": setting,
-                       "members": k, "seed": seed}  # fmt: skip
-                if not known(FILE, key):
-                    cell = score(upper, train, dev, len(data.classes), key)
-                    append_cell(
-                        FILE,
-                        key | cell | {"layers": options.layers, "max_tokens": options.max_tokens} | facts,
-                    )
+    facts = {"layers": options.layers, "max_tokens": options.max_tokens} | machine_facts()
+    for sample in samples(name, options):
+        for setting, k in settings(options.members):
+            key = {"set": name, "encoder": options.encoder, "size": sample.size, "setting": setting,
+                   "members": k, "seed": sample.seed}  # fmt: skip
+            if not known(FILE, key):
+                cell = score(sample.upper, sample.train, sample.dev, len(sample.classes), key)
+                append_cell(FILE, key | cell | facts)
 
 
 def settings(members: Sequence[int]) -> Iterator[tuple[str, int]]:

@@ -21,15 +21,8 @@ from sklearn.metrics import f1_score
 
 from benchmarks.accuracy.sets import SETS, load
 from benchmarks.cells import append_cell, known, machine_facts, paired
-from benchmarks.upper_layers import (
-    BATCH,
-    Part,
-    Training,
-    UpperLayers,
-    run_study,
-    study_parser,
-    train_adapters,
-)
+from benchmarks.study import run_study, study_parser
+from benchmarks.upper_layers import BATCH, Part, Training, UpperLayers, train_adapters
 
 FILE = Path(__file__).with_name("imbalance.csv")
 PLAIN = "plain"

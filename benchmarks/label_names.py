@@ -18,18 +18,10 @@ from pathlib import Path
 import numpy as np
 from peft import LoraConfig
 
-from benchmarks.accuracy.sets import AGNEWS, SETS, Rows, load
+from benchmarks.accuracy.sets import AGNEWS, SETS, Rows
 from benchmarks.cells import append_cell, known, machine_facts, paired
-from benchmarks.upper_layers import (
-    Part,
-    Training,
-    UpperLayers,
-    development,
-    drawn,
-    run_study,
-    study_parser,
-    train_adapters,
-)
+from benchmarks.study import run_study, samples, study_parser
+from benchmarks.upper_layers import Part, Training, UpperLayers, train_adapters
 from submillion.auto.rules import steps_for
 from submillion.data.label_texts import label_texts
 from submillion.fit.head_start import fit_probe
@@ -56,26 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """Compute the cells of one data set."""
-    data = load(name, options.agnews)
-    upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
-    (held_out,), pool = development(data, options.dev_rows, 1)
-    dev, facts = upper.states(held_out), machine_facts()
-    config = {"layers": options.layers, "max_tokens": options.max_tokens}
-    for seed in range(options.seeds):
-        words = np.random.default_rng(seed).permutation(UNRELATED)[: len(data.classes)]
-        named = {PLAIN: None, NAMES: read(upper, data.classes), WORDS: read(upper, words.tolist())}
-        for size in options.per_class:
-            train = upper.states(pool.at(drawn(np.array(pool.labels), size, seed).tolist()))
-            for setting, names in named.items():
-                key = {
-                    "set": name,
-                    "encoder": options.encoder,
-                    "size": size,
-                    "setting": setting,
-                    "seed": seed,
-                }
-                if not known(FILE, key | config):
-                    append_cell(FILE, key | config | score(upper, train, dev, names, key) | facts)
+    facts, config = machine_facts(), {"layers": options.layers, "max_tokens": options.max_tokens}
+    for sample in samples(name, options):
+        words = np.random.default_rng(sample.seed).permutation(UNRELATED)[: len(sample.classes)]
+        for setting, texts in ((PLAIN, None), (NAMES, sample.classes), (WORDS, words.tolist())):
+            key = {"set": name, "encoder": options.encoder, "size": sample.size, "setting": setting,
+                   "seed": sample.seed}  # fmt: skip
+            if not known(FILE, key | config):
+                names = None if texts is None else read(sample.upper, texts)
+                cell = score(sample.upper, sample.train, sample.dev, names, key)
+                append_cell(FILE, key | config | cell | facts)
 
 
 def read(upper: UpperLayers, names: Sequence[str]) -> LabelNames:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,7 @@ import torch
 from peft import get_peft_model
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks.accuracy.sets import SETS, LabelledSet, Rows
-from benchmarks.cells import read_cells
+from benchmarks.accuracy.sets import Rows
 from benchmarks.encoders import catalog_folder
 from submillion.fit.head_start import STRENGTH, fit_probe
 from submillion.fit.interpolation import interpolate
@@ -34,7 +31,6 @@ MATRICES = (
     "intermediate.dense",
     "output.dense",
 )
-SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -212,8 +208,9 @@ def train_adapters(
     adapted: Any = get_peft_model(upper.copy(), config)
     adapted.eval()
     module = adapted.get_base_model()
-    values = [value for value in adapted.parameters() if value.requires_grad] + list(head.parameters())
-    first = {name: value.detach().clone() for name, value in _trained(adapted, head).items()}
+    trained = _trained(adapted, head)
+    values = list(trained.values())
+    first = {name: value.detach().clone() for name, value in trained.items()}
     optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
     labels = torch.from_numpy(train.labels)
@@ -229,13 +226,12 @@ def train_adapters(
         optimizer.step()
         schedule.step()
     seconds = time.process_time() - began
-    last = {name: value.detach().clone() for name, value in _trained(adapted, head).items()}
+    last = {name: value.detach().clone() for name, value in trained.items()}
     logits = {}
     for share in (1.0, *training.shares):
-        now = _trained(adapted, head)
-        for name, value in now.items():
+        for name, value in trained.items():
             value.data.copy_(last[name])
-        interpolate(first, now, share)
+        interpolate(first, trained, share)
         with torch.inference_mode():
             logits[share] = head(torch.from_numpy(upper.features(dev, module))).numpy()
     return Answer(logits.pop(1.0), sum(value.numel() for value in values), seconds, logits)
@@ -263,60 +259,3 @@ def batches(rows: int, steps: int, generator: np.random.Generator) -> Iterator[n
             queue = np.concatenate([queue, generator.permutation(rows)])
         batch, queue = queue[:BATCH], queue[BATCH:]
         yield np.unique(batch)
-
-
-def development(data: LabelledSet, rows: int, parts: int) -> tuple[list[Rows], Rows]:
-    """Return disjoint groups of development rows drawn from the training rows, and all other training rows.
-
-    Args:
-        data: its test rows are not read.
-        rows: rows of each group.
-        parts: groups.
-    """
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(data.train.labels)).tolist()
-    groups = [data.train.at(order[number * rows : (number + 1) * rows]) for number in range(parts)]
-    return groups, data.train.at(order[parts * rows :])
-
-
-def drawn(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Return the places of a sample: `size` rows of each class, or `size` rows in all from 1,000 on."""
-    order = np.random.default_rng([seed, 1]).permutation(len(labels))
-    if size >= 1_000:
-        return np.sort(order[:size])
-    return np.sort(np.concatenate([order[labels[order] == number][:size] for number in np.unique(labels)]))
-
-
-def study_parser(
-    description: str, sets: Sequence[str], max_tokens: int, seeds: int
-) -> argparse.ArgumentParser:
-    """Return a parser of the options that the studies share.
-
-    Args:
-        description: of the study.
-        sets: data sets that are compared by default.
-        max_tokens: default number of tokens at which texts are cut.
-        seeds: default number of seeds.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(sets))
-    parser.add_argument("--agnews", type=Path, help="folder with AG News")
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=max_tokens)
-    parser.add_argument("--seeds", type=int, default=seeds)
-    parser.add_argument("--table", action="store_true", help="print the table only")
-    return parser
-
-
-def run_study(
-    options: argparse.Namespace,
-    file: Path,
-    measure: Callable[[str, argparse.Namespace], None],
-    table: Callable[[list[dict[str, str]]], Iterable[str]],
-) -> None:
-    """Compute the missing cells of each data set, and print the table of the cells in a file."""
-    if not options.table:
-        for name in options.sets:
-            measure(name, options)
-    for line in table(read_cells(file)):
-        print(line)

@@ -18,24 +18,16 @@ import numpy as np
 from peft import LoraConfig
 from sklearn.metrics import f1_score
 
-from benchmarks.accuracy.sets import AGNEWS, SETS, load
+from benchmarks.accuracy.sets import AGNEWS, SETS
 from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.label_names import RANK, RATE, read
-from benchmarks.upper_layers import (
-    Part,
-    Training,
-    UpperLayers,
-    development,
-    drawn,
-    run_study,
-    study_parser,
-    train_adapters,
-)
+from benchmarks.study import Sample, run_study, samples, study_parser
+from benchmarks.upper_layers import Training, train_adapters
 from submillion.auto.rules import NAMED, steps_for
-from submillion.fit.head_start import fit_probe
-from submillion.fit.label_names import LabelNames
 
 FILE = Path(__file__).with_name("wise_ft.csv")
+PROBE = 0.0
+"""The share that leaves nothing of the training."""
 SHARES = (0.5, 0.75)
 
 
@@ -52,36 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """Compute the cells of one data set."""
-    data = load(name, options.agnews)
-    upper = UpperLayers(options.encoder, options.layers, options.max_tokens)
-    (held_out,), pool = development(data, options.dev_rows, 1)
-    dev, facts = upper.states(held_out), machine_facts()
-    config = {"layers": options.layers, "max_tokens": options.max_tokens}
-    for seed in range(options.seeds):
-        for size in options.per_class:
-            key = {"set": name, "encoder": options.encoder, "size": size, "seed": seed}
-            if known(FILE, key | config):
-                continue
-            train = upper.states(pool.at(drawn(np.array(pool.labels), size, seed).tolist()))
-            names = read(upper, data.classes) if size < NAMED else None
-            append_cell(FILE, key | config | score(upper, train, dev, names, seed) | facts)
+    facts, config = machine_facts(), {"layers": options.layers, "max_tokens": options.max_tokens}
+    for sample in samples(name, options):
+        key = {"set": name, "encoder": options.encoder, "size": sample.size, "seed": sample.seed}
+        if not known(FILE, key | config):
+            append_cell(FILE, key | config | score(sample) | facts)
 
 
-def score(
-    upper: UpperLayers, train: Part, dev: Part, names: LabelNames | None, seed: int
-) -> dict[str, object]:
+def score(sample: Sample) -> dict[str, object]:
     """Train once; return accuracy and macro F1 of the probe, of what was trained, and of each share."""
-    classes, features = int(dev.labels.max()) + 1, upper.features(train)
-    if names is not None and not names.agreement(features, train.labels)["used"]:
+    upper, train, dev, seed = sample.upper, sample.train, sample.dev, sample.seed
+    names = read(upper, sample.classes) if sample.size < NAMED else None
+    if names is not None and not names.agreement(upper.features(train), train.labels)["used"]:
         names = None
-    probe = fit_probe(features, train.labels, classes, seed, names=names)
-    logits = {"probe": upper.features(dev) @ probe.weight.T + probe.bias}
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules=upper.names())
-    training = Training(steps_for(len(train.labels), 32), RATE, seed, names=names, shares=SHARES)
-    answer = train_adapters(upper, config, train, dev, classes, training)
-    logits |= {"trained": answer.logits} | {
-        f"share {share}": values for share, values in answer.interpolated.items()
-    }
+    steps = steps_for(len(train.labels), 32)
+    training = Training(steps, RATE, seed, names=names, shares=(PROBE, *SHARES))
+    answer = train_adapters(upper, config, train, dev, int(dev.labels.max()) + 1, training)
+    logits = {"probe": answer.interpolated[PROBE], "trained": answer.logits}
+    logits |= {f"share {share}": answer.interpolated[share] for share in SHARES}
     found: dict[str, object] = {"rows": len(dev.labels)}
     for setting, values in logits.items():
         predicted = values.argmax(axis=1)

@@ -9,20 +9,12 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from benchmarks import adapters, ensembles, imbalance
+from benchmarks import adapters, ensembles, imbalance, wise_ft
 from benchmarks.accuracy.sets import LabelledSet, Rows
 from benchmarks.cells import append_cell, known, paired
-from benchmarks.upper_layers import (
-    BATCH,
-    Training,
-    UpperLayers,
-    batches,
-    development,
-    drawn,
-    rate_of,
-    train_adapters,
-)
-from support.tiny import shared_encoder, tiny_encoder, tiny_texts
+from benchmarks.study import Sample, development, drawn
+from benchmarks.upper_layers import BATCH, Training, UpperLayers, batches, rate_of, train_adapters
+from support.tiny import LABELS, shared_encoder, tiny_encoder, tiny_texts
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +64,40 @@ def test_every_method_begins_as_the_encoder(tmp_path: Path) -> None:
     ]
     for logits in answers[1:]:
         np.testing.assert_allclose(logits, answers[0], atol=1e-5)
+
+
+def test_shares_of_a_training_lie_between_the_probe_and_the_whole(upper: UpperLayers) -> None:
+    texts, labels = tiny_texts(24)
+    part, classes = upper.states(Rows(texts, labels)), max(labels) + 1
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=upper.names())
+    shares = Training(6, 1e-2, seed=0, shares=(0.0, 0.5))
+    answer = train_adapters(upper, config, part, part, classes, shares)
+    probe = train_adapters(upper, config, part, part, classes, Training(0, 1e-2, seed=0))
+    assert np.array_equal(answer.interpolated[0.0], probe.logits)
+    whole = train_adapters(upper, config, part, part, classes, Training(6, 1e-2, seed=0))
+    assert np.array_equal(answer.logits, whole.logits)
+    half = answer.interpolated[0.5]
+    change = np.linalg.norm(answer.logits - probe.logits)
+    assert 0 < np.linalg.norm(half - probe.logits) < change
+    assert 0 < np.linalg.norm(half - answer.logits) < change
+
+
+def test_a_study_of_shares_scores_probe_training_and_shares(upper: UpperLayers) -> None:
+    texts, labels = tiny_texts(40)
+    rows = Rows(texts, labels)
+    sample = Sample(upper, tuple(LABELS), upper.states(rows), rows, seed=0, size=4)
+    found = wise_ft.score(sample)
+    settings = ("probe", "trained", "share 0.5", "share 0.75")
+    assert list(found) == ["rows", *(f"{name}{figure}" for name in settings for figure in ("", ", macro F1"))]
+    assert len(sample.train.states) == 16
+    cells = [
+        {"set": "r8", "size": size} | {name: str(value) for name, value in found.items()} for size in "48"
+    ]
+    for cell in cells:
+        cell |= {"trained": "0.9", "probe": "0.8", "trained, macro F1": "0.5", "probe, macro F1": "0.6"}
+    lines = list(wise_ft.table(cells))
+    assert lines[2].startswith("| R8, 4 | 90.0 | -10.0 (1) | +10.0 (1) |")
+    assert lines[-1].startswith("| all of them | 90.0 | -10.0")
 
 
 def test_every_row_comes_up_before_any_does_again() -> None:
