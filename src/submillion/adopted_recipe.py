@@ -32,5 +32,5 @@ def recipe_of(manifest: Manifest, run: Path) -> Recipe:
             text=adopted["text"],
             label=adopted["label"],
         ),
-        head=HeadRecipe(kind="linear", pooling=adopted["pooling"]),
+        head=HeadRecipe(kind="linear", pooling=adopted["pooling"], normalize=adopted.get("normalize", False)),
     )

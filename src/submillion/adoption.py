@@ -122,6 +122,7 @@ def _manifest(run: RunDir, subject: Subject, options: Options, texts: int, diffe
         "base": subject.foreign.base,
         "peft_version": subject.foreign.settings.get("peft_version"),
         "pooling": "mean" if subject.foreign.headless else "first",
+        "normalize": subject.foreign.normalize,
         "text": text if text is None or isinstance(text, str) else list(text),
         "label": options.label,
         "precision": "unknown",

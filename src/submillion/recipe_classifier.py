@@ -139,6 +139,9 @@ class HeadRecipe(Section):
     pooling: Literal["first", "mean", "auto"] = "first"
     """What the head reads: first, the last state of a text's first token; mean, the mean of the last states of all its
     tokens, special ones included, with kind linear; auto, the one that the encoder was trained with."""
+    normalize: bool = False
+    """Scale the mean to length 1 before the output layer, as sentence encoders are trained to be compared; with pooling
+    mean."""
     start: Literal["random", "probe"] = "random"
     """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
     the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,
@@ -158,4 +161,6 @@ class HeadRecipe(Section):
     def _mean_is_linear(self) -> HeadRecipe:
         if self.pooling == "mean" and self.kind != "linear":
             raise ValueError(f"head.kind=linear with head.pooling=mean|{self.kind}")
+        if self.normalize and self.pooling != "mean":
+            raise ValueError(f"head.pooling=mean with head.normalize|{self.pooling}")
         return self

@@ -65,9 +65,11 @@ def test_every_family_as_a_graph(family: str, tmp_path: Path) -> None:
     assert of_file == pytest.approx(own, abs=1e-4)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("form", ["merged", "onnx"])
-def test_a_head_that_reads_the_mean(form: str, tmp_path: Path) -> None:
-    own, of_file = exported(tmp_path, "mpnet", form, layers=1, head={"pooling": "mean", "kind": "linear"})
+def test_a_head_that_reads_the_mean(form: str, normalize: bool, tmp_path: Path) -> None:
+    head = {"pooling": "mean", "kind": "linear", "normalize": normalize}
+    own, of_file = exported(tmp_path, "mpnet", form, layers=1, head=head)
     assert of_file == pytest.approx(own, abs=1e-4)
 
 

@@ -21,15 +21,17 @@ from support import ROOT
 from support.trained import recipe_in, tiny_fields, two_classes
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, trained with head.pooling=auto on an `encoder` that records the mean."""
+@pytest.fixture(scope="module", params=["auto", "normalized"])
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `run` on an `encoder` that records the mean, with head.pooling=auto or with head.normalize."""
     home = tmp_path_factory.mktemp("mean")
     tiny_fields(home)
     (home / "encoder" / "1_Pooling").mkdir()
     pooling = json.dumps({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
     (home / "encoder" / "1_Pooling" / "config.json").write_text(pooling, encoding="utf-8")
     fields = {"head.kind": "linear", "head.pooling": "auto", "train.epochs": 5, "train.learning_rate": 0.03}
+    if request.param == "normalized":
+        fields |= {"head.pooling": "mean", "head.normalize": True}
     recipe = recipe_in(home, **fields)
     texts, labels = two_classes()
     submillion.train(recipe, home / "run", texts=texts, labels=labels, quiet=True)
@@ -54,6 +56,10 @@ def test_the_lines_of_the_documentation_give_the_logits_of_the_run(home: Path) -
     (lines,) = [code for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "head" in code]
     code = lines.replace("sentence-transformers/all-MiniLM-L6-v2", str(home / "encoder"))
     code = code.replace("runs/reviews/adapter", str(home / "run" / "adapter"))
+    if not Recipe.load(home / "run" / "recipe.yaml").head.normalize:
+        (mean,) = re.findall(r"the features are the mean itself, `(.*?)`", page)
+        code = code.replace("normalize((states * real).sum(1))", mean)
+        assert mean in code
     assert len([line for line in lines.splitlines() if line and not line.startswith("from ")]) == 5
     tokenizer = AutoTokenizer.from_pretrained(home / "run" / "tokenizer")
     texts = sorted(two_classes()[0][:6], key=len)
@@ -96,3 +102,19 @@ def test_verify_holds_and_misses_a_removed_head(home: Path, tmp_path: Path) -> N
         check.name for check in submillion.verify(tmp_path / "copy" / "run").checks if check.holds is False
     }
     assert {"layout", "hashes", "budget"} <= failed
+
+
+def test_verify_names_a_recipe_that_scales_the_mean_otherwise_than_the_head(
+    home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(home, tmp_path / "copy")
+    recipe = tmp_path / "copy" / "run" / "recipe.yaml"
+    lines, found = re.subn(
+        r"normalize: (true|false)",
+        lambda match: f"normalize: {'false' if match[1] == 'true' else 'true'}",
+        recipe.read_text(encoding="utf-8"),
+    )
+    assert found == 1
+    recipe.write_text(lines, encoding="utf-8")
+    failed = [check for check in submillion.verify(tmp_path / "copy" / "run").checks if check.holds is False]
+    assert "adapter" in {check.name for check in failed if "head.normalize" in check.where}

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from submillion.data.tokens import from_rows
 from submillion.errors import BadInput
 from submillion.families.families import FAMILIES
+from submillion.fit.head_start import output_layer
 from submillion.model.build import build, open_adapter
 from submillion.model.execution.jagged import PackedSdpa
 from submillion.model.execution.packed import try_packed
@@ -26,9 +27,11 @@ MEAN = {"head": {"kind": "linear", "pooling": "mean"}}
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
-@pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_features_and_head_are_the_logits_in_every_execution(family: str, pooling: str) -> None:
-    classifier = trained(family, head={"kind": "linear", "pooling": pooling}, lora={"layers": "top-1"})
+@pytest.mark.parametrize(
+    "head", [{"pooling": "first"}, {"pooling": "mean"}, {"pooling": "mean", "normalize": True}]
+)
+def test_features_and_head_are_the_logits_in_every_execution(family: str, head: dict[str, object]) -> None:
+    classifier = trained(family, head={"kind": "linear"} | head, lora={"layers": "top-1"})
     tokens = from_rows([row[mask.bool()].numpy() for row, mask in zip(IDS, MASK, strict=True)])
     rows, precision = np.arange(3), choose_precision("float32")
     reference = Reference(classifier, precision)
@@ -78,7 +81,33 @@ def test_a_head_of_another_classifier_is_refused(tmp_path: Path) -> None:
             assert any(part in str(caught.value) for part in expected.split("|")), caught.value
 
 
+def test_the_length_of_the_mean_does_not_count_with_normalize(tmp_path: Path) -> None:
+    head = {"kind": "linear", "pooling": "mean", "normalize": True}
+    classifier = trained("bert", head=head)
+    features = torch.randn(3, classifier.hidden_size, generator=torch.Generator().manual_seed(0))
+    layer = output_layer(classifier)
+    expected = features / features.norm(dim=1, keepdim=True) @ layer.weight.T + layer.bias
+    torch.testing.assert_close(classifier.head(features), expected)
+    torch.testing.assert_close(classifier.head(7 * features), expected)
+    classifier.save_adapter(tmp_path)
+    opened = open_adapter(shared_encoder("bert"), tmp_path, LABELS)
+    torch.testing.assert_close(opened.head(7 * features), expected)
+    plain = build(shared_encoder("bert"), LABELS, tiny_recipe(shared_encoder("bert"), **MEAN))
+    plain.load_adapter(tmp_path)  # the head comes with what it does to the mean
+    torch.testing.assert_close(plain.head(7 * features), expected)
+
+
+def test_an_unknown_scale_of_the_mean_is_refused(tmp_path: Path) -> None:
+    trained("bert", **MEAN).save_adapter(tmp_path)
+    metadata = {"label_names": json.dumps(list(LABELS)), "normalize": "yes"}
+    save_file(load_file(tmp_path / HEAD), tmp_path / HEAD, metadata)
+    with pytest.raises(BadInput, match="normalize: expected true or false, found yes"):
+        open_adapter(shared_encoder("bert"), tmp_path, LABELS)
+
+
 def test_only_a_linear_head_reads_the_mean() -> None:
     folder = shared_encoder("bert")
     with pytest.raises(ValueError, match="head.kind=linear with head.pooling=mean"):
         tiny_recipe(folder, head={"kind": "stock", "pooling": "mean"})
+    with pytest.raises(ValueError, match="head.pooling=mean with head.normalize"):
+        tiny_recipe(folder, head={"kind": "linear", "normalize": True})

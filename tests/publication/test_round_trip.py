@@ -53,9 +53,9 @@ def run_of(home: Path, pooling: str) -> RunDir:
     """Return an untrained run whose adapter and head have random values."""
     home.mkdir()
     encoder = home.parent / "encoder"
-    recipe = tiny_recipe(
-        encoder, head={"kind": "linear" if pooling == "mean" else "stock", "pooling": pooling}
-    )
+    mean = pooling == "mean"
+    head = {"kind": "linear" if mean else "stock", "pooling": pooling, "normalize": mean}
+    recipe = tiny_recipe(encoder, head=head)
     run, _ = untrained_run(home, encoder, recipe, LABELS, seed=3)
     run.update_manifest(name=f"{pooling} run", max_length=32, status="complete")
     run.seal()

@@ -133,6 +133,7 @@ def begun(
         "max_length": recipe.data.max_length,
         "windows": recipe.data.windows,
         "pooling": "first" if source.head is None else "mean",
+        "normalize": source.head is not None and source.head.normalize,
         "longer_rows": sum(length > recipe.data.max_length for length in lengths),
         "max_loss": max_loss,
         "compared": counted(rows),

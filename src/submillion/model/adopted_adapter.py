@@ -18,6 +18,7 @@ from submillion.model import adapter, head_file
 from submillion.model.adapter_settings import check_rank
 from submillion.model.build import open_adapter, set_requires_grad
 from submillion.model.foreign import Foreign
+from submillion.model.heads import PooledHead
 from submillion.model.loading import Loaded, load_encoder, quiet_libraries
 from submillion.model.process_state import seeded
 from submillion.model.variants import NO_MODULE
@@ -58,10 +59,9 @@ def adopt(
     tensors = adapter.adapter_tensors(module, loaded.randomly_initialised)
     values = {name: value.to(torch.float32) for name, value in tensors.items()}
     adapter.write_adapter(target, module, written, values, label_names)
-    head = None
-    if foreign.headless:
-        head, _ = adapter.read_tensor_file(foreign.folder / HEAD, "the head of an adapter")
-        _write_head(target, head, label_names)
+    head = _head(foreign, label_names) if foreign.headless else None
+    if head is not None:
+        head_file.write(target, head, label_names)
     return _compared(module.eval(), head, encoder, target, label_names)
 
 
@@ -157,15 +157,17 @@ def _explicit(module: Any, config: LoraConfig) -> LoraConfig:
     )
 
 
-def _write_head(target: Path, head: Mapping[str, torch.Tensor], label_names: Sequence[str]) -> None:
-    layer = torch.nn.Linear(head["weight"].shape[1], len(label_names))
-    layer.load_state_dict({name: value.float() for name, value in head.items()})
-    head_file.write(target, layer, label_names)
+def _head(foreign: Foreign, label_names: Sequence[str]) -> PooledHead:
+    """Return the head that reads the mean of the last states."""
+    tensors, _ = adapter.read_tensor_file(foreign.folder / HEAD, head_file.EXPECTED)
+    head = PooledHead(tensors["weight"].shape[1], len(label_names), foreign.normalize)
+    head.layer.load_state_dict({name: value.float() for name, value in tensors.items()})
+    return head
 
 
 def _compared(
     module: Any,
-    head: Mapping[str, torch.Tensor] | None,
+    head: PooledHead | None,
     encoder: Path,
     target: Path,
     label_names: Sequence[str],
@@ -192,8 +194,7 @@ def _compared(
         if head is None:
             theirs = module(**batch).logits.float()
         else:
-            features = module(**batch).last_hidden_state.mean(dim=1)
-            theirs = features @ head["weight"].float().T + head["bias"].float()
+            theirs = head(module(**batch).last_hidden_state.mean(dim=1))
     difference = float((ours - theirs).abs().max())
     if not difference <= CLOSE * max(1.0, float(theirs.abs().max())):
         raise RuntimeError(

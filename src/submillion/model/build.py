@@ -55,7 +55,7 @@ def build(encoder: FetchedEncoder | Path | str, label_names: Sequence[str], reci
         module = _wrapped(loaded, variants.peft_config(loaded, recipe.lora, recipe.head, recipe.seed))
         in_head = heads.adapted_modules(loaded.family, recipe.head)
         principals = variants.start_pissa(module, in_head) if recipe.lora.variant == "pissa" else {}
-    classifier = Classifier(module, loaded, label_names, principals)
+    classifier = Classifier(module, loaded, label_names, principals, recipe.head.normalize)
     if classifier.output is not None and recipe.encoder.classifier_dropout is not None:
         classifier.output.dropout.p = recipe.encoder.classifier_dropout
     if classifier.trainable_count() != counted.trainable:

@@ -32,6 +32,7 @@ class Classifier(nn.Module):
         loaded: Loaded,
         label_names: Sequence[str],
         principals: Mapping[str, variants.Principal] | None = None,
+        normalize: bool = False,
     ) -> None:
         """Take a model that peft has wrapped; the encoder alone is pooled by the mean, and gets a head of zeros.
 
@@ -40,6 +41,7 @@ class Classifier(nn.Module):
             loaded: the encoder before peft wrapped it.
             label_names: class names by index, C of them.
             principals: the principal parts that PiSSA took out of the encoder's matrices; None without PiSSA.
+            normalize: whether a head that reads the mean scales it to length 1.
         """
         super().__init__()
         self.module = module
@@ -56,7 +58,9 @@ class Classifier(nn.Module):
         self.feature_pooling: Literal["first", "mean"] = "mean" if averages else self.pooling
         """What `features` gives: as `pooling`, or the mean if transformers' own head averages."""
         # Zeros are no saddle point in a single layer: its gradient does not vanish, and every class starts alike.
-        self.output = PooledHead(self.hidden_size, len(label_names)) if self.pooling == "mean" else None
+        self.output = None
+        if self.pooling == "mean":
+            self.output = PooledHead(self.hidden_size, len(label_names), normalize)
         self.vocabulary: int = module.get_base_model().get_input_embeddings().num_embeddings
         """Rows of the token embeddings."""
         self.longest = self.family.longest_input(self.config)
@@ -203,7 +207,7 @@ class Classifier(nn.Module):
             config = variants.pissa_config_as_lora(config)
         adapter.write_adapter(folder, self.module, config, self._adapter_tensors(), self.label_names)
         if self.output is not None:
-            head_file.write(folder, self.output.layer, self.label_names)
+            head_file.write(folder, self.output, self.label_names)
 
     def load_adapter(self, folder: Path) -> None:
         """Replace the adapter's present values by those of a saved adapter.
@@ -224,7 +228,8 @@ class Classifier(nn.Module):
             head = head_file.read(folder, self.hidden_size, self.label_names)
         set_peft_model_state_dict(self.module, tensors)
         if self.output is not None and head is not None:
-            self.output.layer.load_state_dict(head)
+            weights, self.output.normalize = head
+            self.output.layer.load_state_dict(weights)
 
     def _adapter_tensors(self) -> dict[str, Tensor]:
         tensors = adapter.adapter_tensors(self.module, self._randomly_initialised)

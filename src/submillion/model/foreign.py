@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
+from submillion.model import head_file
 from submillion.model.heads import MEAN_TASK
 from submillion.sources.adapter_files import CONFIG, HEAD, PREFIX, TENSORS
 from submillion.wording import excerpt
@@ -64,6 +65,8 @@ class Foreign:
     """Shape of each tensor by name; the head in a file of its own has the usual names of an output layer."""
     label_names: list[str] | None
     """Class names by index in the file's metadata, as submillion writes them."""
+    normalize: bool = False
+    """Whether a head in a file of its own reads the mean scaled to length 1."""
 
     @property
     def base(self) -> str | None:
@@ -113,13 +116,16 @@ def read_foreign(folder: Path, family: Family) -> Foreign:
     if problems:
         raise BadInput(problems)
     shapes, names = _shapes(folder / TENSORS)
+    normalize = False
     if values.get("task_type") == MEAN_TASK:
         if not (folder / HEAD).is_file():
             expected = f"an adapter for sequence classification, or {HEAD} beside one for feature extraction"
             raise BadInput(Problem(str(folder), expected, f"task_type {MEAN_TASK} and no {HEAD}"))
         head, names = _shapes(folder / HEAD)
+        normalize = head_file.normalizes(folder / HEAD)
         shapes |= {f"{PREFIX}{family.output}.{name}": shape for name, shape in head.items()}
-    return Foreign(folder, {name: values[name] for name in READ if name in values}, shapes, names)
+    settings = {name: values[name] for name in READ if name in values}
+    return Foreign(folder, settings, shapes, names, normalize)
 
 
 def _problems(values: Any, where: str) -> list[Problem]:

@@ -7,22 +7,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
 
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_file
 from submillion.model import adapter
 from submillion.model.adapter_settings import ANOTHER
+from submillion.model.heads import PooledHead
 from submillion.sources.adapter_files import HEAD
 
+NORMALIZE = "normalize"
+"""In the file's metadata: `true` if the mean is scaled to length 1. Without it, it is not."""
+EXPECTED = "the head of an adapter"
 
-def write(folder: Path, layer: nn.Linear, label_names: Sequence[str]) -> None:
+
+def write(folder: Path, head: PooledHead, label_names: Sequence[str]) -> None:
     """Write `weight`, float32 [C, D], and `bias`, float32 [C].
 
     Args:
         folder: the adapter's.
-        layer: the output layer.
+        head: whether it scales the mean is stored in the file's metadata.
         label_names: class names by index, stored in the file's metadata.
 
     Raises:
@@ -30,15 +35,18 @@ def write(folder: Path, layer: nn.Linear, label_names: Sequence[str]) -> None:
     """
     tensors = {
         name: value.detach().to("cpu", torch.float32, copy=True).contiguous()
-        for name, value in layer.named_parameters()
+        for name, value in head.layer.named_parameters()
     }
-    data = save(tensors, {"label_names": json.dumps(list(label_names))})
+    metadata = {"label_names": json.dumps(list(label_names))}
+    if head.normalize:
+        metadata[NORMALIZE] = "true"
+    data = save(tensors, metadata)
     with atomic_file(folder / HEAD) as temporary:
         temporary.write_bytes(data)
 
 
-def read(folder: Path, hidden: int, label_names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return `weight` and `bias`.
+def read(folder: Path, hidden: int, label_names: Sequence[str]) -> tuple[dict[str, torch.Tensor], bool]:
+    """Return `weight` and `bias`, and whether the mean is scaled to length 1.
 
     Args:
         folder: the adapter's.
@@ -49,7 +57,7 @@ def read(folder: Path, hidden: int, label_names: Sequence[str]) -> dict[str, tor
         BadInput: the file is missing or damaged, or it is not the head of such a classifier.
     """
     file, classes = folder / HEAD, len(label_names)
-    tensors, labels = adapter.read_tensor_file(file, "the head of an adapter")
+    tensors, labels = adapter.read_tensor_file(file, EXPECTED)
     adapter.check_labels(folder, labels, label_names)
     shapes = {"weight": [classes, hidden], "bias": [classes]}
     found = {name: list(value.shape) for name, value in tensors.items()}
@@ -65,4 +73,20 @@ def read(folder: Path, hidden: int, label_names: Sequence[str]) -> dict[str, tor
                     ANOTHER,
                 )
             )
-    return tensors
+    return tensors, normalizes(file)
+
+
+def normalizes(file: Path) -> bool:
+    """Return whether the head in a file reads the mean scaled to length 1.
+
+    Raises:
+        BadInput: the file is missing or damaged, or its metadata has another value.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            value = (opened.metadata() or {}).get(NORMALIZE)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(Problem(str(file), EXPECTED, f"{error}")) from error
+    if value not in (None, "true", "false"):
+        raise BadInput(Problem(f"{file}, {NORMALIZE}", "true or false", value, ANOTHER))
+    return bool(value == "true")

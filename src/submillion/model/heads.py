@@ -19,11 +19,12 @@ SEQ_CLS_TRAINS = ("classifier", "score")
 
 
 class PooledHead(nn.Module):
-    """The head after pooling by the mean: dropout and one linear layer, which starts at zero."""
+    """The head after pooling by the mean: length 1 if asked for, dropout, and one linear layer that starts at zero."""
 
-    def __init__(self, hidden: int, classes: int) -> None:
-        """Make a head of `classes` logits for features of size `hidden`."""
+    def __init__(self, hidden: int, classes: int, normalize: bool = False) -> None:
+        """Make a head of `classes` logits for features of size `hidden`, scaled to length 1 with `normalize`."""
         super().__init__()
+        self.normalize = normalize
         self.dropout = nn.Dropout(0.0)
         self.layer = nn.Linear(hidden, classes)
         nn.init.zeros_(self.layer.weight)
@@ -31,7 +32,10 @@ class PooledHead(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits, float32 [B, C], for features [B, D]."""
-        logits: torch.Tensor = self.layer(self.dropout(features.float()))
+        features = features.float()
+        if self.normalize:
+            features = nn.functional.normalize(features)
+        logits: torch.Tensor = self.layer(self.dropout(features))
         return logits
 
 

@@ -111,6 +111,7 @@ def _facts(run: RunDir, repository: Repository | None) -> dict[str, Any]:
     parts = {name: manifest.get(name, {}) for name in MANIFEST_ENTRIES}
     main = next(iter(metrics), None)
     adopted = manifest.get("adopted")
+    head = adopted or recipe.get("head", {})
     base = repository.encoder if repository else base_of(manifest)
     notices = manifest.get("notices", [])
     if repository:
@@ -139,7 +140,8 @@ def _facts(run: RunDir, repository: Repository | None) -> dict[str, Any]:
         "crossed": split_title("validation", parts["data"]) != "validation",
         "recipe": published(recipe),
         "adopted": adopted,
-        "pooling": adopted["pooling"] if adopted else recipe.get("head", {}).get("pooling"),
+        "pooling": head.get("pooling"),
+        "normalize": head.get("normalize", False),
         "labels": manifest.get("labels", []),
         "numbered": numbered(manifest.get("labels", [])),
         "base": base or "PATH_TO_ENCODER",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NotRequired
+
 from typing_extensions import TypedDict
 
 from submillion.run_format.agreement import SplitAgreement
@@ -107,6 +109,8 @@ class ExportRecord(TypedDict):
     windows: str
     pooling: str
     """`first`: the model has its head; `mean`: head.safetensors holds it."""
+    normalize: NotRequired[bool]
+    """Whether that head reads the mean scaled to length 1; exports of earlier versions lack it, and theirs do not."""
     longer_rows: int
     """Rows of the proof longer than max_length tokens: the exported tokenizer reads their beginning alone."""
     max_loss: Number

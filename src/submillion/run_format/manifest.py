@@ -290,6 +290,8 @@ class AdoptionEntry(TypedDict):
     """The encoder that the adapter names."""
     peft_version: str | None
     pooling: Literal["first", "mean"]
+    normalize: NotRequired[bool]
+    """Whether the head reads the mean scaled to length 1; runs of earlier versions lack it, and their heads do not."""
     text: str | list[str] | None
     """Text columns of the data it was evaluated on, if they were named."""
     label: str | None

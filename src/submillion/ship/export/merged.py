@@ -33,4 +33,4 @@ def write_merged(source: ExportSource, file: Path) -> None:
     with quiet_libraries():
         source.model.save_pretrained(file.parent)
     if source.head is not None:
-        head_file.write(file.parent, source.head.layer, source.labels)
+        head_file.write(file.parent, source.head, source.labels)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from submillion.model import head_file
 from submillion.model.heads import mean_over_tokens
 from submillion.model.loading import quiet_libraries
 from submillion.model.process_state import preserved_signal_stack
@@ -49,6 +50,7 @@ class TransformersSession:
         self._batches = Batches(folder)
         head = folder / HEAD
         self._head = load_file(head) if head.is_file() else None
+        self._normalize = self._head is not None and head_file.normalizes(head)
         kind = AutoModelForSequenceClassification if self._head is None else AutoModel
         with quiet_libraries():
             self._model: Any = kind.from_pretrained(str(folder), local_files_only=True).eval()  # nosec B615
@@ -62,6 +64,8 @@ class TransformersSession:
                 logits = output.logits
             else:
                 features = mean_over_tokens(output.last_hidden_state, batch["attention_mask"])
+                if self._normalize:
+                    features = torch.nn.functional.normalize(features)
                 logits = features @ self._head["weight"].T + self._head["bias"]
         result: np.ndarray = logits.numpy()
         return result

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from submillion.model import head_file
 from submillion.model.adapter import read_adapter_config, read_tensors
 from submillion.recipe import Recipe
-from submillion.sources.adapter_files import CONFIG, TENSORS
+from submillion.sources.adapter_files import CONFIG, HEAD, TENSORS
 from submillion.verification.run.budget import adapter_shapes, count_tensors
 from submillion.verification.run.case import Case
 from submillion.verification.verdict import Check, compared
@@ -50,7 +51,7 @@ def adapter(case: Case) -> list[Check]:
     checks += compared(
         "adapter", where, sorted(expected), sorted(present), summary="{leaves} adapted matrices"
     )
-    return checks + _labels(case)
+    return checks + _head(case) + _labels(case)
 
 
 def _expected_config(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
@@ -78,6 +79,15 @@ def _expected_config(recipe: Recipe, in_head: list[str]) -> dict[str, Any]:
         "rank_pattern": dict.fromkeys(in_head, head.r),
         "alpha_pattern": dict.fromkeys(in_head, head.alpha),
     }
+
+
+def _head(case: Case) -> list[Check]:
+    """Compare whether the head reads the mean scaled to length 1."""
+    if case.recipe.head.pooling != "mean":
+        return []
+    where = f"recipe.yaml: head.normalize, against adapter/{HEAD}"
+    found = head_file.normalizes(case.run.adapter / HEAD)
+    return compared("adapter", where, case.recipe.head.normalize, found, summary="the scale of the mean")
 
 
 def _labels(case: Case) -> list[Check]:
