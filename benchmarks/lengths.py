@@ -1,0 +1,120 @@
+"""Compares how many tokens of a text a frozen encoder reads, on rows held out of the training rows.
+
+    python -m benchmarks.lengths --sets r8 newsgroups20
+
+The probe that `auto` begins with is fitted to a few texts a class, cut at each length, and to the names of the labels
+below 32. It reads the mean of the last states, plain or scaled to length 1, and answers the held-out rows, cut alike.
+Cells are appended to benchmarks/lengths.csv with processor and commit, and one that the file has is not computed again.
+No test row is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.accuracy.sets import AGNEWS, SETS, Rows, load
+from benchmarks.cells import append_cell, known, machine_facts, paired
+from benchmarks.study import development, drawn, run_study, study_parser
+from benchmarks.upper_layers import UpperLayers
+from submillion.auto.rules import NAMED
+from submillion.data.label_texts import label_texts
+from submillion.fit.head_start import fit_probe
+from submillion.fit.label_names import LabelNames
+
+FILE = Path(__file__).with_name("lengths.csv")
+LENGTHS = (64, 128, 256, 512)
+PLAIN, NORMALIZED = "plain", "normalized"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compute the missing cells, and print the table."""
+    parser = study_parser("Compare lengths of texts.", ["r8", "newsgroups20", AGNEWS, "sms"], 512, seeds=5)
+    parser.add_argument("--per-class", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--dev-rows", type=int, default=600)
+    parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
+    run_study(parser.parse_args(arguments), FILE, measure, table)
+
+
+def measure(name: str, options: argparse.Namespace) -> None:
+    """Compute the cells of one data set."""
+    data, facts = load(name, options.agnews), machine_facts()
+    (dev,), pool = development(data, options.dev_rows, 1)
+    labels, names = np.array(pool.labels), label_texts(data.classes)
+    picked = {
+        (size, seed): drawn(labels, size, seed) for seed in range(options.seeds) for size in options.per_class
+    }
+    union = np.unique(np.concatenate(list(picked.values())))
+    for length in options.lengths:
+        keys = {
+            (size, seed, setting): {"set": name, "encoder": options.encoder, "size": size, "seed": seed,
+                                    "max_tokens": length, "setting": setting}
+            for size, seed in picked
+            for setting in (PLAIN, NORMALIZED)
+        }  # fmt: skip
+        if all(known(FILE, key) for key in keys.values()):
+            continue
+        upper = UpperLayers(options.encoder, 1, length)
+        read = [
+            upper.features(upper.states(rows))
+            for rows in (pool.at(union.tolist()), dev, Rows(names, [0] * len(names)))
+        ]
+        for (size, seed, setting), key in keys.items():
+            of_pool, of_dev, of_names = map(scaled, read) if setting == NORMALIZED else read
+            rows = picked[size, seed]
+            features, truth = of_pool[np.searchsorted(union, rows)], labels[rows]
+            label_names = LabelNames.of(of_names, len(data.classes)) if size < NAMED else None
+            if label_names is not None and not label_names.agreement(features, truth)["used"]:
+                label_names = None
+            probe = fit_probe(features, truth, len(data.classes), seed, names=label_names)
+            right = (of_dev @ probe.weight.T + probe.bias).argmax(axis=1) == np.array(dev.labels)
+            if not known(FILE, key):
+                append_cell(FILE, key | {"rows": len(right), "accuracy": f"{right.mean():.4f}"} | facts)
+
+
+def scaled(features: np.ndarray) -> np.ndarray:
+    """Return features [N, D] scaled to length 1."""
+    of_length_1: np.ndarray = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return of_length_1
+
+
+def table(cells: list[dict[str, str]]) -> Iterator[str]:
+    """Yield a table in Markdown: plain means at 128 tokens, what length 1 changes, and then other numbers of tokens."""
+    others = sorted({int(cell["max_tokens"]) for cell in cells} - {128})
+    yield (
+        "| set, labels a class | plain mean, 128 tokens | with length 1 | "
+        + " | ".join(f"with length 1, {length} tokens in place of 128" for length in others)
+        + " |"
+    )
+    yield "|---|---:|---:|" + "---:|" * len(others)
+    found = {
+        (cell["set"], cell["size"], int(cell["max_tokens"]), cell["setting"], cell["seed"]): 100
+        * float(cell["accuracy"])
+        for cell in cells
+    }
+    for place in dict.fromkeys((cell["set"], cell["size"]) for cell in cells):
+        plain, scaled_means = (_by_seed(found, (*place, 128, setting)) for setting in (PLAIN, NORMALIZED))
+        columns = [f"{SETS[place[0]][0]}, {place[1]}", f"{np.mean(list(plain.values())):.1f}"]
+        columns.append(_change(plain, scaled_means))
+        columns += [_change(scaled_means, _by_seed(found, (*place, length, NORMALIZED))) for length in others]
+        yield "| " + " | ".join(columns) + " |"
+
+
+def _by_seed(
+    found: dict[tuple[str, str, int, str, str], float], place: tuple[object, ...]
+) -> dict[str, float]:
+    """Return the accuracies of a place by seed."""
+    return {key[-1]: value for key, value in found.items() if key[:-1] == place}
+
+
+def _change(before: dict[str, float], after: dict[str, float]) -> str:
+    """Return the mean difference within a seed; empty without a common one."""
+    pairs = [after[seed] - value for seed, value in before.items() if seed in after]
+    return paired(pairs) if pairs else ""
+
+
+if __name__ == "__main__":
+    main()
