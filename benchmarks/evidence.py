@@ -1,39 +1,43 @@
-"""Measures the settings that `auto` decides between, on development rows drawn from training rows.
+"""Measures the settings that `auto` decides between, on rows held out of the training rows.
 
-    python -m benchmarks.evidence --agnews FOLDER --encoder minilm --per-class 8 --seeds 3
+    python -m benchmarks.evidence --agnews FOLDER --encoder minilm --per-class 8 32 --seeds 3
 
-Every cell is one training by `submillion.train("auto", ...)` with the setting's overrides, scored on development rows
-that are the same in all cells; no test row is read. Cells are appended to `src/submillion/auto/evidence.csv`, with
-processor and commit; a cell that the file has is not computed again.
+Every cell is one training by `submillion.train("auto", ...)` with the setting's overrides and two folds in place of
+five, scored on held-out rows that are the same in all cells; no test row is read. Cells are appended to
+`src/submillion/auto/evidence.csv`, with processor and commit; a cell that the file has is not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import f1_score
 
 import submillion as sm
-from benchmarks.cells import append_cell, machine_facts, read_cells
+from benchmarks.accuracy.sets import AGNEWS, SETS, LabelledSet, Rows, load
+from benchmarks.cells import append_cell, known, machine_facts, paired
+from benchmarks.study import development, drawn, run_study, study_parser
 from submillion import auto
 
 FILE = Path(auto.__file__).with_name("evidence.csv")
 COLUMNS = (
-    "set", "encoder", "labels_per_class", "setting", "overrides", "seed", "accuracy", "rows", "seconds",
+    "set", "encoder", "labels_per_class", "setting", "overrides", "seed", "accuracy", "macro_f1", "rows", "seconds",
     "processor", "commit",
 )  # fmt: skip
-DEV_ROWS = 600
-SPLIT_SEED = 0
+AUTO = "auto"
 SETTINGS = {
-    "auto": [],
+    AUTO: [],
     "probe without training": ["train.steps=0"],
     "first token": ["head.pooling=first"],
+    "plain mean": ["head.normalize=false"],
     "random head": ["head.start=random"],
+    "no names of the labels": ["head.label_names=false"],
+    "all of the change": ["train.wise_ft=null"],
     "four times the steps": ["train.steps={4}"],
     "a third of the rate": ["train.learning_rate=3e-4"],
     "query and value": ["lora.targets=query,value"],
@@ -42,79 +46,102 @@ SETTINGS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the cells that are missing, and print the mean accuracy of each setting."""
-    parser = argparse.ArgumentParser(description="Measure the settings that auto decides between.")
-    parser.add_argument("--agnews", type=Path, required=True, help="folder with AG News' train.csv")
-    parser.add_argument("--encoder", default="minilm")
+    """Measure the cells that are missing, and print the table."""
+    sets = [AGNEWS, "sms", "r8", "newsgroups20"]
+    parser = study_parser("Measure the settings that auto decides between.", sets, max_tokens=256, seeds=3)
     parser.add_argument("--per-class", type=int, nargs="+", default=[8, 32])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--dev-rows", type=int, default=600)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    options = parser.parse_args(arguments)
-    with (options.agnews / "train.csv").open(newline="", encoding="utf-8") as file:
-        rows = [(row["text"], row["label"]) for row in csv.DictReader(file)]
-    with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
-        measure(rows, options, Path(folder))
-    for line in summary(read_cells(FILE)):
-        print(line)
+    run_study(parser.parse_args(arguments), FILE, measure, table)
 
 
-def measure(rows: list[tuple[str, str]], options: argparse.Namespace, folder: Path) -> None:
-    """Train and score every cell that the file lacks."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
-    dev, pool = [rows[at] for at in order[:DEV_ROWS]], [rows[at] for at in order[DEV_ROWS:]]
-    dev_file = folder / "dev.csv"
-    with dev_file.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text", "label"), *dev])
-    known = {tuple(row[name] for name in (*COLUMNS[:4], "seed")) for row in read_cells(FILE)}
-    facts = machine_facts()
-    for per_class in options.per_class:
-        for seed in range(options.seeds):
-            sample = list(drawn(pool, per_class, seed))
-            texts, labels = [text for text, _ in sample], [label for _, label in sample]
+def measure(name: str, options: argparse.Namespace) -> None:
+    """Train and score every cell of a data set that the file lacks."""
+    data, facts = load(name, options.agnews), machine_facts()
+    (dev,), pool = development(data, options.dev_rows, 1)
+    for seed in range(options.seeds):
+        for size in options.per_class:
+            train = pool.at(drawn(np.array(pool.labels), size, seed).tolist())
+            base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.folds=2", "data.test=none"]
             for setting in options.settings:
-                cell = ("AG News", options.encoder, str(per_class), setting, str(seed))
-                if cell in known:
-                    continue
-                base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.folds=2"]
-                steps = (
-                    sm.decide(texts=texts, labels=labels, overrides=base, quiet=True).recipe.train.steps or 0
-                )
-                overrides = [item.replace("{4}", str(4 * steps)) for item in SETTINGS[setting]]
-                began = time.perf_counter()
-                run = sm.train(
-                    "auto", folder / "run", texts=texts, labels=labels, overrides=base + overrides,
-                    overwrite=True, report=False, quiet=True,
-                )  # fmt: skip
-                seconds = time.perf_counter() - began
-                scores = run.evaluate(dev_file, name="dev", quiet=True)
-                values = (*cell[:4], " ".join(overrides), seed, f"{scores['accuracy']:.4f}", DEV_ROWS)
-                append_cell(
-                    FILE, dict(zip(COLUMNS, (*values, f"{seconds:.1f}", *facts.values()), strict=True))
-                )
+                cell = {"set": name, "encoder": options.encoder, "labels_per_class": size, "setting": setting,
+                        "seed": seed}  # fmt: skip
+                if not known(FILE, cell):
+                    overrides = base + changes(setting, data, train, base)
+                    cell["overrides"] = " ".join(overrides[len(base) :])
+                    cell |= score(data, train, dev, overrides) | facts
+                    append_cell(FILE, {column: cell[column] for column in COLUMNS})
+                    print(*cell.values(), flush=True)
 
 
-def drawn(pool: list[tuple[str, str]], per_class: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield this many rows of each class, drawn with the seed."""
-    left = dict.fromkeys(sorted({label for _, label in pool}), per_class)
-    for at in np.random.default_rng(seed + 1).permutation(len(pool)):
-        if left[pool[at][1]]:
-            left[pool[at][1]] -= 1
-            yield pool[at]
+def changes(setting: str, data: LabelledSet, train: Rows, base: Sequence[str]) -> list[str]:
+    """Return the overrides of a setting for some training rows."""
+    overrides = SETTINGS[setting]
+    if any("{4}" in item for item in overrides):
+        labels = [data.classes[label] for label in train.labels]
+        decision = sm.decide(texts=train.texts, labels=labels, overrides=base, quiet=True)
+        return [item.replace("{4}", str(4 * (decision.recipe.train.steps or 0))) for item in overrides]
+    return overrides
 
 
-def summary(rows: list[dict[str, str]]) -> Iterator[str]:
-    """Yield one line per encoder, size and setting: mean accuracy, and the mean difference to auto within a seed."""
-    cells: dict[tuple[str, str, str], dict[str, float]] = {}
-    for row in rows:
-        key = (row["encoder"], row["labels_per_class"], row["setting"])
-        cells.setdefault(key, {})[row["seed"]] = 100 * float(row["accuracy"])
-    for (encoder, size, setting), scores in cells.items():
-        auto_scores = cells.get((encoder, size, "auto"), {})
-        differences = [scores[seed] - auto_scores[seed] for seed in scores if seed in auto_scores]
-        yield (
-            f"{encoder:12} {size:>5} {setting:24} {np.mean(list(scores.values())):6.2f} "
-            f"{np.mean(differences):+6.2f} of {len(scores)} seeds"
+def score(data: LabelledSet, train: Rows, dev: Rows, overrides: Sequence[str]) -> dict[str, object]:
+    """Train once; return accuracy and macro F1 of the held-out rows, and the processor seconds of the training."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
+        run = sm.train(
+            "auto",
+            Path(folder) / "run",
+            texts=train.texts,
+            labels=[data.classes[label] for label in train.labels],
+            overrides=list(overrides),
+            report=False,
+            quiet=True,
         )
+        seconds = time.process_time() - began
+        answers = run.predict(dev.texts)
+    numbers = {name: number for number, name in enumerate(data.classes)}
+    predicted, truth = np.array([numbers[answer] for answer in answers]), np.array(dev.labels)
+    return {
+        "accuracy": f"{(predicted == truth).mean():.4f}",
+        "macro_f1": f"{f1_score(truth, predicted, average='macro'):.4f}",
+        "rows": len(truth),
+        "seconds": f"{seconds:.1f}",
+    }
+
+
+def table(cells: list[dict[str, str]]) -> Iterator[str]:
+    """Yield a table in Markdown: what auto reaches, and what another setting changes within a seed."""
+    yield "| set, labels a class, encoder | setting | accuracy | macro F1 |"
+    yield "|---|---|---:|---:|"
+    places = dict.fromkeys((cell["set"], cell["labels_per_class"], cell["encoder"]) for cell in cells)
+    for place in places:
+        here = [cell for cell in cells if (cell["set"], cell["labels_per_class"], cell["encoder"]) == place]
+        yield from _lines(f"{SETS[place[0]][0]}, {place[1]}, {place[2]}", here)
+    if len(places) > 1:
+        yield from _lines("all of them", cells)
+
+
+def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
+    """Yield the line of auto, and one of the differences to it for each other setting."""
+    found: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
+    for cell in cells:
+        pair = tuple(cell[column] for column in ("set", "encoder", "labels_per_class", "seed"))
+        found.setdefault(cell["setting"], {})[pair] = cell
+    own = found.get(AUTO, {})
+    if own:
+        means = [
+            100 * np.mean([float(cell[figure]) for cell in own.values()])
+            for figure in ("accuracy", "macro_f1")
+        ]
+        yield f"| {name} | {AUTO} | {means[0]:.1f} ({len(own)}) | {means[1]:.1f} |"
+    for setting, others in found.items():
+        pairs = [(own[pair], cell) for pair, cell in others.items() if pair in own and setting != AUTO]
+        if pairs:
+            columns = [
+                paired([100 * (float(other[figure]) - float(base[figure])) for base, other in pairs])
+                for figure in ("accuracy", "macro_f1")
+            ]
+            yield f"| {name} | {setting} | " + " | ".join(columns) + " |"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import evidence
+from benchmarks.accuracy.sets import SETS, LabelledSet, Rows
 from benchmarks.cells import read_cells
+from support.tiny import shared_encoder, tiny_texts
 
 
 def test_every_row_is_a_cell_of_the_benchmark_and_none_occurs_twice() -> None:
@@ -13,24 +17,45 @@ def test_every_row_is_a_cell_of_the_benchmark_and_none_occurs_twice() -> None:
     cells = [tuple(row[name] for name in (*evidence.COLUMNS[:4], "seed")) for row in rows]
     assert len(set(cells)) == len(cells)
     for row in rows:
+        assert row["set"] in SETS
         assert row["setting"] in evidence.SETTINGS
         assert 0 <= float(row["accuracy"]) <= 1
 
 
-def test_samples_have_the_rows_of_each_class_and_follow_the_seed() -> None:
-    pool = [(f"text {number}", "ab"[number % 2]) for number in range(50)]
-    sample = list(evidence.drawn(pool, 4, seed=1))
-    assert sorted(label for _, label in sample) == list("aaaabbbb")
-    assert sample == list(evidence.drawn(pool, 4, seed=1)) != list(evidence.drawn(pool, 4, seed=2))
+@pytest.fixture
+def tiny() -> tuple[LabelledSet, list[str]]:
+    """A data set of tiny texts, and the overrides of its trainings."""
+    texts, labels = tiny_texts(16)
+    classes = [f"class {number}" for number in range(max(labels) + 1)]
+    rows = Rows(texts, labels)
+    return LabelledSet("r8", classes, rows, rows), [
+        f"encoder.source={shared_encoder('bert')}",
+        "data.folds=2",
+    ]
+
+
+def test_a_setting_changes_what_auto_decides(tiny: tuple[LabelledSet, list[str]]) -> None:
+    data, base = tiny
+    assert evidence.changes("first token", data, data.train, base) == ["head.pooling=first"]
+    once = evidence.changes("four times the steps", data, data.train, [*base, "train.steps=3"])
+    assert once == ["train.steps=12"]
+
+
+def test_a_training_is_scored_on_other_rows(tiny: tuple[LabelledSet, list[str]]) -> None:
+    data, base = tiny
+    found = evidence.score(data, data.train, data.test, [*base, "train.steps=1"])
+    assert found["rows"] == 16
+    assert 0 <= float(str(found["accuracy"])) <= 1
 
 
 def test_differences_are_taken_within_a_seed() -> None:
     def row(setting: str, seed: str, accuracy: str) -> dict[str, str]:
         return {
-            "encoder": "e", "labels_per_class": "8", "setting": setting, "seed": seed, "accuracy": accuracy
+            "set": "r8", "encoder": "minilm", "labels_per_class": "8", "setting": setting, "seed": seed,
+            "accuracy": accuracy, "macro_f1": accuracy,
         }  # fmt: skip
 
     rows = [row("auto", "0", "0.8"), row("auto", "1", "0.6"), row("random head", "1", "0.5")]
-    lines = list(evidence.summary(rows))
-    assert "70.00" in lines[0]
-    assert lines[1].endswith("-10.00 of 1 seeds")
+    lines = list(evidence.table(rows))
+    assert lines[2] == "| R8, 8, minilm | auto | 70.0 (2) | 70.0 |"
+    assert lines[3] == "| R8, 8, minilm | random head | -10.0 (1) | -10.0 (1) |"

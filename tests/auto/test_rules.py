@@ -86,7 +86,7 @@ def test_no_test_rows_are_taken_where_there_are_some_or_none_are_wanted() -> Non
 def test_texts_are_cut_where_hardly_any_is_longer() -> None:
     assert decided(facts(p99=110, longest=130))[0].data.max_length == 144
     assert decided(facts(p99=110, longest=900))[0].data.max_length == 112
-    assert decided(facts(p99=700, longest=900))[0].data.max_length == 512
+    assert decided(facts(p99=700, longest=900, rows=5_000))[0].data.max_length == 512
     assert decided(facts(p99=5, longest=6))[0].data.max_length == 16
 
 
@@ -134,6 +134,19 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_sentence_encoders_are_pooled_by_the_mean_and_others_by_the_first_token() -> None:
     assert decided(facts("mpnet-base"))[0].head.pooling == "mean"
     assert decided(facts("roberta-base"))[0].head.pooling == "first"
+
+
+def test_sentence_encoders_with_few_rows_read_the_beginning_of_texts_as_means_of_length_1() -> None:
+    long = {"p99": 700, "longest": 900}
+    few, choices = decided(facts("mpnet-base", rows=1_999, **long))
+    assert few.head.normalize and few.data.max_length == 256
+    assert choices["data.max_length"].reason == "enough with few rows; 99 % of the texts have at most 700"
+    many = decided(facts("mpnet-base", rows=2_000, **long))[0]
+    other = decided(facts("roberta-base", rows=1_999, **long))[0]
+    for recipe in (many, other):
+        assert not recipe.head.normalize and recipe.data.max_length == 512
+    assert not decided(facts("roberta-base", rows=40), "head.pooling=mean")[0].head.normalize
+    assert not decided(facts("minilm", rows=40), "head.pooling=first")[0].head.normalize
 
 
 def test_an_accelerator_trains_every_layer_on_many_rows() -> None:

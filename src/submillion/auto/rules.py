@@ -25,6 +25,8 @@ ENOUGH_FOR_TEST = 5_000
 """Rows from which a test split of its own costs the training little."""
 SCALE = 2
 """alpha / r."""
+FEW_LENGTH = 256
+"""Longest text in tokens that a sentence encoder is trained on with few rows; see benchmarks.lengths."""
 FEW_RANK = 16
 """Rank for few rows."""
 NAMED = 32
@@ -117,13 +119,14 @@ class _Choices:
 def _data(choices: _Choices, facts: Facts, effort: Effort) -> None:
     """Choose the length of the texts, and the rows that are held out."""
     texts, tokens = facts.texts, facts.tokens
-    limit = min(family_of(facts.config).longest_input(facts.config), effort.max_length)
+    few = facts.sentences and texts.rows < FEW_ROWS
+    most = min(effort.max_length, FEW_LENGTH) if few else effort.max_length
+    limit = min(family_of(facts.config).longest_input(facts.config), most)
     wanted = tokens.longest if tokens.longest <= 1.25 * tokens.p99 else tokens.p99
     length = min(limit, max(16, math.ceil(wanted / 16) * 16))
     if wanted > length:
-        reason = (
-            effort.reason or f"the most that is trained on; 99 % of the texts have at most {tokens.p99:,}"
-        )
+        enough = "enough with few rows" if length == FEW_LENGTH and few else "the most that is trained on"
+        reason = effort.reason or f"{enough}; 99 % of the texts have at most {tokens.p99:,}"
     elif wanted == tokens.longest:
         reason = f"the longest text of {plural(tokens.sampled, 'text')} has {tokens.longest} tokens"
     else:
@@ -157,12 +160,15 @@ def _share(rows: int) -> float:
 def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     """Choose targets, layers, rank and head."""
     n_layers = family_of(facts.config).n_layers(facts.config)
+    few = facts.texts.rows < FEW_ROWS
     choices.add("head.kind", "linear", "leaves the budget to the encoder")
     if choices["head.kind"] == "linear":
         if facts.sentences:
             choices.add("head.pooling", "mean", "the encoder was trained so that the mean represents a text")
         else:
             choices.add("head.pooling", "first", "the encoder was not trained for the mean of its states")
+        if choices["head.pooling"] == "mean" and facts.sentences and few:
+            choices.add("head.normalize", True, "sentence encoders say what they mean by the direction alone")
         choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
         if facts.texts.median < NAMED and choices["head.start"] == "probe":
             choices.add("head.label_names", True, "of few texts a class, its name says what they are about")
@@ -174,7 +180,6 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     )
     recipe = choices.recipe()
     rank = largest_rank(facts.config, facts.texts.classes, recipe.lora, recipe.head, recipe.budget)
-    few = facts.texts.rows < FEW_ROWS
     wanted = min(rank, FEW_RANK) if few else rank
     reason = "few rows need few parameters" if few else "the largest that the budget allows"
     r = choices.add("lora.r", wanted, reason)
