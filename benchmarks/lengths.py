@@ -27,6 +27,8 @@ from submillion.fit.label_names import LabelNames
 
 FILE = Path(__file__).with_name("lengths.csv")
 LENGTHS = (64, 128, 256, 512)
+USUAL = 128
+"""The number of tokens that the others are compared with."""
 PLAIN, NORMALIZED = "plain", "normalized"
 
 
@@ -82,13 +84,10 @@ def scaled(features: np.ndarray) -> np.ndarray:
 
 
 def table(cells: list[dict[str, str]]) -> Iterator[str]:
-    """Yield a table in Markdown: plain means at 128 tokens, what length 1 changes, and then other numbers of tokens."""
-    others = sorted({int(cell["max_tokens"]) for cell in cells} - {128})
-    yield (
-        "| set, labels a class | plain mean, 128 tokens | with length 1 | "
-        + " | ".join(f"with length 1, {length} tokens in place of 128" for length in others)
-        + " |"
-    )
+    """Yield a table in Markdown: plain means, what length 1 changes, and from there what other numbers of tokens do."""
+    others = sorted({int(cell["max_tokens"]) for cell in cells} - {USUAL})
+    columns = [f"plain mean, {USUAL} tokens", "length 1", *(f"{length} tokens" for length in others)]
+    yield "| set, labels a class | " + " | ".join(columns) + " |"
     yield "|---|---:|---:|" + "---:|" * len(others)
     found = {
         (cell["set"], cell["size"], int(cell["max_tokens"]), cell["setting"], cell["seed"]): 100
@@ -96,7 +95,7 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
         for cell in cells
     }
     for place in dict.fromkeys((cell["set"], cell["size"]) for cell in cells):
-        plain, scaled_means = (_by_seed(found, (*place, 128, setting)) for setting in (PLAIN, NORMALIZED))
+        plain, scaled_means = (_by_seed(found, (*place, USUAL, setting)) for setting in (PLAIN, NORMALIZED))
         columns = [f"{SETS[place[0]][0]}, {place[1]}", f"{np.mean(list(plain.values())):.1f}"]
         columns.append(_change(plain, scaled_means))
         columns += [_change(scaled_means, _by_seed(found, (*place, length, NORMALIZED))) for length in others]
