@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.sets import AGNEWS, SETS, Rows, load
+from benchmarks.accuracy.features import mean_states
+from benchmarks.accuracy.sets import AGNEWS, SETS, load
 from benchmarks.cells import append_cell, known, machine_facts, paired
+from benchmarks.encoders import catalog_folder
 from benchmarks.study import development, drawn, run_study, study_parser
-from benchmarks.upper_layers import UpperLayers
 from submillion.auto.rules import NAMED
 from submillion.data.label_texts import label_texts
 from submillion.fit.head_start import fit_probe
@@ -59,10 +60,9 @@ def measure(name: str, options: argparse.Namespace) -> None:
         }  # fmt: skip
         if all(known(FILE, key) for key in keys.values()):
             continue
-        upper = UpperLayers(options.encoder, 1, length)
         read = [
-            upper.features(upper.states(rows))
-            for rows in (pool.at(union.tolist()), dev, Rows(names, [0] * len(names)))
+            means(options.encoder, texts, length)
+            for texts in (pool.at(union.tolist()).texts, dev.texts, names)
         ]
         for (size, seed, setting), key in keys.items():
             of_pool, of_dev, of_names = map(scaled, read) if setting == NORMALIZED else read
@@ -77,6 +77,15 @@ def measure(name: str, options: argparse.Namespace) -> None:
                 append_cell(FILE, key | {"rows": len(right), "accuracy": f"{right.mean():.4f}"} | facts)
 
 
+def means(encoder: str, texts: Sequence[str], max_tokens: int) -> np.ndarray:
+    """Return the mean of the last states of each text, cut at some tokens, float32 [N, D]."""
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    found, _ = mean_states(
+        catalog_folder(encoder), [texts[row] for row in order], max_tokens, normalize=False
+    )
+    return found[np.argsort(order)]
+
+
 def scaled(features: np.ndarray) -> np.ndarray:
     """Return features [N, D] scaled to length 1."""
     of_length_1: np.ndarray = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -87,31 +96,36 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
     """Yield a table in Markdown: plain means, what length 1 changes, and from there what other numbers of tokens do."""
     others = sorted({int(cell["max_tokens"]) for cell in cells} - {USUAL})
     columns = [f"plain mean, {USUAL} tokens", "length 1", *(f"{length} tokens" for length in others)]
-    yield "| set, labels a class | " + " | ".join(columns) + " |"
+    yield "| set, labels a class, encoder | " + " | ".join(columns) + " |"
     yield "|---|---:|---:|" + "---:|" * len(others)
-    found = {
-        (cell["set"], cell["size"], int(cell["max_tokens"]), cell["setting"], cell["seed"]): 100
-        * float(cell["accuracy"])
-        for cell in cells
-    }
-    for place in dict.fromkeys((cell["set"], cell["size"]) for cell in cells):
-        plain, scaled_means = (_by_seed(found, (*place, USUAL, setting)) for setting in (PLAIN, NORMALIZED))
-        columns = [f"{SETS[place[0]][0]}, {place[1]}", f"{np.mean(list(plain.values())):.1f}"]
-        columns.append(_change(plain, scaled_means))
-        columns += [_change(scaled_means, _by_seed(found, (*place, length, NORMALIZED))) for length in others]
-        yield "| " + " | ".join(columns) + " |"
+    places = dict.fromkeys((cell["encoder"], cell["set"], cell["size"]) for cell in cells)
+    for encoder, name, size in places:
+        here = [
+            cell for cell in cells if (cell["encoder"], cell["set"], cell["size"]) == (encoder, name, size)
+        ]
+        yield "| " + " | ".join([f"{SETS[name][0]}, {size}, {encoder}", *_figures(here, others)]) + " |"
+    if len(places) > 1:
+        yield "| " + " | ".join(["all of them", *_figures(cells, others)]) + " |"
 
 
-def _by_seed(
-    found: dict[tuple[str, str, int, str, str], float], place: tuple[object, ...]
-) -> dict[str, float]:
-    """Return the accuracies of a place by seed."""
-    return {key[-1]: value for key, value in found.items() if key[:-1] == place}
+def _figures(cells: list[dict[str, str]], others: list[int]) -> Iterator[str]:
+    """Yield the mean accuracy of plain means, and the differences in points."""
+    found: dict[tuple[int, str], dict[tuple[str, ...], float]] = {}
+    for cell in cells:
+        sample = tuple(cell[column] for column in ("encoder", "set", "size", "seed"))
+        found.setdefault((int(cell["max_tokens"]), cell["setting"]), {})[sample] = 100 * float(
+            cell["accuracy"]
+        )
+    plain, of_length_1 = found[USUAL, PLAIN], found.get((USUAL, NORMALIZED), {})
+    yield f"{np.mean(list(plain.values())):.1f}"
+    yield _change(plain, of_length_1)
+    for length in others:
+        yield _change(of_length_1, found.get((length, NORMALIZED), {}))
 
 
-def _change(before: dict[str, float], after: dict[str, float]) -> str:
-    """Return the mean difference within a seed; empty without a common one."""
-    pairs = [after[seed] - value for seed, value in before.items() if seed in after]
+def _change(before: dict[tuple[str, ...], float], after: dict[tuple[str, ...], float]) -> str:
+    """Return the mean difference within a sample; empty without a common one."""
+    pairs = [after[sample] - value for sample, value in before.items() if sample in after]
     return paired(pairs) if pairs else ""
 
 

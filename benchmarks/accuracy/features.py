@@ -117,7 +117,9 @@ class FeatureFile:
         partial.replace(self._file)
 
 
-def mean_states(folder: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def mean_states(
+    folder: Path, texts: Sequence[str], max_tokens: int = MAX_TOKENS, normalize: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the last states of each text's tokens, scaled to length 1, and the seconds of each text.
 
     This is what all-MiniLM-L6-v2 and all-mpnet-base-v2 were trained with (their modules.json: mean pooling, Normalize).
@@ -125,6 +127,8 @@ def mean_states(folder: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndar
     Args:
         folder: of the encoder.
         texts: N texts, best sorted by length.
+        max_tokens: at which a text is cut.
+        normalize: whether the means are scaled.
     """
     import torch
 
@@ -134,12 +138,12 @@ def mean_states(folder: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndar
         part = list(texts[start : start + BATCH])
         with timed() as clock, torch.inference_mode():
             tokens = tokenizer(
-                part, truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt"
+                part, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt"
             )
             states = model(**tokens).last_hidden_state
             mask = tokens["attention_mask"][:, :, None]
             mean = (states * mask).sum(1) / mask.sum(1)
-            vectors.append(torch.nn.functional.normalize(mean).numpy())
+            vectors.append((torch.nn.functional.normalize(mean) if normalize else mean).numpy())
         costs.append(np.tile([clock.wall / len(part), clock.cpu / len(part)], (len(part), 1)))
     return np.concatenate(vectors), np.concatenate(costs)
 

@@ -41,11 +41,11 @@ def test_scaled_features_have_length_1() -> None:
 
 def test_the_table_has_differences_within_a_seed() -> None:
     def cell(tokens: int, setting: str, seed: int, accuracy: float) -> dict[str, str]:
-        return {"set": "r8", "size": "8", "max_tokens": str(tokens), "setting": setting, "seed": str(seed),
-                "accuracy": str(accuracy)}  # fmt: skip
+        return {"set": "r8", "encoder": "minilm", "size": "8", "max_tokens": str(tokens), "setting": setting,
+                "seed": str(seed), "accuracy": str(accuracy)}  # fmt: skip
 
     cells = [
         cell(128, lengths.PLAIN, 0, 0.5), cell(128, lengths.PLAIN, 1, 0.7), cell(128, lengths.NORMALIZED, 0, 0.6),
         cell(64, lengths.NORMALIZED, 0, 0.55),
     ]  # fmt: skip
-    assert list(lengths.table(cells))[2] == "| R8, 8 | 60.0 | +10.0 (1) | -5.0 (1) |"
+    assert list(lengths.table(cells))[2] == "| R8, 8, minilm | 60.0 | +10.0 (1) | -5.0 (1) |"
