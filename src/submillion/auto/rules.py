@@ -168,7 +168,7 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
         else:
             choices.add("head.pooling", "first", "the encoder was not trained for the mean of its states")
         if choices["head.pooling"] == "mean" and facts.sentences and few:
-            choices.add("head.normalize", True, "sentence encoders say what they mean by the direction alone")
+            choices.add("head.normalize", True, "the encoder was trained to compare directions, not lengths")
         choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
         if facts.texts.median < NAMED and choices["head.start"] == "probe":
             choices.add("head.label_names", True, "of few texts a class, its name says what they are about")

@@ -18,6 +18,7 @@ from submillion.data.corpus import Corpus
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
+from submillion.recipe_classifier import HeadRecipe
 from submillion.run_format.manifest import FORMAT
 from submillion.rundir import RunDir
 from submillion.sources.fetch import fetch_encoder
@@ -63,6 +64,30 @@ def test_the_probe_is_trained_on_train_and_chosen_on_validation(a_context: Made)
     second = linear_probe.fit(a_context())
     assert isinstance(second, Fitted)
     assert np.array_equal(second.predictions.probabilities, found.predictions.probabilities)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_length_of_a_mean_counts_unless_the_head_of_the_run_normalizes(
+    a_context: Made, monkeypatch: pytest.MonkeyPatch, normalize: bool
+) -> None:
+    features = FrozenEncoder.features
+
+    def stretched(self: FrozenEncoder, texts: list[str], rows: np.ndarray, **options: bool) -> np.ndarray:
+        found = features(self, texts, rows, **options)
+        return found * np.linspace(1, 9, len(found), dtype=np.float32)[:, None]
+
+    answers = []
+    for patched in (False, True):
+        if patched:
+            monkeypatch.setattr(FrozenEncoder, "features", stretched)
+        context = a_context()
+        head = HeadRecipe(kind="linear", pooling="mean", normalize=normalize)
+        context.__dict__["recipe"] = context.recipe.model_copy(update={"head": head})
+        found = linear_probe.fit(context)
+        assert isinstance(found, Fitted)
+        answers.append(found.predictions.probabilities)
+    difference = np.abs(answers[0] - answers[1]).max()
+    assert (difference < 0.02) if normalize else (difference > 0.2)
 
 
 def test_another_encoder_is_refused(a_context: Made, run: RunDir) -> None:

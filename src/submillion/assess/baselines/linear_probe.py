@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from submillion.assess.baselines.baseline import Baseline, Fitted, predictions_of
 from submillion.assess.baselines.out_of_fold import FoldContext
@@ -16,6 +17,10 @@ from submillion.assess.run_context import RunContext
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 FIXED = 0.01
+"""The inverse of the penalty for standardised features: D of them, so the mean squared norm of a text is D."""
+STRENGTHS_OF_LENGTH_1 = (1.0, 10.0, 100.0)
+FIXED_OF_LENGTH_1 = 1.0
+"""The same for means of length 1."""
 MAX_ITERATIONS = 100
 MAX_WORK = 5 * 10**9
 """Rows times classes times features: an iteration takes four times as many operations, 0.3 s on two cores."""
@@ -28,7 +33,8 @@ def fit(context: RunContext) -> Fitted | str:
     Its features are the last hidden states of the encoder without the trained adapter, averaged over the tokens
     of a text (special ones included), as in sentence encoders (Reimers and Gurevych, "Sentence-BERT",
     arXiv:1908.10084, section 3); texts are truncated as in the run. Features are standardised by the training
-    rows. Probing: Alain and Bengio, arXiv:1610.01644.
+    rows; where the run's head reads means of length 1 (head.normalize), so does the probe, less the mean of the
+    training rows. Probing: Alain and Bengio, arXiv:1610.01644.
 
     Returns:
         The fitted baseline, or why there is none.
@@ -45,14 +51,15 @@ def fit(context: RunContext) -> Fitted | str:
     read = _FoldFeatures(context) if isinstance(context, FoldContext) else _Features(context)
     rows = bounded(context, MAX_WORK // (read.size * len(context.labels)), TITLE)
     labels = np.asarray(train.labels)[rows]
-    scaler = StandardScaler()
+    of_length_1 = context.recipe.head.normalize
+    scaler = make_pipeline(Normalizer(), StandardScaler(with_std=False)) if of_length_1 else StandardScaler()
     features = scaler.fit_transform(read.train(rows))
 
     candidates = Candidates(
         "logistic regression",
         lambda strength: LogisticRegression(C=strength, max_iter=MAX_ITERATIONS),
-        STRENGTHS,
-        FIXED,
+        STRENGTHS_OF_LENGTH_1 if of_length_1 else STRENGTHS,
+        FIXED_OF_LENGTH_1 if of_length_1 else FIXED,
     )
 
     def of_validation() -> np.ndarray:
@@ -127,6 +134,6 @@ PROBE = Baseline(
     "probe",
     TITLE,
     "Logistic regression on the encoder as it was before the training: the mean over a text's tokens of the last "
-    "layer's output, standardised.",
+    "layer's output, standardised; scaled to length 1 where the run's head reads it so.",
     fit,
 )
