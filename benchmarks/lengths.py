@@ -103,7 +103,8 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
         here = [
             cell for cell in cells if (cell["encoder"], cell["set"], cell["size"]) == (encoder, name, size)
         ]
-        yield "| " + " | ".join([f"{SETS[name][0]}, {size}, {encoder}", *_figures(here, others)]) + " |"
+        rows = f"{int(size):,} rows" if int(size) >= 1_000 else size
+        yield "| " + " | ".join([f"{SETS[name][0]}, {rows}, {encoder}", *_figures(here, others)]) + " |"
     if len(places) > 1:
         yield "| " + " | ".join(["all of them", *_figures(cells, others)]) + " |"
 

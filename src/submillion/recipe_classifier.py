@@ -140,8 +140,8 @@ class HeadRecipe(Section):
     """What the head reads: first, the last state of a text's first token; mean, the mean of the last states of all its
     tokens, special ones included, with kind linear; auto, the one that the encoder was trained with."""
     normalize: bool = False
-    """Scale the mean to length 1 before the output layer, as sentence encoders are trained to be compared; with pooling
-    mean."""
+    """Scale the mean to length 1 before the output layer: sentence encoders are trained to compare directions, not
+    lengths. With pooling mean."""
     start: Literal["random", "probe"] = "random"
     """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
     the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,

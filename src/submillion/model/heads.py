@@ -19,7 +19,11 @@ SEQ_CLS_TRAINS = ("classifier", "score")
 
 
 class PooledHead(nn.Module):
-    """The head after pooling by the mean: length 1 if asked for, dropout, and one linear layer that starts at zero."""
+    """The head after pooling by the mean: length 1 if asked for, dropout, and one linear layer that starts at zero.
+
+    Scaling is the module Normalize of sentence-transformers, with which all-MiniLM-L6-v2 and all-mpnet-base-v2 were
+    trained (their modules.json).
+    """
 
     def __init__(self, hidden: int, classes: int, normalize: bool = False) -> None:
         """Make a head of `classes` logits for features of size `hidden`, scaled to length 1 with `normalize`."""
