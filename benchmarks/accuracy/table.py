@@ -173,13 +173,12 @@ def _against(known: Known, hits: Mapping[Cell, np.ndarray], cell: Cell) -> list[
     theirs = _of(known, cell.set, cell.size, rival)
     if not theirs:
         return [*shown, "", "", ""]
-    common = sorted(set(ours) & set(theirs))
-    ratio = (
-        statistics.median(theirs[seed].train_cpu_s / ours[seed].train_cpu_s for seed in common)
-        if common
-        else None
-    )
-    speed = f"{ratio:.1f} times ours" if ratio else ""
+    ratios = [
+        theirs[seed].train_cpu_s / ours[seed].train_cpu_s
+        for seed in set(ours) & set(theirs)
+        if theirs[seed].processor == ours[seed].processor  # seconds of two processors say nothing
+    ]
+    speed = f"{statistics.median(ratios):.1f} times ours" if ratios else ""
     return [*shown, _accuracy(theirs), _gap(_compared(hits, cell, rival, ours, theirs)), speed]
 
 
