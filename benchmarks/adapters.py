@@ -50,7 +50,7 @@ DEV_ROWS = 500
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = study_parser("Compare adapters of peft with few labels.", [AGNEWS], max_tokens=48, seeds=5)
+    parser = study_parser("Compare adapters of peft with few labels.", [AGNEWS], seeds=5, max_tokens=48)
     parser.add_argument(
         "--per-class", type=int, nargs="+", default=[16, 64], help="1000 and more: rows in all"
     )

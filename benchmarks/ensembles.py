@@ -33,7 +33,7 @@ ONE = "one"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = study_parser("Compare one adapter with averages of several.", [AGNEWS], max_tokens=48, seeds=5)
+    parser = study_parser("Compare one adapter with averages of several.", [AGNEWS], seeds=5, max_tokens=48)
     parser.add_argument(
         "--per-class", type=int, nargs="+", default=[16, 64], help="1000 and more: rows in all"
     )

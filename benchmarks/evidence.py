@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ SETTINGS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the cells that are missing, and print the table."""
     sets = [AGNEWS, "sms", "r8", "newsgroups20"]
-    parser = study_parser("Measure the settings that auto decides between.", sets, max_tokens=256, seeds=3)
+    parser = study_parser("Measure the settings that auto decides between.", sets, seeds=3)
     parser.add_argument("--per-class", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--dev-rows", type=int, default=600)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
@@ -59,19 +60,17 @@ def measure(name: str, options: argparse.Namespace) -> None:
     """Train and score every cell of a data set that the file lacks."""
     data, facts = load(name, options.agnews), machine_facts()
     (dev,), pool = development(data, options.dev_rows, 1)
-    for seed in range(options.seeds):
-        for size in options.per_class:
-            train = pool.at(drawn(np.array(pool.labels), size, seed).tolist())
-            base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.folds=2", "data.test=none"]
-            for setting in options.settings:
-                cell = {"set": name, "encoder": options.encoder, "labels_per_class": size, "setting": setting,
-                        "seed": seed}  # fmt: skip
-                if not known(FILE, cell):
-                    overrides = base + changes(setting, data, train, base)
-                    cell["overrides"] = " ".join(overrides[len(base) :])
-                    cell |= score(data, train, dev, overrides) | facts
-                    append_cell(FILE, {column: cell[column] for column in COLUMNS})
-                    print(*cell.values(), flush=True)
+    for seed, size, setting in product(range(options.seeds), options.per_class, options.settings):
+        cell = {"set": name, "encoder": options.encoder, "labels_per_class": size, "setting": setting,
+                "seed": seed}  # fmt: skip
+        if known(FILE, cell):
+            continue
+        train = pool.at(drawn(np.array(pool.labels), size, seed).tolist())
+        base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.folds=2", "data.test=none"]
+        own = changes(setting, data, train, base)
+        cell |= {"overrides": " ".join(own)} | score(data, train, dev, base + own) | facts
+        append_cell(FILE, {column: cell[column] for column in COLUMNS})
+        print(*cell.values(), flush=True)
 
 
 def changes(setting: str, data: LabelledSet, train: Rows, base: Sequence[str]) -> list[str]:

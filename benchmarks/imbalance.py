@@ -38,7 +38,7 @@ RANK, RATE = 16, 1e-3
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
     parser = study_parser(
-        "Compare starts and weights of unbalanced classes.", ["r52", "r8"], max_tokens=64, seeds=3
+        "Compare starts and weights of unbalanced classes.", ["r52", "r8"], seeds=3, max_tokens=64
     )
     parser.add_argument("--rows", type=int, default=3_000)
     parser.add_argument("--passes", type=int, default=2)

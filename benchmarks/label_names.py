@@ -40,7 +40,7 @@ UNRELATED = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
     sets = [AGNEWS, "r8", "newsgroups20", "sms"]
-    parser = study_parser("Compare probes with and without the names.", sets, max_tokens=64, seeds=5)
+    parser = study_parser("Compare probes with and without the names.", sets, seeds=5, max_tokens=64)
     parser.add_argument("--per-class", type=int, nargs="+", default=[2, 4, 8, 16, 32])
     parser.add_argument("--dev-rows", type=int, default=800)
     run_study(parser.parse_args(arguments), FILE, measure, table)
@@ -64,6 +64,11 @@ def read(upper: UpperLayers, names: Sequence[str]) -> LabelNames:
     """Return names as the encoder reads them."""
     texts = label_texts(names)
     return LabelNames.of(upper.features(upper.states(Rows(texts, [0] * len(texts)))), len(names))
+
+
+def agreeing(names: LabelNames, features: np.ndarray, labels: np.ndarray) -> LabelNames | None:
+    """Return names that agree with the features of the texts; None if they do not."""
+    return names if names.agreement(features, labels)["used"] else None
 
 
 def score(

@@ -20,6 +20,7 @@ from benchmarks.accuracy.features import mean_states
 from benchmarks.accuracy.sets import AGNEWS, SETS, load
 from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.encoders import catalog_folder
+from benchmarks.label_names import agreeing
 from benchmarks.study import development, drawn, run_study, study_parser
 from submillion.auto.rules import NAMED
 from submillion.data.label_texts import label_texts
@@ -35,7 +36,7 @@ PLAIN, NORMALIZED = "plain", "normalized"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = study_parser("Compare lengths of texts.", ["r8", "newsgroups20", AGNEWS, "sms"], 512, seeds=5)
+    parser = study_parser("Compare lengths of texts.", ["r8", "newsgroups20", AGNEWS, "sms"], seeds=5)
     parser.add_argument("--per-class", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--dev-rows", type=int, default=600)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
@@ -52,29 +53,30 @@ def measure(name: str, options: argparse.Namespace) -> None:
     }
     union = np.unique(np.concatenate(list(picked.values())))
     for length in options.lengths:
-        keys = {
-            (size, seed, setting): {"set": name, "encoder": options.encoder, "size": size, "seed": seed,
-                                    "max_tokens": length, "setting": setting}
+        keys = [
+            {"set": name, "encoder": options.encoder, "size": size, "seed": seed, "max_tokens": length,
+             "setting": setting}
             for size, seed in picked
             for setting in (PLAIN, NORMALIZED)
-        }  # fmt: skip
-        if all(known(FILE, key) for key in keys.values()):
+        ]  # fmt: skip
+        missing = [key for key in keys if not known(FILE, key)]
+        if not missing:
             continue
         read = [
             means(options.encoder, texts, length)
             for texts in (pool.at(union.tolist()).texts, dev.texts, names)
         ]
-        for (size, seed, setting), key in keys.items():
-            of_pool, of_dev, of_names = map(scaled, read) if setting == NORMALIZED else read
+        for key in missing:
+            of_pool, of_dev, of_names = map(scaled, read) if key["setting"] == NORMALIZED else read
+            size, seed = key["size"], key["seed"]
             rows = picked[size, seed]
             features, truth = of_pool[np.searchsorted(union, rows)], labels[rows]
-            label_names = LabelNames.of(of_names, len(data.classes)) if size < NAMED else None
-            if label_names is not None and not label_names.agreement(features, truth)["used"]:
-                label_names = None
+            label_names = None
+            if size < NAMED:
+                label_names = agreeing(LabelNames.of(of_names, len(data.classes)), features, truth)
             probe = fit_probe(features, truth, len(data.classes), seed, names=label_names)
             right = (of_dev @ probe.weight.T + probe.bias).argmax(axis=1) == np.array(dev.labels)
-            if not known(FILE, key):
-                append_cell(FILE, key | {"rows": len(right), "accuracy": f"{right.mean():.4f}"} | facts)
+            append_cell(FILE, key | {"rows": len(right), "accuracy": f"{right.mean():.4f}"} | facts)
 
 
 def means(encoder: str, texts: Sequence[str], max_tokens: int) -> np.ndarray:

@@ -77,22 +77,23 @@ def samples(name: str, options: argparse.Namespace) -> Iterator[Sample]:
 
 
 def study_parser(
-    description: str, sets: Sequence[str], max_tokens: int, seeds: int
+    description: str, sets: Sequence[str], seeds: int, max_tokens: int | None = None
 ) -> argparse.ArgumentParser:
     """Return a parser of the options that the studies share.
 
     Args:
         description: of the study.
         sets: data sets that are compared by default.
-        max_tokens: default number of tokens at which texts are cut.
         seeds: default number of seeds.
+        max_tokens: default number of tokens at which `samples` cuts texts; None for a study that does not use them.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(sets))
     parser.add_argument("--agnews", type=Path, help="folder with AG News")
     parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=max_tokens)
+    if max_tokens is not None:
+        parser.add_argument("--layers", type=int, default=2)
+        parser.add_argument("--max-tokens", type=int, default=max_tokens)
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--table", action="store_true", help="print the table only")
     return parser

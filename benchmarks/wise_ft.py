@@ -20,7 +20,7 @@ from sklearn.metrics import f1_score
 
 from benchmarks.accuracy.sets import AGNEWS, SETS
 from benchmarks.cells import append_cell, known, machine_facts, paired
-from benchmarks.label_names import RANK, RATE, read
+from benchmarks.label_names import RANK, RATE, agreeing, read
 from benchmarks.study import Sample, run_study, samples, study_parser
 from benchmarks.upper_layers import Training, train_adapters
 from submillion.auto.rules import NAMED, steps_for
@@ -34,7 +34,7 @@ SHARES = (0.5, 0.75)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
     parser = study_parser(
-        "Compare shares of a training.", [AGNEWS, "r8", "newsgroups20"], max_tokens=64, seeds=3
+        "Compare shares of a training.", [AGNEWS, "r8", "newsgroups20"], seeds=3, max_tokens=64
     )
     parser.set_defaults(layers=3)
     parser.add_argument("--per-class", type=int, nargs="+", default=[8, 32])
@@ -54,9 +54,9 @@ def measure(name: str, options: argparse.Namespace) -> None:
 def score(sample: Sample) -> dict[str, object]:
     """Train once; return accuracy and macro F1 of the probe, of what was trained, and of each share."""
     upper, train, dev, seed = sample.upper, sample.train, sample.dev, sample.seed
-    names = read(upper, sample.classes) if sample.size < NAMED else None
-    if names is not None and not names.agreement(upper.features(train), train.labels)["used"]:
-        names = None
+    names = None
+    if sample.size < NAMED:
+        names = agreeing(read(upper, sample.classes), upper.features(train), train.labels)
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules=upper.names())
     steps = steps_for(len(train.labels), 32)
     training = Training(steps, RATE, seed, names=names, shares=(PROBE, *SHARES))

@@ -119,14 +119,14 @@ class _Choices:
 def _data(choices: _Choices, facts: Facts, effort: Effort) -> None:
     """Choose the length of the texts, and the rows that are held out."""
     texts, tokens = facts.texts, facts.tokens
-    few = facts.sentences and texts.rows < FEW_ROWS
-    most = min(effort.max_length, FEW_LENGTH) if few else effort.max_length
+    enough = facts.sentences and texts.rows < FEW_ROWS
+    most = min(effort.max_length, FEW_LENGTH) if enough else effort.max_length
     limit = min(family_of(facts.config).longest_input(facts.config), most)
     wanted = tokens.longest if tokens.longest <= 1.25 * tokens.p99 else tokens.p99
     length = min(limit, max(16, math.ceil(wanted / 16) * 16))
     if wanted > length:
-        enough = "enough with few rows" if length == FEW_LENGTH and few else "the most that is trained on"
-        reason = effort.reason or f"{enough}; 99 % of the texts have at most {tokens.p99:,}"
+        why = "enough with few rows" if length == FEW_LENGTH and enough else "the most that is trained on"
+        reason = effort.reason or f"{why}; 99 % of the texts have at most {tokens.p99:,}"
     elif wanted == tokens.longest:
         reason = f"the longest text of {plural(tokens.sampled, 'text')} has {tokens.longest} tokens"
     else:
