@@ -31,7 +31,15 @@ def development(data: LabelledSet, rows: int, parts: int) -> tuple[list[Rows], R
 
 
 def drawn(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Return the places of a sample: `size` rows of each class, or `size` rows in all from 1,000 on."""
+    """Return the places of a sample: `size` rows of each class, or `size` rows in all from 1,000 on.
+
+    A class with fewer rows gives all of them.
+
+    Raises:
+        SystemExit: `size` rows in all are more than there are.
+    """
+    if size >= 1_000 and len(labels) < size:
+        raise SystemExit(f"--per-class: expected at most {len(labels):,} rows in all, found {size:,}")
     order = np.random.default_rng([seed, 1]).permutation(len(labels))
     if size >= 1_000:
         return np.sort(order[:size])
