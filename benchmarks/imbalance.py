@@ -29,6 +29,8 @@ PLAIN = "plain"
 SETTINGS: dict[str, dict[str, Any]] = {
     PLAIN: {},
     "plain, C = 10": {"strength": 10.0},
+    "adjusted by 0.5": {"adjustment": 0.5},
+    "adjusted by 0.5, C = 10": {"adjustment": 0.5, "strength": 10.0},
     "balanced": {"balanced": True},
     "balanced, C = 10": {"balanced": True, "strength": 10.0},
 }

@@ -18,7 +18,7 @@ from benchmarks.encoders import catalog_folder
 from submillion.fit.head_start import STRENGTH, fit_probe
 from submillion.fit.interpolation import interpolate
 from submillion.fit.label_names import LabelNames
-from submillion.fit.loss import TrainingLoss
+from submillion.fit.loss import TrainingLoss, log_shares
 from submillion.recipe_training import TrainRecipe
 
 BATCH = 32
@@ -59,6 +59,8 @@ class Training:
     """Of the adapters' first values and the order of texts."""
     balanced: bool = False
     """Weight the classes of probe and loss by the inverse of their rows."""
+    adjustment: float = 0.0
+    """tau of the logit adjustment; see `submillion.fit.loss`."""
     strength: float = STRENGTH
     """Of the probe, the inverse of its penalty."""
     names: LabelNames | None = None
@@ -202,9 +204,10 @@ def train_adapters(
         training.names,
     )
     head = torch.nn.Linear(upper.hidden, classes)
+    shift = training.adjustment * log_shares(train.labels, classes).astype(np.float32)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(probe.weight))
-        head.bias.copy_(torch.from_numpy(probe.bias))
+        head.bias.copy_(torch.from_numpy(probe.bias - shift))
     adapted: Any = get_peft_model(upper.copy(), config)
     adapted.eval()
     module = adapted.get_base_model()
@@ -214,7 +217,9 @@ def train_adapters(
     optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
     labels = torch.from_numpy(train.labels)
-    recipe = TrainRecipe(class_weights="balanced" if training.balanced else "none")
+    recipe = TrainRecipe(
+        class_weights="balanced" if training.balanced else "none", logit_adjustment=training.adjustment
+    )
     losses = TrainingLoss(train.labels, classes, recipe, torch.device("cpu"))
     for batch in batches(len(labels), training.steps, np.random.default_rng(training.seed)):
         logits = head(upper.means(module, [train.states[row] for row in batch]))

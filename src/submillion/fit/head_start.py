@@ -15,7 +15,7 @@ from submillion.data.split import stratified_sample
 from submillion.data.tokens import Tokens
 from submillion.fit.label_names import LabelNames
 from submillion.fit.labelled_tokens import LabelledTokens
-from submillion.fit.loss import balanced_weights
+from submillion.fit.loss import balanced_weights, log_shares
 from submillion.fit.plan import TrainingPlan
 from submillion.model.protocol import Execution, States
 from submillion.run_format.manifest import HeadStartEntry
@@ -76,8 +76,7 @@ def start_from_probe(
             names = None
     balanced = plan.train.class_weights == "balanced"
     probe = fit_probe(features, train.labels, classes, plan.seed, balanced, names=names)
-    counts = np.maximum(np.bincount(train.labels, minlength=classes), 1)
-    bias = probe.bias - plan.train.logit_adjustment * np.log(counts / len(train.labels)).astype(np.float32)
+    bias = probe.bias - plan.train.logit_adjustment * log_shares(train.labels, classes).astype(np.float32)
     layer = output_layer(execution.classifier)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(probe.weight))

@@ -41,8 +41,7 @@ class TrainingLoss:
             weights = balanced_weights(labels, classes)
             self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
         if recipe.logit_adjustment:
-            counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-            added = recipe.logit_adjustment * np.log(counts / len(labels))
+            added = recipe.logit_adjustment * log_shares(labels, classes)
             self._added = torch.tensor(added, dtype=torch.float32, device=device)
 
     @property
@@ -73,6 +72,18 @@ def symmetric_divergence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor
     log_p, log_q = one.log_softmax(dim=1), other.log_softmax(dim=1)
     # The two sums over P (log P - log Q) and Q (log Q - log P) in one.
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=1) / 2
+
+
+def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the logarithm of each class's share of the texts, float64 [C]; a class without texts counts as one.
+
+    Args:
+        labels: class index per text, int64 [N].
+        classes: C.
+    """
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
+    shares: np.ndarray = np.log(counts / len(labels))
+    return shares
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
