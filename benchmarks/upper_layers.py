@@ -194,42 +194,14 @@ def train_adapters(
     """
     torch.manual_seed(training.seed)
     began = time.process_time()
-    probe = fit_probe(
-        upper.features(train),
-        train.labels,
-        classes,
-        training.seed,
-        training.balanced,
-        training.strength,
-        training.names,
-    )
-    head = torch.nn.Linear(upper.hidden, classes)
-    shift = training.adjustment * log_shares(train.labels, classes).astype(np.float32)
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(probe.weight))
-        head.bias.copy_(torch.from_numpy(probe.bias - shift))
+    head = _probe_head(upper, train, classes, training)
     adapted: Any = get_peft_model(upper.copy(), config)
     adapted.eval()
     module = adapted.get_base_model()
     trained = _trained(adapted, head)
     values = list(trained.values())
     first = {name: value.detach().clone() for name, value in trained.items()}
-    optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
-    labels = torch.from_numpy(train.labels)
-    recipe = TrainRecipe(
-        class_weights="balanced" if training.balanced else "none", logit_adjustment=training.adjustment
-    )
-    losses = TrainingLoss(train.labels, classes, recipe, torch.device("cpu"))
-    for batch in batches(len(labels), training.steps, np.random.default_rng(training.seed)):
-        logits = head(upper.means(module, [train.states[row] for row in batch]))
-        truth = labels[torch.from_numpy(batch)]
-        loss = losses.sum(logits, truth) / len(batch)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(values, 1.0)
-        optimizer.step()
-        schedule.step()
+    _optimize(lambda texts: head(upper.means(module, texts)), values, train, classes, training)
     seconds = time.process_time() - began
     last = {name: value.detach().clone() for name, value in trained.items()}
     logits = {}
@@ -240,6 +212,59 @@ def train_adapters(
         with torch.inference_mode():
             logits[share] = head(torch.from_numpy(upper.features(dev, module))).numpy()
     return Answer(logits.pop(1.0), sum(value.numel() for value in values), seconds, logits)
+
+
+def _probe_head(upper: UpperLayers, train: Part, classes: int, training: Training) -> torch.nn.Linear:
+    """Return an output layer with the values of a probe on the frozen encoder."""
+    probe = fit_probe(
+        upper.features(train),
+        train.labels,
+        classes,
+        training.seed,
+        training.balanced,
+        training.strength,
+        training.names,
+    )
+    head = torch.nn.Linear(upper.hidden, classes)
+    # What logit adjustment adds in training is taken off, so that training begins at the loss of the probe.
+    shift = training.adjustment * log_shares(train.labels, classes).astype(np.float32)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias - shift))
+    return head
+
+
+def _optimize(
+    logits_of: Callable[[Sequence[torch.Tensor]], torch.Tensor],
+    values: Sequence[torch.Tensor],
+    train: Part,
+    classes: int,
+    training: Training,
+) -> None:
+    """Take the steps of a training.
+
+    Args:
+        logits_of: returns the logits [B, C] of B texts.
+        values: the trained parameters, changed in place.
+        train: training texts.
+        classes: C.
+        training: steps, rate, seed and weights.
+    """
+    optimizer = torch.optim.AdamW(values, lr=training.rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_of(training.steps))
+    labels = torch.from_numpy(train.labels)
+    recipe = TrainRecipe(
+        class_weights="balanced" if training.balanced else "none", logit_adjustment=training.adjustment
+    )
+    losses = TrainingLoss(train.labels, classes, recipe, torch.device("cpu"))
+    for batch in batches(len(labels), training.steps, np.random.default_rng(training.seed)):
+        truth = labels[torch.from_numpy(batch)]
+        loss = losses.sum(logits_of([train.states[row] for row in batch]), truth) / len(batch)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(values, 1.0)
+        optimizer.step()
+        schedule.step()
 
 
 def _trained(adapted: torch.nn.Module, head: torch.nn.Linear) -> dict[str, torch.Tensor]:
