@@ -10,6 +10,7 @@ five, scored on held-out rows that are the same in all cells; no test row is rea
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,9 @@ SETTINGS = {
     "random head": ["head.start=random"],
     "no names of the labels": ["head.label_names=false"],
     "all of the change": ["train.wise_ft=null"],
+    "two layers": ["lora.layers=top-2"],
+    "one layer": ["lora.layers=top-1"],
+    "half of the steps": ["train.steps={0.5}"],
     "four times the steps": ["train.steps={4}"],
     "a third of the rate": ["train.learning_rate=3e-4"],
     "query and value": ["lora.targets=query,value"],
@@ -76,11 +80,11 @@ def measure(name: str, options: argparse.Namespace) -> None:
 def changes(setting: str, data: LabelledSet, train: Rows, base: Sequence[str]) -> list[str]:
     """Return the overrides of a setting for some training rows."""
     overrides = SETTINGS[setting]
-    if any("{4}" in item for item in overrides):
-        labels = [data.classes[label] for label in train.labels]
-        decision = sm.decide(texts=train.texts, labels=labels, overrides=base, quiet=True)
-        return [item.replace("{4}", str(4 * (decision.recipe.train.steps or 0))) for item in overrides]
-    return overrides
+    if not any("{" in item for item in overrides):
+        return overrides
+    labels = [data.classes[label] for label in train.labels]
+    steps = sm.decide(texts=train.texts, labels=labels, overrides=base, quiet=True).recipe.train.steps or 0
+    return [re.sub(r"\{(.+)\}", lambda of: str(round(float(of[1]) * steps)), item) for item in overrides]
 
 
 def score(data: LabelledSet, train: Rows, dev: Rows, overrides: Sequence[str]) -> dict[str, object]:
