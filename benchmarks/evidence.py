@@ -114,8 +114,8 @@ def score(data: LabelledSet, train: Rows, dev: Rows, overrides: Sequence[str]) -
 
 def table(cells: list[dict[str, str]]) -> Iterator[str]:
     """Yield a table in Markdown: what auto reaches, and what another setting changes within a seed."""
-    yield "| set, labels a class, encoder | setting | accuracy | macro F1 |"
-    yield "|---|---|---:|---:|"
+    yield "| set, labels a class, encoder | setting | accuracy | macro F1 | seconds |"
+    yield "|---|---|---:|---:|---:|"
     places = dict.fromkeys((cell["set"], cell["labels_per_class"], cell["encoder"]) for cell in cells)
     for place in places:
         here = [cell for cell in cells if (cell["set"], cell["labels_per_class"], cell["encoder"]) == place]
@@ -125,7 +125,7 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
 
 
 def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
-    """Yield the line of auto, and one of the differences to it for each other setting."""
+    """Yield the line of auto, and one of the differences to it for each other setting; seconds are the processor's."""
     found: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
     for cell in cells:
         pair = tuple(cell[column] for column in ("set", "encoder", "labels_per_class", "seed"))
@@ -136,7 +136,8 @@ def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
             100 * np.mean([float(cell[figure]) for cell in own.values()])
             for figure in ("accuracy", "macro_f1")
         ]
-        yield f"| {name} | {AUTO} | {means[0]:.1f} ({len(own)}) | {means[1]:.1f} |"
+        seconds = np.mean([float(cell["seconds"]) for cell in own.values()])
+        yield f"| {name} | {AUTO} | {means[0]:.1f} ({len(own)}) | {means[1]:.1f} | {seconds:.0f} |"
     for setting, others in found.items():
         pairs = [(own[pair], cell) for pair, cell in others.items() if pair in own and setting != AUTO]
         if pairs:
@@ -144,7 +145,16 @@ def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
                 paired([100 * (float(other[figure]) - float(base[figure])) for base, other in pairs])
                 for figure in ("accuracy", "macro_f1")
             ]
-            yield f"| {name} | {setting} | " + " | ".join(columns) + " |"
+            yield f"| {name} | {setting} | " + " | ".join([*columns, _slower(pairs)]) + " |"
+
+
+def _slower(pairs: Sequence[tuple[dict[str, str], dict[str, str]]]) -> str:
+    """Return how many times the seconds of auto a setting takes; empty if no pair ran on one kind of processor."""
+    alike = [(own, other) for own, other in pairs if own["processor"] == other["processor"]]
+    if not alike:
+        return ""
+    of_auto, of_setting = (sum(float(cell["seconds"]) for cell in side) for side in zip(*alike, strict=True))
+    return f"{of_setting / of_auto:.2f} times"
 
 
 if __name__ == "__main__":

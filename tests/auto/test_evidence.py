@@ -49,13 +49,16 @@ def test_a_training_is_scored_on_other_rows(tiny: tuple[LabelledSet, list[str]])
 
 
 def test_differences_are_taken_within_a_seed() -> None:
-    def row(setting: str, seed: str, accuracy: str) -> dict[str, str]:
+    def row(setting: str, seed: str, accuracy: str, seconds: str, processor: str = "one") -> dict[str, str]:
         return {
             "set": "r8", "encoder": "minilm", "labels_per_class": "8", "setting": setting, "seed": seed,
-            "accuracy": accuracy, "macro_f1": accuracy,
+            "accuracy": accuracy, "macro_f1": accuracy, "seconds": seconds, "processor": processor,
         }  # fmt: skip
 
-    rows = [row("auto", "0", "0.8"), row("auto", "1", "0.6"), row("random head", "1", "0.5")]
+    rows = [row("auto", "0", "0.8", "10"), row("auto", "1", "0.6", "20"), row("random head", "1", "0.5", "5")]
     lines = list(evidence.table(rows))
-    assert lines[2] == "| R8, 8, minilm | auto | 70.0 (2) | 70.0 |"
-    assert lines[3] == "| R8, 8, minilm | random head | -10.0 (1) | -10.0 (1) |"
+    assert lines[2] == "| R8, 8, minilm | auto | 70.0 (2) | 70.0 | 15 |"
+    assert lines[3] == "| R8, 8, minilm | random head | -10.0 (1) | -10.0 (1) | 0.25 times |"
+    elsewhere = row("random head", "1", "0.5", "5", processor="another")
+    lines = list(evidence.table([*rows[:2], elsewhere]))
+    assert lines[3] == "| R8, 8, minilm | random head | -10.0 (1) | -10.0 (1) |  |"
