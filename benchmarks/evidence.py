@@ -45,6 +45,7 @@ SETTINGS = {
     "two layers": ["lora.layers=top-2"],
     "one layer": ["lora.layers=top-1"],
     "half of the steps": ["train.steps={0.5}"],
+    "twice the steps": ["train.steps={2}"],
     "four times the steps": ["train.steps={4}"],
     "a third of the rate": ["train.learning_rate=3e-4"],
     "query and value": ["lora.targets=query,value"],
