@@ -21,7 +21,7 @@ from pathlib import Path
 
 from submillion.families.families import family_of
 from submillion.model.execution.packed import group_rows
-from submillion.native import TARGETS
+from submillion.native.interface import TARGETS
 from submillion.sources.folder import read_config
 
 BFLOAT16, FLOAT32 = 2, 4

@@ -17,6 +17,7 @@ from submillion.model.execution.packed import Packed
 from submillion.model.execution.packed_texts import PackedTexts
 from submillion.model.precision import Precision
 from submillion.model.prefix import PrefixCache
+from submillion.native import interface
 from support.emulated import PROCESSORS, EmulatedLibrary, cross_compile, missing_tools
 from support.packed import apart, check_bits_by_threads, made, packed_outcome, reference, texts_of, worst
 from support.tiny import tiny_encoder
@@ -109,7 +110,7 @@ def test_dropout_masks_and_gradients_are_those_of_the_x86_kernels(
     for each in (library, other):
         kept = np.empty((len(ids), 96), dtype=np.uint8)
         each.dropout_mask(
-            native.Dropout(0.3, 1, 0, 4), ids.ctypes.data, len(ids), kept.shape[1] // 32, kept.ctypes.data
+            interface.Dropout(0.3, 1, 0, 4), ids.ctypes.data, len(ids), kept.shape[1] // 32, kept.ctypes.data
         )
         masks.append(kept)
     assert np.array_equal(*masks)

@@ -20,7 +20,7 @@ from submillion.errors import BadInput, SubmillionError
 from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.execution.packed_texts import PackedTexts
-from submillion.native import int8
+from submillion.native import int8, interface
 from support import ROOT, TESTS
 from support.packed import made, opened
 from support.tiny import tiny_encoder
@@ -166,7 +166,7 @@ def test_structures_have_the_size_that_the_kernels_expect() -> None:
     library, _ = native.load_best_build("float32")
     if library is None:
         pytest.skip("no kernels here")
-    for structure in native.STRUCTURES:
+    for structure in interface.STRUCTURES:
         assert library.struct_size(structure) == ctypes.sizeof(structure), structure.__name__
 
 

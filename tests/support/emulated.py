@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from submillion import native
+from submillion.native import interface
 from support import ROOT, TESTS
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
@@ -77,7 +78,7 @@ class EmulatedLibrary(native.Library):
             super().__init__(native.BUILDS[name])
 
     def dropout_mask(
-        self, dropout: native.Dropout, row_ids: int, rows: int, col_blocks: int, mask: int
+        self, dropout: interface.Dropout, row_ids: int, rows: int, col_blocks: int, mask: int
     ) -> float:
         """Add the sizes of the two arrays, which the server must know."""
         self.server.sizes |= {row_ids: 8 * rows, mask: 32 * rows * col_blocks}
@@ -170,7 +171,7 @@ class Server:
 
     def _add_object(self, value: Any, regions: dict[int, tuple[bytes, list[int]]]) -> int:
         """Add a structure, or an array of them, and the memory that its pointers lead to."""
-        if isinstance(value, native.Batch):
+        if isinstance(value, interface.Batch):
             offsets = (ctypes.c_int64 * (value.texts + 1)).from_address(value.offsets)
             self.sizes[value.offsets] = ctypes.sizeof(offsets)
             self.sizes[value.token_ids] = self.sizes[value.position_ids] = 4 * offsets[value.texts]

@@ -18,6 +18,7 @@ from submillion.model.build import build
 from submillion.model.classifier import Classifier
 from submillion.model.execution.packed import Packed
 from submillion.model.precision import Precision
+from submillion.native import interface
 from support.tiny import LABELS, tiny_recipe
 
 
@@ -129,12 +130,12 @@ class Replay:
                 module = layer.get_submodule(kernels.attention_dropout)
                 module.forward = lambda value, p=module.p, at=index: value * self.attention(value, p, at)
             if kernels.relative_positions:
-                self._put(layer.get_submodule("attention.self.pos_dropout"), index, native.POSITION_SITE)
+                self._put(layer.get_submodule("attention.self.pos_dropout"), index, interface.POSITION_SITE)
             for target, suffix in classifier.family.suffixes.items():
                 module = layer.get_submodule(suffix)
                 if hasattr(module, "lora_A"):
-                    at = native.TARGETS.index("query" if target == "qkv" else target)
-                    self._put(module.lora_dropout["default"], index, native.LORA_SITE + at)
+                    at = interface.TARGETS.index("query" if target == "qkv" else target)
+                    self._put(module.lora_dropout["default"], index, interface.LORA_SITE + at)
 
     def _put(self, module: Any, layer: int, place: int) -> None:
         if getattr(module, "p", 0):
@@ -145,7 +146,7 @@ class Replay:
         chunks = -(-columns // 32)
         kept = np.empty((len(ids), chunks * 32), dtype=np.uint8)
         scale = self.library.dropout_mask(
-            native.Dropout(share, self.seed, layer, place),
+            interface.Dropout(share, self.seed, layer, place),
             ids.ctypes.data,
             len(ids),
             chunks,
@@ -159,7 +160,7 @@ class Replay:
         if shape[:-1] == (count, self.width):
             ids = (np.arange(count)[:, None] << 16) + np.arange(self.width)[None]
         else:
-            ids = np.arange(shape[-2], dtype=np.uint64) + np.uint64(native.POSITION_ROW)
+            ids = np.arange(shape[-2], dtype=np.uint64) + np.uint64(interface.POSITION_ROW)
         return self._kept(ids, shape[-1], share, layer, place).view(shape)
 
     def attention(self, value: torch.Tensor, share: float, layer: int) -> torch.Tensor:

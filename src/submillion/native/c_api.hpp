@@ -1,4 +1,4 @@
-// Structures of the C interface. `submillion/native/__init__.py` declares the same ones with ctypes.
+// Structures of the C interface. `submillion/native/interface.py` declares the same ones with ctypes.
 #pragma once
 #include <cstdint>
 

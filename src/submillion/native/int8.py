@@ -10,6 +10,7 @@ from functools import cache
 from submillion import native
 from submillion.environment import cpu_features
 from submillion.errors import SubmillionError
+from submillion.native import interface
 
 _VNNI = native.BUILDS["avx512"].needs | {"avx512_vnni"}
 
@@ -61,7 +62,7 @@ class Batch(ctypes.Structure):
     ]
 
 
-STRUCTURES = (Config, Matrix, Layer, Batch, native.Embeddings, native.RotaryAttention)
+STRUCTURES = (Config, Matrix, Layer, Batch, interface.Embeddings, interface.RotaryAttention)
 """All structures of the interface, in the order of `sm_struct_size`."""
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64

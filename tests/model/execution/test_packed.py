@@ -24,6 +24,7 @@ from submillion.model.execution.packed import Packed, try_packed
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.model.prefix import PrefixCache
+from submillion.native import interface
 from submillion.recipe import TrainRecipe
 from support.packed import (
     BFLOAT,
@@ -61,7 +62,7 @@ CASES = [
         pooling,
         id=f"{family}-{targets if isinstance(targets, str) else '+'.join(targets)}-{pooling}",
     )
-    for pooling in native.POOLINGS
+    for pooling in interface.POOLINGS
     for family in FAMILIES
     for targets in TARGETS
     if pooling == "first" or family == "bert" or targets == "all-linear"
@@ -183,7 +184,7 @@ def test_masks_have_the_right_share_and_look_random(path: str) -> None:
     library, ids = native.load(path), np.arange(4096, dtype=np.uint64)
     kept = np.empty((len(ids), 768), dtype=np.uint8)
     scale = library.dropout_mask(
-        native.Dropout(0.1, 5, 3, 2), ids.ctypes.data, len(ids), 24, kept.ctypes.data
+        interface.Dropout(0.1, 5, 3, 2), ids.ctypes.data, len(ids), 24, kept.ctypes.data
     )
     values = kept.astype(np.float64)
     assert abs(1 / scale - 0.9) < 1e-5
@@ -199,7 +200,7 @@ def test_masks_have_the_right_share_and_look_random(path: str) -> None:
         assert abs(shifted.mean()) < 5 * 0.09 / np.sqrt(shifted.size)
     for other in ((6, 3, 2), (5, 4, 2), (5, 3, 3)):
         again = np.empty_like(kept)
-        library.dropout_mask(native.Dropout(0.1, *other), ids.ctypes.data, len(ids), 24, again.ctypes.data)
+        library.dropout_mask(interface.Dropout(0.1, *other), ids.ctypes.data, len(ids), 24, again.ctypes.data)
         together = centred * (again - 0.9)
         assert abs(together.mean()) < 5 * 0.09 / np.sqrt(kept.size)
 
@@ -211,7 +212,7 @@ def test_masks_are_the_same_on_every_path() -> None:
         if path.needs <= cpu_features() and path.file.is_file():
             kept = np.empty((64, 96), dtype=np.uint8)
             native.load(name).dropout_mask(
-                native.Dropout(0.3, 1, 0, 4), ids.ctypes.data, 64, 3, kept.ctypes.data
+                interface.Dropout(0.3, 1, 0, 4), ids.ctypes.data, 64, 3, kept.ctypes.data
             )
             masks.append(kept)
     assert all(np.array_equal(kept, masks[0]) for kept in masks)
@@ -234,7 +235,7 @@ def test_bits_do_not_depend_on_threads_or_earlier_batches(
     check_bits_by_threads(classifier, lambda: opened(classifier, path), tokens, earlier)
 
 
-@pytest.mark.parametrize("pooling", native.POOLINGS)
+@pytest.mark.parametrize("pooling", interface.POOLINGS)
 @pytest.mark.parametrize("path", FLOAT)
 def test_a_text_does_not_depend_on_the_others(encoders: Any, path: str, pooling: str) -> None:
     classifier = made(encoders("bert"), pooling=pooling).eval()

@@ -16,6 +16,7 @@ from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.packed import Packed
 from submillion.model.execution.packed_int8 import unsupported_int8
 from submillion.model.prefix import PrefixCache
+from submillion.native import interface
 from support.packed import (
     BFLOAT,
     FLOAT,
@@ -94,7 +95,7 @@ def test_heads_of_several_blocks_and_more_heads_than_are_projected_at_once(
 ) -> None:
     # With weights of 0.2 on average, float32 on torch is itself more than 1e-5 from float64.
     folder = encoders(hidden, heads, initializer_range=0.1)
-    for pooling in native.POOLINGS:
+    for pooling in interface.POOLINGS:
         check(made(folder, {"targets": ["query", "key"]}, pooling=pooling), path)
 
 
@@ -187,7 +188,7 @@ def test_per_layer_ranks_rslora_dora_and_other_heads(encoders: Encoders, path: s
 @pytest.mark.parametrize("path", PATHS)
 def test_batches_merged_adapters_and_cached_states_change_no_logits(encoders: Encoders, path: str) -> None:
     lora = {"targets": ["query", "key", "value"], "layers": "top-1"}
-    for pooling in native.POOLINGS:
+    for pooling in interface.POOLINGS:
         classifier = made(encoders(), lora, pooling=pooling).eval()
         tokens, rows = texts_of(LENGTHS, classifier), np.arange(len(LENGTHS))
         packed = opened(classifier, path)

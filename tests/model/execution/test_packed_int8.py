@@ -18,7 +18,7 @@ from submillion.model.execution.int8_rule import channel_groups, quantize_weight
 from submillion.model.execution.packed_int8 import PackedInt8, open_int8, unsupported_int8
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
-from submillion.native import int8
+from submillion.native import int8, interface
 from support.int8 import SimulatedInt8
 from support.packed import LENGTHS as RAGGED
 from support.packed import made, parameters_of, texts_of
@@ -172,7 +172,7 @@ def test_each_matrix_can_stay_in_float(encoders: Any, name: str, family: str) ->
 
 
 @pytest.mark.parametrize("name", BUILDS)
-@pytest.mark.parametrize("pooling", native.POOLINGS)
+@pytest.mark.parametrize("pooling", interface.POOLINGS)
 @pytest.mark.parametrize(("family", "matrix"), [("mpnet", "key"), ("modernbert", "ffn_up")])
 def test_a_text_has_the_same_bits_in_every_batch_and_with_any_number_of_threads(
     encoders: Any, name: str, pooling: str, family: str, matrix: str

@@ -17,6 +17,7 @@ from submillion.model.classifier import Classifier
 from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.packed import Packed
 from submillion.model.prefix import PrefixCache
+from submillion.native import interface
 from support.packed import (
     BFLOAT,
     FLOAT,
@@ -39,7 +40,7 @@ Encoders = Callable[..., Path]
 CASES = [
     pytest.param(targets, pooling, id=f"{targets}-{pooling}")
     for targets in ("all-linear", "qkv", "attention_output", "ffn_up", "ffn_down")
-    for pooling in native.POOLINGS
+    for pooling in interface.POOLINGS
     if pooling == "first" or targets in ("all-linear", "qkv")
 ]
 
@@ -127,7 +128,7 @@ def test_windows_narrower_and_wider_than_a_block_and_long_texts(
 @pytest.mark.parametrize("path", FLOAT)
 def test_biases_are_added_and_the_last_layer_may_be_local(encoders: Encoders, path: str) -> None:
     config = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "global_attn_every_n_layers": 2}
-    for pooling in native.POOLINGS:
+    for pooling in interface.POOLINGS:
         classifier = made(encoders(**config), {"targets": "all-linear"}, pooling=pooling)
         tokens = texts_of(LENGTHS, classifier)
         logits, gradients = reference(classifier, tokens)
@@ -148,7 +149,7 @@ def test_the_reference_with_the_kernels_dropout_masks_gives_the_same_gradients(
     check_replayed_masks(classifier, path, monkeypatch)
 
 
-@pytest.mark.parametrize("pooling", native.POOLINGS)
+@pytest.mark.parametrize("pooling", interface.POOLINGS)
 @pytest.mark.parametrize("path", PATHS)
 def test_bits_do_not_depend_on_threads_or_earlier_batches(
     encoders: Encoders, path: str, pooling: str
@@ -162,7 +163,7 @@ def test_bits_do_not_depend_on_threads_or_earlier_batches(
 
 @pytest.mark.parametrize("path", FLOAT)
 def test_a_text_does_not_depend_on_the_others(encoders: Encoders, path: str) -> None:
-    for pooling in native.POOLINGS:
+    for pooling in interface.POOLINGS:
         classifier = made(encoders(), {"targets": "all-linear"}, pooling=pooling).eval()
         tokens = texts_of(LENGTHS, classifier)
         packed = opened(classifier, path)
@@ -208,7 +209,7 @@ def test_a_head_that_averages_gets_the_mean_of_the_normalized_states(encoders: E
     assert not exact or worst(own, gradients) < 1e-4
 
 
-@pytest.mark.parametrize("pooling", native.POOLINGS)
+@pytest.mark.parametrize("pooling", interface.POOLINGS)
 @pytest.mark.parametrize("path", PATHS)
 def test_merged_adapters_give_the_same_logits(encoders: Encoders, path: str, pooling: str) -> None:
     lora = {"targets": "all-linear", "layers": "top-2"}
@@ -222,7 +223,7 @@ def test_merged_adapters_give_the_same_logits(encoders: Encoders, path: str, poo
         assert apart(merged.logits(tokens, rows), logits) < (1e-5 if exact else 0.03)
 
 
-@pytest.mark.parametrize("pooling", native.POOLINGS)
+@pytest.mark.parametrize("pooling", interface.POOLINGS)
 @pytest.mark.parametrize("path", PATHS)
 def test_a_start_from_cached_states_gives_the_same_logits(
     encoders: Encoders, path: str, pooling: str

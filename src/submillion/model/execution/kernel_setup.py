@@ -16,6 +16,7 @@ from submillion.model.execution.kernel_weights import (
     relative_positions,
     rotations,
 )
+from submillion.native import interface
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,7 @@ def _set_relative_positions(
 ) -> list[Tensor]:
     table, rows = relative_positions(classifier.stack.owner, classifier.longest)
     attention: Any = next(iter(classifier.stack.layers)).get_submodule("attention.self")
-    positions = native.RelativePositions(
+    positions = interface.RelativePositions(
         embeddings=table.data_ptr(),
         row_of_distance=rows.data_ptr(),
         reach=classifier.longest,
@@ -79,6 +80,6 @@ def _set_rotations(library: native.Library, handle: ctypes.c_void_p, classifier:
     for index, kind in enumerate(config.layer_types):
         cos, sin = tables[kind]
         window = config.sliding_window if kind == "sliding_attention" else -1
-        attention = native.RotaryAttention(cos.data_ptr(), sin.data_ptr(), len(cos), window)
+        attention = interface.RotaryAttention(cos.data_ptr(), sin.data_ptr(), len(cos), window)
         library.set_attention(handle, index, attention)
     return [tensor for pair in tables.values() for tensor in pair]

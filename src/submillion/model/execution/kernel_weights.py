@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from submillion import native
 from submillion.model.page_release import release_pages
+from submillion.native import interface
 
 if TYPE_CHECKING:
     from submillion.families.family import Family
@@ -54,7 +54,7 @@ def adapters_of(layer: nn.Module, family: Family) -> list[Adapter | None]:
     An adapter of query, key and value as one matrix takes the place of the query.
     """
     adapters: list[Adapter | None] = []
-    for target in native.TARGETS:
+    for target in interface.TARGETS:
         own = "qkv" if target == "query" and "qkv" in family.suffixes else target
         module: Any = layer.get_submodule(family.suffixes[own]) if own in family.suffixes else None
         if not hasattr(module, "lora_A"):
@@ -181,9 +181,9 @@ def final_norm(norm: Any) -> tuple[Tensor, Tensor]:
 
 def embeddings_structure(
     tables: Mapping[str, Tensor], modules: Sequence[Any], family: Family
-) -> native.Embeddings:
+) -> interface.Embeddings:
     """Return the kernels' structure of `embedding_tables(modules, family)`; the tables must outlive its use."""
-    return native.Embeddings(
+    return interface.Embeddings(
         **{name: table.data_ptr() for name, table in tables.items()},
         dropout=modules[0].get_submodule(family.kernels.embeddings.dropout).p,
         word_rows=len(tables["words"]),

@@ -22,6 +22,7 @@ from submillion.model.execution.kernel_weights import (
     release_layer,
 )
 from submillion.model.execution.packed_texts import PackedTexts
+from submillion.native import interface
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -107,7 +108,7 @@ class Packed:
         self.batches_run = 0
         self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
         config, kernels = self._config, classifier.family.kernels
-        shape = native.EncoderConfig(
+        shape = interface.EncoderConfig(
             len(self._layers),
             config.hidden_size,
             ffn_size(classifier.family, classifier.config),
@@ -121,7 +122,7 @@ class Packed:
         self._referenced = set_embeddings_and_positions(library, self._handle, classifier)
         self._position_padding = classifier.family.position_padding(classifier.config)
         self._merged = merged
-        none = [None] * len(native.TARGETS)
+        none = [None] * len(interface.TARGETS)
         self._adapters = [none if merged else adapters_of(layer, classifier.family) for layer in self._layers]
         self.parameters = [
             value
@@ -221,7 +222,7 @@ class Packed:
         features = torch.empty(batch.texts, self._config.hidden_size)
         call = self._call(batch, seed, first, states, self.classifier.training, save)
         call.features = features.data_ptr()
-        call.pooling = native.POOLINGS.index(self.classifier.feature_pooling)
+        call.pooling = interface.POOLINGS.index(self.classifier.feature_pooling)
         self._run(call, first, len(self._layers))
         self.batches_run += 1
         return features
@@ -240,13 +241,13 @@ class Packed:
         states: Tensor | None,
         training: bool,
         save: bool,
-    ) -> native.Batch:
+    ) -> interface.Batch:
         self._gradients = [torch.empty_like(value) for value in self.parameters] if save else []
         values = [value.detach().contiguous() for value in self.parameters]
         adapters = self._adapter_array(values, save)
         # The kernels read this memory until the next batch.
         self._in_flight = (batch, states, values, adapters)
-        return native.Batch(
+        return interface.Batch(
             texts=batch.texts,
             offsets=batch.offsets.ctypes.data,
             token_ids=batch.ids.ctypes.data,
@@ -264,13 +265,13 @@ class Packed:
 
     def _adapter_array(self, values: list[Tensor], save: bool) -> Any:
         """Return the kernels' array of adapters, one for each layer and target."""
-        adapters = (native.Adapter * (len(self._layers) * len(native.TARGETS)))()
+        adapters = (interface.Adapter * (len(self._layers) * len(interface.TARGETS)))()
         at, names = 0, ("a", "b", "magnitude")
         for layer, of_layer in enumerate(self._adapters):
             for target, adapter in enumerate(of_layer):
                 if adapter is None:
                     continue
-                entry = adapters[layer * len(native.TARGETS) + target]
+                entry = adapters[layer * len(interface.TARGETS) + target]
                 for name, value in zip(names, values[at : at + len(adapter.trained)], strict=False):
                     setattr(entry, name, value.data_ptr())
                     if save:
@@ -281,7 +282,7 @@ class Packed:
                 entry.r, entry.scale, entry.dropout = adapter.a.shape[0], adapter.scale, adapter.dropout
         return adapters
 
-    def _run(self, call: native.Batch, first: int, last: int) -> None:
+    def _run(self, call: interface.Batch, first: int, last: int) -> None:
         for index in range(first, last):
             # Only layers with a gradient need the layout for the backward pass; inference needs none.
             backward = bool(call.save_activations) and index >= self.classifier.prefix_depth
@@ -295,7 +296,7 @@ class Packed:
         """Copy a layer's weights into the kernels' layout."""
         layer, family = self._layers[index], self.classifier.family
         values = layer_values(layer, family, self._merged)
-        weights = native.LayerWeights(**{name: value.data_ptr() for name, value in values.items()})
+        weights = interface.LayerWeights(**{name: value.data_ptr() for name, value in values.items()})
         self.library.call(
             "sm_load_layer",
             self._handle,

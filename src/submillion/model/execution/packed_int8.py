@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from submillion import native
 from submillion.errors import BadInput, Problem
 from submillion.model.execution.int8_rule import quantize_weights
 from submillion.model.execution.kernel_setup import set_embeddings_and_positions
@@ -25,7 +24,7 @@ from submillion.model.execution.kernel_weights import (
 )
 from submillion.model.execution.packed_texts import PackedTexts
 from submillion.model.precision import Precision
-from submillion.native import int8
+from submillion.native import int8, interface
 
 if TYPE_CHECKING:
     from submillion.data.tokens import Tokens
@@ -202,7 +201,7 @@ class PackedInt8:
             end_layer=end_layer,
             threads=torch.get_num_threads(),
             group_rows=max(32, GROUP_CHANNELS // self._config.hidden_size),
-            pooling=native.POOLINGS.index(self.classifier.feature_pooling),
+            pooling=interface.POOLINGS.index(self.classifier.feature_pooling),
             **{name: value.data_ptr() for name, value in outputs.items()},
         )
         self.library.call("sm_forward", self._handle, ctypes.byref(call))
