@@ -156,17 +156,23 @@ def test_an_accelerator_trains_every_layer_on_many_rows() -> None:
     assert decided(facts("minilm"))[0].lora.layers == "top-3"
 
 
-def test_classes_are_weighted_where_macro_f1_is_wanted_of_many_unbalanced_rows() -> None:
+def test_small_classes_of_many_unbalanced_rows_are_helped() -> None:
     unbalanced = facts(rows=5_000, smallest=2, largest=2_000)
     wanted = "train.objective=macro_f1"
-    recipe, choices = decided(unbalanced, wanted)
-    assert (recipe.train.class_weights, recipe.train.objective) == ("balanced", "macro_f1")
-    assert choices["train.class_weights"].reason == "macro F1 is wanted; classes have 2 to 2,000 rows"
-    assert decided(unbalanced)[0].train.class_weights == "none"
-    assert decided(facts(rows=5_000, smallest=1_000, largest=2_000), wanted)[0].train.class_weights == "none"
-    assert decided(facts(rows=500, smallest=2, largest=300), wanted)[0].train.class_weights == "none"
-    for own in ("train.class_weights=none", "train.logit_adjustment=1"):
-        assert decided(unbalanced, wanted, own)[0].train.class_weights == "none"
+
+    def helped(known: Facts, *overrides: str) -> tuple[str, float]:
+        train = decided(known, *overrides)[0].train
+        return train.class_weights, train.logit_adjustment
+
+    assert helped(unbalanced) == ("none", 0.5)
+    assert helped(unbalanced, wanted) == ("balanced", 0)
+    for field, overrides in (("logit_adjustment", ()), ("class_weights", (wanted,))):
+        reason = decided(unbalanced, *overrides)[1][f"train.{field}"].reason
+        assert "classes have 2 to 2,000 rows" in reason
+    for other in (facts(rows=5_000, smallest=1_000, largest=2_000), facts(rows=500, smallest=2, largest=300)):
+        assert helped(other) == helped(other, wanted) == ("none", 0)
+    assert helped(unbalanced, "train.class_weights=none") == ("none", 0)
+    assert helped(unbalanced, wanted, "train.logit_adjustment=1") == ("none", 1)
 
 
 def test_the_encoder_follows_script_and_time() -> None:
