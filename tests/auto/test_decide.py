@@ -16,8 +16,10 @@ from submillion.auto import time_limit
 from submillion.auto.decide import decide
 from submillion.auto.durations import NominalSpeed, total
 from submillion.auto.facts import Facts
+from submillion.budget.time_model import Workload
 from submillion.data.in_memory import labelled_rows
 from submillion.errors import BadInput, OverBudget
+from submillion.recipe import Recipe
 from support.auto import MACHINE
 from support.tiny import LABELS, shared_encoder, tiny_texts
 
@@ -158,6 +160,30 @@ def test_what_is_planned_ends_in_time_with_the_seconds_that_have_passed(
         "5 % are left for the unforeseen"
     )
     assert clock.now - started_at + total(parts) <= 0.95 * 120
+
+
+class SlowSteps(NominalSpeed):
+    """A machine on which steps take nearly all of the time."""
+
+    def passes(self, recipe: Recipe, facts: Facts, work: Workload) -> tuple[float, float]:
+        prefix, training = super().passes(recipe, facts, work)
+        return prefix, training * (1e5 if work.epochs else 1)
+
+
+@pytest.mark.parametrize("share", [0.8, 0.6])
+def test_the_time_between_two_efforts_is_filled_with_steps(
+    reviews: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(time_limit, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+    monkeypatch.setattr(module._Case, "_measured", lambda case, facts: SlowSteps(MACHINE))
+    full = decide(reviews, overrides=overrides(), minutes=1e6, progress=False)
+    needed = total(full.time["parts"])
+    allowed = share * needed
+    decision = decide(reviews, overrides=overrides(), minutes=allowed / (0.95 * 60), progress=False)
+    assert 0.9 * allowed < total(decision.time["parts"]) <= allowed
+    assert decision.recipe.data.folds == full.recipe.data.folds
+    own = decide(reviews, overrides=overrides("train.steps=3"), minutes=allowed / (0.95 * 60), progress=False)
+    assert own.recipe.train.steps == 3
 
 
 def test_a_time_limit_takes_less_work_and_guards_the_training(

@@ -67,6 +67,8 @@ def decide(
 
 MEASURED_S = 2.0
 """Seconds in which the speed of an encoder is measured."""
+HALVINGS = 5
+"""Halvings of the distance between two efforts; what is left is 3 % of it."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class _Case:
 
     def within(self, limit: TimeLimit) -> _Plan:
         """Return the best plan that ends within a time limit, or the shortest one, with a notice."""
-        for plan in self._plans_by_merit(limit):
+        for number, plan in self._plans_by_merit(limit):
             if total(plan.parts) <= limit.left():
+                plan = self._filled(plan, number, limit)
                 break
         else:
             notices.emit(
@@ -136,8 +139,29 @@ class _Case:
             )
         return self._guarded(plan, limit)
 
-    def _plans_by_merit(self, limit: TimeLimit) -> Iterator[_Plan]:
-        """Yield plans with ever less work, the ones that the evidence prefers first."""
+    def _filled(self, plan: _Plan, number: int, limit: TimeLimit) -> _Plan:
+        """Return a plan with as many more steps as still end in time, up to those of the next greater effort.
+
+        Args:
+            plan: one that ends in time.
+            number: of its effort.
+            limit: the time limit.
+        """
+        if number == 0:
+            return plan
+        effort = _effort(plan.facts, number, limit)
+        low, high = effort.steps, _effort(plan.facts, number - 1, limit).steps
+        for _ in range(HALVINGS):
+            share = (low + high) / 2
+            longer = self.plan(plan.facts, replace(effort, steps=share), _encoder_reason(limit), plan.speed)
+            if total(longer.parts) <= limit.left():
+                plan, low = longer, share
+            else:
+                high = share
+        return plan
+
+    def _plans_by_merit(self, limit: TimeLimit) -> Iterator[tuple[int, _Plan]]:
+        """Yield plans with ever less work and the numbers of their efforts, those that the evidence prefers first."""
         if "encoder.source" in self.fixed:
             names = [self.asked.encoder.source]
         elif self.texts.other_scripts > MOST_OTHER:
@@ -154,9 +178,7 @@ class _Case:
                 facts = self.facts(name)
                 known[name] = facts, self._measured(facts)
             facts, speed = known[name]
-            effort = lesser_effort(full_effort(facts), number, f"what {limit.minutes:g} minutes allow")
-            reason = f"the best that {limit.minutes:g} minutes allow on this machine"
-            yield self.plan(facts, effort, reason, speed)
+            yield number, self.plan(facts, _effort(facts, number, limit), _encoder_reason(limit), speed)
 
     def _measured(self, facts: Facts) -> Speed:
         """Time the layers of an encoder on this machine, at the mean length of the texts."""
@@ -193,3 +215,12 @@ class _Case:
             update={"train": plan.recipe.train.model_copy(update={"max_seconds": seconds})}
         )
         return replace(plan, recipe=recipe, choices=[*plan.choices, choice])
+
+
+def _effort(facts: Facts, number: int, limit: TimeLimit) -> Effort:
+    """Return one of the efforts for a time limit, the full one first."""
+    return lesser_effort(full_effort(facts), number, f"what {limit.minutes:g} minutes allow")
+
+
+def _encoder_reason(limit: TimeLimit) -> str:
+    return f"the best that {limit.minutes:g} minutes allow on this machine"
