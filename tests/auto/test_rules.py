@@ -51,7 +51,7 @@ def test_few_rows_are_all_trained_on_and_many_are_held_out() -> None:
     assert (few.data.validation, few.train.patience, few.data.test_size) == ("cross-validation", 0, None)
     some, _ = decided(facts(rows=3_000))
     assert (some.data.validation, some.data.validation_size, some.data.test_size) == (None, 0.1, None)
-    assert some.train.patience > 0
+    assert (some.train.patience, some.train.eval_every) == (0, "10%")
     many, choices = decided(facts(rows=100_000))
     assert (many.data.test_size, many.data.validation_size) == (0.02, 0.0204)
     assert choices["data.test_size"].reason.startswith("2,000 of 100,000 rows")
