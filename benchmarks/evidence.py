@@ -23,7 +23,7 @@ from sklearn.metrics import f1_score
 import submillion as sm
 from benchmarks.accuracy.sets import AGNEWS, SETS, LabelledSet, Rows, load
 from benchmarks.cells import append_cell, known, machine_facts, paired
-from benchmarks.study import development, drawn, run_study, study_parser
+from benchmarks.study import development, drawn, run_study, size_text, study_parser
 from submillion import auto
 
 FILE = Path(auto.__file__).with_name("evidence.csv")
@@ -122,7 +122,7 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
     places = dict.fromkeys((cell["set"], cell["labels_per_class"], cell["encoder"]) for cell in cells)
     for place in places:
         here = [cell for cell in cells if (cell["set"], cell["labels_per_class"], cell["encoder"]) == place]
-        yield from _lines(f"{SETS[place[0]][0]}, {place[1]}, {place[2]}", here)
+        yield from _lines(f"{SETS[place[0]][0]}, {size_text(place[1])}, {place[2]}", here)
     if len(places) > 1:
         yield from _lines("all of them", cells)
 

@@ -21,7 +21,7 @@ from benchmarks.accuracy.sets import AGNEWS, SETS, load
 from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.encoders import catalog_folder
 from benchmarks.label_names import agreeing
-from benchmarks.study import development, drawn, run_study, study_parser
+from benchmarks.study import development, drawn, run_study, size_text, study_parser
 from submillion.auto.rules import NAMED
 from submillion.data.label_texts import label_texts
 from submillion.fit.head_start import fit_probe
@@ -105,8 +105,8 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
         here = [
             cell for cell in cells if (cell["encoder"], cell["set"], cell["size"]) == (encoder, name, size)
         ]
-        rows = f"{int(size):,} rows" if int(size) >= 1_000 else size
-        yield "| " + " | ".join([f"{SETS[name][0]}, {rows}, {encoder}", *_figures(here, others)]) + " |"
+        place = f"{SETS[name][0]}, {size_text(size)}, {encoder}"
+        yield "| " + " | ".join([place, *_figures(here, others)]) + " |"
     if len(places) > 1:
         yield "| " + " | ".join(["all of them", *_figures(cells, others)]) + " |"
 

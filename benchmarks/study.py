@@ -15,6 +15,8 @@ from benchmarks.cells import read_cells
 from benchmarks.upper_layers import Part, UpperLayers
 
 SPLIT_SEED = 0
+IN_ALL = 1_000
+"""From here on, the size of a sample is the number of its rows; below, that of each class."""
 
 
 def development(data: LabelledSet, rows: int, parts: int) -> tuple[list[Rows], Rows]:
@@ -31,19 +33,24 @@ def development(data: LabelledSet, rows: int, parts: int) -> tuple[list[Rows], R
 
 
 def drawn(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Return the places of a sample: `size` rows of each class, or `size` rows in all from 1,000 on.
+    """Return the places of a sample: `size` rows of each class, or `size` rows in all from IN_ALL on.
 
     A class with fewer rows gives all of them.
 
     Raises:
         SystemExit: `size` rows in all are more than there are.
     """
-    if size >= 1_000 and len(labels) < size:
+    if size >= IN_ALL and len(labels) < size:
         raise SystemExit(f"--per-class: expected at most {len(labels):,} rows in all, found {size:,}")
     order = np.random.default_rng([seed, 1]).permutation(len(labels))
-    if size >= 1_000:
+    if size >= IN_ALL:
         return np.sort(order[:size])
     return np.sort(np.concatenate([order[labels[order] == number][:size] for number in np.unique(labels)]))
+
+
+def size_text(size: str | int) -> str:
+    """Return the size of a sample for a table whose column says "labels a class"."""
+    return f"{int(size):,} rows" if int(size) >= IN_ALL else str(size)
 
 
 @dataclass(frozen=True)
