@@ -119,11 +119,11 @@ class Server:
         """Arrays of structures, by address."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in native._FUNCTIONS:
+        if name not in interface.FUNCTIONS:
             raise AttributeError(name)
 
         def function(*arguments: Any) -> Any:
-            return self._call(name, arguments, native._FUNCTIONS[name][1])
+            return self._call(name, arguments, interface.FUNCTIONS[name][1])
 
         return function
 
