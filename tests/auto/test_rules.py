@@ -166,9 +166,10 @@ def test_small_classes_of_many_unbalanced_rows_are_helped() -> None:
 
     assert helped(unbalanced) == ("none", 0.5)
     assert helped(unbalanced, wanted) == ("balanced", 0)
-    for field, overrides in (("logit_adjustment", ()), ("class_weights", (wanted,))):
-        reason = decided(unbalanced, *overrides)[1][f"train.{field}"].reason
-        assert "classes have 2 to 2,000 rows" in reason
+    sizes = "classes have 2 to 2,000 rows"
+    adjusted, weighted = decided(unbalanced)[1], decided(unbalanced, wanted)[1]
+    assert adjusted["train.logit_adjustment"].reason == f"{sizes} (arXiv:2007.07314)"
+    assert weighted["train.class_weights"].reason == f"macro F1 is wanted; {sizes}"
     for other in (facts(rows=5_000, smallest=1_000, largest=2_000), facts(rows=500, smallest=2, largest=300)):
         assert helped(other) == helped(other, wanted) == ("none", 0)
     assert helped(unbalanced, "train.class_weights=none") == ("none", 0)
