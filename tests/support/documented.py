@@ -44,7 +44,7 @@ STEPS = 8
 PRIORITIES = ["low", "normal", "urgent"]
 
 
-LOCATE = fetch._locate
+LOCATE = fetch.locate
 """That of the package, also while a stand-in is in its place."""
 
 
@@ -122,7 +122,7 @@ def make_home(home: Path) -> None:
 def as_published() -> Iterator[None]:
     """Let the names of encoders and data mean those of the catalog inside the block, among stand-ins."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "_locate", LOCATE)
+        patch.setattr(fetch, "locate", LOCATE)
         yield
 
 
@@ -166,7 +166,7 @@ def stand_ins(home: Path, trains: bool = True) -> Iterator[pytest.MonkeyPatch]:
         return with_pooling(recipe.model_copy(update={"train": train, "data": data}))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "_locate", locate)
+        patch.setattr(fetch, "locate", locate)
         patch.setattr("submillion.pipeline.with_pooling", shortened)
         patch.setattr("submillion.scoring._after_training", reported)
         if not trains:

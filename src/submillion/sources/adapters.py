@@ -9,8 +9,8 @@ from pathlib import Path
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources.adapter_files import CONFIG, HEAD, PICKLED, TENSORS
-from submillion.sources.fetch import looks_like_a_path
 from submillion.sources.folder import TOKENIZER_EXTRAS, TOKENIZERS
+from submillion.sources.locate import looks_like_a_path
 
 CLASSES = "config.json"
 """Some programs save the encoder's configuration with the class names beside the adapter."""

@@ -1,24 +1,19 @@
-"""Finds encoders and data by path, catalog name or hub id, downloads them if necessary, and hashes them."""
+"""Fetches encoders and data sets, from a folder, the cache or a download, and hashes their files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from submillion import notices
 from submillion.cache import cache_root, sha256_of
-from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.errors import BadInput, Problem
 from submillion.sources import store, wheel
-from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, Entry, WheelSource, find
+from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, WheelSource, find
 from submillion.sources.convert import AGNEWS_CLASSES, converted
 from submillion.sources.folder import POOLING, data_files, encoder_files, pools_by_mean, read_config
-from submillion.sources.suffixes import DATA_SUFFIXES
-
-# A hub id or a catalog name; for data, optionally a configuration after a colon and a revision after an @.
-HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>\S+))?")
+from submillion.sources.locate import HUB_ID, HubSource, locate
 
 
 @dataclass(frozen=True)
@@ -64,16 +59,6 @@ class FetchedData:
     """The hub's commit."""
 
 
-@dataclass(frozen=True)
-class _Hub:
-    """A hub id with its catalog entry, if any."""
-
-    id: str
-    config: str | None
-    revision: str | None
-    entry: Any
-
-
 def fetch_encoder(source: str, revision: str | None = None, progress: bool = True) -> FetchedEncoder:
     """Find an encoder on this machine, or download it; check that it is complete.
 
@@ -85,7 +70,7 @@ def fetch_encoder(source: str, revision: str | None = None, progress: bool = Tru
     Raises:
         BadInput: it cannot be found or reached, or it lacks configuration, tokenizer or safetensors weights.
     """
-    located = _locate(source, ENCODERS, "encoder")
+    located = locate(source, ENCODERS, "encoder")
     if isinstance(located, Path):
         _no_revision(source, revision, "a folder")
         names = encoder_files(located, source)
@@ -116,7 +101,7 @@ def is_on_hub(source: str) -> bool:
     Raises:
         BadInput: it cannot be found.
     """
-    return isinstance(_locate(source, ENCODERS, "encoder"), _Hub)
+    return isinstance(locate(source, ENCODERS, "encoder"), HubSource)
 
 
 def download_bytes(source: str, weights: int) -> int:
@@ -129,7 +114,7 @@ def download_bytes(source: str, weights: int) -> int:
     Raises:
         BadInput: it cannot be found.
     """
-    located = _locate(source, ENCODERS, "encoder")
+    located = locate(source, ENCODERS, "encoder")
     if isinstance(located, Path):
         return 0
     if isinstance(located, EncoderEntry):
@@ -153,7 +138,7 @@ def encoder_config(source: str, revision: str | None = None) -> dict[str, Any]:
     Raises:
         BadInput: it cannot be found or reached, or it is not an encoder.
     """
-    located = _locate(source, ENCODERS, "encoder")
+    located = locate(source, ENCODERS, "encoder")
     if isinstance(located, Path):
         _no_revision(source, revision, "a folder")
         return read_config(located, source)
@@ -180,7 +165,7 @@ def trained_with_mean(source: str, revision: str | None = None) -> bool:
     Raises:
         BadInput: it cannot be found or reached.
     """
-    located = _locate(source, ENCODERS, "encoder")
+    located = locate(source, ENCODERS, "encoder")
     if isinstance(located, Path):
         file = located / POOLING
         return file.is_file() and pools_by_mean(file)
@@ -206,7 +191,7 @@ def fetch_data(source: str, progress: bool = True, encoding: str | None = None) 
     Raises:
         BadInput: it cannot be found or reached, or has no data files.
     """
-    located = _locate(source, DATASETS, "data")
+    located = locate(source, DATASETS, "data")
     if isinstance(located, Path):
         return _local_data(source, located, encoding)
     if isinstance(located, DataEntry):
@@ -251,7 +236,7 @@ def known_labels(source: str) -> list[str] | None:
     return list(entry.labels) if entry and not Path(source).exists() else None
 
 
-def _from_hub(source: str, located: _Hub, progress: bool) -> FetchedData:
+def _from_hub(source: str, located: HubSource, progress: bool) -> FetchedData:
     from submillion.sources import hub, hub_data
 
     repo = hub.Repo(located.id, "dataset", located.revision, source, located.config)
@@ -291,64 +276,3 @@ def _no_revision(source: str, revision: str | None, what: str) -> None:
         raise BadInput(
             Problem("@{encoder.revision}", f"none for {what} ({source})", repr(revision), "Omit it.")
         )
-
-
-def _locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entry | _Hub:
-    """Return the path, the catalog entry (if it comes in wheels) or the hub id that a source names."""
-    path = Path(source).expanduser()
-    match = HUB_ID.fullmatch(source)
-    if kind == "encoder" and match and (match["config"] or match["revision"]):
-        match = None
-    entry = find(catalog, match["id"]) if match else None
-    if source and path.exists():
-        if entry:
-            notices.emit(
-                "path_over_name", f"{source}: the path of this name is used, not the {kind} of the catalog."
-            )
-        return _checked(path.absolute(), source, kind)
-    if looks_like_a_path(source):
-        raise _missing(path, source, kind)
-    if entry and entry.wheels:
-        return entry
-    if match and entry and entry.hub:
-        return _Hub(entry.hub, match["config"], match["revision"], entry)
-    if match and "/" in match["id"]:
-        return _Hub(match["id"], match["config"], match["revision"], None)
-    names = [*catalog, *(item.name for item in Path().iterdir())]
-    form = "organisation/name" if kind == "encoder" else "organisation/name[:configuration][@revision]"
-    raise BadInput(
-        Problem(
-            f"{kind} '{source}'",
-            f"a path, a hub id ({form}) or one of {', '.join(catalog)}",
-            "none of them",
-            did_you_mean(source, names),
-        )
-    )
-
-
-def _checked(path: Path, source: str, kind: str) -> Path:
-    if kind == "encoder" and not path.is_dir():
-        raise BadInput(
-            Problem(source, "an encoder's folder (config.json, tokenizer files, model.safetensors)", "a file")
-        )
-    return path
-
-
-def looks_like_a_path(source: str) -> bool:
-    """Whether a source can only be a path: `./x`, `~/x`, `a/b/c`, `C:\\x`, `x.csv`."""
-    name = source.split("@")[0]  # a hub revision may contain slashes
-    return (
-        name.startswith((".", "/", "~"))
-        or "\\" in name
-        or name.count("/") > 1
-        or Path(name).suffix.lower() in DATA_SUFFIXES
-    )
-
-
-def _missing(path: Path, source: str, kind: str) -> BadInput:
-    """Return the error for a missing path: the file, or already its folder."""
-    parent = path.parent
-    if not parent.is_dir():
-        return BadInput(Problem(source, f"{kind} at this path", f"no folder {parent}"))
-    names = [item.name for item in parent.iterdir()]
-    return BadInput(Problem(source, f"{kind} at this path", "nothing there", did_you_mean(path.name, names)))
