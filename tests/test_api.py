@@ -62,6 +62,23 @@ def test_a_run_trained_from_memory_is_scored_reported_and_verified(run: sm.Run) 
     assert verdict.holds, verdict.render()
 
 
+def test_texts_from_memory_replace_the_training_rows_alone(tmp_path: Path) -> None:
+    texts, labels = two_classes(60)
+    for name, rows in (("test", slice(40, 60)), ("validation", slice(30, 40))):
+        lines = [f'"{text}",{label}' for text, label in zip(texts[rows], labels[rows], strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    files = [f"data.{name}={tmp_path / name}.csv" for name in ("test", "validation")]
+    run = trained_in(tmp_path, texts=texts[:30], labels=labels[:30], overrides=files)
+    assert {name: split["rows"] for name, split in run.metrics.items()} == {"validation": 10, "test": 20}
+    named = recipe_in(tmp_path).with_overrides(files)
+    assert (
+        sm.train(named, tmp_path / "named", texts=texts[:30], labels=labels[:30], quiet=True).metrics
+        == run.metrics
+    )
+    with pytest.raises(BadInput, match="not both, found reviews.csv, and texts from memory"):
+        trained_in(tmp_path, overrides=["data.train=reviews.csv"], overwrite=True)
+
+
 def test_probabilities_are_float32_rows_that_sum_to_1(run: sm.Run) -> None:
     probabilities = run.predict_proba(TEXTS)
     assert (probabilities.dtype, probabilities.shape) == (np.float32, (60, 2))

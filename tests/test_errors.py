@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+import submillion
 from submillion.errors import BadInput, OverBudget, Problem, SubmillionError, did_you_mean, nearest
 
 PROBLEM = Problem(
@@ -25,6 +30,23 @@ def test_a_problem_names_arguments_as_its_reader_does() -> None:
     assert PROBLEM.render(as_flag) == (
         "--label: expected a column, see --text, found @{not} an argument. Name it with --label."
     )
+
+
+def found_in(source: str) -> Iterator[str]:
+    """Yield what the problems of a module quote as found."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Problem":
+            yield from (ast.unparse(value) for value in node.args[2:3])
+            yield from (ast.unparse(word.value) for word in node.keywords if word.arg == "found")
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "found":
+            yield ast.unparse(node.value)
+
+
+def test_what_was_found_quotes_the_user_and_names_no_argument() -> None:
+    files = sorted(Path(submillion.__file__).parent.rglob("*.py"))
+    quoted = [(file.name, text) for file in files for text in found_in(file.read_text(encoding="utf-8"))]
+    assert len(quoted) > 300
+    assert [entry for entry in quoted if "@{" in entry[1]] == []
 
 
 def test_bad_input_has_a_line_per_problem() -> None:

@@ -130,6 +130,14 @@ def test_fit_leaves_its_input_alone(home: Path) -> None:
     assert labels.tolist() == LABELS
 
 
+def test_test_rows_are_those_of_the_caller_or_none(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "test.csv"
+    file.write_text("text,label\nnever seen before one,0\nnever seen before two,1\n", encoding="utf-8")
+    one = classifier(home).fit(TEXTS, LABELS)
+    two = classifier(home).set_params(data__test=str(file)).fit(TEXTS, LABELS)
+    assert [fit.run_.recipe.data.test for fit in (one, two)] == ["none", str(file)]
+
+
 def test_the_same_seed_gives_the_same_probabilities_and_another_gives_others(
     home: Path, fitted: SubmillionClassifier
 ) -> None:

@@ -265,7 +265,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             values["encoder.source"] = self.encoder
         if self.recipe == AUTO:
             values = {name: value for name, value in values.items() if value != AUTO}
-            if "data.test_size" not in values:
+            if not values.keys() & {"data.test", "data.test_size"}:
                 values["data.test"] = NO_TEST  # the caller holds out test rows, if any
         return self.recipe, [f"{name}={_as_yaml(value)}" for name, value in values.items()]
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from submillion import notices
 from submillion.auto.decision import Decision
 from submillion.auto.subject import AUTO, names_data, run_name
-from submillion.data.corpus_sources import MEMORY
+from submillion.data.corpus_sources import with_rows_from_memory
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_inputs import gate_early
 from submillion.rundir import RunDir
 from submillion.terminal.console import say
@@ -120,11 +119,7 @@ def _frozen() -> Iterator[None]:
 def _resolved(named: Any, overrides: Sequence[str], from_memory: bool) -> Recipe:
     """Return a recipe, or the one of a name or a file, with fields changed."""
     recipe = named.with_overrides(overrides) if isinstance(named, Recipe) else Recipe.load(named, overrides)
-    if not from_memory:
-        return recipe
-    # Of the recipe's own data only the names and the limits still apply.
-    crossed = recipe.data.validation == CROSS_VALIDATION
-    return recipe.with_data(train=MEMORY, test=None, validation=CROSS_VALIDATION if crossed else None)
+    return with_rows_from_memory(recipe, overrides) if from_memory else recipe
 
 
 def _decided(
@@ -139,7 +134,8 @@ def _decided(
     """Decide the recipe of labelled texts, and print its table."""
     started_at = time.perf_counter()  # the libraries take seconds to load
     if data is not None and rows is not None:
-        raise BadInput(Problem("train", "labelled texts once", f"{data}, and @{{texts}} beside it"))
+        found = f"{data}, and texts from memory"
+        raise BadInput(Problem("train", "a source or @{texts}, not both", found, "Omit one of them."))
     name = AUTO if data is None else run_name(data)
     if out is not None or not any(item.startswith("name=") for item in overrides):
         RunDir(out or RUNS / name).check_new(overwrite)  # before the texts are read

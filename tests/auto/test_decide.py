@@ -78,6 +78,16 @@ def test_rows_from_memory_may_have_no_test_split() -> None:
     assert decide(rows=rows, overrides=overrides(), progress=False).recipe.data.test is None
 
 
+def test_rows_from_memory_may_have_a_test_file_and_no_second_source(tmp_path: Path) -> None:
+    rows = labelled_rows(TEXTS, [LABELS[number] for number in NUMBERS])
+    test = write(tmp_path / "test.csv", ["goal season one", "treaty border two"], ["Sports", "World"])
+    decision = decide(rows=rows, overrides=overrides(f"data.test={test}"), progress=False)
+    assert decision.recipe.data.test == str(test)
+    assert decision.facts["texts"]["test_rows"] == 2
+    with pytest.raises(BadInput, match="not both, found reviews.csv, and texts from memory"):
+        decide(rows=rows, overrides=overrides("data.train=reviews.csv"), progress=False)
+
+
 def test_two_rows_of_each_class_are_enough() -> None:
     rows = labelled_rows(TEXTS[:4], [0, 1, 0, 1])
     recipe = decide(rows=rows, overrides=overrides(), progress=False).recipe

@@ -8,11 +8,10 @@ from typing import Any
 
 from submillion.auto.rules import SMALL_ENCODER
 from submillion.auto.subject import AUTO, run_name
-from submillion.data.corpus_sources import MEMORY, wants_no_test
+from submillion.data.corpus_sources import MEMORY, with_rows_from_memory
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
-from submillion.recipe_data import NO_TEST
 
 
 def asked_recipe(
@@ -42,6 +41,4 @@ def asked_recipe(
         "train": {"patience": 0},
     }
     asked = Recipe.model_validate(values).with_overrides(overrides)
-    if rows is not None:  # of the data section, only names and limits apply
-        asked = asked.with_data(train=MEMORY, test=NO_TEST if wants_no_test(asked.data) else None)
-    return asked, fixed
+    return (asked if rows is None else with_rows_from_memory(asked, overrides)), fixed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from submillion.data.readers import read_rows
 from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
-from submillion.recipe import DataRecipe
+from submillion.recipe import DataRecipe, Recipe
 from submillion.recipe_data import CROSS_VALIDATION, NO_TEST
 from submillion.sources.fetch import FetchedData, fetch_data
 
@@ -20,6 +20,27 @@ VALIDATION_ONLY = "this run is scored on its validation rows only"
 FOLDS_ONLY = "this run is scored by its cross-validation only"
 MEMORY = "memory"
 """Stands in `data.train` for training rows that the caller passes."""
+
+
+def with_rows_from_memory(recipe: Recipe, overrides: Collection[str]) -> Recipe:
+    """Return a copy of a recipe that trains on rows from memory in place of `data.train`.
+
+    Test and validation rows stay those of the recipe, if they have sources of their own.
+
+    Args:
+        recipe: with the caller's fields.
+        overrides: those fields, such as `lora.r=8`.
+
+    Raises:
+        BadInput: `data.train` is among them.
+    """
+    for name, _, source in (item.partition("=") for item in overrides):
+        if name == "data.train":
+            found = f"{source}, and texts from memory"
+            raise BadInput(
+                Problem("train", "@{data.train} or @{texts}, not both", found, "Omit one of them.")
+            )
+    return recipe.with_data(train=MEMORY)
 
 
 def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, FetchedData]:
