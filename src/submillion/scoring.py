@@ -19,9 +19,11 @@ from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.fit.result import FitResult
 from submillion.model.execution.int8_prefix import INT8
-from submillion.model.infer import predict_probabilities, probabilities_of
+from submillion.model.infer import predict_logits, probabilities_of
 from submillion.model.inference import PART as INT8_PART
+from submillion.model.prefix import PrefixCache
 from submillion.model.trained import OpenedRun
+from submillion.recipe_training import TrainRecipe
 from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
@@ -57,7 +59,7 @@ def score(
     # An interrupted run is scored on validation alone: the test rows are used once, when it is complete.
     if corpus.test is not None and not result.interrupted and not hold_back_test:
         splits.append(corpus.test)
-    batch_size = run.read_recipe().train.eval_batch_size
+    train = run.read_recipe().train
     for split in splits:
         if split is corpus.validation and result.fold_logits is not None:
             probabilities = probabilities_of(result.fold_logits[0])
@@ -69,7 +71,7 @@ def score(
         ):
             probabilities = probabilities_of(result.best_logits)
         else:
-            probabilities = predict_probabilities(opened.execution, tokens[split.name], batch_size, progress)
+            probabilities = _probabilities(opened, tokens[split.name], train, progress)
         run.save_predictions(split.name, _predictions(split, probabilities, corpus.label_names))
     metrics = assess_run(run)
     run.update_manifest(training=result.to_json(), notices=notices.collected())
@@ -151,6 +153,18 @@ def _after_training(context: RunContext) -> None:
         else:  # a resumed run may have the part of the adapter that it was resumed from
             context.run.analysis_file(part).unlink(missing_ok=True)
     reporting.after_training(context, further)
+
+
+def _probabilities(opened: OpenedRun, tokens: Tokens, train: TrainRecipe, progress: bool) -> np.ndarray:
+    """Return the class probabilities of a split's texts, float32 [N, C].
+
+    The lower layers that no adapter changes run once: the linear probe of the report starts from their output too.
+    """
+    prefix, size = None, train.eval_batch_size
+    if train.prefix_cache and train.prefix_precision != INT8:
+        with notices.suppressed():  # given when the training rows were cached
+            prefix = PrefixCache.build(opened.execution, tokens, size, progress=progress)
+    return probabilities_of(predict_logits(opened.execution, tokens, size, prefix, progress))
 
 
 def _save_repeats(run: RunDir, split: Split, logits: Sequence[np.ndarray], labels: list[str]) -> None:

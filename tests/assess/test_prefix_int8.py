@@ -97,9 +97,9 @@ def test_rows_that_are_scored_are_never_read_in_int8(run: RunDir, monkeypatch: p
     monkeypatch.setattr(prefix.PrefixCache, "build", classmethod(seen))
     context = RunContext(run)
     encoder, texts, rows = FrozenEncoder(context), context.train.texts, np.arange(4)
-    exact = encoder.features(texts, rows, cached=True)
+    exact = encoder.features(texts, rows)
     assert built == []
-    rounded = encoder.features(texts, rows, cached=True, scored=False)
+    rounded = encoder.features(texts, rows, scored=False)
     assert len(built) == 1 and built[0] is not None
     assert 1e-6 < np.abs(rounded - exact).max() < 0.5
 

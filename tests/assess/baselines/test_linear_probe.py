@@ -46,7 +46,7 @@ def test_features_are_those_of_the_encoder_without_the_adapter(a_context: Made) 
     context = a_context()
     source = str(context.run.located(context.manifest["encoder"]["source"]))
     rows = np.array([2, 0, 3])
-    features = FrozenEncoder(context).features(TEXTS, rows, cached=False)
+    features = FrozenEncoder(context).features(TEXTS, rows)
     np.testing.assert_allclose(features, alone(source, TEXTS, MAX_LENGTH)[rows], atol=1e-5)
 
 
@@ -111,9 +111,11 @@ def test_one_class_or_an_interrupted_training_has_no_probe(a_context: Made, run:
     assert "when the interrupted training is complete" in str(linear_probe.fit(context))
 
 
-def an_encoder(home: Path, folder: Path, execution: str = "auto") -> tuple[FrozenEncoder, np.ndarray]:
+def an_encoder(
+    home: Path, folder: Path, cached: bool, execution: str = "auto"
+) -> tuple[FrozenEncoder, np.ndarray]:
     """Return a run's frozen encoder whose adapters are in the top layer, and the features of TEXTS without it."""
-    run = RunDir.create(home / "run")
+    run = RunDir.create(home / f"run-{cached}")
     load_tokenizer(folder).save_pretrained(run.tokenizer)
     fields = {
         "encoder.source": str(folder),
@@ -121,6 +123,7 @@ def an_encoder(home: Path, folder: Path, execution: str = "auto") -> tuple[Froze
         "lora.layers": "top-1",
         "train.precision": "float32",
         "train.execution": execution,
+        "train.prefix_cache": str(cached).lower(),
     }
     run.write_text(
         run.recipe, Recipe.load("r8", [f"{name}={value}" for name, value in fields.items()]).to_yaml()
@@ -134,15 +137,15 @@ def an_encoder(home: Path, folder: Path, execution: str = "auto") -> tuple[Froze
 def test_families_with_their_own_attention_give_their_last_hidden_states_with_and_without_cached_states(
     tmp_path: Path, family: str
 ) -> None:
-    encoder, expected = an_encoder(tmp_path, shared_encoder(family))
     for cached in (False, True):
-        features = encoder.features(TEXTS, np.arange(4), cached=cached)
+        encoder, expected = an_encoder(tmp_path, shared_encoder(family), cached)
+        features = encoder.features(TEXTS, np.arange(4))
         np.testing.assert_allclose(features, expected, atol=1e-5, err_msg=f"{cached=}")
 
 
 def test_the_kernels_give_the_same_features_from_cached_states(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / "encoder", hidden=64)
-    encoder, expected = an_encoder(tmp_path, folder, execution="packed")
     for cached in (False, True):
-        features = encoder.features(TEXTS, np.array([3, 1]), cached=cached)
+        encoder, expected = an_encoder(tmp_path, folder, cached, execution="packed")
+        features = encoder.features(TEXTS, np.array([3, 1]))
         np.testing.assert_allclose(features, expected[[3, 1]], atol=1e-4, err_msg=f"{cached=}")

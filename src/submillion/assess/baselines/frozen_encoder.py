@@ -61,15 +61,14 @@ class FrozenEncoder:
         """Number of features of a text, D."""
         return self._execution.classifier.hidden_size
 
-    def features(
-        self, texts: Sequence[str], rows: np.ndarray, *, cached: bool, scored: bool = True
-    ) -> np.ndarray:
+    def features(self, texts: Sequence[str], rows: np.ndarray, *, scored: bool = True) -> np.ndarray:
         """Return the mean over tokens of the last hidden states of some texts, float32 [len(rows), D].
+
+        They start from the states that the run cached for this split, if it did.
 
         Args:
             texts: all texts of a split.
             rows: those to read, int [N].
-            cached: start from the states that the training cached for this split, if it did.
             scored: answers on these rows are judged, so states in int8 are not used for them.
 
         Raises:
@@ -79,7 +78,7 @@ class FrozenEncoder:
             truncation = Truncation.of(self._recipe.data)
             tokens = tokenize(self._tokenizer, texts, truncation, progress=self._progress)
             prefix, exact = None, self._recipe.train.prefix_precision != INT8
-            if cached and self._recipe.train.prefix_cache and (exact or not scored):
+            if self._recipe.train.prefix_cache and (exact or not scored):
                 size, execution = self._recipe.train.eval_batch_size, self._execution
                 lower = lower_layers(self._recipe.train, execution, tokens)
                 prefix = PrefixCache.build(execution, tokens, size, progress=self._progress, lower=lower)

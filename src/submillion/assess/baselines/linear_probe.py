@@ -95,17 +95,17 @@ class _Features:
 
     def train(self, rows: np.ndarray, scored: bool = False) -> np.ndarray:
         """Return those of some training rows; `scored` as in `FrozenEncoder.features`."""
-        return self._encoder.features(self._context.train.texts, rows, cached=True, scored=scored)
+        return self._encoder.features(self._context.train.texts, rows, scored=scored)
 
     def validation(self) -> np.ndarray:
         """Return those of the validation rows."""
         texts = self._context.corpus.validation.texts
-        return self._encoder.features(texts, np.arange(len(texts)), cached=True)
+        return self._encoder.features(texts, np.arange(len(texts)))
 
     def scored(self) -> np.ndarray:
         """Return those of the rows that the run is scored on."""
-        texts, cached = self._context.texts(self._context.split), self._context.split == "validation"
-        return self._encoder.features(texts, np.arange(len(texts)), cached=cached)
+        texts = self._context.texts(self._context.split)
+        return self._encoder.features(texts, np.arange(len(texts)))
 
 
 class _FoldFeatures:
