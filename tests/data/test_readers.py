@@ -38,9 +38,9 @@ def test_rows_know_their_places(tmp_path: Path) -> None:
 
 
 def test_a_column_may_have_several_roles(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.csv", "a,b\nx,y\n")
-    rows = read_rows([path], ["b", "a", "b"], "a", ["a", "b"])
-    assert list(rows.texts) == ["y x y"] and rows.labels == ["x"] and rows.extra == {"a": ["x"], "b": ["y"]}
+    path = write(tmp_path / "rows.csv", "a,b,c\nx,y,z\n")
+    rows = read_rows([path], ["b", "a", "b"], "c", ["a", "c"])
+    assert list(rows.texts) == ["y x y"] and rows.labels == ["z"] and rows.extra == {"a": ["x"], "c": ["z"]}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,17 @@ def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
     assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]
     assert notices.collected() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("label", None), (["text", "label"], None), (None, "text"), ("text", "text")]
+)
+def test_the_label_is_no_part_of_the_text(
+    tmp_path: Path, text: str | list[str] | None, label: str | None
+) -> None:
+    path = write(tmp_path / "rows.csv", "text,label\none,p\ntwo,q\n")
+    with pytest.raises(BadInput, match="expected a text without its label, found columns? .* as the label"):
+        read_rows([path], text=text, label=label)
 
 
 def test_unknown_columns_are_refused_with_the_nearest_name(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def choose_columns(
 
     Raises:
         BadInput: a requested column does not exist, or no column has a usual name; the file's columns are listed.
+            Or the label column is one of the text columns.
     """
     requested = [text] if isinstance(text, str) else list(text or [])
     texts = requested or ([table.text] if table.text else _usual_text(table))
@@ -84,6 +85,10 @@ def choose_columns(
         raise BadInput(wrong)
     if not texts:
         raise BadInput(_no_column(table, None, "text", TEXT_NAMES))
+    if labels in texts:
+        found = f"{_named(texts)}, with '{labels}' as the label column"
+        remedy = "Name others with @{data.text} and @{data.label}."
+        raise BadInput(Problem(str(table.path), "a text without its label", found, remedy))
     if not requested and table.columns != ["text"]:
         notices.emit("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
     row_id = _usual(table, (ID_NAME,))
