@@ -59,7 +59,7 @@ class DataRecipe(Section):
     """Maximum share of tokens that the encoder's tokenizer does not know; training is refused above it, because such
     an encoder cannot read the texts."""
     drop_train_rows_in_test: bool = True
-    """Drop training rows whose text also occurs in the test split."""
+    """Drop training rows whose text also occurs in the test split, or in validation texts of their own location."""
     drop_duplicates: bool = False
     """Drop training rows that repeat the text and label of an earlier row."""
     slice_columns: list[str] = Field(default_factory=list)
