@@ -250,10 +250,18 @@ def test_too_few_rows_for_a_validation_split_are_refused(tmp_path: Path) -> None
         load(write(tmp_path / "train.csv", some(2)))
 
 
-def test_a_test_file_equal_to_the_training_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_file_that_leaves_no_training_rows_is_refused_with_the_dropped_ones(
+    tmp_path: Path, split: str
+) -> None:
     path = write(tmp_path / "train.csv", some(20))
-    with pytest.raises(BadInput, match="0 rows after checks, 0 to train on"):
-        load(path, test=path)
+    with pytest.raises(
+        BadInput, match=f"`data.{split}`: .* found those of 20 of 20 training rows, .* as copies"
+    ):
+        load(path, **{split: path})
+    half = write(tmp_path / "half.csv", some(20)[::2])
+    with pytest.raises(BadInput, match="found those of 10 of 20 training rows"):
+        load(path, **{split: half})
 
 
 def test_a_test_label_without_training_rows_is_refused(tmp_path: Path) -> None:

@@ -101,6 +101,9 @@ def overlaps(data: DataRecipe, splits: dict[str, LabelledRows]) -> dict[str, Any
 
     Returns:
         The findings, for the manifest.
+
+    Raises:
+        BadInput: the rows that are left have fewer than two classes.
     """
     findings = {}
     for name, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
@@ -108,8 +111,18 @@ def overlaps(data: DataRecipe, splits: dict[str, LabelledRows]) -> dict[str, Any
             drop = name == "train" and data.drop_train_rows_in_test
             kept, finding = checks.overlap(splits[name], name, splits[other], other, drop)
             findings[f"{name}_rows_in_{other}"] = finding
+            if finding["dropped"] and len({splits[name].classes[row] for row in kept}) < 2:
+                raise BadInput(_all_copied(other, finding["dropped"], len(splits[name])))
             splits[name] = splits[name].take(kept)
     return findings
+
+
+def _all_copied(other: str, dropped: int, rows: int) -> Problem:
+    """Return the problem with test or validation texts without which the training rows are too few."""
+    found = f"those of {dropped:,} of {plural(rows, 'training row')}, which are dropped as copies"
+    remedy = f"Name other texts, or hold some of the training texts out with @{{data.{other}_size}}."
+    expected = f"{other} texts that leave training rows of two classes"
+    return Problem(f"@{{data.{other}}}", expected, found, remedy)
 
 
 def hold_out_validation(
