@@ -99,6 +99,13 @@ def test_a_hub_data_set_may_have_configuration_and_revision(
     assert [(repo.id, repo.config, repo.revision) for repo in seen] == [expected]
 
 
+@pytest.mark.parametrize("version", ["@v1", ":foo", ":other@abc"])
+@pytest.mark.parametrize("name", ["reuters-r8", "sms-spam"])
+def test_data_from_wheels_have_one_version(name: str, version: str) -> None:
+    with pytest.raises(BadInput, match=f"expected {name} alone: .*, found '{version}' after it. Omit it."):
+        fetch_data(name + version)
+
+
 @pytest.mark.parametrize("source", ["./trian.csv", "trian.csv", "{folder}/trian.csv"])
 def test_a_missing_file_names_the_nearest(
     tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch

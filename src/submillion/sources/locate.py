@@ -36,7 +36,7 @@ def locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entry
         kind: `encoder` or `data`.
 
     Raises:
-        BadInput: it names none of them.
+        BadInput: it names none of them, or another version of data that come in wheels.
     """
     path = Path(source).expanduser()
     match = HUB_ID.fullmatch(source)
@@ -51,7 +51,11 @@ def locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entry
         return _checked(path.absolute(), source, kind)
     if looks_like_a_path(source):
         raise _missing(path, source, kind)
-    if entry and entry.wheels:
+    if match and entry and entry.wheels:
+        if match["config"] or match["revision"]:
+            expected = f"{match['id']} alone: data from wheels have neither configurations nor revisions"
+            found = f"'{source.removeprefix(match['id'])}' after it"
+            raise BadInput(Problem(f"{kind} '{source}'", expected, found, "Omit it."))
         return entry
     if match and entry and entry.hub:
         return HubSource(entry.hub, match["config"], match["revision"], entry)
