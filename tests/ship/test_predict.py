@@ -17,7 +17,7 @@ import pytest
 from submillion import notices
 from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, SubmillionError
-from submillion.files.spreadsheet_cells import spreadsheet_cell
+from submillion.files.spreadsheet_cells import cell_value, spreadsheet_cell
 from submillion.recipe import Recipe
 from submillion.run_format.interval import interval
 from submillion.rundir import RunDir
@@ -250,6 +250,17 @@ def test_columns_of_the_file_are_copied_and_one_may_be_the_id(run: RunDir, tmp_p
             predict_file(run.path, file, tmp_path / "no.csv", options=wrong)
     with pytest.raises(BadInput, match="names that differ from the other columns, found 'Label'"):
         predict_options.header(NAMES, PredictOptions(keep=("Label",)))
+
+
+def test_a_lone_carriage_return_ends_no_row(run: RunDir, tmp_path: Path) -> None:
+    texts = ["goal 0\rshares 0", "goal 1", "\r"]
+    file = write(tmp_path / "new.jsonl", texts, ids=["a\rb", "\r", "c"])
+    for spreadsheet in (False, True):
+        out = tmp_path / f"out-{spreadsheet}.csv"
+        options = PredictOptions(with_text=True, spreadsheet=spreadsheet)
+        predict_file(run.path, file, out, options=options)
+        rows = [[cell_value(cell) for cell in line] for line in read(out)[1:]]
+        assert [[row[0], row[2]] for row in rows] == [["a\rb", texts[0]], ["\r", texts[1]], ["c", texts[2]]]
 
 
 def test_texts_without_a_file_get_the_answers_that_a_file_of_them_gets(

@@ -109,3 +109,16 @@ def test_rows_with_other_fields_are_refused_by_line(tmp_path: Path, own_cache: P
         f"{file}, line 4: expected 3 fields, as in other rows, found 4.",
     ]
     assert list((own_cache / "converted").glob("[!.]*")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [("a.csv", '3,"a\rb",c\n4,d,e\n', ()), ("b.tab", 'label\ttext\nd\tstring\n\n3\t"a\n4\td\n', ())],
+)
+def test_a_lone_carriage_return_ends_no_row_of_the_copy(
+    tmp_path: Path, name: str, content: str, columns: tuple[str, ...]
+) -> None:
+    from submillion.data.readers import iter_rows
+
+    rows = list(iter_rows(converted(write(tmp_path / name, content), columns=columns).file))
+    assert sum(len(ids) for ids, *_ in rows) == 2

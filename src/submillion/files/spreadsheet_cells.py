@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 
+from submillion.files.csv_rows import csv_writer
 from submillion.files.output_file import OutputFile
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -26,7 +26,7 @@ def write_sheet(target: OutputFile, header: Sequence[str], lines: Iterable[Seque
     """
     with target.open() as stream:
         stream.write(BYTE_ORDER_MARK)
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv_writer(stream)
         writer.writerow(header)
         writer.writerows([spreadsheet_cell(value) for value in line] for line in lines)
 

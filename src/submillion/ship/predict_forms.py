@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from submillion.errors import BadInput, Problem
+from submillion.files.csv_rows import csv_writer
 from submillion.files.spreadsheet_cells import BYTE_ORDER_MARK, spreadsheet_cell
 from submillion.model.class_thresholds import NONE
 from submillion.ship.predict_options import PredictOptions
@@ -79,7 +79,7 @@ class CsvRows:
     @staticmethod
     def _lines(rows: Iterable[Iterable[str]]) -> str:
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        csv_writer(text).writerows(rows)
         return text.getvalue()
 
     def _put(self, text: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from submillion import notices
 from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
+from submillion.files.csv_rows import csv_writer
 from submillion.sources import store
 from submillion.sources.archive import unpacked
 from submillion.sources.catalog import DATASETS
@@ -24,7 +25,7 @@ AGNEWS_CLASSES = DATASETS["ag_news"].labels
 AGNEWS_HEADER = ["class index", "title", "description"]  # in copies of the files that have a header
 ORANGE_TYPES = {"", "c", "continuous", "d", "discrete", "s", "string", "t", "time", "m", "meta"}
 NUMBERS_KEPT = len(AGNEWS_CLASSES) + 1
-REVISION = 2  # of the copies: those of an earlier one are not used any more
+REVISION = 3  # of the copies: those of an earlier one are not used any more
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def converted(file: Path, encoding: str | None = None, columns: Sequence[str] = 
 
     def convert(folder: Path) -> dict[str, Any]:
         with (folder / copy).open("w", encoding="utf-8", newline="") as out:
-            return {"numbers": fill(file, encoding, csv.writer(out, lineterminator="\n").writerow)}
+            return {"numbers": fill(file, encoding, csv_writer(out).writerow)}
 
     facts = store.cached_folder(target, convert)["facts"]
     if fill is _from_agnews:
