@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from submillion import Run
 from submillion.ship.serve import batcher as batcher_module
 from submillion.ship.serve.batcher import Batcher
 from submillion.ship.serve.models import ServedRun
-from submillion.ship.serve.refusals import Failed, Overloaded, Stopping
+from submillion.ship.serve.refusals import Failed, Overloaded, Stopping, TooLarge
 from support.trained import two_classes
 
 
@@ -123,3 +124,22 @@ def test_what_is_accepted_is_finished_and_nothing_more_is_accepted(served: list[
     batcher = Batcher([served[0].opened], 400, lambda *_: None, lambda _: None)
     batcher.start()
     asyncio.run(ask(batcher))
+
+
+def test_only_a_text_that_is_cut_off_is_too_long(served: list[ServedRun]) -> None:
+    """With windows `all` a long text is read to its end."""
+    long = "word " * 200
+    opened = served[0].opened
+    by_windows = replace(opened, truncation=replace(opened.truncation, windows="all"))
+    run = replace(served[0], opened=by_windows.on(opened.execution))
+
+    async def ask(batcher: Batcher, truncate: bool) -> list[bool]:
+        return (await batcher.scores(0, ["short", long], truncate)).truncated.tolist()
+
+    with started([run]) as server:
+        assert asyncio.run(ask(server.batcher, True)) == [False, False]
+        assert asyncio.run(ask(server.batcher, False)) == [False, False]
+    with started([served[0]]) as server:
+        assert asyncio.run(ask(server.batcher, True)) == [False, True]
+        with pytest.raises(TooLarge, match="at most 24 tokens"):
+            asyncio.run(ask(server.batcher, False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,11 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
 from submillion import Run
+from submillion.model.class_thresholds import ClassThresholds
 from submillion.ship.serve.attribution import pieces_of
+from submillion.ship.serve.models import ServedRun
+from submillion.ship.serve.options import ServeOptions
+from support.server import running_in_thread
 
 NEAR = 2e-5
 """Between a batch and a text alone: float32 sums in another order."""
@@ -164,6 +169,22 @@ def test_inference_protocol_describes_server_and_models(http: httpx.Client) -> N
         (v2(["a"], name="words"), 422, "named 'text'"),
         (v2(["a"], parameters={"binary_data_size": 5}), 422, "binary data is not supported"),
         (v2(["a"]) | {"outputs": [{"name": "logits"}]}, 422, "label, score, probabilities"),
+        (
+            v2(["a"]) | {"parameters": {"binary_data_output": True}},
+            422,
+            "`parameters.binary_data_output`: binary data is not supported. Take the outputs as JSON.",
+        ),
+        (
+            v2(["a"])
+            | {"outputs": [{"name": "score"}, {"name": "label", "parameters": {"binary_data": True}}]},
+            422,
+            "`outputs.1.parameters.binary_data`: binary data is not supported. Take the outputs as JSON.",
+        ),
+        (
+            v2(["a"]) | {"outputs": [{"name": "label", "parameters": {"classification": 1}}]},
+            422,
+            "`outputs.0.parameters.classification`: the classification extension is not supported.",
+        ),
     ],
 )
 def test_inference_protocol_refuses_in_its_own_shape(
@@ -174,6 +195,12 @@ def test_inference_protocol_refuses_in_its_own_shape(
     assert list(answer.json()) == ["error"]
     assert message in answer.json()["error"]
     assert http.get("/v2/models/third").status_code == 404
+
+
+def test_inference_protocol_takes_parameters_that_change_nothing(http: httpx.Client) -> None:
+    output = {"name": "label", "parameters": {"binary_data": False}}
+    body = v2(["a"]) | {"parameters": {"binary_data_output": False, "priority": 1}, "outputs": [output]}
+    assert http.post("/v2/models/first/infer", json=body).status_code == 200
 
 
 def test_classify_gives_calibrated_scores_and_abstains(
@@ -219,6 +246,29 @@ def test_attribution_is_the_fall_of_the_log_odds_without_a_word(
         assert text[word["start"] : word["end"]] == word["text"]
         altered = text[: word["start"]] + text[word["end"] :]
         assert word["weight"] == pytest.approx(log_odds(text) - log_odds(altered), abs=1e-3)
+
+
+def test_attribution_explains_the_class_that_the_thresholds_answer(
+    served: list[ServedRun], runs: Any, texts: list[str]
+) -> None:
+    from submillion.ship.serve.app import create_app
+
+    probabilities = runs[0].predict_proba(texts[:1])[0]
+    other = int(probabilities.argmin())
+    values = np.ones(2)
+    values[other] = 1e-6  # so low that the less probable class is the answer
+    run = replace(served[0], class_thresholds=ClassThresholds("macro_f1", values))
+    body, options = {"texts": texts[:1], "attribution": True}, ServeOptions(port=0)
+    with running_in_thread(create_app([run], options), options) as address:
+        plain, chosen = (
+            httpx.post(f"{address}/classify", json=body | more, timeout=20).json()["results"][0]
+            for more in ({}, {"class_thresholds": True})
+        )
+    assert [plain["label"], chosen["label"]] == [run.labels[1 - other], run.labels[other]]
+    # Of two classes, what speaks for one speaks as much against the other.
+    weights = [word["weight"] for word in plain["words"]]
+    assert max(map(abs, weights)) > 1e-3
+    assert [word["weight"] for word in chosen["words"]] == pytest.approx([-w for w in weights], abs=1e-4)
 
 
 def test_attribution_of_many_texts_is_refused(http: httpx.Client) -> None:

@@ -210,7 +210,7 @@ class Batcher:
             self._failed(error)
             self._finish([(jobs[0], Untokenizable("The tokenizer cannot tokenize a text."))])
             return
-        too_long = tokens.full_lengths > opened.truncation.max_length
+        too_long = tokens.full_lengths > tokens.lengths  # with windows `all`, nothing is cut off
         row = 0
         for job in jobs:
             job.truncated = too_long[row : row + len(job.texts)]

@@ -50,11 +50,11 @@ def add_to(app: FastAPI, service: Service) -> None:
         scored = await service.scores(run, texts)
         results = _results(body, run, scored.logits, scored.truncated)
         if body.attribution:
-            best = scored.logits.argmax(axis=1).tolist()
+            named = [run.labels.index(result["label"]) for result in results]
             explained = await asyncio.gather(
                 *(
                     _words(service, run, text, logits, answer)
-                    for text, logits, answer in zip(texts, scored.logits, best, strict=True)
+                    for text, logits, answer in zip(texts, scored.logits, named, strict=True)
                 )
             )
             for result, words in zip(results, explained, strict=True):

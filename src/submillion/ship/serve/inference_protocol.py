@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 INPUT = "text"
 OUTPUTS = ("label", "score", "probabilities")
+UNSUPPORTED = {
+    "binary_data_output": "binary data is not supported. Take the outputs as JSON",
+    "binary_data": "binary data is not supported. Take the outputs as JSON",
+    "classification": "the classification extension is not supported. Ask for the output 'probabilities'",
+}
+"""Parameters of requests and outputs that would change the answer, each with the words of its refusal."""
 
 
 class Tensor(Body):
@@ -70,6 +76,7 @@ def add_to(app: FastAPI, service: Service) -> None:
     async def infer(request: Request) -> Response:
         run = service.run(request.path_params["name"])
         body = read(InferBody, await service.bodies.read(request))
+        _check_parameters(body)
         texts = _texts(body, service)
         wanted = _wanted(body)
         request.state.facts = {"model": run.name, "texts": len(texts)}
@@ -101,6 +108,16 @@ def _metadata(run: ServedRun) -> dict[str, Any]:
         ],
         "parameters": {"labels": run.labels},
     }
+
+
+def _check_parameters(body: InferBody) -> None:
+    """Refuse parameters that ask for answers in another form; others, such as priorities, are hints."""
+    places = {"parameters": body.parameters}
+    places |= {f"outputs.{at}.parameters": output.parameters for at, output in enumerate(body.outputs or [])}
+    for place, parameters in places.items():
+        for name, reason in UNSUPPORTED.items():
+            if (parameters or {}).get(name):
+                raise Refusal(f"`{place}.{name}`: {reason}.")
 
 
 def _texts(body: InferBody, service: Service) -> list[str]:
