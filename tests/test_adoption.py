@@ -114,6 +114,29 @@ def test_the_run_is_scored_reported_and_verified(run: sm.Run) -> None:
     assert strengths["training"] == "not checked"
 
 
+def test_the_run_verifies_wherever_its_files_were_named_from(
+    home: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("run"))
+    shutil.copytree(encoder, tmp_path / "home" / "encoder")
+    monkeypatch.chdir(tmp_path / "home")
+    sm.adopt("adapter", "adopted", encoder="encoder", labels=LABELS, data="test.csv", quiet=True)
+    named = RunDir("adopted").read_manifest()["encoder"]
+    assert (named["source"], named["name"]) == ("../encoder", "../encoder")
+    verdict = sm.verify("adopted", rows=0)
+    assert verdict.holds, verdict.render()
+    monkeypatch.chdir(tmp_path)
+    assert sm.verify("home/adopted", rows=0).holds
+
+
+def test_a_run_that_is_not_scored_verifies(home: Path, encoder: Path, tmp_path: Path) -> None:
+    bare = sm.adopt(home / "adapter", tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    verdict = sm.verify(bare)
+    assert verdict.holds, verdict.render()
+    (metrics,) = (check for check in verdict.checks if check.name == "metrics")
+    assert (metrics.holds, metrics.found) == (None, "no split is scored")
+
+
 def test_the_run_predicts_with_class_names_and_is_listed(run: sm.Run) -> None:
     texts, _ = tiny_texts(5)
     assert set(run.predict(texts)) <= set(LABELS)

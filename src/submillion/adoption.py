@@ -105,14 +105,16 @@ def _write(run: RunDir, subject: Subject, options: Options) -> None:
         load_tokenizer(subject.fetched.path if own_tokenizer else subject.encoder.path), run.tokenizer
     )
     manifest = _manifest(run, subject, options, *compared[0])
-    places = [subject.encoder.origin, subject.encoder.name, subject.fetched.origin]
+    places = [subject.encoder.origin, subject.fetched.origin]
     absolute = [place for place in places if Path(place).is_absolute()]
     run.write_json(run.manifest, run_paths.relative(manifest, absolute, run.path))
 
 
 def _manifest(run: RunDir, subject: Subject, options: Options, texts: int, difference: float) -> Manifest:
     encoder, fetched, text = subject.encoder, subject.fetched, options.text
-    is_folder = encoder.via == "folder"
+    named = (
+        encoder.origin if encoder.via == "folder" else encoder.name
+    )  # a folder, wherever it was named from
     adopted: AdoptionEntry = {
         "source": fetched.origin if fetched.revision is None else fetched.name,
         "origin": fetched.origin,
@@ -143,9 +145,9 @@ def _manifest(run: RunDir, subject: Subject, options: Options, texts: int, diffe
         "machine": cast(MachineEntry, environment.machine()),
         "git": cast(GitEntry | None, environment.git_state()),
         "encoder": {
-            "source": encoder.origin if is_folder else encoder.name,
+            "source": named,
             "revision": encoder.revision,
-            "name": encoder.name,
+            "name": named,
             "origin": encoder.origin,
             "via": encoder.via,
             "licence": encoder.licence,

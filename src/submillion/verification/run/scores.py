@@ -67,7 +67,9 @@ def metrics(case: Case) -> list[Check]:
     Detects: any figure that does not follow from the predictions. Cannot detect: predictions that the adapter
     does not make; `predictions` does.
     """
-    saved = case.run.read_json(case.run.metrics)
+    saved: dict[str, Any] = dict(case.run.read_metrics())
+    if not saved and not case.run.prediction_splits():
+        return [Check("metrics", None, "metrics.json", found="no split is scored")]
     actual: dict[str, Any] = {}
     checks: list[Check] = []
     for split in case.run.prediction_splits():
