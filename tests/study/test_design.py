@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,67 @@ def test_one_axis_at_a_time_from_the_base(tmp_path: Path) -> None:
         "head.projection": 147_840,
         "head.output": 3_080,
     }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("мал", "бол"), ("<4", ">4"), ("a b", "a, b"), ("Deep", "deep"), ("x" * 120 + "<", "x" * 120 + ">")],
+)
+def test_cells_whose_names_differ_only_in_other_characters_have_runs_of_their_own(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    axes = {"size": {names[0]: {"lora.r": 3}, names[1]: {"lora.r": 5}, "plain one": {"lora.r": 6}}}
+    design = read_study(study_file(tmp_path, axes=axes, seeds=[5]))
+    run_of = {cell_run.cell.name: cell_run.name for cell_run in design.runs}
+    assert run_of.pop("base") == "base-seed5" and run_of.pop("size=plain one") == "size-plain-one-seed5"
+    others = list(run_of.values())
+    assert len({name.lower() for name in others}) == 2
+    assert all(re.fullmatch(r"[a-zA-Z-]+(4-)?[0-9a-f]{10}-seed5", name) for name in others), others
+
+
+def test_a_level_whose_name_no_file_can_have_is_not_called_base(tmp_path: Path) -> None:
+    design = read_study(study_file(tmp_path, axes={"размер": {"бол": {"lora.r": 3}}}, seeds=[5]))
+    assert [cell_run.name for cell_run in design.runs] == ["base-seed5", "cell-seed5"]
+
+
+@pytest.mark.parametrize(
+    ("values", "overrides", "message"),
+    [
+        ({"axes": {"seed": [1, 2]}}, [], "axes: seed: .*found 'seed'. List seeds under `seeds`"),
+        ({"axes": {"a": {"b": {"lora.r": 4, "name": "c"}}}}, [], "axes: a: .*found 'name'. Runs are named"),
+        ({"axes": {"lora.r": [4]}, "set": {"seed": 3}}, [], "set: .*found 'seed'"),
+        ({"axes": {"lora.r": [4]}}, ["seed=3", "name=mine"], "seed=3: .*found 'seed'.*\nname=mine: "),
+        ({"search": {"lora.r": {"low": 1, "high": 4}}, "trials": 2}, ["seed=3"], "seed=3: "),
+    ],
+)
+def test_a_field_that_every_run_gets_from_the_study_is_refused(
+    tmp_path: Path, values: dict[str, Any], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        read_study(study_file(tmp_path, **values), overrides)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (
+            {"data.test": ["none", None]},
+            r'axes: data.test: expected levels whose names differ, found \["none", null',
+        ),
+        ({"lora.r": [4, 4]}, "levels whose names differ"),
+        ({"lora.r": []}, "axes: lora.r: expected at least one level, found none"),
+        ({"where": {}}, "axes: where: expected at least one level"),
+        (
+            {"size": {"base": {"lora.r": 3}, "large": {"lora.r": 8}}},
+            "'base' only as the name of the base's level",
+        ),
+    ],
+)
+def test_an_axis_whose_levels_cannot_be_told_apart_is_refused(
+    tmp_path: Path, axes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        read_study(study_file(tmp_path, axes=axes))
 
 
 def test_a_grid_combines_all_levels(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def test_an_invalid_space_is_refused_with_all_problems(tmp_path: Path) -> None:
         "head.alpha": {"low": 1},
         "head.kind": "stock",
         "train.weight_decay": {"choice": [0.1, 0.1]},
+        "data.text": {"choice": [["a", "b"], "a b"]},
         "train.warmup_ratio": {"low": 0.1, "high": 0.2, "step": 0.5},
     }
     with pytest.raises(BadInput) as error:

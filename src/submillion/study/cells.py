@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -26,6 +29,8 @@ class Cell:
     """Complete except for the seed."""
     count: Count
     """Its parameters."""
+    hashed: bool = False
+    """Whether a hash in the slug tells it from a cell whose name differs only in characters that no slug has."""
 
     @property
     def name(self) -> str:
@@ -40,10 +45,12 @@ class Cell:
     @property
     def slug(self) -> str:
         """The name in file names; a long one is cut and made unique by a hash."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(self.labels)).strip("-") or BASE
-        if len(name) <= MAX_SLUG:
+        other = "cell" if self.labels else BASE
+        name = file_name("_".join(self.labels)) or other
+        if len(name) <= MAX_SLUG and not self.hashed:
             return name
-        return f"{name[: MAX_SLUG - 11]}-{sha256(name.encode()).hexdigest()[:10]}"
+        whole = json.dumps(self.labels) if self.hashed else name
+        return f"{name[: MAX_SLUG - 11]}-{sha256(whole.encode()).hexdigest()[:10]}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,17 @@ class CellRun:
     def recipe(self) -> Recipe:
         """The complete recipe."""
         return self.cell.recipe.model_copy(update={"seed": self.seed, "name": self.name})
+
+
+def with_unique_slugs(cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells of which no two have one slug, even where file names do not distinguish capitals."""
+    shared = Counter(cell.slug.casefold() for cell in cells)
+    return [replace(cell, hashed=shared[cell.slug.casefold()] > 1 and bool(cell.labels)) for cell in cells]
+
+
+def file_name(text: str) -> str:
+    """Return a text with `-` for everything that not every file system allows in names."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
 
 
 def level_name(value: Any) -> str:

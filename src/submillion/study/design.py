@@ -12,11 +12,11 @@ from typing import Any
 from submillion import recipe_file
 from submillion.errors import BadInput, OverBudget, Problem
 from submillion.recipe import Recipe, find_recipe
-from submillion.study.cells import BASE, Cell, CellRun, level_name
+from submillion.study.cells import BASE, Cell, CellRun, level_name, with_unique_slugs
 from submillion.study.fill_rank import count_recipe, fill_rank, number_of_classes
 from submillion.study.space import Space
 from submillion.study.space_file import read_space
-from submillion.study.study_file import StudyFile, read_study_file
+from submillion.study.study_file import StudyFile, fixed_field, read_study_file
 
 Axis = Sequence[Any] | Mapping[str, dict[str, Any]]
 """An axis as the study file has it: the values of a field, or named levels, each {field: value}."""
@@ -61,6 +61,9 @@ def read_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study
             nothing fits.
     """
     study, file = read_study_file(str(name_or_path))
+    named = ((item, item.partition("=")[0]) for item in overrides)
+    if problems := [problem for item, name in named if (problem := fixed_field(item, name))]:
+        raise BadInput(problems)
     beside = file.parent / study.base
     base_file = beside if beside.is_file() else find_recipe(study.base)
     base = _recipe(base_file, study.set, overrides)
@@ -88,7 +91,7 @@ def read_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study
     if over_budget:
         raise OverBudget("over budget:\n" + "\n".join(over_budget))
     base_levels = {name: _base_level(name, axis, base) for name, axis in study_axes.items()}
-    return StudyDesign(study, list(cells.values()), base_levels)
+    return StudyDesign(study, with_unique_slugs(list(cells.values())), base_levels)
 
 
 def _search_design(
@@ -112,15 +115,28 @@ def _excess(cell: Cell) -> str:
 
 
 def _levels(name: str, axis: Axis, base: Recipe) -> dict[str, dict[str, Any]]:
-    """Return the levels of an axis as {level: {field: value}}; a level equal to the base's is called "base"."""
+    """Return the levels of an axis as {level: {field: value}}; a level equal to the base's is called "base".
+
+    Raises:
+        BadInput: the axis has no levels, two of one name, or one that is called "base" and is not.
+    """
+    where = f"axes: {name}"
+    if not axis:
+        raise BadInput(Problem(where, "at least one level", "none"))
     if isinstance(axis, Mapping):
         levels = {str(level): dict(settings) for level, settings in axis.items()}
     else:
         levels = {level_name(value): {name: value} for value in axis}
+    if len(levels) < len(axis):
+        remedy = "Name them: a mapping of levels, each {field: value}, under a name of your own."
+        raise BadInput(Problem(where, "levels whose names differ", json.dumps(axis, default=str), remedy))
     base_fields = recipe_file.flat(base.model_dump(mode="json"))
     named = {}
     for level, settings in levels.items():
         same = _holds(base_fields, settings)
+        if level == BASE and not same:
+            found = f"'{BASE}' with {json.dumps(settings)}"
+            raise BadInput(Problem(where, f"'{BASE}' only as the name of the base's level", found))
         named[BASE if same else level] = {} if same else settings
     return named
 

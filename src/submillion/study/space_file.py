@@ -12,7 +12,7 @@ from submillion import notices
 from submillion.errors import BadInput, OverBudget, Problem, did_you_mean
 from submillion.recipe import Recipe
 from submillion.recipe_file import field_names, message_of
-from submillion.study.cells import level_name
+from submillion.study.cells import file_name, level_name
 from submillion.study.fill_rank import count_recipe
 from submillion.study.space import RANKS, Dimension, Space, with_fields
 
@@ -109,6 +109,9 @@ def _dimension(name: str, values_or_range: Any) -> Dimension | Problem:
     choices = {level_name(value): value for value in choice}
     if len(choices) < len(choice):
         return Problem(where, "choices that differ from each other", repr(choice))
+    if len({file_name(level).casefold() for level in choices}) < len(choices):
+        expected = "choices that differ in Latin letters, digits, `.`, `_` or `-`: they name the runs"
+        return Problem(where, expected, repr(choice))
     return Dimension(name, choices)
 
 

@@ -14,6 +14,8 @@ from submillion.recipe_data import NO_TEST
 from submillion.recipe_fields import Name, Seed, Source
 
 STUDIES = Path(__file__).parent / "studies"
+FIXED = ("name", "seed")
+"""Fields of a recipe that the study sets in every run."""
 _SOURCES = {f"{section}.{name}" for section, names in SOURCES.items() for name in names}
 
 
@@ -104,7 +106,14 @@ def _located(value: Any, file: Path, of_source: bool = False) -> Any:
 def _conflicts(study: StudyFile, where: str) -> list[Problem]:
     """Return the problems of a study that has neither axes nor a search, both, or a field that belongs to the other."""
     searches = study.search is not None
-    problems = []
+    problems = [problem for name in study.set if (problem := fixed_field(f"{where}: set", name))]
+    for axis, levels in (study.axes or {}).items():
+        named = (
+            [axis] if isinstance(levels, list) else {name for fields in levels.values() for name in fields}
+        )
+        problems += [
+            problem for name in sorted(named) if (problem := fixed_field(f"{where}: axes: {axis}", name))
+        ]
     if searches == (study.axes is not None):
         problems.append(Problem(where, "either axes or search", "both" if searches else "neither"))
     elif searches and study.trials is None:
@@ -114,3 +123,11 @@ def _conflicts(study: StudyFile, where: str) -> list[Problem]:
             belongs_to, has = ("axes", "search") if searches else ("search", "axes")
             problems.append(Problem(f"{where}: {name}", f"{name} only together with {belongs_to}", has))
     return problems
+
+
+def fixed_field(where: str, name: str) -> Problem | None:
+    """Return the problem of a setting that the study would replace in every run, None for any other."""
+    if name not in FIXED:
+        return None
+    remedy = "List seeds under `seeds`." if name == "seed" else "Runs are named by their cells and seeds."
+    return Problem(where, "a field that the study does not set in every run", f"'{name}'", remedy)
