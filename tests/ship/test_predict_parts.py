@@ -192,6 +192,10 @@ def test_a_process_that_is_killed_is_continued_after_its_last_part(
     check_complete(out)
 
 
+def raised(error: BaseException) -> Any:
+    raise error
+
+
 def interrupted(run: RunDir, file: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Predict until Ctrl-C after two parts."""
     scored = MadeEngine.scored
@@ -267,6 +271,49 @@ def test_a_complete_folder_is_not_repeated_and_replaced_only_on_request(run: Run
         with pytest.raises(BadInput, match="which has other files"):
             predict_file(run.path, file, other, options=options, overwrite=True)
     assert (other / "mine.txt").read_text() == "mine"
+
+
+def test_a_complete_output_is_continued_by_its_own_rows_only(
+    run: RunDir, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = file.read_text().splitlines(keepends=True)
+    out = file.with_name("folder")
+    file.write_text("".join(lines[:60]))
+    predict_file(run.path, file, out, options=OPTIONS)
+    before = content(out)
+    for other in (lines[1:61], lines[:59]):
+        file.write_text("".join(other))
+        with pytest.raises(
+            BadInput, match="the 60 rows at the beginning that .* was made from, found others"
+        ):
+            predict_file(run.path, file, out, options=RESUMED)
+        assert content(out) == before
+    file.write_text("".join(lines))
+    MadeEngine.seen.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(predict_parts.Parts, "complete", lambda _: raised(KeyboardInterrupt()))
+        predict_file(run.path, file, out, options=RESUMED)
+    assert json.loads((out / CURSOR).read_text())["complete"] is False
+    assert predict_file(run.path, file, out, options=RESUMED) == ROWS
+    check_complete(out)
+
+
+def test_a_file_whose_parts_were_not_joined_is_joined_for_its_own_rows_only(
+    run: RunDir, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = file.with_name("out.csv"), file.read_text()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(predict_parts.Parts, "files", lambda _: raised(KeyboardInterrupt()))
+        predict_file(run.path, file, out, options=OPTIONS)
+    MadeEngine.seen.clear()
+    file.write_text(whole.replace('text 3"', 'text 4"'))
+    with pytest.raises(BadInput, match="the 103 rows at the beginning that .* was made from, found others"):
+        predict_file(run.path, file, out, options=RESUMED)
+    assert not out.exists()
+    file.write_text(whole)
+    assert predict_file(run.path, file, out, options=RESUMED) == ROWS
+    assert not MadeEngine.seen
+    check_complete(out)
 
 
 def test_two_processes_do_not_write_one_output(run: RunDir, file: Path) -> None:

@@ -164,9 +164,8 @@ def _in_parts(work: _Work, target: Output, names: list[str], file: OutputFile | 
     parts = Parts(target.folder, target.form, names, work.options)
     with parts.opened(work.settings(names), target.overwrite):
         try:
-            if not parts.is_complete:
-                work.into(parts.write, parts)
-                parts.complete()
+            work.into(parts.write, parts)
+            parts.complete()
             if file is not None:
                 with file.open(binary=True) as stream:
                     rows = target.form(stream, names, work.options)
@@ -206,14 +205,21 @@ class _Work:
         }
 
     def into(self, sink: Sink, parts: Parts | None = None) -> Counts:
-        """Classify the rows after those that the parts have, and pass them to a sink, in order; return its counts."""
+        """Classify the rows after those that the parts have, and pass them to a sink, in order; return its counts.
+
+        Raises:
+            BadInput: the parts are of other rows.
+        """
         options, done = self.options, parts.counts.rows if parts else 0
         reads = self.reads()
         if parts and done:
             reads = after(reads, done, parts.hash)
             first = next(reads, None)
             parts.check_input()
-            reads = chain([] if first is None else [first], reads)
+            if first is None:
+                return Counts()
+            parts.is_complete = False
+            reads = chain([first], reads)
         chunks = chunked(reads, options.chunk_rows)
         counts = Counts()
         with (
