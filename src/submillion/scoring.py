@@ -23,7 +23,7 @@ from submillion.model.infer import predict_logits, probabilities_of
 from submillion.model.inference import PART as INT8_PART
 from submillion.model.prefix import PrefixCache
 from submillion.model.trained import OpenedRun
-from submillion.recipe_training import TrainRecipe
+from submillion.recipe import Recipe, TrainRecipe
 from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
 from submillion.rundir import RunDir
@@ -59,7 +59,7 @@ def score(
     # An interrupted run is scored on validation alone: the test rows are used once, when it is complete.
     if corpus.test is not None and not result.interrupted and not hold_back_test:
         splits.append(corpus.test)
-    train = run.read_recipe().train
+    recipe = run.read_recipe()
     for split in splits:
         if split is corpus.validation and result.fold_logits is not None:
             probabilities = probabilities_of(result.fold_logits[0])
@@ -71,14 +71,15 @@ def score(
         ):
             probabilities = probabilities_of(result.best_logits)
         else:
-            probabilities = _probabilities(opened, tokens[split.name], train, progress)
+            probabilities = _probabilities(opened, tokens[split.name], recipe.train, progress)
         run.save_predictions(split.name, _predictions(split, probabilities, corpus.label_names))
     metrics = assess_run(run)
     run.update_manifest(training=result.to_json(), notices=notices.collected())
     if hold_back_test or not splits:
         run.seal()
     else:
-        _after_training(RunContext(run, corpus, opened, progress=progress))
+        features = _frozen_features(result, recipe)
+        _after_training(RunContext(run, corpus, opened, progress=progress, frozen_features=features))
     # Last: `resume` scores a run again that was killed before this.
     held_back = {"test_held_back": True} if hold_back_test else {}
     run.end(status="interrupted" if result.interrupted else "complete", **held_back)
@@ -165,6 +166,17 @@ def _probabilities(opened: OpenedRun, tokens: Tokens, train: TrainRecipe, progre
         with notices.suppressed():  # given when the training rows were cached
             prefix = PrefixCache.build(opened.execution, tokens, size, progress=progress)
     return probabilities_of(predict_logits(opened.execution, tokens, size, prefix, progress))
+
+
+def _frozen_features(result: FitResult, recipe: Recipe) -> np.ndarray | None:
+    """Return what the encoder gave the training texts before anything was trained, if the head's probe has read it.
+
+    It is then to the last bit what the baseline reads: adapters whose B is zero change no state.
+    """
+    head = recipe.head
+    as_baseline = head.pooling == "mean" and not head.normalize and recipe.train.prefix_precision != INT8
+    untrained = recipe.lora.variant in ("lora", "eva") and not recipe.contrastive.steps
+    return result.first_inputs if as_baseline and untrained else None
 
 
 def _save_repeats(run: RunDir, split: Split, logits: Sequence[np.ndarray], labels: list[str]) -> None:

@@ -38,6 +38,7 @@ class RunContext:
         progress: bool = False,
         answer_at: float | None = None,
         class_thresholds: ThresholdRequest | None = None,
+        frozen_features: np.ndarray | None = None,
     ) -> None:
         """Prepare the analysis of a run; whatever is not passed is loaded on first use.
 
@@ -48,11 +49,14 @@ class RunContext:
             progress: show bars on standard error.
             answer_at: target accuracy of the abstention policy; None keeps the run's own.
             class_thresholds: purpose of the thresholds per class; None keeps the run's own.
+            frozen_features: what `FrozenEncoder` gives the training texts, float32 [N, D], if the training has read
+                them.
         """
         self.run = run
         self.progress = progress
         self.answer_at = answer_at
         self.class_thresholds = class_thresholds
+        self.frozen_features = frozen_features
         self._corpus, self._opened = corpus, opened
         self._predictions: dict[str, Predictions] = {}
         self._texts: dict[str, Sequence[str]] = {}

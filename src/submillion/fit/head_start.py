@@ -47,7 +47,7 @@ class Probe:
 
 
 def start_from_probe(
-    execution: Execution, train: LabelledTokens, plan: TrainingPlan, progress: ProgressOption = False
+    execution: Execution, train: LabelledTokens, plan: TrainingPlan, features: np.ndarray
 ) -> HeadStartEntry:
     """Give the output layer the values of a probe fitted on the training texts; nothing else changes.
 
@@ -61,12 +61,11 @@ def start_from_probe(
         execution: its classifier's output layer is set in place.
         train: the training texts.
         plan: loss, batch size, and the seed of a sample where there are very many rows.
-        progress: show a bar on standard error.
+        features: what the layer receives for the training texts, float32 [N, D]; see `head_inputs`.
 
     Returns:
         The facts, for the manifest.
     """
-    features = head_inputs(execution, train.tokens, plan.train.eval_batch_size, train.prefix, progress)
     classes = len(execution.classifier.label_names)
     names = agreement = None
     if train.names is not None:

@@ -71,6 +71,7 @@ class TrainingLoop:
         self.total = stepper.batches.total_steps
         self.interrupted = False
         self.head_finish: HeadStartEntry | None = None
+        self.first_inputs: np.ndarray | None = None
         """Facts of the probe that gave the head its last values, if the plan has one."""
         self.started_at = self.saved_at = started_at
         self._ended = False  # decided once per step, because the clock keeps running

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,14 @@ class FitResult:
     fold_logits: list[np.ndarray] | None = field(default=None, compare=False, repr=False)
     """By repeat of a cross-validation, the logits of the validation texts, each by the model of a fold that was trained
     without it, float32 [N, C]; None without a cross-validation, or before its end."""
+    first_inputs: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """What the output layer received for the training texts before the first step, float32 [N, D]; None without a
+    probe, in a resumed training, or if it is too large to be kept."""
     cross_validation_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest's entry `training`: all fields except the logits."""
-        values = asdict(self)
-        del values["best_logits"], values["fold_logits"]
-        return values
+        """Return the manifest's entry `training`: all fields except the arrays."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.compare}
 
 
 def result_of(loop: TrainingLoop) -> FitResult:
@@ -120,6 +121,7 @@ def result_of(loop: TrainingLoop) -> FitResult:
         head_finish=loop.head_finish,
         probe_seconds=round(totals.probe_seconds, 1),
         best_logits=state.best_logits,
+        first_inputs=loop.first_inputs,
     )
 
 

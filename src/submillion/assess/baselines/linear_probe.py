@@ -95,6 +95,8 @@ class _Features:
 
     def train(self, rows: np.ndarray, scored: bool = False) -> np.ndarray:
         """Return those of some training rows; `scored` as in `FrozenEncoder.features`."""
+        if (kept := self._context.frozen_features) is not None:
+            return np.asarray(kept[rows])
         return self._encoder.features(self._context.train.texts, rows, scored=scored)
 
     def validation(self) -> np.ndarray:
