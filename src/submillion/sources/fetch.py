@@ -12,7 +12,8 @@ from submillion.errors import BadInput, Problem
 from submillion.sources import store, wheel
 from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, WheelSource, find
 from submillion.sources.convert import AGNEWS_CLASSES, converted
-from submillion.sources.folder import POOLING, data_files, encoder_files, pools_by_mean, read_config
+from submillion.sources.data_folder import data_files
+from submillion.sources.folder import POOLING, encoder_files, pools_by_mean, read_config
 from submillion.sources.locate import HUB_ID, HubSource, locate
 
 

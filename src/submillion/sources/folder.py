@@ -1,19 +1,17 @@
-"""Encoders and data in folders: required files, missing files, and the split of each data file."""
+"""Encoders in folders: the files that one is loaded from, and which of them are missing or broken."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.sources import adapter_files
-from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
 
 CONFIG = "config.json"
 POOLING = "1_Pooling/config.json"
@@ -41,14 +39,6 @@ ENCODER_PATTERNS = (
 """The files that an encoder is loaded from; the rest of a repository is not needed."""
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
-
-# Files that `datasets` writes beside the data.
-NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
-SPLIT_WORDS = {
-    "train": ("train", "training", "trainset"),
-    "validation": ("validation", "valid", "val", "dev", "validset", "devset"),
-    "test": ("test", "testing", "testset"),
-}
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
@@ -218,70 +208,3 @@ def _flaw_of_weights(file: Path) -> Problem | None:
     if size != expected:
         return Problem(str(file), f"{expected:,} bytes of weights", f"{size:,} bytes", "Copy it again.")
     return None
-
-
-def split_of(name: str) -> str | None:
-    """Return the split of a name: test for `test_public`, validation for `agnews-dev`; None if it names none."""
-    for word in re.split(r"[^a-z]+", name.lower()):
-        for split, words in SPLIT_WORDS.items():
-            if word in words:
-                return split
-    return None
-
-
-def data_files(folder: Path) -> dict[str, list[Path]]:
-    """Return a folder's data files by split, according to the names of files and folders up to two levels deep.
-
-    If a name contains `train`, `test`, `valid` or `dev`, only files with such names are used; else all are train.
-    Plain text files are used only if there are no other files.
-
-    Raises:
-        BadInput: there are no data files, or a split has files of several formats.
-    """
-    files = sorted(
-        file
-        for pattern in ("*", "*/*")
-        for file in folder.glob(pattern)
-        if file.is_file() and file.suffix.lower() in DATA_SUFFIXES and file.name not in NOT_DATA
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
-    files = [file for file in files if file.suffix.lower() not in PLAIN] or files
-    if not files:
-        raise BadInput(
-            Problem(
-                str(folder), f"data files ({', '.join(LABELLED)})", "none", "Name the folder they are in."
-            )
-        )
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        relative = file.relative_to(folder)
-        # The innermost name decides: train/part-0.csv is train, train/test.csv is test.
-        split = split_of(file.stem) or next(filter(None, map(split_of, relative.parts[-2::-1])), None)
-        by_split.setdefault(split or "", []).append(file)
-    unnamed = by_split.pop("", [])
-    if not by_split:
-        by_split = {"train": unnamed}
-    elif unnamed:
-        names = ", ".join(file.name for file in unnamed[:5])
-        notices.emit(
-            "files_left_out",
-            f"{folder}: files without a split in their name are not used: {names}.",
-            files=len(unnamed),
-        )
-    _one_format_each(folder, by_split)
-    return by_split
-
-
-def _one_format_each(folder: Path, by_split: dict[str, list[Path]]) -> None:
-    """Reject train.csv beside train.jsonl, which are probably the same rows."""
-    for split, files in by_split.items():
-        suffixes: Sequence[str] = sorted({file.suffix.lower() for file in files})
-        if len(suffixes) > 1:
-            raise BadInput(
-                Problem(
-                    f"{folder}, split {split}",
-                    "files of one format",
-                    f"{', '.join(file.name for file in files[:5])}",
-                    "Name one of them with @{data.train} or @{data.test}.",
-                )
-            )

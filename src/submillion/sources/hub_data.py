@@ -15,7 +15,7 @@ from submillion.cache import cache_root
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.files.atomic import write_json
 from submillion.sources import store
-from submillion.sources.folder import SPLIT_WORDS
+from submillion.sources.data_folder import SPLIT_WORDS
 from submillion.sources.hub import (
     Repo,
     Unreachable,
