@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 
 from submillion.data.corpus import Corpus, labelled_split, load_corpus, store_rows
+from submillion.data.corpus_sources import with_rows_from_memory
 from submillion.data.in_memory import labelled_rows, write_rows
 from submillion.data.labels import Classes
 from submillion.data.readers import read_rows
 from submillion.errors import BadInput
-from submillion.recipe import DataRecipe
+from submillion.recipe import DataRecipe, Recipe
 
 TEXTS = ["good", "bad", "fine, really", "größer\nand longer"]
 LABELS = [1, 0, 1, 0]
@@ -145,7 +146,10 @@ def test_lists_need_neither_pandas_nor_torch() -> None:
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize(("text", "label"), [(None, None), ("review", "stars"), (["title", "body"], None)])
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [(None, None), ("review", "stars"), (["title", "body"], None), (["a", "A"], "b"), ("id", None)],
+)
 def test_written_rows_read_back_as_the_same_rows(tmp_path: Path, text: Any, label: str | None) -> None:
     rows = labelled_rows([*TEXTS, ""], ["b", "a", "b", "10", "9"])
     columns = write_rows(rows, tmp_path / "train.parquet", text, label)
@@ -153,6 +157,29 @@ def test_written_rows_read_back_as_the_same_rows(tmp_path: Path, text: Any, labe
     assert (again.ids, again.texts, again.labels) == (rows.ids, rows.texts, rows.labels)
     assert again.examples([0, 4]) == rows.examples([0, 4]) == ["train.parquet, row 1", "train.parquet, row 5"]
     assert again.columns == [columns]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (None, "text"),
+        (None, "Text"),
+        (["a", "a"], None),
+        ("label", None),
+        ("a", "a"),
+        (None, "id"),
+        ("a", "ID"),
+    ],
+)
+def test_columns_that_would_not_be_read_back_are_refused(
+    tmp_path: Path, text: Any, label: str | None
+) -> None:
+    with pytest.raises(BadInput, match=r"`data.text` and `data.label`: expected columns of different names"):
+        write_rows(labelled_rows(["a", "b"], [0, 1]), tmp_path / "train.parquet", text, label)
+    assert not list(tmp_path.iterdir())
+    named = Recipe.load("r8").with_data(text=text, label=label)
+    with pytest.raises(BadInput, match="Leave them out"):
+        with_rows_from_memory(named, [])
 
 
 def some(count: int = 60) -> tuple[list[str], list[int]]:

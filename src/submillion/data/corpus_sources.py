@@ -8,6 +8,7 @@ from typing import Any
 
 from submillion import notices
 from submillion.data.evaluated_rows import announce_unlabelled
+from submillion.data.in_memory import stored_columns
 from submillion.data.readers import read_rows
 from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
@@ -32,7 +33,7 @@ def with_rows_from_memory(recipe: Recipe, overrides: Collection[str]) -> Recipe:
         overrides: those fields, such as `lora.r=8`.
 
     Raises:
-        BadInput: `data.train` is among them.
+        BadInput: `data.train` is among them, or the rows cannot be stored in columns of the recipe's names.
     """
     for name, _, source in (item.partition("=") for item in overrides):
         if name == "data.train":
@@ -40,6 +41,7 @@ def with_rows_from_memory(recipe: Recipe, overrides: Collection[str]) -> Recipe:
             raise BadInput(
                 Problem("train", "@{data.train} or @{texts}, not both", found, "Omit one of them.")
             )
+    stored_columns(recipe.data.text, recipe.data.label)
     return recipe.with_data(train=MEMORY)
 
 
@@ -54,9 +56,14 @@ def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[s
         pass
     elif data.test is not None:
         sources["test"] = fetch_data(data.test, progress, data.encoding)
-    elif "test" in sources["train"].files:
+    elif "test" in sources["train"].files and not _only_split(sources["train"]):
         sources["test"] = sources["train"]
     return sources
+
+
+def _only_split(source: FetchedData) -> str | None:
+    """Return the name of the only split of a source that lacks one named train, and so is trained on; else None."""
+    return None if "train" in source.files or len(source.files) != 1 else next(iter(source.files))
 
 
 def announce_splits(data: DataRecipe, train: FetchedData, test: Mapping[str, Any]) -> None:
@@ -67,13 +74,19 @@ def announce_splits(data: DataRecipe, train: FetchedData, test: Mapping[str, Any
         train: the training source.
         test: where the test rows are from, as in the manifest.
     """
-    if data.validation is None and "validation" in train.files:
+    only = _only_split(train)
+    if only is not None:
+        notices.emit("only_split", f"{data.train} has {only} rows alone, which are trained on.", split=only)
+    elif data.validation in (None, CROSS_VALIDATION) and "validation" in train.files:
+        scored = "validation rows are taken from the training rows"
+        if data.validation == CROSS_VALIDATION:
+            scored = "the cross-validation predicts the training rows"
         notices.emit(
             "validation_unused",
-            f"{data.train} has validation rows of its own, which are not used: validation rows are taken from "
-            f"the training rows. To use its own, set data.validation to {data.train}.",
+            f"{data.train} has validation rows of its own, which are not used: {scored}. To use its own, set "
+            f"data.validation to {data.train}.",
         )
-    if data.test_size is not None and "test" in train.files:
+    if data.test_size is not None and "test" in train.files and only is None:
         notices.emit(
             "test_unused",
             f"{data.train} has test rows of its own, which are not used: data.test_size takes the test rows from "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from submillion.data.arrow_form import write_strings
-from submillion.data.columns import Columns
+from submillion.data.columns import ID_NAME, Columns
 from submillion.data.rows import ClassValue, LabelledRows, flaw_of_text, label_text, shown
 from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput, Problem
@@ -89,12 +89,36 @@ def write_rows(
         The columns of the file.
 
     Raises:
+        BadInput: no file has columns of these names; see `stored_columns`.
         SubmillionError: the disk refused the write.
     """
-    text_names = [text] if isinstance(text, str) else list(text or [TEXT])
-    columns = Columns(text_names, label or LABEL, None)
+    columns = stored_columns(text, label)
     with atomic_file(path) as temporary:
-        write_strings(temporary, [*columns.text, label or LABEL], _portions(rows, len(columns.text) - 1))
+        write_strings(
+            temporary, [*columns.text, columns.label or LABEL], _portions(rows, len(columns.text) - 1)
+        )
+    return columns
+
+
+def stored_columns(text: str | Sequence[str] | None, label: str | None) -> Columns:
+    """Return the columns of the file that keeps rows from memory, so that the recipe finds them there again.
+
+    Args:
+        text: `data.text` of the recipe.
+        label: `data.label` of the recipe.
+
+    Raises:
+        BadInput: a name occurs twice, or the label column has the name of the rows' ids.
+    """
+    texts = [text] if isinstance(text, str) else list(text or [TEXT])
+    columns = Columns(texts, label or LABEL, None)
+    names = [*texts, label or LABEL]
+    # A usual name is found whatever its capitals are.
+    spelled = names if text and label else [name.lower() for name in names]
+    if len(set(spelled)) < len(names) or names[-1].lower() == ID_NAME:
+        expected = f"columns of different names to store the texts in, and no labels in `{ID_NAME}`"
+        found = f"{', '.join(texts)} for the texts and {names[-1]} for the labels"
+        raise BadInput(Problem("@{data.text} and @{data.label}", expected, found, "Leave them out."))
     return columns
 
 
