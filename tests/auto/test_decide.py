@@ -17,6 +17,7 @@ from submillion.auto.decide import decide
 from submillion.auto.durations import NominalSpeed, total
 from submillion.auto.facts import Facts
 from submillion.budget.time_model import Workload
+from submillion.data.corpus import load_corpus
 from submillion.data.in_memory import labelled_rows
 from submillion.errors import BadInput, OverBudget
 from submillion.recipe import Recipe
@@ -99,6 +100,21 @@ def test_a_test_file_is_counted_and_nothing_is_held_out(reviews: Path, tmp_path:
     decision = decide(reviews, overrides=overrides(f"data.test={test}"), progress=False)
     assert decision.facts["texts"]["test_rows"] == 2
     assert decision.recipe.data.test == str(test)
+
+
+def test_validation_rows_of_a_folder_are_named_if_they_are_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    labels = [LABELS[number] for number in NUMBERS]
+    write(folder / "train.csv", TEXTS[:40], labels[:40])
+    write(folder / "dev.csv", TEXTS[40:], labels[40:])
+    recipe = decide(folder, overrides=overrides(), progress=False).recipe
+    with notices.collecting(quiet=True):
+        load_corpus(recipe.data, recipe.seed)
+        codes = [notice["code"] for notice in notices.collected()]
+    assert "validation_unused" in codes
+    own = decide(folder, overrides=overrides(f"data.validation={folder}"), progress=False)
+    assert own.facts["texts"]["validation_rows"] == 20
 
 
 @pytest.mark.parametrize(

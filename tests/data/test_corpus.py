@@ -106,6 +106,41 @@ def test_a_folder_includes_its_test_split(tmp_path: Path) -> None:
     assert corpus.test is not None and corpus.test.texts == [text for text, _ in some(6, "new")]
 
 
+@pytest.mark.parametrize(
+    ("options", "scored"),
+    [
+        ({}, "validation rows are taken from the training rows"),
+        ({"validation": "cross-validation"}, "the cross-validation predicts the training rows"),
+    ],
+)
+def test_validation_rows_that_are_not_used_are_named(
+    tmp_path: Path, options: dict[str, Any], scored: str
+) -> None:
+    folder = tmp_path / "data"
+    write(folder / "train.csv", some(40))
+    write(folder / "dev.csv", some(6, "new"))
+    load(folder, **options)
+    (notice,) = notice_texts("validation_unused")
+    assert notice == (
+        f"{folder} has validation rows of its own, which are not used: {scored}. To use its own, set data.validation "
+        f"to {folder}."
+    )
+
+
+@pytest.mark.parametrize("name", ["dev", "test"])
+def test_the_only_split_of_a_folder_is_trained_on_whatever_its_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "data" / f"{name}.csv", some(40))
+    corpus = load(tmp_path / "data")
+    assert (len(corpus.train), len(corpus.validation), corpus.test) == (36, 4, None)
+    split = {"dev": "validation", "test": "test"}[name]
+    assert notice_texts("only_split") == [
+        f"{tmp_path / 'data'} has {split} rows alone, which are trained on."
+    ]
+    assert not notice_texts("validation_unused")
+    load(tmp_path / "data", test_size=0.2)
+    assert not notice_texts("test_unused")
+
+
 def test_a_training_file_with_names_and_a_test_file_in_agnews_form_share_their_classes(
     tmp_path: Path,
 ) -> None:
