@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from submillion import notices
-from submillion.data.readers import iter_texts, read_rows
+from submillion.data.readers import iter_rows, iter_texts, read_rows
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput
 
@@ -179,6 +179,41 @@ def test_the_files_own_ids_are_kept(tmp_path: Path, column: str) -> None:
     path = write(tmp_path / "rows.csv", f"{column},text,label\nx7,hello,a\n03,there,b\n")
     assert streamed(path) == [("x7", "hello"), ("03", "there")]
     assert read_rows([path]).ids == ["x7", "03"]
+
+
+def test_a_missing_id_is_empty_and_no_number_of_a_row(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def ids_of(values: pa.Array) -> list[str]:
+        table = pa.table({"id": values, "text": pa.array(["a"] * len(values))})
+        pq.write_table(table, tmp_path / "rows.parquet")
+        return [row_id for row_id, _ in streamed(tmp_path / "rows.parquet")]
+
+    assert ids_of(pa.array([1.0, None, float("nan"), 3.0, 0.5])) == ["1", "", "", "3", "0.5"]
+    assert ids_of(pa.array([7, None, 2**60])) == ["7", "", str(2**60)]
+    assert ids_of(pa.array([b"ab", None])) == ["6162", ""]
+    path = write(tmp_path / "rows.jsonl", '{"id": null, "text": "a"}\n{"id": 0, "text": "b"}\n')
+    assert streamed(path) == [("", "a"), ("0", "b")]
+
+
+def test_further_columns_are_copied_unchanged(tmp_path: Path) -> None:
+    values = ["a\r\nb  c\n", " \u200b", "e\u0301", "", None, True, 1.0, 7, {"a": ["é", None]}, [1], "007"]
+    path = write(
+        tmp_path / "rows.jsonl", "".join(json.dumps({"text": "a", "x": value}) + "\n" for value in values)
+    )
+    copied = [row[0] for _, _, rows in iter_rows(path, extra=["x"]) for row in rows]
+    expected = ["", "true", "1.0", "7", '{"a": ["é", null]}', "[1]", "007"]
+    assert copied == [*values[:4], *expected]
+
+
+def test_a_copied_value_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    for value in ("\ud800", ["\ud800"]):
+        rows = [{"text": "a", "x": "fine"}, {"text": "b", "x": value}]
+        path = write(tmp_path / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        for wanted in ({"extra": ["x"]}, {"own_id": "x"}):
+            with pytest.raises(BadInput, match=r"line 2: expected text in unicode, found half a surrogate"):
+                list(iter_rows(path, **wanted))  # type: ignore[arg-type]
 
 
 def test_streams_of_every_format_need_no_labels(tmp_path: Path) -> None:

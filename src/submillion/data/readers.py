@@ -11,6 +11,7 @@ from typing import Any
 from submillion import notices
 from submillion.data.annotation import is_rejected, mark_of
 from submillion.data.columns import Columns, check_columns, choose_columns
+from submillion.data.copied_values import copied_text, id_text
 from submillion.data.formats import open_table
 from submillion.data.label_cell import TO_PREDICT, LabelCells
 from submillion.data.review_marks import announce_marked
@@ -78,7 +79,8 @@ def iter_texts(
         likely_encoding: of a file that is not utf-8; None detects it.
 
     Returns:
-        Steps of (ids, texts) in the file's order, no row left out; ids are the file's own or count from 0.
+        Steps of (ids, texts) in the file's order, no row left out. Ids are the file's own, empty where one is missing;
+        without a column of ids they count from 0.
 
     Raises:
         BadInput: immediately if the file or its columns cannot be used, later if one of its rows cannot.
@@ -105,7 +107,7 @@ def iter_rows(
         extra: columns whose values are wanted as text.
 
     Returns:
-        Steps of (ids, texts, values of the extra columns by row).
+        Steps of (ids, texts, values of the extra columns by row as `copied_text` writes them).
 
     Raises:
         BadInput: as in `iter_texts`, or a named column does not exist.
@@ -125,12 +127,14 @@ def _stream(
     further: list[list[str]] = []
     count = empty = 0
     for place, row_id, text, _, values in _picked(table, chosen, extra):
-        problem = flaw_of_text(text) or _flaw_of_id(row_id)
+        own_id = str(count) if chosen.id is None else id_text(row_id)
+        copied = [copied_text(value) for value in values]
+        problem = next(filter(None, map(flaw_of_text, (text, own_id, *copied))), None)
         if problem:
             raise BadInput(Problem(f"{table.path}, {table.unit} {place}", *problem))
-        ids.append(str(count) if row_id is None else str(row_id))
+        ids.append(own_id)
         texts.append(text)
-        further.append([_cell_text(value) for value in values])
+        further.append(copied)
         count += 1
         empty += not text.strip()
         if len(texts) == batch:
