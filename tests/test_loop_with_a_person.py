@@ -82,6 +82,21 @@ def test_wrong_labels_are_written_corrected_and_trained_on(run: Run, tmp_path: P
     assert {line["text_sha256"] for line in carried} == {line["text_sha256"] for line in wrong}
 
 
+def test_a_corrected_row_whose_id_a_spreadsheet_changed_is_not_listed_again(run: Run, tmp_path: Path) -> None:
+    run.report(["noise"], out=tmp_path / "suspects.csv", quiet=True)
+    lines = read(tmp_path / "suspects.csv")
+    for line in lines:
+        line["id"] = f"{line['id']}.0"
+        line["corrected_label"] = line["label"]  # right as it is, so the next model suspects the same rows
+    write(tmp_path / "suspects.csv", [list(lines[0]), *(list(line.values()) for line in lines)])
+    recipe = run.recipe.with_overrides([f"data.corrections={tmp_path / 'suspects.csv'}"])
+    second = submillion.train(recipe, tmp_path / "second", report=False, quiet=True)
+    second.report(["noise"], out=tmp_path / "next.csv", quiet=True)
+    listed = [line["text_sha256"] for line in read(tmp_path / "next.csv")]
+    assert len(listed) == len(set(listed))
+    assert {line["text_sha256"] for line in lines} <= set(listed)
+
+
 def test_suggestions_are_new_texts_with_an_empty_label(run: Run, tmp_path: Path) -> None:
     known = [row["review"] for row in read(run.path.parent / "reviews.csv")][:20]
     new = [row[0] for row in texts(60, 1)]

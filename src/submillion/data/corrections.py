@@ -99,7 +99,7 @@ def correct(
     decided: dict[int, int | None] = {}
     problems = []
     for line in corrections.lines:
-        meant = _rows_of(line, by_text, rows)
+        meant = rows_meant(line, by_text.get(line.text_sha256, []), rows.ids)
         found = _class_of(line, classes) if line.corrected else None
         if not line.corrected:
             if meant and line.label and {rows.classes[row] for row in meant} != {classes.find(line.label)}:
@@ -117,10 +117,16 @@ def correct(
     return _changed(rows, decided, classes), _facts(rows, decided, corrections)
 
 
-def _rows_of(line: Correction, by_text: Mapping[str, Sequence[int]], rows: LabelledRows) -> Sequence[int]:
-    same = by_text.get(line.text_sha256, [])
+def rows_meant(line: Correction, same: Sequence[int], ids: Sequence[str]) -> Sequence[int]:
+    """Return the rows that a line means.
+
+    Args:
+        line: as read.
+        same: the rows that have its text.
+        ids: of all rows.
+    """
     # A spreadsheet may have changed an id such as 007, which a text that occurs once does not need.
-    return same if len(same) == 1 else [row for row in same if rows.ids[row] == line.id]
+    return same if len(same) == 1 else [row for row in same if ids[row] == line.id]
 
 
 def _class_of(line: Correction, classes: Classes) -> int | Problem | None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from submillion.assess.data_quality.confident_learning import ranked_suspects
 from submillion.assess.data_quality.label_noise import SAVED_AS, check_cleanlab
 from submillion.assess.run_context import RunContext
-from submillion.data.corrections import CORRECTED, ID, LABEL, TEXT_SHA256, Correction, read_corrections
+from submillion.data.corrections import (
+    CORRECTED,
+    ID,
+    LABEL,
+    TEXT_SHA256,
+    Correction,
+    read_corrections,
+    rows_meant,
+)
+from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
 from submillion.files.spreadsheet_cells import write_sheet
@@ -39,9 +50,24 @@ def write_suspects(context: RunContext, target: OutputFile) -> int:
     check_cleanlab()
     source = context.recipe.data.corrections
     earlier = [line for line in read_corrections(source).lines if line.corrected] if source else []
-    lines = _suspects(context, {(line.id, line.text_sha256) for line in earlier})
+    lines = _suspects(context, _decided(context, earlier))
     write_sheet(target, COLUMNS, [*lines, *_corrected(context, earlier)])
     return len(lines)
+
+
+def _decided(context: RunContext, earlier: Sequence[Correction]) -> set[tuple[str, str]]:
+    """Return id and text's sha256 of each row whose label was corrected, matched as the training matched them."""
+    train, classes = context.train, Classes.of_run(context.manifest)
+    by_text: dict[str, list[int]] = {}
+    for row in range(len(train)):
+        by_text.setdefault(train.text_sha256(row), []).append(row)
+    return {
+        (train.ids[row], line.text_sha256)
+        for line in earlier
+        if classes.find(line.corrected)
+        is not None  # a dropped row is gone; one with the same text may have stayed
+        for row in rows_meant(line, by_text.get(line.text_sha256, []), train.ids)
+    }
 
 
 def _suspects(context: RunContext, decided: set[tuple[str, str]]) -> list[list[str]]:
