@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion import notices
+from submillion.auto.asked import check_one_source
 from submillion.auto.decision import Decision
 from submillion.auto.subject import AUTO, names_data, run_name
 from submillion.data.corpus_sources import with_rows_from_memory
@@ -133,9 +134,7 @@ def _decided(
 ) -> Decision:
     """Decide the recipe of labelled texts, and print its table."""
     started_at = time.perf_counter()  # the libraries take seconds to load
-    if data is not None and rows is not None:
-        found = f"{data}, and texts from memory"
-        raise BadInput(Problem("train", "a source or @{texts}, not both", found, "Omit one of them."))
+    check_one_source(data, overrides, rows)
     name = AUTO if data is None else run_name(data)
     if out is not None or not any(item.startswith("name=") for item in overrides):
         RunDir(out or RUNS / name).check_new(overwrite)  # before the texts are read

@@ -89,6 +89,15 @@ def test_rows_from_memory_may_have_a_test_file_and_no_second_source(tmp_path: Pa
         decide(rows=rows, overrides=overrides("data.train=reviews.csv"), progress=False)
 
 
+def test_training_texts_that_are_named_twice_are_refused(reviews: Path) -> None:
+    rows = labelled_rows(TEXTS, NUMBERS)
+    with pytest.raises(BadInput, match="a source or `texts`, not both, found .*reviews.csv, and texts from"):
+        decide(reviews, rows=rows, overrides=overrides(), progress=False)
+    with pytest.raises(BadInput, match="one source of the training texts, found .*reviews.csv and other.csv"):
+        decide(reviews, overrides=overrides("data.train=other.csv"), progress=False)
+    assert decide(reviews, overrides=overrides(f"data.train={reviews}"), progress=False).recipe.data.train
+
+
 def test_two_rows_of_each_class_are_enough() -> None:
     rows = labelled_rows(TEXTS[:4], [0, 1, 0, 1])
     recipe = decide(rows=rows, overrides=overrides(), progress=False).recipe

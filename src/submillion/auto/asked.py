@@ -14,6 +14,26 @@ from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
 
 
+def check_one_source(data: str | Path | None, overrides: Sequence[str], rows: LabelledRows | None) -> None:
+    """Check that the training texts are named once; arguments as of `asked_recipe`.
+
+    Raises:
+        BadInput: they are named several times, or not at all.
+    """
+    named = [item.partition("=")[2] for item in overrides if item.startswith("data.train=")]
+    if data is None and rows is None and not named:
+        remedy = "Name a file of labelled texts, or @{data.train}; in Python, pass @{texts} and @{labels}."
+        raise BadInput(Problem("train", "labelled texts for the recipe auto", "none", remedy))
+    if data is not None and rows is not None:
+        found = f"{data}, and texts from memory"
+        raise BadInput(Problem("train", "a source or @{texts}, not both", found, "Omit one of them."))
+    if data is not None and named and named[-1] != str(data):
+        found = f"{data} and {named[-1]}"
+        raise BadInput(
+            Problem("@{data.train}", "one source of the training texts", found, "Omit one of them.")
+        )
+
+
 def asked_recipe(
     data: str | Path | None, overrides: Sequence[str], rows: LabelledRows | None
 ) -> tuple[Recipe, frozenset[str]]:
@@ -25,12 +45,10 @@ def asked_recipe(
         rows: labelled texts from memory.
 
     Raises:
-        BadInput: no data are named, or a field is wrong.
+        BadInput: no data are named, or two sources of them, or a field is wrong.
     """
+    check_one_source(data, overrides, rows)
     fixed = frozenset(item.partition("=")[0] for item in overrides)
-    if data is None and rows is None and "data.train" not in fixed:
-        remedy = "Name a file of labelled texts, or @{data.train}; in Python, pass @{texts} and @{labels}."
-        raise BadInput(Problem("train", "labelled texts for the recipe auto", "none", remedy))
     # Defaults that agree with everything a caller may set; the rules choose the others.
     other_head = any(item.startswith("head.kind=") and "linear" not in item for item in overrides)
     values: dict[str, Any] = {
