@@ -267,6 +267,19 @@ def test_a_quoted_newline_and_a_megabyte_of_text_are_data_not_errors(workspace: 
     assert splits["train"]["rows"] + splits["validation"]["rows"] == 62
 
 
+def test_flags_of_a_file_are_refused_beside_a_text(tmp_path: Path) -> None:
+    for flag, value in (("--text-column", "a"), ("--stdin-form", "csv")):
+        ended = submillion("predict", "run", "--text", "a", flag, value, cwd=tmp_path)
+        message = f"submillion: {flag}: expected a file, or - for standard input, found texts of --text.\n"
+        assert (ended.returncode, ended.stderr) == (2, message)
+
+
+def test_a_text_that_is_not_utf_8_is_named_by_its_flag(workspace: Path) -> None:
+    ended = submillion("predict", "run", "--text", "fine", "--text", "caf\udce9", cwd=workspace)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "submillion: --text, position 1: expected text in unicode, found half a surrogate" in ended.stderr
+
+
 def test_nearest_is_not_fooled_by_case() -> None:
     assert nearest("MiniLM", ["minilm", "mpnet-base"]) == "minilm"
 

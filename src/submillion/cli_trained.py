@@ -49,9 +49,12 @@ def predict(flags: PredictFlags) -> None:
     from submillion.ship.predict_options import PredictOptions
     from submillion.ship.predict_target import resolved_out
 
-    if (flags.file is None) == (not flags.direct):
+    if (flags.file is None) == (not flags.texts):
         found = "neither" if flags.file is None else "both"
         raise BadInput(Problem("predict", "a file, or texts with --text", found))
+    for argument, value in (("text", flags.text), ("stdin_form", flags.stdin_form)):
+        if flags.texts and value:
+            raise BadInput(Problem(f"@{{{argument}}}", "a file, or - for standard input", "texts of --text"))
     options = PredictOptions(
         flags.with_confidence,
         flags.abstain,
@@ -69,7 +72,7 @@ def predict(flags: PredictFlags) -> None:
     how = {"progress": not flags.quiet, "overwrite": flags.overwrite}
     out = resolved_out(flags.file, flags.out)
     if flags.file is None:
-        rows = predict_texts(flags.run, flags.direct or [], out, options=options, **how)
+        rows = predict_texts(flags.run, flags.texts or [], out, options=options, **how)
     else:
         rows = predict_file(
             flags.run, flags.file, out, flags.text, options=options, stdin_form=flags.stdin_form, **how

@@ -31,9 +31,14 @@ class PredictFlags:
             show_default=False,
         ),
     ] = None
-    direct: Annotated[
+    texts: Annotated[
         list[str] | None,
-        typer.Option("--text", help="A text to label, in place of a file. Repeatable.", show_default=False),
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            help="A text to label, in place of a file. Repeatable.",
+            show_default=False,
+        ),
     ] = None
     out: Annotated[
         str | None,

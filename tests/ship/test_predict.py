@@ -273,6 +273,20 @@ def test_texts_without_a_file_get_the_answers_that_a_file_of_them_gets(
         predict.predict_texts(run.path, TEXTS[:1], options=PredictOptions(keep=("language",)))
 
 
+def test_texts_that_are_none_are_refused_before_anything_is_written(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for texts, message in (
+        (["a", "caf\udce9"], r"`texts`, position 1: expected text in unicode, found half a surrogate pair"),
+        (["a", None], "`texts`, position 1: expected a text, found a missing value"),
+        ([], "`texts`: expected at least one text, found none"),
+        ("word", "expected a one-dimensional column.*, found one str"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            predict.predict_texts(run.path, texts)  # type: ignore[arg-type]
+    assert capsys.readouterr().out == ""
+
+
 def test_calibrated_probabilities_are_those_at_the_fitted_temperature(
     expected: np.ndarray, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.data.in_memory import text_values
 from submillion.data.token_report import Unknown
 from submillion.data.truncation import Truncation
 from submillion.errors import BadInput, Problem
@@ -108,7 +109,7 @@ def predict_texts(
         overwrite: as in `predict_file`.
 
     Raises:
-        BadInput: as in `predict_file`.
+        BadInput: no texts, one that is no text in unicode; else as in `predict_file`.
     """
     options = options or PredictOptions()
     for argument, value in (("id", options.id), ("keep", options.keep)):
@@ -116,8 +117,11 @@ def predict_texts(
             raise BadInput(
                 Problem(f"@{{{argument}}}", "a file, which has columns", "texts that are passed directly")
             )
+    given = text_values(texts)
+    if not given:
+        raise BadInput(Problem("@{texts}", "at least one text", "none"))
     run_dir = RunDir.open(run)
-    chunk: Chunk = [str(number) for number in range(len(texts))], list(texts), [[] for _ in texts]
+    chunk: Chunk = [str(number) for number in range(len(given))], given, [[] for _ in given]
     target = Output.at(out, options, overwrite, [])
     return _predict(run_dir, lambda: iter([chunk]), target, options, answering(run_dir, options), progress)
 
