@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,42 @@ def test_bitfit_trains_all_biases(tmp_path: Path) -> None:
     recipe = Recipe.load(write(tmp_path, MINIMAL), ["lora.variant=bitfit"])
     assert recipe.lora.bias == "all"
     assert Recipe.load(write(tmp_path, recipe.to_yaml())) == recipe
+
+
+def test_the_bias_of_a_complete_recipe_follows_the_variant(tmp_path: Path) -> None:
+    recipe = Recipe.load(write(tmp_path, MINIMAL))
+    bitfit = recipe.with_overrides(["lora.variant=bitfit"])
+    assert bitfit == Recipe.load(write(tmp_path, MINIMAL), ["lora.variant=bitfit"])
+    assert Recipe.load(write(tmp_path, recipe.to_yaml()), ["lora.variant=bitfit"]) == bitfit
+    assert bitfit.with_overrides(["lora.variant=lora"]) == recipe
+    assert bitfit.with_overrides(["lora.r=4"]).lora.bias == "all"
+    assert bitfit.with_overrides(["lora.variant=dora", "lora.bias=all"]).lora.bias == "all"
+    with pytest.raises(BadInput, match="expected bias=all with variant=bitfit, found 'none'"):
+        recipe.with_overrides(["lora.bias=none", "lora.variant=bitfit"])
+    with pytest.raises(BadInput, match="expected bias=all with variant=bitfit, found 'lora_only'"):
+        recipe.with_overrides(["lora.bias=lora_only"]).with_overrides(["lora.variant=bitfit"])
+
+
+@pytest.mark.parametrize("word", ["Cross-Validation", "CROSS-VALIDATION"])
+def test_words_in_place_of_a_source_are_read_in_any_case(word: str) -> None:
+    data = Recipe.load("r8", [f"data.validation={word}", "train.patience=0", "data.test=None"]).data
+    assert (data.validation, data.test) == ("cross-validation", "none")
+
+
+def test_no_validation_is_refused_with_the_alternatives() -> None:
+    message = "r8.yaml: data.validation: expected a source, cross-validation, or null for a part of the training texts"
+    with pytest.raises(BadInput, match=f"{message}, found 'None'"):
+        Recipe.load("r8", ["data.validation=None"])
+
+
+@pytest.mark.parametrize("overrides", ["lora.r=4", {"lora.r": 4}, [("lora.r", 4)], None])
+def test_overrides_of_another_type_are_one_problem(overrides: Any) -> None:
+    for change in (Recipe.load("r8").with_overrides, lambda items: Recipe.load("r8", items)):
+        with pytest.raises(
+            BadInput, match="`overrides`: expected a list of texts, section.key=value"
+        ) as error:
+            change(overrides)
+        assert len(error.value.problems) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,14 @@ from pydantic import Field, ValidationError, model_validator
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_yaml
-from submillion.recipe_classifier import ALL_LINEAR, EncoderRecipe, HeadRecipe, LoraRecipe
+from submillion.recipe_classifier import (
+    ALL_LINEAR,
+    EncoderRecipe,
+    HeadRecipe,
+    LoraRecipe,
+    settle_bias,
+    variant_of,
+)
 from submillion.recipe_data import CROSS_VALIDATION, NO_TEST, DataRecipe
 from submillion.recipe_fields import Name, Section, Seed
 from submillion.recipe_training import ContrastiveRecipe, TrainRecipe
@@ -172,7 +179,10 @@ class Recipe(Section):
 
     @classmethod
     def _overridden(cls, values: dict[str, Any], overrides: Sequence[str], file: Path) -> Recipe:
+        overrides = recipe_file.checked_overrides(overrides)
+        before = variant_of(values)
         problems = [problem for item in overrides if (problem := recipe_file.override(cls, values, item))]
+        settle_bias(values, before, [item.partition("=")[0] for item in overrides])
         try:
             recipe = cls.model_validate(values)
         except ValidationError as error:

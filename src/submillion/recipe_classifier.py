@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -20,6 +21,7 @@ TARGET_ALIASES = {
 }
 """Common short names of the same matrices."""
 ALL_LINEAR = "all-linear"
+BITFIT = "bitfit"
 
 
 class EncoderRecipe(Section):
@@ -66,7 +68,7 @@ class LoraRecipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _bitfit_trains_biases(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("variant") == "bitfit":
+        if isinstance(values, dict) and values.get("variant") == BITFIT:
             return {"bias": "all"} | values
         return values
 
@@ -74,7 +76,7 @@ class LoraRecipe(Section):
     def _variant_supports_fields(self) -> LoraRecipe:
         if self.rslora and self.variant not in ("lora", "dora", "pissa", "eva"):
             raise ValueError(f"variant lora, dora, pissa or eva with rslora=true|{self.variant}")
-        if self.variant == "bitfit" and self.bias != "all":
+        if self.variant == BITFIT and self.bias != "all":
             raise ValueError(f"bias=all with variant=bitfit|{self.bias}")
         return self
 
@@ -128,6 +130,29 @@ class LoraRecipe(Section):
                 )
             )
         return indices
+
+
+def variant_of(values: Mapping[str, Any]) -> Any:
+    """Return `lora.variant` in the keys of a recipe, None if they have none."""
+    lora = values.get("lora")
+    return lora.get("variant") if isinstance(lora, dict) else None
+
+
+def settle_bias(values: dict[str, Any], before: Any, named: Collection[str]) -> None:
+    """Drop the bias that a complete recipe states because of its variant, if a change names the variant alone.
+
+    Bitfit trains all biases; the other variants train none unless a recipe says so.
+
+    Args:
+        values: keys of the changed recipe.
+        before: the variant before the change.
+        named: fields that the change names.
+    """
+    after = variant_of(values)
+    if before == after or BITFIT not in (before, after) or "lora.bias" in named:
+        return
+    if values["lora"].get("bias") == ("all" if before == BITFIT else "none"):
+        del values["lora"]["bias"]
 
 
 class HeadRecipe(Section):

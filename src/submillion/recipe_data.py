@@ -67,6 +67,21 @@ class DataRecipe(Section):
     limit: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
     """Maximum rows per split, drawn at random with the seed, for a quick test."""
 
+    @field_validator("test")
+    @classmethod
+    def _no_test_in_any_case(cls, value: str | None) -> str | None:
+        return NO_TEST if value is not None and value.lower() == NO_TEST else value
+
+    @field_validator("validation")
+    @classmethod
+    def _cross_validation_in_any_case(cls, value: str | None) -> str | None:
+        word = "" if value is None else value.lower()
+        if word == NO_TEST:
+            raise ValueError(
+                f"a source, {CROSS_VALIDATION}, or null for a part of the training texts|{value}"
+            )
+        return CROSS_VALIDATION if word == CROSS_VALIDATION else value
+
     @field_validator("slice_columns", mode="before")
     @classmethod
     def _list_of_columns(cls, value: Any) -> Any:

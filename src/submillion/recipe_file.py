@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -98,6 +98,22 @@ def is_file(path: Path) -> bool:
 def shipped_names(folder: Path) -> list[str]:
     """Return the names of the YAML files in a folder."""
     return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def checked_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return overrides as a list of `section.key=value`.
+
+    Raises:
+        BadInput: one text, a mapping, or anything else than texts.
+    """
+    expected, remedy = "a list of texts, section.key=value", 'For example ["lora.r=8", "train.epochs=2"].'
+    if isinstance(overrides, str | bytes | Mapping) or not isinstance(overrides, Iterable):
+        found = excerpt(f"one {type(overrides).__name__}: {overrides!r}", _LONGEST)
+        raise BadInput(Problem("@{overrides}", expected, found, remedy))
+    items = list(overrides)
+    if wrong := [item for item in items if not isinstance(item, str)]:
+        raise BadInput(Problem("@{overrides}", expected, _shown(wrong[0]), remedy))
+    return items
 
 
 def override(model: type[BaseModel], values: dict[str, Any], item: str) -> Problem | None:

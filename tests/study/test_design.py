@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from submillion.errors import BadInput, OverBudget
+from submillion.recipe import Recipe
 from submillion.study.design import read_study
 from submillion.study.study_file import study_names
 
@@ -104,6 +105,15 @@ def test_an_axis_whose_levels_cannot_be_told_apart_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         read_study(study_file(tmp_path, axes=axes))
+
+
+def test_bitfit_is_a_level_around_a_complete_recipe(tmp_path: Path) -> None:
+    (tmp_path / "whole.yaml").write_text(Recipe.load("r8").to_yaml(), encoding="utf-8")
+    of_axes = read_study(study_file(tmp_path, base="whole.yaml", axes={"lora.variant": ["bitfit"]}))
+    assert [cell.recipe.lora.bias for cell in of_axes.cells] == ["none", "all"]
+    search = {"lora.variant": {"choice": ["lora", "bitfit"]}}
+    space = read_study(study_file(tmp_path, base="whole.yaml", search=search, trials=2)).space
+    assert space is not None and space.is_feasible({"lora.variant": "bitfit"})
 
 
 def test_a_grid_combines_all_levels(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def read_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study
             nothing fits.
     """
     study, file = read_study_file(str(name_or_path))
+    overrides = recipe_file.checked_overrides(overrides)
     named = ((item, item.partition("=")[0]) for item in overrides)
     if problems := [problem for item, name in named if (problem := fixed_field(item, name))]:
         raise BadInput(problems)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from submillion.errors import BadInput, OverBudget
 from submillion.recipe import Recipe
+from submillion.recipe_classifier import settle_bias, variant_of
 from submillion.study.cells import level_name
 from submillion.study.fill_rank import count_recipe, fill_rank, largest_fitting
 
@@ -196,10 +197,12 @@ class Space:
 def with_fields(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a recipe with these fields changed."""
     changed = copy.deepcopy(dict(values))
+    before = variant_of(changed)
     for name, value in settings.items():
         *sections, last = name.split(".")
         section_values = changed
         for section in sections:
             section_values = section_values.setdefault(section, {})
         section_values[last] = value
+    settle_bias(changed, before, settings)
     return changed
