@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,8 @@ def test_evaluate_takes_texts_in_memory_and_files(home: Path, run: sm.Run) -> No
     assert {"fresh", "fresh-file"} <= set(run.metrics)
     with pytest.raises(sm.BadInput, match="one label per text"):
         run.evaluate(texts)
+    with pytest.raises(BadInput, match="`text`: expected a file, which has columns.*Omit `text` and `label`"):
+        run.evaluate(texts, labels, text="nonsense", label="nothing")
 
 
 def test_runs_are_compared_on_the_same_rows(home: Path, run: sm.Run) -> None:
@@ -280,6 +283,36 @@ def test_bad_input_names_arguments_as_python_does(home: Path, run: sm.Run) -> No
     with pytest.raises(sm.BadInput, match=r"`texts`, position 1: .* found a missing value"):
         run.predict(["a", None])
     assert not (home / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: sm.train("r8", texts=TEXTS, labels=LABELS, overrides="lora.r=4"),
+            "`overrides`: expected a list of texts, section.key=value, found one str: 'lora.r=4'. For example",
+        ),
+        (lambda: sm.train("r8", overrides=[("lora.r", 4)]), "section.key=value, found ('lora.r', 4). For"),
+        (lambda: sm.decide("a.csv", overrides={"lora.r": 4}), "found one dict: {'lora.r': 4}. For"),
+        (
+            lambda: sm.decide("a.csv", minutes="5"),
+            "`minutes`: expected a positive number of minutes, found '5'.",
+        ),
+        (
+            lambda: sm.adopt("adapter", "out", encod="minilm", budget="5"),
+            "adopt: expected options among text, label, max_length, budget, revision, found 'encod'. "
+            "Did you mean 'encoder'?\n`budget`: expected an integer, found '5'.",
+        ),
+        (
+            lambda: sm.adopt("adapter", "out", max_length=12.0),
+            "`max_length`: expected an integer, found 12.0.",
+        ),
+    ],
+)
+def test_an_argument_of_another_type_is_one_problem(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        call()
+    assert message in str(error.value)
 
 
 def test_over_budget_is_refused_before_anything_is_written(home: Path) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from submillion import notices
-from submillion.errors import BadInput, Problem
+from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.recipe import Recipe
+from submillion.recipe_file import checked_overrides
 from submillion.run import Run
 
 if TYPE_CHECKING:
     from submillion.auto.decision import Decision
     from submillion.data.rows import LabelledRows
     from submillion.verification.verdict import Verdict
+
+ADOPTION = ("text", "label", "max_length", "budget", "revision")
+"""Options of `adopt` that are seldom needed."""
 
 # Torch, scikit-learn and matplotlib are imported inside the functions that need them: `load` needs none of them.
 
@@ -59,6 +64,7 @@ def train(
     """
     from submillion.training import train as train_named
 
+    overrides = checked_overrides(overrides)
     outcome = train_named(
         recipe,
         out,
@@ -105,6 +111,9 @@ def decide(
     """
     from submillion.auto.decide import decide as decide_from
 
+    overrides = checked_overrides(overrides)
+    if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, Real)):
+        raise BadInput(Problem("@{minutes}", "a positive number of minutes", repr(minutes)))
     with notices.collecting(quiet or None):
         rows = _training_rows(texts, labels)
         decision = decide_from(data, overrides=overrides, minutes=minutes, rows=rows, progress=not quiet)
@@ -182,14 +191,34 @@ def adopt(
     from submillion.adoption import adopt as adopt_adapter
     from submillion.adoption_subject import Options
 
+    _check_options(options)
     about = Options(
         None if encoder is None else str(encoder),
         labels,
         data,
-        **options,
+        **{name: value for name, value in options.items() if value is not None},
     )
     with notices.collecting(quiet or None):
         return Run(adopt_adapter(adapter, out, about, overwrite=overwrite, progress=not quiet).path)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of `adopt` that it does not have, and numbers that are none."""
+    named = [*ADOPTION, "encoder", "labels", "data", "overwrite", "quiet"]
+    expected = f"options among {', '.join(ADOPTION)}"
+    problems = [
+        Problem("adopt", expected, f"'{name}'", did_you_mean(name, named))
+        for name in options
+        if name not in ADOPTION
+    ]
+    problems += [
+        Problem(f"@{{{name}}}", "an integer", repr(value))
+        for name in ("max_length", "budget")
+        if (value := options.get(name)) is not None
+        and (isinstance(value, bool) or not isinstance(value, Integral))
+    ]
+    if problems:
+        raise BadInput(problems)
 
 
 def verify(

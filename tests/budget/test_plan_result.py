@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_plan_refuses_an_impossible_budget_and_an_unknown_encoder() -> None:
         plan("roberta-base", n_classes=4, budget=100)
     with pytest.raises(BadInput, match="at least 2 classes, found 1"):
         plan("roberta-base", n_classes=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_classes": "4"}, "`n_classes`: expected an integer, found '4'."),
+        ({"budget": 1e6}, "`budget`: expected an integer, found 1000000.0."),
+        ({"top": -1}, "`top`: expected at least 1 plan, found -1."),
+        ({"encoder": None, "top": None}, "`encoder`: expected a catalog name, hub id or folder, found None."),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        plan(**{"encoder": "roberta-base", "n_classes": 4} | arguments)
+    assert str(error.value).startswith(message)
 
 
 def test_plan_loads_no_heavy_library() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from submillion.budget.count import Count, count
@@ -20,7 +22,11 @@ DEFAULT_ENCODER, DEFAULT_LABELS, DEFAULT_BUDGET = "roberta-base", 4, 1_000_000
 
 
 def plan(
-    encoder: str, n_classes: int, budget: int = DEFAULT_BUDGET, top: int = 12, revision: str | None = None
+    encoder: str | Path,
+    n_classes: int,
+    budget: int = DEFAULT_BUDGET,
+    top: int = 12,
+    revision: str | None = None,
 ) -> list[Plan]:
     """Return the best configurations within a budget, best first.
 
@@ -38,7 +44,8 @@ def plan(
 
     Raises:
         OverBudget: not even the smallest configuration fits.
-        BadInput: the encoder cannot be found or its family is not supported, or there are fewer than 2 classes.
+        BadInput: the encoder cannot be found or its family is not supported, there are fewer than 2 classes or
+            less than 1 plan, or a number is none.
 
     Example:
         >>> best = plan("roberta-base", n_classes=4, budget=1_000_000)[0]
@@ -46,7 +53,18 @@ def plan(
         998,404 trainable (99.8% of 1,000,000): r 6, targets all-linear, layers all, head linear
         >>> recipe = Recipe.load("agnews", best.settings)
     """
-    return best_plans(encoder_config(encoder, revision), n_classes, budget, top)
+    problems = [
+        Problem(f"@{{{name}}}", "an integer", repr(number))
+        for name, number in (("n_classes", n_classes), ("budget", budget), ("top", top))
+        if not isinstance(number, Integral) or isinstance(number, bool)
+    ]
+    if not isinstance(encoder, str | Path):
+        problems.insert(0, Problem("@{encoder}", "a catalog name, hub id or folder", repr(encoder)))
+    if problems:
+        raise BadInput(problems)
+    if top < 1:
+        raise BadInput(Problem("@{top}", "at least 1 plan", str(top)))
+    return best_plans(encoder_config(str(encoder), revision), n_classes, budget, top)
 
 
 @dataclass(frozen=True)
