@@ -68,7 +68,7 @@ class PredictFlags:
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Leave the label empty if the confidence is below this.",
+            help="Leave the label empty if the confidence is below this; with --calibrated, the calibrated one.",
             show_default=False,
         ),
     ] = None
@@ -83,7 +83,8 @@ class PredictFlags:
         bool,
         typer.Option(
             "--calibrated",
-            help="With --with-confidence: probabilities at the temperature fitted on the validation rows.",
+            help="With --with-confidence: probabilities at the temperature fitted on the validation rows. --abstain "
+            "and --class-thresholds compare those without it, for which they were chosen.",
         ),
     ] = False
     id: Annotated[

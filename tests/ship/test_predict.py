@@ -310,6 +310,27 @@ def test_calibrated_probabilities_are_those_at_the_fitted_temperature(
         predict_file(own.path, file, tmp_path / "no.csv", options=PredictOptions(calibrated=True))
 
 
+def test_a_threshold_is_compared_with_the_confidence_that_is_written(
+    expected: np.ndarray, tmp_path: Path
+) -> None:
+    own, _ = tiny_run(tmp_path)
+    fitted = interval(2.0) | {"rows": 9, "test": None, "at_bound": False}
+    sharp = expected.max(axis=1)
+    scaled = np.sqrt(expected).max(axis=1) / np.sqrt(expected).sum(axis=1)
+    cut = float(np.median(scaled))
+    assert ((sharp >= cut) != (scaled >= cut)).any()
+    own.write_analysis("confidence", confidence_of(0.9, cut) | {"temperature": fitted})
+    file = write(tmp_path / "new.jsonl", TEXTS)
+    for threshold, compared in (({"abstain_below": cut}, scaled), ({"abstain": True}, sharp)):
+        options = PredictOptions(with_confidence=True, calibrated=True, **threshold)  # type: ignore[arg-type]
+        predict_file(own.path, file, tmp_path / "out.csv", options=options, overwrite=True)
+        certain = np.abs(compared - cut) > 1e-5
+        answered = np.array([row[1] != "" for row in read(tmp_path / "out.csv")[1:]])
+        assert (answered == (compared >= cut))[certain].all()
+        said = [one for one in notices.collected() if one["code"] == "uncalibrated_thresholds"]
+        assert len(said) == ("abstain" in threshold)
+
+
 def test_an_output_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
     own, _ = tiny_run(tmp_path)
     manifest = own.read_manifest()

@@ -247,12 +247,12 @@ class _Work:
 
     def _answered(self, chunk: Chunk, scored: Scored, labels: list[str]) -> tuple[Columns, Counts]:
         raw = probabilities_of(scored.logits)
-        answers = self.answered.classes(raw)
         shown = (
             raw
             if self.answered.temperature == 1.0
             else probabilities_of(scored.logits / self.answered.temperature)
         )
+        answers = self.answered.classes(raw, shown)
         counts = Counts(
             len(answers),
             int((answers == NONE).sum()),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.model.class_thresholds import NONE, class_thresholds
 from submillion.model.precisions import check_precision
@@ -38,7 +38,8 @@ class PredictOptions:
     """Rows that are classified together."""
     calibrated: bool = False
     """With `with_confidence`: write the probabilities at the temperature that the run's analysis has fitted on the
-    validation rows (Guo et al. 2017, arXiv:1706.04599, section 4.2). Labels and `abstain` are unchanged by it."""
+    validation rows (Guo et al. 2017, arXiv:1706.04599, section 4.2). Classes, `abstain` and `class_thresholds` are
+    unchanged by it."""
     id: str | None = None
     """Input column whose values are the column `ID`; None takes `id` if the file has it, else counts from 0."""
     keep: tuple[str, ...] = ()
@@ -49,7 +50,8 @@ class PredictOptions:
     """Write for Excel: values that it would take for a formula get an apostrophe in front, and the file begins with a
     byte order mark, without which Excel does not read utf-8."""
     abstain_below: float | None = None
-    """Leave the label empty if its probability is below this; in place of `abstain`."""
+    """Leave the label empty if its probability, as `with_confidence` writes it, is below this; in place of
+    `abstain`."""
     resume: bool = False
     """Continue an output that was interrupted, after its last complete part."""
     precision: str = "auto"
@@ -62,8 +64,9 @@ class PredictOptions:
 class Answering:
     """How the rows of one prediction are answered."""
 
-    classes: Callable[[np.ndarray], np.ndarray]
-    """From the probabilities of N rows [N, C] to their classes, int [N]; -1 for a row without an answer."""
+    classes: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """From the run's own and the written probabilities of N rows, both [N, C], to their classes, int [N]; -1 for a row
+    without an answer."""
     temperature: float
     """Of the written probabilities."""
     settings: dict[str, Any]
@@ -90,17 +93,24 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
         raise BadInput(Problem(f"@{{{asked[0]}}}", "one kind of threshold", "two", remedy))
     temperature = _temperature(run, options)
     settings: dict[str, Any] = {"temperature": temperature}
+    if options.calibrated and (options.class_thresholds or options.abstain):
+        notices.emit(
+            "uncalibrated_thresholds",
+            "the run's thresholds were chosen for probabilities without temperature, and are compared with these, not "
+            "with the calibrated ones that are written.",
+        )
     if options.class_thresholds:
         chosen = class_thresholds(run)
         settings["class_thresholds"] = [chosen.objective, *map(str, chosen.values)]
-        return Answering(chosen.answers, temperature, settings)
+        return Answering(lambda own, _: chosen.answers(own), temperature, settings)
     threshold = options.abstain_below or 0.0
     if not 0.0 <= threshold <= 1.0:
         raise BadInput(Problem("@{abstain_below}", "a probability from 0 to 1", str(threshold)))
-    if options.abstain:
-        threshold = policy_threshold(run)
     settings["abstain_below"] = threshold
-    return Answering(partial(answers, threshold=threshold), temperature, settings)
+    if options.abstain:
+        settings["abstain_below"] = policy = policy_threshold(run)
+        return Answering(lambda own, _: answers(own, policy), temperature, settings)
+    return Answering(lambda own, written: answers(own, threshold, written), temperature, settings)
 
 
 def policy_threshold(run: RunDir) -> float:
@@ -143,15 +153,19 @@ def _temperature(run: RunDir, options: PredictOptions) -> float:
     return temperature
 
 
-def answers(probabilities: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+def answers(
+    probabilities: np.ndarray, threshold: float = 0.0, written: np.ndarray | None = None
+) -> np.ndarray:
     """Return the most probable class of each row, int [N]; of equally probable classes the first.
 
     Args:
         probabilities: float32 [N, C].
         threshold: a row whose highest probability is below it has -1.
+        written: float32 [N, C], those that are compared with the threshold; None takes `probabilities`.
     """
+    compared = probabilities if written is None else written
     # As float64: a threshold between two neighbouring float32 would be rounded to one of them.
-    answered = probabilities.max(axis=1).astype("float64") >= threshold
+    answered = compared.max(axis=1).astype("float64") >= threshold
     classes: np.ndarray = np.where(answered, probabilities.argmax(axis=1), NONE)
     return classes
 
