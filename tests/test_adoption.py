@@ -155,6 +155,8 @@ def test_what_is_not_known_is_called_unknown(run: sm.Run) -> None:
         run.recipe  # noqa: B018
     with pytest.raises(BadInput, match="training rows are known, found an adopted one"):
         run.report(["noise"], quiet=True)
+    with pytest.raises(BadInput, match="training rows are known, found an adopted one"):
+        run.report(["all", "noise"], quiet=True)
     assert "noise" not in registry.possible_parts(adopted=True)
 
 

@@ -62,7 +62,8 @@ def remake(
 
     Args:
         path: a run directory.
-        names: parts to compute, or `all`; without names the existing ones are only drawn.
+        names: parts to compute; `all` adds every one that does not need to be named; without names the existing ones
+            are only drawn.
         answer_at: target accuracy of the answered texts; computes the part `confidence`.
         progress: show bars on standard error.
         suspects: a csv to write, with the training rows whose labels look wrong; needs the part `noise`.
@@ -80,8 +81,9 @@ def remake(
     with run.locked():
         run.check_trained()
         context = RunContext(run, progress=progress, answer_at=answer_at, class_thresholds=request)
-        possible = registry.possible_parts(context.cross_validated, context.adopted)
-        wanted = possible if EVERY in names else list(dict.fromkeys(names))
+        possible = registry.possible_parts(context.cross_validated, context.adopted) if EVERY in names else []
+        # First the parts that are named: one that this run cannot have is refused before others take their time.
+        wanted = list(dict.fromkeys([*(name for name in names if name != EVERY), *possible]))
         if answer_at is not None and "confidence" not in wanted:
             wanted.insert(0, "confidence")
         if request is not None and THRESHOLDS not in wanted:
