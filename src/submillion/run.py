@@ -147,6 +147,14 @@ class Run:
         from submillion.data.in_memory import labelled_rows
 
         if labels is not None:
+            columns = [
+                f"@{{{argument}}}"
+                for argument, column in (("text", text), ("label", label))
+                if column is not None
+            ]
+            if columns:
+                remedy = f"Omit {' and '.join(columns)}."
+                raise BadInput(Problem(columns[0], "a file, which has columns", "texts in memory", remedy))
             source: str | Path | LabelledRows = labelled_rows(data, labels)  # type: ignore[arg-type]  # a path is refused
         elif isinstance(data, str | Path):
             source = data
@@ -209,7 +217,8 @@ class Run:
         """Write page, model card and figures, and return the page's path.
 
         Args:
-            parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one.
+            parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one but
+                `thresholds`, `int8` and `prefix_int8`, which may be named beside it.
             answer_at: target accuracy of the answered texts; sets the threshold for abstaining.
             class_thresholds: choose a threshold per class on the validation rows: `macro_f1`, or `precision=0.95` for
                 a precision that every answered class is to have. `predict` applies them on request.
