@@ -98,6 +98,12 @@ def test_training_texts_that_are_named_twice_are_refused(reviews: Path) -> None:
     assert decide(reviews, overrides=overrides(f"data.train={reviews}"), progress=False).recipe.data.train
 
 
+def test_settings_without_effect_are_named(reviews: Path) -> None:
+    with notices.collecting(quiet=True):
+        decide(reviews, overrides=overrides("train.eval_every=5"), progress=False)
+        assert [notice["code"] for notice in notices.collected()] == ["fields_without_effect"]
+
+
 def test_two_rows_of_each_class_are_enough() -> None:
     rows = labelled_rows(TEXTS[:4], [0, 1, 0, 1])
     recipe = decide(rows=rows, overrides=overrides(), progress=False).recipe

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from submillion.auto import rules
 from submillion.auto.decision import Choice
 from submillion.auto.efforts import LESSER, Effort, full_effort, lesser_effort, merits
 from submillion.auto.facts import Facts
 from submillion.auto.rules import KEPT, complete, encoder_for, steps_for
 from submillion.budget.count import count
 from submillion.errors import BadInput
+from submillion.fit import batch_schedule
 from submillion.recipe import Recipe
 from support.auto import MACHINE, TEXTS, asked, facts
 
@@ -119,6 +122,77 @@ def test_other_settings_follow_the_callers() -> None:
     assert (stock.kind, stock.start, stock.pooling) == ("stock", "random", "first")
 
 
+@pytest.mark.parametrize("override", ["train.wise_ft=0.7", "head.finish=probe"])
+@pytest.mark.parametrize("rows", [200, 3_000])
+def test_what_follows_the_last_step_is_cross_validated(override: str, rows: int) -> None:
+    recipe, choices = decided(facts(rows=rows), override)
+    section, _, setting = override.partition(".")
+    name, _, value = setting.partition("=")
+    assert str(getattr(getattr(recipe, section), name)) == value
+    assert recipe.data.validation == "cross-validation"
+    few = "200 rows: all are trained on"
+    assert choices["data.validation"].reason == (few if rows == 200 else f"{section}.{name} needs it")
+
+
+def test_means_of_length_1_are_means_whatever_the_encoder_was_trained_for() -> None:
+    recipe, choices = decided(facts("roberta-base", rows=3_000), "head.normalize=true")
+    assert (recipe.head.normalize, recipe.head.pooling) == (True, "mean")
+    assert choices["head.pooling"].reason == "head.normalize needs it"
+    assert choices["head.normalize"].reason == "your setting"
+    for contradiction in ("head.pooling=first", "head.kind=stock"):
+        with pytest.raises(BadInput, match=r"head.pooling=mean with head.normalize"):
+            decided(facts(), "head.normalize=true", contradiction)
+
+
+def test_only_a_patience_above_0_needs_rows_that_are_held_out() -> None:
+    assert decided(facts(), "train.patience=0")[0] == decided(facts())[0]
+
+
+@pytest.mark.parametrize("override", ["data.folds=3", "data.repeats=2"])
+def test_folds_that_are_set_are_those_of_a_cross_validation(override: str) -> None:
+    recipe, choices = decided(facts(rows=3_000), override)
+    assert recipe.data.validation == "cross-validation"
+    assert choices["data.validation"].reason == f"{override.partition('=')[0]} needs it"
+    with pytest.raises(BadInput, match="patience"):
+        decided(facts(rows=3_000), override, "train.patience=2")
+
+
+@pytest.mark.parametrize(
+    ("rows", "overrides", "passes"),
+    [
+        (24, [], 20.0),
+        (24, ["train.batch_size=4"], 20.0),
+        (24, ["train.batch_size=64"], 20.0),
+        (24, ["train.batch_size=4", "train.gradient_accumulation_steps=4"], 20.0),
+        (24, ["train.gradient_accumulation_steps=4"], 20.0),
+        (1_000, [], 3.2),
+        (1_000, ["train.gradient_accumulation_steps=4"], 3.2),
+        (1_000, ["train.batch_tokens=848"], 3.2),
+        (100_000, ["train.gradient_accumulation_steps=4"], 2.0),
+    ],
+)
+def test_the_passes_over_the_rows_do_not_depend_on_the_batch(
+    rows: int, overrides: list[str], passes: float
+) -> None:
+    recipe, choices = decided(facts(rows=rows), "data.test=none", *overrides)
+    assert choices["train.steps"].reason == f"{passes:.1f} passes over {rows:,} rows"
+    train = recipe.train
+    texts = train.batch_size if train.batch_tokens is None else train.batch_tokens / 53
+    texts = min(rows, texts * train.gradient_accumulation_steps)
+    assert train.steps is not None
+    assert train.steps * texts / rows == pytest.approx(passes, abs=0.05)
+
+
+def test_the_most_texts_of_a_batch_by_tokens_are_those_of_the_schedule() -> None:
+    assert rules.MAX_TEXTS == batch_schedule.MAX_TEXTS
+
+
+def test_alpha_follows_the_scale_of_rslora() -> None:
+    recipe, choices = decided(facts(), "lora.rslora=true", "lora.r=16")
+    assert recipe.lora.alpha / 16**0.5 == 2
+    assert choices["lora.alpha"].reason == "alpha / sqrt(r) = 2"
+
+
 def test_a_budget_decides_the_rank() -> None:
     small, large = (
         decided(facts(rows=5_000), f"budget={budget}")[0].lora.r for budget in (100_000, 1_000_000)
@@ -154,6 +228,14 @@ def test_an_accelerator_trains_every_layer_on_many_rows() -> None:
     assert decided(facts("mpnet-base", accelerator=True))[0].lora.layers == "top-4"
     assert decided(facts("mpnet-base"))[0].lora.layers == "top-4"
     assert decided(facts("minilm"))[0].lora.layers == "top-3"
+
+
+def test_the_reason_for_all_layers_is_the_machine_or_their_number() -> None:
+    known = facts("minilm")
+    shallow = replace(known, config={**known.config, "num_hidden_layers": 3})
+    assert decided(shallow)[1]["lora.layers"].reason == "the encoder has 3 layers"
+    fast = facts("mpnet-base", accelerator=True, rows=5_000)
+    assert decided(fast)[1]["lora.layers"].reason == "the accelerator is fast"
 
 
 def test_small_classes_of_many_unbalanced_rows_are_helped() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from submillion.auto.rules import SMALL_ENCODER
+from submillion import recipe_file
+from submillion.auto.rules import AT_THE_END, NO_FOLDS, SMALL_ENCODER
 from submillion.auto.subject import AUTO, run_name
 from submillion.data.corpus_sources import MEMORY, with_rows_from_memory
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
+from submillion.recipe_data import CROSS_VALIDATION
 
 
 def check_one_source(data: str | Path | None, overrides: Sequence[str], rows: LabelledRows | None) -> None:
@@ -49,14 +51,31 @@ def asked_recipe(
     """
     check_one_source(data, overrides, rows)
     fixed = frozenset(item.partition("=")[0] for item in overrides)
-    # Defaults that agree with everything a caller may set; the rules choose the others.
-    other_head = any(item.startswith("head.kind=") and "linear" not in item for item in overrides)
     values: dict[str, Any] = {
         "name": AUTO if data is None else run_name(data),
         "encoder": {"source": SMALL_ENCODER},
-        "data": {"train": MEMORY if data is None else str(data)},
-        "head": {} if other_head else {"kind": "linear", "start": "probe"},
-        "train": {"patience": 0},
+        **_defaults(_given(overrides)),
     }
+    values["data"]["train"] = MEMORY if data is None else str(data)
     asked = Recipe.model_validate(values).with_overrides(overrides)
     return (asked if rows is None else with_rows_from_memory(asked, overrides)), fixed
+
+
+def _given(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the caller's fields by dotted name; those that cannot be read are left to the recipe to refuse."""
+    values: dict[str, Any] = {}
+    for item in overrides:
+        recipe_file.override(Recipe, values, item)
+    return recipe_file.flat(values)
+
+
+def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections of a recipe that agree with everything a caller may set; the rules choose the other values."""
+    sections: dict[str, Any] = {"data": {}, "head": {}, "train": {"patience": 0}}
+    if given.get("head.kind", "linear") == "linear":
+        sections["head"] = {"kind": "linear", "start": "probe"}
+        if given.get("head.normalize"):
+            sections["head"]["pooling"] = "mean"
+    if any(given.get(field) not in NO_FOLDS for field in AT_THE_END):
+        sections["data"]["validation"] = CROSS_VALIDATION
+    return sections

@@ -15,6 +15,7 @@ from submillion.auto.facts import Facts, Machine, TextFacts
 from submillion.auto.gather import rough_facts, text_facts, token_facts
 from submillion.auto.rules import LARGE_ENCODER, MOST_OTHER, SMALL_ENCODER, complete, encoder_for
 from submillion.auto.time_limit import TimeLimit
+from submillion.auto.without_effect import announce_fields_without_effect
 from submillion.budget.time_model import Workload
 from submillion.data.rows import LabelledRows
 from submillion.estimate.benchmark import measure
@@ -58,6 +59,7 @@ def decide(
     texts, sample, checked = text_facts(asked, rows, progress)
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
     plan = case.unhurried() if limit is None else case.within(limit)
+    announce_fields_without_effect(plan.recipe, fixed, plan.choices)
     facts = plan.facts.to_json()
     expected = {"seconds": round(total(plan.parts)), "parts": plan.parts, "speed": plan.speed.to_json()}
     if limit is not None:

@@ -49,8 +49,13 @@ def full_effort(facts: Facts) -> Effort:
     makes that quick.
     """
     n_layers = family_of(facts.config).n_layers(facts.config)
-    upper = min(n_layers, max(3, n_layers // 3))
-    return Effort(n_layers if facts.machine.accelerator and facts.texts.rows >= FEW_ROWS else upper)
+    every = facts.machine.accelerator and facts.texts.rows >= FEW_ROWS
+    return Effort(n_layers if every else upper_layers(n_layers))
+
+
+def upper_layers(n_layers: int) -> int:
+    """Return the number of an encoder's layers that few rows train."""
+    return min(n_layers, max(3, n_layers // 3))
 
 
 def merits(encoders: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from submillion.auto.decision import Choice
-from submillion.auto.efforts import FEW_ROWS, Effort
+from submillion.auto.efforts import FEW_ROWS, Effort, upper_layers
 from submillion.auto.facts import Facts, Machine, TextFacts
 from submillion.budget.planner import largest_rank
 from submillion.families.families import family_of
@@ -36,6 +36,8 @@ STEPS = ((32, 20.0), (256, 40.0), (1_000, 100.0), (5_000, 800.0), (20_000, 1_900
 were compared on development rows of AG News, with one to five seeds: with 32 rows, 80 steps lost 2 points against 20.
 Above, they are 5, 3 and 2 passes, which have not been compared with others."""
 BATCH = 32
+MAX_TEXTS = 8
+"""As in fit.batch_schedule, which loads torch."""
 KEPT = 0.5
 """Share of the training's change that is kept with few rows; see benchmarks.wise_ft."""
 UNBALANCED = 100.0
@@ -45,6 +47,11 @@ one) and lost 0.6 of accuracy; R8 (about 70) showed no difference."""
 ADJUSTED = 0.5
 """tau of the logit adjustment, half of what theory gives for equal classes. With benchmarks.imbalance, R52 gained macro
 F1, and accuracy did not fall."""
+AT_THE_END = ("train.wise_ft", "head.finish")
+"""Fields that make values after the last step, which no held-out rows have selected."""
+FOLDS = (*AT_THE_END, "data.folds", "data.repeats")
+"""Fields that a cross-validation alone can follow, unless they have one of these values."""
+NO_FOLDS = (None, "trained")
 WIDE = 512
 """Hidden units from which the learning rate for many rows is the lower one."""
 
@@ -83,7 +90,8 @@ def complete(
     """
     choices = _Choices(asked, fixed)
     choices.add("encoder.source", facts.encoder, encoder_reason)
-    _data(choices, facts, effort)
+    _length(choices, facts, effort)
+    _held_out(choices, facts, effort)
     _adapters(choices, facts, effort)
     _training(choices, facts, effort)
     return choices.recipe(), choices.made
@@ -119,8 +127,8 @@ class _Choices:
         return Recipe.model_validate(self._values)
 
 
-def _data(choices: _Choices, facts: Facts, effort: Effort) -> None:
-    """Choose the length of the texts, and the rows that are held out."""
+def _length(choices: _Choices, facts: Facts, effort: Effort) -> None:
+    """Choose the length of the texts."""
     texts, tokens = facts.texts, facts.tokens
     enough = facts.sentences and texts.rows < FEW_ROWS
     most = min(effort.max_length, FEW_LENGTH) if enough else effort.max_length
@@ -135,16 +143,23 @@ def _data(choices: _Choices, facts: Facts, effort: Effort) -> None:
     else:
         reason = f"99 % of the texts have at most {tokens.p99} tokens, the longest {tokens.longest:,}"
     choices.add("data.max_length", length, reason)
-    rows = texts.rows
-    if not texts.test_rows and rows >= ENOUGH_FOR_TEST and not choices.is_fixed("data.test", "data.limit"):
+
+
+def _held_out(choices: _Choices, facts: Facts, effort: Effort) -> None:
+    """Choose the rows that are held out, or a cross-validation."""
+    rows = facts.texts.rows
+    if (
+        not facts.texts.test_rows
+        and rows >= ENOUGH_FOR_TEST
+        and not choices.is_fixed("data.test", "data.limit")
+    ):
         share = _share(rows)
         held = round(share * rows)
         choices.add("data.test_size", share, f"{held:,} of {rows:,} rows, for an accuracy that chose nothing")
         rows -= held
     if choices.is_fixed("data.validation"):
         choices.add("data.validation", None, "")
-    elif rows < FEW_ROWS and not choices.is_fixed("data.validation_size", "train.patience"):
-        reason = f"{plural(rows, 'row')}: all are trained on"
+    elif reason := _crossed_because(choices, rows):
         choices.add("data.validation", CROSS_VALIDATION, reason)
     if choices["data.validation"] == CROSS_VALIDATION:
         reason = effort.reason or "each row is predicted by a model that has not seen it"
@@ -153,6 +168,14 @@ def _data(choices: _Choices, facts: Facts, effort: Effort) -> None:
         share = _share(rows)
         reason = f"{round(share * rows):,} rows choose when to stop"
         choices.add("data.validation_size", share, reason)
+
+
+def _crossed_because(choices: _Choices, rows: int) -> str:
+    """Return the reason for a cross-validation; empty if rows are held out instead."""
+    if rows < FEW_ROWS and not choices.is_fixed("data.validation_size") and not choices["train.patience"]:
+        return f"{plural(rows, 'row')}: all are trained on"
+    wanted = [field for field in FOLDS if choices.is_fixed(field) and choices[field] not in NO_FOLDS]
+    return f"{wanted[0]} needs it" if wanted else ""
 
 
 def _share(rows: int) -> float:
@@ -166,11 +189,14 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     few = facts.texts.rows < FEW_ROWS
     choices.add("head.kind", "linear", "leaves the budget to the encoder")
     if choices["head.kind"] == "linear":
-        if facts.sentences:
+        if choices["head.normalize"]:
+            choices.add("head.pooling", "mean", "head.normalize needs it")
+        elif facts.sentences:
             choices.add("head.pooling", "mean", "the encoder was trained so that the mean represents a text")
         else:
             choices.add("head.pooling", "first", "the encoder was not trained for the mean of its states")
-        if choices["head.pooling"] == "mean" and facts.sentences and few:
+        means = choices["head.pooling"] == "mean" and facts.sentences and few
+        if means or choices.is_fixed("head.normalize"):
             choices.add("head.normalize", True, "the encoder was trained to compare directions, not lengths")
         choices.add("head.start", "probe", "training begins at the accuracy of a probe (arXiv:2202.10054)")
         if facts.texts.median < NAMED and choices["head.start"] == "probe":
@@ -178,15 +204,19 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
     depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
     below = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"
-    choices.add(
-        "lora.layers", depth, effort.reason or ("the accelerator is fast" if depth == "all" else below)
-    )
+    if depth == "all":  # only a fast machine trains more than the upper layers
+        few_layers = upper_layers(n_layers) == n_layers
+        below = f"the encoder has {plural(n_layers, 'layer')}" if few_layers else "the accelerator is fast"
+    choices.add("lora.layers", depth, effort.reason or below)
     recipe = choices.recipe()
     rank = largest_rank(facts.config, facts.texts.classes, recipe.lora, recipe.head, recipe.budget)
     wanted = min(rank, FEW_RANK) if few else rank
     reason = "few rows need few parameters" if few else "the largest that the budget allows"
     r = choices.add("lora.r", wanted, reason)
-    choices.add("lora.alpha", float(SCALE * r), f"alpha / r = {SCALE}")
+    if choices["lora.rslora"]:
+        choices.add("lora.alpha", SCALE * math.sqrt(r), f"alpha / sqrt(r) = {SCALE}")
+    else:
+        choices.add("lora.alpha", float(SCALE * r), f"alpha / r = {SCALE}")
     choices.add("lora.dropout", 0.0, "lower layers run once, without dropout")
     for field in ("encoder.dropout", "encoder.attention_dropout"):
         choices.add(field, 0.0, "as above")
@@ -195,7 +225,7 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
 def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
     """Choose steps, rates, batches and stopping."""
     rows = facts.texts.rows
-    batch = choices.add("train.batch_size", BATCH, "the one that steps and rate were tried with")
+    choices.add("train.batch_size", BATCH, "the one that steps and rate were tried with")
     hidden = family_of(facts.config).inventory(facts.config, facts.texts.classes).hidden
     few = rows < FEW_ROWS
     rate = 1e-3 if few or hidden < WIDE else 5e-4
@@ -205,8 +235,9 @@ def _training(choices: _Choices, facts: Facts, effort: Effort) -> None:
         "lower ones learned too little from few rows" if few else f"for {hidden} hidden units",
     )
     if not choices.is_fixed("train.epochs"):
-        steps = max(1, round(effort.steps * steps_for(rows, batch)))
-        reason = f"{steps * min(batch, rows) / rows:.1f} passes over {plural(rows, 'row')}"
+        texts = _texts_per_step(choices, facts)
+        steps = max(1, round(effort.steps * steps_for(rows, texts)))
+        reason = f"{steps * min(texts, rows) / rows:.1f} passes over {plural(rows, 'row')}"
         choices.add("train.steps", steps, f"{reason}; {effort.reason}" if effort.reason else reason)
     if _is_unbalanced(facts.texts) and not choices.is_fixed("train.class_weights", "train.logit_adjustment"):
         sizes = f"classes have {facts.texts.smallest:,} to {facts.texts.largest:,} rows"
@@ -229,21 +260,30 @@ def _is_unbalanced(texts: TextFacts) -> bool:
     return texts.rows >= FEW_ROWS and texts.balance >= UNBALANCED
 
 
+def _texts_per_step(choices: _Choices, facts: Facts) -> int:
+    """Return about the number of texts in an optimizer step."""
+    batch: int = choices["train.batch_size"]
+    if choices["train.batch_tokens"] is not None:
+        fitting = round(choices["train.batch_tokens"] / facts.tokens.read(choices.recipe().data))
+        batch = min(MAX_TEXTS * batch, max(1, fitting))
+    return batch * int(choices["train.gradient_accumulation_steps"])
+
+
 def steps_for(rows: int, batch_size: int) -> int:
     """Return the optimizer steps after which a training on some rows has converged.
 
     Args:
         rows: training rows.
-        batch_size: rows per step.
+        batch_size: rows per step; a step has no more than all of them.
     """
     (least, fewest), (most, _) = STEPS[0], STEPS[-1]
     if rows >= most:  # two passes
-        return math.ceil(2 * rows / batch_size)
+        return math.ceil(2 * rows / min(batch_size, rows))
+    share = min(BATCH, rows) / min(batch_size, rows)
     if rows <= least:
-        return round(fewest)
+        return max(1, round(fewest * share))
     for (low, first), (high, last) in pairwise(STEPS):
         if rows <= high:
-            share = math.log(rows / low) / math.log(high / low)
-            steps: float = first * (last / first) ** share * BATCH / batch_size
+            steps: float = first * (last / first) ** (math.log(rows / low) / math.log(high / low))
             break
-    return max(1, round(steps))
+    return max(1, round(steps * share))
