@@ -205,7 +205,9 @@ def verify(flags: VerifyFlags) -> None:
     """Check what a run reports against its data and adapter, and say how strongly; exit code 1 if a check fails."""
     if flags.claims is not None:
         from submillion.verification.claims.consistency import verify_claims
+        from submillion.verification.dispatch import check_alone
 
+        check_alone(flags.against, flags.rows, flags.full, flags.seed, flags.retrain)
         verdict = verify_claims(flags.claims, flags.run)
     elif flags.run is not None:
         from submillion.verification.dispatch import verify_path

@@ -180,6 +180,7 @@ class VerifyFlags:
     seed: Annotated[
         int | None,
         typer.Option(
+            min=0,
             help="Seed of the re-predicted rows; pass the one an earlier check printed to repeat it.",
             show_default=False,
         ),

@@ -147,12 +147,8 @@ class Run:
         from submillion.data.in_memory import labelled_rows
 
         if labels is not None:
-            columns = [
-                f"@{{{argument}}}"
-                for argument, column in (("text", text), ("label", label))
-                if column is not None
-            ]
-            if columns:
+            named = {"@{text}": text, "@{label}": label}
+            if columns := [argument for argument, column in named.items() if column is not None]:
                 remedy = f"Omit {' and '.join(columns)}."
                 raise BadInput(Problem(columns[0], "a file, which has columns", "texts in memory", remedy))
             source: str | Path | LabelledRows = labelled_rows(data, labels)  # type: ignore[arg-type]  # a path is refused

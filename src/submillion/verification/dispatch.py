@@ -1,4 +1,4 @@
-"""Verifies whatever a path names: a run, or an export of one."""
+"""Verifies whatever a path names: a run, an export of one, or the claims of others."""
 
 from __future__ import annotations
 
@@ -28,8 +28,29 @@ def verify_path(
         if against is not None:
             raise BadInput(Problem(str(path), "an export, to be compared with @{against}", "no export.json"))
         return verify(path, rows, full, seed, retrain, progress)
-    given = {"rows": rows is not None, "full": full, "seed": seed is not None, "retrain": retrain}
-    if misplaced := [f"@{{{name}}}" for name, is_given in given.items() if is_given]:
-        remedy = f"Omit {' and '.join(misplaced)}: the files of an export classify all rows of @{{against}}."
+    if misplaced := _given(rows=rows is not None, full=full, seed=seed is not None, retrain=retrain):
+        remedy = f"Omit {misplaced}: the files of an export classify all rows of @{{against}}."
         raise BadInput(Problem(str(path), "a run", "an export", remedy))
     return verify_export(path, against, progress)
+
+
+def check_alone(
+    against: str | Path | None, rows: int | None, full: bool, seed: int | None, retrain: bool
+) -> None:
+    """Refuse arguments of `verify_path` beside claims, which are compared with a run's metrics alone.
+
+    Raises:
+        BadInput: one of them is given.
+    """
+    misplaced = _given(
+        against=against is not None, rows=rows is not None, full=full, seed=seed is not None, retrain=retrain
+    )
+    if misplaced:
+        remedy = f"Omit {misplaced}, or check the run itself, without @{{claims}}."
+        found = "arguments of another check"
+        raise BadInput(Problem("@{claims}", "nothing but a run beside them", found, remedy))
+
+
+def _given(**arguments: bool) -> str:
+    """Return the names of the arguments that are given, for a message; empty if none is."""
+    return " and ".join(f"@{{{name}}}" for name, is_given in arguments.items() if is_given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem, SubmillionError
@@ -107,8 +108,10 @@ def verify(
         cannot detect.
 
     Raises:
-        BadInput: there is no run at `path`, its training has not ended, or another process is writing it.
+        BadInput: there is no run at `path`, its training has not ended, another process is writing it, or `rows` or
+            `seed` is no whole number from 0.
     """
+    _check_from_0(rows=rows, seed=seed)
     run = RunDir.open(path)
     if run.is_locked():
         raise BadInput(
@@ -138,3 +141,14 @@ def verify(
             except TAMPERING_ERRORS as error:
                 checks += failed(name, where, error)
     return Verdict(str(path), checks, None if full or rows == 0 else seed)
+
+
+def _check_from_0(**numbers: int | None) -> None:
+    """Refuse arguments that are neither None nor whole numbers from 0; a check that meets one would fail."""
+    problems = [
+        Problem(f"@{{{name}}}", "a whole number from 0", f"{number!r}")
+        for name, number in numbers.items()
+        if number is not None and (not isinstance(number, Integral) or number < 0)
+    ]
+    if problems:
+        raise BadInput(problems)
