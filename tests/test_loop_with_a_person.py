@@ -11,6 +11,7 @@ import pytest
 
 import submillion
 from submillion import Run
+from submillion.data.readers import read_rows
 from submillion.errors import BadInput
 from submillion.ship.suggest import choose
 from support.tiny import FILLERS, KEYWORDS
@@ -112,6 +113,37 @@ def test_suggestions_are_new_texts_with_an_empty_label(run: Run, tmp_path: Path)
     few = write(tmp_path / "few.csv", [["review"], *([text] for text in known)])
     with pytest.raises(BadInput, match="texts that the run does not know, found none"):
         run.suggest(few, tmp_path / "c.csv", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "header"),
+    [
+        (["subject", "body"], "confidence", "id,subject,body,predicted_label,run_confidence,confidence"),
+        (["id"], "predicted_label", "run_id,id,run_predicted_label,confidence,predicted_label"),
+    ],
+)
+def test_suggestions_train_together_with_the_first_file(
+    run: Run, tmp_path: Path, text: list[str], label: str, header: str
+) -> None:
+    """Of several text columns the first has the whole text; no name is there twice."""
+    rows = [[*row[0].split(" ", len(text) - 1), row[1]] for row in texts(60, 0)]
+    data = tmp_path / "data"
+    data.mkdir()
+    write(data / "train-1.csv", [[*text, label], *rows])
+    fields = {"data.train": data / "train-1.csv", "data.text": f"[{','.join(text)}]", "data.label": label}
+    fields |= {"data.test": "none", "train.epochs": 1}
+    recipe = recipe_in(run.path.parent, **fields)
+    own = submillion.train(recipe, tmp_path / "run", report=False, quiet=True)
+    (tmp_path / "more.txt").write_text("".join(f"{row[0]}\n" for row in texts(30, 1)), encoding="utf-8")
+    own.suggest(tmp_path / "more.txt", data / "train-2.csv", rows=4, quiet=True)
+    lines = read(data / "train-2.csv")
+    assert ",".join(lines[0]) == header
+    chosen = [line[text[0]] for line in lines]
+    write(
+        data / "train-2.csv", [list(lines[0]), *(list((line | {label: "sport"}).values()) for line in lines)]
+    )
+    read_again = read_rows([data / "train-1.csv", data / "train-2.csv"], text, label)
+    assert list(read_again.texts) == [row[0] for row in texts(60, 0)] + chosen
 
 
 def test_the_chosen_texts_differ_from_each_other() -> None:

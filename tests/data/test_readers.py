@@ -181,6 +181,22 @@ def test_the_files_own_ids_are_kept(tmp_path: Path, column: str) -> None:
     assert read_rows([path]).ids == ["x7", "03"]
 
 
+def test_of_columns_that_differ_in_case_the_usual_spelling_is_taken_else_the_first(tmp_path: Path) -> None:
+    exact = write(tmp_path / "exact.csv", "ID,Text,text,TEXT,Label,label,id\nI,1,2,3,p,q,i\n")
+    assert pairs(read_rows([exact])) == [("2", "q")] and read_rows([exact]).ids == ["i"]
+    assert streamed(exact) == [("i", "2")]
+    first = write(tmp_path / "first.csv", "ID,Id,Title,TITLE,DESCRIPTION,Description,Label\nI,i,1,2,3,4,p\n")
+    assert pairs(read_rows([first])) == [("1 3", "p")] and streamed(first) == [("I", "1 3")]
+
+
+def test_two_columns_of_ids_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "id,id,text,label,key\n1,2,a,b,k\n")
+    for read in (read_rows, lambda paths: streamed(paths[0])):
+        with pytest.raises(BadInput, match="expected one id column 'id', found 2 of that name"):
+            read([path])
+    assert [ids for ids, *_ in iter_rows(path, own_id="key")] == [["k"]]
+
+
 def test_a_missing_id_is_empty_and_no_number_of_a_row(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

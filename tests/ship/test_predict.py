@@ -167,6 +167,15 @@ def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
 # -- size --------------------------------------------------------------------------------------------------
 
 
+def test_plain_lines_are_texts_whatever_the_columns_of_the_run(tmp_path: Path) -> None:
+    own, _ = tiny_run(tmp_path, text="body")
+    file = write(tmp_path / "new.txt", ["goal", "market"])
+    assert predict_file(own.path, file, tmp_path / "out.csv") == 2
+    assert not any(notice["code"] == "text_column" for notice in notices.collected())
+    with pytest.raises(BadInput, match="expected a text column 'body', found the columns 'text'"):
+        predict_file(own.path, file, tmp_path / "no.csv", text="body")
+
+
 def counted(reads: int, rows: int, characters: int, seen: list[int]) -> Iterator[predict_rows.Chunk]:
     for number in range(reads):
         seen.append(number)

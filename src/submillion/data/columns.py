@@ -56,7 +56,11 @@ class Columns:
 
 
 def choose_columns(
-    table: Table, text: str | Sequence[str] | None = None, label: str | None = None, labelled: bool = True
+    table: Table,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    labelled: bool = True,
+    own_id: str | None = None,
 ) -> Columns:
     """Choose a file's columns; a text column found by its usual name is reported in a notice.
 
@@ -65,9 +69,11 @@ def choose_columns(
         text: text column, or several; None finds it.
         label: label column; None finds it.
         labelled: whether labels are wanted.
+        own_id: column of the ids; None takes `id`, if there is one.
 
     Raises:
-        BadInput: a requested column does not exist, or no column has a usual name; the file's columns are listed.
+        BadInput: a requested column does not exist, no column has a usual name, or a name occurs twice; the file's
+            columns are listed.
             Or the label column is one of the text columns.
     """
     requested = [text] if isinstance(text, str) else list(text or [])
@@ -75,11 +81,12 @@ def choose_columns(
     labels = (label or table.label or _usual(table, LABEL_NAMES)) if labelled else None
     if labelled and texts and _lacks(table, labels) and all(name in table.columns for name in texts):
         raise NoLabels(_no_column(table, label, "label", LABEL_NAMES))
+    row_id = own_id or _usual(table, (ID_NAME,))
     wrong = [
         _wrong(table, name, kind)
-        for kind, names in (("text", texts), ("label", [labels] if labels else []))
+        for kind, names in (("text", texts), ("label", [labels]), ("id", [row_id]))
         for name in names
-        if table.columns.count(name) != 1
+        if name and table.columns.count(name) != 1
     ]
     if wrong:
         raise BadInput(wrong)
@@ -91,8 +98,7 @@ def choose_columns(
         raise BadInput(Problem(str(table.path), "a text without its label", found, remedy))
     if not requested and table.columns != ["text"]:
         notices.emit("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
-    row_id = _usual(table, (ID_NAME,))
-    return Columns(texts, labels, None if row_id in texts else row_id)
+    return Columns(texts, labels, None if row_id in texts and not own_id else row_id)
 
 
 def check_columns(table: Table, names: Sequence[str], field: str) -> None:
@@ -126,7 +132,7 @@ def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[s
 
 
 def _usual_text(table: Table) -> list[str]:
-    names = {name.lower(): name for name in table.columns}
+    names = _by_usual_name(table)
     if TEXT_NAMES[0] not in names:
         for pair in TEXT_PAIRS:
             if all(part in names for part in pair):
@@ -136,8 +142,16 @@ def _usual_text(table: Table) -> list[str]:
 
 
 def _usual(table: Table, usual: Sequence[str]) -> str | None:
-    names = {name.lower(): name for name in table.columns}
+    names = _by_usual_name(table)
     return next((names[name] for name in usual if name in names), None)
+
+
+def _by_usual_name(table: Table) -> dict[str, str]:
+    """Return the columns by their lower-case names: of several, the one that is spelled so, else the first."""
+    first: dict[str, str] = {}
+    for name in table.columns:
+        first.setdefault(name.lower(), name)
+    return first | {name: name for name in table.columns if name.lower() == name}
 
 
 def _wrong(table: Table, name: str, kind: str) -> Problem:

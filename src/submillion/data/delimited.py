@@ -45,7 +45,7 @@ def text_lines(path: Path, encoding: str | None = None) -> Table:
         for number, line in enumerate(decoded_lines(path, encoding), start=1):
             yield number, [line.rstrip("\r\n")] * len(wanted)
 
-    return Table(path, ["text"], rows)
+    return Table(path, ["text"], rows, is_lines=True)
 
 
 def comma_separated(path: Path, encoding: str | None = None) -> Table:

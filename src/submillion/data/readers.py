@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +94,7 @@ def iter_rows(
     likely_encoding: str | None = None,
     own_id: str | None = None,
     extra: Sequence[str] = (),
+    usual_text: Callable[[], str | Sequence[str] | None] | None = None,
 ) -> Iterator[tuple[list[str], list[str], list[list[str]]]]:
     """Stream texts as `iter_texts` does, with the values of further columns.
 
@@ -105,18 +105,19 @@ def iter_rows(
         likely_encoding: as in `iter_texts`.
         own_id: column of the ids; None takes `id`, if there is such a column.
         extra: columns whose values are wanted as text.
+        usual_text: gives the text columns where `text` is None; not asked for plain lines, which have no columns.
 
     Returns:
         Steps of (ids, texts, values of the extra columns by row as `copied_text` writes them).
 
     Raises:
-        BadInput: as in `iter_texts`, or a named column does not exist.
+        BadInput: as in `iter_texts`, or a named column does not exist or occurs twice.
     """
     table = open_table(path, likely=likely_encoding)
     check_columns(table, extra, "kept")
-    check_columns(table, [own_id] if own_id else [], "id")
-    chosen = choose_columns(table, text, labelled=False)
-    return _stream(table, replace(chosen, id=own_id) if own_id else chosen, batch, extra)
+    if text is None and usual_text and not table.is_lines:
+        text = usual_text()
+    return _stream(table, choose_columns(table, text, labelled=False, own_id=own_id), batch, extra)
 
 
 def _stream(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def predict_file(
             is complete; a name without an ending for a folder of parquet files; `-` for csv on standard output. Links
             are followed, and a pipe or a device is written into. None takes submission.csv, or standard output for
             standard input.
-        text: text column, or several, joined as in training; None takes the run's own.
+        text: text column, or several, joined as in training; None takes the run's own, except for plain lines.
         options: None takes the defaults.
         progress: show rows, rate and time left on standard error.
         overwrite: replace an existing output.
@@ -81,10 +82,10 @@ def predict_file(
     answered = answering(run_dir, options)
     encoding = run_dir.read_recipe().data.encoding
     with readable(file, stdin_form) as path:
-        columns = text or text_columns(run_dir)
 
         def reads() -> Iterator[Chunk]:
-            return rows_of(path, columns, options.id, options.keep, encoding)
+            usual = partial(text_columns, run_dir)
+            return rows_of(path, text, options.id, options.keep, encoding, usual)
 
         return _predict(run_dir, reads, target, options, answered, progress)
 

@@ -69,10 +69,10 @@ def count_rows(reads: Iterable[Chunk]) -> int:
 
 
 def rows_of(
-    file: Path, text: Any, own_id: str | None, keep: tuple[str, ...], encoding: Any
+    file: Path, text: Any, own_id: str | None, keep: tuple[str, ...], encoding: Any, usual_text: Any
 ) -> Iterator[Chunk]:
     """Return the rows of a file in small reads; arguments as in `data.readers.iter_rows`."""
-    return iter_rows(file, text, READ_ROWS, encoding, own_id, keep)
+    return iter_rows(file, text or None, READ_ROWS, encoding, own_id, keep, usual_text)
 
 
 def chunked(reads: Iterable[Chunk], rows: int, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,9 +72,9 @@ def suggest_file(
         run: a finished run, whose data must still be there.
         file: unlabelled texts, as in `predict_file`; streamed.
         out: csv to write, most uncertain first: id, text, predicted_label, confidence, and the empty label. Text and
-            label are named as in the training data.
+            label are named as in the training data; of several text columns the first has the whole text.
         rows: number of texts to choose.
-        text: text column, or several; None takes the run's own.
+        text: text column, or several; None takes the run's own, except for plain lines.
         progress: count the rows on standard error.
         overwrite: replace an existing file.
 
@@ -88,7 +89,8 @@ def suggest_file(
     run_dir = RunDir.open(run)
     target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
     recipe = run_dir.read_recipe()
-    reads = iter_rows(file, text or text_columns(run_dir), READ_ROWS, recipe.data.encoding)
+    usual_text = partial(text_columns, run_dir)
+    reads = iter_rows(file, text or None, READ_ROWS, recipe.data.encoding, usual_text=usual_text)
     new = _new(chunked(reads, CHUNK_ROWS), _known(run_dir, recipe))
     opened = open_for_answers(run_dir)
     batch_size = recipe.train.eval_batch_size
@@ -99,7 +101,8 @@ def suggest_file(
     tokens = encode(opened.tokenizer, [one.text for one in pool], opened.truncation)
     features = predict_features(opened.execution, tokens, batch_size)
     chosen = choose(features, [one.margin for one in pool], rows, recipe.seed)
-    _write(target, [pool[index] for index in chosen], *_columns(run_dir))
+    text_names, label_name = _columns(run_dir)
+    _write(target, [pool[index] for index in chosen], text_names, label_name)
     if len(chosen) < rows:
         notices.emit(
             "fewer_suggestions",
@@ -185,14 +188,26 @@ def _candidates(
     ]
 
 
-def _write(target: OutputFile, chosen: Iterable[Candidate], text_column: str, label_column: str) -> None:
-    header = ["id", text_column, "predicted_label", "confidence", label_column]
-    lines = ([one.id, one.text, one.label, f"{one.confidence:.4f}", ""] for one in chosen)
-    write_sheet(target, header, lines)
+def _write(
+    target: OutputFile, chosen: Iterable[Candidate], text_names: Sequence[str], label_name: str
+) -> None:
+    """Write the candidates; of several text columns the first has the whole text, so that joined they are the same."""
+    taken = {*text_names, label_name}
+    row_id, predicted, confidence = (_free(name, taken) for name in ("id", "predicted_label", "confidence"))
+    rest = [""] * (len(text_names) - 1)
+    lines = ([one.id, one.text, *rest, one.label, f"{one.confidence:.4f}", ""] for one in chosen)
+    write_sheet(target, [row_id, *text_names, predicted, confidence, label_name], lines)
 
 
-def _columns(run: RunDir) -> tuple[str, str]:
-    """Return the names of the text and the label column of the training data, so that both files are read alike.
+def _free(name: str, taken: Iterable[str]) -> str:
+    """Return a column's name, with `run_` in front if the training data uses it otherwise."""
+    while name in taken:
+        name = f"run_{name}"
+    return name
+
+
+def _columns(run: RunDir) -> tuple[list[str], str]:
+    """Return the names of the text and the label columns of the training data, so that both files are read alike.
 
     Those of an adopted run are the columns that it was evaluated on, if they were named.
     """
@@ -203,7 +218,7 @@ def _columns(run: RunDir) -> tuple[str, str]:
     else:
         recorded = manifest["data"]["sources"]["train"].get("columns") or [{}]
         text, label = recorded[0].get("text") or [], recorded[0].get("label")
-    return text[0] if len(text) == 1 else "text", label or "label"
+    return text or ["text"], label or "label"
 
 
 def _digest(text: str) -> bytes:
