@@ -317,8 +317,14 @@ def test_an_adopted_run_suggests_texts_of_any_file(run: sm.Run, home: Path, tmp_
 
 
 def test_what_needs_predictions_names_the_data_that_an_adopted_run_lacks(
-    home: Path, encoder: Path, tmp_path: Path
+    run: sm.Run, home: Path, encoder: Path, tmp_path: Path
 ) -> None:
     bare = sm.adopt(home / "adapter", tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
-    with pytest.raises(BadInput, match="an adopted one that was not evaluated.*`data`"):
+    with pytest.raises(
+        BadInput, match="an adopted one that was not evaluated.*`submillion adopt .* --data FILE`"
+    ):
         bare.report(["attribution"], quiet=True)
+    with pytest.raises(
+        BadInput, match="saved predictions of 'validation', found none. Score all runs on one"
+    ):
+        bare.compare(run)

@@ -147,6 +147,8 @@ def test_a_value_of_another_type_is_named_by_file_and_key(
             run.read_analysis("intervals")
     assert message in str(error.value)
     assert len(error.value.problems) <= 11
+    again = f"make it again: `submillion report {run.path} --with intervals`."
+    assert (again in str(error.value)) == name.startswith("analysis/")
 
 
 def test_further_keys_are_accepted(tmp_path: Path) -> None:

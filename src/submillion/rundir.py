@@ -209,7 +209,9 @@ class RunDir(RunLayout):
         """
         name, remedy = self.in_run(file), _UNFINISHED
         if file.parent == self.analysis:
-            remedy = f"Delete the file, then run `report` with '{file.stem}' to make it again."
+            remedy = (
+                f"Delete the file, then make it again: `submillion report {self.path} --with {file.stem}`."
+            )
         value: dict[str, Any] = strict_json.read(file, "a JSON file of a run", remedy)
         check(value, KINDS.get(name, dict[str, Any]), str(file), remedy, partial=name in PARTIAL)
         return value
@@ -329,6 +331,6 @@ class RunDir(RunLayout):
         file = self.prediction_file(split, baseline)
         if self.is_adopted and not file.is_file():
             found = "an adopted one that was not evaluated"
-            remedy = "Adopt it again and name labelled texts with @{data}."
+            remedy = "Adopt it again with labelled texts: `submillion adopt ADAPTER --out RUN --data FILE`."
             raise BadInput(Problem(str(file), f"a run with predictions of '{split}'", found, remedy))
         return Predictions.read(file)

@@ -77,12 +77,14 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
     """Return how the options ask for rows to be answered.
 
     Raises:
-        BadInput: an unknown engine or precision, two ways to leave a text unanswered, a threshold that is no
+        BadInput: an unknown engine or precision, no rows per pass or chunk, two ways to leave a text unanswered, a threshold that is no
             probability, or the run lacks the thresholds or the temperature.
     """
     if options.engine not in ENGINES:
         raise BadInput(Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{options.engine}'"))
     check_precision(options.precision)
+    check_batch_size(options.batch_size)
+    check_batch_size(options.chunk_rows, "chunk_rows")
     asked = [
         name
         for name in ("class_thresholds", "abstain", "abstain_below")
@@ -113,6 +115,20 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
     return Answering(lambda own, written: answers(own, threshold, written), temperature, settings)
 
 
+def check_batch_size(value: int, name: str = "batch_size") -> None:
+    """Check the number of texts that are classified together.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is no whole number from 1 on.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise BadInput(Problem(f"@{{{name}}}", "a whole number from 1 on", repr(value)))
+
+
 def policy_threshold(run: RunDir) -> float:
     """Return the confidence below which the run's abstain policy gives no label.
 
@@ -126,7 +142,8 @@ def policy_threshold(run: RunDir) -> float:
         reachable = (
             f"no threshold that reaches an accuracy of {policy['target_accuracy']:.2%}" if policy else "none"
         )
-        remedy = "Choose an accuracy that it can reach: run `report` with another @{answer_at}."
+        command = f"submillion report {run.path} --answer-at ACCURACY"
+        remedy = f"Choose an accuracy that it can reach: `{command}`."
         raise BadInput(Problem(where, "an abstain policy", reachable, remedy))
     return threshold
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -194,8 +195,6 @@ def test_a_duplicate_seed_counts_once(seeds: list[Path], tmp_path: Path) -> None
 
 
 def test_runs_without_a_recipe_do_not_form_a_group(two: list[Path], tmp_path: Path) -> None:
-    import shutil
-
     copies = []
     for seed, path in enumerate(two):
         copies.append(Path(shutil.copytree(path, tmp_path / path.name)))
@@ -346,3 +345,29 @@ def test_runs_with_the_same_name_are_named_by_their_paths(two: list[Path], tmp_p
     other = run_of(tmp_path / "good", answers(0.9, 8)).path
     names: list[Any] = [run["name"] for run in compare_runs([two[0], other]).to_json()["runs"]]
     assert names == [str(two[0]), str(other)]
+
+
+@pytest.mark.parametrize("split", ["nosplit", "../secret"])
+def test_a_split_that_a_run_lacks_is_to_be_scored_by_evaluate(
+    two: list[Path], tmp_path: Path, split: str
+) -> None:
+    copies = [tmp_path / path.name for path in two]
+    for path, copy in zip(two, copies, strict=True):
+        shutil.copytree(path, copy)
+        shutil.copy(copy / "predictions" / "test.parquet", copy / "secret.parquet")
+    with pytest.raises(BadInput) as caught:
+        compare_runs(copies, split=split)
+    assert str(caught.value).splitlines() == [
+        f"{copy}: expected saved predictions of '{split}', found those of test. "
+        "Score all runs on one file with `evaluate`, or name a split of all runs with `split`."
+        for copy in copies
+    ]
+
+
+def test_a_run_that_is_not_finished_is_to_be_resumed(two: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(two[0], tmp_path / "run")
+    run = RunDir(tmp_path / "run")
+    run.update_manifest(status="running")
+    run.prediction_file("test").unlink()
+    with pytest.raises(BadInput, match="'validation', found none. Finish the run with `resume`"):
+        compare_runs([run.path, two[1]], split="validation")

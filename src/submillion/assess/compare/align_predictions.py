@@ -12,6 +12,7 @@ import numpy as np
 from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem
 from submillion.run_format.predictions import Predictions
+from submillion.run_format.splits import SCORED_SPLITS
 from submillion.rundir import RunDir
 
 LISTED = 4
@@ -45,6 +46,7 @@ def align(runs: Sequence[RunDir], split: str | None = None) -> Aligned:
             lists every such run.
     """
     chosen = split or ("test" if all("test" in run.prediction_splits() for run in runs) else "validation")
+    _check_scored(runs, chosen)
     first, *others = [run.load_predictions(chosen) for run in runs]
     saved = [first, *(replace(one, label_names=_named_alike(first, one)) for one in others)]
     _check_labelled(runs, saved, chosen)
@@ -83,6 +85,23 @@ def open_all(paths: Sequence[str | Path]) -> list[RunDir]:
     if twice:
         raise BadInput(Problem("compare", "different runs", f"{', '.join(twice)} more than once"))
     return [RunDir.open(path) for path in paths]
+
+
+def _check_scored(runs: Sequence[RunDir], split: str) -> None:
+    """Refuse runs without predictions of a split, which is then no name to make a path of."""
+    problems = []
+    for run in runs:
+        if split in (saved := run.prediction_splits()):
+            continue
+        remedy = "Score all runs on one file with `evaluate`."
+        if split in SCORED_SPLITS and run.read_manifest().get("status") != "complete":
+            remedy = "Finish the run with `resume`."
+        elif saved:
+            remedy = f"{remedy[:-1]}, or name a split of all runs with @{{split}}."
+        found = f"those of {', '.join(saved)}" if saved else "none"
+        problems.append(Problem(str(run.path), f"saved predictions of '{split}'", found, remedy))
+    if problems:
+        raise BadInput(problems)
 
 
 def _check_labelled(runs: Sequence[RunDir], saved: Sequence[Predictions], split: str) -> None:
