@@ -89,3 +89,8 @@ def test_wrong_batches_are_refused_by_name(run: RunDir, tmp_path: Path) -> None:
         predictor({"text": np.array(["word1", None], dtype=object)})
     with pytest.raises(BadInput, match="expected a run directory"):
         BatchPredictor(tmp_path)
+    for size in (-3, 0, 2.5, True):
+        with pytest.raises(BadInput, match=f"`batch_size`: expected a whole number from 1 on, found {size}"):
+            BatchPredictor(run.path, batch_size=size)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"`text`: expected the name of one column, found \['text', 'b'\]"):
+        BatchPredictor(run.path, text=["text", "b"])  # type: ignore[arg-type]

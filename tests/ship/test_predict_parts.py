@@ -368,6 +368,9 @@ def test_wrong_forms_are_refused_by_name(run: RunDir, file: Path) -> None:
             )
     with pytest.raises(BadInput, match="expected one of local, ray, found 'spark'"):
         predict_file(run.path, file, "-", options=PredictOptions(engine="spark"))
+    for name in ("batch_size", "chunk_rows"):
+        with pytest.raises(BadInput, match=f"`{name}`: expected a whole number from 1 on, found 0"):
+            predict_file(run.path, file, "-", options=PredictOptions(**{name: 0}))
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])

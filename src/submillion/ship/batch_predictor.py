@@ -12,6 +12,7 @@ from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
+from submillion.ship.predict_options import check_batch_size
 
 LABEL, CONFIDENCE = "predicted_label", "confidence"
 
@@ -49,9 +50,12 @@ class BatchPredictor:
                 processor has the kernels; each process decides for itself.
 
         Raises:
-            BadInput: there is no run, or an unknown precision.
+            BadInput: there is no run, an unknown precision, a column that is no name, or no texts per pass.
         """
         check_precision(precision)
+        check_batch_size(batch_size)
+        if not isinstance(text, str):
+            raise BadInput(Problem("@{text}", "the name of one column", repr(text)))
         opened = RunDir.open(run)
         manifest = opened.read_manifest()
         self._path = str(opened.path.resolve())

@@ -77,8 +77,8 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
     """Return how the options ask for rows to be answered.
 
     Raises:
-        BadInput: an unknown engine or precision, no rows per pass or chunk, two ways to leave a text unanswered, a threshold that is no
-            probability, or the run lacks the thresholds or the temperature.
+        BadInput: an unknown engine or precision, no rows per pass or chunk, two ways to leave a text unanswered, a
+            threshold that is no probability, or the run lacks the thresholds or the temperature.
     """
     if options.engine not in ENGINES:
         raise BadInput(Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{options.engine}'"))
