@@ -28,14 +28,14 @@ export function decode(bytes) {
  * @param {string} text
  * @param {string} separator one character
  * @param {number} most stop after this many records
- * @returns {string[][]} records; blank lines are left out
+ * @returns {string[][]} records; blank lines are empty texts below a record of one field, else they are left out
  */
 export function parse(text, separator, most = Infinity) {
   const records = [];
   let record = [];
   let at = text.startsWith(BYTE_ORDER_MARK) ? 1 : 0;
   const finish = () => {
-    if (record.length > 1 || record[0] !== "") records.push(record);
+    if (record.length > 1 || record[0] !== "" || records[0]?.length === 1) records.push(record);
     record = [];
   };
   let open = at < text.length;
