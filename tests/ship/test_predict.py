@@ -460,7 +460,7 @@ def test_abstaining_without_a_policy_is_refused(tmp_path: Path, policy: dict[str
     run.recipe.write_text(Recipe.load("r8").to_yaml(), encoding="utf-8")
     if policy:
         run.write_analysis("confidence", policy)
-    with pytest.raises(BadInput, match="run `report` with another `answer_at`"):
+    with pytest.raises(BadInput, match=r"`submillion report \S+run --answer-at ACCURACY`"):
         predict_file(
             run.path,
             write(tmp_path / "in.csv", TEXTS),
