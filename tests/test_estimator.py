@@ -23,6 +23,7 @@ from sklearn.utils import get_tags
 
 import submillion
 from submillion import BadInput, OverBudget, SubmillionClassifier
+from submillion.estimator_fields import overrides_of, without_own_data
 from submillion.recipe import Recipe
 from submillion.recipe_file import field_names
 from support.trained import tiny_fields, two_classes
@@ -73,13 +74,15 @@ def test_parameters_are_stored_as_they_are_passed() -> None:
     }
 
 
-def test_every_recipe_field_is_a_parameter() -> None:
+def test_every_field_of_a_section_but_the_training_texts_is_a_parameter() -> None:
     params = SubmillionClassifier(fields={"lora.r": 3}).get_params()
-    nested = [name for name in field_names(Recipe) if "." in name]
-    assert {name.replace(".", "__") for name in nested} <= set(params)
+    nested = {name.replace(".", "__") for name in field_names(Recipe) if "." in name}
+    assert nested - set(params) == {"data__train"}
     assert (params["lora__r"], params["train__epochs"]) == (3, "auto")
-    of_a_recipe = SubmillionClassifier(recipe="r8", fields={"lora.r": 3}).get_params()
-    assert (of_a_recipe["lora__r"], of_a_recipe["train__epochs"]) == (3, 5)
+    for recipe in ("r8", Recipe.load("r8")):
+        of_a_recipe = SubmillionClassifier(recipe=recipe, fields={"lora.r": 3}).get_params()
+        assert (of_a_recipe["lora__r"], of_a_recipe["train__epochs"]) == (3, 5)
+    assert SubmillionClassifier(encoder="mpnet-base").get_params()["encoder__source"] == "mpnet-base"
 
 
 def test_set_params_sets_arguments_and_recipe_fields() -> None:
@@ -90,7 +93,7 @@ def test_set_params_sets_arguments_and_recipe_fields() -> None:
     assert one.set_params(**one.get_params(deep=False)).fields == {"lora.r": 4, "train.epochs": 1}
 
 
-@pytest.mark.parametrize("name", ["budge", "lora__rank", "lor__r"])
+@pytest.mark.parametrize("name", ["budge", "lora__rank", "lor__r", "data__train"])
 def test_an_unknown_parameter_is_a_value_error(name: str) -> None:
     with pytest.raises(ValueError, match="Invalid parameter"):
         SubmillionClassifier().set_params(**{name: 1})
@@ -136,6 +139,99 @@ def test_test_rows_are_those_of_the_caller_or_none(home: Path, tmp_path: Path) -
     one = classifier(home).fit(TEXTS, LABELS)
     two = classifier(home).set_params(data__test=str(file)).fit(TEXTS, LABELS)
     assert [fit.run_.recipe.data.test for fit in (one, two)] == ["none", str(file)]
+
+
+def recipe_file(home: Path, folder: Path, more: str = "") -> Path:
+    """Return a recipe with test rows, validation rows, corrections and a budget of its own."""
+    encoder = tiny_fields(home)["encoder.source"]
+    (folder / "rows.csv").write_text("text,label\nseen before,0\nnever seen,1\n", encoding="utf-8")
+    file = folder / "own.yaml"
+    file.write_text(
+        f"budget: 100000\nencoder: {{source: {encoder}}}\n"
+        "data: {train: rows.csv, test: rows.csv, validation: rows.csv, corrections: absent.csv, max_length: 24}\n"
+        f"lora: {{r: 2}}\ntrain: {{epochs: 1, threads: 1}}\n{more}",
+        encoding="utf-8",
+    )
+    return file
+
+
+def test_the_rows_of_a_recipe_are_not_used(home: Path, tmp_path: Path) -> None:
+    file = recipe_file(home, tmp_path)
+    rows = str(tmp_path / "rows.csv")
+    one = SubmillionClassifier(recipe=file).fit(TEXTS, LABELS)
+    recipe = one.run_.recipe
+    assert (recipe.data.test, recipe.data.validation, recipe.data.corrections) == ("none", None, None)
+    assert (recipe.budget, recipe.seed, recipe.lora.r) == (100_000, 0, 2)
+    named = SubmillionClassifier(
+        recipe=file, fields={"data.test": Path(rows)}, budget=90_000, out=tmp_path / "run"
+    )
+    assert named.fit(TEXTS, LABELS).run_.recipe.data.test == rows
+    assert named.run_.recipe.budget == 90_000
+    # A classifier of a run keeps the settings of its recipe, and none of its rows.
+    again = SubmillionClassifier.load(named.run_.path).fit(TEXTS, LABELS)
+    recipe = again.run_.recipe
+    assert (recipe.data.test, recipe.budget, recipe.lora.r) == ("none", 90_000, 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "fields", "test"),
+    [
+        (None, {"data.test_size": 0.2}, None),
+        (0.2, {}, None),
+        (0.2, {"data.test_size": None}, "none"),
+    ],
+)
+def test_a_share_of_the_texts_may_be_held_out(
+    size: float | None, fields: dict[str, Any], test: str | None
+) -> None:
+    recipe = Recipe.load("r8").with_data(test=None if size else "rows.csv", test_size=size)
+    assert recipe.with_overrides(overrides_of(without_own_data(fields, recipe))).data.test == test
+
+
+def test_parameters_that_are_set_to_what_they_are_change_nothing(home: Path, tmp_path: Path) -> None:
+    one = SubmillionClassifier(recipe=recipe_file(home, tmp_path), fields={"lora.dropout": 0.0})
+    before = one.get_params()
+    expected = one.fit(TEXTS, LABELS).run_.recipe.model_dump(exclude={"data": {"train"}})
+    one.set_params(**before)
+    assert one.get_params() | {"fields": None} == before | {"fields": None}
+    assert one.fit(TEXTS, LABELS).run_.recipe.model_dump(exclude={"data": {"train"}}) == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"encoder": "minilm", "fields": {"encoder.source": "mpnet-base"}},
+            '`encoder`: expected one value, found "minilm", and "mpnet-base" as the recipe field encoder.source. '
+            "Leave out one of them.",
+        ),
+        ({"budget": 5000, "fields": {"budget": 6000}}, "`budget`: expected one value, found 5000, and 6000"),
+        ({"random_state": 1, "fields": {"seed": 2}}, "`random_state`: expected one value, found 1, and 2"),
+        (
+            {"fields": {"lora.targets": {"query"}}},
+            "`lora.targets`: expected text, a number, a boolean, None or a list",
+        ),
+        (
+            {"fields": ["lora.r=4"]},
+            '`fields`: expected recipe fields by name, such as {"lora.r": 8}, found one list',
+        ),
+    ],
+)
+def test_parameters_that_contradict_each_other_or_the_recipe_are_refused(
+    params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput) as error:
+        SubmillionClassifier(**params).fit(TEXTS, LABELS)
+    assert str(error.value).startswith(message)
+
+
+def test_equal_values_and_those_of_numpy_and_pathlib_are_taken(home: Path) -> None:
+    fields = tiny_fields(home) | {"train.epochs": np.int64(1), "budget": 90_000, "lora.layers": np.array([0])}
+    encoder = Path(fields["encoder.source"])
+    one = SubmillionClassifier(encoder=encoder, budget=np.int64(90_000), fields=fields | {"seed": 4})
+    recipe = one.fit(TEXTS, LABELS).run_.recipe
+    assert (recipe.encoder.source, recipe.budget, recipe.lora.layers) == (str(encoder), 90_000, [0])
+    assert (recipe.train.epochs, recipe.seed) == (1, 4)
 
 
 def test_the_same_seed_gives_the_same_probabilities_and_another_gives_others(

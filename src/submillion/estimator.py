@@ -24,31 +24,36 @@ from submillion.cache import cache_root
 from submillion.data.in_memory import labelled_rows, text_values
 from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.estimator_fields import (
+    SEPARATOR,
+    merged,
+    overrides_of,
+    parameter_names,
+    values_of,
+    without_own_data,
+)
 from submillion.files.atomic import atomic_dir
 from submillion.recipe import Recipe
-from submillion.recipe_data import NO_TEST
-from submillion.recipe_file import field_names, flat
 from submillion.run import Run
 from submillion.rundir import RunDir
-
-SEPARATOR = "__"
-"""Joins section and field in parameter names, as scikit-learn's nested parameters: `lora__r`."""
 
 
 class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A text classifier under a budget of trainable parameters, with scikit-learn's interface.
 
-    Every recipe field is a parameter: `set_params(lora__r=8, train__epochs=3)`, also in a grid of GridSearchCV.
+    The recipe fields of every section are parameters, except `data.train`: `set_params(lora__r=8, train__epochs=3)`,
+    also in a grid of GridSearchCV.
 
     Args:
         encoder: catalog name, hub id or folder of the pretrained encoder; None takes the recipe's.
-        budget: maximum number of trainable parameters.
-        recipe: auto decides everything that no other argument sets from the texts, at every fit; or the name of a
-            shipped recipe or a YAML file, whose data are not used.
+        budget: maximum number of trainable parameters; None takes the recipe's, a million for auto.
+        recipe: auto decides everything that no other argument sets from the texts, at every fit; or a `Recipe`, the
+            name of a shipped one, or a YAML file, whose training, validation and test rows and corrections are not
+            used.
         fields: recipe fields by dotted name, such as `{"lora.r": 8}`; with recipe auto, the value auto leaves a field
             to it.
-        random_state: seed of the validation split, the adapters' start, the order of texts and dropout: an int, a
-            numpy RandomState, or None for another seed at every fit.
+        random_state: seed of the validation split, the adapters' start, the order of texts and dropout, in place of the
+            recipe's: an int, a numpy RandomState, or None for another seed at every fit.
         out: the run directory to make, replaced at every fit; None makes one in the cache, which is deleted with the
             estimator unless that was saved or pickled.
         quiet: neither notices nor progress on standard error.
@@ -69,9 +74,9 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     def __init__(
         self,
         *,
-        encoder: str | None = None,
-        budget: int = 1_000_000,
-        recipe: str | Path = AUTO,
+        encoder: str | Path | None = None,
+        budget: int | None = None,
+        recipe: Recipe | str | Path = AUTO,
         fields: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = 0,
         out: str | Path | None = None,
@@ -94,16 +99,16 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
         Raises:
             OverBudget: the recipe trains more parameters than the budget allows.
-            BadInput: texts, labels or a recipe field cannot be used.
+            BadInput: texts, labels or a recipe field cannot be used, or an argument and the same recipe field differ.
         """
         texts, labels = text_values(X), _column(y)
         check_classification_targets(labels)
-        recipe, overrides = self._recipe()
+        overrides = self._overrides()
         out = cache_root() / "estimators" / uuid.uuid4().hex if self.out is None else Path(self.out)
         overwrite = self.out is not None
         # The report takes longer than a small training; `save` makes it, and so does `run_.report()`.
         run = train(
-            recipe,
+            self.recipe,
             out,
             texts=texts,
             labels=labels,
@@ -184,21 +189,20 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             BadInput: there is no run, or it was written in another format.
         """
         run = Run(path)
-        recipe = run.recipe
-        classifier = cls(recipe=run.path / "recipe.yaml", budget=recipe.budget, random_state=recipe.seed)
+        classifier = cls(recipe=run.path / "recipe.yaml", random_state=run.recipe.seed)
         classifier._use(run, None)
         return classifier
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters; if `deep`, every recipe field as well, such as `lora__r`."""
+        """Return the parameters; if `deep`, the recipe fields of every section as well, such as `lora__r`."""
         params: dict[str, Any] = super().get_params(deep=False)
         if deep:
-            auto = self.recipe == AUTO
-            values = {} if auto else flat(Recipe.load(self.recipe).model_dump(mode="json"))
-            for name in field_names(Recipe):
-                if "." in name:
-                    value = AUTO if auto else values[name]
-                    params[name.replace(".", SEPARATOR)] = (self.fields or {}).get(name, value)
+            given = {} if self.encoder is None else {"encoder.source": self.encoder}
+            given |= self.fields or {}
+            recipe = self._own_recipe()
+            if recipe is not None:
+                given = values_of(recipe) | without_own_data(given, recipe)
+            params |= {parameter: given.get(name, AUTO) for name, parameter in parameter_names().items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -255,19 +259,28 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             self.run_ = run
             self._deletion = None
 
-    def _recipe(self) -> tuple[str | Path, list[str]]:
-        """Return the recipe's name, and the fields that the arguments set."""
+    def _own_recipe(self) -> Recipe | None:
+        """Return the recipe before any field is changed; None if `auto` decides it."""
+        if isinstance(self.recipe, Recipe):
+            return self.recipe
+        return None if self.recipe == AUTO else Recipe.load(self.recipe)
+
+    def _overrides(self) -> list[str]:
+        """Return the recipe fields that the arguments set."""
+        fields = {} if self.fields is None else self.fields
+        if not isinstance(fields, Mapping):
+            expected = 'recipe fields by name, such as {"lora.r": 8}'
+            raise BadInput(Problem("@{fields}", expected, f"one {type(fields).__name__}"))
+        recipe = self._own_recipe()
+        if recipe is None:
+            fields = {name: value for name, value in fields.items() if not _is_auto(value)}
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31)
-        values: dict[str, Any] = {"budget": self.budget, "seed": int(seed)} | dict(self.fields or {})
-        if self.encoder is not None:
-            values["encoder.source"] = self.encoder
-        if self.recipe == AUTO:
-            values = {name: value for name, value in values.items() if value != AUTO}
-            if not values.keys() & {"data.test", "data.test_size"}:
-                values["data.test"] = NO_TEST  # the caller holds out test rows, if any
-        return self.recipe, [f"{name}={_as_yaml(value)}" for name, value in values.items()]
+        elif seed == 0 and "seed" in fields:  # the default, which a field may replace
+            seed = None
+        given = {"encoder.source": self.encoder, "budget": self.budget, "seed": seed}
+        return overrides_of(without_own_data(merged(fields, given), recipe))
 
     def _use(self, run: Run, deletion: weakref.finalize[..., Any] | None) -> None:
         previous = getattr(self, "_deletion", None)
@@ -283,9 +296,8 @@ def _column(values: Iterable[Any]) -> Any:
     return np.asarray(values if hasattr(values, "__array__") else list(values))
 
 
-def _as_yaml(value: Any) -> str:
-    """Return a value as the right side of an override; JSON is YAML."""
-    return json.dumps(value.item() if isinstance(value, np.generic) else value)
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == AUTO
 
 
 def _hash_of(run: Run) -> str:
