@@ -12,7 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from submillion.cli_options import takes
+from submillion.cli_options import PlanOptions, TrainFlags, takes
+from submillion.errors import BadInput
+from submillion.recipe import Recipe
 from support.command import submillion
 from support.tiny import LABELS, shared_encoder, tiny_texts
 
@@ -38,6 +40,37 @@ def test_a_command_takes_its_flags_as_one_dataclass() -> None:
     page = CliRunner().invoke(app, ["--help"]).stdout
     assert "Greet somebody." in page
     assert "How often." in page
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "field", "other"),
+    [
+        ("test", "b.csv", "data.test", "none"),
+        ("encoder", "mpnet-base", "encoder.source", "minilm"),
+        ("corrections", "suspects.csv", "data.corrections", "null"),
+        ("execution", "packed", "train.execution", "auto"),
+        ("track", ["wandb"], "track", "[mlflow]"),
+    ],
+)
+def test_a_field_is_not_set_by_a_flag_and_otherwise_by_set(
+    flag: str, value: Any, field: str, other: str
+) -> None:
+    with pytest.raises(BadInput, match=f"--{flag}: expected {field} from --{flag} or --set, not both, found"):
+        TrainFlags("a.csv", **{flag: value, "sets": [f"{field}={other}"]}).overrides  # noqa: B018
+    same = value if isinstance(value, str) else "[wandb]"
+    alone, twice = ({flag: value}, {flag: value, "sets": [f"{field}={same}"]})
+    given = [
+        Recipe.load("quickstart", TrainFlags("quickstart", **flags).overrides) for flags in (alone, twice)
+    ]
+    assert given[0] == given[1] != Recipe.load("quickstart")
+
+
+def test_the_flags_of_plan_do_not_beat_its_settings() -> None:
+    with pytest.raises(BadInput, match="found 5 and budget=7"):
+        PlanOptions("quickstart", budget=5, sets=["budget=7"]).overrides  # noqa: B018
+    with pytest.raises(BadInput, match="--encoder"):
+        PlanOptions("quickstart", encoder="minilm", sets=["encoder.source=mpnet-base"]).overrides  # noqa: B018
+    assert PlanOptions("quickstart", budget=5, sets=["budget=5"]).overrides == ["budget=5", "budget=5"]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from submillion import notices
+from submillion.errors import BadInput, Problem
 
 
 def _mute(quiet: bool) -> bool:
@@ -33,12 +34,45 @@ Sets = Annotated[
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
-def _assignments(fields: Iterable[tuple[str, Any]]) -> list[str]:
-    """Return `field=value` for each value that is not None."""
-    # JSON is YAML, as which values are read.
-    return [
-        f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in fields if value is not None
-    ]
+def _overrides(sets: list[str] | None, flags: Iterable[tuple[str, str, Any]]) -> list[str]:
+    """Return the recipe fields that a command sets.
+
+    Args:
+        sets: those of `--set`.
+        flags: the name of each other flag, its field, and its value; None if it is not given.
+
+    Raises:
+        BadInput: a flag and `--set` give one field different values.
+    """
+    given = list(sets or [])
+    overrides, problems = [], []
+    for flag, field, value in flags:
+        if value is None:
+            continue
+        item = f"{field}={json.dumps(value, ensure_ascii=False)}"  # JSON is YAML, as which values are read
+        overrides.append(item)
+        others = [
+            other
+            for other in given
+            if other.partition("=")[0] == field and _value_of(other) != _value_of(item)
+        ]
+        if others:
+            expected = f"{field} from {flag} or --set, not both"
+            problems.append(Problem(flag, expected, f"{value} and {others[-1]}", "Omit one of them."))
+    if problems:
+        raise BadInput(problems)
+    return [*given, *overrides]
+
+
+def _value_of(item: str) -> dict[str, Any]:
+    """Return the value of a `field=value`, in the sections of its field."""
+    # `--help` needs neither.
+    from submillion import recipe_file  # noqa: PLC0415
+    from submillion.recipe import Recipe  # noqa: PLC0415
+
+    values: dict[str, Any] = {}
+    recipe_file.override(Recipe, values, item)
+    return values
 
 
 @dataclass(frozen=True)
@@ -103,8 +137,8 @@ class PlanOptions:
     @property
     def overrides(self) -> list[str]:
         """The recipe fields that the flags set; with data or a recipe only."""
-        fields = (("encoder.source", self.encoder), ("budget", self.budget))
-        return [*(self.sets or []), *_assignments(fields)]
+        flags = (("--encoder", "encoder.source", self.encoder), ("--budget", "budget", self.budget))
+        return _overrides(self.sets, flags)
 
 
 @dataclass(frozen=True)
@@ -156,17 +190,14 @@ class TrainFlags:
     @property
     def overrides(self) -> list[str]:
         """The recipe fields that the flags set."""
-        fields = (
-            ("data.test", self.test),
-            ("encoder.source", self.encoder),
-            ("data.corrections", self.corrections),
+        flags = (
+            ("--test", "data.test", self.test),
+            ("--encoder", "encoder.source", self.encoder),
+            ("--corrections", "data.corrections", self.corrections),
+            ("--track", "track", self.track or None),
+            ("--execution", "train.execution", self.execution),
         )
-        overrides = [*(self.sets or []), *_assignments(fields)]
-        if self.track:
-            overrides.append(f"track=[{','.join(self.track)}]")
-        if self.execution:
-            overrides.append(f"train.execution={self.execution}")
-        return overrides
+        return _overrides(self.sets, flags)
 
 
 def takes(options: type[Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
