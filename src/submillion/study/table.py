@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from submillion.files.csv_rows import csv_writer
 from submillion.run_format.interval import interval
 from submillion.study.sentences import MEASURES, sentences, study_summary
 from submillion.terminal import text_table
@@ -90,10 +90,10 @@ def as_markdown(findings: Mapping[str, Any]) -> str:
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return flat rows as csv with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    text, header = io.StringIO(newline=""), list(rows[0])
+    writer = csv_writer(text)
+    writer.writerow(header)
+    writer.writerows([row[name] for name in header] for row in rows)
     return text.getvalue()
 
 
