@@ -151,7 +151,7 @@ def test_predicting_repeats_no_notice_of_the_training(
 def test_thresholds_of_classes_apply_on_request(home: Path, run: sm.Run) -> None:
     shutil.copytree(run.path, home / "thresholds")
     own = sm.load(home / "thresholds")
-    with pytest.raises(BadInput, match="run `report` with `class_thresholds`"):
+    with pytest.raises(BadInput, match="`submillion report .*thresholds --class-thresholds macro_f1`"):
         own.predict(TEXTS, class_thresholds=True)
     names = own.classes_.tolist()
     (own.path / "analysis" / "thresholds.json").write_text(

@@ -18,7 +18,6 @@ PART = "thresholds"
 """The part of the analysis that holds the thresholds."""
 NONE = -1
 """In place of a class: the row has no answer."""
-CHOOSE = "Choose them: run `report` with @{class_thresholds}."
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,14 @@ def class_thresholds(run: RunDir) -> ClassThresholds:
         BadInput: none are chosen, or they are not of the run's classes.
     """
     where = str(run.analysis_file(PART))
+    remedy = f"Choose them: `submillion report {run.path} --class-thresholds macro_f1`."
     saved = cast(Thresholds | None, run.read_analysis(PART))
     if saved is None:
-        raise BadInput(Problem(where, "a threshold per class", "none", CHOOSE))
+        raise BadInput(Problem(where, "a threshold per class", "none", remedy))
     if list(saved["classes"]) != [str(label) for label in run.read_manifest()["labels"]]:
-        raise BadInput(Problem(where, "a threshold for each class of the run", "other classes", CHOOSE))
+        raise BadInput(Problem(where, "a threshold for each class of the run", "other classes", remedy))
     chosen = [entry["threshold"] for entry in saved["classes"].values()]
     values = np.array([np.inf if value is None else value for value in chosen])
     if saved["objective"] == "macro_f1" and not (np.isfinite(values) & (values > 0)).all():
-        raise BadInput(Problem(where, "thresholds above 0", "others", CHOOSE))
+        raise BadInput(Problem(where, "thresholds above 0", "others", remedy))
     return ClassThresholds(saved["objective"], values)
