@@ -111,3 +111,33 @@ def test_the_labels_of_data_are_not_a_flag(reviews: Path) -> None:
     ended = submillion("plan", reviews, *flags, cwd=reviews.parent)
     assert ended.returncode == 2
     assert "the number of classes from the labelled texts" in ended.stderr
+
+
+def test_plan_counts_the_classes_of_a_file_on_this_machine(reviews: Path) -> None:
+    two = reviews.parent / "two.csv"
+    two.write_text("text,label\n" + "".join(f"text {row},{row % 2}\n" for row in range(8)), encoding="utf-8")
+    sets = ("--set", "data.train=two.csv", "--set", "data.test=nobody/has-this")
+    assert planned(reviews.parent, "quickstart", *sets)["labels"] == 2
+    assert planned(reviews.parent, "quickstart", *sets, "--labels", 3)["labels"] == 3
+
+
+def test_plan_says_that_the_classes_of_data_elsewhere_are_not_known(tmp_path: Path) -> None:
+    ended = submillion("plan", "agnews", "--set", "data.train=nobody/has-this", cwd=tmp_path)
+    assert ended.returncode == 0
+    expected = "note: the number of classes of nobody/has-this is not known here: 4 labels are counted."
+    assert expected in ended.stderr
+
+
+def test_plan_decides_for_auto_as_train_does(reviews: Path) -> None:
+    sets = ("--encoder", shared_encoder(), "--set", f"data.train={reviews}")
+    assert planned(reviews.parent, "auto", *sets)["labels"] == len(LABELS)
+    ended = submillion("plan", "auto", cwd=reviews.parent)
+    assert ended.returncode == 2
+    assert "expected labelled texts for the recipe auto" in ended.stderr
+
+
+@pytest.mark.parametrize("flags", [("--r", 4), ("--rows", 10)])
+def test_plan_checks_its_flags_before_it_decides(reviews: Path, flags: tuple[str, int]) -> None:
+    ended = submillion("plan", reviews, "--encoder", shared_encoder(), *flags, cwd=reviews.parent)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert flags[0] in ended.stderr

@@ -18,7 +18,9 @@ from submillion.version import __version__
 from submillion.wording import printable
 
 if TYPE_CHECKING:
+    from submillion.auto.decision import Decision
     from submillion.outcome import Outcome
+    from submillion.recipe import Recipe
 
 INTERRUPTED = 130
 LONGEST_PATH = 200  # characters of a path in a message about its length
@@ -50,35 +52,65 @@ def plan(options: PlanOptions) -> None:
 
     For labelled texts, prints the recipe that `train` would decide, and counts it.
     """
-    from submillion.auto.subject import names_data
-    from submillion.budget.plan_result import plan_or_count
+    from submillion.auto.subject import AUTO, names_data
+    from submillion.budget.plan_result import plan_or_count, refuse_options
 
-    decision = None
-    if options.recipe is not None and names_data(options.recipe):
-        from submillion.auto.decide import decide
-
-        if options.labels is not None:
-            raise BadInput(Problem("plan", "the number of classes from the labelled texts", "--labels too"))
-        decision = decide(options.recipe, overrides=options.overrides)
-        if not options.as_json:
-            say(decision.render())
+    counted = {name: getattr(options, name) for name in ("r", "targets", "layers", "head")}
+    if not options.speed and (options.rows or options.tokens or options.epochs):
+        raise BadInput(Problem("plan", "--rows, --tokens and --epochs together with --speed", "no --speed"))
+    decision, recipe, labels = None, None, options.labels
+    if options.recipe is not None:
+        refuse_options(counted)
+        if options.recipe == AUTO or names_data(options.recipe):
+            decision = _decided(options)
+            recipe, labels = decision.recipe, decision.facts["texts"]["classes"]
+        else:
+            recipe, labels = _loaded(options)
     result = plan_or_count(
-        recipe=decision.recipe if decision else options.recipe,
-        encoder=None if options.recipe else options.encoder,
-        labels=decision.facts["texts"]["classes"] if decision else options.labels,
-        budget=None if options.recipe else options.budget,
-        options={name: getattr(options, name) for name in ("r", "targets", "layers", "head")},
-        overrides=options.overrides if options.recipe else options.sets or [],
+        recipe=recipe,
+        encoder=None if recipe else options.encoder,
+        labels=labels,
+        budget=None if recipe else options.budget,
+        options=counted,
+        overrides=[] if recipe else options.sets or [],
     )
     if options.speed:
         from submillion.estimate.benchmark import with_speed
 
         result = with_speed(result, rows=options.rows, tokens=options.tokens, epochs=options.epochs)
-    elif options.rows or options.tokens or options.epochs:
-        raise BadInput(Problem("plan", "--rows, --tokens and --epochs together with --speed", "no --speed"))
     say(json.dumps(result.to_json(), indent=2) if options.as_json else result.render())
     if not result.fits:
         raise typer.Exit(3)
+
+
+def _decided(options: PlanOptions) -> Decision:
+    """Decide the recipe of labelled texts, and print its table."""
+    from submillion.auto.subject import AUTO
+
+    if options.labels is not None:
+        raise BadInput(Problem("plan", "the number of classes from the labelled texts", "--labels too"))
+    from submillion.auto.decide import decide
+
+    data = None if options.recipe == AUTO else options.recipe
+    decision = decide(data, overrides=options.overrides)
+    if not options.as_json:
+        say(decision.render())
+    return decision
+
+
+def _loaded(options: PlanOptions) -> tuple[Recipe, int | None]:
+    """Return the named recipe, and the number of its classes; None if its data would have to be downloaded."""
+    from submillion import recipe_file
+    from submillion.recipe import Recipe
+    from submillion.recipe_data import CROSS_VALIDATION, NO_TEST
+    from submillion.study.fill_rank import number_of_classes
+
+    recipe = Recipe.load(options.recipe or "", options.overrides)
+    data = Path(recipe.with_absolute_paths().data.train)
+    if options.labels is not None or not recipe_file.exists(data):
+        return recipe, options.labels
+    alone = {"test": NO_TEST, "test_size": None, "validation": CROSS_VALIDATION, "corrections": None}
+    return recipe, number_of_classes(recipe.with_data(**alone))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from submillion import notices
 from submillion.budget.count import Count, count
 from submillion.budget.plan import Plan
 from submillion.budget.planner import best_plans, nearest_plans
@@ -162,13 +163,18 @@ def plan_or_count(
     resolved: Recipe | None = None
     chosen = {name: value for name, value in options.items() if value is not None}
     if recipe is not None:
-        if chosen:
-            clash = ", ".join(f"--{name}" for name in chosen)
-            raise BadInput(Problem("plan", "a recipe with @{sets}, or options", f"both ({clash})"))
+        refuse_options(options)
         resolved = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe, overrides)
         resolved = with_pooling(resolved)
         names = resolved.data.labels or known_labels(resolved.data.train)
-        labels = labels or len(names or ()) or DEFAULT_LABELS
+        labels = labels or len(names or ())
+        if not labels:
+            labels = DEFAULT_LABELS
+            notices.emit(
+                "labels_assumed",
+                f"the number of classes of {resolved.data.train} is not known here: {labels} labels are counted.",
+                labels=labels,
+            )
         encoder, lora, head = resolved.encoder.source, resolved.lora, resolved.head
         budget = resolved.budget
         config = encoder_config(encoder, resolved.encoder.revision)
@@ -186,6 +192,16 @@ def plan_or_count(
     counted = count(config, labels, lora, head, budget)
     plans = [] if counted.fits else nearest_plans(config, labels, lora, head, budget)
     return PlanResult(encoder, labels, budget, counted, plans, config, lora, resolved)
+
+
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of one configuration beside a recipe; raises BadInput.
+
+    Args:
+        options: as of `plan_or_count`.
+    """
+    if clash := ", ".join(f"--{name}" for name, value in options.items() if value is not None):
+        raise BadInput(Problem("plan", "a recipe with @{sets}, or options", f"both ({clash})"))
 
 
 def _sections(options: Mapping[str, Any]) -> tuple[LoraRecipe, HeadRecipe]:
