@@ -116,6 +116,11 @@ def test_a_missing_file_names_the_nearest(
         fetch_data(source.format(folder=tmp_path))
 
 
+def test_the_home_of_an_unknown_user_is_a_missing_folder() -> None:
+    with pytest.raises(BadInput, match="found no folder ~nobody-has-this"):
+        fetch_data("~nobody-has-this/train.csv")
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="found no folder .*nowhere"):
         fetch_data(str(tmp_path / "nowhere" / "train.csv"))
