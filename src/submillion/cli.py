@@ -103,12 +103,13 @@ def _loaded(options: PlanOptions) -> tuple[Recipe, int | None]:
     from submillion import recipe_file
     from submillion.recipe import Recipe
     from submillion.recipe_data import CROSS_VALIDATION, NO_TEST
-    from submillion.study.fill_rank import number_of_classes
 
     recipe = Recipe.load(options.recipe or "", options.overrides)
     data = Path(recipe.with_absolute_paths().data.train)
     if options.labels is not None or not recipe_file.exists(data):
         return recipe, options.labels
+    from submillion.study.fill_rank import number_of_classes
+
     alone = {"test": NO_TEST, "test_size": None, "validation": CROSS_VALIDATION, "corrections": None}
     return recipe, number_of_classes(recipe.with_data(**alone))
 
