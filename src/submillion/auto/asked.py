@@ -24,7 +24,7 @@ def check_one_source(data: str | Path | None, overrides: Sequence[str], rows: La
     """
     named = [item.partition("=")[2] for item in overrides if item.startswith("data.train=")]
     if data is None and rows is None and not named:
-        remedy = "Name a file of labelled texts, or @{data.train}; in Python, pass @{texts} and @{labels}."
+        remedy = "Name a file of labelled texts, or @{data.train}; in Python, pass `texts` and `labels`."
         raise BadInput(Problem("train", "labelled texts for the recipe auto", "none", remedy))
     if data is not None and rows is not None:
         found = f"{data}, and texts from memory"
