@@ -112,9 +112,8 @@ def _write(run: RunDir, subject: Subject, options: Options) -> None:
 
 def _manifest(run: RunDir, subject: Subject, options: Options, texts: int, difference: float) -> Manifest:
     encoder, fetched, text = subject.encoder, subject.fetched, options.text
-    named = (
-        encoder.origin if encoder.via == "folder" else encoder.name
-    )  # a folder, wherever it was named from
+    # A folder is the same wherever it was named from.
+    named = encoder.origin if encoder.via == "folder" else encoder.name
     adopted: AdoptionEntry = {
         "source": fetched.origin if fetched.revision is None else fetched.name,
         "origin": fetched.origin,

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from submillion.recipe_fields import MAX_COUNT, Count, Percent, Section
 
+MAX_TEXTS = 8
+"""Most texts of a batch by `batch_tokens`, times `batch_size`, however short they are."""
+
 
 class ContrastiveRecipe(Section):
     """A stage before the classification that moves texts of one class together and others apart, by the cosine of each

@@ -14,6 +14,7 @@ from submillion.budget.planner import largest_rank
 from submillion.families.families import family_of
 from submillion.recipe import ALL_LINEAR, INTERPOLATED, Recipe
 from submillion.recipe_data import CROSS_VALIDATION
+from submillion.recipe_training import MAX_TEXTS
 from submillion.wording import duration, percent, plural
 
 SMALL_ENCODER, LARGE_ENCODER, OTHER_SCRIPTS = "minilm", "mpnet-base", "xlm-roberta-base"
@@ -36,8 +37,6 @@ STEPS = ((32, 20.0), (256, 40.0), (1_000, 100.0), (5_000, 800.0), (20_000, 1_900
 were compared on development rows of AG News, with one to five seeds: with 32 rows, 80 steps lost 2 points against 20.
 Above, they are 5, 3 and 2 passes, which have not been compared with others."""
 BATCH = 32
-MAX_TEXTS = 8
-"""As in fit.batch_schedule, which loads torch."""
 KEPT = 0.5
 """Share of the training's change that is kept with few rows; see benchmarks.wise_ft."""
 UNBALANCED = 100.0
@@ -203,11 +202,11 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
             choices.add("head.label_names", True, "of few texts a class, its name says what they are about")
     choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
     depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
-    below = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"
+    why = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"
     if depth == "all":  # only a fast machine trains more than the upper layers
         few_layers = upper_layers(n_layers) == n_layers
-        below = f"the encoder has {plural(n_layers, 'layer')}" if few_layers else "the accelerator is fast"
-    choices.add("lora.layers", depth, effort.reason or below)
+        why = f"the encoder has {plural(n_layers, 'layer')}" if few_layers else "the accelerator is fast"
+    choices.add("lora.layers", depth, effort.reason or why)
     recipe = choices.recipe()
     rank = largest_rank(facts.config, facts.texts.classes, recipe.lora, recipe.head, recipe.budget)
     wanted = min(rank, FEW_RANK) if few else rank

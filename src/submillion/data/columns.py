@@ -72,9 +72,8 @@ def choose_columns(
         own_id: column of the ids; None takes `id`, if there is one.
 
     Raises:
-        BadInput: a requested column does not exist, no column has a usual name, or a name occurs twice; the file's
-            columns are listed.
-            Or the label column is one of the text columns.
+        BadInput: a requested column does not exist, no column has a usual name, a name occurs twice (the file's columns
+            are listed), or the label column is one of the text columns.
     """
     requested = [text] if isinstance(text, str) else list(text or [])
     texts = requested or ([table.text] if table.text else _usual_text(table))

@@ -8,9 +8,7 @@ import numpy as np
 
 from submillion.data.batches import length_grouped, split_largest, token_grouped
 from submillion.errors import SubmillionError
-from submillion.recipe import TrainRecipe
-
-MAX_TEXTS = 8  # times batch_size: the most texts of a batch by `batch_tokens`, however short they are
+from submillion.recipe_training import MAX_TEXTS, TrainRecipe
 
 
 class BatchSchedule:

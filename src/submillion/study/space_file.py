@@ -15,12 +15,13 @@ from submillion.recipe_file import field_names, message_of
 from submillion.study.cells import file_name, level_name
 from submillion.study.fill_rank import count_recipe
 from submillion.study.space import RANKS, Dimension, Space, with_fields
+from submillion.study.study_file import SET_BY_STUDY
 
 KEYS = ("choice", "low", "high", "log", "step")
 FORMS = "{choice: [...]} or {low, high, log, step}"
 MAX_COMBINATIONS = 10_000
 FIXED = (
-    *("name", "seed", "budget", "track"),
+    *(*SET_BY_STUDY, "budget", "track"),
     *(
         f"data.{name}"
         for name in (

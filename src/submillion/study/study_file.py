@@ -14,7 +14,7 @@ from submillion.recipe_data import NO_TEST
 from submillion.recipe_fields import Name, Seed, Source
 
 STUDIES = Path(__file__).parent / "studies"
-FIXED = ("name", "seed")
+SET_BY_STUDY = ("name", "seed")
 """Fields of a recipe that the study sets in every run."""
 _SOURCES = {f"{section}.{name}" for section, names in SOURCES.items() for name in names}
 
@@ -127,7 +127,7 @@ def _conflicts(study: StudyFile, where: str) -> list[Problem]:
 
 def fixed_field(where: str, name: str) -> Problem | None:
     """Return the problem of a setting that the study would replace in every run, None for any other."""
-    if name not in FIXED:
+    if name not in SET_BY_STUDY:
         return None
     remedy = "List seeds under `seeds`." if name == "seed" else "Runs are named by their cells and seeds."
     return Problem(where, "a field that the study does not set in every run", f"'{name}'", remedy)

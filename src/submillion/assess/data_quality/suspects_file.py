@@ -61,11 +61,11 @@ def _decided(context: RunContext, earlier: Sequence[Correction]) -> set[tuple[st
     by_text: dict[str, list[int]] = {}
     for row in range(len(train)):
         by_text.setdefault(train.text_sha256(row), []).append(row)
+    # Rows that a line dropped are gone; one with the same text may have stayed.
+    corrected = [line for line in earlier if classes.find(line.corrected) is not None]
     return {
         (train.ids[row], line.text_sha256)
-        for line in earlier
-        if classes.find(line.corrected)
-        is not None  # a dropped row is gone; one with the same text may have stayed
+        for line in corrected
         for row in rows_meant(line, by_text.get(line.text_sha256, []), train.ids)
     }
 
