@@ -213,11 +213,11 @@ def test_a_file_with_a_sample_is_judged_by_every_row_and_by_the_sample_s_whole_i
 def test_an_existing_output_is_replaced_on_request_only(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run.export("merged", out, quiet=True)
-    (out / "note.txt").write_text("mine")
     with pytest.raises(BadInput, match="a folder that does not exist yet"):
         run.export("merged", out, quiet=True)
+    (out / "model.safetensors").write_text("broken")
     run.export("merged", out, overwrite=True, quiet=True)
-    assert not (out / "note.txt").exists()
+    assert sm.verify(out).holds
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.tex").touch()
@@ -225,6 +225,47 @@ def test_an_existing_output_is_replaced_on_request_only(run: Run, tmp_path: Path
         run.export("merged", foreign, overwrite=True, quiet=True)
     assert (foreign / "thesis.tex").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "out"], "nothing temporary is left"
+
+
+def test_a_replaced_export_takes_no_file_of_a_person_with_it(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run.export("merged", out, quiet=True)
+    for name in ("note.txt", ".git/HEAD", "onnx/mine.onnx"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("mine")
+        with pytest.raises(BadInput, match=f"also holds {name}"):
+            run.export("merged", out, overwrite=True, quiet=True)
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+    (out / "link").symlink_to(tmp_path)
+    with pytest.raises(BadInput, match="also holds link"):
+        run.export("merged", out, overwrite=True, quiet=True)
+
+
+@pytest.mark.parametrize("record", ['{"users": []}', "[]", "3", "no JSON", '{"submillion": 1}'])
+def test_the_export_json_of_another_program_makes_no_export(run: Run, tmp_path: Path, record: str) -> None:
+    (tmp_path / "export.json").write_text(record)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(BadInput, match="which `export` did not write"):
+        run.export("merged", tmp_path, overwrite=True, quiet=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export.json", "thesis.tex"]
+
+
+def test_what_appears_at_the_place_of_an_export_meanwhile_is_not_replaced(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    write = export_module.write_common
+
+    def and_a_person_saves_a_file(source: Any, folder: Path) -> None:
+        write(source, folder)
+        out.mkdir()
+        (out / "thesis.tex").touch()
+
+    monkeypatch.setattr(export_module, "write_common", and_a_person_saves_a_file)
+    with pytest.raises(BadInput, match=r"which holds thesis\.tex"):
+        run.export("merged", out, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_the_card_lists_the_thresholds_per_class_and_verify_compares_them(run: Run, tmp_path: Path) -> None:

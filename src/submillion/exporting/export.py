@@ -119,14 +119,19 @@ def export(
     run = RunDir.open(path)
     run.check_trained()
     forms = chosen_forms(to, training_texts=not run.is_adopted)
-    target = check_place(Path(out), overwrite)
+    target = check_place(out, overwrite)
     context = RunContext(run, progress=progress)
     rows = rows_of(context)
     with tempfile.TemporaryDirectory(prefix="submillion-export-") as scratch:
         texts, calibration = calibration_of(context) if any(form.calibrated for form in forms) else ([], None)
         source = open_source(run, texts, Path(scratch))
         record = begun(context, source, rows, calibration, max_loss)
-        atomic_dir(target, lambda folder: _fill(folder, source, forms, rows, record, progress))
+
+        def fill(folder: Path) -> None:
+            _fill(folder, source, forms, rows, record, progress)
+            check_place(target, overwrite)  # another program may have put something there since
+
+        atomic_dir(target, fill)
     return Exported(target, record)
 
 

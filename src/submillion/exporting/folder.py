@@ -38,3 +38,16 @@ def recorded_hashes(record: ExportRecord) -> dict[str, str]:
     for name, entry in record["files"].items():
         hashes |= {name: entry["sha256"], **entry["parts"]}
     return hashes
+
+
+def files_of(folder: Path) -> set[str] | None:
+    """Return the paths of the files that an export of any version has written; None if the folder is no export."""
+    try:
+        record: Any = strict_json.read(folder / EXPORT, "the record of an export", AGAIN)
+        if "submillion" not in record or "format_version" not in record:
+            return None
+        entries = record["files"]
+        parts = [name for entry in entries.values() for name in entry["parts"]]
+        return {EXPORT, *REPORT, *record["common"], *entries, *parts}
+    except (BadInput, AttributeError, KeyError, TypeError):  # another program's JSON
+        return None

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem
+from submillion.exporting.folder import files_of
 from submillion.files.atomic import nearest_folder
 from submillion.run_format.export import EXPORT
 
+UNCHANGED = "Name another folder; the files in this one are unchanged."
 
-def check_place(out: Path, overwrite: bool) -> Path:
+
+def check_place(out: str | Path, overwrite: bool) -> Path:
     """Return the folder to make, links followed; nothing is written.
 
     Args:
@@ -18,11 +21,13 @@ def check_place(out: Path, overwrite: bool) -> Path:
         overwrite: whether an earlier export may be replaced.
 
     Raises:
-        BadInput: a file, a folder that holds something else than an export, an export without `overwrite`, or a place
-            that cannot be written.
+        BadInput: no path, a file, a folder that holds something else than an export, an export without `overwrite` or
+            beside files that it did not write, or a place that cannot be written.
     """
+    if not isinstance(out, str | Path):
+        raise BadInput(Problem("@{out}", "the path of a folder", repr(out)))
     try:
-        target = out.expanduser().resolve()
+        target = Path(out).expanduser().resolve()
         contents = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
     except (OSError, RuntimeError, ValueError) as error:  # a file, a circle of links, a name that is too long
         raise _refused(f"'{out}': {error}") from error
@@ -31,10 +36,29 @@ def check_place(out: Path, overwrite: bool) -> Path:
     if contents and not overwrite:
         remedy = "Name a new folder, or replace this export with @{overwrite}."
         raise BadInput(Problem("@{out}", "a folder that does not exist yet", f"'{out}', an export", remedy))
+    if contents:
+        _check_replaceable(target)
     above = nearest_folder(target.parent)
     if not os.access(above, os.W_OK | os.X_OK):
         raise _refused(f"'{out}': {above} is not writable for this user")
     return target
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse to replace what no export has written: replacing a folder deletes all of it.
+
+    Raises:
+        BadInput: the record is that of another program, or the folder holds files that it does not name.
+    """
+    own = files_of(target)
+    if own is None:
+        found = f"'{target / EXPORT}', which `export` did not write"
+        raise BadInput(Problem("@{out}", "an export to replace", found, UNCHANGED))
+    files = [path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()]
+    present = [file.relative_to(target).as_posix() for file in files]
+    if foreign := sorted(set(present) - own):
+        found = f"'{target}', which also holds {', '.join(foreign[:4])}"
+        raise BadInput(Problem("@{out}", "an export with no other files in it, to replace", found, UNCHANGED))
 
 
 def _refused(found: str) -> BadInput:
