@@ -8,6 +8,7 @@ import logging
 import shutil
 import sys
 import warnings
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from submillion import BadInput, Run
 from submillion.exporting import export as export_module
 from submillion.exporting.export import Exported, export, lost_too_much
 from submillion.model.process_state import preserved_signal_stack, signal_stack
+from submillion.report.export_card import render_export_card
 from submillion.rundir import RunDir
 from submillion.ship.export import forms
 from submillion.ship.export.sessions import OpenvinoSession
@@ -291,12 +293,47 @@ def test_bad_arguments_are_refused_before_any_work(
         run.export("onx", tmp_path / "out")
     with pytest.raises(BadInput, match="points of accuracy from 0 to 100"):
         run.export("merged", tmp_path / "out", max_loss=-1)
+    wrong: Any
+    for wrong in (None, 3, Path("merged"), [Path("merged")], ["merged", 3], [["merged"]], b"merged", []):
+        with pytest.raises(BadInput, match="expected some of merged, onnx"):
+            run.export(wrong, tmp_path / "out")
+    for wrong in (None, "0.2", True, [1], float("nan"), Decimal("0.2")):
+        with pytest.raises(BadInput, match="points of accuracy from 0 to 100"):
+            run.export("merged", tmp_path / "out", max_loss=wrong)
+    for wrong in (None, 3, b"out"):
+        with pytest.raises(BadInput, match="`out`: expected the path of a folder"):
+            run.export("merged", wrong)
     monkeypatch.setattr(forms, "find_spec", lambda name: None if name == "nncf" else object())
     with pytest.raises(
         BadInput, match=r"no nncf\. Install them with: pip install \"submillion\[openvino\]\""
     ):
         run.export("all", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_forms_of_an_iterator_and_a_limit_of_numpy_are_read(run: Run, tmp_path: Path) -> None:
+    names: Any = (name for name in ["merged"])
+    exported = run.export(names, str(tmp_path / "out"), max_loss=np.float32(50), quiet=True)  # type: ignore[arg-type]
+    assert list(exported.record["files"]) == ["model.safetensors"]
+    assert json.loads((exported.path / "export.json").read_text())["max_loss"] == 50
+
+
+def test_a_tokenizer_that_pads_on_the_left_pads_as_the_run_does(tmp_path: Path) -> None:
+    tiny_encoder(tmp_path / "encoder", layers=1)
+    file = tmp_path / "encoder" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"padding_side": "left"}))
+    exported = trained_in(tmp_path, report=False).export("merged", tmp_path / "out", quiet=True)
+    (entry,) = exported.record["files"].values()
+    assert entry["max_probability_difference"] < 1e-5
+
+
+def test_the_card_says_how_long_texts_are_read_though_none_was_compared(run: Run, tmp_path: Path) -> None:
+    record: Any = run.export("merged", tmp_path / "out", quiet=True).record
+    assert "are truncated by `truncation=True`, as by the run." in render_export_card(record)
+    card = render_export_card(record | {"windows": "all"})
+    assert "The run reads all of a text longer than 24 tokens." in card
+    assert "no row of the comparison is longer, so that the figures do not show that loss." in card
+    assert "as by the run" not in card
 
 
 def test_training_rows_of_a_cross_validated_run_are_predicted_again(tmp_path: Path) -> None:

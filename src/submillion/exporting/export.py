@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from submillion.assess.run_context import RunContext
@@ -114,8 +115,8 @@ def export(
             have changed.
         SubmillionError: a converter failed, or the disk refused the output.
     """
-    if not 0 <= max_loss <= 100:
-        raise BadInput(Problem("@{max_loss}", "points of accuracy from 0 to 100", f"{max_loss:g}"))
+    if isinstance(max_loss, bool) or not (isinstance(max_loss, Real) and 0 <= max_loss <= 100):
+        raise BadInput(Problem("@{max_loss}", "points of accuracy from 0 to 100", str(max_loss)))
     run = RunDir.open(path)
     run.check_trained()
     forms = chosen_forms(to, training_texts=not run.is_adopted)
@@ -125,7 +126,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="submillion-export-") as scratch:
         texts, calibration = calibration_of(context) if any(form.calibrated for form in forms) else ([], None)
         source = open_source(run, texts, Path(scratch))
-        record = begun(context, source, rows, calibration, max_loss)
+        record = begun(context, source, rows, calibration, float(max_loss))
 
         def fill(folder: Path) -> None:
             _fill(folder, source, forms, rows, record, progress)

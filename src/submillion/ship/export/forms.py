@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -220,8 +220,8 @@ def chosen_forms(to: str | Sequence[str], training_texts: bool = True) -> list[F
     Raises:
         BadInput: no name or an unknown one, or packages are missing; the error lists all of them.
     """
-    wanted = [to] if isinstance(to, str) else list(to)
-    unknown = [name for name in wanted if name not in (*FORMS, ALL)]
+    wanted = [to] if isinstance(to, str) or not isinstance(to, Iterable) else list(to)
+    unknown = [str(name) for name in wanted if not isinstance(name, str) or name not in (*FORMS, ALL)]
     if unknown or not wanted:
         expected = f"some of {', '.join(FORMS)}, or {ALL}"
         remedy = did_you_mean(unknown[0], (*FORMS, ALL)) if unknown else ""

@@ -124,6 +124,7 @@ def _plain_tokenizer(run: RunDir, model: Any, max_length: int) -> PreTrainedToke
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.model_max_length = max_length
+    tokenizer.padding_side = "right"  # as the run pads; padding on the left moves the text to other positions
     accepted = inspect.signature(type(model).forward).parameters
     names = ["input_ids", "attention_mask"]
     if TYPES in tokenizer.model_input_names and TYPES in accepted:
