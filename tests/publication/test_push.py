@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,8 +145,9 @@ def test_a_second_push_replaces_the_first_and_removes_what_it_lacks(
 ) -> None:
     pushed(run, exports=home / "export")
     (hub.root / "models" / WHERE / "NOTES.md").write_text("mine", encoding="utf-8")
+    (hub.root / "models" / WHERE / "added_tokens.json").write_text('{"goal-": 56}', encoding="utf-8")
     again = pushed(run)
-    assert "exports/model.safetensors" in again.removed
+    assert {"exports/model.safetensors", "added_tokens.json"} <= set(again.removed)
     left = files_of(hub, WHERE)
     assert not [name for name in left if name.startswith("exports/")]
     assert "NOTES.md" in left
@@ -220,9 +222,29 @@ def test_a_branch_that_does_not_exist(run: sm.Run, hub: WritableHub) -> None:
     assert not (hub.root / "models" / "me" / "next").exists()
 
 
-@pytest.mark.parametrize("name", ["news", "me/news/more", "me/../x", "/news", "me/ne ws"])
-def test_names_that_are_none_of_a_repository(name: str, run: sm.Run) -> None:
-    refused(run, "expected name/repository", name)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "news",
+        "me/news/more",
+        "me/../x",
+        "/news",
+        "me/ne ws",
+        "me/a..b",
+        "me/a.git",
+        f"me/{'a' * 99}",
+        None,
+        3,
+    ],
+)
+def test_names_that_are_none_of_a_repository(name: Any, run: sm.Run) -> None:
+    refused(run, "expected name/repository", name, dry_run=True)
+
+
+@pytest.mark.parametrize("name", ["encoder", "exports", "eval_results", "revision"])
+@pytest.mark.parametrize("value", ["", 3, ["x"], b"x"])
+def test_options_that_name_nothing_are_refused(name: str, value: Any, run: sm.Run) -> None:
+    refused(run, f"`{name}`: expected .*, found {re.escape(repr(value))}", dry_run=True, **{name: value})
 
 
 def test_a_changed_adapter_is_refused(run: sm.Run, tmp_path: Path) -> None:

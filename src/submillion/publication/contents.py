@@ -67,10 +67,12 @@ def contents_of(
 def stale(present: list[str], files: Contents) -> list[str]:
     """Return the files of a repository that an earlier push has left and this one does not replace.
 
-    Only names that a push itself uses: the head, the evaluation result, and files in `figures` and `exports`.
+    Only names that a push itself uses: the head, the tokenizer's files, the evaluation result, and files in `figures`
+    and `exports`. transformers would read the words of an earlier `added_tokens.json` into the new tokenizer.
     """
     folders = (f"{FIGURES}/", f"{EXPORTS}/")
-    own = [name for name in present if name in (HEAD, EVAL_RESULTS) or name.startswith(folders)]
+    names = (HEAD, EVAL_RESULTS, *TOKENIZER_FILES)
+    own = [name for name in present if name in names or name.startswith(folders)]
     return sorted(set(own) - set(files))
 
 

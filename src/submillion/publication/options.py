@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from submillion.errors import BadInput, Problem
+
 
 @dataclass(frozen=True)
 class PushOptions:
@@ -22,3 +24,25 @@ class PushOptions:
     """Branch to commit to; None is the main branch."""
     dry_run: bool = False
     """Send nothing."""
+
+    def check(self) -> None:
+        """Refuse what is no name, before anything is read or sent.
+
+        Raises:
+            BadInput: a value of another type, or an empty one, which would mean the default.
+        """
+        names = {
+            "encoder": "the id of an encoder on the hub: name/repository",
+            "eval_results": "the id of a task",
+            "revision": "the name of a branch",
+        }
+        problems = [
+            Problem(f"@{{{name}}}", expected, repr(value))
+            for name, expected in names.items()
+            if (value := getattr(self, name)) is not None
+            and (not isinstance(value, str) or not value.strip())
+        ]
+        if self.exports is not None and not (isinstance(self.exports, str | Path) and str(self.exports)):
+            problems.append(Problem("@{exports}", "a folder made by `export`", repr(self.exports)))
+        if problems:
+            raise BadInput(problems)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, errors, get_token
+from huggingface_hub.utils import validate_repo_id
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
@@ -88,8 +89,8 @@ def push(path: str | Path, repository: str, options: PushOptions, progress: bool
         BadInput: an unfinished or changed run, an encoder that is not on the hub, an export of another run, no token,
             a repository that holds something else or is public in place of private, or a refusal of the hub.
     """
-    if not _REPOSITORY.fullmatch(repository):
-        raise BadInput(Problem("@{repository}", "name/repository", f"'{repository}'"))
+    _check_name(repository)
+    options.check()
     run = RunDir.open(path)
     run.check_trained()
     files, encoder = contents_of(run, repository, options)
@@ -126,6 +127,24 @@ def push(path: str | Path, repository: str, options: PushOptions, progress: bool
                 )
             raise
     return Pushed(repository, pushed.files, text, str(commit.repo_url), commit.oid, removed)
+
+
+def _check_name(repository: str) -> None:
+    """Refuse a name that the hub has no repository of; a dry run refuses it, too.
+
+    Raises:
+        BadInput: another type, another form than name/repository, or one that the hub does not allow.
+    """
+    found = None
+    if not isinstance(repository, str) or not _REPOSITORY.fullmatch(repository):
+        found = repr(repository)
+    else:
+        try:
+            validate_repo_id(repository)
+        except errors.HFValidationError as error:
+            found = " ".join(str(error).split()).removesuffix(".")
+    if found is not None:
+        raise BadInput(Problem("@{repository}", "name/repository", found))
 
 
 def _present(api: HfApi, repository: str, options: PushOptions) -> _Present | None:
