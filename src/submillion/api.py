@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submillion import notices
+from submillion import arguments, notices
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.recipe import Recipe
 from submillion.recipe_file import checked_overrides
@@ -65,6 +65,10 @@ def train(
     from submillion.training import train as train_named
 
     overrides = checked_overrides(overrides)
+    if isinstance(recipe, str):
+        arguments.check_path(recipe, "recipe")
+    if out is not None:
+        arguments.check_path(out, "out")
     outcome = train_named(
         recipe,
         out,
@@ -110,8 +114,12 @@ def decide(
         >>> run = sm.train(decision)  # doctest: +SKIP
     """
     from submillion.auto.decide import decide as decide_from
+    from submillion.auto.subject import check_no_run
 
     overrides = checked_overrides(overrides)
+    if data is not None:
+        arguments.check_path(data, "data")
+        check_no_run(data)
     if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, Real)):
         raise BadInput(Problem("@{minutes}", "a positive number of minutes", repr(minutes)))
     with notices.collecting(quiet or None):
@@ -191,6 +199,14 @@ def adopt(
     from submillion.adoption import adopt as adopt_adapter
     from submillion.adoption_subject import Options
 
+    arguments.check_path(adapter, "adapter")
+    arguments.check_path(out, "out")
+    if data is not None:
+        arguments.check_path(data, "data")
+    if encoder is not None:
+        arguments.check_path(encoder, "encoder")
+    if labels is not None:
+        arguments.check_names(labels, "labels")
     _check_options(options)
     about = Options(
         None if encoder is None else str(encoder),
@@ -257,5 +273,8 @@ def verify(
 
     path = run.path if isinstance(run, Run) else run
     of_run = against.path if isinstance(against, Run) else against
+    arguments.check_path(path, "run")
+    if of_run is not None:
+        arguments.check_path(of_run, "against")
     with notices.collecting(quiet or None):
         return verify_path(path, of_run, rows, full, seed, retrain, progress=not quiet)

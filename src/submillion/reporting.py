@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from submillion import notices
+from submillion.arguments import check_share
 from submillion.assess import registry
 from submillion.assess.compare.compare_runs import compare_runs
 from submillion.assess.compare.comparison import Comparison
@@ -73,9 +74,13 @@ def remake(
         The page.
 
     Raises:
-        BadInput: no run, an unknown part, or data or encoder that have changed since the training.
+        BadInput: no run, an unknown part, a target that is no share, or data or encoder that have changed since the
+            training.
     """
     registry.check_names([name for name in names if name != EVERY])
+    if answer_at is not None:  # written as it is, a wrong one would make the part `confidence` unreadable
+        check_share(answer_at, "answer_at")
+        answer_at = float(answer_at)  # JSON has no numbers of numpy
     run = RunDir(path)
     request = None if class_thresholds is None else ThresholdRequest.of(class_thresholds)
     with run.locked():

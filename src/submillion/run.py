@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from submillion import notices
+from submillion import arguments, notices
 from submillion.errors import BadInput, Problem
 from submillion.model.precisions import check_precision
 from submillion.recipe import Recipe
@@ -43,16 +43,18 @@ class Run:
         Raises:
             BadInput: there is no run, it was written in another format, or an unknown precision.
         """
+        arguments.check_path(path, "path")
         check_precision(precision)
         self._precision = precision
-        self._dir = RunDir.open(path)
+        # Absolute, so that the run is the same one after the process has changed its directory.
+        self._dir = RunDir(RunDir.open(path).path.absolute())
         self._manifest = self._dir.read_manifest()
         self._opened: OpenedRun | None = None
         self._opening = threading.Lock()
 
     @property
     def path(self) -> Path:
-        """The run directory."""
+        """The run directory, as an absolute path."""
         return self._dir.path
 
     @property
@@ -156,6 +158,9 @@ class Run:
             source = data
         else:
             raise BadInput(Problem("@{labels}", "one label per text", "none"))
+        arguments.check_text(name, "name")
+        arguments.check_columns(text, "text")
+        arguments.check_text(label, "label")
         with notices.collecting(quiet or None):
             return reporting.evaluate(
                 self.path,
@@ -197,6 +202,9 @@ class Run:
         """
         from submillion.ship.suggest import suggest_file
 
+        arguments.check_path(data, "data")
+        arguments.check_path(out, "out")
+        arguments.check_columns(text, "text")
         with notices.collecting(quiet or None):
             return suggest_file(self.path, data, out, rows, text, progress=not quiet, overwrite=overwrite)
 
@@ -228,6 +236,10 @@ class Run:
         """
         from submillion import scoring
 
+        arguments.check_names(parts, "parts")
+        arguments.check_text(class_thresholds, "class_thresholds")
+        if out is not None:
+            arguments.check_path(out, "out")
         with notices.collecting(quiet or None):
             return scoring.report(self.path, parts, answer_at, quiet, out, overwrite, class_thresholds)
 
@@ -243,6 +255,10 @@ class Run:
         """
         from submillion import reporting
 
+        for other in others:
+            if not isinstance(other, Run):
+                arguments.check_path(other, "others")
+        arguments.check_text(split, "split")
         paths = [self.path, *(other.path if isinstance(other, Run) else Path(other) for other in others)]
         return reporting.compare(paths, split=split)
 

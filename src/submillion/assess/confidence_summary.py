@@ -40,7 +40,9 @@ def confidence_of(
 
 
 def check_thresholds(thresholds: Iterable[float]) -> list[float]:
-    """Return the thresholds and 0.9, ascending, each once; raises BadInput for one outside [0, 1)."""
+    """Return the thresholds and 0.9, ascending, each once; raises BadInput for one outside [0, 1), and for no list."""
+    if isinstance(thresholds, str | bytes) or not isinstance(thresholds, Iterable):
+        raise BadInput(Problem("@{thresholds}", "a list of shares", repr(thresholds), "For example [0.8]."))
     wanted = sorted({float(threshold) for threshold in thresholds} | {ALWAYS_ABOVE})
     if outside := [threshold for threshold in wanted if not 0 <= threshold < 1]:
         raise BadInput(

@@ -34,13 +34,23 @@ def names_data(word: str | Path) -> bool:
     if name == AUTO or name in recipe_names():
         return False
     if recipe_file.exists(path) and path.is_dir():
-        if (path / MANIFEST).is_file() and (path / RECIPE).is_file():
-            remedy = f"To train its recipe again, name {path / RECIPE}."
-            raise BadInput(Problem(name, "a recipe, or labelled texts", "a run of submillion", remedy))
+        check_no_run(path)
         return True
     if name in DATASETS:
         return True
     raise BadInput(_neither(name))
+
+
+def check_no_run(word: str | Path) -> None:
+    """Refuse the directory of a run, whose files are no labelled texts.
+
+    Raises:
+        BadInput: it is one.
+    """
+    path = Path(word)
+    if recipe_file.is_file(path / MANIFEST) and recipe_file.is_file(path / RECIPE):
+        remedy = f"To train its recipe again, name {path / RECIPE}."
+        raise BadInput(Problem(str(word), "a recipe, or labelled texts", "a run of submillion", remedy))
 
 
 def run_name(word: str | Path) -> str:

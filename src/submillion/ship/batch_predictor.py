@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from submillion import notices
+from submillion.arguments import check_path
 from submillion.errors import BadInput, Problem
 from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
@@ -52,6 +53,7 @@ class BatchPredictor:
         Raises:
             BadInput: there is no run, an unknown precision, a column that is no name, or no texts per pass.
         """
+        check_path(run, "run")
         check_precision(precision)
         check_batch_size(batch_size)
         if not isinstance(text, str):

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from submillion import notices
+from submillion.arguments import check_count
 from submillion.data.corpus import load_corpus
 from submillion.data.readers import iter_rows
 from submillion.data.tokens import encode
@@ -82,10 +83,10 @@ def suggest_file(
         Number of texts written: fewer than `rows` if the file has fewer new ones.
 
     Raises:
-        BadInput: no run, no such file or column, its data has gone, no new text, or an output that exists.
+        BadInput: no run, no such file or column, its data has gone, no new text, `rows` is no whole number from 1 on,
+            or an output that exists.
     """
-    if rows < 1:
-        raise BadInput(Problem("@{rows}", "at least 1", f"{rows}"))
+    check_count(rows, "rows")
     run_dir = RunDir.open(run)
     target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
     recipe = run_dir.read_recipe()

@@ -1,0 +1,106 @@
+"""Checks arguments of the Python API: one of a wrong type is refused before anything is read or changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence, Set
+from numbers import Integral, Real
+from typing import Any
+
+from submillion.errors import BadInput, Problem
+from submillion.wording import excerpt
+
+SHOWN = 60
+"""Characters of a value in a message."""
+
+
+def check_path(value: Any, name: str) -> None:
+    """Refuse what is no path.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is neither a string nor a path, or it is empty.
+    """
+    is_path = isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)
+    if not value or not (is_path or isinstance(value, str)):
+        raise _wrong(name, "a path: a string or a Path", value)
+
+
+def check_text(value: Any, name: str) -> None:
+    """Refuse what is neither a string nor None.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is something else.
+    """
+    if value is not None and not isinstance(value, str):
+        raise _wrong(name, "a string", value)
+
+
+def check_columns(value: Any, name: str) -> None:
+    """Refuse what names no columns: None and one string are fine, and so is a list of names.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is something else, such as a set, whose order is not known, or a name is empty.
+    """
+    if value is None or isinstance(value, str):
+        return
+    if not isinstance(value, Sequence) or not all(isinstance(one, str) and one for one in value):
+        raise _wrong(name, "the name of a column, or a list of names", value)
+
+
+def check_names(value: Any, name: str) -> None:
+    """Refuse what is no list of strings.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is something else, such as one string, whose characters are no names.
+    """
+    is_list = isinstance(value, Sequence | Set) and not isinstance(value, str)
+    if not is_list or not all(isinstance(one, str) for one in value):
+        raise _wrong(name, "a list of strings", value)
+
+
+def check_count(value: Any, name: str) -> None:
+    """Refuse what is no number of things.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is no whole number from 1 on.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise _wrong(name, "a whole number from 1 on", value)
+
+
+def check_share(value: Any, name: str) -> None:
+    """Refuse what is no share.
+
+    Args:
+        value: of the caller.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is no number from 0 to 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise _wrong(name, "a number from 0 to 1", value)
+
+
+def _wrong(name: str, expected: str, value: Any) -> BadInput:
+    return BadInput(Problem(f"@{{{name}}}", expected, excerpt(repr(value), SHOWN)))

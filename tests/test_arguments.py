@@ -1,0 +1,152 @@
+"""Arguments of the Python API: one of a wrong type is refused in one message, and a run stays the one it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import submillion as sm
+from support.tiny import tiny_texts
+from support.tiny_run import tiny_run
+from support.trained import trained_in
+
+TEXTS = tiny_texts(4, 1)[0]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> sm.Run:
+    return trained_in(tmp_path_factory.mktemp("home"))
+
+
+@pytest.mark.parametrize("value", [5, None, b"runs/a", ["runs/a"], 1.5, True, ""])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("path", sm.load),
+        ("run", sm.verify),
+        ("run", sm.BatchPredictor),
+        ("adapter", lambda value: sm.adopt(value, "out")),
+        ("out", lambda value: sm.adopt("adapter", value)),
+    ],
+)
+def test_what_is_no_path_is_refused(name: str, call: Callable[[Any], Any], value: Any) -> None:
+    with pytest.raises(sm.BadInput, match=f"`{name}`: expected a path: a string or a Path, found "):
+        call(value)
+
+
+@pytest.mark.parametrize("value", [5, b"runs/a", ["runs/a"], ""])
+def test_outputs_and_data_of_training_are_paths(value: Any) -> None:
+    with pytest.raises(sm.BadInput, match="`out`: expected a path"):
+        sm.train("r8", value)
+    with pytest.raises(sm.BadInput, match="`data`: expected a path"):
+        sm.decide(value)
+
+
+def test_an_empty_recipe_is_no_folder() -> None:
+    with pytest.raises(sm.BadInput, match="`recipe`: expected a path"):
+        sm.train("")
+
+
+def test_the_files_of_a_run_are_no_labelled_texts(run: sm.Run) -> None:
+    with pytest.raises(sm.BadInput, match="expected a recipe, or labelled texts, found a run of submillion"):
+        sm.decide(run.path)
+
+
+def test_labels_of_an_adapter_are_a_list() -> None:
+    with pytest.raises(sm.BadInput, match="`labels`: expected a list of strings, found 'ab'"):
+        sm.adopt("adapter", "out", labels="ab")  # its characters would be the names of two classes
+
+
+def test_a_run_is_the_same_one_after_the_process_has_changed_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "home").mkdir()
+    tiny_run(tmp_path / "a" / "home")
+    monkeypatch.chdir(tmp_path / "a")
+    run = sm.load(Path("home") / "run")
+    assert run.path == Path.cwd() / "home" / "run"
+    monkeypatch.chdir(tmp_path / "b")
+    assert len(run.predict(TEXTS)) == len(TEXTS)
+    assert os.fspath(run.path).startswith(os.fspath(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rows": 2.5}, "`rows`: expected a whole number from 1 on, found 2.5"),
+        ({"rows": "10"}, "`rows`: expected a whole number from 1 on, found '10'"),
+        ({"rows": True}, "`rows`: expected a whole number from 1 on, found True"),
+        ({"rows": 0}, "`rows`: expected a whole number from 1 on, found 0"),
+        ({"text": 5}, "`text`: expected the name of a column, or a list of names, found 5"),
+        ({"text": {"text"}}, "`text`: expected the name of a column, or a list of names"),
+        ({"text": b"text"}, "`text`: expected the name of a column, or a list of names"),
+        ({"text": [""]}, "`text`: expected the name of a column, or a list of names"),
+        ({"out": None}, "`out`: expected a path"),
+        ({"data": TEXTS}, "`data`: expected a path"),
+    ],
+)
+def test_suggest_refuses_arguments_of_wrong_types(
+    run: sm.Run, arguments: dict[str, Any], message: str
+) -> None:
+    given: dict[str, Any] = {"data": "unlabelled.csv", "out": "out.csv", "quiet": True} | arguments
+    with pytest.raises(sm.BadInput, match=message):
+        run.suggest(**given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 5}, "`name`: expected a string, found 5"),
+        ({"label": ["label"]}, "`label`: expected a string"),
+        ({"text": 5}, "`text`: expected the name of a column"),
+        ({"thresholds": 0.5}, r"`thresholds`: expected a list of shares, found 0\.5"),
+        ({"thresholds": "0.5"}, r"`thresholds`: expected a list of shares, found '0\.5'"),
+    ],
+)
+def test_evaluate_refuses_arguments_of_wrong_types(
+    run: sm.Run, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(sm.BadInput, match=message):
+        run.evaluate("labelled.csv", quiet=True, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"parts": "noise"}, "`parts`: expected a list of strings, found 'noise'"),
+        ({"parts": 5}, "`parts`: expected a list of strings, found 5"),
+        ({"parts": [5]}, "`parts`: expected a list of strings"),
+        ({"class_thresholds": True}, "`class_thresholds`: expected a string, found True"),
+        ({"out": 5}, "`out`: expected a path"),
+        ({"answer_at": 90}, "`answer_at`: expected a number from 0 to 1, found 90"),
+        ({"answer_at": "0.9"}, "`answer_at`: expected a number from 0 to 1, found '0.9'"),
+        ({"answer_at": True}, "`answer_at`: expected a number from 0 to 1, found True"),
+        ({"answer_at": float("nan")}, "`answer_at`: expected a number from 0 to 1, found nan"),
+    ],
+)
+def test_report_refuses_arguments_of_wrong_types_and_leaves_the_run_as_it_is(
+    run: sm.Run, arguments: dict[str, Any], message: str
+) -> None:
+    def files() -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in sorted(run.path.rglob("*")) if file.is_file()}
+
+    before = files()
+    with pytest.raises(sm.BadInput, match=message):
+        run.report(**{"quiet": True} | arguments)
+    assert files() == before
+
+
+def test_a_share_may_be_a_number_of_numpy(run: sm.Run) -> None:
+    assert run.report(answer_at=np.float32(0.5), quiet=True).is_file()  # type: ignore[arg-type]
+
+
+def test_compare_takes_runs_and_paths(run: sm.Run) -> None:
+    with pytest.raises(sm.BadInput, match="`others`: expected a path"):
+        run.compare([run.path])  # type: ignore[arg-type]
