@@ -10,7 +10,7 @@ import pytest
 from submillion import notices
 from submillion.data.readers import iter_texts, read_rows
 from submillion.errors import BadInput
-from submillion.sources import spreadsheet
+from submillion.sources import sheet_process, spreadsheet
 
 pytest.importorskip("python_calamine")
 
@@ -119,3 +119,61 @@ def test_damaged_and_foreign_spreadsheets_are_refused(
         BadInput, match=r'Install it with: pip install "submillion\[spreadsheet\]", or save the sheet'
     ):
         list(iter_texts(path))
+
+
+def changed(path: Path, part: str, old: str, new: str) -> Path:
+    """Replace a text in a part of a workbook."""
+    with zipfile.ZipFile(path) as packed:
+        parts = {name: packed.read(name).decode() for name in packed.namelist()}
+    assert old in parts[part]
+    parts[part] = parts[part].replace(old, new)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in parts.items():
+            packed.writestr(name, content)
+    return path
+
+
+def test_a_hidden_sheet_is_not_read_and_named(tmp_path: Path) -> None:
+    path = write_xlsx(
+        tmp_path / "data.xlsx", Data={"A1": "text", "A2": "hidden"}, Other={"A1": "text", "A2": "seen"}
+    )
+    changed(path, "xl/workbook.xml", '<sheet name="Data"', '<sheet state="hidden" name="Data"')
+    assert [texts for _, texts in iter_texts(path)] == [["seen"]]
+    assert "sheet 'Other' is read; not used: 'Data' (hidden)." in notices.collected()[0]["text"]
+
+
+def test_merged_cells_are_named(tmp_path: Path) -> None:
+    cells: dict[str, str | float | bool] = {"A1": "text", "A2": "one", "A3": "two", "B1": "title", "B2": "x"}
+    path = write_xlsx(tmp_path / "data.xlsx", Sheet=cells)
+    ranges = '<mergeCells count="2"><mergeCell ref="B2:B3"/><mergeCell ref="B1:C1"/></mergeCells>'
+    changed(path, "xl/worksheets/sheet1.xml", "</sheetData>", f"</sheetData>{ranges}")
+    assert [texts for _, texts in iter_texts(path, text="text")] == [["one", "two"]]
+    expected = "data.xlsx: 1 merged cell of several rows; only the first of these rows has the value."
+    assert [notice["text"] for notice in notices.collected() if notice["code"] == "merged_cells"] == [
+        expected
+    ]
+
+
+def test_whole_numbers_have_no_decimals_and_rounded_ones_are_named(tmp_path: Path) -> None:
+    cells: dict[str, str | float | bool] = {
+        "A1": "id",
+        "B1": "text",
+        "A2": 1234567890123456,
+        "B2": "exact",
+        "A3": 123456789012345678,
+        "B3": "rounded",
+    }
+    ((ids, _),) = iter_texts(write_xlsx(tmp_path / "data.xlsx", Sheet=cells))
+    assert ids[0] == "1234567890123456"
+    (notice,) = [notice for notice in notices.collected() if notice["code"] == "rounded_numbers"]
+    assert "data.xlsx: 1 row with whole numbers of 16 digits or more" in notice["text"]
+    assert "row 3 is the first" in notice["text"]
+
+
+def test_the_errors_of_the_reader_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library has an error of its own for a password, with another name than that for a broken file."""
+    script = tmp_path / "process.py"
+    script.write_text("import python_calamine\nraise python_calamine.PasswordError('password protected')\n")
+    monkeypatch.setattr(sheet_process, "__file__", str(script))
+    with pytest.raises(BadInput, match="expected a readable spreadsheet, found password protected"):
+        read_rows([write_xlsx(tmp_path / "data.xlsx", Sheet={"A1": "text", "A2": "x"})])

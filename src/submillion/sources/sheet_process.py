@@ -7,6 +7,9 @@ import sys
 from datetime import date, datetime, time
 from typing import Any
 
+EXACT = 2**53
+"""Whole numbers below it are exact as floats."""
+
 
 def main(source: str, target: str, memory: int) -> None:
     """Write the first visible sheet that has values, one list of texts per row; print facts about it as JSON.
@@ -26,28 +29,39 @@ def main(source: str, target: str, memory: int) -> None:
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415  # after the limit
 
     workbook = CalamineWorkbook.from_path(source)
-    names = [
-        sheet.name
-        for sheet in workbook.sheets_metadata
-        if sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
-    ]
-    for name in names:
+    sheets = [sheet for sheet in workbook.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
+    visible = [sheet.name for sheet in sheets if sheet.visible == SheetVisibleEnum.Visible]
+    facts: dict[str, Any] = {
+        "sheet": None,
+        "others": visible,
+        "hidden": [sheet.name for sheet in sheets if sheet.visible != SheetVisibleEnum.Visible],
+    }
+    for name in visible:
         sheet = workbook.get_sheet_by_name(name)
         if sheet.start is None:
             continue
+        facts |= {"sheet": name, "others": [other for other in visible if other != name]}
+        facts["merged"] = sum(end[0] > start[0] for start, end in sheet.merged_cell_ranges or [])
+        facts["rounded"] = rounded = []  # rows
         with open(target, "w", encoding="utf-8") as out:  # noqa: PTH123  # a script without other imports
-            for row in sheet.iter_rows():
+            for number, row in enumerate(sheet.iter_rows(), start=1):
                 out.write(json.dumps([text_of(cell) for cell in row]) + "\n")
-        print(json.dumps({"sheet": name, "others": [other for other in names if other != name]}))
-        return
-    print(json.dumps({"sheet": None, "others": names}))
+                if any(map(is_rounded, row)):
+                    rounded.append(number)
+        break
+    print(json.dumps(facts))
+
+
+def is_rounded(cell: Any) -> bool:
+    """Return whether a cell is a whole number that may have lost digits: the library holds numbers as floats."""
+    return isinstance(cell, float) and cell.is_integer() and abs(cell) >= EXACT
 
 
 def text_of(cell: Any) -> str:
-    """Return a cell as a spreadsheet shows it: whole numbers without decimals, dates in ISO 8601."""
+    """Return a cell's value as text: whole numbers without decimals, dates in ISO 8601; an error is empty."""
     if isinstance(cell, bool):
         return str(cell).lower()
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < EXACT:
         return str(int(cell))
     if isinstance(cell, date | datetime | time):
         return cell.isoformat()

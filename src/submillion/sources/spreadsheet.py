@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,9 +16,14 @@ from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources import sheet_process, store
 from submillion.sources.archive import FAILURES, content_size, is_spreadsheet
+from submillion.wording import plural
 
 OLE = b"\xd0\xcf\x11\xe0"  # beginning of .xls files
 ROWS = "rows.jsonl"
+FORM = 2
+"""Number of the form of the copies in the cache; earlier ones are not read."""
+ERROR = re.compile(r"python_calamine\.\w+: (.+)")
+"""The last line of the traceback of the library's errors."""
 MEMORY = 1500 << 20  # bytes of address space of the process that reads a small spreadsheet
 MEMORY_PER_BYTE = 40  # further ones for every byte of the spreadsheet's content
 EXPANSION = 30  # times the size of a spreadsheet that its content may have
@@ -55,20 +61,35 @@ def sheet_rows(file: Path) -> Path:
                 'Install it with: pip install "submillion[spreadsheet]", or save the sheet as csv (utf-8).',
             )
         )
-    target = cache_root() / "sheets" / f"{sha256_of(file)[:32]}-{file.stem}"
-    facts = store.cached_folder(target, lambda folder: _copied(file, folder / ROWS))["facts"]
-    if facts["others"]:
-        names = ", ".join(repr(name) for name in facts["others"][:10])
-        notices.emit(
-            "sheet",
-            f"{file.name}: sheet {facts['sheet']!r} is read; not used: {names}.",
-            sheet=facts["sheet"],
-        )
+    target = cache_root() / "sheets" / f"{FORM}-{sha256_of(file)[:32]}-{file.stem}"
+    _announce(file, store.cached_folder(target, lambda folder: _copied(file, folder / ROWS))["facts"])
     return target / ROWS
 
 
+def _announce(file: Path, facts: dict[str, Any]) -> None:
+    """Say which sheet is read, and which values are not what the file shows."""
+    others = [*map(repr, facts["others"]), *(f"{name!r} (hidden)" for name in facts["hidden"])]
+    if others:
+        text = f"{file.name}: sheet {facts['sheet']!r} is read; not used: {', '.join(others[:10])}."
+        notices.emit("sheet", text, sheet=facts["sheet"])
+    if merged := facts["merged"]:
+        notices.emit(
+            "merged_cells",
+            f"{file.name}: {plural(merged, 'merged cell')} of several rows; only the first of these rows has the "
+            "value.",
+            cells=merged,
+        )
+    if rounded := facts["rounded"]:
+        notices.emit(
+            "rounded_numbers",
+            f"{file.name}: {plural(len(rounded), 'row')} with whole numbers of 16 digits or more, whose last digits "
+            f"may be lost; row {rounded[0]} is the first. Store ids as text.",
+            rows=len(rounded),
+        )
+
+
 def _copied(file: Path, rows: Path) -> dict[str, Any]:
-    """Write the rows; return the name of the sheet, and of the others."""
+    """Write the rows; return the name of the sheet and of the others, and what is lost in its cells."""
     size = file.stat().st_size
     try:
         content = content_size(file) if zipfile.is_zipfile(file) else size
@@ -83,8 +104,8 @@ def _copied(file: Path, rows: Path) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         raise _unreadable(file, f"one that takes more than {SECONDS} seconds") from error
     if done.returncode:
-        errors = [line.partition("CalamineError: ")[2] for line in done.stderr.splitlines()]
-        raise _unreadable(file, next(filter(None, errors), TOO_LARGE))
+        errors = [found[1] for line in done.stderr.splitlines() if (found := ERROR.match(line))]
+        raise _unreadable(file, next(iter(errors), TOO_LARGE))
     facts: dict[str, Any] = json.loads(done.stdout)
     if facts["sheet"] is None:
         raise BadInput(Problem(str(file), "a visible sheet with values", "none", "Name another file."))
