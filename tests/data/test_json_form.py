@@ -272,3 +272,15 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, name: str, content
     file.write_text(content, encoding="utf-8")
     with pytest.raises(BadInput, match="with 'label' twice in one object"):
         read_rows([file])
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    split = {"columns": ["text", "label", "text"], "index": [0], "data": [["a", "x", "b"]]}
+    with pytest.raises(BadInput, match="with 'text' twice in one object"):
+        read_rows([write(tmp_path / "split.json", split)])
+
+
+def test_ids_that_the_first_row_lacks_are_not_overlooked(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", {"text": "a", "label": "x"}, {"text": "b", "label": "y", "id": 55})
+    with pytest.raises(BadInput, match=r"rows\.jsonl, line 1: expected rows like the others, found no 'id'"):
+        read_rows([file])

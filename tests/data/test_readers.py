@@ -287,3 +287,10 @@ def test_the_streams_memory_does_not_grow_with_the_file(tmp_path: Path, form: st
     tracemalloc.stop()
     assert rows == count
     assert peak < 1_000_000 and arrow < 2_500_000  # the texts are 2.2 MB, in parquet 3.5 MB
+
+
+def test_ids_of_labelled_rows_are_written_as_those_of_predicted_ones(tmp_path: Path) -> None:
+    lines = [{"id": row_id, "text": "a", "label": "x"} for row_id in (1, 7.0, None, {"a": 1}, "007")]
+    file = write(tmp_path / "rows.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert read_rows([file]).ids == ["1", "7", "", '{"a": 1}', "007"]
+    assert [row_id for row_id, _ in streamed(file)] == ["1", "7", "", '{"a": 1}', "007"]

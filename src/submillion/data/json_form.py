@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion.data import annotation
+from submillion.data.columns import ID_NAME
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.files.strict_json import Refused, unique
@@ -38,9 +39,11 @@ def json_file(path: Path, encoding: str | None = None) -> Table:
         return _table(path, objects, "line")
     try:
         document = _DECODER.decode("".join(decoded_lines(path, encoding)))
+        if isinstance(document, dict) and isinstance(columns := document.get("columns"), list):
+            unique([(str(name), None) for name in columns])
+        entries = _entries(document)
     except (ValueError, RecursionError) as error:
         raise BadInput(_not_json(path, error)) from error
-    entries = _entries(document)
     if entries is None:
         raise BadInput(Problem(str(path), FORMS, _described(document)))
     return _table(path, lambda: enumerate(entries, start=1), "entry")
@@ -49,7 +52,10 @@ def json_file(path: Path, encoding: str | None = None) -> Table:
 def _table(path: Path, objects: Any, unit: str) -> Table:
     beginning = [value for _, value in islice(objects(), SHOWN)]
     export = annotation.export_of(beginning)
-    columns = _columns(path, export.flat(beginning[0])) if beginning else []
+    flat = [export.flat(value) for value in beginning]
+    columns = _columns(path, flat[0]) if flat else []
+    if ID_NAME not in columns and any(isinstance(value, dict) and ID_NAME in value for value in flat):
+        columns.append(ID_NAME)  # a row that lacks its id is refused, the first one too
 
     def rows(wanted: Sequence[str]) -> RowStream:
         for number, value in objects():

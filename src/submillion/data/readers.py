@@ -168,7 +168,7 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelle
             problems.add(place, *flaw)
         if flaw_of_row or label is None:
             continue
-        rows.ids.append(str(len(rows)) if row_id is None else str(row_id))
+        rows.ids.append(str(len(rows)) if chosen.id is None else id_text(row_id))
         rows.texts.append(text)
         rows.labels.append(sys.intern(label))  # one string for all rows of a class
         rows.file_of.append(len(rows.files) - 1)
