@@ -19,10 +19,11 @@ from scipy.special import softmax
 
 import submillion as sm
 from submillion import BadInput, Run
+from submillion.cache import sha256_of
 from submillion.exporting import export as export_module
 from submillion.exporting.export import Exported, export, lost_too_much
 from submillion.model.process_state import preserved_signal_stack, signal_stack
-from submillion.report.export_card import render_export_card
+from submillion.report.export_card import render_export_card, write_export_report
 from submillion.rundir import RunDir
 from submillion.ship.export import forms
 from submillion.ship.export.sessions import OpenvinoSession
@@ -44,6 +45,11 @@ def all_forms(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
         if find_spec(name) is None:  # not importorskip: an imported nncf changes functions of torch
             pytest.skip(f"{name} is not installed")
     return run.export("all", tmp_path_factory.mktemp("exported") / "all", max_loss=100, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def merged(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return run.export("merged", tmp_path_factory.mktemp("exported") / "merged", quiet=True)
 
 
 @pytest.fixture
@@ -391,3 +397,70 @@ def test_verify_detects_forged_exports(all_forms: Exported, run: Run, tmp_path: 
     assert failing(lambda folder: (folder / "README.md").write_text("better")) == {"pages"}
     assert "answers" in failing(edit(argmax_agreement=0.5), run)
     assert "answers" not in failing(edit(load_seconds=0.0001), run)
+
+
+def set_in(record: dict[str, Any], path: str, value: Any) -> None:
+    """Set an entry of a record by its dotted path; `*` is the only entry."""
+    *above, last = path.split(".")
+    for name in above:
+        record = next(iter(record.values())) if name == "*" else record[name]
+    record[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("labels", ["1", "0"]),
+        ("max_length", 512),
+        ("windows", "all"),
+        ("pooling", "mean"),
+        ("normalize", True),
+        ("longer_rows", 2),
+        ("metadata", "license: mit"),
+        ("thresholds", {"objective": "f1", "rule": "", "split": "validation", "rows": 6, "values": {}}),
+        ("run.name", "another"),
+        ("run.encoder_licence", "mit"),
+        ("run.data_licence", "mit"),
+        ("reference.accuracy", 0.99),
+        ("files.*.interval.low", -0.0001),
+        ("files.*.form", "onnx"),
+        ("files.*.batch_size", 1),
+    ],
+)
+def test_no_statement_about_the_run_can_be_forged(
+    merged: Exported, run: Run, tmp_path: Path, path: str, value: Any
+) -> None:
+    folder = tmp_path / "forged"
+    shutil.copytree(merged.path, folder)
+    record = json.loads((folder / "export.json").read_text())
+    set_in(record, path, value)
+    if path == "labels":  # in every file, as a forger would
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"id2label": dict(enumerate(value)), "label2id": {"1": 0, "0": 1}}
+        (folder / "config.json").write_text(json.dumps(config))
+        record["common"]["config.json"] = sha256_of(folder / "config.json")
+    (folder / "export.json").write_text(json.dumps(record))
+    write_export_report(folder, record)
+    verdict = sm.verify(folder, against=run)
+    assert {check.name for check in verdict.failing} <= {"facts", "labels", "thresholds", "answers"}
+    assert not verdict.holds
+
+
+def test_thresholds_that_were_chosen_after_the_export_are_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    copy = RunDir(run.path).copy_to(tmp_path / "run")
+    sm.load(copy.path).export("merged", tmp_path / "out", quiet=True)
+    names = [str(name) for name in run.classes_]
+    copy.write_analysis("thresholds", thresholds_of("precision", names, [0.5, None]))
+    assert {check.name for check in sm.verify(tmp_path / "out", against=copy.path).failing} == {"thresholds"}
+
+
+def test_the_longest_input_of_a_tokenizer_is_that_of_the_record(merged: Exported, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(merged.path, folder)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 9}))
+    record = json.loads((folder / "export.json").read_text())
+    record["common"][file.name] = sha256_of(file)
+    (folder / "export.json").write_text(json.dumps(record))
+    assert {check.name for check in sm.verify(folder).failing} == {"labels"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from submillion.assess.statistics.agreement import agreement
 from submillion.cache import sha256_of
 from submillion.data.batches import permutation
 from submillion.exporting.rows import Joined, Rows, counted, reference_of
+from submillion.model import head_file
 from submillion.model.class_thresholds import PART
 from submillion.model.loading import quiet_libraries
 from submillion.report.card import metadata
@@ -23,6 +25,7 @@ from submillion.run_format.export import (
     ExportedThresholds,
     ExportRecord,
     FileRecord,
+    RunFacts,
     RunHashes,
 )
 from submillion.run_format.splits import SCORED_SPLITS
@@ -30,8 +33,12 @@ from submillion.rundir import RunDir
 from submillion.ship.export.forms import SAMPLE_ROWS, ExportFile, Form
 from submillion.ship.export.proof import BATCH, ask
 from submillion.ship.export.source import ExportSource
+from submillion.sources.adapter_files import HEAD
 from submillion.terminal.progress import ProgressOption
 from submillion.version import __version__
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 def proven(
@@ -105,6 +112,32 @@ def thresholds_of(run: RunDir) -> ExportedThresholds | None:
     }
 
 
+def facts_of(context: RunContext) -> RunFacts:
+    """Return what a record says about its run, read from the run alone."""
+    recipe, head = context.recipe, context.run.adapter / HEAD
+    return {
+        "metadata": metadata(dict(context.manifest), {}, "transformers"),
+        "run": {
+            "name": context.manifest["name"],
+            **hashes_of(context),
+            "encoder_licence": context.manifest["encoder"].get("licence"),
+            "data_licence": None if context.adopted else context.manifest["data"].get("licence"),
+        },
+        "labels": context.labels,
+        "max_length": recipe.data.max_length,
+        "windows": recipe.data.windows,
+        "pooling": "mean" if head.is_file() else "first",
+        "normalize": head.is_file() and head_file.normalizes(head),
+        "thresholds": thresholds_of(context.run),
+    }
+
+
+def count_longer(tokenizer: PreTrainedTokenizerFast, texts: list[str], max_length: int) -> int:
+    """Return how many texts have more tokens than are read of them."""
+    with quiet_libraries():  # transformers warns of texts beyond the tokenizer's length
+        return sum(len(ids) > max_length for ids in tokenizer(texts)["input_ids"])
+
+
 def begun(
     context: RunContext,
     source: ExportSource,
@@ -113,33 +146,17 @@ def begun(
     max_loss: float,
 ) -> ExportRecord:
     """Return the record of an export without its files; the run answers all rows once, to measure its own speed."""
-    every, recipe = Joined.of(rows), context.recipe
-    with (
-        quiet_libraries()
-    ):  # transformers warns of texts beyond the tokenizer's length, which are counted here
-        lengths = [len(ids) for ids in source.tokenizer(every.texts)["input_ids"]]
+    every = Joined.of(rows)
     return {
         "format_version": FORMAT_VERSION,
         "submillion": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metadata": metadata(dict(context.manifest), {}, "transformers"),
-        "run": {
-            "name": context.manifest["name"],
-            **hashes_of(context),
-            "encoder_licence": context.manifest["encoder"].get("licence"),
-            "data_licence": None if context.adopted else context.manifest["data"].get("licence"),
-        },
-        "labels": source.labels,
-        "max_length": recipe.data.max_length,
-        "windows": recipe.data.windows,
-        "pooling": "first" if source.head is None else "mean",
-        "normalize": source.head is not None and source.head.normalize,
-        "longer_rows": sum(length > recipe.data.max_length for length in lengths),
+        **facts_of(context),
+        "longer_rows": count_longer(source.tokenizer, every.texts, context.recipe.data.max_length),
         "max_loss": max_loss,
         "compared": counted(rows),
         "reference": reference_of(context, every),
         "calibration": calibration,
-        "thresholds": thresholds_of(context.run),
         "files": {},
         "removed": {},
         "common": {},

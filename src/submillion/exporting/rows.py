@@ -106,10 +106,15 @@ def reference_of(context: RunContext, rows: Joined) -> Reference:
     started = time.perf_counter()
     context.probabilities(texts)
     seconds = time.perf_counter() - started
-    right = rows.probabilities.argmax(axis=1) == rows.labels
-    known = rows.labels >= 0
     return {
         "execution": context.opened.execution.name,
         "texts_per_second": round(len(texts) / max(seconds, 1e-9), 2),
-        "accuracy": float(right[known].mean()) if known.any() else None,
+        "accuracy": accuracy_of(rows),
     }
+
+
+def accuracy_of(rows: Joined) -> float | None:
+    """Return the accuracy of the run's own answers; None without a labelled row."""
+    right = rows.probabilities.argmax(axis=1) == rows.labels
+    known = rows.labels >= 0
+    return float(right[known].mean()) if known.any() else None

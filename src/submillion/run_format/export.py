@@ -95,12 +95,9 @@ class ExportedThresholds(TypedDict):
     """By class; None for a class that is never answered."""
 
 
-class ExportRecord(TypedDict):
-    """The contents of export.json."""
+class RunFacts(TypedDict):
+    """What export.json says about the run, before any file is made; `verify` compares it with the run."""
 
-    format_version: int
-    submillion: str
-    created: str
     metadata: str
     """Of the card, as yaml in the format of the Hugging Face hub."""
     run: ExportedRun
@@ -111,6 +108,15 @@ class ExportRecord(TypedDict):
     """`first`: the model has its head; `mean`: head.safetensors holds it."""
     normalize: NotRequired[bool]
     """Whether that head reads the mean scaled to length 1; exports of earlier versions lack it, and theirs do not."""
+    thresholds: ExportedThresholds | None
+
+
+class ExportRecord(RunFacts):
+    """The contents of export.json."""
+
+    format_version: int
+    submillion: str
+    created: str
     longer_rows: int
     """Rows of the proof longer than max_length tokens: the exported tokenizer reads their beginning alone."""
     max_loss: Number
@@ -118,7 +124,6 @@ class ExportRecord(TypedDict):
     compared: dict[str, ComparedRows]
     reference: Reference
     calibration: Calibration | None
-    thresholds: ExportedThresholds | None
     files: dict[str, FileRecord]
     removed: dict[str, FileRecord]
     common: dict[str, str]

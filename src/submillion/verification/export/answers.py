@@ -7,11 +7,13 @@ from typing import Any
 
 from submillion import environment
 from submillion.assess.run_context import RunContext
-from submillion.exporting.record import hashes_of, proven, thresholds_of
+from submillion.exporting.record import hashes_of, proven
 from submillion.exporting.rows import calibration_of, counted, rows_of
+from submillion.run_format.agreement import SplitAgreement
 from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
 from submillion.rundir import RunDir
 from submillion.ship.export.forms import FILES
+from submillion.verification.export.facts import check_facts
 from submillion.verification.verdict import PREDICTED, Check, compared
 
 SAME_MACHINE_PROBABILITY = 1e-3
@@ -21,37 +23,33 @@ ELSEWHERE_PROBABILITY = 0.1
 ELSEWHERE_SHARE = 0.005
 """Of the rows: classes that may change with another processor or another version of the runtime."""
 AGREEMENT = ("argmax_agreement", "accuracy", "accuracy_difference")
+MADE_BY = ("form", "runtime", "batch_size")
 
 
 def check_answers(folder: Path, record: ExportRecord, run: RunDir, progress: bool) -> list[Check]:
     """Compare an export with the run that it claims to come from.
 
     Detects: another run, a file whose answers are not those claimed, figures of agreement and accuracy that the file
-    does not reach, and calibration on other texts than those of the seed.
+    does not reach, statements about the run that are not true of it, and calibration on other texts than those of the
+    seed.
     Cannot detect: wrong speeds and load times, and figures of files that were removed.
     """
     context = RunContext(run, progress=progress)
     checks = _same_run(context, record)
     if any(check.holds is False for check in checks):
         return checks
-    if record["calibration"] is not None:
+    named = {**record["files"], **record["removed"]}
+    if record["calibration"] is not None or any(FILES[name][0].calibrated for name in named if name in FILES):
         _, calibration = calibration_of(context)
         checks += compared(
             "calibration",
             f"{EXPORT}: calibration",
-            record["calibration"],
+            record["calibration"] or {},
             calibration,
             summary="the training texts of the seed",
         )
-    if record["thresholds"] is not None:
-        checks += compared(
-            "thresholds",
-            f"{EXPORT}: thresholds",
-            record["thresholds"],
-            thresholds_of(run) or {},
-            summary="the thresholds per class of the run",
-        )
     rows = rows_of(context)
+    checks += check_facts(folder, record, context, rows)
     checks += compared(
         "rows", f"{EXPORT}: compared", record["compared"], counted(rows), summary="the rows of the run"
     )
@@ -80,7 +78,11 @@ def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Che
     )
     share = 0.0 if same else ELSEWHERE_SHARE
     reach = SAME_MACHINE_PROBABILITY if same else ELSEWHERE_PROBABILITY
-    checks = []
+    checks = [
+        Check("answers", False, f"{name}: {key}", f"{dict(claimed)[key]}", f"{dict(found)[key]}")
+        for key in MADE_BY
+        if dict(claimed)[key] != dict(found)[key]
+    ]
     pairs: dict[str, tuple[Any, Any]] = {"": (claimed, found)}
     for split in claimed["by_split"].keys() | found["by_split"].keys():
         pairs[f"{split}: "] = (claimed["by_split"].get(split), found["by_split"].get(split))
@@ -93,6 +95,13 @@ def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Che
             one, other = of_record[figure], of_file[figure]
             if (one is None) != (other is None) or (one is not None and abs(one - other) > share + 1e-9):
                 checks.append(Check("answers", False, f"{name}: {title}{figure}", f"{one}", f"{other}"))
+        limits = [_limits(part) for part in (of_record, of_file)]
+        if any(
+            (one is None) != (other is None) or (one is not None and abs(one - other) > 2 * share + 1e-9)
+            for one, other in zip(*limits, strict=True)
+        ):
+            where = f"{name}: {title}interval"
+            checks.append(Check("answers", False, where, f"{limits[0]}", f"{limits[1]}"))
         one, other = (part["max_probability_difference"] for part in (of_record, of_file))
         if abs(one - other) > reach:
             where = f"{name}: {title}max_probability_difference"
@@ -104,3 +113,9 @@ def _same_answers(name: str, claimed: FileRecord, found: FileRecord) -> list[Che
     also = f", {sample['rows']:,} of them by {found['runtime']} {found['runtime_version']}" if sample else ""
     text = f"{found['rows']:,} rows by {found['answered_by']}{also}, made with {where}"
     return [Check("answers", True, name, found=text, means=PREDICTED)]
+
+
+def _limits(entry: SplitAgreement) -> list[float | None]:
+    """Return both limits of the interval of a difference."""
+    interval = entry["interval"]
+    return [None, None] if interval is None else [interval["low"], interval["high"]]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from submillion.cache import sha256_of
 from submillion.exporting.export import lost_too_much
-from submillion.exporting.folder import AGAIN, REPORT, read_record, recorded_hashes
-from submillion.files import strict_json
+from submillion.exporting.folder import REPORT, read_record, recorded_hashes
 from submillion.report.export_card import write_export_report
 from submillion.run_format.export import EXPORT, ExportRecord
 from submillion.rundir import RunDir
 from submillion.sources import store
 from submillion.verification.export.answers import check_answers
+from submillion.verification.export.facts import check_files, check_page, has_page
 from submillion.verification.run.checks import TAMPERING_ERRORS
 from submillion.verification.verdict import Check, Verdict, failed, stated
 from submillion.version import __version__
@@ -39,7 +39,7 @@ def verify_export(path: str | Path, against: str | Path | None = None, progress:
     folder = Path(path)
     record = read_record(folder)
     checks: list[Check] = []
-    for name, compare in (("hashes", _hashes), ("labels", _labels), ("limit", _limit), ("pages", _pages)):
+    for name, compare in (("hashes", _hashes), ("labels", check_files), ("limit", _limit), ("pages", _pages)):
         try:
             checks += compare(folder, record)
         except TAMPERING_ERRORS as error:
@@ -57,7 +57,9 @@ def verify_export(path: str | Path, against: str | Path | None = None, progress:
             except TAMPERING_ERRORS as error:
                 checks += failed("answers", EXPORT, error)
     checks.append(
-        stated("statements", EXPORT, "load times, texts/s, processor, and the figures of removed files")
+        stated(
+            "statements", EXPORT, "load times, texts/s, processor, max_loss, and the figures of removed files"
+        )
     )
     return Verdict(str(path), checks)
 
@@ -94,19 +96,6 @@ def _hashes(folder: Path, record: ExportRecord) -> list[Check]:
     return checks or [Check("hashes", True, EXPORT, found=f"{len(recorded)} files")]
 
 
-def _labels(folder: Path, record: ExportRecord) -> list[Check]:
-    """Compare the classes of config.json with those of export.json."""
-    config = strict_json.read(folder / "config.json", "the configuration of a model", AGAIN)
-    names = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
-    if names != record["labels"]:
-        return [
-            Check("labels", False, "config.json: id2label", ", ".join(record["labels"]), ", ".join(names))
-        ]
-    if config["label2id"] != {name: index for index, name in enumerate(names)}:
-        return [Check("labels", False, "config.json: label2id", "the inverse of id2label", "another mapping")]
-    return [Check("labels", True, "config.json", found=f"{len(names)} classes")]
-
-
 def _limit(folder: Path, record: ExportRecord) -> list[Check]:
     """Check that the files which lost more than the accepted accuracy are those that were removed."""
     limit = record["max_loss"]
@@ -120,7 +109,7 @@ def _limit(folder: Path, record: ExportRecord) -> list[Check]:
 
 
 def _pages(folder: Path, record: ExportRecord) -> list[Check]:
-    """Write card and picture again from export.json, and compare every byte."""
+    """Write card and picture again from export.json, and the page for browsers, and compare every byte."""
     if record["submillion"] != __version__:
         found = f"{__version__}; another version may write another page"
         return [Check("pages", None, f"{EXPORT}: submillion", record["submillion"], found)]
@@ -132,8 +121,10 @@ def _pages(folder: Path, record: ExportRecord) -> list[Check]:
             if not (folder / name).is_file()
             or (folder / name).read_bytes() != (Path(scratch) / name).read_bytes()
         ]
-    if differing:
-        return [
-            Check("pages", False, name, "the same bytes when written again", "others") for name in differing
-        ]
-    return [Check("pages", True, "card and picture", found=f"{len(REPORT)} files, equal byte for byte")]
+    checks = [
+        Check("pages", False, name, "the same bytes when written again", "others") for name in differing
+    ]
+    if has_page(record):
+        checks += check_page(folder)
+    what = "card, picture and page" if has_page(record) else "card and picture"
+    return checks or [Check("pages", True, what, found="equal byte for byte")]

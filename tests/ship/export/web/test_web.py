@@ -18,10 +18,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import submillion
 from submillion import Run
+from submillion.cache import sha256_of
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, SubmillionError
 from submillion.model.infer import probabilities_of
-from submillion.ship.export.web.files import FOLDER, GRAPH, parts
+from submillion.report.export_card import write_export_report
+from submillion.ship.export.web.files import FOLDER, GRAPH, SETTINGS, parts
 from submillion.ship.export.web.node import NodeSession, node
 from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
 from support.browser import TIMEOUT, chromium, violations
@@ -193,6 +195,49 @@ def test_an_encoder_that_the_browser_reads_otherwise_is_refused(exported: Path, 
     session = NodeSession(tmp_path / "out")
     with pytest.raises(SubmillionError, match="reads 2 of 2 texts in another way"):
         session.logits(["shares rose", "a goal"])
+
+
+@pytest.mark.parametrize("name", ["index.html", "page/answer.js", "model/classifier.json"])
+def test_verify_compares_the_page_with_that_of_this_version_and_its_classes_with_the_record(
+    exported: Path, tmp_path: Path, name: str
+) -> None:
+    assert submillion.verify(exported).holds
+    folder = tmp_path / "out"
+    shutil.copytree(exported, folder)
+    file = folder / FOLDER / name
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".json":
+        settings = json.loads(text)
+        file.write_text(json.dumps(settings | {"labels": settings["labels"][::-1]}))
+    else:
+        file.write_text(text.replace("confidence", "certainty"), encoding="utf-8")
+    _recorded(folder, name)
+    failing = {check.name for check in submillion.verify(folder).failing}
+    assert failing == {"labels" if file.suffix == ".json" else "pages"}
+
+
+def test_verify_compares_the_temperature_of_the_page_with_that_of_the_run(
+    exported: Path, run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(exported, folder)
+    file = folder / FOLDER / SETTINGS
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"temperature": 0.01}))
+    _recorded(folder, SETTINGS)
+    failing = [check for check in submillion.verify(folder, against=run).failing if check.name == "facts"]
+    assert [check.where for check in failing] == [f"{FOLDER}/{SETTINGS}: temperature"]
+
+
+def _recorded(folder: Path, name: str) -> None:
+    """Record the hash and size of a changed file of the page, and write the card again."""
+    record = json.loads((folder / "export.json").read_text())
+    entry = record["files"][f"{FOLDER}/{GRAPH}"]
+    entry["parts"][f"{FOLDER}/{name}"] = sha256_of(folder / FOLDER / name)
+    entry["size_bytes"] = sum(
+        (folder / part).stat().st_size for part in (f"{FOLDER}/{GRAPH}", *entry["parts"])
+    )
+    (folder / "export.json").write_text(json.dumps(record))
+    write_export_report(folder, record)
 
 
 def test_without_node_the_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

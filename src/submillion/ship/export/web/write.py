@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -13,15 +12,12 @@ from submillion.ship.export.onnx_graph import write_int8
 from submillion.ship.export.web.files import (
     GRAPH,
     LICENCES,
-    MODULES,
-    OURS,
-    PAGE,
     RUNTIME,
     SETTINGS,
     TOKENIZERS,
-    page_files,
 )
 from submillion.ship.export.web.node import node
+from submillion.ship.export.web.page import write_page
 from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
 from submillion.sources.npm import fetch_package
 
@@ -31,15 +27,6 @@ if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
 
 FORMAT_VERSION = 1
-_POLICY = "script-src 'self'; style-src 'self';"
-_OWN_POLICY = "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self';"
-_FOOTER = "Confidence is a probability of the classifier. The report shows how often it is right."
-_OWN_FOOTER = (
-    "This page contains ONNX Runtime "
-    '(<a href="vendor/onnxruntime.LICENSE.txt">MIT licence</a>, '
-    '<a href="vendor/onnxruntime.ThirdPartyNotices.txt">notices</a>) and tokenizers.js '
-    '(<a href="vendor/tokenizers.LICENSE.txt">Apache licence</a>).'
-)
 
 
 def write_web(source: ExportSource, file: Path) -> None:
@@ -62,29 +49,10 @@ def write_web(source: ExportSource, file: Path) -> None:
             shutil.copyfile(folder / name, vendor / name)
     for name, ours in LICENCES.items():
         (vendor / ours).write_bytes(package_files("onnxruntime").joinpath(name).read_bytes())
-    _write_page(root)
+    write_page(root)
     tokenizer_files(source.tokenizer, root / "model")
     write_json(root / SETTINGS, settings(source))
     write_int8(source, file, reduce_range=True)
-
-
-def _write_page(root: Path) -> None:
-    page = root / "page"
-    page.mkdir()
-    for name in page_files():
-        shutil.copyfile(PAGE / name, page / name)
-    for name in MODULES:
-        shutil.copyfile(OURS / name, page / name)
-    html = (PAGE / "index.html").read_text(encoding="utf-8")
-    for before, after in ((_POLICY, _OWN_POLICY), (_FOOTER, _OWN_FOOTER)):
-        if html.count(before) != 1:
-            raise ValueError(f"index.html does not contain {before!r} once")
-        html = html.replace(before, after)
-    (root / "index.html").write_text(html, encoding="utf-8")
-    # `type` lets node read the modules; the versions are for whoever checks the folder.
-    pinned = {package.name: package.version for package in (RUNTIME, TOKENIZERS)}
-    manifest = {"private": True, "type": "module", "dependencies": pinned}
-    (root / "package.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
