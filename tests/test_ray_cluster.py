@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from submillion import BatchPredictor, pipeline, ray_cluster
+from submillion import BatchPredictor, notices, pipeline, ray_cluster
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
@@ -286,10 +286,17 @@ def test_a_prediction_on_the_cluster_writes_what_one_of_this_process_writes(
 ) -> None:
     monkeypatch.setattr(predict_rows, "READ_ROWS", 10)
     (tmp_path / "in.txt").write_text("\n".join(tiny_texts(45, seed=6)[0]) + "\n", encoding="utf-8")
-    for engine in ("local", "ray"):
-        options = PredictOptions(engine=engine, chunk_rows=10)
-        assert predict_file(run.path, tmp_path / "in.txt", tmp_path / f"{engine}.csv", options=options) == 45
+    said: dict[str, list[dict[str, Any]]] = {}
+    for engine in ("local", "ray", "ray again"):  # the processes of the cluster have opened the run by then
+        options = PredictOptions(engine=engine.split()[0], chunk_rows=10)
+        with notices.collecting(quiet=True):
+            assert (
+                predict_file(run.path, tmp_path / "in.txt", tmp_path / f"{engine}.csv", options=options) == 45
+            )
+            said[engine] = sorted(notices.collected(), key=lambda notice: notice["text"])
     assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
+    assert "precision" in {notice["code"] for notice in said["local"]}
+    assert said["local"] == said["ray"] == said["ray again"]
 
 
 def test_an_error_of_a_task_is_that_of_the_prediction(cluster: Any, run: RunDir, tmp_path: Path) -> None:

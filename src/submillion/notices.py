@@ -69,6 +69,13 @@ def restore(notices: Iterable[dict[str, Any]]) -> None:
         collector.notices[:] = [dict(notice) for notice in notices]
 
 
+def repeat(notices: Iterable[dict[str, Any]]) -> None:
+    """Give notices that another call has collected as those of this one."""
+    for notice in notices:
+        facts = {key: value for key, value in notice.items() if key not in ("code", "text")}
+        emit(notice["code"], notice["text"], **facts)
+
+
 def mute() -> None:
     """Stop printing the notices of this call; they are still recorded."""
     if collector := _collector.get():

@@ -125,9 +125,7 @@ class CheckedRows:
 
     def announce(self) -> None:
         """Give the notices that were held back."""
-        for notice in self.notices:
-            facts = {key: value for key, value in notice.items() if key not in ("code", "text")}
-            notices.emit(notice["code"], notice["text"], **facts)
+        notices.repeat(self.notices)
 
 
 def _read_for(data: DataRecipe) -> dict[str, Any]:

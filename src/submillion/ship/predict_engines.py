@@ -111,6 +111,7 @@ class RayEngine:
         self._threads = min(THREADS, cores)
         self._run, self._batch_size, self._advance = run, batch_size, advance
         self._precision = precision
+        self._said: list[dict[str, Any]] = []
 
     def scored(self, chunks: Iterator[Chunk]) -> Generator[tuple[Chunk, Scored], None, None]:
         """Yield each chunk with its logits, in order; closing the iterator cancels what is submitted."""
@@ -139,17 +140,24 @@ class RayEngine:
     def _first(self, running: deque[tuple[Chunk, Any]]) -> tuple[Chunk, Scored]:
         chunk, reference = running.popleft()
         try:
-            scored = Scored(*self._ray.get(reference))
+            scored, said = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, SubmillionError):
                 raise error.cause from error
             raise
+        # Those of the opening, such as the number format: each once, where processes say the same.
+        new = [notice for notice in said if notice not in self._said]
+        self._said += new
+        notices.repeat(new)
         self._advance(len(chunk[1]))
-        return chunk, scored
+        return chunk, Scored(*scored)
 
 
-def _scored(run: str, texts: list[str], batch_size: int, precision: str) -> Scored:
-    """Classify texts in a process of the cluster, which opens the run with its first chunk."""
+def _scored(
+    run: str, texts: list[str], batch_size: int, precision: str
+) -> tuple[Scored, list[dict[str, Any]]]:
+    """Classify texts in a process of the cluster, which opens the run with its first chunk; return its notices too."""
     with notices.collecting(quiet=True):
         opened = opened_once(run, precision)
-        return Distinct.of(opened, texts).scored(opened, batch_size, lambda _: None)
+        scored = Distinct.of(opened, texts).scored(opened, batch_size, lambda _: None)
+        return scored, notices.collected()
