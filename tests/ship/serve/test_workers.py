@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from submillion import Run
+from submillion import Run, notices
+from submillion.ship.serve.options import ServeOptions
 
 START = "from submillion.cli import main; main()"
 
@@ -44,6 +46,74 @@ def test_two_processes_serve_a_run(runs: tuple[Run, Run], tmp_path: Path) -> Non
             assert server.wait(20) == 0
     assert events(log)[-1]["event"] == "stopped"
     assert not [process for process in left if psutil.pid_exists(process)]
+
+
+def test_a_process_of_a_run_that_has_changed_does_not_start(
+    runs: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process that replaces a dead one would answer differently from the others."""
+    from submillion.ship.serve import run as serve_run
+    from submillion.ship.serve.models import state_of
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(serve_run.logs, "configure", lambda: None)
+    built: list[list[str]] = []
+    monkeypatch.setattr(serve_run, "build", lambda places, _: built.append(places))
+    copy = tmp_path / "first"
+    shutil.copytree(runs[0].path, copy)
+    states = {str(copy): state_of(copy)}
+    options = ServeOptions(workers=2)
+    (copy / "report.html").write_text("another page")
+    serve_run.build_in_worker(states, options)
+    assert built == [[str(copy)]]
+    confidence = copy / "analysis" / "confidence.json"
+    confidence.write_text(confidence.read_text().replace('"value": 2.0', '"value": 3.0'))
+    with pytest.raises(SystemExit, match="3"):
+        serve_run.build_in_worker(states, options)
+    message = f"{copy}: expected the run that it was when the server started, found other files."
+    assert message in capsys.readouterr().err
+    assert len(built) == 1
+
+
+def test_the_notices_of_the_processes_are_given_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from submillion.ship.serve import run as serve_run
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(serve_run.logs, "configure", lambda: None)
+    monkeypatch.setattr(
+        serve_run,
+        "build",
+        lambda *_: notices.emit("precision", "precision: int8 (requested, but not proven)"),
+    )
+    for _ in range(3):
+        serve_run.build_in_worker({}, ServeOptions(workers=3))
+    assert capsys.readouterr().err == "note: precision: int8 (requested, but not proven)\n"
+
+
+def test_texts_that_waited_in_a_dead_process_wait_no_more(tmp_path: Path) -> None:
+    script = """
+import os, sys
+from submillion.ship.serve.metrics import Metrics, forget_waiting
+if child := os.fork():
+    os.waitpid(child, 0)
+    metrics = Metrics(lambda: 2)
+    assert b"submillion_waiting_texts 7.0" in metrics.text()
+    forget_waiting(child)
+    print(metrics.text().decode())
+else:
+    metrics = Metrics(lambda: 5)
+    metrics.texts("reviews", 3)
+    metrics.text()
+    os._exit(0)
+"""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    text = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert "submillion_waiting_texts 2.0" in text
+    assert 'submillion_texts_total{model="reviews"} 3.0' in text
 
 
 def test_a_process_ends_with_its_parent(tmp_path: Path) -> None:

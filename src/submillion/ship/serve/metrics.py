@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -15,6 +15,12 @@ SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+def forget_waiting(process: int) -> None:
+    """Take the waiting texts of a process that has died out of the sum; what it has answered stays counted."""
+    if folder := os.environ.get(SHARED_DIRECTORY):
+        mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
 
 
 class Metrics:

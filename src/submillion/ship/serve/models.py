@@ -72,6 +72,19 @@ def named(paths: Sequence[str | Path]) -> dict[str, RunDir]:
     return runs
 
 
+def state_of(path: str | Path) -> dict[str, str]:
+    """Return what decides the answers of a run: the sha256 of its files, and what its analysis has chosen.
+
+    Raises:
+        BadInput: there is no run.
+    """
+    run = RunDir.open(path)
+    chosen = _chosen(run)
+    thresholds = None if chosen is None else (chosen.objective, chosen.values.tolist())
+    fitted = fitted_temperature(run), abstain_threshold(run), thresholds
+    return run.hashes(run.recipe, run.adapter, run.tokenizer) | {"analysis": repr(fitted)}
+
+
 def open_runs(paths: Sequence[str | Path], precision: str = AUTO) -> list[ServedRun]:
     """Open runs for serving; runs on the same encoder use one copy of its weights.
 
@@ -112,7 +125,6 @@ def _encoder_of(run: RunDir) -> str:
 
 
 def _served(name: str, run: RunDir, opened: OpenedRun, group: int, place: int) -> ServedRun:
-    chosen = None if run.read_analysis(THRESHOLDS) is None else class_thresholds(run)
     return ServedRun(
         name,
         run,
@@ -121,6 +133,10 @@ def _served(name: str, run: RunDir, opened: OpenedRun, group: int, place: int) -
         place,
         fitted_temperature(run),
         abstain_threshold(run),
-        chosen,
+        _chosen(run),
         next(iter(run.hashes(run.adapter / TENSORS).values()), ""),
     )
+
+
+def _chosen(run: RunDir) -> ClassThresholds | None:
+    return None if run.read_analysis(THRESHOLDS) is None else class_thresholds(run)

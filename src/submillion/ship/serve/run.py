@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MODULES = ("fastapi", "uvicorn", "prometheus_client")
 BACKLOG = 2048
+ANNOUNCED = "announced"
+"""Made by the first process of several, in the folder in which they count together."""
 
 
 def serve(
@@ -87,17 +89,40 @@ def build(runs: Sequence[str | Path], options: ServeOptions) -> FastAPI:
     return create_app(open_runs(runs, options.precision), options)
 
 
-def build_in_worker(runs: Sequence[str | Path], options: ServeOptions) -> FastAPI:
-    """Return the app in a process of its own; a run that cannot be opened ends the process with a message."""
+def build_in_worker(states: Mapping[str, Mapping[str, str]], options: ServeOptions) -> FastAPI:
+    """Return the app in a process of its own; a run that cannot be opened ends the process with a message.
+
+    Args:
+        states: the runs with their files as they were when the server started. One that has changed ends the process,
+            because its answers would differ from those of the other processes.
+        options: of the server.
+    """
     from uvicorn.config import STARTUP_FAILURE
+
+    from submillion.ship.serve.models import state_of
 
     logs.configure()
     try:
-        with notices.collecting(quiet=True):
-            return build(runs, options)
+        for path, state in states.items():
+            if state_of(path) != state:
+                expected = "the run that it was when the server started"
+                raise BadInput(Problem(path, expected, "other files", "Start the server again."))
+        with notices.collecting(quiet=not _is_first()):
+            return build(list(states), options)
     except SubmillionError as error:
         print(error.render(), file=sys.stderr, flush=True)
         raise SystemExit(STARTUP_FAILURE) from None
+
+
+def _is_first() -> bool:
+    """Return whether this is the first process of a server: it alone gives the notices, which are those of all."""
+    from submillion.ship.serve.metrics import SHARED_DIRECTORY
+
+    try:
+        (Path(os.environ[SHARED_DIRECTORY]) / ANNOUNCED).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def config_for(app: Any, options: ServeOptions, *, factory: bool = False) -> Config:
@@ -144,11 +169,12 @@ def _serve_here(runs: Sequence[str | Path], options: ServeOptions, sock: socket.
 def _serve_in_processes(
     runs: Sequence[str | Path], options: ServeOptions, sock: socket.socket, url: str
 ) -> None:
+    from submillion.ship.serve.models import state_of
     from submillion.ship.serve.stopping import Processes
 
     logs.configure()
-    places = [str(Path(run).absolute()) for run in runs]
-    config = config_for(partial(build_in_worker, places, options), options, factory=True)
+    states = {place: state_of(place) for place in (str(Path(run).absolute()) for run in runs)}
+    config = config_for(partial(build_in_worker, states, options), options, factory=True)
     logs.event("serving", url=url, models=len(runs), workers=options.workers)
     processes = Processes(config, [sock])
     processes.run()

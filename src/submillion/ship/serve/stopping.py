@@ -16,6 +16,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
+from submillion.ship.serve.metrics import forget_waiting
+
 _OTHER_SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGTTIN", "SIGTTOU") if hasattr(signal, name)]
 
 
@@ -96,6 +98,8 @@ class Processes(Multiprocess):
                 self.should_exit.set()
                 return
             process.join()
+            if process.pid is not None:
+                forget_waiting(process.pid)
             self.processes[place] = self._started()
 
     def _started(self) -> Process:
