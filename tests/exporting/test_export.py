@@ -342,6 +342,19 @@ def test_the_card_says_how_long_texts_are_read_though_none_was_compared(run: Run
     assert "as by the run" not in card
 
 
+def test_the_cards_say_that_the_text_is_two_columns_joined(tmp_path: Path) -> None:
+    texts, labels = two_classes()
+    file = tmp_path / "rows.csv"
+    lines = [f"{text.replace(' ', ',', 1)},{label}" for text, label in zip(texts, labels, strict=True)]
+    file.write_text("\n".join(["title,description,label", *lines]) + "\n", encoding="utf-8")
+    run = sm.train(recipe_in(tmp_path, **{"data.train": file}), tmp_path / "run", quiet=True, report=False)
+    exported = run.export("merged", tmp_path / "out", quiet=True)
+    joined = "The text of a row is title and description, joined with a space, as in training"
+    assert joined in (exported.path / "README.md").read_text(encoding="utf-8")
+    assert joined in run.push("me/news", encoder="me/encoder", dry_run=True, quiet=True).card
+    assert sm.verify(exported.path, against=run).holds
+
+
 def test_training_rows_of_a_cross_validated_run_are_predicted_again(tmp_path: Path) -> None:
     texts, labels = two_classes()
     recipe = recipe_in(
@@ -416,6 +429,7 @@ def set_in(record: dict[str, Any], path: str, value: Any) -> None:
         ("pooling", "mean"),
         ("normalize", True),
         ("longer_rows", 2),
+        ("text_columns", ["title", "body"]),
         ("metadata", "license: mit"),
         ("thresholds", {"objective": "f1", "rule": "", "split": "validation", "rows": 6, "values": {}}),
         ("run.name", "another"),

@@ -18,7 +18,7 @@ from submillion.exporting.rows import Joined, Rows, counted, reference_of
 from submillion.model import head_file
 from submillion.model.class_thresholds import PART
 from submillion.model.loading import quiet_libraries
-from submillion.report.card import metadata
+from submillion.report.card import metadata, text_columns
 from submillion.run_format.export import (
     FORMAT_VERSION,
     Calibration,
@@ -128,6 +128,7 @@ def facts_of(context: RunContext) -> RunFacts:
         "windows": recipe.data.windows,
         "pooling": "mean" if head.is_file() else "first",
         "normalize": head.is_file() and head_file.normalizes(head),
+        "text_columns": text_columns(dict(context.manifest)),
         "thresholds": thresholds_of(context.run),
     }
 

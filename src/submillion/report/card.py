@@ -144,6 +144,7 @@ def _facts(run: RunDir, repository: Repository | None) -> dict[str, Any]:
         "normalize": head.get("normalize", False),
         "labels": manifest.get("labels", []),
         "numbered": numbered(manifest.get("labels", [])),
+        "text_columns": text_columns(manifest),
         "base": base or "PATH_TO_ENCODER",
         "figures": [figure for first, figure in figures if first],
         "more_figures": [figure for first, figure in figures if not first],
@@ -179,6 +180,13 @@ def metadata(
         license_name=licence_name,
     )
     return card.to_yaml()
+
+
+def text_columns(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the columns whose values, joined with a space, are the run's training texts; none if they are unknown."""
+    source = (manifest.get("data") or {}).get("sources", {}).get("train", {})
+    columns = source.get("columns") or [{}]
+    return list(columns[0].get("text", []))
 
 
 def base_of(manifest: dict[str, Any]) -> str | None:

@@ -108,6 +108,9 @@ class RunFacts(TypedDict):
     """`first`: the model has its head; `mean`: head.safetensors holds it."""
     normalize: NotRequired[bool]
     """Whether that head reads the mean scaled to length 1; exports of earlier versions lack it, and theirs do not."""
+    text_columns: NotRequired[list[str]]
+    """Columns of the training file whose values, joined with a space, are a text; exports of earlier versions lack
+    it."""
     thresholds: ExportedThresholds | None
 
 
