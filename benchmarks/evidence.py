@@ -47,6 +47,7 @@ SETTINGS = {
     "half of the steps": ["train.steps={0.5}"],
     "twice the steps": ["train.steps={2}"],
     "four times the steps": ["train.steps={4}"],
+    "half of the rate": ["train.learning_rate=5e-4"],
     "a third of the rate": ["train.learning_rate=3e-4"],
     "query and value": ["lora.targets=query,value"],
 }
