@@ -259,6 +259,25 @@ def test_the_export_json_of_another_program_makes_no_export(run: Run, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export.json", "thesis.tex"]
 
 
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("run/adapter/export", "among the run's own files"),
+        ("file/export", "file is a file"),
+        ("file", "Not a directory"),
+        ("x" * 250, "File name too long"),
+    ],
+)
+def test_a_place_where_no_export_can_be_made_is_refused_before_any_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "run").symlink_to(run.path)
+    monkeypatch.setattr(export_module, "rows_of", None)
+    with pytest.raises(BadInput, match=message):
+        run.export("merged", tmp_path / out, overwrite=True, quiet=True)
+
+
 def test_what_appears_at_the_place_of_an_export_meanwhile_is_not_replaced(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

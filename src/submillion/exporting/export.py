@@ -120,7 +120,7 @@ def export(
     run = RunDir.open(path)
     run.check_trained()
     forms = chosen_forms(to, training_texts=not run.is_adopted)
-    target = check_place(out, overwrite)
+    target = check_place(out, overwrite, run.path)
     context = RunContext(run, progress=progress)
     rows = rows_of(context)
     with tempfile.TemporaryDirectory(prefix="submillion-export-") as scratch:
@@ -130,7 +130,7 @@ def export(
 
         def fill(folder: Path) -> None:
             _fill(folder, source, forms, rows, record, progress)
-            check_place(target, overwrite)  # another program may have put something there since
+            check_place(target, overwrite, run.path)  # another program may have put something there since
 
         atomic_dir(target, fill)
     return Exported(target, record)

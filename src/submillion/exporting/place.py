@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem
 from submillion.exporting.folder import files_of
-from submillion.files.atomic import nearest_folder
 from submillion.run_format.export import EXPORT
+from submillion.run_layout import CONTENTS
 
+LONGEST = 255 - len("..01234567")
+"""Bytes of a name, beside which the temporary folder has room."""
 UNCHANGED = "Name another folder; the files in this one are unchanged."
 
 
-def check_place(out: str | Path, overwrite: bool) -> Path:
+def check_place(out: str | Path, overwrite: bool, run: Path) -> Path:
     """Return the folder to make, links followed; nothing is written.
 
     Args:
         out: as the user names it.
         overwrite: whether an earlier export may be replaced.
+        run: the directory of the run that is exported.
 
     Raises:
         BadInput: no path, a file, a folder that holds something else than an export, an export without `overwrite` or
-            beside files that it did not write, or a place that cannot be written.
+            beside files that it did not write, a place among the files of the run, or one that cannot be written.
     """
     if not isinstance(out, str | Path):
         raise BadInput(Problem("@{out}", "the path of a folder", repr(out)))
@@ -31,6 +35,9 @@ def check_place(out: str | Path, overwrite: bool) -> Path:
         contents = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
     except (OSError, RuntimeError, ValueError) as error:  # a file, a circle of links, a name that is too long
         raise _refused(f"'{out}': {error}") from error
+    for name in CONTENTS:
+        if target.is_relative_to(run.resolve() / name):
+            raise _refused(f"'{out}', among the run's own files")
     if contents and EXPORT not in contents:
         raise _refused(f"'{out}', which holds {', '.join(contents[:4])}")
     if contents and not overwrite:
@@ -38,9 +45,13 @@ def check_place(out: str | Path, overwrite: bool) -> Path:
         raise BadInput(Problem("@{out}", "a folder that does not exist yet", f"'{out}', an export", remedy))
     if contents:
         _check_replaceable(target)
-    above = nearest_folder(target.parent)
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir():
+        raise _refused(f"'{out}': {above} is a file")
     if not os.access(above, os.W_OK | os.X_OK):
         raise _refused(f"'{out}': {above} is not writable for this user")
+    if len(os.fsencode(target.name)) > LONGEST:
+        raise _refused(f"'{out}': {os.strerror(errno.ENAMETOOLONG)}")
     return target
 
 
