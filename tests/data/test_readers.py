@@ -294,3 +294,36 @@ def test_ids_of_labelled_rows_are_written_as_those_of_predicted_ones(tmp_path: P
     file = write(tmp_path / "rows.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     assert read_rows([file]).ids == ["1", "7", "", '{"a": 1}', "007"]
     assert [row_id for row_id, _ in streamed(file)] == ["1", "7", "", '{"a": 1}', "007"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("text,label", []),
+        ("text,Label,other", []),
+        ("text,class,other", ["file.csv: labels are read from column 'class'."]),
+        (
+            "text,topic,sentiment,class",
+            [
+                "file.csv: labels are read from column 'class'; not used: 'topic' and 'sentiment'. Name another with "
+                "data.label."
+            ],
+        ),
+        ("text,target,label", ["file.csv: labels are read from column 'label'; not used: 'target'"]),
+    ],
+)
+def test_a_label_column_that_was_chosen_by_its_name_is_reported(
+    tmp_path: Path, header: str, expected: list[str]
+) -> None:
+    count = header.count(",") + 1
+    file = write(tmp_path / "file.csv", f"{header}\n{','.join('abcd'[:count])}\n")
+    read_rows([file])
+    given = [notice["text"] for notice in notices.collected() if notice["code"] == "label_column"]
+    assert len(given) == len(expected)
+    assert all(text.startswith(start) for text, start in zip(given, expected, strict=True))
+
+
+def test_a_label_column_that_is_named_is_not_reported(tmp_path: Path) -> None:
+    file = write(tmp_path / "file.csv", "text,topic,class\na,b,c\n")
+    assert read_rows([file], label="topic").labels == ["b"]
+    assert "label_column" not in {notice["code"] for notice in notices.collected()}

@@ -9,6 +9,7 @@ from submillion import notices
 from submillion.data.row_problems import NoLabels
 from submillion.data.table import Table
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.wording import listed
 
 TEXT_NAMES = (
     "text",
@@ -62,7 +63,7 @@ def choose_columns(
     labelled: bool = True,
     own_id: str | None = None,
 ) -> Columns:
-    """Choose a file's columns; a text column found by its usual name is reported in a notice.
+    """Choose a file's columns; those found by their usual names are reported in notices.
 
     Args:
         table: the opened file.
@@ -97,6 +98,8 @@ def choose_columns(
         raise BadInput(Problem(str(table.path), "a text without its label", found, remedy))
     if not requested and table.columns != ["text"]:
         notices.emit("text_column", f"{table.path.name}: texts are read from {_named(texts)}.")
+    if labels and not (label or table.label):
+        _announce_label(table, labels)
     return Columns(texts, labels, None if row_id in texts and not own_id else row_id)
 
 
@@ -113,6 +116,15 @@ def check_columns(table: Table, names: Sequence[str], field: str) -> None:
     """
     if wrong := [_wrong(table, name, field) for name in names if table.columns.count(name) != 1]:
         raise BadInput(wrong)
+
+
+def _announce_label(table: Table, label: str) -> None:
+    """Report a label column that was found by its name, unless it is `label` and no other may have the labels."""
+    others = [repr(name) for name in table.columns if name != label and name.lower() in LABEL_NAMES]
+    if label.lower() == LABEL_NAMES[0] and not others:
+        return
+    unused = f"; not used: {listed(others)}. Name another with data.label" if others else ""
+    notices.emit("label_column", f"{table.path.name}: labels are read from column '{label}'{unused}.")
 
 
 def _lacks(table: Table, name: str | None) -> bool:
