@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import submillion as sm
@@ -150,3 +151,16 @@ def test_a_share_may_be_a_number_of_numpy(run: sm.Run) -> None:
 def test_compare_takes_runs_and_paths(run: sm.Run) -> None:
     with pytest.raises(sm.BadInput, match="`others`: expected a path"):
         run.compare([run.path])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, 5, ["auto"]])
+def test_a_precision_is_a_word(run: sm.Run, value: Any) -> None:
+    for call in (sm.load, sm.BatchPredictor):
+        with pytest.raises(sm.BadInput, match="`precision`: expected a string, found "):
+            call(run.path, precision=value)
+
+
+@pytest.mark.parametrize("batch", [None, "text", ["text"], pa.table({"text": TEXTS})])
+def test_a_batch_is_a_dict_of_columns(run: sm.Run, batch: Any) -> None:
+    with pytest.raises(sm.BadInput, match="the batch: expected a dict of arrays by column, found one "):
+        sm.BatchPredictor(run.path)(batch)

@@ -29,17 +29,18 @@ def check_path(value: Any, name: str) -> None:
         raise _wrong(name, "a path: a string or a Path", value)
 
 
-def check_text(value: Any, name: str) -> None:
-    """Refuse what is neither a string nor None.
+def check_text(value: Any, name: str, optional: bool = True) -> None:
+    """Refuse what is no string.
 
     Args:
         value: of the caller.
         name: the argument that has it.
+        optional: None is fine too.
 
     Raises:
         BadInput: it is something else.
     """
-    if value is not None and not isinstance(value, str):
+    if not (isinstance(value, str) or (optional and value is None)):
         raise _wrong(name, "a string", value)
 
 

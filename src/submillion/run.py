@@ -44,6 +44,7 @@ class Run:
             BadInput: there is no run, it was written in another format, or an unknown precision.
         """
         arguments.check_path(path, "path")
+        arguments.check_text(precision, "precision", optional=False)
         check_precision(precision)
         self._precision = precision
         # Absolute, so that the run is the same one after the process has changed its directory.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from submillion import notices
-from submillion.arguments import check_path
+from submillion.arguments import check_path, check_text
 from submillion.errors import BadInput, Problem
 from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
@@ -54,6 +54,7 @@ class BatchPredictor:
             BadInput: there is no run, an unknown precision, a column that is no name, or no texts per pass.
         """
         check_path(run, "run")
+        check_text(precision, "precision", optional=False)
         check_precision(precision)
         check_batch_size(batch_size)
         if not isinstance(text, str):
@@ -77,14 +78,19 @@ class BatchPredictor:
             float32 [N], and `p_<class>`, float32 [N], if asked for.
 
         Raises:
-            BadInput: the batch lacks the texts, has a column of these names, or a text is missing; or the run or its
-                encoder cannot be opened.
+            BadInput: the batch is no dict of columns, lacks the texts, has a column of these names, or a text is
+                missing; or the run or its encoder cannot be opened.
         """
         # Loads torch.
         from submillion.data.in_memory import text_values  # noqa: PLC0415
         from submillion.ship.opened_runs import opened_once  # noqa: PLC0415
 
         added = [LABEL, CONFIDENCE, *([f"p_{name}" for name in self._names] if self._probabilities else [])]
+        if not hasattr(
+            batch, "keys"
+        ):  # a DataFrame of pandas has them, a table of pyarrow or polars does not
+            expected = "a dict of arrays by column"
+            raise BadInput(Problem("the batch", expected, f"one {type(batch).__name__}"))
         if self._text not in batch:
             found = f"the columns {', '.join(map(repr, batch))}"
             raise BadInput(Problem("@{text}", f"a batch with the column '{self._text}'", found))
