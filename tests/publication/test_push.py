@@ -24,6 +24,7 @@ from submillion.publication.options import PushOptions
 from submillion.publication.push import OF_AN_EMPTY_ONE, push
 from submillion.publication.refusals import refusals
 from submillion.rundir import RunDir
+from support.analysis import thresholds_of
 from support.hub_writes import CUT, TOKEN, WritableHub, content_of, files_of, writable_hub
 from support.tiny import tiny_texts
 from support.trained import trained_in
@@ -264,6 +265,21 @@ def test_exports_that_are_not_the_run_s(run: sm.Run, home: Path, tmp_path: Path)
     other["run"]["files"]["recipe.yaml"] = "0" * 64
     (changed / "export.json").write_text(json.dumps(other), encoding="utf-8")
     refused(run, "expected an export of this run", exports=changed, dry_run=True)
+
+
+def test_thresholds_that_the_export_lacks_are_named(run: sm.Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    copy = RunDir(run.path).copy_to(tmp_path / "run")
+    sm.load(copy.path).export("merged", tmp_path / "out", quiet=True)
+    options = PushOptions(ENCODER, tmp_path / "out", dry_run=True)
+    with collecting(quiet=True):
+        push(copy.path, WHERE, options)
+        assert "export_outdated" not in [notice["code"] for notice in collected()]
+    copy.write_analysis("thresholds", thresholds_of("precision", ["0", "1"], [0.5, None]))
+    with collecting(quiet=True):
+        push(copy.path, WHERE, options)
+        (text,) = [notice["text"] for notice in collected() if notice["code"] == "export_outdated"]
+    assert "table of thresholds per class" in text
 
 
 def test_a_file_beside_an_export_is_not_sent(run: sm.Run, home: Path, tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from submillion.report.export_card import CARD
 from submillion.report.export_figure import NAME
 from submillion.run_format.export import EXPORT, FORMAT_VERSION, ExportRecord
 from submillion.run_format.typed import check
+from submillion.ship.export.web import files as web
 
 AGAIN = "Export the run again."
+PAGE_SETTINGS = f"{web.FOLDER}/{web.SETTINGS}"
+"""What the page for browsers reads beside its graph."""
 REPORT = (CARD, f"{NAME}.svg", f"{NAME}.png")
 """The files that are written from export.json."""
 

@@ -15,21 +15,19 @@ from submillion.assess.statistics.agreement import agreement
 from submillion.cache import sha256_of
 from submillion.data.batches import permutation
 from submillion.exporting.rows import Joined, Rows, counted, reference_of
+from submillion.exporting.thresholds import thresholds_of
 from submillion.model import head_file
-from submillion.model.class_thresholds import PART
 from submillion.model.loading import quiet_libraries
 from submillion.report.card import metadata, text_columns
 from submillion.run_format.export import (
     FORMAT_VERSION,
     Calibration,
-    ExportedThresholds,
     ExportRecord,
     FileRecord,
     RunFacts,
     RunHashes,
 )
 from submillion.run_format.splits import SCORED_SPLITS
-from submillion.rundir import RunDir
 from submillion.ship.export.forms import SAMPLE_ROWS, ExportFile, Form
 from submillion.ship.export.proof import BATCH, ask
 from submillion.ship.export.source import ExportSource
@@ -95,20 +93,6 @@ def hashes_of(context: RunContext) -> RunHashes:
         "files": run.hashes(run.recipe, run.adapter, run.tokenizer),
         "predictions": run.hashes(*predicted),
         "encoder": dict(context.manifest["encoder"]["sha256"]),
-    }
-
-
-def thresholds_of(run: RunDir) -> ExportedThresholds | None:
-    """Return the thresholds per class that a run's analysis has chosen; None without any."""
-    chosen = run.read_analysis(PART)
-    if chosen is None:
-        return None
-    return {
-        "objective": chosen["objective"],
-        "rule": chosen["rule"],
-        "split": chosen["split"],
-        "rows": chosen["chosen_on"]["rows"],
-        "values": {name: entry["threshold"] for name, entry in chosen["classes"].items()},
     }
 
 

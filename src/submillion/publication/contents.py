@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from submillion import notices
 from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
-from submillion.exporting.folder import REPORT, read_record, recorded_hashes
+from submillion.exporting.folder import AGAIN, PAGE_SETTINGS, REPORT, read_record, recorded_hashes
+from submillion.exporting.thresholds import thresholds_of
 from submillion.files import strict_json
 from submillion.publication.encoder import HubEncoder, encoder_of
 from submillion.publication.eval_results import FILE as EVAL_RESULTS
 from submillion.publication.eval_results import eval_results
 from submillion.publication.options import PushOptions
 from submillion.report.card import Repository, card_figures, render_card
-from submillion.run_format.export import EXPORT
+from submillion.run_format.export import EXPORT, ExportRecord
 from submillion.rundir import RunDir
+from submillion.ship.policy import fitted_temperature
 from submillion.sources.adapter_files import CONFIG, HEAD, TENSORS
 from submillion.sources.folder import TOKENIZER_EXTRAS, TOKENIZERS
 
@@ -137,8 +140,26 @@ def _exports(run: RunDir, folder: Path) -> dict[str, Path | bytes]:
             raise BadInput(
                 Problem(str(file), f"the file that {EXPORT} records", found, "Export this run again.")
             )
+    if outdated := _outdated(run, folder, record):
+        notices.emit(
+            "export_outdated",
+            f"the {outdated} of the export in '{folder}' is not the one that the run's report has now; to send that, "
+            "export the run again.",
+            part=outdated,
+        )
     names = [*hashes, EXPORT, *(name for name in REPORT if (folder / name).is_file())]
     return {f"{EXPORTS}/{name}": folder / name for name in names}
+
+
+def _outdated(run: RunDir, folder: Path, record: ExportRecord) -> str | None:
+    """Return which part of an export `report` has chosen anew since; None if all of it is that of the run."""
+    if record["thresholds"] != thresholds_of(run):
+        return "table of thresholds per class"
+    if PAGE_SETTINGS in recorded_hashes(record):
+        page = strict_json.read(folder / PAGE_SETTINGS, "the settings of a classifier", AGAIN)
+        if page.get("temperature") != fitted_temperature(run):
+            return "temperature of the page"
+    return None
 
 
 def _json(value: Any) -> bytes:

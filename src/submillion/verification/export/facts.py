@@ -8,20 +8,18 @@ from typing import Any
 
 from submillion.assess.run_context import RunContext
 from submillion.data.tokenizer import load_tokenizer
-from submillion.exporting.folder import AGAIN
+from submillion.exporting.folder import AGAIN, PAGE_SETTINGS
 from submillion.exporting.record import count_longer, facts_of
 from submillion.exporting.rows import NOW, Joined, Rows, accuracy_of
 from submillion.files import strict_json
 from submillion.run_format.export import EXPORT, ExportRecord
-from submillion.ship.export.web.files import FOLDER, GRAPH, SETTINGS
+from submillion.ship.export.web.files import FOLDER, GRAPH
 from submillion.ship.export.web.page import write_page
 from submillion.ship.policy import fitted_temperature
 from submillion.verification.verdict import Check, compared
 from submillion.version import __version__
 
 TOKENIZER = "tokenizer_config.json"
-CLASSIFIER = f"{FOLDER}/{SETTINGS}"
-"""What the page for browsers reads beside its graph."""
 HASHES = ("files", "predictions", "encoder")
 """Entries of the run that are compared before the others: with another run, nothing else is."""
 ACCURACY = 0.005
@@ -47,14 +45,14 @@ def check_files(folder: Path, record: ExportRecord) -> list[Check]:
     )
     checks += _unequal("labels", f"{TOKENIZER}: model_max_length", longest, _longest(folder / TOKENIZER))
     if has_page(record):
-        page = strict_json.read(folder / CLASSIFIER, "the settings of a classifier", AGAIN)
+        page = strict_json.read(folder / PAGE_SETTINGS, "the settings of a classifier", AGAIN)
         claimed = {"name": record["run"]["name"], "labels": labels, "longest input": longest}
         found = {
             "name": page["name"],
             "labels": page["labels"],
             "longest input": page["tokenizer"]["max_length"],
         }
-        checks += _unequal("labels", CLASSIFIER, claimed, found)
+        checks += _unequal("labels", PAGE_SETTINGS, claimed, found)
     return checks or [Check("labels", True, "config.json", found=f"{len(names)} classes")]
 
 
@@ -101,9 +99,9 @@ def check_facts(
         checks += compared("thresholds", where, *thresholds, summary=summary)
     checks += _accuracy(record["reference"]["accuracy"], every, rows)
     if has_page(record):
-        page = strict_json.read(folder / CLASSIFIER, "the settings of a classifier", AGAIN)
+        page = strict_json.read(folder / PAGE_SETTINGS, "the settings of a classifier", AGAIN)
         temperature = fitted_temperature(context.run)
-        checks += _unequal("facts", f"{CLASSIFIER}: temperature", page["temperature"], temperature)
+        checks += _unequal("facts", f"{PAGE_SETTINGS}: temperature", page["temperature"], temperature)
     return checks
 
 
