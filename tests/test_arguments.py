@@ -90,6 +90,7 @@ def test_a_run_is_the_same_one_after_the_process_has_changed_its_directory(
         ({"text": b"text"}, "`text`: expected the name of a column, or a list of names"),
         ({"text": [""]}, "`text`: expected the name of a column, or a list of names"),
         ({"out": None}, "`out`: expected a path"),
+        ({"out": "next.xlsx"}, r"`out`: expected a csv file, whose name ends in \.csv, found 'next\.xlsx'"),
         ({"data": TEXTS}, "`data`: expected a path"),
     ],
 )
@@ -126,6 +127,7 @@ def test_evaluate_refuses_arguments_of_wrong_types(
         ({"parts": [5]}, "`parts`: expected a list of strings"),
         ({"class_thresholds": True}, "`class_thresholds`: expected a string, found True"),
         ({"out": 5}, "`out`: expected a path"),
+        ({"parts": ["noise"], "out": "suspects.jsonl"}, "`out`: expected a csv file"),
         ({"answer_at": 90}, "`answer_at`: expected a number from 0 to 1, found 90"),
         ({"answer_at": "0.9"}, "`answer_at`: expected a number from 0 to 1, found '0.9'"),
         ({"answer_at": True}, "`answer_at`: expected a number from 0 to 1, found True"),

@@ -17,6 +17,7 @@ from submillion.data.corpus import Corpus, Split
 from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
+from submillion.files.spreadsheet_cells import check_sheet_name
 from submillion.fit.result import FitResult
 from submillion.model.execution.int8_prefix import INT8
 from submillion.model.infer import predict_logits, probabilities_of
@@ -136,6 +137,8 @@ def report(
         class_thresholds: as in `reporting.remake`.
     """
     run = RunDir(path)
+    if suspects is not None:
+        check_sheet_name(suspects)
     target = None if suspects is None else OutputFile.at(suspects, overwrite=overwrite)
     with run.locked():
         if run.read_manifest().get("status") == "complete":

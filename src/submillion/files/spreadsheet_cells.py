@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from submillion.errors import BadInput, Problem
 from submillion.files.csv_rows import csv_writer
 from submillion.files.output_file import OutputFile
 
@@ -16,6 +18,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def spreadsheet_cell(value: str) -> str:
     """Return a value as a spreadsheet shows it, and never as a formula: with an apostrophe in front where necessary."""
     return f"'{value}" if value.startswith(FORMULA) else value
+
+
+def check_sheet_name(out: str | Path) -> None:
+    """Refuse a name whose ending is that of another format: the file would not be what it is called.
+
+    Raises:
+        BadInput: it has an ending other than `.csv`.
+    """
+    if Path(out).suffix.lower() not in ("", ".csv"):
+        raise BadInput(Problem("@{out}", "a csv file, whose name ends in .csv", f"'{out}'"))
 
 
 def write_sheet(target: OutputFile, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

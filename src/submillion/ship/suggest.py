@@ -22,7 +22,7 @@ from submillion.data.readers import iter_rows
 from submillion.data.tokens import encode
 from submillion.errors import BadInput, Problem
 from submillion.files.output_file import OutputFile
-from submillion.files.spreadsheet_cells import write_sheet
+from submillion.files.spreadsheet_cells import check_sheet_name, write_sheet
 from submillion.model.infer import predict_features
 from submillion.model.inference import open_for_answers
 from submillion.model.trained import text_columns
@@ -87,6 +87,7 @@ def suggest_file(
             or an output that exists.
     """
     check_count(rows, "rows")
+    check_sheet_name(out)
     run_dir = RunDir.open(run)
     target = OutputFile.at(out, overwrite=overwrite, inputs=[Path(file)])
     recipe = run_dir.read_recipe()
