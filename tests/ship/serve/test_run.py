@@ -17,6 +17,7 @@ import pytest
 
 from submillion import Run, notices
 from submillion.ship.serve import run as run_module
+from submillion.ship.serve.models import named
 from submillion.ship.serve.options import ServeOptions
 from support.command import submillion
 
@@ -37,6 +38,16 @@ def test_two_runs_of_one_name_are_refused(runs: tuple[Run, Run], tmp_path: Path)
     ended = submillion("serve", runs[0].path, runs[0].path, cwd=tmp_path)
     assert ended.returncode == 2
     assert "found 'first' twice" in ended.stderr
+
+
+def test_a_run_has_the_name_of_its_directory_however_it_is_written(
+    runs: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linked").symlink_to(runs[0].path)
+    monkeypatch.chdir(runs[0].path / "analysis")
+    for path in ("..", "../", runs[0].path / "analysis" / ".."):
+        assert list(named([path])) == ["first"]
+    assert list(named([tmp_path / "linked"])) == ["linked"]
 
 
 def test_an_unfinished_run_is_refused(runs: tuple[Run, Run], tmp_path: Path) -> None:

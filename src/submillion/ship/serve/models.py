@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def named(paths: Sequence[str | Path]) -> dict[str, RunDir]:
     runs: dict[str, RunDir] = {}
     for path in paths:
         run = RunDir.open(path)
-        name = Path(path).absolute().name
+        name = Path(os.path.abspath(path)).name  # noqa: PTH100  # without `..`, and a link keeps its own name
         if name in runs:
             remedy = "Rename one of the directories, or name one through a link."
             raise BadInput(
