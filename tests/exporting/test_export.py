@@ -19,11 +19,10 @@ from scipy.special import softmax
 
 import submillion as sm
 from submillion import BadInput, Run
-from submillion.cache import sha256_of
 from submillion.exporting import export as export_module
 from submillion.exporting.export import Exported, export, lost_too_much
 from submillion.model.process_state import preserved_signal_stack, signal_stack
-from submillion.report.export_card import render_export_card, write_export_report
+from submillion.report.export_card import render_export_card
 from submillion.rundir import RunDir
 from submillion.ship.export import forms
 from submillion.ship.export.sessions import OpenvinoSession
@@ -45,11 +44,6 @@ def all_forms(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
         if find_spec(name) is None:  # not importorskip: an imported nncf changes functions of torch
             pytest.skip(f"{name} is not installed")
     return run.export("all", tmp_path_factory.mktemp("exported") / "all", max_loss=100, quiet=True)
-
-
-@pytest.fixture(scope="module")
-def merged(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return run.export("merged", tmp_path_factory.mktemp("exported") / "merged", quiet=True)
 
 
 @pytest.fixture
@@ -235,66 +229,6 @@ def test_an_existing_output_is_replaced_on_request_only(run: Run, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "out"], "nothing temporary is left"
 
 
-def test_a_replaced_export_takes_no_file_of_a_person_with_it(run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run.export("merged", out, quiet=True)
-    for name in ("note.txt", ".git/HEAD", "onnx/mine.onnx"):
-        (out / name).parent.mkdir(exist_ok=True)
-        (out / name).write_text("mine")
-        with pytest.raises(BadInput, match=f"also holds {name}"):
-            run.export("merged", out, overwrite=True, quiet=True)
-        assert (out / name).read_text() == "mine"
-        (out / name).unlink()
-    (out / "link").symlink_to(tmp_path)
-    with pytest.raises(BadInput, match="also holds link"):
-        run.export("merged", out, overwrite=True, quiet=True)
-
-
-@pytest.mark.parametrize("record", ['{"users": []}', "[]", "3", "no JSON", '{"submillion": 1}'])
-def test_the_export_json_of_another_program_makes_no_export(run: Run, tmp_path: Path, record: str) -> None:
-    (tmp_path / "export.json").write_text(record)
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(BadInput, match="which `export` did not write"):
-        run.export("merged", tmp_path, overwrite=True, quiet=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["export.json", "thesis.tex"]
-
-
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [
-        ("run/adapter/export", "among the run's own files"),
-        ("file/export", "file is a file"),
-        ("file", "Not a directory"),
-        ("x" * 250, "File name too long"),
-    ],
-)
-def test_a_place_where_no_export_can_be_made_is_refused_before_any_work(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
-) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "run").symlink_to(run.path)
-    monkeypatch.setattr(export_module, "rows_of", None)
-    with pytest.raises(BadInput, match=message):
-        run.export("merged", tmp_path / out, overwrite=True, quiet=True)
-
-
-def test_what_appears_at_the_place_of_an_export_meanwhile_is_not_replaced(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    write = export_module.write_common
-
-    def and_a_person_saves_a_file(source: Any, folder: Path) -> None:
-        write(source, folder)
-        out.mkdir()
-        (out / "thesis.tex").touch()
-
-    monkeypatch.setattr(export_module, "write_common", and_a_person_saves_a_file)
-    with pytest.raises(BadInput, match=r"which holds thesis\.tex"):
-        run.export("merged", out, quiet=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
 def test_the_card_lists_the_thresholds_per_class_and_verify_compares_them(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     copy = RunDir(run.path).copy_to(tmp_path / "run")
@@ -429,71 +363,3 @@ def test_verify_detects_forged_exports(all_forms: Exported, run: Run, tmp_path: 
     assert failing(lambda folder: (folder / "README.md").write_text("better")) == {"pages"}
     assert "answers" in failing(edit(argmax_agreement=0.5), run)
     assert "answers" not in failing(edit(load_seconds=0.0001), run)
-
-
-def set_in(record: dict[str, Any], path: str, value: Any) -> None:
-    """Set an entry of a record by its dotted path; `*` is the only entry."""
-    *above, last = path.split(".")
-    for name in above:
-        record = next(iter(record.values())) if name == "*" else record[name]
-    record[last] = value
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("labels", ["1", "0"]),
-        ("max_length", 512),
-        ("windows", "all"),
-        ("pooling", "mean"),
-        ("normalize", True),
-        ("longer_rows", 2),
-        ("text_columns", ["title", "body"]),
-        ("metadata", "license: mit"),
-        ("thresholds", {"objective": "f1", "rule": "", "split": "validation", "rows": 6, "values": {}}),
-        ("run.name", "another"),
-        ("run.encoder_licence", "mit"),
-        ("run.data_licence", "mit"),
-        ("reference.accuracy", 0.99),
-        ("files.*.interval.low", -0.0001),
-        ("files.*.form", "onnx"),
-        ("files.*.batch_size", 1),
-    ],
-)
-def test_no_statement_about_the_run_can_be_forged(
-    merged: Exported, run: Run, tmp_path: Path, path: str, value: Any
-) -> None:
-    folder = tmp_path / "forged"
-    shutil.copytree(merged.path, folder)
-    record = json.loads((folder / "export.json").read_text())
-    set_in(record, path, value)
-    if path == "labels":  # in every file, as a forger would
-        config = json.loads((folder / "config.json").read_text())
-        config |= {"id2label": dict(enumerate(value)), "label2id": {"1": 0, "0": 1}}
-        (folder / "config.json").write_text(json.dumps(config))
-        record["common"]["config.json"] = sha256_of(folder / "config.json")
-    (folder / "export.json").write_text(json.dumps(record))
-    write_export_report(folder, record)
-    verdict = sm.verify(folder, against=run)
-    assert {check.name for check in verdict.failing} <= {"facts", "labels", "thresholds", "answers"}
-    assert not verdict.holds
-
-
-def test_thresholds_that_were_chosen_after_the_export_are_named(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    copy = RunDir(run.path).copy_to(tmp_path / "run")
-    sm.load(copy.path).export("merged", tmp_path / "out", quiet=True)
-    names = [str(name) for name in run.classes_]
-    copy.write_analysis("thresholds", thresholds_of("precision", names, [0.5, None]))
-    assert {check.name for check in sm.verify(tmp_path / "out", against=copy.path).failing} == {"thresholds"}
-
-
-def test_the_longest_input_of_a_tokenizer_is_that_of_the_record(merged: Exported, tmp_path: Path) -> None:
-    folder = tmp_path / "changed"
-    shutil.copytree(merged.path, folder)
-    file = folder / "tokenizer_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 9}))
-    record = json.loads((folder / "export.json").read_text())
-    record["common"][file.name] = sha256_of(file)
-    (folder / "export.json").write_text(json.dumps(record))
-    assert {check.name for check in sm.verify(folder).failing} == {"labels"}
