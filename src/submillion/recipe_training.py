@@ -103,9 +103,9 @@ class TrainRecipe(Section):
     prefix_cache: bool = True
     """Run the layers below the lowest adapter once per text and cache their output, in memory or on disk."""
     prefix_precision: Literal["float", "int8"] = "float"
-    """Number format of that pass: float is that of precision; int8 multiplies 8-bit integers, on processors with
-    AVX-512 VNNI or AMX. With int8, training and the choice of the best adapter rest on rounded states; the saved
-    predictions never do."""
+    """Number format of that pass: float is that of precision; int8 multiplies 8-bit integers, on processors with AMX,
+    AVX-512 VNNI, or AVX2 without AVX-512. With int8, training and the choice of the best adapter rest on rounded
+    states; the saved predictions never do."""
     log_every: Count = 10
     """Optimizer steps between two lines of the history."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -20,6 +20,7 @@ BUILDS = {
     for build in (
         native.Build("int8_amx", "bfloat16", native.BUILDS["amx"].needs | _VNNI | {"amx_int8"}),
         native.Build("int8_avx512_vnni", "float32", _VNNI),
+        native.Build("int8_avx2", "float32", native.BUILDS["avx2"].needs),
     )
 }
 """The builds; `dtype_name` is the format of the matrices that stay in float."""
@@ -87,6 +88,11 @@ class Library(native.Library):
     FUNCTIONS = _FUNCTIONS
     STRUCTURES = STRUCTURES
 
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of a quantized activation."""
+        return 2 if self.build.name == "int8_avx2" else 1
+
 
 @cache
 def load(name: str) -> Library:
@@ -104,19 +110,26 @@ def load_best(features: Iterable[str] | None = None, forced: str | None = None) 
 
     Args:
         features: processor features; None reads them from the machine.
-        forced: the value of SUBMILLION_NATIVE; None takes that of the environment. `off` and `avx2` leave no build,
-            `avx512` and `avx512_bf16` leave the one without tiles.
+        forced: the value of SUBMILLION_NATIVE; None takes that of the environment. `off` leaves no build, `avx2` its
+            own, `avx512` and `avx512_bf16` the one without tiles.
     """
     forced = forced or os.environ.get(native.VARIABLE) or None
-    available = set(cpu_features() if features is None else features)
-    allowed = (
-        available if forced in (None, "amx") else available - native.BUILDS["amx"].needs | _VNNI & available
-    )
-    if forced in ("off", "avx2"):
-        return None, f"{native.VARIABLE} is {forced}"
+    if forced == "off":
+        return None, f"{native.VARIABLE} is off"
+    allowed = set(cpu_features() if features is None else features)
+    if forced == "avx2":
+        allowed &= native.BUILDS["avx2"].needs
+    elif forced not in (None, "amx"):
+        allowed &= _VNNI
     builds = [build for build in BUILDS.values() if build.needs <= allowed]
+    if "avx512f" in allowed and "avx512_vnni" not in allowed:
+        # Vectors of 512 bits multiply as many floats as the integer instructions of AVX2 multiply integers.
+        return (
+            None,
+            "no int8 kernels for this processor (with avx512f, only avx512_vnni makes them faster than float)",
+        )
     if not builds:
-        return None, "no int8 kernels for this processor (they need avx512_vnni)"
+        return None, "no int8 kernels for this processor (they need avx2, fma and bmi2)"
     skipped: list[str] = []
     for build in builds:
         if build.file.is_file():

@@ -2,6 +2,7 @@
 // It runs text by text and head by head, and texts are not padded.
 #pragma once
 #include <algorithm>
+#include <utility>
 
 #include "simd.hpp"
 
@@ -25,7 +26,12 @@ struct InferenceAttentionScratch {
   float *keys_t, *scores;
 };
 
+// Rows of a tile: with two vectors of 16 floats, as many accumulators as the registers hold.
+#ifdef __AVX512F__
 enum { ATTENTION_ROWS = 12 };
+#else
+enum { ATTENTION_ROWS = 3 };
+#endif
 
 // Computes c[ROWS][16 VECS] = A B for a [ROWS][depth] and b [depth][16 VECS]; strides are in floats.
 template <int ROWS, int VECS>
@@ -47,32 +53,36 @@ NOINLINE void multiply_floats_tile(const float* a, long a_stride, const float* b
     for (int j = 0; j < VECS; j++) store(c + i * c_stride + 16 * j, acc[i][j]);
 }
 
+using AttentionTile = void (*)(const float*, long, const float*, long, long, float*, long);
+template <int VECS, int... I>
+FORCE_INLINE AttentionTile attention_tile(long rows, std::integer_sequence<int, I...>) {
+  static constexpr AttentionTile ALL[] = {multiply_floats_tile<I + 1, VECS>...};
+  return ALL[rows - 1];
+}
+
 // Computes `rows` rows of a product, up to ATTENTION_ROWS, and 16 `vecs` columns.
 FORCE_INLINE void multiply_floats(const float* a, long a_stride, const float* b, long b_stride, long depth,
                                   float* c, long c_stride, long rows, long vecs) {
-  using Kernel = void (*)(const float*, long, const float*, long, long, float*, long);
-#define KERNELS_OF(vecs)                                                                               \
-  {                                                                                                    \
-    multiply_floats_tile<1, vecs>, multiply_floats_tile<2, vecs>, multiply_floats_tile<3, vecs>,       \
-        multiply_floats_tile<4, vecs>, multiply_floats_tile<5, vecs>, multiply_floats_tile<6, vecs>,   \
-        multiply_floats_tile<7, vecs>, multiply_floats_tile<8, vecs>, multiply_floats_tile<9, vecs>,   \
-        multiply_floats_tile<10, vecs>, multiply_floats_tile<11, vecs>, multiply_floats_tile<12, vecs> \
-  }
-  static constexpr Kernel KERNELS[2][ATTENTION_ROWS] = {KERNELS_OF(1), KERNELS_OF(2)};
-#undef KERNELS_OF
+  const std::make_integer_sequence<int, ATTENTION_ROWS> heights;
+  const AttentionTile wide = attention_tile<2>(rows, heights), narrow = attention_tile<1>(rows, heights);
   for (long vec = 0; vec < vecs; vec += 2)
-    KERNELS[vec + 1 < vecs][rows - 1](a, a_stride, b + 16 * vec, b_stride, depth, c + 16 * vec, c_stride);
+    (vec + 1 < vecs ? wide : narrow)(a, a_stride, b + 16 * vec, b_stride, depth, c + 16 * vec, c_stride);
 }
 
 // Transposes a head's keys to [head_channels][padded], with zeros after the last key.
 FORCE_INLINE void transpose_keys(const float* keys, long stride, long count, long padded, int head_channels,
                                  float* to) {
-  for (long key = 0; key < padded; key += 16)
-    for (int c = 0; c < head_channels; c += 16) {
-      u32x16 rows[16] = {};
-      for (long i = 0; i < 16 && key + i < count; i++) rows[i] = (u32x16)load(keys + (key + i) * stride + c);
-      transpose_16x16(rows);
-      for (int i = 0; i < 16; i++) store(to + (c + i) * padded + key, (f32x16)rows[i]);
+  enum { SIDE = FLOAT_TILE_SIDE };
+  for (long key = 0; key < padded; key += SIDE)
+    for (int c = 0; c < head_channels; c += SIDE) {
+      const float* from = keys + key * stride + c;
+      if (key + SIDE <= count) {
+        transpose_tile(from, stride, to + c * padded + key, padded);
+        continue;
+      }
+      float rows[SIDE * SIDE] = {};
+      for (long i = 0; key + i < count; i++) memcpy(rows + i * SIDE, from + i * stride, SIDE * sizeof(float));
+      transpose_tile(rows, SIDE, to + c * padded + key, padded);
     }
 }
 

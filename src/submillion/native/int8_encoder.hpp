@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "flush_denormals.hpp"
 #include "int8_layer.hpp"
 
 namespace submillion {
@@ -150,13 +151,10 @@ struct Int8Encoder : Int8Layers {
     std::vector<Int8Scratch> scratch = allocate_scratch(batch.threads);
     std::atomic<size_t> next{0};
     parallel_for((int)batch.threads, (int)batch.threads, [&](int t) {
-      // Denormals are flushed to zero (MXCSR bits FTZ and DAZ): arithmetic on them is a hundred times slower.
-      const unsigned mxcsr = _mm_getcsr();
-      _mm_setcsr(mxcsr | 0x8040);
+      const FlushDenormals guard;
       configure_tiles();
       for (size_t i; (i = next++) < groups.size();) run_group(groups[i], scratch[t]);
       release_tiles();
-      _mm_setcsr(mxcsr);
     });
   }
 

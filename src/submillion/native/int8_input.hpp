@@ -11,7 +11,7 @@ inline ProductInput allocate_input(Arena& arena, long channels, long rows) {
   const ChannelGroups of((int)(channels / BLOCK_SIDE));
   QuantizedRows& q = in.quantized;
   q.capacity = rows + TILE_ROWS;  // the AMX microkernel reads whole tiles
-  q.data = arena.allocate<uint8_t>(of.lines * q.capacity * LINE);
+  q.data = arena.allocate<activation_t>(of.lines * q.capacity * LINE);
   q.scales = arena.allocate<float>(of.count() * q.capacity);
   q.zeros = arena.allocate<float>(of.count() * q.capacity);
   in.blocks = arena.allocate<elem_t>((rows + BLOCK_SIDE - 1) / BLOCK_SIDE * BLOCK_SIDE * channels);

@@ -14,8 +14,16 @@
 
 namespace submillion {
 
-// LINE: channels of a row that lie side by side; one cache line, and one row of an AMX tile.
+// LINE: channels of a row that lie side by side; in bytes, one cache line and one row of an AMX tile.
 enum { LINE = 64, MAX_GROUP_CHANNELS = 768 };
+
+// An activation from 0 to 255. AVX2 alone multiplies bytes only with sums that saturate at 16 bits, and so
+// keeps activations in words.
+#ifdef __AVX512F__
+typedef uint8_t activation_t;
+#else
+typedef int16_t activation_t;
+#endif
 
 // One of the groups of a product's input channels; the lines are those of the whole row.
 struct ChannelGroup {
@@ -46,39 +54,61 @@ struct ChannelGroups {
 
 // Token rows as [lines][capacity][LINE]; `scales` and `zeros` as [groups][capacity].
 struct QuantizedRows {
-  uint8_t* data = nullptr;
+  activation_t* data = nullptr;
   float *scales = nullptr, *zeros = nullptr;
   long capacity = 0;
 };
+
+// Writes LINE integers rint(x factor) + zero, limited to [0, 255]; zeros in place of the second half if
+// `half`.
+#ifdef __AVX512F__
+FORCE_INLINE void store_line(const float* x, bool half, float factor, int zero, activation_t* to) {
+  const __m512i offset = _mm512_set1_epi32(zero);
+  // The packs interleave 128-bit lanes; this puts the words back in order.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  auto integers = [&](int c) {
+    return _mm512_add_epi32(_mm512_cvtps_epi32((__m512)(load(x + c) * factor)), offset);
+  };
+  const __m512i first = _mm512_packus_epi32(integers(0), integers(16));
+  const __m512i second = half ? _mm512_setzero_si512() : _mm512_packus_epi32(integers(32), integers(48));
+  _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second)));
+}
+#else
+FORCE_INLINE void store_line(const float* x, bool half, float factor, int zero, activation_t* to) {
+  const __m256i offset = _mm256_set1_epi32(zero), largest = _mm256_set1_epi16(255);
+  auto integers = [&](f32x8 value) {
+    return _mm256_add_epi32(_mm256_cvtps_epi32((__m256)(value * factor)), offset);
+  };
+  for (int c = 0; c < LINE; c += 16) {
+    __m256i words = _mm256_setzero_si256();
+    if (!half || c < LINE / 2) {
+      const f32x16 value = load(x + c);
+      // The pack interleaves 128-bit lanes; the permutation puts the words back in order.
+      words = _mm256_packus_epi32(integers(value.low), integers(value.high));
+      words = _mm256_min_epu16(_mm256_permute4x64_epi64(words, 0xD8), largest);
+    }
+    _mm256_storeu_si256((__m256i*)(to + c), words);
+  }
+}
+#endif
 
 // Quantizes group `index` of a row's channels, which begin at x.
 FORCE_INLINE void quantize_group(const float* x, const ChannelGroup& group, int index, long row,
                                  const QuantizedRows& to) {
   const int channels = group.channels;
-  __m512 low = _mm512_setzero_ps(), high = low;
+  f32x16 low{}, high{};
   for (int c = 0; c < channels; c += 16) {
-    const __m512 value = _mm512_loadu_ps(x + c);
-    low = _mm512_min_ps(low, value), high = _mm512_max_ps(high, value);
+    const f32x16 value = load(x + c);
+    low = minimum(low, value), high = maximum(high, value);
   }
-  const float lowest = _mm512_reduce_min_ps(low), span = _mm512_reduce_max_ps(high) - lowest,
+  const float lowest = reduce_min(low), span = reduce_max(high) - lowest,
               inverse = span > 0 ? 255.f / span : 0.f;
   const int zero = _mm_cvtss_si32(_mm_set_ss(-lowest * inverse));
   to.scales[index * to.capacity + row] = span / 255.f;
   to.zeros[index * to.capacity + row] = (float)zero;
-  const __m512 factor = _mm512_set1_ps(inverse);
-  const __m512i offset = _mm512_set1_epi32(zero);
-  // The packs interleave 128-bit lanes; this puts the words back in order.
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  auto integers = [&](int c) {
-    return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + c), factor)), offset);
-  };
-  uint8_t* at = to.data + (group.first_line * to.capacity + row) * LINE;
-  for (int c = 0; c < channels; c += LINE, at += to.capacity * LINE) {
-    const __m512i first = _mm512_packus_epi32(integers(c), integers(c + 16));
-    const __m512i second = c + LINE <= channels ? _mm512_packus_epi32(integers(c + 32), integers(c + 48))
-                                                : _mm512_setzero_si512();
-    _mm512_storeu_si512(at, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second)));
-  }
+  activation_t* at = to.data + (group.first_line * to.capacity + row) * LINE;
+  for (int c = 0; c < channels; c += LINE, at += to.capacity * LINE)
+    store_line(x + c, c + LINE > channels, inverse, zero, at);
 }
 
 // Writes to x the layer norm of a row of y, plus that of x if `residual` (see layer_norm.hpp).

@@ -30,6 +30,19 @@ FORCE_INLINE void store_nt(float* to, f32x16 value) {
 FORCE_INLINE f32x16 select(i32x16 mask, f32x16 a, f32x16 b) {
   return {mask.low ? a.low : b.low, mask.high ? a.high : b.high};
 }
+// The smaller and the larger of two lanes; b if one of them is NaN.
+FORCE_INLINE f32x16 minimum(f32x16 a, f32x16 b) {
+  return {(f32x8)_mm256_min_ps((__m256)a.low, (__m256)b.low),
+          (f32x8)_mm256_min_ps((__m256)a.high, (__m256)b.high)};
+}
+FORCE_INLINE f32x16 maximum(f32x16 a, f32x16 b) {
+  return {(f32x8)_mm256_max_ps((__m256)a.low, (__m256)b.low),
+          (f32x8)_mm256_max_ps((__m256)a.high, (__m256)b.high)};
+}
+FORCE_INLINE f32x16 load_as_floats(const int32_t* from) {
+  return {(f32x8)_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i*)from)),
+          (f32x8)_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i*)(from + 8)))};
+}
 FORCE_INLINE float reduce_add(f32x16 value) {
   __m256 eight = (__m256)(value.low + value.high);
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -42,6 +55,7 @@ FORCE_INLINE float reduce_max(f32x16 value) {
   four = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
+FORCE_INLINE float reduce_min(f32x16 value) { return -reduce_max(f32x16{} - value); }
 
 FORCE_INLINE f32x16 reciprocal(f32x16 x) {
   f32x16 estimate = {(f32x8)_mm256_rcp_ps((__m256)x.low), (f32x8)_mm256_rcp_ps((__m256)x.high)};

@@ -23,8 +23,15 @@ template <class Mask>
 FORCE_INLINE f32x16 select(Mask mask, f32x16 a, f32x16 b) {
   return mask ? a : b;
 }
+// The smaller and the larger of two lanes; b if one of them is NaN.
+FORCE_INLINE f32x16 minimum(f32x16 a, f32x16 b) { return (f32x16)_mm512_min_ps((__m512)a, (__m512)b); }
+FORCE_INLINE f32x16 maximum(f32x16 a, f32x16 b) { return (f32x16)_mm512_max_ps((__m512)a, (__m512)b); }
+FORCE_INLINE f32x16 load_as_floats(const int32_t* from) {
+  return (f32x16)_mm512_cvtepi32_ps(_mm512_loadu_si512(from));
+}
 FORCE_INLINE float reduce_add(f32x16 value) { return _mm512_reduce_add_ps((__m512)value); }
 FORCE_INLINE float reduce_max(f32x16 value) { return _mm512_reduce_max_ps((__m512)value); }
+FORCE_INLINE float reduce_min(f32x16 value) { return _mm512_reduce_min_ps((__m512)value); }
 
 #ifdef SM_FAST_MATH
 // 1 / x to 14 bits.

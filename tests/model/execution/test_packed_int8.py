@@ -96,13 +96,14 @@ def test_products_are_those_of_the_rule(name: str, inputs: int) -> None:
     rng = np.random.default_rng(inputs)
     matrix = rng.normal(size=(64, inputs)).astype(np.float32)
     matrix[3] = 0
+    matrix[4], matrix[5] = 1, -1  # with a row of ones, the largest sums of the largest integers
     bias = rng.normal(size=64).astype(np.float32)
     for rows in (*range(1, 30), 100):
         x = rng.normal(0.3, 1, size=(rows, inputs)).astype(np.float32)
         x[rows // 2] = np.abs(x[rows // 2])  # a zero point of 0
         x[-1, 0] = 100.0  # an outlier
         if rows > 3:
-            x[1], x[2] = 0, -np.abs(x[2])
+            x[0], x[1], x[2] = 1, 0, -np.abs(x[2])
         expected = simulated(x, matrix, bias)
         # An integer that is off by one would be off by some 1e-4 of the largest value of its row.
         largest = np.abs(expected).max(1, keepdims=True)
@@ -247,7 +248,6 @@ def test_what_cannot_run_is_refused_with_its_reason(encoders: Any, monkeypatch: 
     assert unsupported_int8(classifier) == "SUBMILLION_NATIVE is off"
     with pytest.raises(BadInput, match="SUBMILLION_NATIVE is off"):
         open_int8(classifier)
-    assert int8.load_best(native.BUILDS["avx512"].needs, "avx512")[0] is None
     disentangled = made(encoders("deberta-v2")).eval()
     assert (
         unsupported_int8(disentangled) == "the int8 kernels do not know the attention of deberta-v2 encoders"
@@ -270,4 +270,44 @@ def test_mistaken_use_is_an_error(encoders: Any, name: str) -> None:
 @pytest.mark.parametrize("name", BUILDS)
 def test_its_name_says_the_build(encoders: Any, name: str) -> None:
     found = PackedInt8(made(encoders()), int8.load(name)).name
-    assert found == {"int8_amx": "packed-int8-amx", "int8_avx512_vnni": "packed-int8-avx512_vnni"}[name]
+    expected = {
+        "int8_amx": "packed-int8-amx",
+        "int8_avx512_vnni": "packed-int8-avx512_vnni",
+        "int8_avx2": "packed-int8-avx2",
+    }
+    assert found == expected[name]
+
+
+AVX2, AVX512 = native.BUILDS["avx2"].needs, native.BUILDS["avx2"].needs | native.BUILDS["avx512"].needs
+VNNI = AVX512 | {"avx512_vnni"}
+AMX = VNNI | int8.BUILDS["int8_amx"].needs
+
+
+@pytest.mark.parametrize(
+    ("features", "forced", "expected"),
+    [
+        (AMX, None, "int8_amx"),
+        (AMX, "avx512_bf16", "int8_avx512_vnni"),
+        (AMX, "avx512", "int8_avx512_vnni"),
+        (AMX, "avx2", "int8_avx2"),
+        (VNNI, None, "int8_avx512_vnni"),
+        (VNNI, "avx2", "int8_avx2"),
+        (AVX2, None, "int8_avx2"),
+        (AVX2, "avx2", "int8_avx2"),
+        (AVX512, None, "with avx512f, only avx512_vnni makes them faster"),
+        (AVX512, "avx512", "with avx512f, only avx512_vnni makes them faster"),
+        (AVX512, "avx2", "int8_avx2"),
+        ({"sse2"}, None, "they need avx2, fma and bmi2"),
+        (AMX, "off", "SUBMILLION_NATIVE is off"),
+    ],
+)
+def test_the_best_build_for_a_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: set[str], forced: str | None, expected: str
+) -> None:
+    for name in int8.BUILDS:
+        (tmp_path / f"libsubmillion_{name}.so").touch()
+    monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
+    monkeypatch.setattr(int8, "load", lambda name: name)
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    library, reason = int8.load_best(features, forced)
+    assert expected in (library or reason)

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
     from submillion.model.protocol import PrefixForward, States
 
-# Upper bound on token rows per group, times channels. Larger groups reuse each weight more often; beyond this,
+# Upper bound on the bytes of a group's rows in integers. Larger groups reuse each weight more often; beyond this,
 # activations no longer fit in L2.
-GROUP_CHANNELS = 128 * 768
+GROUP_BYTES = 128 * 768
 # Token limit of a pass. Larger passes are no faster, and Ctrl-C is only checked between passes.
 PASS_TOKENS = 8192
 
@@ -200,7 +200,7 @@ class PackedInt8:
             first_layer=first,
             end_layer=end_layer,
             threads=torch.get_num_threads(),
-            group_rows=max(32, GROUP_CHANNELS // self._config.hidden_size),
+            group_rows=max(32, GROUP_BYTES // (self.library.activation_bytes * self._config.hidden_size)),
             pooling=interface.POOLINGS.index(self.classifier.feature_pooling),
             **{name: value.data_ptr() for name, value in outputs.items()},
         )
