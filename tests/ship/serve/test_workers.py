@@ -140,6 +140,34 @@ multiprocessing.get_context("fork").Process(target=work).start()
     assert time.monotonic() - began < 50
 
 
+def test_processes_that_are_still_loading_end_at_once(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text("""
+import os, sys, time
+from uvicorn import Config
+from submillion.ship.serve.stopping import Processes
+
+def load():
+    os.write(1, b"loading.")
+    time.sleep(60)
+
+if __name__ == "__main__":
+    processes = Processes(Config(load, factory=True, workers=2, log_config=None), [])
+    processes.run()
+    sys.exit(processes.failed)
+""")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.read(16) == b"loading." * 2
+            began = time.monotonic()
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(100) == 0
+            assert time.monotonic() - began < 10
+        finally:
+            server.kill()
+
+
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGTTIN", "SIGTTOU"])
 def test_other_signals_have_their_usual_effect(name: str) -> None:
     from uvicorn import Config

@@ -35,8 +35,12 @@ class StoppingServer(Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
+        before = {signal.SIGINT: signal.signal(signal.SIGINT, self.handle_exit)}
         try:
+            if not self.config.loaded:
+                # Loading a run takes seconds, and nothing is accepted yet: SIGTERM has its usual effect until then.
+                self.config.load()
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self.handle_exit)
             yield
         finally:
             for one, handler in before.items():
