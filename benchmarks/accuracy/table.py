@@ -13,7 +13,7 @@ from benchmarks.accuracy.differences import Difference, difference, mean_of
 from benchmarks.accuracy.goals import goals
 from benchmarks.accuracy.results import Result
 from benchmarks.accuracy.sets import ALL, PER_CLASS, SETS, SIZES, seeds_of
-from submillion.wording import plural
+from submillion.wording import p_equals, plural
 
 Known = Mapping[Cell, Result]
 PART = "accuracy"
@@ -216,9 +216,8 @@ def _gap(found: Difference | None) -> str:
         return "no common seed"
     value, low, high = (100 * number for number in (found.value, found.low, found.high))
     carried = "" if found.is_carried else ", not carried"
-    return (
-        f"{value:+.1f} ({low:+.1f} to {high:+.1f}), p = {found.p:.3f}, {found.pairs:,} {found.unit}{carried}"
-    )
+    pairs = f"{found.pairs:,} {found.unit}{carried}"
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}), {p_equals(found.p)}, {pairs}"
 
 
 def _empty(known: Known) -> str:
