@@ -25,6 +25,7 @@ from benchmarks.accuracy.sets import AGNEWS, SETS, LabelledSet, Rows, load
 from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.study import development, drawn, run_study, size_text, study_parser
 from submillion import auto
+from submillion.auto.efforts import FEW_ROWS
 
 FILE = Path(auto.__file__).with_name("evidence.csv")
 COLUMNS = (
@@ -74,7 +75,9 @@ def measure(name: str, options: argparse.Namespace) -> None:
         if known(FILE, cell):
             continue
         train = pool.at(drawn(np.array(pool.labels), size, seed).tolist())
-        base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.folds=2", "data.test=none"]
+        base = [f"encoder.source={options.encoder}", f"seed={seed}", "data.test=none"]
+        if len(train.texts) < FEW_ROWS:  # with more rows, a number of folds would choose cross-validation
+            base.append("data.folds=2")
         own = changes(setting, data, train, base)
         cell |= {"overrides": " ".join(own)} | score(data, train, dev, base + own) | facts
         append_cell(FILE, {column: cell[column] for column in COLUMNS})
