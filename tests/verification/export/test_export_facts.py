@@ -89,6 +89,44 @@ def test_thresholds_that_were_chosen_after_the_export_are_named(run: Run, tmp_pa
     assert {check.name for check in sm.verify(tmp_path / "out", against=copy.path).failing} == {"thresholds"}
 
 
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModel": "mine.M"}}, "auto_map"),
+        ({"attn_implementation": "kernels-community/mine"}, "attn_implementation"),
+    ],
+)
+def test_no_code_that_an_export_names_is_run(
+    merged: Exported,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    entries: dict[str, Any],
+    found: str,
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # transformers would ask whether to run it
+    folder, trace = tmp_path / "hostile", tmp_path / "trace"
+    shutil.copytree(merged.path, folder)
+    (folder / "mine.py").write_text(f"open({str(trace)!r}, 'w')")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | entries))
+    record = json.loads((folder / "export.json").read_text())
+    for name in ("config.json", "mine.py"):
+        record["common"][name] = sha256_of(folder / name)
+    (folder / "export.json").write_text(json.dumps(record))
+    failing = sm.verify(folder, against=run).failing
+    assert any(check.name == "answers" and found in check.found for check in failing)
+    assert not trace.exists()
+
+
+def test_no_pickle_of_an_export_is_read(merged: Exported, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "hostile"
+    shutil.copytree(merged.path, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    failing = sm.verify(folder, against=run).failing
+    assert any(check.name == "answers" and "a pickle" in check.found for check in failing)
+
+
 def test_the_longest_input_of_a_tokenizer_is_that_of_the_record(merged: Exported, tmp_path: Path) -> None:
     folder = tmp_path / "changed"
     shutil.copytree(merged.path, folder)

@@ -13,11 +13,16 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from submillion.errors import BadInput, Problem
 from submillion.model import head_file
 from submillion.model.heads import mean_over_tokens
 from submillion.model.loading import quiet_libraries
 from submillion.model.process_state import preserved_signal_stack
 from submillion.sources.adapter_files import HEAD
+from submillion.sources.folder import CONFIG, encoder_files, read_config
+
+NAME_CODE = ("auto_map", "attn_implementation", "_attn_implementation", "quantization_config")
+"""Entries of config.json by which transformers loads code of the folder, of the hub or of other packages."""
 
 
 class Session(Protocol):
@@ -34,7 +39,9 @@ class Batches:
     def __init__(self, folder: Path) -> None:
         """Load the tokenizer of the export `folder`."""
         with quiet_libraries():
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)  # nosec B615
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(  # nosec B615 - a local folder
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
 
     def of(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the inputs of the model for B texts, int64 [B, S] each."""
@@ -46,14 +53,25 @@ class TransformersSession:
     """A merged checkpoint in transformers; a mean-pooled one as the five lines of its card do it."""
 
     def __init__(self, folder: Path) -> None:
-        """Load the model from the export `folder`."""
+        """Load the model from the export `folder`.
+
+        Raises:
+            BadInput: transformers would load code, a pickle or an adapter from the folder.
+        """
+        encoder_files(folder, str(folder))
+        config = read_config(folder, str(folder))
+        if named := [key for key in NAME_CODE if config.get(key) is not None]:
+            found = f"{named[0]}, by which transformers may run other code"
+            raise BadInput(Problem(str(folder / CONFIG), "the settings of a model of transformers", found))
         self._batches = Batches(folder)
         head = folder / HEAD
         self._head = load_file(head) if head.is_file() else None
         self._normalize = self._head is not None and head_file.normalizes(head)
         kind = AutoModelForSequenceClassification if self._head is None else AutoModel
         with quiet_libraries():
-            self._model: Any = kind.from_pretrained(str(folder), local_files_only=True).eval()  # nosec B615
+            self._model: Any = kind.from_pretrained(  # nosec B615 - a local folder
+                str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True
+            ).eval()
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Return logits; see `Session`."""

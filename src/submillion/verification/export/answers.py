@@ -13,7 +13,7 @@ from submillion.run_format.agreement import SplitAgreement
 from submillion.run_format.export import EXPORT, ExportRecord, FileRecord
 from submillion.rundir import RunDir
 from submillion.ship.export.forms import FILES
-from submillion.verification.export.facts import check_facts
+from submillion.verification.export.facts import check_facts, check_page
 from submillion.verification.verdict import PREDICTED, Check, compared
 
 SAME_MACHINE_PROBABILITY = 1e-3
@@ -58,6 +58,10 @@ def check_answers(folder: Path, record: ExportRecord, run: RunDir, progress: boo
             checks.append(Check("answers", False, name, "a form of this version", f"'{entry['form']}'"))
             continue
         form, file = FILES[name]
+        if form.name == "web" and check_page(folder):
+            found = "not run: its page is not that of this version, and a stranger's code is never run"
+            checks.append(Check("answers", None, name, found=found))
+            continue
         checks += _same_answers(name, entry, proven(form, file, folder, rows, progress))
     return checks
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from submillion.assess.run_context import RunContext
+from submillion.cache import sha256_of
 from submillion.data.tokenizer import load_tokenizer
 from submillion.exporting.folder import AGAIN, PAGE_SETTINGS
 from submillion.exporting.record import count_longer, facts_of
 from submillion.exporting.rows import NOW, Joined, Rows, accuracy_of
 from submillion.files import strict_json
 from submillion.run_format.export import EXPORT, ExportRecord
-from submillion.ship.export.web.files import FOLDER, GRAPH
+from submillion.ship.export.web.files import FOLDER, GRAPH, VENDOR_SHA256
 from submillion.ship.export.web.page import write_page
 from submillion.ship.policy import fitted_temperature
 from submillion.verification.verdict import Check, compared
@@ -57,7 +58,7 @@ def check_files(folder: Path, record: ExportRecord) -> list[Check]:
 
 
 def check_page(folder: Path) -> list[Check]:
-    """Compare the page for browsers with the one of this version, byte for byte."""
+    """Compare the page for browsers with the one of this version, byte for byte, and the packages that it runs."""
     with tempfile.TemporaryDirectory() as scratch:
         write_page(Path(scratch))
         names = sorted(
@@ -69,6 +70,11 @@ def check_page(folder: Path) -> list[Check]:
             if not (folder / FOLDER / name).is_file()
             or (folder / FOLDER / name).read_bytes() != (Path(scratch) / name).read_bytes()
         ]
+    differing += [
+        name
+        for name, sha256 in VENDOR_SHA256.items()
+        if not (folder / FOLDER / name).is_file() or sha256_of(folder / FOLDER / name) != sha256
+    ]
     return [
         Check("pages", False, f"{FOLDER}/{name}", "the same bytes as this version's", "others")
         for name in differing

@@ -228,6 +228,28 @@ def test_verify_compares_the_temperature_of_the_page_with_that_of_the_run(
     assert [check.where for check in failing] == [f"{FOLDER}/{SETTINGS}: temperature"]
 
 
+@pytest.mark.parametrize("version", [submillion.__version__, "0.0.1"])
+@pytest.mark.parametrize("name", ["page/core.js", "vendor/tokenizers.js"])
+def test_verify_runs_no_code_of_another_page(
+    exported: Path, run: Run, tmp_path: Path, name: str, version: str
+) -> None:
+    folder, trace = tmp_path / "out", tmp_path / "trace"
+    shutil.copytree(exported, folder)
+    file = folder / FOLDER / name
+    hostile = f'import {{ writeFileSync }} from "node:fs";\nwriteFileSync({json.dumps(str(trace))}, "");\n'
+    file.write_text(hostile + file.read_text(encoding="utf-8"), encoding="utf-8")
+    record = json.loads((folder / "export.json").read_text())
+    (folder / "export.json").write_text(json.dumps(record | {"submillion": version}))
+    _recorded(folder, name)
+    verdict = submillion.verify(folder, against=run)
+    assert not trace.exists()
+    assert verdict.holds == (version != submillion.__version__)
+    of_page = [
+        check for check in verdict.checks if check.name == "answers" and check.where == f"{FOLDER}/{GRAPH}"
+    ]
+    assert [check.strength for check in of_page] == ["not checked"]
+
+
 def _recorded(folder: Path, name: str) -> None:
     """Record the hash and size of a changed file of the page, and write the card again."""
     record = json.loads((folder / "export.json").read_text())

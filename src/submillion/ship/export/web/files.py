@@ -33,6 +33,12 @@ TOKENIZERS = NpmPackage(
     {"dist/tokenizers.min.mjs": "tokenizers.js", "LICENSE": "tokenizers.LICENSE.txt"},
 )
 """The tokenizers of transformers.js, without its pipelines and without a second copy of onnxruntime."""
+VENDOR_SHA256 = {
+    "vendor/onnxruntime.js": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "vendor/onnxruntime.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    "vendor/tokenizers.js": "258e46332101335ce8d95aed7745b19ac3b46d37f3e159a89cf894c2ea9b1d3a",
+}
+"""SHA-256 of the files of both packages that run."""
 LICENCES = {
     "LICENSE": "onnxruntime.LICENSE.txt",
     "ThirdPartyNotices.txt": "onnxruntime.ThirdPartyNotices.txt",
