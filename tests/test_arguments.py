@@ -150,6 +150,35 @@ def test_a_share_may_be_a_number_of_numpy(run: sm.Run) -> None:
     assert run.report(answer_at=np.float32(0.5), quiet=True).is_file()  # type: ignore[arg-type]
 
 
+FLAGS: list[tuple[str, Callable[[sm.Run, dict[str, Any]], Any]]] = [
+    *((name, lambda _, flag: sm.train("r8", "out", **flag)) for name in ("overwrite", "report", "quiet")),
+    ("quiet", lambda _, flag: sm.decide("data.csv", **flag)),
+    *((name, lambda _, flag: sm.adopt("adapter", "out", **flag)) for name in ("overwrite", "quiet")),
+    *((name, lambda run, flag: sm.verify(run, **flag)) for name in ("full", "retrain", "quiet")),
+    ("class_thresholds", lambda run, flag: run.predict(TEXTS, **flag)),
+    ("quiet", lambda run, flag: run.evaluate("data.csv", **flag)),
+    *((name, lambda run, flag: run.suggest("a.csv", "b.csv", **flag)) for name in ("overwrite", "quiet")),
+    *((name, lambda run, flag: run.report(**flag)) for name in ("overwrite", "quiet")),
+    *((name, lambda run, flag: run.export("merged", "out", **flag)) for name in ("overwrite", "quiet")),
+    *((name, lambda run, flag: run.push("a/b", **flag)) for name in ("private", "dry_run", "quiet")),
+    ("probabilities", lambda run, flag: sm.BatchPredictor(run.path, **flag)),
+    ("quiet", lambda _, flag: sm.SubmillionClassifier(**flag).fit(TEXTS, [0, 1, 0, 1])),
+]
+
+
+@pytest.mark.parametrize("value", ["no", 0, None])
+@pytest.mark.parametrize(("name", "call"), FLAGS)
+def test_a_flag_is_true_or_false(
+    run: sm.Run, name: str, call: Callable[[sm.Run, dict[str, Any]], Any], value: Any
+) -> None:
+    with pytest.raises(sm.BadInput, match=f"`{name}`: expected True or False, found {value!r}"):
+        call(run, {name: value})
+
+
+def test_a_flag_may_be_a_truth_value_of_numpy(run: sm.Run) -> None:
+    assert len(run.predict(TEXTS, class_thresholds=np.bool_(False))) == len(TEXTS)  # type: ignore[arg-type]
+
+
 def test_compare_takes_runs_and_paths(run: sm.Run) -> None:
     with pytest.raises(sm.BadInput, match="`others`: expected a path"):
         run.compare([run.path])  # type: ignore[arg-type]

@@ -64,6 +64,7 @@ def train(
     """
     from submillion.training import train as train_named
 
+    arguments.check_flags(overwrite=overwrite, report=report, quiet=quiet)
     overrides = checked_overrides(overrides)
     if isinstance(recipe, str):
         arguments.check_path(recipe, "recipe")
@@ -116,6 +117,7 @@ def decide(
     from submillion.auto.decide import decide as decide_from
     from submillion.auto.subject import check_no_run
 
+    arguments.check_flags(quiet=quiet)
     overrides = checked_overrides(overrides)
     if data is not None:
         arguments.check_path(data, "data")
@@ -199,6 +201,7 @@ def adopt(
     from submillion.adoption import adopt as adopt_adapter
     from submillion.adoption_subject import Options
 
+    arguments.check_flags(overwrite=overwrite, quiet=quiet)
     arguments.check_path(adapter, "adapter")
     arguments.check_path(out, "out")
     if data is not None:
@@ -271,6 +274,7 @@ def verify(
     """
     from submillion.verification.dispatch import verify_path
 
+    arguments.check_flags(full=full, retrain=retrain, quiet=quiet)
     path = run.path if isinstance(run, Run) else run
     of_run = against.path if isinstance(against, Run) else against
     arguments.check_path(path, "run")

@@ -103,5 +103,22 @@ def check_share(value: Any, name: str) -> None:
         raise _wrong(name, "a number from 0 to 1", value)
 
 
+def check_flags(**values: Any) -> None:
+    """Refuse what is neither True nor False: the string "no" would count as true.
+
+    Args:
+        values: of the caller, by argument; a truth value of numpy is fine.
+
+    Raises:
+        BadInput: one is something else.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            import numpy as np  # noqa: PLC0415 - most flags are Python's own
+
+            if not isinstance(value, np.bool_):
+                raise _wrong(name, "True or False", value)
+
+
 def _wrong(name: str, expected: str, value: Any) -> BadInput:
     return BadInput(Problem(f"@{{{name}}}", expected, excerpt(repr(value), SHOWN)))

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from submillion import notices
 from submillion.api import train
+from submillion.arguments import check_flags
 from submillion.auto.subject import AUTO
 from submillion.cache import cache_root
 from submillion.data.in_memory import labelled_rows, text_values
@@ -101,6 +102,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             OverBudget: the recipe trains more parameters than the budget allows.
             BadInput: texts, labels or a recipe field cannot be used, or an argument and the same recipe field differ.
         """
+        check_flags(quiet=self.quiet)
         texts, labels = text_values(X), _column(y)
         check_classification_targets(labels)
         overrides = self._overrides()
@@ -126,6 +128,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Return class probabilities, float32 [N, C], columns in the order of `classes_`."""
         check_is_fitted(self)
+        check_flags(quiet=self.quiet)
         with notices.collecting(self.quiet or None):
             return self.run_.predict_proba(X)
 
@@ -152,6 +155,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             BadInput: texts or labels cannot be used, or are not equally many.
         """
         check_is_fitted(self)
+        check_flags(quiet=self.quiet)
         rows = labelled_rows(X, y)
         classes = Classes.of_run(RunDir(self.run_.path).read_manifest())
         with notices.collecting(self.quiet or None):

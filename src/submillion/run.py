@@ -115,6 +115,7 @@ class Run:
         """
         from submillion.model.class_thresholds import class_thresholds as chosen
 
+        arguments.check_flags(class_thresholds=class_thresholds)
         thresholds = chosen(self._dir) if class_thresholds else None
         probabilities = self.predict_proba(texts)
         answers = probabilities.argmax(axis=1) if thresholds is None else thresholds.answers(probabilities)
@@ -149,6 +150,7 @@ class Run:
         from submillion import reporting
         from submillion.data.in_memory import labelled_rows
 
+        arguments.check_flags(quiet=quiet)
         if labels is not None:
             named = {"@{text}": text, "@{label}": label}
             if columns := [argument for argument, column in named.items() if column is not None]:
@@ -203,6 +205,7 @@ class Run:
         """
         from submillion.ship.suggest import suggest_file
 
+        arguments.check_flags(overwrite=overwrite, quiet=quiet)
         arguments.check_path(data, "data")
         arguments.check_path(out, "out")
         arguments.check_columns(text, "text")
@@ -237,6 +240,7 @@ class Run:
         """
         from submillion import scoring
 
+        arguments.check_flags(overwrite=overwrite, quiet=quiet)
         arguments.check_names(parts, "parts")
         arguments.check_text(class_thresholds, "class_thresholds")
         if out is not None:
@@ -291,6 +295,7 @@ class Run:
         """
         from submillion.exporting.export import export
 
+        arguments.check_flags(overwrite=overwrite, quiet=quiet)
         with notices.collecting(quiet or None):
             return export(self.path, to, out, max_loss, overwrite, progress=not quiet)
 
@@ -328,6 +333,7 @@ class Run:
         from submillion.publication.options import PushOptions
         from submillion.publication.push import push
 
+        arguments.check_flags(private=private, dry_run=dry_run, quiet=quiet)
         options = PushOptions(encoder, exports, eval_results, private, revision, dry_run)
         with notices.collecting(quiet or None):
             return push(self.path, repository, options, progress=not quiet)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from submillion import notices
-from submillion.arguments import check_path, check_text
+from submillion.arguments import check_flags, check_path, check_text
 from submillion.errors import BadInput, Problem
 from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
@@ -55,6 +55,7 @@ class BatchPredictor:
         """
         check_path(run, "run")
         check_text(precision, "precision", optional=False)
+        check_flags(probabilities=probabilities)
         check_precision(precision)
         check_batch_size(batch_size)
         if not isinstance(text, str):
