@@ -301,11 +301,11 @@ def test_bad_input_names_arguments_as_python_does(home: Path, run: sm.Run) -> No
         (
             lambda: sm.adopt("adapter", "out", encod="minilm", budget="5"),
             "adopt: expected options among text, label, max_length, budget, revision, found 'encod'. "
-            "Did you mean 'encoder'?\n`budget`: expected an integer, found '5'.",
+            "Did you mean 'encoder'?\n`budget`: expected a whole number from 1 on, found '5'.",
         ),
         (
             lambda: sm.adopt("adapter", "out", max_length=12.0),
-            "`max_length`: expected an integer, found 12.0.",
+            "`max_length`: expected a whole number from 1 on, found 12.0.",
         ),
     ],
 )

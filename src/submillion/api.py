@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,14 +230,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
         for name in options
         if name not in ADOPTION
     ]
-    problems += [
-        Problem(f"@{{{name}}}", "an integer", repr(value))
-        for name in ("max_length", "budget")
-        if (value := options.get(name)) is not None
-        and (isinstance(value, bool) or not isinstance(value, Integral))
-    ]
-    if problems:
-        raise BadInput(problems)
+    counts = {name: options[name] for name in ("max_length", "budget") if options.get(name) is not None}
+    arguments.check_counts(counts, others=problems)
 
 
 def verify(

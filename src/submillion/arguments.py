@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
 
@@ -85,8 +85,27 @@ def check_count(value: Any, name: str) -> None:
     Raises:
         BadInput: it is no whole number from 1 on.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise _wrong(name, "a whole number from 1 on", value)
+    check_counts({name: value})
+
+
+def check_counts(values: Mapping[str, Any], least: int = 1, others: Sequence[Problem] = ()) -> None:
+    """Refuse what are no numbers of things, all of them in one message.
+
+    Args:
+        values: of the caller, by argument.
+        least: the smallest number.
+        others: problems of other arguments, for the same message.
+
+    Raises:
+        BadInput: one is no whole number from `least` on, or there are other problems.
+    """
+    problems = [
+        _problem(name, f"a whole number from {least} on", value)
+        for name, value in values.items()
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least
+    ]
+    if others or problems:
+        raise BadInput([*others, *problems])
 
 
 def check_share(value: Any, name: str) -> None:
@@ -120,5 +139,9 @@ def check_flags(**values: Any) -> None:
                 raise _wrong(name, "True or False", value)
 
 
+def _problem(name: str, expected: str, value: Any) -> Problem:
+    return Problem(f"@{{{name}}}", expected, excerpt(repr(value), SHOWN))
+
+
 def _wrong(name: str, expected: str, value: Any) -> BadInput:
-    return BadInput(Problem(f"@{{{name}}}", expected, excerpt(repr(value), SHOWN)))
+    return BadInput(_problem(name, expected, value))

@@ -50,9 +50,9 @@ def test_plan_refuses_an_impossible_budget_and_an_unknown_encoder() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_classes": "4"}, "`n_classes`: expected an integer, found '4'."),
-        ({"budget": 1e6}, "`budget`: expected an integer, found 1000000.0."),
-        ({"top": -1}, "`top`: expected at least 1 plan, found -1."),
+        ({"n_classes": "4"}, "`n_classes`: expected a whole number from 1 on, found '4'."),
+        ({"budget": 1e6}, "`budget`: expected a whole number from 1 on, found 1000000.0."),
+        ({"top": -1}, "`top`: expected a whole number from 1 on, found -1."),
         ({"encoder": None, "top": None}, "`encoder`: expected a catalog name, hub id or folder, found None."),
     ],
 )

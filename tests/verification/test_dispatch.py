@@ -34,13 +34,18 @@ def test_claims_take_no_arguments_of_another_check(flags: list[str], omitted: st
 
 @pytest.mark.parametrize(
     ("arguments", "name", "found"),
-    [({"rows": -1}, "rows", "-1"), ({"seed": -1}, "seed", "-1"), ({"rows": 1.5}, "rows", "1.5")],
+    [
+        ({"rows": -1}, "rows", "-1"),
+        ({"seed": -1}, "seed", "-1"),
+        ({"rows": 1.5}, "rows", "1.5"),
+        ({"rows": True}, "rows", "True"),
+    ],
 )
 def test_a_bad_number_is_refused_and_no_claim_fails(
     tmp_path: Path, arguments: dict[str, Any], name: str, found: str
 ) -> None:
     run, _ = tiny_run(tmp_path)
-    with pytest.raises(BadInput, match=f"^`{name}`: expected a whole number from 0, found {found}"):
+    with pytest.raises(BadInput, match=f"^`{name}`: expected a whole number from 0 on, found {found}"):
         submillion.verify(run.path, **arguments)
     if name == "seed":
         done = CliRunner().invoke(app, ["verify", str(run.path), "--rows", "3", "--seed=-1"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.arguments import check_counts
 from submillion.budget.count import Count, count
 from submillion.budget.plan import Plan
 from submillion.budget.planner import best_plans, nearest_plans
@@ -54,17 +54,10 @@ def plan(
         998,404 trainable (99.8% of 1,000,000): r 6, targets all-linear, layers all, head linear
         >>> recipe = Recipe.load("agnews", best.settings)
     """
-    problems = [
-        Problem(f"@{{{name}}}", "an integer", repr(number))
-        for name, number in (("n_classes", n_classes), ("budget", budget), ("top", top))
-        if not isinstance(number, Integral) or isinstance(number, bool)
-    ]
+    problems = []
     if not isinstance(encoder, str | Path):
-        problems.insert(0, Problem("@{encoder}", "a catalog name, hub id or folder", repr(encoder)))
-    if problems:
-        raise BadInput(problems)
-    if top < 1:
-        raise BadInput(Problem("@{top}", "at least 1 plan", str(top)))
+        problems.append(Problem("@{encoder}", "a catalog name, hub id or folder", repr(encoder)))
+    check_counts({"n_classes": n_classes, "budget": budget, "top": top}, others=problems)
     return best_plans(encoder_config(str(encoder), revision), n_classes, budget, top)
 
 

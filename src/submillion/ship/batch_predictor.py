@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from submillion import notices
-from submillion.arguments import check_flags, check_path, check_text
+from submillion.arguments import check_count, check_flags, check_path, check_text
 from submillion.errors import BadInput, Problem
 from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
-from submillion.ship.predict_options import check_batch_size
 
 LABEL, CONFIDENCE = "predicted_label", "confidence"
 
@@ -57,7 +56,7 @@ class BatchPredictor:
         check_text(precision, "precision", optional=False)
         check_flags(probabilities=probabilities)
         check_precision(precision)
-        check_batch_size(batch_size)
+        check_count(batch_size, "batch_size")
         if not isinstance(text, str):
             raise BadInput(Problem("@{text}", "the name of one column", repr(text)))
         opened = RunDir.open(run)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from submillion import notices
+from submillion.arguments import check_count
 from submillion.errors import BadInput, Problem
 from submillion.model.class_thresholds import NONE, class_thresholds
 from submillion.model.precisions import check_precision
@@ -83,8 +84,8 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
     if options.engine not in ENGINES:
         raise BadInput(Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{options.engine}'"))
     check_precision(options.precision)
-    check_batch_size(options.batch_size)
-    check_batch_size(options.chunk_rows, "chunk_rows")
+    check_count(options.batch_size, "batch_size")
+    check_count(options.chunk_rows, "chunk_rows")
     asked = [
         name
         for name in ("class_thresholds", "abstain", "abstain_below")
@@ -113,20 +114,6 @@ def answering(run: RunDir, options: PredictOptions) -> Answering:
         settings["abstain_below"] = policy = policy_threshold(run)
         return Answering(lambda own, _: answers(own, policy), temperature, settings)
     return Answering(lambda own, written: answers(own, threshold, written), temperature, settings)
-
-
-def check_batch_size(value: int, name: str = "batch_size") -> None:
-    """Check the number of texts that are classified together.
-
-    Args:
-        value: of the caller.
-        name: the argument that has it.
-
-    Raises:
-        BadInput: it is no whole number from 1 on.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise BadInput(Problem(f"@{{{name}}}", "a whole number from 1 on", repr(value)))
 
 
 def policy_threshold(run: RunDir) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Callable
-from numbers import Integral
 from pathlib import Path
 
+from submillion.arguments import check_counts
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.rundir import RunDir
 from submillion.sources import store
@@ -109,9 +109,10 @@ def verify(
 
     Raises:
         BadInput: there is no run at `path`, its training has not ended, another process is writing it, or `rows` or
-            `seed` is no whole number from 0.
+            `seed` is no whole number from 0 on.
     """
-    _check_from_0(rows=rows, seed=seed)
+    given = {name: number for name, number in (("rows", rows), ("seed", seed)) if number is not None}
+    check_counts(given, least=0)  # a check that met another value would fail
     run = RunDir.open(path)
     if run.is_locked():
         raise BadInput(
@@ -141,14 +142,3 @@ def verify(
             except TAMPERING_ERRORS as error:
                 checks += failed(name, where, error)
     return Verdict(str(path), checks, None if full or rows == 0 else seed)
-
-
-def _check_from_0(**numbers: int | None) -> None:
-    """Refuse arguments that are neither None nor whole numbers from 0; a check that meets one would fail."""
-    problems = [
-        Problem(f"@{{{name}}}", "a whole number from 0", f"{number!r}")
-        for name, number in numbers.items()
-        if number is not None and (not isinstance(number, Integral) or number < 0)
-    ]
-    if problems:
-        raise BadInput(problems)
