@@ -54,7 +54,7 @@ def plan(
         998,404 trainable (99.8% of 1,000,000): r 6, targets all-linear, layers all, head linear
         >>> recipe = Recipe.load("agnews", best.settings)
     """
-    problems = []
+    problems: list[Problem] = []
     if not isinstance(encoder, str | Path):
         problems.append(Problem("@{encoder}", "a catalog name, hub id or folder", repr(encoder)))
     check_counts({"n_classes": n_classes, "budget": budget, "top": top}, others=problems)
