@@ -1,10 +1,9 @@
-"""Writes the pages that follow from the code: docs/recipes.md, docs/study-fields.md and docs/command-line.md.
+"""Writes the pages generated from the code: docs/recipes.md, docs/study-fields.md and docs/command-line.md.
 
     python docs/generate.py            rewrite them
-    python docs/generate.py --check    exit code 1 if one of them is out of date
+    python docs/generate.py --check    exit code 1 if one is out of date
 
-Recipes, fields, encoders and data sets come from the recipe model and the catalog, commands from the command line
-itself.
+Recipes, fields, encoders and data sets come from the recipe model and the catalog, commands from the command line.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NOTE = "<!-- Written by docs/generate.py; do not edit. -->"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the generated pages; return the exit code."""
     parser = argparse.ArgumentParser(
-        description="Write the pages of the documentation that follow from the code."
+        description="Write the documentation pages that are generated from the code."
     )
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit code 1 if a page is out of date"
@@ -55,22 +54,22 @@ def recipes_page() -> str:
         NOTE,
         "A recipe describes one run completely. It is a YAML file that holds only what differs from the defaults; "
         "`--set KEY=VALUE` changes any field on the command line. An unknown key is an error that names the nearest "
-        "known one, and all problems of a recipe are reported at once. `submillion fields` prints the list of this "
-        "page in a terminal. The complete recipe of a run, defaults included, is in `RUN/recipe.yaml`.",
+        "known one, and all problems of a recipe are reported at once. `submillion fields` prints the fields in a "
+        "terminal. The complete recipe of a run, defaults included, is in `RUN/recipe.yaml`.",
         "## Shipped recipes",
         _table(("recipe", "encoder", "data", "trainable parameters"), map(_recipe_row, recipe_names())),
         "A recipe over the budget is refused before any weight is read, with exit code 3. `agnews-reference` and "
         "`agnews-as-written` belong together: a published RoBERTa and LoRA run describes itself as query and value at "
         "rank 16 under a million parameters. That sum is 1,183,492; its code trained the query alone. Both are "
-        "shipped because telling the two apart is what this tool is for.",
+        "shipped to show the difference.",
         "## Fields",
         *_sections(Recipe),
         "## Encoders known by name",
-        "`encoder.source` takes one of these names, an id of the Hugging Face hub (`org/name`) or a local folder. "
-        "Encoders marked *registry* come out of ordinary Python packages; no model hub is contacted for them.",
+        "`encoder.source` takes one of these names, a Hugging Face hub id (`org/name`) or a local folder. "
+        "Encoders marked *registry* come from ordinary Python packages; no model hub is contacted for them.",
         _table(("name", "encoder", "hub id", "licence", "comes from"), map(_encoder_row, ENCODERS)),
         "## Data sets known by name",
-        "`data.train` takes one of these names, an id of the hub, a file or a folder.",
+        "`data.train` takes one of these names, a hub id, a file or a folder.",
         _table(("name", "data set", "licence", "comes from"), map(_data_row, DATASETS)),
         "## Recipe files",
         *map(_recipe_file, recipe_names()),
@@ -83,7 +82,7 @@ def study_fields_page() -> str:
     parts = [
         "# Fields of a study file",
         NOTE,
-        "[studies](studies.md) explains what a study does and shows complete files.",
+        "[Studies](studies.md) explains what a study does and shows complete files.",
         *_sections(StudyFile),
     ]
     return "\n\n".join(parts) + "\n"
@@ -160,7 +159,7 @@ def command_line_page() -> str:
     parts = [
         "# Command line",
         NOTE,
-        f"{group.help} `submillion COMMAND --help` prints the same text as this page. {group.epilog or ''}".strip(),
+        f"{group.help} `submillion COMMAND --help` prints the same text. {group.epilog or ''}".strip(),
         "Results go to standard output; notices and progress go to standard error, where `--quiet` silences them. "
         "`--json` prints JSON for scripts.",
         "## Exit codes",

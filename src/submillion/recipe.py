@@ -46,13 +46,13 @@ class Recipe(Section):
     """The complete description of a run."""
 
     name: Name
-    """Name of the recipe, and default name of the run directory."""
+    """Recipe name, and default name of the run directory."""
     seed: Seed = 42
-    """Seed of the validation split, the initial adapters, the order of the texts and dropout."""
+    """Seed of the validation split, the initial adapters, the text order and dropout."""
     budget: Annotated[int, Field(ge=1)] = 1_000_000
     """Maximum number of trainable parameters."""
     track: list[Literal["wandb", "tensorboard", "mlflow", "trackio"]] = Field(default_factory=list)
-    """Experiment trackers to log to: wandb, tensorboard, mlflow, trackio."""
+    """Experiment trackers: wandb, tensorboard, mlflow, trackio."""
     encoder: EncoderRecipe
     data: DataRecipe
     lora: LoraRecipe = LoraRecipe()

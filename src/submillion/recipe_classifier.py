@@ -32,36 +32,36 @@ class EncoderRecipe(Section):
     revision: Annotated[str, AfterValidator(printable), Field(max_length=255)] | None = None
     """Hub revision: branch, tag or commit. Default: the main branch."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on hidden states in training. Default: the value in the encoder's config.json."""
+    """Dropout on hidden states in training. Default: from the encoder's config.json."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on attention probabilities in training. Default: the value in the encoder's config.json."""
+    """Dropout on attention probabilities in training. Default: from the encoder's config.json."""
     classifier_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout before the head's output layer. Default: the value in the encoder's config.json."""
+    """Dropout before the head's output layer. Default: from the encoder's config.json."""
 
 
 class LoraRecipe(Section):
     """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685), W x + (alpha / r) B A x, and its variants."""
 
     variant: Literal["lora", "dora", "pissa", "eva", "adalora", "vera", "bitfit"] = "lora"
-    """lora; dora: separate magnitude and direction (arXiv:2402.09353); pissa: A and B start as the principal part of W
-    (arXiv:2404.02948), best without dropout; eva: A starts as the principal directions of the matrix's input
-    (arXiv:2410.07170); adalora: prunes a third of the ranks during training (arXiv:2303.10512); vera: A and B are
-    random and shared by all matrices, two vectors per matrix are trained (arXiv:2310.11454); bitfit: trains biases
-    only (arXiv:2106.10199)."""
+    """lora; dora: separate magnitude and direction (arXiv:2402.09353); pissa: A and B start as the principal
+    part of W (arXiv:2404.02948), best without dropout; eva: A starts as the principal directions of the
+    matrix's input (arXiv:2410.07170); adalora: prunes a third of the ranks during training
+    (arXiv:2303.10512); vera: random A and B, shared by all matrices, and two trained vectors per matrix
+    (arXiv:2310.11454); bitfit: trains only biases (arXiv:2106.10199)."""
     r: Count = 8
-    """Rank of the adapters; not used by bitfit."""
+    """Rank of the adapters; unused by bitfit."""
     alpha: Annotated[float, Field(gt=0)] = 16
-    """Scale: the adapter's output is multiplied by alpha / r (alpha / sqrt(r) with rslora); not used by vera."""
+    """Scales the adapter's output by alpha / r (alpha / sqrt(r) with rslora); unused by vera."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on the adapter's input."""
     targets: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: ["query", "value"])
-    """Matrices that carry adapters: query, key, value, attention_output, ffn_up, ffn_down (ModernBERT: qkv for the
-    fused first three), or all-linear for all of them."""
+    """Adapted matrices: query, key, value, attention_output, ffn_up, ffn_down (ModernBERT: qkv for the fused
+    first three), or all-linear for all of them."""
     layers: Literal["all"] | Annotated[str, Field(pattern=r"^top-[1-9][0-9]{0,3}$")] | list[int] = "all"
-    """Layers that carry adapters: all, top-N, or a list of indices from 0. The layers below the lowest one run once
-    per text, and their output is cached."""
+    """Adapted layers: all, top-N, or a list of indices from 0. The layers below the lowest one run once per
+    text, and their output is cached."""
     bias: Literal["none", "all", "lora_only"] = "none"
-    """Biases of the encoder that are trained as well: none, all, or those of the adapted matrices; bitfit: all."""
+    """Encoder biases to train: none, all, or lora_only (those of the adapted matrices). bitfit: all."""
     rslora: bool = False
     """Scale by alpha / sqrt(r) instead of alpha / r (Kalajdzievski 2023, arXiv:2312.03732)."""
 
@@ -159,24 +159,25 @@ class HeadRecipe(Section):
     """The classification head between the last hidden state and the logits."""
 
     kind: Literal["stock", "linear", "lora"] = "stock"
-    """stock: trains the whole head of the encoder family; linear: trains only its output layer; lora: trains the
-    output layer and a low-rank adapter on the projection before it."""
+    """stock: trains the whole head of the encoder family; linear: only its output layer; lora: the output
+    layer and a low-rank adapter on the projection before it."""
     pooling: Literal["first", "mean", "auto"] = "first"
-    """What the head reads: first, the last state of a text's first token; mean, the mean of the last states of all its
-    tokens, special ones included, with kind linear; auto, the one that the encoder was trained with."""
+    """Input of the head. first: the last state of the first token; mean: the mean of the last states of all
+    tokens, special tokens included (needs kind linear); auto: the one the encoder was trained with."""
     normalize: bool = False
-    """Scale the mean to length 1 before the output layer: sentence encoders are trained to compare directions, not
-    lengths. With pooling mean."""
+    """Scale the mean to length 1 before the output layer: sentence encoders are trained to compare
+    directions, not lengths. Needs pooling mean."""
     start: Literal["random", "probe"] = "random"
-    """First values of the output layer. probe: those of a logistic regression on the features that the encoder gives
-    the training texts before the first step, so that training begins at its accuracy (Kumar et al. 2022,
-    arXiv:2202.10054); with kind linear."""
+    """Initial values of the output layer. probe: fit a logistic regression to the encoder's features of the
+    training texts, so training starts at its accuracy (Kumar et al. 2022, arXiv:2202.10054); needs kind
+    linear."""
     label_names: bool = False
-    """Also fit the probe to the names of the labels, each as three training texts, if the encoder reads them as near to
-    the texts of their classes; with start or finish probe."""
+    """Also fit the probe to the label names, three short texts each, if the encoder places them near the
+    texts of their classes; needs start or finish probe."""
     finish: Literal["trained", "probe"] = "trained"
-    """Last values of the output layer: the trained ones, or those of the same regression on the features that the
-    trained encoder gives the training texts; with kind linear and data.validation=cross-validation."""
+    """Final values of the output layer. trained: as training leaves them; probe: fit the same regression to
+    the trained encoder's features of the training texts; needs kind linear and
+    data.validation=cross-validation."""
     r: Count = 16
     """Rank of the projection's adapter, with kind lora."""
     alpha: Annotated[float, Field(gt=0)] = 16

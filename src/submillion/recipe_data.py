@@ -17,53 +17,55 @@ MAX_LABEL_BYTES = 100_000
 
 
 class DataRecipe(Section):
-    """The labelled texts: their location, columns and splits."""
+    """Location, columns and splits of the labelled texts."""
 
     train: Source
-    """Catalog name (ag_news, reuters-r8), hub id, file or folder with the training texts."""
+    """Training texts: catalog name (ag_news, reuters-r8), hub id, file or folder."""
     test: Source | None = None
-    """Location of the test texts, or none to train without a test split. Default: the test split that comes with
-    `train`, if any."""
+    """Location of the test texts, or none to train without a test split. Default: the test split that comes
+    with train, if any."""
     test_size: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the training texts held out as the test split, stratified by label, before the validation texts are.
-    Not together with test. Default: no texts are held out for testing."""
+    """Share of the training texts held out for testing, stratified by label, before the validation split is
+    drawn. Not with test. Default: none."""
     validation: Source | None = None
-    """Location of the validation texts, or cross-validation: all texts are trained on, and each is predicted by a model
-    that was trained without it; with train.patience=0. Default: a part of the training texts."""
+    """Location of the validation texts, or cross-validation: train on all texts, and predict each with a
+    model trained without it (needs train.patience=0). Default: a share of the training texts."""
     validation_size: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training texts held out for validation, stratified by label."""
     folds: Annotated[int, Field(ge=2, le=100)] = 5
-    """Folds of the cross-validation: each one's texts are predicted by a model trained on the others. Fewer if no class
+    """Folds of the cross-validation; each is predicted by a model trained on the others. Fewer if no class
     has that many different texts."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     """Repetitions of the cross-validation, each with other folds; the scores of all are reported."""
     encoding: str | None = None
-    """Character encoding of csv, tab-separated and JSON files, such as utf-8, cp1252 or utf-16. Default: detected, and
-    named in a notice if it is not UTF-8."""
+    """Character encoding of csv, tab-separated and JSON files, such as utf-8, cp1252 or utf-16. Default:
+    detected; a notice names it if it is not UTF-8."""
     text: str | list[str] | None = None
-    """Text column, or a list of columns that are joined with a space. Default: the column with a usual name."""
+    """Text column, or a list of columns joined with a space. Default: the column with a usual name."""
     label: str | None = None
     """Label column. Default: the column with a usual name."""
     labels: Annotated[list[str], Field(min_length=2)] | None = None
     """Label names in the order of their numbers. Default: the labels in the data."""
     corrections: Source | None = None
-    """File of corrected training labels, as report writes it with the part noise and a person fills it in. Default: the
-    labels are used as they are."""
+    """File of corrected training labels: the output of `report --with noise --out FILE`, filled in by a
+    person. Default: no corrections."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
-    """Maximum tokens per text, special tokens included; longer texts are truncated and counted in the manifest."""
+    """Maximum tokens per text, special tokens included. Longer texts are truncated and counted in the
+    manifest."""
     windows: Literal["first", "head_tail", "all"] = "first"
-    """Tokens of a text longer than max_length that are read: first, those at its beginning (at its end with the
-    tokenizers that truncate on the left); head_tail, half of them from its beginning and half from its end
-    (arXiv:1905.05583); all, every token, in windows of at most max_length tokens whose features are averaged."""
+    """Which tokens of a text longer than max_length are read. first: the first ones (the last ones if the
+    tokenizer truncates on the left); head_tail: half from the beginning, half from the end
+    (arXiv:1905.05583); all: every token, in windows of at most max_length tokens whose features are
+    averaged."""
     max_unknown_tokens: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """Maximum share of tokens that the encoder's tokenizer does not know; training is refused above it, because such
-    an encoder cannot read the texts."""
+    """Maximum share of unknown tokens in the training texts; above it training is refused, because the
+    encoder cannot read them."""
     drop_train_rows_in_test: bool = True
-    """Drop training rows whose text also occurs in the test split, or in validation texts of their own location."""
+    """Drop training rows whose text also occurs in the test split or in a separate validation split."""
     drop_duplicates: bool = False
     """Drop training rows that repeat the text and label of an earlier row."""
     slice_columns: list[str] = Field(default_factory=list)
-    """Further columns of the files, such as source or language; the report shows the accuracy by their values."""
+    """Further columns, such as source or language; the report shows the accuracy for each of their values."""
     limit: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
     """Maximum rows per split, drawn at random with the seed, for a quick test."""
 
