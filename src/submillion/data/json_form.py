@@ -19,9 +19,8 @@ from submillion.sources.records import decoded_lines
 FORMS = 'objects such as {"text": ..., "label": ...}: one per line, or in one list'
 SHOWN = 100  # entries that show the form of a file
 SCALARS = (str, int, float, bool, type(None))
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=unique
-)  # of a label that is there twice, no one knows which is right
+# Of a label that is there twice, no one knows which is right.
+_DECODER = json.JSONDecoder(object_pairs_hook=unique)
 
 
 def json_file(path: Path, encoding: str | None = None) -> Table:

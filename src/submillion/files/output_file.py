@@ -133,11 +133,8 @@ def _followed(name: str | Path, where: str) -> Path:
     """Return the path that a chain of links ends at, which need not exist."""
     try:
         return Path(name).expanduser().resolve()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # a circle of links, an unknown user, a null character
+    # A circle of links, an unknown user, a null character.
+    except (OSError, RuntimeError, ValueError) as error:
         raise _unwritable(Path(name), str(error), where) from error
 
 

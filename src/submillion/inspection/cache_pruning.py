@@ -181,9 +181,8 @@ def _unused(entry: Entry) -> Iterator[None]:
     locks = [lock_of(path)]
     if entry.kind == "estimators":
         locks.append(path / LOCK)
-    elif (
-        entry.kind == "wheels"
-    ):  # no lock of their own: they belong to an encoder or a data set that is being fetched
+    elif entry.kind == "wheels":
+        # No lock of their own: they belong to an encoder or a data set that is being fetched.
         locks = [file for kind in ("encoders", "data") for file in children(cache_root() / kind)]
     elif entry.unfinished:
         locks += [

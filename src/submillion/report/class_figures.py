@@ -218,9 +218,8 @@ def _write_cells(axes: Axes, values: np.ndarray, darkness: np.ndarray, by: str) 
     """Write the value of each cell, white on dark; zeros are left out and undefined shares are dashes."""
     size = len(values)
     decimals = 1 if size <= 12 else 0
-    short = (
-        by != "count" or values.max() < 1000
-    )  # a cell of many classes is as wide as five digits of 8 points
+    # A cell of many classes is as wide as five digits of 8 points.
+    short = by != "count" or values.max() < 1000
     points = 9 if size <= 8 else 8 if size <= 12 or short else 6.5
     for (row, column), value in np.ndenumerate(values):
         if value == 0:

@@ -86,9 +86,8 @@ class BatchPredictor:
         from submillion.ship.opened_runs import opened_once  # noqa: PLC0415
 
         added = [LABEL, CONFIDENCE, *([f"p_{name}" for name in self._names] if self._probabilities else [])]
-        if not hasattr(
-            batch, "keys"
-        ):  # a DataFrame of pandas has them, a table of pyarrow or polars does not
+        # A DataFrame of pandas has keys, a table of pyarrow or polars does not.
+        if not hasattr(batch, "keys"):
             expected = "a dict of arrays by column"
             raise BadInput(Problem("the batch", expected, f"one {type(batch).__name__}"))
         if self._text not in batch:

@@ -159,9 +159,8 @@ def _text_form(path: Path, asked: str | None) -> TextForm:
 def _as_asked(path: Path, asked: str, mark: str | None) -> str:
     """Return the name of the codec for an encoding that the user names."""
     name = ""
-    with contextlib.suppress(
-        LookupError, ValueError
-    ):  # LookupError also of codecs that do not decode to text
+    # LookupError also of codecs that do not decode to text.
+    with contextlib.suppress(LookupError, ValueError):
         codec = codecs.lookup(asked).name
         with contextlib.suppress(UnicodeError):
             b"text".decode(codec)

@@ -107,9 +107,8 @@ def _known_commits(home: Path) -> dict[str, str]:
 def _record_commit(home: Path, repo: Repo, commit: str) -> None:
     known = _known_commits(home)
     if known.get(repo.revision or "main") != commit:
-        with contextlib.suppress(
-            SubmillionError
-        ):  # needed only without the hub; the data itself is in the cache
+        # Needed only without the hub; the data itself is in the cache.
+        with contextlib.suppress(SubmillionError):
             write_json(home / "revisions.json", known | {repo.revision or "main": commit})
 
 

@@ -21,11 +21,8 @@ from submillion.study.progress import StudyProgress
 from submillion.study.search_storage import open_storage, sampler
 from submillion.study.space import Distribution, Space
 
-STATES = {
-    "COMPLETE": "complete",
-    "PRUNED": "pruned",
-    "FAIL": "failed",
-}  # optuna's names and those of study.json
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+"""The name in study.json by that of optuna."""
 BAD_INPUT = 2  # exit code of a run that would fail again, for example because its training diverged
 
 

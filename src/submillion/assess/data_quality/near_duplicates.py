@@ -58,9 +58,8 @@ def analyse(context: RunContext) -> Duplicates:
         BadInput: the predictions have no labels, or the texts are not those that were predicted.
     """
     splits = context.corpus.splits
-    if (
-        context.cross_validated
-    ):  # its validation rows are those of the training, each predicted without itself
+    # The validation rows of a cross-validated run are those of the training, each predicted without itself.
+    if context.cross_validated:
         splits = [split for split in splits if split.name != "validation"]
     texts = [text for split in splits for text in split.texts]
     index = DuplicateIndex(splits, find_near_duplicates(texts), len(context.labels))

@@ -11,9 +11,8 @@ from scipy.stats import binomtest
 from submillion.run_format.interval import CONFIDENCE, Interval, interval
 
 
-@lru_cache(
-    maxsize=1 << 14
-)  # scores of many classes repeat the same few counts; scipy takes a millisecond for each
+# Scores of many classes repeat the same few counts; scipy takes a millisecond for each.
+@lru_cache(maxsize=1 << 14)
 def wilson(successes: int, trials: int, confidence_level: float = CONFIDENCE) -> tuple[float, float]:
     """Return the limits of the score interval of a proportion.
 

@@ -89,9 +89,8 @@ def check_facts(
     claimed: dict[str, Any] = {name: dict(record).get(name, False) for name in found}
     for side in (claimed, found):
         side["run"] = {name: value for name, value in side["run"].items() if name not in HASHES}
-    if (
-        record["submillion"] != __version__
-    ):  # another version may write other metadata, and may lack the columns
+    # Another version may write other metadata, and may lack the columns.
+    if record["submillion"] != __version__:
         claimed |= {name: found[name] for name in ("metadata", "text_columns")}
     every = Joined.of(rows)
     tokenizer = load_tokenizer(context.run.tokenizer)

@@ -21,9 +21,8 @@ def data(case: Case) -> list[Check]:
     Cannot detect: errors in the data itself.
     """
     claimed = {name: value for name, value in case.manifest["data"].items() if name != "tokens"}
-    report = json.loads(
-        json.dumps(case.run.relative(case.corpus.report))
-    )  # the manifest went through JSON too
+    # The manifest went through JSON too.
+    report = json.loads(json.dumps(case.run.relative(case.corpus.report)))
     checks = compared("data", "manifest.json: data", claimed, report, summary="{leaves} facts, read again")
     names = case.manifest.get("labels")
     return checks + compared(

@@ -15,13 +15,8 @@ from submillion.version import __version__
 MAX_LINES = 3  # differing lines of a file that are listed
 AROUND = 36  # characters shown on each side of the first difference in a line
 TEXT_SUFFIXES = (".md", ".html", ".svg")
-IGNORED = (
-    "checkpoint",
-    "trackers",
-    "figures",
-    "report.html",
-    "README.md",
-)  # files that a report does not read
+IGNORED = ("checkpoint", "trackers", "figures", "report.html", "README.md")
+"""Files that a report does not read."""
 
 
 def pages(case: Case) -> list[Check]:
