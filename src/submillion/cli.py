@@ -50,7 +50,7 @@ def _global(version: Annotated[bool, typer.Option("--version", help="Print the v
 def plan(options: PlanOptions) -> None:
     """Show what fits into the budget, or count one configuration. Reads no weights; exit code 3 if over budget.
 
-    For labelled texts, prints the recipe that `train` would decide, and counts it.
+    For labelled texts, prints the recipe that `train` would choose, and counts it.
     """
     from submillion.auto.subject import AUTO, names_data
     from submillion.budget.plan_result import plan_or_count, refuse_options
@@ -84,7 +84,7 @@ def plan(options: PlanOptions) -> None:
 
 
 def _decided(options: PlanOptions) -> Decision:
-    """Decide the recipe of labelled texts, and print its table."""
+    """Choose the recipe of labelled texts, and print it."""
     from submillion.auto.subject import AUTO
 
     if options.labels is not None:
@@ -117,10 +117,10 @@ def _loaded(options: PlanOptions) -> tuple[Recipe, int | None]:
 @app.command()
 @takes(TrainFlags)
 def train(flags: TrainFlags) -> None:
-    """Train labelled texts, or a recipe, into a run directory: adapter, predictions, metrics, analysis and report.
+    """Train from labelled texts or a recipe into a run directory: adapter, predictions, metrics, analysis and report.
 
-    For labelled texts, the recipe is decided and its table printed; --set wins over it. `submillion fields` lists what
-    --set can change.
+    For labelled texts, chooses a recipe and prints it; --set overrides it. `submillion fields` lists what --set can
+    change.
     """
     from submillion.training import train as train_named
 
@@ -137,7 +137,7 @@ def train(flags: TrainFlags) -> None:
 
 @app.command()
 def resume(run: Run, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Continue an interrupted training from its last checkpoint."""
+    """Continue interrupted training from its last checkpoint."""
     from submillion import pipeline
 
     _end_of_training(pipeline.resume(run, quiet=quiet), as_json)
@@ -148,23 +148,23 @@ cli_trained.add_to(app)
 
 @app.command()
 def study(
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
+    study: Annotated[str, typer.Argument(help="Study file, or name of a shipped study.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Directory of the study; default studies/NAME.", show_default=False),
+        typer.Option(help="Study directory; default: studies/NAME.", show_default=False),
     ] = None,
-    engine: Annotated[str, typer.Option(help="What runs the trainings: local or ray.")] = "local",
+    engine: Annotated[str, typer.Option(help="Where runs are trained: local or ray.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of runs at a time.", show_default=False)
+        int | None, typer.Option(min=1, help="Runs trained at a time.", show_default=False)
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads of each run.", show_default=False)
+        int | None, typer.Option(min=1, help="Processor threads per run.", show_default=False)
     ] = None,
     sets: Sets = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train and compare many variants of one recipe; rerun the same command to continue after an interruption."""
+    """Train and compare many variants of a recipe; to continue after an interruption, rerun the command."""
     from submillion.study.run import study as conduct
 
     outcome = conduct(study, out, engine, workers, threads, sets or (), quiet)
@@ -175,7 +175,7 @@ def study(
 
 @app.command()
 def fields() -> None:
-    """List every field of a recipe with its help; --set changes any of them."""
+    """List every recipe field with its meaning; --set changes any of them."""
     from submillion.auto.subject import AUTO
     from submillion.recipe import Recipe, recipe_names
     from submillion.recipe_file import field_help, field_names

@@ -19,22 +19,22 @@ from submillion.terminal.console import say
 class AdoptFlags:
     """The arguments and flags of `adopt`."""
 
-    adapter: Annotated[str, typer.Argument(help="Folder or hub id of a LoRA classifier in peft's format.")]
-    out: Annotated[Path, typer.Option(help="The run directory to make.")]
+    adapter: Annotated[str, typer.Argument(help="Folder or hub id of a LoRA classifier in PEFT format.")]
+    out: Annotated[Path, typer.Option(help="Run directory to create.")]
     encoder: Annotated[
         str | None,
-        typer.Option(help="Catalog name, hub id or folder; default: the one that the adapter names."),
+        typer.Option(help="Catalog name, hub id or folder; default: the one the adapter names."),
     ] = None
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Class names in the order of the head's outputs, separated by commas; default: those in the "
-            "adapter's files.",
+            help="Class names in the order of the head's outputs, separated by commas; default: from "
+            "the adapter's files.",
             show_default=False,
         ),
     ] = None
     data: Annotated[
-        Path | None, typer.Option(help="File with labelled texts to evaluate it on.", show_default=False)
+        Path | None, typer.Option(help="File of labelled texts to evaluate on.", show_default=False)
     ] = None
     text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None
     label: Annotated[str | None, typer.Option("--label-column", help="Label column.")] = None
@@ -42,11 +42,12 @@ class AdoptFlags:
         int | None,
         typer.Option(
             min=4,
-            help="Longest input in tokens; default: the encoder's, at most 512. That of the training is unknown.",
+            help="Longest input in tokens; default: the encoder's, at most 512, because the original "
+            "value is unknown.",
             show_default=False,
         ),
     ] = None
-    budget: Annotated[int, typer.Option(min=1, help="Trainable parameters allowed.")] = 1_000_000
+    budget: Annotated[int, typer.Option(min=1, help="Maximum trainable parameters.")] = 1_000_000
     revision: Annotated[
         str | None, typer.Option(help="Revision of the adapter's hub repository.", show_default=False)
     ] = None
@@ -56,7 +57,7 @@ class AdoptFlags:
 
 @takes(AdoptFlags)
 def adopt(flags: AdoptFlags) -> None:
-    """Make a run of a LoRA classifier that another program trained; exit code 3 if it is over the budget."""
+    """Turn a LoRA classifier from another program into a run; exit code 3 if over budget."""
     from submillion.adoption import adopt as adopt_adapter
     from submillion.adoption_subject import Options
     from submillion.report.run_summary import summary_text
@@ -86,7 +87,7 @@ class PushFlags:
     run: Run
     repository: Annotated[
         str,
-        typer.Argument(metavar="REPOSITORY", help="NAME/REPOSITORY on the hub; made if it does not exist."),
+        typer.Argument(metavar="REPOSITORY", help="NAME/REPOSITORY on the hub; created if missing."),
     ]
     exports: Annotated[
         Path | None, typer.Option(help="Also send this folder, made by `export`.", show_default=False)
@@ -94,7 +95,7 @@ class PushFlags:
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="Hub id of the encoder; default: the one that the run was trained on.", show_default=False
+            help="Hub id of the encoder; default: the one the run was trained on.", show_default=False
         ),
     ] = None
     eval_results: Annotated[
@@ -110,7 +111,7 @@ class PushFlags:
         str | None, typer.Option(help="Branch to commit to; default: the main branch.", show_default=False)
     ] = None
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Send nothing; print the files with their sizes, and the card.")
+        bool, typer.Option("--dry-run", help="Send nothing; print the files with sizes, and the card.")
     ] = False
     as_json: Json = False
     quiet: Quiet = False
@@ -118,7 +119,7 @@ class PushFlags:
 
 @takes(PushFlags)
 def push(flags: PushFlags) -> None:
-    """Send a run's adapter, tokenizer, card and figures to the Hugging Face hub; no texts and no predictions."""
+    """Send a run's adapter, tokenizer, card and figures to the Hugging Face hub; no texts or predictions."""
     from submillion.publication.options import PushOptions
     from submillion.publication.push import push as push_run
 

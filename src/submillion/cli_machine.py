@@ -14,18 +14,18 @@ from submillion.terminal.console import say
 # The inspections are imported inside the commands, so that `--help` loads none of them.
 
 cache = typer.Typer(
-    help="List the cache folder: encoders, data, token ids and the output of frozen layers; or delete from it.",
+    help="List or prune the cache folder: encoders, data, token ids and the output of frozen layers.",
     invoke_without_command=True,
 )
 
 
 def runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of runs, or of folders of runs.")
+        Path, typer.Argument(metavar="DIR", help="Folder of runs, or of folders of runs.")
     ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List the runs below a folder with score, interval, trainable parameters, date and status, best first."""
+    """List the runs in a folder, best first, with score, interval, trainable parameters, date and status."""
     from submillion.inspection.runs import list_runs
 
     _show(list_runs(folder), as_json)
@@ -33,14 +33,14 @@ def runs(
 
 def doctor(
     offline: Annotated[
-        bool, typer.Option("--offline", help="Ask neither the hub nor the package registry.")
+        bool, typer.Option("--offline", help="Contact neither the hub nor the package registry.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Examine this machine: processor, kernels, memory, disk, caches, network and packages, with remedies.
+    """Check processor, kernels, memory, disk, caches, network and packages, and suggest remedies.
 
-    The output names neither user nor home folder nor private hosts, so that it fits into a bug report. Exit code 1 if
-    something prevents training.
+    You can paste the output into a bug report: it contains no user name, home folder or private host. Exit code 1
+    if something prevents training.
     """
     from submillion.inspection.doctor.examination import examine
 
@@ -52,7 +52,7 @@ def doctor(
 
 @cache.callback()
 def list_cache(context: typer.Context, as_json: Json = False) -> None:
-    """List the cache folder: encoders, data, token ids and the output of frozen layers; or delete from it."""
+    """List or prune the cache folder: encoders, data, token ids and the output of frozen layers."""
     if context.invoked_subcommand is None:
         from submillion.inspection.cache_entries import listing
 
@@ -61,7 +61,7 @@ def list_cache(context: typer.Context, as_json: Json = False) -> None:
 
 @cache.command("path")
 def cache_path() -> None:
-    """Print the place of the cache folder; the environment variable SUBMILLION_CACHE names another one."""
+    """Print the path of the cache folder; the environment variable SUBMILLION_CACHE changes it."""
     from submillion.cache import cache_root
 
     say(cache_root())
@@ -72,22 +72,23 @@ def prune_cache(
     max_size: Annotated[
         str | None,
         typer.Option(
-            help="Delete the least recently used entries beyond this size: 20GB.", show_default=False
+            help="Delete least recently used entries beyond this size, e.g. 20GB.", show_default=False
         ),
     ] = None,
     older_than: Annotated[
         str | None,
-        typer.Option(help="Delete entries not used for this long: 12h, 30d or 4w.", show_default=False),
+        typer.Option(help="Delete entries unused for this long, e.g. 12h, 30d or 4w.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Delete all entries.")] = False,
     kinds: Annotated[
         list[str] | None,
         typer.Option(
             "--kind",
-            help="Only entries of this kind. Repeatable; default: all but estimators, which nothing can make again.",
+            help="Only entries of this kind. Repeatable; default: all but estimators, which cannot be "
+            "recreated.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; print what would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete entries that no running process has locked; exit code 1 if one could not be deleted."""

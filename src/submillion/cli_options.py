@@ -25,13 +25,13 @@ def _mute(quiet: bool) -> bool:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", callback=_mute, help="Print neither notices nor progress on standard error."),
+    typer.Option("--quiet", callback=_mute, help="Print no notices or progress on standard error."),
 ]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field, e.g. lora.r=8. Repeatable."),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
 
 
 def _overrides(sets: list[str] | None, flags: Iterable[tuple[str, str, Any]]) -> list[str]:
@@ -83,8 +83,8 @@ class PlanOptions:
         str | None,
         typer.Argument(
             metavar="[DATA|RECIPE]",
-            help="Count this recipe (name or file), or the one decided for these labelled texts, instead of the "
-            "options.",
+            help="Count this recipe (name or file), or the one chosen for these labelled texts; "
+            "replaces the options.",
         ),
     ] = None
     encoder: Annotated[
@@ -96,9 +96,9 @@ class PlanOptions:
     ] = None
     labels: Annotated[
         int | None,
-        typer.Option(min=2, help="Number of classes; default: that of the data, else 4.", show_default=False),
+        typer.Option(min=2, help="Number of classes; default: the data's, else 4.", show_default=False),
     ] = None
-    budget: Annotated[int | None, typer.Option(min=1, help="Trainable parameters allowed.")] = None
+    budget: Annotated[int | None, typer.Option(min=1, help="Maximum trainable parameters.")] = None
     r: Annotated[int | None, typer.Option("--r", help="Count this rank.")] = None
     targets: Annotated[
         str | None, typer.Option(help="Count these targets, e.g. query,value or all-linear.")
@@ -149,12 +149,12 @@ class TrainFlags:
         str,
         typer.Argument(
             metavar="DATA|RECIPE",
-            help="Labelled texts (csv, tsv, jsonl, json, parquet, arrow, xlsx, ods, a folder), for which the recipe is "
-            "decided; or a recipe: its name, or its YAML file.",
+            help="Labelled texts (csv, tsv, jsonl, json, parquet, arrow, xlsx, ods, a folder): the "
+            "recipe is chosen from them. Or the name or YAML file of a recipe.",
         ),
     ]
     test: Annotated[
-        str | None, typer.Option(help="Labelled texts that are scored once, at the end.", show_default=False)
+        str | None, typer.Option(help="Labelled test texts, scored once, at the end.", show_default=False)
     ] = None
     encoder: Annotated[
         str | None, typer.Option(help="Catalog name, hub id or folder.", show_default=False)
@@ -162,17 +162,18 @@ class TrainFlags:
     corrections: Annotated[
         str | None,
         typer.Option(
-            help="File of corrected labels, made by `report --with noise --out FILE`.", show_default=False
+            help="File of corrected labels, from `report --with noise --out FILE`.", show_default=False
         ),
     ] = None
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="End within this time, report included; with data in place of a recipe.", show_default=False
+            help="Finish within this many minutes, report included; only with data, not a recipe.",
+            show_default=False,
         ),
     ] = None
     out: Annotated[
-        Path | None, typer.Option(help="Run directory; default runs/NAME.", show_default=False)
+        Path | None, typer.Option(help="Run directory; default: runs/NAME.", show_default=False)
     ] = None
     sets: Sets = None
     track: Annotated[

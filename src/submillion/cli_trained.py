@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Run,
-    data: Annotated[Path, typer.Option(help="File with labelled texts.")],
+    data: Annotated[Path, typer.Option(help="File of labelled texts.")],
     name: Annotated[
         str | None, typer.Option(help="Name of this split in the run; default: the file's name.")
     ] = None,
@@ -33,7 +33,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a run on a new labelled file; predictions and metrics are saved in the run under the split's name."""
+    """Score a run on a new labelled file; saves predictions and metrics in the run under the split's name."""
     from submillion import reporting
 
     metrics = reporting.evaluate(
@@ -44,7 +44,7 @@ def evaluate(
 
 @takes(PredictFlags)
 def predict(flags: PredictFlags) -> None:
-    """Label texts with a trained run: the columns ID and Label, rows in input order, as csv, jsonl or parquet."""
+    """Label texts with a trained run: columns ID and Label, rows in input order, as csv, jsonl or parquet."""
     from submillion.ship.predict import predict_file, predict_texts
     from submillion.ship.predict_options import PredictOptions
     from submillion.ship.predict_target import resolved_out
@@ -83,14 +83,14 @@ def predict(flags: PredictFlags) -> None:
 
 def suggest(
     run: Run,
-    file: Annotated[Path, typer.Argument(help="csv, tsv, jsonl, parquet or plain text lines, unlabelled.")],
+    file: Annotated[Path, typer.Argument(help="Unlabelled texts: csv, tsv, jsonl, parquet or plain lines.")],
     rows: Annotated[int, typer.Option(min=1, help="Number of texts to choose.")] = 100,
     out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "-",
     text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Choose the texts whose labels would teach a run most: a CSV file with an empty label column to fill in."""
+    """Choose the texts whose labels would teach a run most; writes a CSV file with an empty label column."""
     from submillion.ship.suggest import suggest_file
 
     count = suggest_file(run, file, out, rows, text, progress=not quiet, overwrite=overwrite)
@@ -122,23 +122,24 @@ def report(
         str | None,
         typer.Option(
             metavar="OBJECTIVE",
-            help="Choose a threshold per class on the validation rows, used by `predict --class-thresholds`: macro_f1, "
-            "or precision=0.95 for a precision that every answered class is to have.",
+            help="Choose a threshold per class on the validation rows, used by `predict "
+            "--class-thresholds`: macro_f1, or precision=0.95, the target precision of every "
+            "answered class.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="With the part noise: CSV file to write, with the training rows whose labels look wrong, for "
-            "`train --corrections`.",
+            help="With --with noise: CSV file of training rows whose labels look wrong, for `train "
+            "--corrections`.",
             show_default=False,
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the report again from the run directory: page, model card and figures."""
+    """Rewrite a run's report: page, model card and figures."""
     from submillion import scoring
 
     say(scoring.report(run, parts or [], answer_at, quiet, out, overwrite, class_thresholds))
@@ -154,7 +155,9 @@ def compare(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Also draw the comparison as SVG and PNG files of this name.", show_default=False),
+        typer.Option(
+            help="Also draw the comparison as SVG and PNG files with this name.", show_default=False
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing figures.")] = False,
     as_json: Json = False,
@@ -175,20 +178,20 @@ def export(
             help="merged, onnx, onnx-int8, openvino, openvino-int8, web, or all (without web). Repeatable.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
     max_loss: Annotated[
         float,
         typer.Option(
             min=0.0,
             max=100.0,
-            help="Accuracy in points that a file may lose; one that loses more is removed.",
+            help="Largest loss of accuracy in points; a file that loses more is removed.",
         ),
     ] = 0.2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing export.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run in forms that other programs read, and prove each against the run's predictions.
+    """Convert a run for other programs and check each file against the run's predictions.
 
     Exit code 1 if a file lost more accuracy than --max-loss and was removed.
     """
@@ -202,7 +205,7 @@ def export(
 
 @takes(VerifyFlags)
 def verify(flags: VerifyFlags) -> None:
-    """Check what a run reports against its data and adapter, and say how strongly; exit code 1 if a check fails."""
+    """Check what a run reports against its data and adapter, with each check's strength; exit code 1 if one fails."""
     if flags.claims is not None:
         from submillion.verification.claims.consistency import verify_claims
         from submillion.verification.dispatch import check_alone
@@ -230,7 +233,7 @@ def verify(flags: VerifyFlags) -> None:
 
 @takes(ServeFlags)
 def serve(flags: ServeFlags) -> None:
-    """Serve runs over HTTP: the page, and the protocols of huggingface_hub, text-embeddings-inference and KServe v2."""
+    """Serve runs over HTTP: a page, and the protocols of huggingface_hub, text-embeddings-inference and KServe v2."""
     from submillion.ship.serve.options import ServeOptions
     from submillion.ship.serve.run import serve as serve_runs
 

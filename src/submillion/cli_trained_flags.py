@@ -13,8 +13,8 @@ from submillion.cli_options import Json, Quiet, Run
 Precision = Annotated[
     str,
     typer.Option(
-        help="auto, float32, bfloat16 or int8. auto is int8 if the run has proven it (report --with int8) and the "
-        "processor has the kernels, else as in training."
+        help="auto, float32, bfloat16 or int8. auto: int8 if the run has proven it (report --with int8) "
+        "and the processor has the kernels, else as in training."
     ),
 ]
 
@@ -27,7 +27,7 @@ class PredictFlags:
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="csv, tsv, jsonl, parquet or plain text lines, unlabelled; - for standard input.",
+            help="Unlabelled texts: csv, tsv, jsonl, parquet or plain lines; - for standard input.",
             show_default=False,
         ),
     ] = None
@@ -36,15 +36,16 @@ class PredictFlags:
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="A text to label, in place of a file. Repeatable.",
+            help="Text to label, instead of a file. Repeatable.",
             show_default=False,
         ),
     ] = None
     out: Annotated[
         str | None,
         typer.Option(
-            help="File to write: .csv, .jsonl or .parquet; a name without an ending for a folder of parquet files; - "
-            "for csv on standard output. Default: submission.csv; standard output for --text and standard input.",
+            help="Output file: .csv, .jsonl or .parquet; no extension: a folder of parquet files; -: "
+            "csv on standard output. Default: submission.csv; standard output for --text and "
+            "standard input.",
             show_default=False,
         ),
     ] = None
@@ -68,7 +69,8 @@ class PredictFlags:
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Leave the label empty if the confidence is below this; with --calibrated, the calibrated one.",
+            help="Leave the label empty if the confidence (with --calibrated, the calibrated one) is "
+            "below this.",
             show_default=False,
         ),
     ] = None
@@ -76,44 +78,45 @@ class PredictFlags:
         bool,
         typer.Option(
             "--class-thresholds",
-            help="Answer with the run's thresholds per class; see report --class-thresholds.",
+            help="Apply the run's thresholds per class; see report --class-thresholds.",
         ),
     ] = False
     calibrated: Annotated[
         bool,
         typer.Option(
             "--calibrated",
-            help="With --with-confidence: probabilities at the temperature fitted on the validation rows. --abstain "
-            "and --class-thresholds compare those without it, for which they were chosen.",
+            help="With --with-confidence: write probabilities at the temperature fitted on the "
+            "validation rows. --abstain and --class-thresholds use the unscaled ones, for which "
+            "their thresholds were chosen.",
         ),
     ] = False
     id: Annotated[
-        str | None, typer.Option("--id", help="Column for the output's ID.", show_default=False)
+        str | None, typer.Option("--id", help="Input column for the output ID.", show_default=False)
     ] = None
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="Column of the file to copy to the output. Repeatable.", show_default=False),
+        typer.Option(help="Input column to copy to the output. Repeatable.", show_default=False),
     ] = None
     with_text: Annotated[bool, typer.Option("--with-text", help="Add the classified text.")] = False
     spreadsheet: Annotated[
         bool,
         typer.Option(
             "--spreadsheet",
-            help="Write for Excel: in utf-8 as it reads it, and no cell is taken for a formula.",
+            help="Write for Excel: UTF-8 with a byte order mark, and no cell runs as a formula.",
         ),
     ] = False
     text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None
     stdin_form: Annotated[
         str | None,
         typer.Option(
-            help="Format of standard input: csv, tsv, jsonl, json, parquet, arrow or txt; default: jsonl if it begins "
-            "with a brace, else csv.",
+            help="Format of standard input: csv, tsv, jsonl, json, parquet, arrow or txt; default: "
+            "jsonl if it begins with a brace or bracket, else csv.",
             show_default=False,
         ),
     ] = None
     precision: Precision = "auto"
     engine: Annotated[
-        str, typer.Option(help="local, or ray: the cluster of RAY_ADDRESS, or one on this machine.")
+        str, typer.Option(help="local, or ray: the cluster at RAY_ADDRESS, or a local one.")
     ] = "local"
     quiet: Quiet = False
 
@@ -129,19 +132,19 @@ class ServeFlags:
         ),
     ]
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8000
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with the bearer token that requests must have.", show_default=False),
+        typer.Option(help="File with the bearer token that requests must carry.", show_default=False),
     ] = None
     workers: Annotated[
-        int, typer.Option(help="Processes; each loads the runs and has its share of the cores.")
+        int, typer.Option(help="Processes; each loads the runs and gets a share of the cores.")
     ] = 1
-    max_texts: Annotated[int, typer.Option(help="Texts of one request.")] = 256
-    max_characters: Annotated[int, typer.Option(help="Characters of one text.")] = 100_000
-    max_body_bytes: Annotated[int, typer.Option(help="Bytes of one request's body.")] = 4 * 2**20
+    max_texts: Annotated[int, typer.Option(help="Maximum texts per request.")] = 256
+    max_characters: Annotated[int, typer.Option(help="Maximum characters per text.")] = 100_000
+    max_body_bytes: Annotated[int, typer.Option(help="Maximum bytes per request body.")] = 4 * 2**20
     max_queue: Annotated[
-        int, typer.Option(help="Texts that wait in one process; beyond it requests get 429.")
+        int, typer.Option(help="Maximum texts waiting per process; beyond it, requests get 429.")
     ] = 4096
     precision: Precision = "auto"
     quiet: Quiet = False
@@ -152,13 +155,13 @@ class VerifyFlags:
     """The arguments and flags of `verify`."""
 
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN|EXPORT", help="A run directory, or the folder of an export.")
+        Path | None, typer.Argument(metavar="RUN|EXPORT", help="Run directory, or the folder of an export.")
     ] = None
     against: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="With an export: the run that it was made from. Each file classifies the run's rows again.",
+            help="With an export: the run it was made from. Each file classifies the run's rows again.",
             show_default=False,
         ),
     ] = None
@@ -181,7 +184,7 @@ class VerifyFlags:
         int | None,
         typer.Option(
             min=0,
-            help="Seed of the re-predicted rows; pass the one an earlier check printed to repeat it.",
+            help="Seed for drawing these rows; to repeat an earlier check, pass the seed it printed.",
             show_default=False,
         ),
     ] = None
