@@ -1,4 +1,4 @@
-"""The functions of the Python API: decide on a recipe, train, load and verify runs."""
+"""The functions of the Python API: choose a recipe, train, load and verify runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from submillion.verification.verdict import Verdict
 
 ADOPTION = ("text", "label", "max_length", "budget", "revision")
-"""Options of `adopt` that are seldom needed."""
+"""Rarely needed options of `adopt`."""
 
 # Torch, scikit-learn and matplotlib are imported inside the functions that need them: `load` needs none of them.
 
@@ -39,16 +39,16 @@ def train(
     """Train a classifier and return its run.
 
     Args:
-        recipe: labelled texts (a file, folder or data set of the catalog), for which the recipe is decided and its
-            table printed; `auto` to do the same for `texts` and `labels`; a decision of `decide`; or a `Recipe`, the
-            name of a shipped one, or a YAML file.
-        out: the run directory to make; None takes `runs/NAME`, by the name of the data or the recipe.
-        texts: N training texts, in place of `recipe.data.train`; a list, array, Series or pyarrow column.
+        recipe: labelled texts (a file, folder or data set of the catalog): the recipe is chosen from them and printed;
+            `auto` to do the same for `texts` and `labels`; the result of `decide`; or a `Recipe`, the name of a shipped
+            one, or a YAML file.
+        out: run directory to create; None: `runs/NAME`, named after the data or the recipe.
+        texts: N training texts, instead of `recipe.data.train`; a list, array, Series or pyarrow column.
         labels: N strings, integers, booleans or whole floats, in any of these forms.
         overrides: recipe fields to change, such as `["lora.r=8"]`.
         overwrite: replace an existing run.
-        report: score the test rows and make the report; False leaves both to `Run.report`.
-        quiet: neither notices nor progress on standard error.
+        report: score the test rows and write the report; False leaves both to `Run.report`.
+        quiet: no notices or progress on standard error.
 
     Returns:
         The complete run, or an interrupted one after Ctrl-C.
@@ -91,20 +91,20 @@ def decide(
     minutes: float | None = None,
     quiet: bool = False,
 ) -> Decision:
-    """Decide the recipe of labelled texts without training it; `train` takes the result in place of a recipe.
+    """Choose a recipe for labelled texts without training; `train` takes the result instead of a recipe.
 
-    The recipe is complete, and equal for equal texts on machines of one class, unless `minutes` is given.
+    The recipe is complete. Without `minutes`, equal texts give equal recipes on machines of one class.
 
     Args:
-        data: file, folder or data set of the catalog; None takes `texts` and `labels`.
+        data: file, folder or data set of the catalog; None: `texts` and `labels`.
         texts: N training texts: a list, array, Series or pyarrow column.
         labels: N strings, integers, booleans or whole floats.
-        overrides: recipe fields that are not decided, such as `["encoder.source=mpnet-base", "data.test=test.csv"]`.
-        minutes: the run is to end within this time, report included; the speed of this machine is measured for that.
-        quiet: neither notices nor progress on standard error.
+        overrides: recipe fields to set, such as `["encoder.source=mpnet-base", "data.test=test.csv"]`.
+        minutes: time limit of the run in minutes, report included; the machine's speed is measured for it.
+        quiet: no notices or progress on standard error.
 
     Returns:
-        The decision: its `recipe`, its `choices` with their reasons, and `render()`, the table.
+        The decision: its `recipe`, its `choices` with reasons, and `render()`, the table.
 
     Raises:
         OverBudget: the overrides train more parameters than the budget allows.
@@ -144,14 +144,14 @@ def _training_rows(texts: Iterable[str] | None, labels: Iterable[Any] | None) ->
 
 
 def load(path: str | Path, *, precision: str = "auto") -> Run:
-    """Open a run directory. The classifier itself is loaded with the first prediction.
+    """Open a run directory. The first prediction loads the classifier.
 
     Args:
-        path: of the run.
-        precision: number format in which new texts are answered; see `Run`.
+        path: run directory.
+        precision: number format for predictions; see `Run`.
 
     Raises:
-        BadInput: there is no run, it was written in another format, or an unknown precision.
+        BadInput: there is no run, it has another format, or the precision is unknown.
 
     Example:
         >>> run = sm.load("runs/reviews")  # doctest: +SKIP
@@ -172,25 +172,25 @@ def adopt(
     quiet: bool = False,
     **options: Any,
 ) -> Run:
-    """Make a run of a LoRA classifier that another program trained; its training is called unknown everywhere.
+    """Turn a LoRA classifier from another program into a run; its training is reported as unknown.
 
     Args:
-        adapter: folder or hub id of a LoRA for sequence classification in peft's format.
-        out: the run directory to make.
-        encoder: catalog name, hub id or folder; None takes the encoder that the adapter names.
-        labels: class names in the order of the head's outputs; None takes those in the adapter's files.
-        data: file of labelled texts to evaluate it on, as the run's test split.
+        adapter: folder or hub id of a LoRA for sequence classification in PEFT format.
+        out: run directory to create.
+        encoder: catalog name, hub id or folder; None: the encoder that the adapter names.
+        labels: class names in the order of the head's outputs; None: those in the adapter's files.
+        data: file of labelled texts to evaluate on, as the run's test split.
         overwrite: replace an existing run.
-        quiet: neither notices nor progress on standard error.
+        quiet: no notices or progress on standard error.
         options: `text` and `label`, columns of `data`; `max_length`, the longest input in tokens (default: the
-            encoder's, at most 512); `budget`, trainable parameters allowed (default: a million); `revision` of the
+            encoder's, at most 512); `budget`, maximum trainable parameters (default: a million); `revision` of the
             adapter's hub repository.
 
     Returns:
-        The run, which predicts, reports, exports and serves like any other.
+        The run; it predicts, reports, exports and serves like any other.
 
     Raises:
-        OverBudget: the adapter holds more parameters than the budget; no weight is read.
+        OverBudget: the adapter has more parameters than the budget; no weight is read.
         BadInput: it cannot be adopted, or encoder, labels, data or directory do not fit.
 
     Example:
@@ -222,7 +222,7 @@ def adopt(
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options of `adopt` that it does not have, and numbers that are none."""
+    """Refuse unknown options of `adopt`, and invalid numbers."""
     named = [*ADOPTION, "encoder", "labels", "data", "overwrite", "quiet"]
     expected = f"options among {', '.join(ADOPTION)}"
     problems = [
@@ -244,23 +244,23 @@ def verify(
     retrain: bool = False,
     quiet: bool = True,
 ) -> Verdict:
-    """Check what a run or an export reports against predictions, data and adapter; nothing in it is changed.
+    """Check what a run or an export reports against its predictions, data and adapter, without changing it.
 
     Args:
         run: a run whose training has ended, or its directory; or the folder of an export.
-        against: with an export, the run that it was made from: each file classifies the run's rows again.
-        rows: rows of each split to predict again; 0 predicts none. None predicts all rows if that takes a minute or
-            less on this machine, else 200 of each split.
+        against: with an export, the run it was made from: each file classifies the run's rows again.
+        rows: rows of each split to predict again; 0: none. None: all rows if that takes a minute or less on this
+            machine, else 200 of each split.
         full: predict every row again.
-        seed: seed of the choice of these rows; None draws one that nobody could know beforehand.
-        retrain: train the recipe again, in a temporary directory, and compare everything that it makes.
-        quiet: neither notices nor progress on standard error.
+        seed: seed for drawing these rows; None draws an unpredictable one.
+        retrain: train the recipe again, in a temporary directory, and compare everything.
+        quiet: no notices or progress on standard error.
 
     Returns:
-        The checks, each with its `strength`; `holds` is True if none of them fails, and `strengths` counts them.
+        The checks, each with its `strength`; `holds` is True if none fails, and `strengths` counts them.
 
     Raises:
-        BadInput: no run, or one that is still being trained.
+        BadInput: there is no run, or it is still training.
 
     Example:
         >>> sm.verify("runs/reviews").holds  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""The errors that a user can meet: each names the place, what was expected, what was found, and a remedy."""
+"""The errors a user can cause: each names the place, what was expected and found, and a remedy."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from submillion.wording import printable
 
 _ARGUMENT = re.compile(r"@\{([\w.]+)\}")
 LONGEST_PART = 2000
-"""Longest part of a message in characters; a part may quote a file's value of many megabytes."""
+"""Maximum characters of a message's part, which may quote a file's value of many megabytes."""
 
 
 def as_in_python(argument: str) -> str:
-    """Name an argument of a public function, or a recipe field, as Python code does."""
+    """Name an argument of a public function, or a recipe field, as in Python code."""
     return f"`{argument}`"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with the user's input.
+    """One problem in the user's input.
 
     `where`, `expected` and `remedy` may name an argument as `@{overwrite}` or a recipe field as `@{data.label}`. Python
-    shows these names; the command line shows its own flags in their place.
+    shows these names; the command line shows its own flags instead.
     """
 
     where: str
@@ -33,7 +33,7 @@ class Problem:
     remedy: str = ""
 
     def render(self, name_of: Callable[[str], str] = as_in_python) -> str:
-        """Return the message in one line, which is safe to print whatever it quotes.
+        """Return the message as one line, safe to print whatever it quotes.
 
         Args:
             name_of: how the caller names an argument or a recipe field.
@@ -54,9 +54,9 @@ class Problem:
 
 
 class SubmillionError(Exception):
-    """Base class of the errors that end a command with a message and no traceback (exit code 1).
+    """Base class of the errors that end a command with a message, without a traceback (exit code 1).
 
-    Control characters of the message are escaped, except newlines.
+    Control characters in the message, except newlines, are escaped.
     """
 
     exit_code = 1
@@ -70,7 +70,7 @@ class SubmillionError(Exception):
 
 
 class BadInput(SubmillionError):
-    """Bad input or configuration; carries every problem, not just the first (exit code 2).
+    """Bad input or configuration; lists every problem, not just the first (exit code 2).
 
     Example:
         >>> str(BadInput(Problem("reviews.csv", "a label column", "text, stars", "Name it with @{data.label}.")))

@@ -46,21 +46,19 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     also in a grid of GridSearchCV.
 
     Args:
-        encoder: catalog name, hub id or folder of the pretrained encoder; None takes the recipe's.
-        budget: maximum number of trainable parameters; None takes the recipe's, a million for auto.
-        recipe: auto decides everything that no other argument sets from the texts, at every fit; or a `Recipe`, the
-            name of a shipped one, or a YAML file, whose training, validation and test rows and corrections are not
-            used.
-        fields: recipe fields by dotted name, such as `{"lora.r": 8}`; with recipe auto, the value auto leaves a field
-            to it.
-        random_state: seed of the validation split, the adapters' start, the order of texts and dropout, in place of the
+        encoder: catalog name, hub id or folder of the pretrained encoder; None: the recipe's.
+        budget: maximum number of trainable parameters; None: the recipe's, a million for auto.
+        recipe: auto chooses whatever no other argument sets from the texts, at every fit; or a `Recipe`, the name of a
+            shipped one, or a YAML file. The recipe's training, validation and test rows and corrections are not used.
+        fields: recipe fields by dotted name, such as `{"lora.r": 8}`; with recipe auto, a field set to auto is chosen.
+        random_state: seed of the validation split, the initial adapters, the text order and dropout, instead of the
             recipe's: an int, a numpy RandomState, or None for another seed at every fit.
-        out: the run directory to make, replaced at every fit; None makes one in the cache, which is deleted with the
-            estimator unless that was saved or pickled.
-        quiet: neither notices nor progress on standard error.
+        out: run directory to create, replaced at every fit; None creates one in the cache, which is deleted with the
+            estimator unless you save or pickle it.
+        quiet: no notices or progress on standard error.
 
     Attributes:
-        classes_: the C classes, sorted, in the type of the labels that were passed to `fit`.
+        classes_: the C classes, sorted, in the type of the labels passed to `fit`.
         run_: the `Run` of the last fit.
 
     Example:
@@ -100,7 +98,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
         Raises:
             OverBudget: the recipe trains more parameters than the budget allows.
-            BadInput: texts, labels or a recipe field cannot be used, or an argument and the same recipe field differ.
+            BadInput: texts, labels or a recipe field cannot be used, or an argument contradicts its recipe field.
         """
         check_flags(quiet=self.quiet)
         texts, labels = text_values(X), _column(y)
@@ -133,7 +131,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             return self.run_.predict_proba(X)
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
-        """Return the most probable class of each text, [N], in the type of the labels that were passed to `fit`."""
+        """Return the most probable class of each text, [N], in the type of the labels passed to `fit`."""
         probabilities = self.predict_proba(X)
         classes: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
         return classes
@@ -143,16 +141,16 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     ) -> float:
         """Return the accuracy on N texts and their labels.
 
-        Labels are read as `evaluate` reads them: `1.0`, `"1"` and `True` are the class 1. A label of no class counts as
-        a wrong answer, as in scikit-learn: a fold of a cross-validation may lack a class.
+        Labels are read as in `evaluate`: `1.0`, `"1"` and `True` are class 1. An unknown label counts as a wrong
+        answer, as in scikit-learn: a cross-validation fold may lack a class.
 
         Args:
             X: N texts.
             y: N labels.
-            sample_weight: N weights; None weighs all texts alike.
+            sample_weight: N weights; None: all equal.
 
         Raises:
-            BadInput: texts or labels cannot be used, or are not equally many.
+            BadInput: texts or labels cannot be used, or differ in number.
         """
         check_is_fitted(self)
         check_flags(quiet=self.quiet)
@@ -166,7 +164,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return float(np.average(probabilities.argmax(axis=1) == truth, weights=weights))
 
     def save(self, path: str | Path) -> Path:
-        """Copy the run, with its report, to a new directory, which `load`, `submillion.load` and the command line open.
+        """Copy the run and its report to a new directory for `load`, `submillion.load` and the command line.
 
         Raises:
             BadInput: the directory exists.
@@ -187,10 +185,10 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     @classmethod
     def load(cls, path: str | Path) -> SubmillionClassifier:
-        """Return a fitted classifier from a run directory, made by `save`, `submillion.train` or the command line.
+        """Return a fitted classifier from a run directory made by `save`, `submillion.train` or the command line.
 
         Raises:
-            BadInput: there is no run, or it was written in another format.
+            BadInput: there is no run, or it has another format.
         """
         run = Run(path)
         classifier = cls(recipe=run.path / "recipe.yaml", random_state=run.recipe.seed)
@@ -198,7 +196,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return classifier
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters; if `deep`, the recipe fields of every section as well, such as `lora__r`."""
+        """Return the parameters; if `deep`, also the recipe fields of every section, such as `lora__r`."""
         params: dict[str, Any] = super().get_params(deep=False)
         if deep:
             given = {} if self.encoder is None else {"encoder.source": self.encoder}
@@ -213,7 +211,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Set parameters and recipe fields, such as `set_params(budget=500_000, lora__r=8)`.
 
         Raises:
-            ValueError: there is no such parameter; the message has the nearest name.
+            ValueError: unknown parameter; the message has the nearest name.
         """
         nested = {name: value for name, value in params.items() if SEPARATOR in name}
         super().set_params(**{name: value for name, value in params.items() if name not in nested})
@@ -238,7 +236,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return hasattr(self, "run_")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return parameters, the run's directory and its hash; the weights stay in the run."""
+        """Return parameters, run directory and hash; the weights stay in the run."""
         state = {name: value for name, value in vars(self).items() if name not in ("run_", "_deletion")}
         if hasattr(self, "run_"):
             if self._deletion is not None:

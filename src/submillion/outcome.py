@@ -1,4 +1,4 @@
-"""The result of one training, as the command line prints it."""
+"""The result of one training, as printed by the command line."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Outcome:
 
     run: RunDir
     metrics: Metrics
-    """By split; empty in all but the first of several processes."""
+    """By split; empty in all but the first process."""
     trainable: int
     interrupted: bool
 
     @property
     def verdict(self) -> Verdict | None:
-        """The run against the best of its baselines; None before they are fitted."""
+        """The run against its best baseline; None until baselines are fitted."""
         baselines = self.run.read_analysis("baseline")
         return baselines["verdict"] if baselines else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run's directory, its metrics, its verdict against the baselines and its trainable parameters."""
+        """Return run directory, metrics, verdict against the baselines and number of trainable parameters."""
         return {
             "run": str(self.run.path),
             "interrupted": self.interrupted,
@@ -40,7 +40,7 @@ class Outcome:
         }
 
     def render(self) -> str:
-        """Return the closing lines: accuracy with its interval by split, verdict, and the place of the report."""
+        """Return the closing lines: accuracy with interval by split, verdict, and path of the report."""
         lines = []
         folds = self.run.read_analysis("cross_validation")
         for split, scores in self.metrics.items():

@@ -1,4 +1,4 @@
-"""`Run`: a trained classifier with its results, as Python users have it."""
+"""`Run`: a trained classifier with its results, for Python."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 class Run:
     """A trained classifier and its results, backed by a run directory.
 
-    Predictions may be made from several threads at once; they give the same answers as one thread.
+    Several threads may predict at once; they give the same answers as one thread.
     """
 
     def __init__(self, path: str | Path, *, precision: str = "auto") -> None:
         """Open a run directory.
 
         Args:
-            path: of the run.
-            precision: number format in which new texts are answered: `auto`, `float32`, `bfloat16` or `int8`. `auto` is
-                int8 if the run has proven it and the processor has the kernels, else as in training.
+            path: run directory.
+            precision: number format for predictions: `auto`, `float32`, `bfloat16` or `int8`. `auto`: int8 if the run
+                has proven it and the processor has the kernels, else as in training.
 
         Raises:
-            BadInput: there is no run, it was written in another format, or an unknown precision.
+            BadInput: there is no run, it has another format, or the precision is unknown.
         """
         arguments.check_path(path, "path")
         arguments.check_text(precision, "precision", optional=False)
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that the run was trained with.
+        """The recipe of the run.
 
         Raises:
             BadInput: it is unknown, because the run was adopted.
@@ -78,22 +78,22 @@ class Run:
 
     @property
     def metrics(self) -> Metrics:
-        """The scores of every split, as in metrics.json; empty before the run is scored."""
+        """The scores of every split, as in metrics.json; empty until the run is scored."""
         return self._dir.read_metrics()
 
     @property
     def classes_(self) -> np.ndarray:
-        """The C classes, in the order of the columns of `predict_proba`, in the type that was passed to `train`."""
+        """The C classes, in the column order of `predict_proba` and the type of the training labels."""
         return np.array(self._manifest.get("label_values") or self._manifest["labels"])
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
-        """Return class probabilities, float32 [N, C], rows in the order of the texts.
+        """Return class probabilities, float32 [N, C], in the order of the texts.
 
         Args:
             texts: N texts: a list, a numpy array, a pandas or polars Series or a pyarrow column.
 
         Raises:
-            BadInput: a text is missing or is no string, the run is unfinished, or its encoder has changed.
+            BadInput: a text is missing or not a string, the run is unfinished, or its encoder has changed.
         """
         from submillion.data.in_memory import text_values
 
@@ -108,7 +108,7 @@ class Run:
 
         Args:
             texts: as in `predict_proba`.
-            class_thresholds: answer with the thresholds that `report` has chosen; a text that reaches none has None.
+            class_thresholds: apply the thresholds chosen by `report`; a text that reaches none gets None.
 
         Raises:
             BadInput: as in `predict_proba`, or no thresholds are chosen.
@@ -133,19 +133,19 @@ class Run:
         thresholds: Sequence[float] = (),
         quiet: bool = False,
     ) -> SplitMetrics:
-        """Score the run on labelled texts; predictions and metrics are saved in the run under a name of their own.
+        """Score the run on labelled texts, and save predictions and metrics in the run under the split's name.
 
         Args:
-            data: a file with labelled texts, or N texts in memory.
+            data: a file of labelled texts, or N texts in memory.
             labels: N labels, if the texts are in memory.
-            name: name of the split; None takes the file's name, or `evaluation` for texts in memory.
-            text: text column of the file, or several; None takes those of the training.
-            label: label column of the file; None takes that of the training if the file has it, else finds it.
-            thresholds: confidence thresholds to report beside 0.9.
-            quiet: neither notices nor progress on standard error.
+            name: name of the split; None: the file's name, or `evaluation` for texts in memory.
+            text: text column of the file, or several; None: as in training.
+            label: label column of the file; None: as in training if the file has it, else detected.
+            thresholds: confidence thresholds to report besides 0.9.
+            quiet: no notices or progress on standard error.
 
         Raises:
-            BadInput: the data cannot be read, has labels that the run does not know, or the name is reserved.
+            BadInput: the data cannot be read or has labels unknown to the run, or the name is reserved.
         """
         from submillion import reporting
         from submillion.data.in_memory import labelled_rows
@@ -185,23 +185,23 @@ class Run:
         overwrite: bool = False,
         quiet: bool = False,
     ) -> int:
-        """Write the texts of a file whose labels would teach this run most, with an empty column for the label.
+        """Write the texts of a file whose labels would teach this run most, with an empty label column.
 
-        They are uncertain and differ from each other (arXiv:1901.05954); texts of the run's own data are left out.
+        They are uncertain and differ from each other (arXiv:1901.05954); texts of the run's own data are excluded.
 
         Args:
             data: file of unlabelled texts.
             out: csv file to write.
             rows: number of texts to choose.
-            text: text column of the file, or several; None takes those of the training.
+            text: text column of the file, or several; None: as in training.
             overwrite: replace an existing file.
-            quiet: neither notices nor progress on standard error.
+            quiet: no notices or progress on standard error.
 
         Returns:
             Number of texts written.
 
         Raises:
-            BadInput: the file cannot be read or has no new text, or the run's own data has gone.
+            BadInput: the file cannot be read or has no new text, or the run's own data is gone.
         """
         from submillion.ship.suggest import suggest_file
 
@@ -225,18 +225,18 @@ class Run:
         """Write page, model card and figures, and return the page's path.
 
         Args:
-            parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all` for every one but
-                `thresholds`, `int8` and `prefix_int8`, which may be named beside it.
+            parts: parts of the analysis to compute first, such as `noise` or `attribution`; `all`: every part but
+                `thresholds`, `int8` and `prefix_int8`, which you may add.
             answer_at: target accuracy of the answered texts; sets the threshold for abstaining.
-            class_thresholds: choose a threshold per class on the validation rows: `macro_f1`, or `precision=0.95` for
-                a precision that every answered class is to have. `predict` applies them on request.
-            out: with the part `noise`: csv file to write, with the training rows whose labels look wrong; the recipe
-                field `data.corrections` reads it once a person has filled in `corrected_label`.
-            overwrite: replace an existing file `out`.
-            quiet: neither notices nor progress on standard error.
+            class_thresholds: choose a threshold per class on the validation rows: `macro_f1`, or `precision=0.95`, the
+                target precision of every answered class. `predict` applies them on request.
+            out: with the part `noise`: csv file of training rows whose labels look wrong; the recipe field
+                `data.corrections` reads it once a person has filled in `corrected_label`.
+            overwrite: replace an existing `out`.
+            quiet: no notices or progress on standard error.
 
         Raises:
-            BadInput: an unknown part, or data or encoder that have changed since the training.
+            BadInput: a part is unknown, or data or encoder have changed since training.
         """
         from submillion import scoring
 
@@ -253,7 +253,7 @@ class Run:
 
         Args:
             others: one or more runs, or their directories.
-            split: the split to compare on; None takes test if all runs have it, else validation.
+            split: split to compare on; None: test if all runs have it, else validation.
 
         Raises:
             BadInput: the runs were not scored on the same rows.
@@ -276,22 +276,22 @@ class Run:
         overwrite: bool = False,
         quiet: bool = False,
     ) -> Exported:
-        """Write the run in forms that other programs read, and prove each file against the run's own predictions.
+        """Convert the run for other programs, and check each file against the run's predictions.
 
         Args:
-            to: one or more of `merged`, `onnx`, `onnx-int8`, `openvino`, `openvino-int8` and `web`, or `all`, which
-                leaves out `web`.
-            out: the folder to make.
-            max_loss: accuracy in points that a file may lose; one that loses more is removed.
+            to: one or more of `merged`, `onnx`, `onnx-int8`, `openvino`, `openvino-int8` and `web`, or `all` (without
+                `web`).
+            out: output folder.
+            max_loss: largest loss of accuracy in points; a file that loses more is removed.
             overwrite: replace an existing export.
-            quiet: neither notices nor progress on standard error.
+            quiet: no notices or progress on standard error.
 
         Returns:
-            The export, whose `removed` names the files that lost more.
+            The export; its `removed` names the files that lost more.
 
         Raises:
-            BadInput: an unknown form, a missing package, an output that exists, or data or encoder that have changed.
-            SubmillionError: a converter failed, or the disk refused the output.
+            BadInput: a form is unknown, a package is missing, the output exists, or data or encoder have changed.
+            SubmillionError: a converter failed, or the output cannot be written.
         """
         from submillion.exporting.export import export
 
@@ -313,19 +313,18 @@ class Run:
     ) -> Pushed:
         """Send adapter, tokenizer, card and figures to a repository of the Hugging Face hub, in one commit.
 
-        `PeftModel.from_pretrained(encoder, repository)` then gives the run's logits; texts and predictions are not
+        `PeftModel.from_pretrained(encoder, repository)` then gives the run's logits. Texts and predictions are not
         sent.
 
         Args:
-            repository: `name/repository`; made if it does not exist.
-            encoder: hub id of the encoder, for a run that was trained on a folder.
-            exports: a folder that `export` has made of this run, sent with it.
-            eval_results: the task of the data set's benchmark for which the test accuracy is written to
-                `.eval_results`.
+            repository: `name/repository`; created if missing.
+            encoder: hub id of the encoder, for a run whose encoder was a folder.
+            exports: folder made by `export` from this run, to send too.
+            eval_results: task of the data set's benchmark; writes the test accuracy for it to `.eval_results`.
             private: make a new repository private.
             revision: branch to commit to; None is the main branch.
-            dry_run: send nothing; the result has the files with their sizes, and the card.
-            quiet: neither notices nor progress on standard error.
+            dry_run: send nothing; the result has the files with sizes, and the card.
+            quiet: no notices or progress on standard error.
 
         Raises:
             BadInput: the run is unfinished or was changed, others could not load its encoder, or the hub refuses.
@@ -339,7 +338,7 @@ class Run:
             return push(self.path, repository, options, progress=not quiet)
 
     def file_hashes(self) -> dict[str, str]:
-        """Return the sha256 of the files that decide the predictions: recipe, adapter and tokenizer."""
+        """Return the sha256 of the files that determine predictions: recipe, adapter and tokenizer."""
         return self._dir.hashes(self._dir.recipe, self._dir.adapter, self._dir.tokenizer)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""`BatchPredictor`: a run as a function from arrays to arrays, which other programs can send to their workers."""
+"""`BatchPredictor`: a run as a function from arrays to arrays, for the workers of other programs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ LABEL, CONFIDENCE = "predicted_label", "confidence"
 
 
 class BatchPredictor:
-    """Labels batches of texts with a run: for the maps of Ray Data, Spark and Dask.
+    """Labels batches of texts with a run, for the maps of Ray Data, Spark and Dask.
 
-    An instance is small and can be pickled: it holds the place of the run and its options. The classifier is loaded
-    with the first batch, once in each process, whatever the number of instances. Every machine must see the run and its
-    encoder under the same paths.
+    An instance is small and can be pickled: it holds the run's path and its options. The first batch loads the
+    classifier, once per process for all instances. Every machine must see the run and its encoder under the same paths.
 
     Example:
         >>> predictor = sm.BatchPredictor("runs/reviews")  # doctest: +SKIP
@@ -39,18 +38,18 @@ class BatchPredictor:
         batch_size: int = 64,
         precision: str = "auto",
     ) -> None:
-        """Describe a predictor; nothing is loaded.
+        """Describe a predictor; loads nothing.
 
         Args:
-            run: a finished run directory.
-            text: the column of a batch that holds the texts.
+            run: finished run directory.
+            text: column of a batch that holds the texts.
             probabilities: add the column `p_<class>` for every class.
             batch_size: texts per forward pass.
-            precision: `auto`, `float32`, `bfloat16` or `int8`. `auto` is int8 where the run has proven it and the
-                processor has the kernels; each process decides for itself.
+            precision: `auto`, `float32`, `bfloat16` or `int8`. `auto`: int8 if the run has proven it and the processor
+                has the kernels, else as in training; each process decides for itself.
 
         Raises:
-            BadInput: there is no run, an unknown precision, a column that is no name, or no texts per pass.
+            BadInput: there is no run, the precision is unknown, `text` is not a name, or `batch_size` is below 1.
         """
         check_path(run, "run")
         check_text(precision, "precision", optional=False)
@@ -68,17 +67,17 @@ class BatchPredictor:
         self._precision = precision
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a batch with further columns.
+        """Return a batch with added columns.
 
         Args:
-            batch: arrays of N values by column; one of them has the texts.
+            batch: arrays of N values by column; one has the texts.
 
         Returns:
-            The columns of the batch and `predicted_label`, in the type of the training's labels, `confidence`,
-            float32 [N], and `p_<class>`, float32 [N], if asked for.
+            The columns of the batch; `predicted_label`, in the type of the training labels; `confidence`, float32 [N];
+            and, with `probabilities`, `p_<class>`, float32 [N].
 
         Raises:
-            BadInput: the batch is no dict of columns, lacks the texts, has a column of these names, or a text is
+            BadInput: the batch is not a dict of columns, lacks the texts or already has these columns; a text is
                 missing; or the run or its encoder cannot be opened.
         """
         # Loads torch.
