@@ -178,7 +178,7 @@ EXIT_CODES = (
     ("1", "a claim or check failed, or a file could not be written"),
     (
         "2",
-        "bad input or configuration: the message names the place, what was expected, what was found, and a remedy",
+        "bad input or configuration: the message names the place, what was expected and found, and a remedy",
     ),
     ("3", "over budget"),
     ("130", "interrupted; `submillion resume` continues"),

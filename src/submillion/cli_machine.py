@@ -25,7 +25,7 @@ def runs(
     ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List the runs in a folder, best first, with score, interval, trainable parameters, date and status."""
+    """List the runs below a folder, best first, with score, interval, trainable parameters, date and status."""
     from submillion.inspection.runs import list_runs
 
     _show(list_runs(folder), as_json)

@@ -184,7 +184,7 @@ class VerifyFlags:
         int | None,
         typer.Option(
             min=0,
-            help="Seed for drawing these rows; to repeat an earlier check, pass the seed it printed.",
+            help="Seed for drawing the rows; to repeat an earlier check, pass the seed it printed.",
             show_default=False,
         ),
     ] = None

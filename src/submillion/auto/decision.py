@@ -36,7 +36,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Decision:
-    """The result of `submillion.decide`: `submillion.train` takes it in place of a recipe."""
+    """The result of `submillion.decide`: `submillion.train` takes it instead of a recipe."""
 
     recipe: Recipe
     choices: Sequence[Choice]

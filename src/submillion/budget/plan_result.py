@@ -36,9 +36,9 @@ def plan(
     Args:
         encoder: catalog name, hub id (org/name) or local folder.
         n_classes: number of classes, at least 2.
-        budget: trainable parameters allowed.
+        budget: maximum trainable parameters.
         top: maximum number of plans.
-        revision: hub revision of the encoder; None uses the main branch.
+        revision: hub revision of the encoder; None: the main branch.
 
     Returns:
         Plans; each has `lora`, `head`, `trainable`, `reason`, and `settings` for `Recipe.load`.
@@ -46,7 +46,7 @@ def plan(
     Raises:
         OverBudget: not even the smallest configuration fits.
         BadInput: the encoder cannot be found or its family is not supported, there are fewer than 2 classes or
-            less than 1 plan, or a number is none.
+            less than 1 plan, or a number is invalid.
 
     Example:
         >>> best = plan("roberta-base", n_classes=4, budget=1_000_000)[0]
