@@ -29,7 +29,7 @@ from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
 from support.browser import TIMEOUT, chromium, violations
 from support.npm_packages import LOCKED, lend_packages, transformers_js
 from support.tiny import tiny_encoder
-from support.trained import recipe_in, two_classes
+from support.trained import recipe_in, trained_in, two_classes
 
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -183,6 +183,51 @@ def test_transformers_js_reads_the_int8_graph_as_a_pipeline(exported: Path, text
         scores = {entry["label"]: entry["score"] for entry in answer}
         wanted = probabilities_of(session.logits([text]))[0]
         assert [scores["0"], scores["1"]] == pytest.approx(wanted.tolist(), abs=0.02)
+
+
+def unigram_encoder(folder: Path, byte_fallback: bool) -> Path:
+    """Write a tiny XLM-RoBERTa whose tokenizer is of its own kind: pieces with scores, spaces as marks."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789", "\u2581"]
+    more = [f"<0x{byte:02X}>" for byte in range(256)] if byte_fallback else []
+    tiny_encoder(folder, family="xlm-roberta", layers=1, words=[*letters, *more])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    words = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    alone = {"<s>", "<pad>", "</s>", "<unk>", *letters, *more}
+    pieces = [(word if word in alone else f"\u2581{word}", -float(index)) for word, index in words]
+    tokenizer.model = models.Unigram(pieces, unk_id=3, byte_fallback=byte_fallback)
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_a_unigram_tokenizer_gives_the_run_s_ids_or_is_refused(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, byte_fallback: bool
+) -> None:
+    lend_packages(cache)
+    monkeypatch.setenv("SUBMILLION_CACHE", str(cache))
+    unigram_encoder(tmp_path / "encoder", byte_fallback)
+    run = trained_in(tmp_path, report=False)
+    out = tmp_path / "out"
+    if byte_fallback:  # the rows have no character that falls back
+        with pytest.raises(SubmillionError, match=r"reads \d+ of \d+ texts in another way .* such as 'ΑΣ in"):
+            run.export("web", out, max_loss=100, quiet=True)
+        assert not out.exists()
+        return
+    run.export("web", out, max_loss=100, quiet=True)
+    tokenizer = load_tokenizer(out / FOLDER / "model")
+    assert tokenizer.tokenize("goal two") == ["\u2581goal", "\u2581", "t", "w", "o"]
+    assert NodeSession(out).logits([*two_classes(20, seed=5)[0], *ODD]).shape == (20 + len(ODD), 2)
+
+
+def test_a_tokenizer_that_the_browser_cannot_load_is_named(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "out")
+    file = tmp_path / "out" / FOLDER / "model" / "tokenizer.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {"pre_tokenizer": {"type": "UnicodeScripts"}}))
+    with pytest.raises(SubmillionError, match="Error: Unknown PreTokenizer type: UnicodeScripts. Node"):
+        NodeSession(tmp_path / "out").logits(["a goal"])
 
 
 def test_an_encoder_that_the_browser_reads_otherwise_is_refused(exported: Path, tmp_path: Path) -> None:

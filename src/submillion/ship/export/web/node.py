@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ import numpy as np
 from submillion.data.tokenizer import load_tokenizer
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.ship.export.web.files import FOLDER, OURS
+from submillion.wording import excerpt
+
+SHOWN = 60
+"""Characters of a text in a message."""
 
 
 def node() -> str:
@@ -55,11 +60,12 @@ class NodeSession:
         """
         answer = self._ask(list(texts))
         wanted = self._tokenizer(list(texts), truncation=True)["input_ids"]
-        different = sum(ours != theirs for ours, theirs in zip(wanted, answer["ids"], strict=True))
-        if different:
+        pairs = zip(texts, wanted, answer["ids"], strict=True)
+        if different := [text for text, ours, theirs in pairs if ours != theirs]:
             raise SubmillionError(
-                f"The tokenizer of the web export reads {different} of {len(texts)} texts in another way than that of "
-                "the run. Export another form: this encoder's tokenizer cannot run in a browser."
+                f"The tokenizer of the web export reads {len(different)} of {len(texts)} texts in another way than "
+                f"that of the run, such as {excerpt(repr(different[0]), SHOWN)}. Export another form: this encoder's "
+                "tokenizer cannot run in a browser."
             )
         return np.array(answer["logits"], np.float32)
 
@@ -73,9 +79,12 @@ class NodeSession:
             line = ""
         if not line:
             _, errors = self._process.communicate()
-            cause = (errors.strip().splitlines() or ["no message"])[-1]
+            # Its message is above the stack, whose last line is node's version.
+            cause = re.search(r"^\w*Error\b.*", errors, re.MULTILINE)
+            message = cause[0] if cause else (errors.strip().splitlines() or ["no message"])[-1]
             raise SubmillionError(
-                f"node could not run the web export: {cause}. Node.js 20 or later is needed."
+                f"node could not run the web export: {message}. Node.js 20 or later is needed, and a tokenizer that "
+                "can run in a browser; with another tokenizer, export another form."
             )
         found: dict[str, list[list[float]]] = json.loads(line)
         return found

@@ -16,7 +16,7 @@ from submillion.ship.export.web.files import (
     SETTINGS,
     TOKENIZERS,
 )
-from submillion.ship.export.web.node import node
+from submillion.ship.export.web.node import NodeSession, node
 from submillion.ship.export.web.page import write_page
 from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
 from submillion.sources.npm import fetch_package
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
 
 FORMAT_VERSION = 1
+PROBE = (
+    "ΑΣ in İstanbul",
+    "naïve café",
+    "e\u0301 soft\u00adhyphen",
+    "zero\u200bwidth",
+    "你好 日本語 한국어",
+    "русский",
+    "العربية",
+    "½ ﬁ ① \uff5e",
+    "a\tb\r\nc",
+    "  two  spaces  ",
+    "\u201cit\u2019s\u201d \u2013 10 % …",
+    "\U0001f642",
+)
+"""Texts whose characters the rows of a run may lack: the browser must read them as the run does."""
 
 
 def write_web(source: ExportSource, file: Path) -> None:
@@ -38,6 +53,7 @@ def write_web(source: ExportSource, file: Path) -> None:
 
     Raises:
         BadInput: node or npm is missing, or npm's registry cannot be reached.
+        SubmillionError: the browser cannot run the tokenizer, or reads a text in another way.
     """
     node()
     packages = [(package, fetch_package(package, "to")) for package in (RUNTIME, TOKENIZERS)]
@@ -53,6 +69,7 @@ def write_web(source: ExportSource, file: Path) -> None:
     tokenizer_files(source.tokenizer, root / "model")
     write_json(root / SETTINGS, settings(source))
     write_int8(source, file, reduce_range=True)
+    NodeSession(root.parent).logits(PROBE)
 
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
