@@ -39,9 +39,10 @@ _OF_THE_OUTPUT = (
     "torchscript",
 )
 _OF_DECODERS = ("is_decoder", "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size")
-_CODE = ("auto_map", "attn_implementation", "experts_implementation", "use_kernels", "quantization_config")
+CODE = ("auto_map", "attn_implementation", "experts_implementation", "use_kernels", "quantization_config")
+"""Entries of a config.json by which transformers loads code of the folder, of the hub or of other packages."""
 _REST = ("dtype", "torch_dtype", "name_or_path", "tokenizer_class", "transformers_version", "pruned_heads")
-NOT_THE_ENCODERS = frozenset((*_OF_A_TASK, *_OF_THE_OUTPUT, *_OF_DECODERS, *_CODE, *_REST))
+NOT_THE_ENCODERS = frozenset((*_OF_A_TASK, *_OF_THE_OUTPUT, *_OF_DECODERS, *CODE, *_REST))
 """Entries of a config.json that do not describe the encoder, or that would load code or kernels for it."""
 
 

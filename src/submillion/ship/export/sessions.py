@@ -16,13 +16,13 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from submillion.errors import BadInput, Problem
 from submillion.model import head_file
 from submillion.model.heads import mean_over_tokens
-from submillion.model.loading import quiet_libraries
+from submillion.model.loading import CODE, quiet_libraries
 from submillion.model.process_state import preserved_signal_stack
 from submillion.sources.adapter_files import HEAD
 from submillion.sources.folder import CONFIG, encoder_files, read_config
 
-NAME_CODE = ("auto_map", "attn_implementation", "_attn_implementation", "quantization_config")
-"""Entries of config.json by which transformers loads code of the folder, of the hub or of other packages."""
+NAME_CODE = (*CODE, "_attn_implementation")
+"""Entries of config.json that an export does not have, because transformers loads code by them."""
 
 
 class Session(Protocol):
