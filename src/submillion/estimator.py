@@ -54,7 +54,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         random_state: seed of the validation split, the initial adapters, the text order and dropout, instead of the
             recipe's: an int, a numpy RandomState, or None for another seed at every fit.
         out: run directory to create, replaced at every fit; None creates one in the cache, which is deleted with the
-            estimator unless you save or pickle it.
+            estimator unless you have pickled it; `save` makes a copy.
         quiet: no notices or progress on standard error.
 
     Attributes:
