@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from submillion.inspection.doctor import processor, software, storage
 from submillion.inspection.doctor.examination import Examination, examine, redacted, redacted_section
 from submillion.inspection.doctor.section import Section
 from submillion.limits import Memory, Processors
+from submillion.native import int8
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,25 @@ def test_each_build_has_the_reason_against_it(monkeypatch: pytest.MonkeyPatch) -
     assert "lacks amx_bf16, amx_tile, avx512_bf16" in section.facts["amx"]
     assert section.facts["avx2"].startswith("not built")
     assert "the kernels are missing" in section.troubles[0].text
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (native.BUILDS["avx2"].needs, "avx2; predict uses it for runs that have proven it"),
+        ({"sse2"}, "not here: no int8 kernels for this processor (they need avx2, fma and bmi2)"),
+    ],
+)
+def test_it_says_whether_prediction_in_int8_is_possible(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: set[str], expected: str
+) -> None:
+    (tmp_path / "libsubmillion_int8_avx2.so").touch()
+    monkeypatch.setattr(native, "FOLDERS", (tmp_path,))
+    monkeypatch.setattr(int8, "cpu_features", lambda: features)
+    monkeypatch.setattr(int8, "load", lambda name: SimpleNamespace(build=int8.BUILDS[name]))
+    monkeypatch.setattr(native, "load_best_build", lambda *_: (None, native.NOT_BUILT))
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    assert processor.examine_kernels().facts["int8"] == expected
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from submillion import environment, native
 from submillion.errors import BadInput, SubmillionError
 from submillion.inspection.doctor.section import Section
 from submillion.limits import processors
+from submillion.native import int8
 from submillion.notices import suppressed
 from submillion.wording import listed, plural
 
@@ -18,6 +19,7 @@ INSTRUCTION_SETS = (
         "amx_int8",
         "avx512_bf16",
         "avx512_fp16",
+        "avx512_vnni",
         "avx512f",
         "avx512bw",
         "avx512vl",
@@ -84,6 +86,7 @@ def examine_kernels() -> Section:
         section.facts["execution"] = f"reference, on {device}; the kernels run on processors alone"
     else:
         section.facts["execution"] = f"packed, {used} ({reason})" if used else f"reference ({reason})"
+        section.facts["int8"] = _int8()
     features = environment.cpu_features()
     if not native.RUNS_HERE:  # the reason is that of the reference execution
         return section
@@ -114,6 +117,14 @@ def examine_accelerator() -> Section:
         section.facts["memory"] = f"{free / 1e9:.1f} GB of {total / 1e9:.1f} GB free"
         section.facts["bfloat16"] = "in hardware" if bf16_features(device) else "not in hardware"
     return section
+
+
+def _int8() -> str:
+    """Return the build that can predict in int8, or why there is none."""
+    library, reason = int8.load_best()
+    if library is None:
+        return f"not here: {reason}"
+    return f"{library.build.name.removeprefix('int8_')}; predict uses it for runs that have proven it"
 
 
 def _state(build: native.Build, features: set[str]) -> str:
