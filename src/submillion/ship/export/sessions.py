@@ -39,7 +39,7 @@ class Batches:
     def __init__(self, folder: Path) -> None:
         """Load the tokenizer of the export `folder`."""
         with quiet_libraries():
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(  # nosec B615 - a local folder
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(  # nosec B615
                 str(folder), local_files_only=True, trust_remote_code=False
             )
 
@@ -69,7 +69,7 @@ class TransformersSession:
         self._normalize = self._head is not None and head_file.normalizes(head)
         kind = AutoModelForSequenceClassification if self._head is None else AutoModel
         with quiet_libraries():
-            self._model: Any = kind.from_pretrained(  # nosec B615 - a local folder
+            self._model: Any = kind.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True
             ).eval()
 
