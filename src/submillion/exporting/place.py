@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem
 from submillion.exporting.folder import files_of
+from submillion.files.atomic import why_not_created
 from submillion.run_format.export import EXPORT
 from submillion.run_layout import CONTENTS
 
-LONGEST = 255 - len("..01234567")
-"""Bytes of a name, beside which the temporary folder has room."""
 UNCHANGED = "Name another folder; the files in this one are unchanged."
 
 
@@ -45,13 +42,8 @@ def check_place(out: str | Path, overwrite: bool, run: Path) -> Path:
         raise BadInput(Problem("@{out}", "a folder that does not exist yet", f"'{out}', an export", remedy))
     if contents:
         _check_replaceable(target)
-    above = next(folder for folder in target.parents if folder.exists())
-    if not above.is_dir():
-        raise _refused(f"'{out}': {above} is a file")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise _refused(f"'{out}': {above} is not writable for this user")
-    if len(os.fsencode(target.name)) > LONGEST:
-        raise _refused(f"'{out}': {os.strerror(errno.ENAMETOOLONG)}")
+    if (reason := why_not_created(target)) is not None:
+        raise _refused(f"'{out}': {reason}")
     return target
 
 

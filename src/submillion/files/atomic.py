@@ -18,6 +18,8 @@ from typing import Any
 from submillion.errors import SubmillionError
 
 ABANDONED_S = 24 * 3600.0  # a temporary file that nobody wrote to for this long belongs to a killed process
+LONGEST_NAME = 255 - len("..01234567")
+"""Bytes of a name, beside which that of the temporary file has room."""
 _TEMPORARY = re.compile(r"\.(?P<target>.+?)(?P<swapped>\.old)?\.[0-9a-f]{8}")
 # What a disk answers that is full, read-only, over its quota, broken, or not the user's; EFBIG is a file size limit.
 _REFUSALS = {
@@ -74,6 +76,22 @@ def nearest_folder(place: Path) -> Path:
     """Return a folder, or the nearest one above it that exists."""
     absolute = place.absolute()
     return next(folder for folder in (absolute, *absolute.parents) if folder.is_dir())
+
+
+def why_not_created(path: Path) -> str | None:
+    """Return why a new file or folder cannot be made at a path, or None if nothing speaks against it.
+
+    Args:
+        path: what does not exist yet; the folders above it may not exist either.
+    """
+    above = next((folder for folder in path.parents if folder.exists()), path.parent)
+    if not above.is_dir():
+        return f"{above} is a file"
+    if not os.access(above, os.W_OK | os.X_OK):
+        return f"{above} is not writable for this user"
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        return os.strerror(errno.ENAMETOOLONG)
+    return None
 
 
 def write_json(target: Path, value: Any) -> None:

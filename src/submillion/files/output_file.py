@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from submillion.errors import BadInput, Problem, SubmillionError
-from submillion.files.atomic import atomic_file
+from submillion.files.atomic import atomic_file, why_not_created
 from submillion.terminal.console import for_terminal
 
 STDOUT = "-"
@@ -140,15 +139,8 @@ def _followed(name: str | Path, where: str) -> Path:
 
 def _check_folder(path: Path, where: str) -> None:
     """Refuse a new file whose folder cannot be made or written."""
-    folder = path.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        raise _unwritable(path, f"{folder} is not a directory", where)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(path, f"{folder} is not writable for this user", where)
-    if len(os.fsencode(path.name)) > 255 - len("..01234567"):  # of the temporary file beside it
-        raise _unwritable(path, os.strerror(errno.ENAMETOOLONG), where)
+    if (reason := why_not_created(path)) is not None:
+        raise _unwritable(path, reason, where)
 
 
 def _unwritable(path: Path, reason: str, where: str) -> BadInput:
