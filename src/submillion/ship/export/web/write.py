@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
 
 FORMAT_VERSION = 1
-PROBE = (
+CHARACTERS = (
     "ΑΣ in İstanbul",
     "naïve café",
     "e\u0301 soft\u00adhyphen",
@@ -69,7 +69,7 @@ def write_web(source: ExportSource, file: Path) -> None:
     tokenizer_files(source.tokenizer, root / "model")
     write_json(root / SETTINGS, settings(source))
     write_int8(source, file, reduce_range=True)
-    NodeSession(root.parent).logits(PROBE)
+    NodeSession(root.parent).logits(CHARACTERS)
 
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
