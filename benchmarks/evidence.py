@@ -57,7 +57,7 @@ SETTINGS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the cells that are missing, and print the table."""
-    sets = [AGNEWS, "sms", "r8", "newsgroups20"]
+    sets = [AGNEWS, "sms", "r8", "r52", "newsgroups20"]
     parser = study_parser("Measure the settings that auto decides between.", sets, seeds=3)
     parser.add_argument("--per-class", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--dev-rows", type=int, default=600)
