@@ -20,6 +20,7 @@ from submillion.study.engines.choose import ENGINES, EngineOptions, open_engine
 from submillion.study.engines.job import Job
 from submillion.study.findings import compare_on_test, compute_findings
 from submillion.study.layout import failure, is_trained, run_path, scoring_job, training_job, write_study_file
+from submillion.study.place import LOCK, check_place
 from submillion.study.progress import StudyProgress
 from submillion.study.sentences import sentences
 from submillion.study.table import as_text
@@ -75,7 +76,8 @@ def study(
         quiet: show no progress on standard error.
 
     Raises:
-        BadInput: the study file is wrong, `out` holds another study, or another process is running the study.
+        BadInput: the study file is wrong, `out` cannot be a study's directory or holds runs of another study, or
+            another process is running the study.
         OverBudget: a cell trains more parameters than the budget allows.
     """
     if engine not in ENGINES:
@@ -83,10 +85,10 @@ def study(
             Problem("@{engine}", f"one of {', '.join(ENGINES)}", f"'{engine}'", did_you_mean(engine, ENGINES))
         )
     design = read_study(name_or_path, overrides)
-    folder = Path(out or Path("studies") / design.study.name)
+    folder = check_place(out or Path("studies") / design.study.name)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(folder / ".lock", wait=False):
+        with locked(folder / LOCK, wait=False):
             return _run_study(design, folder.resolve(), EngineOptions(engine, workers, threads), quiet)
     except BlockingIOError as error:
         remedy = "Wait for that process to end, or choose another directory with @{out}."
