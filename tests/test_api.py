@@ -184,6 +184,17 @@ def test_a_run_from_memory_is_resumed_from_its_own_rows(tmp_path: Path) -> None:
     assert sm.verify(run).holds
 
 
+def test_a_run_that_another_has_replaced_does_not_answer(tmp_path: Path) -> None:
+    opened = trained_in(tmp_path, report=False)
+    texts, labels = two_classes()
+    again = trained_in(
+        tmp_path, texts=texts, labels=["ab"[label] for label in labels], overwrite=True, report=False
+    )
+    with pytest.raises(sm.BadInput, match="the run that was opened, found another one"):
+        opened.predict(texts)
+    assert set(again.predict(texts)) <= {"a", "b"}
+
+
 def test_evaluate_takes_texts_in_memory_and_files(home: Path, run: sm.Run) -> None:
     texts, labels = two_classes(40, seed=9)
     in_memory = run.evaluate(texts, labels, name="fresh", quiet=True)

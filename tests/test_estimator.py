@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -26,6 +27,7 @@ from submillion import BadInput, OverBudget, SubmillionClassifier
 from submillion.estimator_fields import overrides_of, without_own_data
 from submillion.recipe import Recipe
 from submillion.recipe_file import field_names
+from submillion.rundir import RunDir
 from support.trained import tiny_fields, two_classes
 
 TEXTS, LABELS = two_classes()
@@ -300,6 +302,7 @@ def test_a_label_of_no_class_is_a_wrong_answer(fitted: SubmillionClassifier) -> 
         pytest.param([True, False], [False, True], id="booleans"),
         pytest.param(["spam", "ham"], ["ham", "spam"], id="strings"),
         pytest.param([1.0, 0.0], [0.0, 1.0], id="whole floats"),
+        pytest.param(np.array([1, 0], dtype=object), [0, 1], id="integers as objects"),
     ],
 )
 def test_labels_come_back_as_they_were_passed(home: Path, values: list[Any], classes: list[Any]) -> None:
@@ -317,6 +320,14 @@ def test_labels_come_back_as_they_were_passed(home: Path, values: list[Any], cla
         pytest.param(["a", None, "c", "d"], [0, 1, 0, 1], "position 1", id="missing"),
         pytest.param([[1.0, 2.0]] * 4, [0, 1, 0, 1], "`texts`", id="numbers"),
         pytest.param(TEXTS[:8], [1] * 8, "at least two classes", id="one class"),
+        pytest.param(TEXTS[:4], ["a", "b", float("nan"), "a"], "position 2: .* a missing value", id="nan"),
+        pytest.param(TEXTS[:4], ["a", "b", 1, "a"], "labels of one type", id="two types"),
+        pytest.param(
+            TEXTS[:4], pd.Series(["a", "b", pd.NA, "a"], dtype="string"), "position 2: .* a missing", id="NA"
+        ),
+        pytest.param(
+            TEXTS[:4], pd.Series([1, 0, pd.NA, 1], dtype="Int64"), "position 2: .* a missing", id="integer NA"
+        ),
     ],
 )
 def test_bad_input_is_refused(home: Path, texts: list[Any], labels: list[Any], message: str) -> None:
@@ -409,6 +420,40 @@ def test_a_run_without_a_place_goes_with_its_classifier(home: Path) -> None:
     del one
     gc.collect()
     assert not place.exists()
+
+
+def test_a_forked_child_leaves_the_run_to_its_parent(home: Path) -> None:
+    one = classifier(home).fit(TEXTS, LABELS)
+    child = os.fork()
+    if not child:
+        one._deletion()  # as at the child's exit
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert one.run_.path.is_dir()
+
+
+def test_a_classifier_whose_run_another_has_replaced_is_not_pickled(home: Path, tmp_path: Path) -> None:
+    first = classifier(home, out=tmp_path / "run").fit(TEXTS, LABELS)
+    second = classifier(home, out=tmp_path / "run", random_state=1).fit(TEXTS, LABELS)
+    with pytest.raises(BadInput, match="the run of this classifier, found another run or none. Fit again"):
+        pickle.dumps(first)
+    assert pickle.loads(pickle.dumps(second)).run_.path == second.run_.path
+
+
+def test_an_interrupted_fit_leaves_the_classifier_as_it_was(
+    home: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **options: Any) -> submillion.Run:
+        run = submillion.train(*args, **options)
+        RunDir(run.path).update_manifest(status="interrupted")
+        return run
+
+    monkeypatch.setattr("submillion.estimator.train", interrupted)
+    one = classifier(home)
+    with pytest.raises(KeyboardInterrupt):
+        one.fit(TEXTS, LABELS)
+    assert not hasattr(one, "run_")
+    assert not list((own_cache / "estimators").iterdir())
 
 
 def test_saved_and_loaded(home: Path, tmp_path: Path, fitted: SubmillionClassifier) -> None:

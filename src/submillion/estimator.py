@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import uuid
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from submillion.api import train
 from submillion.arguments import check_flags
 from submillion.auto.subject import AUTO
 from submillion.cache import cache_root
-from submillion.data.in_memory import labelled_rows, text_values
+from submillion.data.in_memory import labelled_rows, text_values, values_of_column
 from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.estimator_fields import (
@@ -99,10 +100,11 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         Raises:
             OverBudget: the recipe trains more parameters than the budget allows.
             BadInput: texts, labels or a recipe field cannot be used, or an argument contradicts its recipe field.
+            KeyboardInterrupt: the training was stopped by Ctrl-C or SIGTERM.
         """
         check_flags(quiet=self.quiet)
-        texts, labels = text_values(X), _column(y)
-        check_classification_targets(labels)
+        texts, labels = text_values(X), values_of_column(y, "labels")
+        _check_targets(labelled_rows(texts, labels).class_values, labels)
         overrides = self._overrides()
         out = cache_root() / "estimators" / uuid.uuid4().hex if self.out is None else Path(self.out)
         overwrite = self.out is not None
@@ -117,9 +119,12 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             report=False,
             quiet=self.quiet,
         )
-        deletion = (
-            weakref.finalize(self, shutil.rmtree, out, ignore_errors=True) if self.out is None else None
-        )
+        if run.status == "interrupted":
+            # A classifier that is not trained to the end is no fitted one; a search over parameters would go on.
+            if self.out is None:
+                shutil.rmtree(out, ignore_errors=True)
+            raise KeyboardInterrupt
+        deletion = weakref.finalize(self, _delete, out, os.getpid()) if self.out is None else None
         self._use(run, deletion)
         return self
 
@@ -236,12 +241,21 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return hasattr(self, "run_")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return parameters, run directory and hash; the weights stay in the run."""
-        state = {name: value for name, value in vars(self).items() if name not in ("run_", "_deletion")}
+        """Return parameters, run directory and hash; the weights stay in the run.
+
+        Raises:
+            BadInput: the run is gone, or another has replaced it, such as that of a later fit with the same `out`.
+        """
+        state = {
+            name: value for name, value in vars(self).items() if name not in ("run_", "_deletion", "_sha256")
+        }
         if hasattr(self, "run_"):
+            if _hash_of(self.run_) != self._sha256:
+                expected, found = "the run of this classifier", "another run or none"
+                raise BadInput(Problem(str(self.run_.path), expected, found, "Fit again."))
             if self._deletion is not None:
                 self._deletion.detach()
-            state["_run"] = (str(self.run_.path.resolve()), _hash_of(self.run_))
+            state["_run"] = (str(self.run_.path.resolve()), self._sha256)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -259,7 +273,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             if _hash_of(run) != expected:
                 raise BadInput(Problem(path, "the run that was pickled", "another run", "Fit again."))
             self.run_ = run
-            self._deletion = None
+            self._sha256, self._deletion = expected, None
 
     def _own_recipe(self) -> Recipe | None:
         """Return the recipe before any field is changed; None if `auto` decides it."""
@@ -289,13 +303,20 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         if previous is not None:
             previous()
         self.run_ = run
-        self._deletion = deletion
+        self._sha256, self._deletion = _hash_of(run), deletion
         self.classes_ = run.classes_
 
 
-def _column(values: Iterable[Any]) -> Any:
-    """Return labels as an array that scikit-learn can inspect."""
-    return np.asarray(values if hasattr(values, "__array__") else list(values))
+def _check_targets(class_values: Mapping[str, Any], labels: Sequence[Any]) -> None:
+    """Refuse the target of a regression as scikit-learn does; labels of other types than floats are classes."""
+    if any(isinstance(value, float) for value in class_values.values()):
+        check_classification_targets(np.asarray(labels))
+
+
+def _delete(place: Path, owner: int) -> None:
+    """Delete a run in the process that made it; a forked child has a copy of the estimator, but not of the run."""
+    if os.getpid() == owner:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _is_auto(value: Any) -> bool:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from submillion.model.trained import OpenedRun
     from submillion.publication.push import Pushed
 
+IDENTITY = ("created", "labels", "label_values")
+"""Entries of the manifest that stay what they are, as long as no other run takes the directory."""
+
 # Torch, scikit-learn and matplotlib are imported inside the methods that need them: the scores of a run need none.
 
 
@@ -357,8 +360,16 @@ class Run:
 
         with self._opening:
             if self._opened is None:
+                self._check_not_replaced()
                 with notices.collecting():
                     # What the training has noted already is news on another machine only.
                     notices.restore(cast("list[dict[str, Any]]", self._manifest.get("notices", [])))
                     self._opened = open_for_answers(self._dir, self._precision)
             return self._opened
+
+    def _check_not_replaced(self) -> None:
+        """Refuse to load a classifier whose classes may be others than those that this object has read."""
+        now = self._dir.read_manifest()
+        if any(now.get(name) != self._manifest.get(name) for name in IDENTITY):
+            expected, found = "the run that was opened", "another one, which has replaced it"
+            raise BadInput(Problem(str(self.path), expected, found, "Open it again with `submillion.load`."))

@@ -39,7 +39,7 @@ def labelled_rows(texts: Iterable[Any], labels: Iterable[Any]) -> LabelledRows:
         BadInput: a column is not one-dimensional, lengths differ, values are missing or of the wrong type; all
             problems of both columns at once, with the positions (from 0) of the first few values.
     """
-    text_values, label_values = _values(texts, "texts"), _values(labels, "labels")
+    text_values, label_values = values_of_column(texts, "texts"), values_of_column(labels, "labels")
     if len(text_values) != len(label_values):
         found = f"{len(text_values):,} texts and {len(label_values):,} labels"
         raise BadInput(Problem("@{texts} and @{labels}", "one label per text", found))
@@ -68,7 +68,7 @@ def text_values(texts: Iterable[Any]) -> list[str]:
     Raises:
         BadInput: the column is not one-dimensional, or values are missing or no text.
     """
-    values = _values(texts, "texts")
+    values = values_of_column(texts, "texts")
     if problems := _problems_of_texts(values):
         raise BadInput(problems)
     return values
@@ -130,8 +130,16 @@ def _portions(rows: LabelledRows, n_empty: int) -> Iterator[list[list[str]]]:
         yield [list(texts), *([""] * len(texts) for _ in range(n_empty)), rows.labels[part]]
 
 
-def _values(column: Any, name: str) -> list[Any]:
-    """Return the values of a one-dimensional column as Python objects."""
+def values_of_column(column: Any, name: str) -> list[Any]:
+    """Return the values of a one-dimensional column as Python objects; they are not checked.
+
+    Args:
+        column: in any form that `labelled_rows` takes.
+        name: the argument that has it.
+
+    Raises:
+        BadInput: it is no such column.
+    """
     found = _not_a_column(column)
     if found:
         expected = "a one-dimensional column: a list, an array or a Series"
