@@ -17,6 +17,7 @@ from submillion.fit import cross_validation
 from submillion.fit.cross_validation import CrossValidation, trained_values
 from submillion.fit.fit import check_processes, fit
 from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.loop import TrainingLoop
 from submillion.fit.options import FitOptions
 from submillion.fit.plan import TrainingPlan
 from submillion.fit.result import FitResult
@@ -57,7 +58,7 @@ def crossed(folder: Path, classifier: Any = None) -> tuple[StubClassifier, FitRe
     validated = CrossValidation(execution, TRAIN, FOLDS, PLAN, run, workers, restart)
     options = FitOptions(resume=True, progress=False)
     result = fit(execution, TRAIN, None, plan=PLAN, run=run, workers=workers, options=options)
-    return classifier, validated.add_to(result, QUIET)
+    return classifier, result if result.interrupted else validated.add_to(result, QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,28 @@ def test_a_fold_stopped_by_the_user_is_continued(
     assert stopped.interrupted
     assert stopped.fold_logits is None
     assert same_tensors(classifier, whole[0])
+    assert same(crossed(tmp_path)[1], whole[1])
+
+
+@pytest.mark.parametrize("trainings", [1, 3, 7])
+def test_ctrl_c_after_the_last_step_of_a_training_stops_the_cross_validation(
+    whole: tuple[StubClassifier, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainings: int
+) -> None:
+    ended: list[int] = []
+    save = TrainingLoop.save
+
+    def saved(self: TrainingLoop) -> None:
+        save(self)
+        if self.state.step == self.total:
+            ended.append(1)
+            if len(ended) == trainings:
+                signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLoop, "save", saved)
+        _, stopped = crossed(tmp_path)
+    assert stopped.interrupted
+    assert len(ended) == trainings
     assert same(crossed(tmp_path)[1], whole[1])
 
 

@@ -91,6 +91,8 @@ class CrossValidation:
                         seconds += done[1]
                         advance(1)
                     repeats.append(logits[held_out != NEVER])
+                if interrupt.stop_requested:  # in the last fold; what follows may be long
+                    return replace(result, interrupted=True)
         finally:
             with torch.no_grad():
                 for name, value in self._trained().items():

@@ -179,6 +179,9 @@ def _train(loop: TrainingLoop, options: FitOptions) -> None:
         if not loop.interrupted:
             stack.enter_context(progress)
             loop.train()
+        # A request after the last step, too: what follows may be long, such as the folds of a cross-validation.
+        if loop.workers.world == 1 and observers.interrupt.stop_requested:
+            loop.interrupted = True
 
 
 def _leave_best(loop: TrainingLoop) -> None:
