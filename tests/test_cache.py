@@ -10,6 +10,7 @@ import pytest
 
 from submillion import cache, notices
 from submillion.cache import lock_of, locked, prune
+from submillion.errors import BadInput
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,25 @@ def test_the_cache_folder_is_in_the_place_for_caches_of_the_system(
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "given"))
     assert cache.cache_root() == tmp_path / expected
+
+
+def test_without_a_home_folder_a_message_says_how_to_name_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("given").absolute()))
+    monkeypatch.setenv("SUBMILLION_CACHE", "~nobody-of-this-name/x")
+    with pytest.raises(BadInput, match="found '~nobody-of-this-name/x', of an unknown user"):
+        cache.cache_root()
+    monkeypatch.delenv("SUBMILLION_CACHE")
+    assert cache.cache_root() == Path("given").absolute() / "submillion"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with pytest.raises(
+        BadInput, match="a user without a home folder. Set the environment variable SUBMILLION_CACHE"
+    ):
+        cache.cache_root()
 
 
 def test_a_second_process_waits_for_the_lock_with_a_notice(tmp_path: Path) -> None:

@@ -11,21 +11,31 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from submillion import notices
+from submillion.errors import BadInput, Problem
 from submillion.files.atomic import forget_abandoned
 
 
 def cache_root() -> Path:
-    """Return the cache folder: $SUBMILLION_CACHE, or `submillion` in the user's cache folder."""
-    if configured := os.environ.get("SUBMILLION_CACHE"):
-        return Path(configured).expanduser().absolute()
-    home = Path.home()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
-    return Path(base) / "submillion"
+    """Return the cache folder: $SUBMILLION_CACHE, or `submillion` in the user's cache folder.
+
+    Raises:
+        BadInput: it is in a home folder, and there is none, as for a user of a container without a name.
+    """
+    configured = os.environ.get("SUBMILLION_CACHE")
+    try:
+        if configured:
+            return Path(configured).expanduser().absolute()
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "submillion"
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(base) / "submillion"
+    except RuntimeError as error:
+        remedy = "Set the environment variable SUBMILLION_CACHE to the absolute path of a folder."
+        found = f"'{configured}', of an unknown user" if configured else "a user without a home folder"
+        raise BadInput(Problem("the cache", "a folder", found, remedy)) from error
 
 
 def sha256_of(file: Path) -> str:
