@@ -136,7 +136,7 @@ class _Case:
             notices.emit(
                 "time_limit_short",
                 f"the shortest training of these texts takes about {duration(total(plan.parts))} here, "
-                f"more than the {duration(limit.left())} that are left of {limit.minutes:g} minutes.",
+                f"more than the {duration(max(0.0, limit.left()))} that are left of {limit.minutes:g} minutes.",
                 seconds=total(plan.parts),
             )
         return self._guarded(plan, limit)
