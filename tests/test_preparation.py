@@ -7,16 +7,20 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from submillion import pipeline, reporting
+from submillion import environment, pipeline, preparation, reporting
 from submillion.errors import BadInput, OverBudget
 from submillion.fit import loop
 from submillion.recipe import Recipe
+from submillion.run_inputs import CONTINUED_ELSEWHERE
 from submillion.rundir import RunDir
+from submillion.sources.fetch import FetchedEncoder, fetch_encoder
 from submillion.verification.run import checks
+from support.tampering import change_json
 from support.tiny_project import make_project, write_rows
 
 
@@ -155,6 +159,42 @@ def test_resume_on_changed_rows_is_refused_and_names_the_file(stopped: Path) -> 
     assert set(state_of(stopped)) == set(before)
     outcome = pipeline.resume(stopped / "runs" / "mine", quiet=True, hold_back_test=True)
     assert outcome.run.read_manifest()["status"] == "complete"
+
+
+def test_a_run_resumed_with_other_arithmetic_says_so(stopped: Path) -> None:
+    run = RunDir(stopped / "runs" / "mine")
+    earlier = {"code": CONTINUED_ELSEWHERE, "text": "earlier", "differing": "machine.threads 1, now 4"}
+
+    def begun_elsewhere(manifest: dict[str, Any]) -> None:
+        manifest["machine"] |= {"processor": "Another Processor"}
+        for notice in manifest["notices"]:
+            notice |= {"dtype": "bfloat16"} if notice["code"] == "precision" else {}
+        manifest["notices"].append(earlier)
+
+    change_json(run.manifest, begun_elsewhere)
+    pipeline.resume(run.path, quiet=True, hold_back_test=True)
+    kept, new = (notice for notice in run.read_manifest()["notices"] if notice["code"] == CONTINUED_ELSEWHERE)
+    assert kept == earlier
+    processor = environment.processor()
+    expected = f"machine.processor Another Processor, now {processor}; precision bfloat16, now float32"
+    assert new["differing"] == expected
+
+
+def test_a_run_is_resumed_on_the_commit_of_its_encoder(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def fetched(source: str, revision: str | None, progress: bool) -> FetchedEncoder:
+        asked.append(revision)
+        return fetch_encoder(source, None, progress)
+
+    run = RunDir(stopped / "runs" / "mine")
+    change_json(run.manifest, lambda manifest: manifest["encoder"].update(revision="0123abc"))
+    monkeypatch.setattr(preparation, "fetch_encoder", fetched)
+    pipeline.resume(run.path, quiet=True, hold_back_test=True)
+    assert asked == ["0123abc"]
+    assert not [note for note in run.read_manifest()["notices"] if note["code"] == CONTINUED_ELSEWHERE]
 
 
 def test_run_and_data_that_were_moved_together_are_resumed_and_verified(

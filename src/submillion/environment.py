@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,20 @@ ARITHMETIC = frozenset(
     | {"amx_tile", "amx_bf16", "neon", "asimd", "sve", "bf16", "svebf16"}
 )
 """Processor features that choose which instructions compute sums and products, and so the last bits of a result."""
+DECIDING = {
+    "machine": ("processor", "features", "threads", "accelerator"),
+    "versions": (
+        "python",
+        "submillion",
+        "torch",
+        "transformers",
+        "peft",
+        "tokenizers",
+        "safetensors",
+        "numpy",
+    ),
+}
+"""Facts on which the last bits of a training may depend, by their entry of the manifest."""
 GIT_TIMEOUT_S = 10.0
 
 
@@ -69,6 +84,28 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def differing_facts(
+    recorded: Mapping[str, Any],
+    here: Mapping[str, Any],
+    facts: Mapping[str, Sequence[str]],
+    now: str = "here",
+) -> list[str]:
+    """Return those facts of two manifests that differ, each with both values.
+
+    Args:
+        recorded: the manifest of a run.
+        here: the manifest, or some entries of it, on this machine.
+        facts: names of facts by entry of the manifest.
+        now: the word before the values of `here`.
+    """
+    return [
+        f"{entry}.{name} {recorded.get(entry, {}).get(name)}, {now} {here.get(entry, {}).get(name)}"
+        for entry, names in facts.items()
+        for name in names
+        if recorded.get(entry, {}).get(name) != here.get(entry, {}).get(name)
+    ]
 
 
 def processor() -> str:

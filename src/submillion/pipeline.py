@@ -20,7 +20,7 @@ from submillion.preparation import Prepared, prepare
 from submillion.recipe import Recipe
 from submillion.run_format.manifest import DecisionEntry, Manifest
 from submillion.run_format.metrics import Metrics
-from submillion.run_inputs import create_run, gate_early, save_tokenizer
+from submillion.run_inputs import announce_other_arithmetic, create_run, gate_early, save_tokenizer
 from submillion.rundir import RunDir
 
 
@@ -92,6 +92,7 @@ def resume(path: str | Path, *, quiet: bool = False, hold_back_test: bool = Fals
             options = FitOptions.of(recipe, quiet, resume=True)
             with training_settings(recipe.train.threads, workers.device.type):
                 prepared = prepare(recipe, workers, quiet, run.path, resumed=manifest)
+                announce_other_arithmetic(manifest)
                 return _train(run, prepared, workers, options, hold_back_test)
 
 

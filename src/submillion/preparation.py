@@ -113,7 +113,10 @@ def prepare(
     corpus = load_corpus(recipe.data, recipe.seed, progress=not quiet, train_rows=rows, checked=checked)
     counted = gated(recipe, len(corpus.label_names))
     check_disk(recipe, counted, corpus, place)
-    encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision, progress=not quiet)
+    revision = recipe.encoder.revision
+    if resumed is not None:  # a branch of the hub may have moved on
+        revision = resumed["encoder"]["revision"] or revision
+    encoder = fetch_encoder(recipe.encoder.source, revision, progress=not quiet)
     inputs = Inputs(recipe, corpus, counted, encoder)
     if resumed is not None:
         check_unchanged(resumed, inputs)

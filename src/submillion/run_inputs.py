@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from submillion import environment
+from submillion import environment, notices
 from submillion.budget.count import Count, count
 from submillion.budget.gate import gate
 from submillion.budget.pooling import with_pooling
@@ -34,6 +34,9 @@ from submillion.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+CONTINUED_ELSEWHERE = "continued_elsewhere"
+"""Code of the notice of a training that was resumed on another machine, or with other versions or threads."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,29 @@ def check_unchanged(manifest: Manifest, inputs: Inputs) -> None:
         problems.append(Problem(str(inputs.encoder.path), "the encoder of the run", "another one", remedy))
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
+
+
+def announce_other_arithmetic(manifest: Manifest) -> None:
+    """Say in a notice what a resumed training computes otherwise than before: `verify` then expects no equal bits.
+
+    To be called when number format and execution are chosen. Such notices of earlier resumptions are kept.
+    """
+    earlier = cast(list[dict[str, Any]], manifest.get("notices", []))
+    notices.repeat(notice for notice in earlier if notice["code"] == CONTINUED_ELSEWHERE)
+    here = {"machine": environment.machine(), "versions": environment.versions()}
+    differing = environment.differing_facts(manifest, here, environment.DECIDING, now="now")
+    before, now = ({notice["code"]: notice for notice in some} for some in (earlier, notices.collected()))
+    for code, fact in (("precision", "dtype"), ("execution", "execution")):
+        values = [some[code].get(fact) if code in some else None for some in (before, now)]
+        if None not in values and values[0] != values[1]:
+            differing.append(f"{code} {values[0]}, now {values[1]}")
+    if differing:
+        notices.emit(
+            CONTINUED_ELSEWHERE,
+            f"the training goes on with other arithmetic than it began with: {'; '.join(differing)}. Its result may "
+            "differ from that of an undisturbed run.",
+            differing="; ".join(differing),
+        )
 
 
 def _changed_files(split: str, before: DataEntry, inputs: Inputs) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
+from submillion.run_inputs import CONTINUED_ELSEWHERE
 from submillion.rundir import RunDir
 from submillion.verification.run import checks, retrained
 from submillion.verification.run.checks import verify
@@ -40,6 +41,9 @@ def test_processor_versions_and_execution_decide_whether_the_arithmetic_is_the_s
     assert differing_arithmetic(recorded, recorded) == []
     here = {"machine": {"processor": "B", "threads": 2, "cores": 4}, "versions": {"torch": "3"}}
     assert differing_arithmetic(recorded, here) == ["machine.processor A, here B", "versions.torch 2, here 3"]
+    resumed = {"code": CONTINUED_ELSEWHERE, "text": "...", "differing": "machine.threads 2, now 8"}
+    found = differing_arithmetic(recorded | {"notices": [resumed]}, recorded)
+    assert found == ["when resumed: machine.threads 2, now 8"]
 
 
 @pytest.fixture

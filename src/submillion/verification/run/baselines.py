@@ -13,7 +13,7 @@ from submillion.assess.baselines.analysis import BASELINES, refit
 from submillion.assess.baselines.baseline import Fitted
 from submillion.run_format.predictions import Predictions
 from submillion.verification.run.case import Case
-from submillion.verification.run.retraining import differing_facts, no_int8
+from submillion.verification.run.retraining import continued_elsewhere, no_int8
 from submillion.verification.verdict import RETRAINED, Check, by, compared, stated
 from submillion.wording import percent
 
@@ -102,4 +102,5 @@ def _differing(case: Case, name: str) -> list[str]:
     if name in OF_THE_ENCODER:
         return case.other_arithmetic
     here = {"versions": environment.versions(), "machine": environment.machine()}
-    return differing_facts(case.manifest, here, {"versions": VERSIONS, "machine": ("features",)})
+    facts = {"versions": VERSIONS, "machine": ("features",)}
+    return environment.differing_facts(case.manifest, here, facts) + continued_elsewhere(case.manifest)

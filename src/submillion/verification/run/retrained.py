@@ -18,7 +18,7 @@ from submillion.sources.adapter_files import TENSORS
 from submillion.verification.run.case import Case
 from submillion.verification.run.files import FAILED_PART
 from submillion.verification.run.records import missing_notices
-from submillion.verification.run.retraining import Retrained, not_repeatable
+from submillion.verification.run.retraining import Retrained, continued_elsewhere, not_repeatable
 from submillion.verification.verdict import RETRAINED, Check, at_most, by, compared, failed
 from submillion.wording import listed, percent, plural
 
@@ -138,10 +138,11 @@ def _history(case: Case, again: Retrained) -> list[Check]:
 def _bounds(case: Case) -> Bounds:
     """Return the bounds of the number format of the training; those of bfloat16 for an unknown one.
 
-    States in int8 have those of bfloat16 too: a last bit before a product may change how a value is rounded.
+    States in int8 have those of bfloat16 too: a last bit before a product may change how a value is rounded. So has a
+    training a part of which was in bfloat16.
     """
     training = case.manifest["training"]
-    if training.get("prefix_precision") == INT8:
+    if training.get("prefix_precision") == INT8 or "bfloat16" in "".join(continued_elsewhere(case.manifest)):
         return BOUNDS["bfloat16"]
     return BOUNDS.get(training["precision"], BOUNDS["bfloat16"])
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from submillion import notices, pipeline
+from submillion import environment, notices, pipeline
 from submillion.model.execution.int8_prefix import INT8
 from submillion.native import int8
 from submillion.recipe import Recipe
+from submillion.run_inputs import CONTINUED_ELSEWHERE
 from submillion.rundir import RunDir
 
 MAX_THREADS = 1024  # a manifest may name any number
-VERSIONS = ("python", "submillion", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
-"""Packages on which the bits of a training may depend."""
-MACHINE = ("processor", "features", "threads", "accelerator")
 TRAINING = ("execution", "precision", "prefix_cached", "processes")
 
 
@@ -106,22 +104,18 @@ def differing_arithmetic(recorded: Mapping[str, Any], here: Mapping[str, Any]) -
         recorded: the manifest of the run.
         here: the manifest of the same recipe, trained on this machine.
     """
-    return differing_facts(recorded, here, {"machine": MACHINE, "versions": VERSIONS, "training": TRAINING})
+    facts = {**environment.DECIDING, "training": TRAINING}
+    return environment.differing_facts(recorded, here, facts) + continued_elsewhere(recorded)
 
 
-def differing_facts(
-    recorded: Mapping[str, Any], here: Mapping[str, Any], facts: Mapping[str, Sequence[str]]
-) -> list[str]:
-    """Return those facts of two manifests that differ, each with both values.
+def continued_elsewhere(recorded: Mapping[str, Any]) -> list[str]:
+    """Return what differed between the parts of a training that was resumed with other arithmetic; none if nothing did.
 
     Args:
         recorded: the manifest of the run.
-        here: the manifest, or some entries of it, on this machine.
-        facts: names of facts by entry of the manifest.
     """
     return [
-        f"{entry}.{name} {recorded.get(entry, {}).get(name)}, here {here.get(entry, {}).get(name)}"
-        for entry, names in facts.items()
-        for name in names
-        if recorded.get(entry, {}).get(name) != here.get(entry, {}).get(name)
+        f"when resumed: {notice.get('differing')}"
+        for notice in recorded.get("notices", [])
+        if notice["code"] == CONTINUED_ELSEWHERE
     ]
