@@ -225,6 +225,17 @@ def test_a_study_of_decimal_exponents_is_read_from_another_directory(
     ]
 
 
+def test_a_cell_with_the_recipe_of_another_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = {"lora.r": [3, 5], "size": {"small": {"lora.r": 3}, "tiny": {"lora.r": 2}}}
+    design = read_study(study_file(tmp_path, axes=axes))
+    assert [cell.name for cell in design.cells] == ["base", "lora.r=3", "lora.r=5", "size=tiny"]
+    assert capsys.readouterr().err == (
+        "note: size=small is the same recipe as lora.r=3; it is trained once, as the latter.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -116,6 +116,18 @@ def test_failed_runs_are_reported_and_the_others_kept(done: Path, project: Path,
     assert "failed" in outcome.render()
 
 
+def test_cells_of_which_one_has_no_test_rows_are_not_scored_on_test(project: Path, tmp_path: Path) -> None:
+    better = {"data.test": "none", "train.learning_rate": RATES[0]}
+    values = {"base": str(project / "tiny.yaml"), "axes": {"data": {"untested": better}}, "seeds": [1]}
+    values["set"] = {"train.learning_rate": RATES[1], "data.limit": 40}
+    (tmp_path / "some.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    sets = [word for item in with_test() for word in ("--set", item)]
+    ended = shared_server().run("study", tmp_path / "some.yaml", "--out", tmp_path / "out", *sets)
+    assert ended.code == 0, ended.output
+    assert "No run is scored on test: data-untested-seed1 has no test rows" in ended.output
+    assert "test" not in findings(tmp_path / "out")
+
+
 def test_an_unknown_engine_is_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="Did you mean 'local'"):
         study(project / "rates.yaml", tmp_path / "out", engine="locl", quiet=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from submillion import recipe_file
+from submillion import notices, recipe_file
 from submillion.errors import BadInput, OverBudget, Problem
 from submillion.recipe import Recipe, find_recipe
 from submillion.study.cells import BASE, Cell, CellRun, level_name, with_unique_slugs
@@ -88,7 +88,7 @@ def read_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study
         cell = Cell(levels, settings, recipe, count_recipe(recipe, num_labels))
         if not cell.count.fits:
             over_budget.append(_excess(cell))
-        cells.setdefault(recipe.to_yaml(), cell)
+        _add(cells, cell)
     if over_budget:
         raise OverBudget("over budget:\n" + "\n".join(over_budget))
     base_levels = {name: _base_level(name, axis, base) for name, axis in study_axes.items()}
@@ -109,6 +109,15 @@ def _search_design(
     if not cell.count.fits:
         raise OverBudget(f"over budget:\n{_excess(cell)}")
     return StudyDesign(study, [cell], {}, space)
+
+
+def _add(cells: dict[str, Cell], cell: Cell) -> None:
+    """Add a cell under its recipe; one whose recipe another cell has is left out, and named."""
+    taken = cells.setdefault(cell.recipe.to_yaml(), cell)
+    if taken is not cell:
+        notices.emit(
+            "same_cell", f"{cell.name} is the same recipe as {taken.name}; it is trained once, as the latter."
+        )
 
 
 def _excess(cell: Cell) -> str:

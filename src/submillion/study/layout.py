@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem
@@ -57,7 +58,13 @@ def write(file: Path, text: str) -> None:
 
 
 def failure(job: Job, exit_code: int) -> str:
-    """Return why a job failed: the last line that its process printed, or its exit code."""
+    """Return why a job failed: the signal that ended its process, the last line that it printed, or its exit code."""
+    if exit_code < 0:  # the last line is then a notice, or that of an earlier attempt
+        name = (
+            signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+        )
+        memory = ", perhaps by the system for want of memory" if name == "SIGKILL" else ""
+        return f"ended by {name}{memory}"
     text = job.log.read_text(encoding="utf-8", errors="replace") if job.log.is_file() else ""
     last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
     return last or f"exit code {exit_code}"

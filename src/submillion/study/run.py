@@ -22,9 +22,10 @@ from submillion.study.findings import compare_on_test, compute_findings
 from submillion.study.layout import failure, is_trained, run_path, scoring_job, training_job, write_study_file
 from submillion.study.place import LOCK, check_place
 from submillion.study.progress import StudyProgress
+from submillion.study.same_rows import fingerprint, rows_differ
 from submillion.study.sentences import sentences
 from submillion.study.table import as_text
-from submillion.wording import printable
+from submillion.wording import listed, printable
 
 if TYPE_CHECKING:
     from submillion.study.search import SearchResult
@@ -114,7 +115,10 @@ def _run_study(design: StudyDesign, folder: Path, engine: EngineOptions, quiet: 
             progress.add_done(len(jobs) - len(missing) - counted_by_search)
             failed = _run_jobs(missing, engine, progress)
         cells = [cell for cell in design.cells if result is None or cell.name in result.trained]
-        findings = compute_findings(design, _trained_runs(cells, seeds, folder))
+        trained = _trained_runs(cells, seeds, folder)
+        findings = compute_findings(design, trained)
+        if rows_differ(trained, "validation"):
+            findings["rows_differ"] = ["validation"]
         if result is not None:
             findings = result.add_to(findings)
         if not failed and findings["winner"]:
@@ -173,8 +177,14 @@ def _score_on_test(
         for cell_run in design.runs
         if cell_run.cell.name in (BASE, winner)
     ]
-    if "test" not in tested[0][1].read_manifest()["data"]["splits"]:
+    without = [cell_run.name for cell_run, run in tested if fingerprint(run, "test") is None]
+    if without:
+        if len(without) < len(tested):
+            text = f"No run is scored on test: {listed(without)} has no test rows, and both cells need them."
+            notices.emit("no_test", text)
         return {}
+    if rows_differ({(cell_run.cell.name, cell_run.seed): run for cell_run, run in tested}, "test"):
+        findings["rows_differ"] = [*findings.get("rows_differ", []), "test"]
     jobs = [
         scoring_job(folder, cell_run) for cell_run, run in tested if run.read_manifest().get("test_held_back")
     ]

@@ -12,8 +12,17 @@ MEASURES = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
 def sentences(findings: Mapping[str, Any]) -> list[str]:
-    """Return one sentence per effect, then the result of a search, the winner, and the comparison on test."""
-    lines = [effect["sentence"] for effect in findings["effects"]]
+    """Return one sentence per effect, then the result of a search, the winner, and the comparison on test.
+
+    The first sentence says if the cells were not scored on the same rows.
+    """
+    lines = []
+    if splits := findings.get("rows_differ"):
+        lines.append(
+            f"The cells have different {listed(splits)} rows, because the study varies the data: a difference between "
+            "two of them may be one between their rows."
+        )
+    lines += [effect["sentence"] for effect in findings["effects"]]
     lines += _search_sentences(findings)
     winner = findings["winner"]
     if winner is None:
