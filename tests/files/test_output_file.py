@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -87,6 +88,13 @@ def test_a_full_device_is_one_message() -> None:
 def test_standard_output_is_written_into(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     written(name)  # it is a regular file here, which must not be replaced
     assert capfd.readouterr().out == "rows\n"
+
+
+def test_standard_output_is_utf_8_whatever_its_locale_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(received, encoding="ascii", newline="\r\n"))
+    written("-", "grün\n")
+    assert received.getvalue() == "grün\n".encode()
 
 
 def test_a_pipe_whose_reader_has_ended_is_one_message(tmp_path: Path) -> None:

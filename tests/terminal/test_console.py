@@ -62,3 +62,12 @@ def test_a_terminal_receives_no_control_characters_and_a_pipe_all_of_them() -> N
     pipe = io.StringIO()
     for_terminal(pipe).write(HOSTILE)
     assert pipe.getvalue() == HOSTILE
+
+
+def test_a_terminal_of_another_encoding_receives_escapes() -> None:
+    reader, writer = pty.openpty()
+    with os.fdopen(writer, "w", encoding="latin-1") as terminal:
+        for_terminal(terminal).write("grün ζ")
+        terminal.flush()
+        assert os.read(reader, 1000) == b"gr\xfcn \\u03b6"
+    os.close(reader)

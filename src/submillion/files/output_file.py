@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.files.atomic import atomic_file, why_not_created
@@ -99,8 +99,9 @@ class OutputFile:
             return
         try:
             if self.descriptor == 1 and not binary:
-                yield for_terminal(sys.stdout)
-                sys.stdout.flush()
+                stream = _standard_output()
+                yield stream
+                stream.flush()
                 return
             target = self.path if self.descriptor is None else os.dup(self.descriptor)
             with open(target, **how) as stream:  # noqa: PTH123 (may be a descriptor)
@@ -113,6 +114,29 @@ class OutputFile:
             raise SubmillionError(
                 f"{self.path}: could not be written ({error.strerror or error})."
             ) from error
+
+
+class _Utf8Stream:
+    """Writes text into a stream of bytes, whatever the locale's encoding and line ends are."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(text.encode("utf-8"))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _standard_output() -> IO[str]:
+    """Return standard output as `open` yields a file; a terminal and a notebook have an encoding of their own."""
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None or sys.stdout.isatty():
+        return for_terminal(sys.stdout)
+    return cast("IO[str]", _Utf8Stream(buffer))
 
 
 def _descriptor(name: str | Path) -> int | None:

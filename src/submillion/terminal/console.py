@@ -22,13 +22,11 @@ def say(text: object, *, err: bool = False) -> None:
         err: print to standard error.
     """
     stream = sys.stderr if err else sys.stdout
-    shown = printable(text, keep="\n")
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    print(_encodable(printable(text, keep="\n"), stream), file=stream, flush=True)
 
 
 def for_terminal(stream: IO[str]) -> IO[str]:
-    """Return a text stream; one that ends at a terminal escapes control characters other than newlines and tabs.
+    """Return a text stream; one at a terminal escapes control characters but newlines and tabs, and what it lacks.
 
     A file or a pipe receives every character: another program may need it.
     """
@@ -65,7 +63,7 @@ class _TerminalStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(printable(text, keep="\n\t"))
+        return self._stream.write(_encodable(printable(text, keep="\n\t"), self._stream))
 
     def flush(self) -> None:
         self._stream.flush()
@@ -80,3 +78,9 @@ class _PrintableRecord(logging.LogRecord):
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     say("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"), err=True)
+
+
+def _encodable(text: str, stream: IO[str]) -> str:
+    """Return a text with escapes for the characters that a stream's encoding lacks."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
