@@ -116,6 +116,10 @@ def test_scoring_under_the_same_name_again_gives_a_notice(run: RunDir) -> None:
         ("test", "one of the run's own splits.*For example test-new"),
         ("../up", "a valid file name"),
         ("", "''"),
+        ("two\nlines", "without control characters"),
+        ("\x1b[31mred", "without control characters"),
+        ("n" * 201, "at most 200 bytes.*found 201 bytes"),
+        ("é" * 130, "at most 200 bytes.*found 260 bytes"),
     ],
 )
 def test_reserved_and_unsafe_names_are_refused(run: RunDir, name: str, words: str) -> None:

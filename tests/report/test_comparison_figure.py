@@ -54,6 +54,12 @@ def test_it_is_written_as_svg_and_png(tmp_path: Path, name: str) -> None:
     assert [file.read_bytes() for file in draw(found(["a", "b"]), tmp_path / "new" / name)] == first
 
 
+@pytest.mark.parametrize("out", ["", ".", "..", "made/.."])
+def test_a_folder_is_no_name_of_a_figure(out: str) -> None:
+    with pytest.raises(BadInput, match="`out`: expected the path of a figure"):
+        draw(found(["a", "b"]), Path(out))
+
+
 def test_existing_figures_are_replaced_only_on_request_and_links_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

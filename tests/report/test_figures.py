@@ -14,6 +14,7 @@ import pytest
 from submillion.report.class_figures import confusion_counts, confusion_matrix, normalized, per_class_scores
 from submillion.report.confidence_figures import confidence_histogram
 from submillion.report.figures import draw_all, drawings
+from submillion.report.page_figures import figures_of
 from submillion.report.theme import house_style
 from submillion.report.training_figures import accuracy_curve, loss_curves, running_mean
 from submillion.rundir import RunDir
@@ -63,6 +64,12 @@ def test_a_finished_run_gets_every_figure_as_svg_and_png(tmp_path: Path) -> None
             title = root.find(".//{http://purl.org/dc/elements/1.1/}title")
             assert title is not None
             assert title.text
+
+
+def test_a_split_of_any_name_gives_a_page(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", sizes=(5, 5, 5, 5), splits=("test", "a\x1b[2J"))
+    draw_all(run)
+    assert figures_of(run, {}, [], {})["classes_a\x1b[2J"].title.endswith("a\\x1b[2J, 20 rows")
 
 
 def test_drawing_again_gives_the_same_bytes_and_removes_old_files(tmp_path: Path) -> None:

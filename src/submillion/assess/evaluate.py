@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SPLITS
 from submillion.rundir import RunDir
+from submillion.wording import printable
+
+LONGEST_NAME = 200
+"""Bytes of a split's name, beside which those of the figures' files have room."""
 
 
 def evaluate(
@@ -141,6 +146,10 @@ def _split_name(run: RunDir, name: str | None, default: str) -> str:
         raise BadInput(
             Problem("@{name}", "a valid file name", f"'{chosen}'", "Use letters, digits, - and _.")
         )
+    if printable(chosen) != chosen or len(os.fsencode(chosen)) > LONGEST_NAME:
+        expected = f"a name of at most {LONGEST_NAME} bytes, without control characters"
+        found = f"'{chosen}'" if printable(chosen) != chosen else f"{len(os.fsencode(chosen))} bytes"
+        raise BadInput(Problem("@{name}", expected, found, "Name the rows with @{name}."))
     if run.prediction_file(chosen).is_file():
         notices.emit("evaluation_replaced", f"the run's earlier predictions of '{chosen}' are replaced.")
     return chosen

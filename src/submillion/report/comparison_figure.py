@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from submillion.errors import BadInput, Problem
 from submillion.report.drawn_names import drawn
 from submillion.report.interval_figure import PITCH, draw_intervals
 from submillion.report.theme import (
@@ -26,7 +27,14 @@ SUFFIXES = (".svg", ".png")
 
 
 def figure_file(out: Path, suffix: str) -> Path:
-    """Return the file of a figure; a suffix .svg or .png of `out` is ignored."""
+    """Return the file of a figure; a suffix .svg or .png of `out` is ignored.
+
+    Raises:
+        BadInput: the path ends in no name.
+    """
+    if out.name in ("", ".."):
+        found = f"'{out}', a folder"
+        raise BadInput(Problem("@{out}", "the path of a figure", found, "Add a name for its files."))
     return out.with_suffix(suffix) if out.suffix in SUFFIXES else out.with_name(out.name + suffix)
 
 

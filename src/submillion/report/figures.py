@@ -23,6 +23,7 @@ from submillion.report.theme import house_style, save
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import split_title
 from submillion.rundir import RunDir
+from submillion.wording import printable
 
 Titled = Callable[[str], str]
 """Returns the name of a split in sentences."""
@@ -70,7 +71,10 @@ def drawings(run: RunDir) -> list[Drawing]:
             )
         )
     manifest = run.read_manifest()
-    titled = partial(split_title, data=manifest.get("data", {}))
+
+    def titled(split: str) -> str:  # no SVG can hold a control character
+        return printable(split_title(split, manifest.get("data", {})))
+
     for split in run.prediction_splits():
         of_split = _split_drawings(split, titled(split), run.load_predictions(split))
         drawings += [replace(drawing, split=split) for drawing in of_split]
