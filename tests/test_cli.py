@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import pickle
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from submillion import cli
 from submillion.errors import nearest
 from submillion.rundir import RunDir
 from support.command import submillion
@@ -292,3 +294,19 @@ def test_a_path_that_no_file_system_takes_is_one_message_and_exit_2(command: str
     assert ended.returncode == 2
     assert "expected a path that the file system takes" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_file_that_this_user_may_not_open_is_one_message_and_exit_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "theirs/model.safetensors")
+
+    monkeypatch.setattr(cli, "app", refused)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "submillion: theirs/model.safetensors: expected a file or folder that this user may open, found Permission "
+        "denied. Change its permissions, or those of the folders above it.\n"
+    )

@@ -89,6 +89,8 @@ def prune(folder: Path, max_bytes: int) -> None:
     The time of last use is an entry's modification time. What cannot be deleted stays; a process that has a deleted
     file mapped keeps its pages.
     """
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir fails below a folder that this user may not enter)
+        return
     forget_abandoned(folder, "*")
     entries = []
     for path in folder.glob("[!.]*"):

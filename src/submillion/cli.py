@@ -13,6 +13,7 @@ import typer
 from submillion import cli_hub, cli_machine, cli_trained, notices
 from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, TrainFlags, takes
 from submillion.errors import BadInput, Problem, SubmillionError
+from submillion.lean_imports import lean_imports
 from submillion.terminal.console import guarded, say
 from submillion.version import __version__
 from submillion.wording import printable
@@ -199,19 +200,22 @@ def _end_of_training(outcome: Outcome, as_json: bool) -> None:
 def main() -> None:
     """Run the command line; a user's error is one message and an exit code, never a traceback."""
     try:
-        with guarded(), notices.collecting():
+        with guarded(), lean_imports(), notices.collecting():
             app()
     except SubmillionError as error:
         for line in error.render(_flag_of).splitlines():
             say(f"submillion: {line}" if isinstance(error, BadInput) else line, err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
-            raise
         place = printable(str(error.filename), LONGEST_PATH)
-        problem = Problem(
-            place, "a path that the file system takes", f"one that it refuses ({error.strerror})"
-        )
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            found = f"one that it refuses ({error.strerror})"
+            problem = Problem(place, "a path that the file system takes", found)
+        elif isinstance(error, PermissionError) and error.filename is not None:
+            remedy = "Change its permissions, or those of the folders above it."
+            problem = Problem(place, "a file or folder that this user may open", f"{error.strerror}", remedy)
+        else:
+            raise
         say(f"submillion: {problem}", err=True)
         sys.exit(BadInput.exit_code)
     except KeyboardInterrupt:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -455,6 +457,25 @@ def test_a_cache_folder_that_cannot_be_created_is_reported(
     monkeypatch.setenv("SUBMILLION_CACHE", str(tmp_path / "file"))
     assert PrefixCache.build(*reference(*made("roberta"), FLOAT32), 4) is not None
     assert "is not kept for the next run" in notices.collected()[0]["text"]
+
+
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
+def test_a_cache_folder_that_this_user_may_not_enter_is_reported(
+    worth: None, own_cache: Path, monkeypatch: pytest.MonkeyPatch, available: int
+) -> None:
+    classifier, tokens = made("roberta")
+    stat = os.stat
+
+    def refused(path: Any, **options: Any) -> os.stat_result:
+        if isinstance(path, str | Path) and Path(path).is_relative_to(own_cache / "prefix"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refused)
+        cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=available)
+    assert (cache is None) == (available == NOTHING)
+    assert "Permission denied" in notices.collected()[0]["text"]
 
 
 def test_no_room_in_memory_or_on_disk_is_reported(

@@ -75,7 +75,8 @@ def atomic_dir(target: Path, fill: Callable[[Path], object]) -> None:
 def nearest_folder(place: Path) -> Path:
     """Return a folder, or the nearest one above it that exists."""
     absolute = place.absolute()
-    return next(folder for folder in (absolute, *absolute.parents) if folder.is_dir())
+    # Not Path.is_dir, which fails below a folder that this user may not enter.
+    return next(folder for folder in (absolute, *absolute.parents) if os.path.isdir(folder))  # noqa: PTH112
 
 
 def why_not_created(path: Path) -> str | None:
@@ -115,6 +116,8 @@ def forget_abandoned(folder: Path, targets: str) -> None:
         folder: where `atomic_file` and `atomic_dir` wrote; may be absent.
         targets: glob pattern of the targets' names.
     """
+    if not os.path.isdir(folder):  # noqa: PTH112 (see nearest_folder)
+        return
     for path in folder.glob(f".{targets}.*"):
         with suppress(OSError):
             if path.suffix == ".lock" or time.time() - path.stat().st_mtime < ABANDONED_S:

@@ -59,7 +59,8 @@ class TensorFile:
         Returns:
             None if there is no file or, after a notice, a damaged one, which is deleted.
         """
-        if not self.path.is_file():
+        # Not Path.is_file, which fails in a folder that this user may not enter.
+        if not os.path.isfile(self.path):  # noqa: PTH113
             return None
         try:
             tensors = self._read_checked(in_memory)

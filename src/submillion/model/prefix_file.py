@@ -16,6 +16,7 @@ import torch
 from submillion import notices
 from submillion.cache import cache_root, lock_of, locked, prune
 from submillion.files import tensor_file
+from submillion.files.atomic import nearest_folder
 from submillion.files.tensor_file import Layout, TensorFile
 
 DISK_SHARE = 0.5  # of the free disk that one file may take; the rest is for runs
@@ -106,7 +107,7 @@ class PrefixFile:
         if self.size > tensor_file.LIMIT:
             return f"it is more than the {tensor_file.LIMIT / 1e9:.0f} GB that the cache folder may take"
         prune(self.path.parent, tensor_file.LIMIT - self.size)
-        place = next(folder for folder in self.path.parents if folder.exists())
+        place = nearest_folder(self.path.parent)
         free = shutil.disk_usage(place).free
         if self.size > DISK_SHARE * free:
             return f"it is more than half of the {free / 1e9:.2f} GB free on the disk of {place}"
