@@ -186,6 +186,8 @@ def test_over_the_budget(home: Path, encoder: Path, tmp_path: Path) -> None:
         (LABELS[:3], "expected 4 names, in the order of the head's outputs, found 3"),
         (None, "expected 4 names, in the order of the head's outputs, found none"),
         (["a", "a", "b", "c"], "expected different names"),
+        (["a", " a\u00a0", "b", "c"], "expected different names"),
+        (["a", "b\x1b[2J", "c", "d"], "expected class names without control characters"),
     ],
 )
 def test_labels_that_do_not_fit_the_head(

@@ -61,6 +61,21 @@ def test_the_files_of_a_run_are_no_labelled_texts(run: sm.Run) -> None:
 def test_labels_of_an_adapter_are_a_list() -> None:
     with pytest.raises(sm.BadInput, match="`labels`: expected a list of strings, found 'ab'"):
         sm.adopt("adapter", "out", labels="ab")  # its characters would be the names of two classes
+    with pytest.raises(sm.BadInput, match="`labels`: expected a list of strings, found {"):
+        sm.adopt("adapter", "out", labels={"a", "b"})  # in an order that changes with every process
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"text": 3}, "`text`: expected the name of a column, or a list of names, found 3"),
+        ({"label": ["a"]}, r"`label`: expected a string, found \['a'\]"),
+        ({"revision": 1}, "`revision`: expected a string, found 1"),
+    ],
+)
+def test_options_of_an_adapter_have_their_types(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(sm.BadInput, match=message):
+        sm.adopt("adapter", "out", **option)
 
 
 def test_a_run_is_the_same_one_after_the_process_has_changed_its_directory(

@@ -11,6 +11,7 @@ from submillion import notices
 from submillion.budget.count import Count
 from submillion.budget.render import render_count
 from submillion.budget.saved import count_saved
+from submillion.data.label_values import tidy
 from submillion.errors import BadInput, OverBudget, Problem
 from submillion.families.families import family_of
 from submillion.files import strict_json
@@ -18,7 +19,7 @@ from submillion.sources import adapter_files
 from submillion.sources.adapters import FetchedAdapter, class_names, fetch_adapter
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder, is_on_hub
 from submillion.sources.folder import CONFIG
-from submillion.wording import excerpt
+from submillion.wording import excerpt, printable
 
 if TYPE_CHECKING:
     from submillion.model.foreign import Foreign
@@ -134,14 +135,18 @@ def _labels(
 ) -> list[str]:
     """Return the class names by index, which must agree with the head and with names that the files hold."""
     own = foreign.label_names or fetched.class_names
-    labels = list(named) if named is not None else own
+    # As labels are read: names that differ in nothing that can be seen are one class.
+    labels = [tidy(name) for name in named] if named is not None else own
     order = f"{classes} names, in the order of the head's outputs"
     if labels is None:
         raise BadInput(Problem("@{labels}", order, "none, and the adapter's files hold none"))
     if len(labels) != classes:
         raise BadInput(Problem("@{labels}", order, f"{len(labels)}: {', '.join(labels)}"))
-    if len(set(labels)) != len(labels) or not all(name.strip() for name in labels):
+    if len(set(map(tidy, labels))) != len(labels) or not all(map(tidy, labels)):
         raise BadInput(Problem("@{labels}", "different names", ", ".join(labels)))
+    if unprintable := [name for name in labels if printable(name) != name]:
+        found = ", ".join(repr(name) for name in unprintable)
+        raise BadInput(Problem("@{labels}", "class names without control characters", excerpt(found, 200)))
     if own is not None and sorted(own) == sorted(labels) and own != labels:
         raise BadInput(
             Problem(

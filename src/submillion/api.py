@@ -209,7 +209,7 @@ def adopt(
     if encoder is not None:
         arguments.check_path(encoder, "encoder")
     if labels is not None:
-        arguments.check_names(labels, "labels")
+        arguments.check_names(labels, "labels", ordered=True)
     _check_options(options)
     about = Options(
         None if encoder is None else str(encoder),
@@ -222,7 +222,7 @@ def adopt(
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse unknown options of `adopt`, and invalid numbers."""
+    """Refuse unknown options of `adopt`, and invalid values."""
     named = [*ADOPTION, "encoder", "labels", "data", "overwrite", "quiet"]
     expected = f"options among {', '.join(ADOPTION)}"
     problems = [
@@ -232,6 +232,9 @@ def _check_options(options: Mapping[str, Any]) -> None:
     ]
     counts = {name: options[name] for name in ("max_length", "budget") if options.get(name) is not None}
     arguments.check_counts(counts, others=problems)
+    arguments.check_columns(options.get("text"), "text")
+    for name in ("label", "revision"):
+        arguments.check_text(options.get(name), name)
 
 
 def verify(

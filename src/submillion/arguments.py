@@ -60,17 +60,18 @@ def check_columns(value: Any, name: str) -> None:
         raise _wrong(name, "the name of a column, or a list of names", value)
 
 
-def check_names(value: Any, name: str) -> None:
+def check_names(value: Any, name: str, ordered: bool = False) -> None:
     """Refuse what is no list of strings.
 
     Args:
         value: of the caller.
         name: the argument that has it.
+        ordered: the order has a meaning, so a set will not do.
 
     Raises:
         BadInput: it is something else, such as one string, whose characters are no names.
     """
-    is_list = isinstance(value, Sequence | Set) and not isinstance(value, str)
+    is_list = isinstance(value, Sequence if ordered else Sequence | Set) and not isinstance(value, str)
     if not is_list or not all(isinstance(one, str) for one in value):
         raise _wrong(name, "a list of strings", value)
 
