@@ -202,7 +202,7 @@ def dataset_of(manifest: dict[str, Any]) -> str | None:
 def _hub_id(catalog: Mapping[str, Any], source: str | None) -> str | None:
     """Return the hub id of a source in the manifest: that of the catalog, or the source itself; None for a path.
 
-    Paths in the manifest are absolute, so they never look like an id.
+    Paths in the manifest are absolute or begin with a dot, so they never look like an id.
     """
     if source is None:
         return None
