@@ -456,6 +456,14 @@ def test_an_interrupted_fit_leaves_the_classifier_as_it_was(
     assert not list((own_cache / "estimators").iterdir())
 
 
+@pytest.mark.parametrize("place", [3, ""])
+def test_places_are_paths(home: Path, fitted: SubmillionClassifier, place: Any) -> None:
+    with pytest.raises(BadInput, match="`path`: expected a path"):
+        fitted.save(place)
+    with pytest.raises(BadInput, match="`out`: expected a path"):
+        classifier(home, out=place).fit(TEXTS, LABELS)
+
+
 def test_saved_and_loaded(home: Path, tmp_path: Path, fitted: SubmillionClassifier) -> None:
     saved = fitted.save(tmp_path / "saved")
     loaded = SubmillionClassifier.load(saved)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from submillion import notices
 from submillion.api import train
-from submillion.arguments import check_flags
+from submillion.arguments import check_flags, check_path
 from submillion.auto.subject import AUTO
 from submillion.cache import cache_root
 from submillion.data.in_memory import labelled_rows, text_values, values_of_column
@@ -103,6 +103,8 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             KeyboardInterrupt: the training was stopped by Ctrl-C or SIGTERM.
         """
         check_flags(quiet=self.quiet)
+        if self.out is not None:
+            check_path(self.out, "out")
         texts, labels = text_values(X), values_of_column(y, "labels")
         _check_targets(labelled_rows(texts, labels).class_values, labels)
         overrides = self._overrides()
@@ -175,6 +177,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             BadInput: the directory exists.
         """
         check_is_fitted(self)
+        check_path(path, "path")
         target = Path(path)
         if target.exists():
             raise BadInput(
