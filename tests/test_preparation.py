@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from submillion import environment, pipeline, preparation, reporting
 from submillion.errors import BadInput, OverBudget
-from submillion.fit import loop
+from submillion.fit import checkpoint, loop
 from submillion.recipe import Recipe
 from submillion.run_inputs import CONTINUED_ELSEWHERE
 from submillion.rundir import RunDir
@@ -159,6 +159,23 @@ def test_resume_on_changed_rows_is_refused_and_names_the_file(stopped: Path) -> 
     assert set(state_of(stopped)) == set(before)
     outcome = pipeline.resume(stopped / "runs" / "mine", quiet=True, hold_back_test=True)
     assert outcome.run.read_manifest()["status"] == "complete"
+
+
+def test_a_recipe_that_builds_another_classifier_does_not_continue_a_run(stopped: Path) -> None:
+    run = RunDir(stopped / "runs" / "mine")
+    recipe = run.read_recipe()
+    run.write_recipe(recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"alpha": 16.0})}))
+    with pytest.raises(
+        BadInput, match=r"expected lora\.alpha 8\.0, as when the run was started, found 16\.0"
+    ):
+        pipeline.resume(run.path, quiet=True)
+    # The state of an older version does not say how the classifier was built.
+    tensors, position = checkpoint.read(checkpoint.latest(run))
+    position["identity"] = {
+        name: value for name, value in position["identity"].items() if not name.startswith("lora.")
+    }
+    checkpoint.save(run, tensors, position)
+    pipeline.resume(run.path, quiet=True, hold_back_test=True)
 
 
 def test_a_run_resumed_with_other_arithmetic_says_so(stopped: Path) -> None:

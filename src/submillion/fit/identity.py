@@ -12,6 +12,8 @@ from submillion.fit.labelled_tokens import LabelledTokens
 from submillion.fit.plan import TrainingPlan
 from submillion.recipe import TrainRecipe
 
+CLASSIFIER = ("encoder.", "lora.", "head.")
+"""Beginnings of the names of recipe fields that the classifier is built from."""
 DEFAULTS = TrainingPlan(TrainRecipe(), seed=0).to_json()
 """Values of recipe fields that a checkpoint written by an older version does not record."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -20,12 +21,22 @@ class TrainingPlan:
     head_finish: str = "trained"
     """The recipe's `head.finish`."""
     contrastive: ContrastiveRecipe = field(default_factory=ContrastiveRecipe)
+    classifier: Mapping[str, Any] = field(default_factory=dict)
+    """By dotted name, the fields that the classifier is built from; `fit` receives it and only records them."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Return the plan of a recipe."""
         head = recipe.head
-        return cls(recipe.train, recipe.seed, head.start, head.finish, recipe.contrastive)
+        parts = {
+            "encoder": recipe.encoder.model_dump(mode="json", exclude={"source", "revision"}),
+            "lora": recipe.lora.model_dump(mode="json"),
+            "head": head.model_dump(mode="json", exclude={"start", "finish"}),
+        }
+        classifier = {
+            f"{section}.{name}": value for section, part in parts.items() for name, value in part.items()
+        }
+        return cls(recipe.train, recipe.seed, head.start, head.finish, recipe.contrastive, classifier)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that changes the trained values, by the recipe's names.
@@ -40,4 +51,5 @@ class TrainingPlan:
             "head.start": self.head_start,
             "head.finish": self.head_finish,
             "seed": self.seed,
+            **self.classifier,
         }

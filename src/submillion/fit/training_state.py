@@ -10,7 +10,7 @@ import torch
 
 from submillion.errors import BadInput, Problem
 from submillion.fit import checkpoint
-from submillion.fit.identity import DEFAULTS
+from submillion.fit.identity import CLASSIFIER, DEFAULTS
 from submillion.fit.running_stats import Totals, Window
 from submillion.fit.step import Stepper
 from submillion.fit.stopping import Stopping
@@ -81,7 +81,9 @@ class TrainingState:
             BadInput: the saved state is unreadable, or is that of another training.
         """
         # The first process reads for all, because the others need not see its disk.
-        read = checkpoint.load(run, self.identity, DEFAULTS) if workers.is_main else None
+        # An older version did not record the fields of the classifier, so those of its states cannot be compared.
+        fields = {name: value for name, value in self.identity.items() if name.startswith(CLASSIFIER)}
+        read = checkpoint.load(run, self.identity, fields | DEFAULTS) if workers.is_main else None
         loaded = workers.gather(read)[0]
         if loaded is None:
             return

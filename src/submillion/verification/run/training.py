@@ -212,16 +212,17 @@ def _speed(training: dict[str, Any]) -> Check:
 def checkpoint(case: Case) -> list[Check]:
     """Compare recipe and adapter with the saved state of the training.
 
-    Detects: any changed field of the recipe's `train` and `contrastive` sections, a changed head.start, seed or
-    history, and an adapter that is not bit for bit the best one. Cannot detect: anything if the checkpoint was
-    deleted, which is allowed; another adapter, where no evaluation has selected one.
+    Detects: any changed field of the recipe's `train`, `contrastive`, `lora` and `head` sections, changed dropout of
+    the encoder, a changed seed or history, and an adapter that is not bit for bit the best one. Cannot detect:
+    anything if the checkpoint was deleted, which is allowed; another adapter, where no evaluation has selected one.
     """
     if not latest(case.run).is_file():
         return [Check("checkpoint", None, "checkpoint/latest", found="no such file; a run does not need it")]
     _, position = read(latest(case.run))
-    # Fields that did not exist when the state was written had their defaults.
-    identity = DEFAULTS | position["identity"]
-    claimed = TrainingPlan.of(case.recipe).to_json()
+    # Fields that did not exist when the state was written had their defaults; older states lack the classifier's.
+    plan = TrainingPlan.of(case.recipe)
+    identity = {**plan.classifier, **DEFAULTS, **position["identity"]}
+    claimed = plan.to_json()
     saved = {name: identity[name] for name in claimed if name in identity}
     where = "recipe.yaml, against checkpoint/latest"
     checks = compared("checkpoint", where, claimed, saved, summary="{leaves} settings")
