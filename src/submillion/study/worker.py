@@ -13,8 +13,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from submillion import pipeline, run_place
+from submillion import run_place
 from submillion.errors import SubmillionError
+from submillion.lean_imports import lean_imports
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.study.engines.job import PARENT_PID
@@ -39,14 +40,21 @@ def train_or_finish(run: Path, recipe: Path | None) -> None:
                 finish(run, quiet=True)
             elif is_trained(run):
                 return
-            elif RunDir(run).manifest.is_file():
-                pipeline.resume(run, quiet=True, hold_back_test=True)
-            else:  # new, or killed before its first files were complete
-                recipe_of_run = Recipe.load(recipe)
-                pipeline.train(recipe_of_run, run, overwrite=True, quiet=True, hold_back_test=True)
+            else:
+                _train(run, recipe)
     finally:
         with suppress(OSError):  # not empty, unless the recipe was refused
             run.rmdir()
+
+
+def _train(run: Path, recipe: Path) -> None:
+    # Loads torch and transformers.
+    from submillion import pipeline  # noqa: PLC0415
+
+    if RunDir(run).manifest.is_file():
+        pipeline.resume(run, quiet=True, hold_back_test=True)
+    else:  # new, or killed before its first files were complete
+        pipeline.train(Recipe.load(recipe), run, overwrite=True, quiet=True, hold_back_test=True)
 
 
 def main() -> int:
@@ -58,7 +66,8 @@ def main() -> int:
             return 1  # the study was killed while this process started
     try:
         run, *recipe = map(Path, sys.argv[1:])
-        train_or_finish(run, recipe[0] if recipe else None)
+        with lean_imports():
+            train_or_finish(run, recipe[0] if recipe else None)
     except SubmillionError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -1,0 +1,146 @@
+"""Spares a process of the command line the parts of torch and transformers that it does not use."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any, cast
+
+COMPILER = "torch._dynamo"
+"""torch's compiler, which transformers imports for a few decorators; it loads 900 modules, among them sympy."""
+MARKS = ("allow_in_graph", "assume_constant_result")
+"""Its decorators that only take note of a function."""
+DISABLE = "disable"
+"""Its decorator for a function that is not to be compiled."""
+ALONE = f"{COMPILER}._trace_wrapped_higher_order_op"
+"""The module of it that transformers imports, and that needs nothing else of it."""
+SWITCHES = "transformers.utils.import_utils"
+UNUSED = ("is_torch_distributed_available", "is_scipy_available")
+"""Questions of transformers that get the answer no: it would load what distributes tensors over machines, which
+submillion does not use, and scipy, for the losses of object detection."""
+
+Function = Callable[..., Any]
+
+
+@contextmanager
+def lean_imports() -> Iterator[None]:
+    """Let libraries that are imported in the block load less.
+
+    The compiler of torch becomes a module that is executed when anything of it is used; then it is the module that it
+    always is. transformers takes torch for a build without its distributed part until the process ends. For processes
+    of the command line only: a library does not change what its caller's process imports.
+    """
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        compiler = sys.modules.get(COMPILER)
+        if isinstance(compiler, _LatePackage):
+            # Whoever imports a module of it asks for its path, and gets it from __getattr__.
+            del compiler.__path__
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of which less is loaded, and leaves the others to the finders after it."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in (COMPILER, SWITCHES):
+            spec = PathFinder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = (_LateLoader if fullname == COMPILER else _SwitchingLoader)(spec.loader)
+            return spec
+        if fullname.startswith(f"{COMPILER}.") and fullname != ALONE:
+            package = sys.modules.get(COMPILER)
+            if isinstance(package, _LatePackage):
+                package.execute()
+        return None
+
+
+class _LateLoader(Loader):
+    """Makes a package that another loader executes later."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        package = _LatePackage(spec.name)
+        package.__path__ = (
+            spec.submodule_search_locations or []
+        )  # the import system looks for it before it sets it
+        return package
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it as it is; see `_LatePackage.execute`."""
+
+
+class _LatePackage(ModuleType):
+    """A package that is executed when it is asked for anything but its decorators."""
+
+    _marked: list[tuple[str, Function]]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        if name in MARKS:
+            return functools.partial(self._mark, name)
+        if name == DISABLE:
+            return self._disable
+        self.execute()
+        return getattr(self, name)
+
+    def execute(self) -> None:
+        """Make it the package that its loader makes, with the functions that were marked before."""
+        marked = self.__dict__.pop("_marked", [])
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        spec, late = cast("ModuleSpec", self.__spec__), cast("_LateLoader", self.__loader__)
+        self.__loader__ = spec.loader = late.loader
+        self.__path__ = spec.submodule_search_locations or []
+        late.loader.exec_module(self)
+        for name, function in marked:
+            getattr(self, name)(function)
+
+    def _mark(self, name: str, function: Function) -> Function:
+        self.__dict__.setdefault("_marked", []).append((name, function))
+        return function
+
+    def _disable(self, fn: Function | None = None, recursive: bool = True, **options: Any) -> Any:
+        if fn is None:
+            return functools.partial(self._disable, recursive=recursive, **options)
+        function, package = fn, self
+
+        @functools.wraps(function)
+        def disabled(*arguments: Any, **named: Any) -> Any:
+            if isinstance(package, _LatePackage):  # nothing has been compiled
+                return function(*arguments, **named)
+            return package.disable(function, recursive, **options)(*arguments, **named)
+
+        return disabled
+
+
+class _SwitchingLoader(Loader):
+    """Loads a module by another loader, and then answers the questions of UNUSED."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        for name in UNUSED:
+            if hasattr(module, name):
+                setattr(module, name, _no)
+
+
+def _no() -> bool:
+    return False

@@ -1,0 +1,88 @@
+"""Tests of lean_imports.py: what a process of the command line does not load, and that the rest is as always."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from support import SRC
+
+# One process imports the libraries, which takes seconds.
+SCRIPT = """
+import sys
+from types import ModuleType
+
+import torch
+from submillion.lean_imports import lean_imports
+
+with lean_imports():
+    import transformers.models.roberta.modeling_roberta
+    import peft
+assert not any(type(finder).__module__ == "submillion.lean_imports" for finder in sys.meta_path)
+spared = {"torch._dynamo.utils", "torch.distributed.tensor", "sympy", "scipy.optimize"}
+assert not spared & set(sys.modules), spared & set(sys.modules)
+
+compiler = sys.modules["torch._dynamo"]
+assert type(compiler) is not ModuleType
+assert not hasattr(compiler, "__no_such_name__") and type(compiler) is not ModuleType
+
+calls = []
+
+@torch._dynamo.allow_in_graph
+def marked(x):
+    return x + 1
+
+@torch.compiler.disable(reason="test")
+def kept_out(x):
+    calls.append(torch.compiler.is_compiling())
+    return x + 1
+
+assert kept_out(1) == 2 and kept_out.__name__ == "kept_out"
+assert type(compiler) is not ModuleType  # none of this needs the compiler
+
+def both(x):
+    return kept_out(marked(x)) * 2
+
+compiled = torch.compile(both, backend="eager")
+assert torch.equal(compiled(torch.ones(3)), torch.full((3,), 6.0))
+assert calls == [False, False]
+assert torch._dynamo is compiler is sys.modules["torch._dynamo"] and type(compiler) is ModuleType
+assert compiler.__spec__.loader is compiler.__loader__ and "torch._dynamo.utils" in sys.modules
+from torch._dynamo.trace_rules import is_callable_allowed
+assert is_callable_allowed(marked) and not is_callable_allowed(both)
+assert torch._dynamo._trace_wrapped_higher_order_op.TransformGetItemToIndex is (
+    transformers.masking_utils.TransformGetItemToIndex
+)
+print("done")
+"""
+OTHER_MODULE = """
+import sys
+from types import ModuleType
+
+from submillion.lean_imports import lean_imports
+
+with lean_imports():
+    import torch
+    from torch._dynamo.utils import counters  # a module of the compiler that needs all of it
+    assert type(sys.modules["torch._dynamo"]) is ModuleType and sys.modules["torch._dynamo"].utils.counters is counters
+    from scipy.optimize import minimize
+    from torch.distributed.tensor import DTensor
+print("done")
+"""
+
+
+def run(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SRC)!r})\n{script}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.endswith("done\n"), done.stdout + done.stderr
+
+
+def test_the_compiler_and_what_distributes_tensors_are_loaded_when_they_are_used() -> None:
+    run(SCRIPT)
+
+
+def test_what_is_asked_for_by_name_is_loaded_at_once() -> None:
+    run(OTHER_MODULE)
