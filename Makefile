@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 2
 
 NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
-CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp tests/native/*.cpp)
+CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp tests/native/*.?pp)
 
 BIN = $(VENV)/bin
 PEERS = build/peers

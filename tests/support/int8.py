@@ -1,9 +1,12 @@
-"""An execution in int8 by the modules of transformers and exact sums, which needs no kernels."""
+"""An execution in int8 that needs no kernels, and the kernels for AVX-VNNI on processors without it."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from submillion import native
 from submillion.data.tokens import Tokens
+from submillion.environment import cpu_features
 from submillion.model.classifier import Classifier
 from submillion.model.execution.int8_calibration import MatrixName, matrices
 from submillion.model.execution.int8_reference import Int8Matrix
@@ -19,7 +24,9 @@ from submillion.model.execution.int8_rule import RULE
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.model.protocol import PrefixForward
+from submillion.native import int8
 from submillion.rundir import RunDir
+from support import ROOT, TESTS
 
 NAME = "simulated-int8"
 PLACES = (
@@ -29,6 +36,7 @@ PLACES = (
     "verification.run.int8",
 )
 """The modules that import `unsupported_int8` and `open_int8` by name."""
+AVX_VNNI = "int8_avx_vnni"
 
 
 class SimulatedInt8(Reference):
@@ -130,3 +138,53 @@ def amplified(classifier: Classifier, factor: float, layer: int = 0) -> None:
         value.weight[0] *= factor
         value.bias[0] *= factor
         out.weight[:, 0] /= factor
+
+
+def no_avx_vnni() -> str | None:
+    """Return why the kernels for AVX-VNNI can neither run nor be emulated here, or None if they can."""
+    if not native.BUILDS["avx2"].needs <= cpu_features():
+        return "the processor has no avx2"
+    if _has_avx_vnni() or shutil.which("g++"):
+        return None
+    return "needs g++, to emulate the kernels"
+
+
+def _has_avx_vnni() -> bool:
+    build = int8.BUILDS[AVX_VNNI]
+    return build.needs <= cpu_features() and build.file.is_file()
+
+
+@contextmanager
+def emulated_avx_vnni(folder: Path) -> Iterator[None]:
+    """Let `int8.load` return the build for AVX-VNNI, compiled without its instruction if the processor lacks it.
+
+    Args:
+        folder: an empty folder for that build.
+    """
+    if no_avx_vnni() is not None or _has_avx_vnni():
+        yield
+        return
+    sources = [
+        "-include",
+        str(TESTS / "native" / "avx_vnni.hpp"),
+        str(ROOT / "src/submillion/native/int8_api.cpp"),
+    ]
+    flags = [
+        "-std=c++17",
+        "-O0",
+        "-Dalways_inline=unused",
+        "-fPIC",
+        "-shared",
+        "-fvisibility=hidden",
+        "-pthread",
+    ]
+    of_build = ["-mavx2", "-mfma", "-mbmi2", "-DSM_FMA", "-DSM_INT8", "-D__AVXVNNI__"]
+    file = folder / int8.BUILDS[AVX_VNNI].file.name
+    done = subprocess.run(
+        ["g++", *flags, *of_build, *sources, "-o", str(file)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "FOLDERS", (folder, *native.FOLDERS))
+        int8.load(AVX_VNNI)  # which keeps it
+    yield

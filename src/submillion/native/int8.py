@@ -20,6 +20,7 @@ BUILDS = {
     for build in (
         native.Build("int8_amx", "bfloat16", native.BUILDS["amx"].needs | _VNNI | {"amx_int8"}),
         native.Build("int8_avx512_vnni", "float32", _VNNI),
+        native.Build("int8_avx_vnni", "float32", native.BUILDS["avx2"].needs | {"avx_vnni"}),
         native.Build("int8_avx2", "float32", native.BUILDS["avx2"].needs),
     )
 }

@@ -11,7 +11,7 @@
 namespace submillion {
 
 // Channels that one instruction multiplies and adds up for each output.
-#ifdef __AVX512F__
+#ifdef SM_BYTES
 enum { K_CHANNELS = 4 };
 #else
 enum { K_CHANNELS = 2 };
@@ -58,31 +58,39 @@ NOINLINE void multiply_tile(const activation_t* a, long line_stride, const int8_
 enum { TILE_ROWS = 14 };
 typedef __m512i integers_t;
 FORCE_INLINE integers_t load_integers(const int8_t* panel) { return _mm512_loadu_si512(panel); }
-FORCE_INLINE integers_t broadcast_channels(const activation_t* row) {
-  int32_t four;
-  memcpy(&four, row, 4);
-  return _mm512_set1_epi32(four);
-}
+FORCE_INLINE integers_t broadcast(int32_t channels) { return _mm512_set1_epi32(channels); }
 FORCE_INLINE integers_t multiply_add(integers_t sum, integers_t row, integers_t panel) {
   return _mm512_dpbusd_epi32(sum, row, panel);
+}
+#else
+typedef __m256i integers_t;
+FORCE_INLINE integers_t broadcast(int32_t channels) { return _mm256_set1_epi32(channels); }
+#ifdef SM_BYTES
+// 6 x 2 accumulators, two vectors of the panel and one of a row take 15 of the 16 registers.
+enum { TILE_ROWS = 6 };
+FORCE_INLINE integers_t load_integers(const int8_t* panel) {
+  return _mm256_loadu_si256((const __m256i*)panel);
+}
+FORCE_INLINE integers_t multiply_add(integers_t sum, integers_t row, integers_t panel) {
+  return _mm256_dpbusd_avx_epi32(sum, row, panel);
 }
 #else
 // 4 x 2 accumulators; more of the 16 registers gained nothing. A sum of two products of words is exact, and
 // takes as many instructions as bytes would, whose sums have to be widened.
 enum { TILE_ROWS = 4 };
-typedef __m256i integers_t;
 FORCE_INLINE integers_t load_integers(const int8_t* panel) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)panel));
-}
-FORCE_INLINE integers_t broadcast_channels(const activation_t* row) {
-  int32_t two;
-  memcpy(&two, row, 4);
-  return _mm256_set1_epi32(two);
 }
 FORCE_INLINE integers_t multiply_add(integers_t sum, integers_t row, integers_t panel) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(row, panel));
 }
 #endif
+#endif
+FORCE_INLINE integers_t broadcast_channels(const activation_t* row) {
+  int32_t channels;
+  memcpy(&channels, row, 4);
+  return broadcast(channels);
+}
 enum { INTEGERS = sizeof(integers_t) / 4, STEPS_PER_LINE = LINE / K_CHANNELS };
 
 // Computes sums[ROWS][2 INTEGERS] of ROWS rows and the outputs of a panel from b on. Prefetches

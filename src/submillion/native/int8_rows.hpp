@@ -19,7 +19,8 @@ enum { LINE = 64, MAX_GROUP_CHANNELS = 768 };
 
 // An activation from 0 to 255. AVX2 alone multiplies bytes only with sums that saturate at 16 bits, and so
 // keeps activations in words.
-#ifdef __AVX512F__
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define SM_BYTES
 typedef uint8_t activation_t;
 #else
 typedef int16_t activation_t;
@@ -75,20 +76,29 @@ FORCE_INLINE void store_line(const float* x, bool half, float factor, int zero, 
 }
 #else
 FORCE_INLINE void store_line(const float* x, bool half, float factor, int zero, activation_t* to) {
-  const __m256i offset = _mm256_set1_epi32(zero), largest = _mm256_set1_epi16(255);
+  const __m256i offset = _mm256_set1_epi32(zero);
   auto integers = [&](f32x8 value) {
     return _mm256_add_epi32(_mm256_cvtps_epi32((__m256)(value * factor)), offset);
   };
-  for (int c = 0; c < LINE; c += 16) {
-    __m256i words = _mm256_setzero_si256();
-    if (!half || c < LINE / 2) {
-      const f32x16 value = load(x + c);
-      // The pack interleaves 128-bit lanes; the permutation puts the words back in order.
-      words = _mm256_packus_epi32(integers(value.low), integers(value.high));
-      words = _mm256_min_epu16(_mm256_permute4x64_epi64(words, 0xD8), largest);
-    }
-    _mm256_storeu_si256((__m256i*)(to + c), words);
+  // The packs interleave 128-bit lanes; the permutations below put the integers back in order.
+  auto words = [&](int c) {
+    if (half && c >= LINE / 2) return _mm256_setzero_si256();
+    const f32x16 value = load(x + c);
+    return _mm256_packus_epi32(integers(value.low), integers(value.high));
+  };
+#ifdef SM_BYTES
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  for (int c = 0; c < LINE; c += 32) {
+    const __m256i bytes = _mm256_packus_epi16(words(c), words(c + 16));
+    _mm256_storeu_si256((__m256i*)(to + c), _mm256_permutevar8x32_epi32(bytes, order));
   }
+#else
+  const __m256i largest = _mm256_set1_epi16(255);
+  for (int c = 0; c < LINE; c += 16) {
+    const __m256i ordered = _mm256_permute4x64_epi64(words(c), 0xD8);
+    _mm256_storeu_si256((__m256i*)(to + c), _mm256_min_epu16(ordered, largest));
+  }
+#endif
 }
 #endif
 

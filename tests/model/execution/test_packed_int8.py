@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,24 @@ from submillion.model.execution.packed_int8 import PackedInt8, open_int8, unsupp
 from submillion.model.execution.reference import Reference
 from submillion.model.precision import Precision
 from submillion.native import int8, interface
-from support.int8 import SimulatedInt8
+from support.int8 import AVX_VNNI, SimulatedInt8, emulated_avx_vnni, no_avx_vnni
 from support.packed import LENGTHS as RAGGED
 from support.packed import made, parameters_of, texts_of
 from support.tiny import tiny_encoder
 
-BUILDS = parameters_of(int8.BUILDS)
+BUILDS = parameters_of({name: build for name, build in int8.BUILDS.items() if name != AVX_VNNI})
+BUILDS.append(
+    pytest.param(AVX_VNNI, marks=pytest.mark.skipif(no_avx_vnni() is not None, reason=str(no_avx_vnni())))
+)
 EVERY_TARGET = {"targets": "all-linear", "dropout": 0.1}
 LENGTHS = [*RAGGED, *[5] * 40]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def avx_vnni(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The build for AVX-VNNI, with its instruction computed by AVX2 where the processor lacks it."""
+    with emulated_avx_vnni(tmp_path_factory.mktemp("avx_vnni")):
+        yield
 
 
 def features(execution: Any, tokens: Tokens, rows: Any = None) -> np.ndarray:
@@ -273,6 +284,7 @@ def test_its_name_says_the_build(encoders: Any, name: str) -> None:
     expected = {
         "int8_amx": "packed-int8-amx",
         "int8_avx512_vnni": "packed-int8-avx512_vnni",
+        "int8_avx_vnni": "packed-int8-avx_vnni",
         "int8_avx2": "packed-int8-avx2",
     }
     assert found == expected[name]
@@ -292,6 +304,9 @@ AMX = VNNI | int8.BUILDS["int8_amx"].needs
         (AMX, "avx2", "int8_avx2"),
         (VNNI, None, "int8_avx512_vnni"),
         (VNNI, "avx2", "int8_avx2"),
+        (VNNI | {"avx_vnni"}, None, "int8_avx512_vnni"),
+        (AVX2 | {"avx_vnni"}, None, "int8_avx_vnni"),
+        (AVX2 | {"avx_vnni"}, "avx2", "int8_avx2"),
         (AVX2, None, "int8_avx2"),
         (AVX2, "avx2", "int8_avx2"),
         (AVX512, None, "with avx512f, only avx512_vnni makes them faster"),

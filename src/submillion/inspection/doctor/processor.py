@@ -25,7 +25,7 @@ INSTRUCTION_SETS = (
         "avx512vl",
         "avx512dq",
     ),
-    *("avx2", "avx", "fma", "f16c", "bmi2", "sse4_2", "bf16", "asimd", "sve", "i8mm"),
+    *("avx_vnni", "avx2", "avx", "fma", "f16c", "bmi2", "sse4_2", "bf16", "asimd", "sve", "i8mm"),
 )
 """Instruction sets that matrix products can use, as /proc/cpuinfo names them."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SLURM_CPUS_PER_TASK")
