@@ -269,9 +269,9 @@ def test_a_quoted_newline_and_a_megabyte_of_text_are_data_not_errors(workspace: 
     assert splits["train"]["rows"] + splits["validation"]["rows"] == 62
 
 
-def test_flags_of_a_file_are_refused_beside_a_text(tmp_path: Path) -> None:
+def test_flags_of_a_file_are_refused_beside_a_text(workspace: Path) -> None:
     for flag, value in (("--text-column", "a"), ("--stdin-form", "csv")):
-        ended = submillion("predict", "run", "--text", "a", flag, value, cwd=tmp_path)
+        ended = submillion("predict", "run", "--text", "a", flag, value, cwd=workspace)
         message = f"submillion: {flag}: expected a file, or - for standard input, found texts of --text.\n"
         assert (ended.returncode, ended.stderr) == (2, message)
 

@@ -82,10 +82,15 @@ def test_a_refused_training_loads_no_model_library() -> None:
     assert loaded & {"torch", "transformers", "peft", "sklearn", "matplotlib"} == set()
 
 
+def test_a_run_that_does_not_exist_is_refused_before_a_model_library_loads() -> None:
+    loaded = imported_by(run_command("predict", "no/such/run", "--text", "a", exit_code=2))
+    assert loaded & {"torch", "transformers", "peft", "sklearn"} == set()
+
+
 def test_what_a_training_loads_before_its_first_step_has_no_statistics_and_no_figures() -> None:
     loaded = imported_by("import submillion.pipeline")
     assert "torch" in loaded
-    # transformers loads scipy.optimize by itself.
+    # transformers loads scipy.optimize by itself, in a process that is not of the command line.
     assert loaded & {"sklearn", "pandas", "matplotlib", "datasets"} == set()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from submillion import cli_hub, cli_machine, cli_trained, notices
-from submillion.cli_options import Json, PlanOptions, Quiet, Run, Sets, TrainFlags, takes
+from submillion.cli_options import InterruptedRun, Json, PlanOptions, Quiet, Sets, TrainFlags, takes
 from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.lean_imports import lean_imports
 from submillion.terminal.console import guarded, say
@@ -137,7 +137,7 @@ def train(flags: TrainFlags) -> None:
 
 
 @app.command()
-def resume(run: Run, as_json: Json = False, quiet: Quiet = False) -> None:
+def resume(run: InterruptedRun, as_json: Json = False, quiet: Quiet = False) -> None:
     """Continue interrupted training from its last checkpoint."""
     from submillion import pipeline
 

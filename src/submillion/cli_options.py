@@ -22,6 +22,14 @@ def _mute(quiet: bool) -> bool:
     return quiet
 
 
+def _opened(run: Path) -> Path:
+    """Return a path that is a run; another one is refused before the libraries load that predict."""
+    # `--help` needs it not.
+    from submillion.rundir import RunDir  # noqa: PLC0415
+
+    return RunDir.open(run).path
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[
     bool,
@@ -31,7 +39,8 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field, e.g. lora.r=8. Repeatable."),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+InterruptedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", callback=_opened)]
 
 
 def _overrides(sets: list[str] | None, flags: Iterable[tuple[str, str, Any]]) -> list[str]:
