@@ -19,7 +19,7 @@ with lean_imports():
     import transformers.models.roberta.modeling_roberta
     import peft
 assert not any(type(finder).__module__ == "submillion.lean_imports" for finder in sys.meta_path)
-spared = {"torch._dynamo.utils", "torch.distributed.tensor", "sympy", "scipy.optimize"}
+spared = {"torch._dynamo.utils", "torch.distributed.tensor._api", "sympy", "scipy.optimize"}
 assert not spared & set(sys.modules), spared & set(sys.modules)
 
 compiler = sys.modules["torch._dynamo"]
@@ -53,6 +53,9 @@ assert is_callable_allowed(marked) and not is_callable_allowed(both)
 assert torch._dynamo._trace_wrapped_higher_order_op.TransformGetItemToIndex is (
     transformers.masking_utils.TransformGetItemToIndex
 )
+sharding = sys.modules["torch.distributed.tensor"]
+assert sharding is torch.distributed.tensor and issubclass(sharding.DTensor, torch.Tensor)
+assert type(sharding) is ModuleType and not isinstance(torch.ones(1), torch.distributed.tensor.DTensor)
 print("done")
 """
 OTHER_MODULE = """

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, cast
 
-COMPILER = "torch._dynamo"
-"""torch's compiler, which transformers imports for a few decorators; it loads 900 modules, among them sympy."""
+COMPILER, SHARDING = "torch._dynamo", "torch.distributed.tensor"
+"""torch's compiler, which transformers imports for a few decorators, and its tensors that are distributed over
+machines. Each loads hundreds of modules, among them sympy."""
 MARKS = ("allow_in_graph", "assume_constant_result")
-"""Its decorators that only take note of a function."""
+"""Decorators of the compiler that only take note of a function."""
 DISABLE = "disable"
 """Its decorator for a function that is not to be compiled."""
 ALONE = f"{COMPILER}._trace_wrapped_higher_order_op"
 """The module of it that transformers imports, and that needs nothing else of it."""
-SWITCHES = "transformers.utils.import_utils"
-UNUSED = ("is_torch_distributed_available", "is_scipy_available")
-"""Questions of transformers that get the answer no: it would load what distributes tensors over machines, which
-submillion does not use, and scipy, for the losses of object detection."""
+SWITCHED: Mapping[str, Mapping[str, Any]] = {
+    "transformers.utils.import_utils": {
+        "is_torch_distributed_available": lambda: False,  # else all of SHARDING is loaded
+        "is_scipy_available": lambda: (
+            False
+        ),  # else scipy.optimize is loaded, for the losses of object detection
+    },
+    "peft.tuners.tuners_utils": {
+        "_torch_supports_distributed": False
+    },  # else it looks for the tensors of SHARDING
+}
+"""Values of modules, by name, with which less is loaded: submillion neither distributes tensors nor detects objects."""
 
 Function = Callable[..., Any]
 
@@ -31,8 +41,8 @@ Function = Callable[..., Any]
 def lean_imports() -> Iterator[None]:
     """Let libraries that are imported in the block load less.
 
-    The compiler of torch becomes a module that is executed when anything of it is used; then it is the module that it
-    always is. transformers takes torch for a build without its distributed part until the process ends. For processes
+    COMPILER and SHARDING become modules that are executed when anything of them is used; then they are the modules that
+    they always are. transformers and peft take torch for a build without SHARDING until the process ends. For processes
     of the command line only: a library does not change what its caller's process imports.
     """
     finder = _Finder()
@@ -41,10 +51,11 @@ def lean_imports() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-        compiler = sys.modules.get(COMPILER)
-        if isinstance(compiler, _LatePackage):
-            # Whoever imports a module of it asks for its path, and gets it from __getattr__.
-            del compiler.__path__
+        for name in (COMPILER, SHARDING):
+            package = sys.modules.get(name)
+            if isinstance(package, _LatePackage):
+                # Whoever imports a module of it asks for its path, and gets it from __getattr__.
+                del package.__path__
 
 
 class _Finder(MetaPathFinder):
@@ -53,14 +64,14 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname in (COMPILER, SWITCHES):
+        if fullname in (COMPILER, SHARDING, *SWITCHED):
             spec = PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = (_LateLoader if fullname == COMPILER else _SwitchingLoader)(spec.loader)
+                spec.loader = (_SwitchingLoader if fullname in SWITCHED else _LateLoader)(spec.loader)
             return spec
-        if fullname.startswith(f"{COMPILER}.") and fullname != ALONE:
-            package = sys.modules.get(COMPILER)
-            if isinstance(package, _LatePackage):
+        for name in (COMPILER, SHARDING):
+            package = sys.modules.get(name)
+            if fullname.startswith(f"{name}.") and fullname != ALONE and isinstance(package, _LatePackage):
                 package.execute()
         return None
 
@@ -83,16 +94,16 @@ class _LateLoader(Loader):
 
 
 class _LatePackage(ModuleType):
-    """A package that is executed when it is asked for anything but its decorators."""
+    """A package that is executed when it is asked for anything but the decorators of COMPILER."""
 
     _marked: list[tuple[str, Function]]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if name in MARKS:
+        if self.__name__ == COMPILER and name in MARKS:
             return functools.partial(self._mark, name)
-        if name == DISABLE:
+        if self.__name__ == COMPILER and name == DISABLE:
             return self._disable
         self.execute()
         return getattr(self, name)
@@ -127,7 +138,7 @@ class _LatePackage(ModuleType):
 
 
 class _SwitchingLoader(Loader):
-    """Loads a module by another loader, and then answers the questions of UNUSED."""
+    """Loads a module by another loader, and then gives it the values of SWITCHED."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -137,10 +148,9 @@ class _SwitchingLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self.loader.exec_module(module)
-        for name in UNUSED:
+        for name, value in SWITCHED[module.__name__].items():
             if hasattr(module, name):
-                setattr(module, name, _no)
-
-
-def _no() -> bool:
-    return False
+                setattr(module, name, value)
+        if "torch.distributed" in sys.modules:
+            # transformers would have made it an attribute of torch.distributed, where other libraries expect it.
+            import_module(SHARDING)
