@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from support import SRC
+from support.tiny_project import shared_project
 
 # One process imports the libraries, which takes seconds.
 SCRIPT = """
@@ -37,7 +39,7 @@ def kept_out(x):
     calls.append(torch.compiler.is_compiling())
     return x + 1
 
-assert kept_out(1) == 2 and kept_out.__name__ == "kept_out"
+assert kept_out(1) == 2 and kept_out.__name__ == "kept_out" and torch._dynamo.graph_break() is None
 assert type(compiler) is not ModuleType  # none of this needs the compiler
 
 def both(x):
@@ -72,11 +74,35 @@ with lean_imports():
     from torch.distributed.tensor import DTensor
 print("done")
 """
+# A training with adapters of peft, its report, and a prediction by the saved run.
+COMMANDS = """
+from submillion.cli import main
+
+def run(*arguments):
+    sys.argv = ["submillion", *arguments]
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code
+    assert not code, code
+
+recipe, out = sys.argv[1:]
+run("train", recipe, "--out", out, "--quiet")
+run("predict", out, "--text", "a text", "--quiet")
+spared = {"torch._dynamo.utils", "torch.distributed.tensor._api"}
+assert "peft" in sys.modules and not spared & set(sys.modules), spared & set(sys.modules)
+print("done")
+"""
 
 
-def run(script: str) -> None:
+def run(script: str, *arguments: object) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SRC)!r})\n{script}"],
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(SRC)!r})\n{script}",
+            *map(str, arguments),
+        ],
         capture_output=True,
         text=True,
     )
@@ -89,3 +115,7 @@ def test_the_compiler_and_what_distributes_tensors_are_loaded_when_they_are_used
 
 def test_what_is_asked_for_by_name_is_loaded_at_once() -> None:
     run(OTHER_MODULE)
+
+
+def test_a_training_and_a_prediction_of_the_command_line_do_without(tmp_path: Path) -> None:
+    run(COMMANDS, shared_project() / "tiny.yaml", tmp_path / "run")

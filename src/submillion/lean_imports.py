@@ -17,6 +17,8 @@ COMPILER, SHARDING = "torch._dynamo", "torch.distributed.tensor"
 machines. Each loads hundreds of modules, among them sympy."""
 MARKS = ("allow_in_graph", "assume_constant_result")
 """Decorators of the compiler that only take note of a function."""
+GRAPH_BREAK = "graph_break"
+"""Its function that does nothing outside compiled code; torch's optimizers call it in every step."""
 DISABLE = "disable"
 """Its decorator for a function that is not to be compiled."""
 ALONE = f"{COMPILER}._trace_wrapped_higher_order_op"
@@ -55,7 +57,7 @@ def lean_imports() -> Iterator[None]:
             package = sys.modules.get(name)
             if isinstance(package, _LatePackage):
                 # Whoever imports a module of it asks for its path, and gets it from __getattr__.
-                del package.__path__
+                vars(package).pop("__path__", None)
 
 
 class _Finder(MetaPathFinder):
@@ -84,9 +86,8 @@ class _LateLoader(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         package = _LatePackage(spec.name)
-        package.__path__ = (
-            spec.submodule_search_locations or []
-        )  # the import system looks for it before it sets it
+        # The import system looks for it before it sets it.
+        package.__path__ = spec.submodule_search_locations or []
         return package
 
     def exec_module(self, module: ModuleType) -> None:
@@ -94,17 +95,20 @@ class _LateLoader(Loader):
 
 
 class _LatePackage(ModuleType):
-    """A package that is executed when it is asked for anything but the decorators of COMPILER."""
+    """A package that is executed when it is asked for anything but what of COMPILER needs no compiler."""
 
     _marked: list[tuple[str, Function]]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if self.__name__ == COMPILER and name in MARKS:
-            return functools.partial(self._mark, name)
-        if self.__name__ == COMPILER and name == DISABLE:
-            return self._disable
+        if self.__name__ == COMPILER:
+            if name in MARKS:
+                return functools.partial(self._mark, name)
+            if name == DISABLE:
+                return self._disable
+            if name == GRAPH_BREAK:
+                return _do_nothing
         self.execute()
         return getattr(self, name)
 
@@ -135,6 +139,10 @@ class _LatePackage(ModuleType):
             return package.disable(function, recursive, **options)(*arguments, **named)
 
         return disabled
+
+
+def _do_nothing(msg: str = "") -> None:
+    """Stand for GRAPH_BREAK."""
 
 
 class _SwitchingLoader(Loader):
