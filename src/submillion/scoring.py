@@ -20,6 +20,8 @@ from submillion.files.output_file import OutputFile
 from submillion.files.spreadsheet_cells import check_sheet_name
 from submillion.fit.result import FitResult
 from submillion.model.execution.int8_prefix import INT8
+from submillion.model.execution.packed import Packed
+from submillion.model.execution.windowed import unwindowed
 from submillion.model.infer import predict_logits, probabilities_of
 from submillion.model.inference import PART as INT8_PART
 from submillion.model.prefix import PrefixCache
@@ -54,6 +56,8 @@ def score(
     Returns:
         The metrics of every scored split.
     """
+    if isinstance(execution := unwindowed(opened.execution), Packed):
+        execution.end_training()  # the report opens the encoder a second time
     # The validation rows of a cross-validation are training rows: the models of its folds have predicted them.
     is_answered = corpus.folds is None or result.fold_logits is not None
     splits = [corpus.validation] if is_answered else []

@@ -9,11 +9,10 @@ import torch
 
 from submillion.model import adapter
 from submillion.model.execution.packed import Packed
-from submillion.model.execution.windowed import Windowed
+from submillion.model.execution.windowed import unwindowed
 
 if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
-    from submillion.model.protocol import Execution
     from submillion.model.trained import OpenedRun
 
 
@@ -43,7 +42,7 @@ def share_encoder(opened: Mapping[str, OpenedRun]) -> list[list[str]]:
 
 def _share(first: OpenedRun, other: OpenedRun) -> bool:
     """Let `other` use the frozen weights of `first`; False if they differ, and nothing is changed."""
-    executions = _unwindowed(first.execution), _unwindowed(other.execution)
+    executions = unwindowed(first.execution), unwindowed(other.execution)
     if type(executions[0]) is not type(executions[1]):
         return False
     shared = _equal_frozen(first.classifier, other.classifier)
@@ -54,10 +53,6 @@ def _share(first: OpenedRun, other: OpenedRun) -> bool:
     for mine, theirs in shared:
         mine.data = theirs.data
     return True
-
-
-def _unwindowed(execution: Execution) -> Execution:
-    return execution.inner if isinstance(execution, Windowed) else execution
 
 
 def _equal_frozen(

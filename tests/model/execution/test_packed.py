@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -342,6 +343,22 @@ def test_a_text_without_tokens_is_rejected(encoders: Any) -> None:
     assert library is not None
     with pytest.raises(SubmillionError, match="found an empty one"):
         Packed(classifier, FLOAT32, library).logits(texts_of([3, 0], classifier), np.arange(2))
+
+
+def resident_mb() -> float:
+    return psutil.Process().memory_info().rss / 1e6
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_end_of_a_training_gives_back_its_memory_and_changes_no_bit(encoders: Any, path: str) -> None:
+    classifier = made(encoders("roberta"), {"targets": "all-linear"})
+    packed, tokens = opened(classifier, path), texts_of([64] * 120, classifier)
+    logits, gradients = packed_outcome(classifier, packed, tokens, seed=1)
+    held = resident_mb()
+    packed.end_training()
+    assert resident_mb() < held - 10
+    again, same = packed_outcome(classifier, packed, tokens, seed=1)
+    assert torch.equal(again, logits) and all(torch.equal(same[name], gradients[name]) for name in gradients)
 
 
 def test_a_late_backward_pass_is_rejected(encoders: Any) -> None:

@@ -107,22 +107,12 @@ class Packed:
         self._packed_layers: dict[int, bool] = {}  # by layer: whether its weights are packed for backward too
         self.batches_run = 0
         self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
-        config, kernels = self._config, classifier.family.kernels
-        shape = interface.EncoderConfig(
-            len(self._layers),
-            config.hidden_size,
-            ffn_size(classifier.family, classifier.config),
-            config.num_attention_heads,
-            *norm_and_dropouts(self._layers[0], classifier.family),
-            kernels.pre_norm,
-        )
-        self._handle = library.create(shape)
-        self._finalizer = weakref.finalize(self, library.destroy, self._handle)
-        # tensors that the kernels hold pointers to
-        self._referenced = set_embeddings_and_positions(library, self._handle, classifier)
+        self._open()
         self._position_padding = classifier.family.position_padding(classifier.config)
         self._merged = merged
         none = [None] * len(interface.TARGETS)
+        self._in_flight: Any = None
+        self._gradients: list[Tensor] = []
         self._adapters = [none if merged else adapters_of(layer, classifier.family) for layer in self._layers]
         self.parameters = [
             value
@@ -132,6 +122,32 @@ class Packed:
             for value in adapter.trained
         ]
         """A, B and DoRA's magnitude of every adapter, lowest layer first."""
+
+    def _open(self) -> None:
+        """Make the kernels' encoder, whose layers have no weights yet."""
+        classifier, config = self.classifier, self._config
+        shape = interface.EncoderConfig(
+            len(self._layers),
+            config.hidden_size,
+            ffn_size(classifier.family, classifier.config),
+            config.num_attention_heads,
+            *norm_and_dropouts(self._layers[0], classifier.family),
+            classifier.family.kernels.pre_norm,
+        )
+        self._handle = self.library.create(shape)
+        self._finalizer = weakref.finalize(self, self.library.destroy, self._handle)
+        # tensors that the kernels hold pointers to
+        self._referenced = set_embeddings_and_positions(self.library, self._handle, classifier)
+        self._packed_layers.clear()
+
+    def end_training(self) -> None:
+        """Give back the memory that training took: weights for the backward pass, and the values saved for it.
+
+        Layers are packed anew when they next run. Not for an execution whose weights another one uses.
+        """
+        self._finalizer()
+        self._in_flight, self._gradients = None, []
+        self._open()
 
     def use_weights_of(self, other: Packed) -> bool:
         """Run on another execution's packed weights, in place of weights of its own, which must be equal.

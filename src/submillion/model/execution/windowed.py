@@ -126,3 +126,8 @@ def _states(flat: Tensor, windows: Tokens, part: Tokens, start: int) -> PrefixCa
     """Return the cached states of a part of the windows, which begins at window `start`."""
     first, last = windows.offsets[start], windows.offsets[start + len(part)]
     return PrefixCache(flat[first:last], part.offsets)
+
+
+def unwindowed(execution: Execution) -> Execution:
+    """Return the execution that runs the windows, or the execution itself if it runs whole texts."""
+    return execution.inner if isinstance(execution, Windowed) else execution
