@@ -25,16 +25,13 @@ ALONE = f"{COMPILER}._trace_wrapped_higher_order_op"
 """The module of it that transformers imports, and that needs nothing else of it."""
 SWITCHED: Mapping[str, Mapping[str, Any]] = {
     "transformers.utils.import_utils": {
-        "is_torch_distributed_available": lambda: False,  # else all of SHARDING is loaded
-        "is_scipy_available": lambda: (
-            False
-        ),  # else scipy.optimize is loaded, for the losses of object detection
+        "is_torch_distributed_available": lambda: False,
+        "is_scipy_available": lambda: False,
     },
-    "peft.tuners.tuners_utils": {
-        "_torch_supports_distributed": False
-    },  # else it looks for the tensors of SHARDING
+    "peft.tuners.tuners_utils": {"_torch_supports_distributed": False},
 }
-"""Values of modules, by name, with which less is loaded: submillion neither distributes tensors nor detects objects."""
+"""Values of modules, by name. Without them, transformers loads all of SHARDING, and scipy.optimize for the losses of
+object detection, and peft looks for the tensors of SHARDING."""
 
 Function = Callable[..., Any]
 
