@@ -24,10 +24,11 @@ def _mute(quiet: bool) -> bool:
 
 def _opened(run: Path) -> Path:
     """Return a path that is a run; another one is refused before the libraries load that predict."""
-    # `--help` needs it not.
+    # `--help` does not need it.
     from submillion.rundir import RunDir  # noqa: PLC0415
 
-    return RunDir.open(run).path
+    RunDir.open(run)
+    return run
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
