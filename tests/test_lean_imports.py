@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.abc import Loader
 from pathlib import Path
+from types import ModuleType
 
-from support import SRC
+import pytest
+
+from submillion import lean_imports
+from support import ROOT, SRC
 from support.tiny_project import shared_project
 
 # One process imports the libraries, which takes seconds.
@@ -119,3 +124,25 @@ def test_what_is_asked_for_by_name_is_loaded_at_once() -> None:
 
 def test_a_training_and_a_prediction_of_the_command_line_do_without(tmp_path: Path) -> None:
     run(COMMANDS, shared_project() / "tiny.yaml", tmp_path / "run")
+
+
+class Distributed(Loader):
+    """Makes a module that says that torch can distribute tensors."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.is_torch_distributed_available = lambda: True  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("version", "answer"), [(f"{lean_imports.TESTED}7", False), ("99.0.0", True)])
+def test_versions_of_transformers_that_were_not_tested_load_what_they_ask_for(
+    monkeypatch: pytest.MonkeyPatch, version: str, answer: bool
+) -> None:
+    monkeypatch.setattr(lean_imports, "version", lambda _: version)
+    module = ModuleType("transformers.utils.import_utils")
+    lean_imports._SwitchingLoader(Distributed()).exec_module(module)
+    assert module.is_torch_distributed_available() is answer
+
+
+def test_the_tested_version_is_that_of_the_constraints() -> None:
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert any(pin.startswith(f"transformers=={lean_imports.TESTED}") for pin in pins)
