@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy import stats
+
+from submillion.assess.statistics.paired_tests import mcnemar
+from submillion.assess.statistics.proportions import paired_interval
 
 CONFIDENCE = 0.95
 
@@ -57,8 +61,8 @@ def difference(
 ) -> Difference | None:
     """Return the difference of two methods on the seeds that both have; None if there are none.
 
-    Several seeds are compared by the paired t-test. A single one is compared row by row: the interval is that of the
-    mean of the paired differences, the p-value that of McNemar's exact test.
+    Several seeds are compared by the paired t-test. A single one is compared row by row by McNemar's exact test; the
+    interval excludes 0 only if it rejects.
 
     Args:
         ours: accuracy by seed.
@@ -77,10 +81,9 @@ def difference(
         p = float(gaps[0] == 0) if same else float(stats.ttest_1samp(gaps, 0).pvalue)
         return Difference(mean.value, mean.value - width, mean.value + width, p, len(common), "seeds")
     right, wrong = our_hits[common[0]], their_hits[common[0]]
-    gaps = right.astype(float) - wrong.astype(float)
-    width = float(stats.norm.ppf((1 + CONFIDENCE) / 2) * stats.sem(gaps))
     only_ours, only_theirs = int((right & ~wrong).sum()), int((~right & wrong).sum())
-    discordant = only_ours + only_theirs
-    p = float(stats.binomtest(only_ours, discordant).pvalue) if discordant else 1.0
-    value = float(gaps.mean())
-    return Difference(value, value - width, value + width, p, len(gaps), "rows")
+    interval = paired_interval(only_ours, only_theirs, len(right))
+    value = (only_ours - only_theirs) / len(right)
+    p = mcnemar(only_ours, only_theirs)
+    low, high = cast("float", interval["low"]), cast("float", interval["high"])  # no rows would have none
+    return Difference(value, low, high, p, len(right), "rows")
