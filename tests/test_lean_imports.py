@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from importlib.abc import Loader
 from pathlib import Path
 from types import ModuleType
@@ -137,7 +138,7 @@ class Distributed(Loader):
 def test_versions_of_transformers_that_were_not_tested_load_what_they_ask_for(
     monkeypatch: pytest.MonkeyPatch, version: str, answer: bool
 ) -> None:
-    monkeypatch.setattr(lean_imports, "version", lambda _: version)
+    monkeypatch.setattr(metadata, "version", lambda _: version)
     module = ModuleType("transformers.utils.import_utils")
     lean_imports._SwitchingLoader(Distributed()).exec_module(module)
     assert module.is_torch_distributed_available() is answer

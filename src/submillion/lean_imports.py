@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import version
 from types import ModuleType
 from typing import Any, cast
 
@@ -157,7 +156,10 @@ class _SwitchingLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self.loader.exec_module(module)
-        if not version("transformers").startswith(TESTED):
+        # Loads the email package, which `--help` and `plan` do not need.
+        from importlib import metadata  # noqa: PLC0415
+
+        if not metadata.version("transformers").startswith(TESTED):
             return
         for name, value in SWITCHED[module.__name__].items():
             if hasattr(module, name):
