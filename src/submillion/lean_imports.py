@@ -15,6 +15,7 @@ from typing import Any, cast
 COMPILER, SHARDING = "torch._dynamo", "torch.distributed.tensor"
 """torch's compiler, which transformers imports for a few decorators, and its tensors that are distributed over
 machines. Each loads hundreds of modules, among them sympy."""
+LATE = (COMPILER, SHARDING)
 MARKS = ("allow_in_graph", "assume_constant_result")
 """Decorators of the compiler that only take note of a function."""
 GRAPH_BREAK = "graph_break"
@@ -53,7 +54,7 @@ def lean_imports() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in (COMPILER, SHARDING):
+        for name in LATE:
             package = sys.modules.get(name)
             if isinstance(package, _LatePackage):
                 # Whoever imports a module of it asks for its path, and gets it from __getattr__.
@@ -66,12 +67,12 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname in (COMPILER, SHARDING, *SWITCHED):
+        if fullname in (*LATE, *SWITCHED):
             spec = PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
                 spec.loader = (_SwitchingLoader if fullname in SWITCHED else _LateLoader)(spec.loader)
             return spec
-        for name in (COMPILER, SHARDING):
+        for name in LATE:
             package = sys.modules.get(name)
             if fullname.startswith(f"{name}.") and fullname != ALONE and isinstance(package, _LatePackage):
                 package.execute()
