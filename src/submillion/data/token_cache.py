@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from submillion.data.truncation import Truncation
 
-FORMAT = "submillion tokens 3"
+FORMAT = "submillion tokens 4"
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Of N texts: ids end to end, int32; tokens per text, int64 [N]; before truncation, int32 [N]."""
 

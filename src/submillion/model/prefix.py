@@ -14,6 +14,7 @@ import transformers
 
 from submillion import notices
 from submillion.data.batches import sequential
+from submillion.files import tensor_file
 from submillion.limits import memory
 from submillion.model.page_release import release_pages
 from submillion.model.prefix_file import PrefixFile, Put, bytes_of
@@ -237,7 +238,7 @@ def _key(forward: _Forward) -> str:
     precision = forward.execution.precision
     # Batch size and libraries only change the last bits, but a run must not depend on the runs before it.
     values = {
-        "submillion": __version__,
+        "submillion": [__version__, tensor_file.FORMAT],
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "config": classifier.config,
