@@ -2,9 +2,11 @@
 
     python -m benchmarks.predict_scale --run RUN [--exports FOLDER] [--rows N] [--rounds N] [--json FILE]
 
-The texts are eight words each, drawn from the run's own vocabulary; the same for all. `pipeline` is transformers'
-text-classification on the merged model in float32, batches of 32 in input order. With `--exports`, a folder that
-`submillion export RUN --to all` has made, each of its int8 files labels the texts in its own runtime, in batches of 64.
+The texts are eight words each, drawn from the run's own vocabulary; the same for all. `submillion_int8` and
+`submillion` are our kernels in int8, where the processor has them, and in the number format of the recipe. `pipeline`
+is transformers' text-classification on the merged model in float32, batches of 32 in input order. With `--exports`, a
+folder that `submillion export RUN --to all` has made, each of its int8 files labels the texts in its own runtime, in
+batches of 64.
 Every variant reads a csv and writes one, in a process of its own that has loaded its model before the clock starts.
 The variants take turns, and each has its share of the rows, so that a round takes a similar time for all.
 """
@@ -27,7 +29,9 @@ from unittest.mock import patch
 from benchmarks.isolated import ProcessFailed, run_isolated
 
 WORDS = 8
-SHARES = {"submillion": 1.0, "pipeline": 0.1}
+OURS = {"submillion_int8": "int8", "submillion": "auto"}
+"""The precision of each of our variants; the first that can run is the one that the others are compared with."""
+SHARES = {**dict.fromkeys(OURS, 1.0), "pipeline": 0.1}
 EXPORTED = (
     "onnx/model_quantized.onnx",
     "onnx/model_qint8_avx512_vnni.onnx",
@@ -73,12 +77,15 @@ def measure(name: str, run: Path, exports: Path | None, file: Path, rows: int) -
 
 def _opened(name: str, run: Path, exports: Path | None) -> Callable[[Path, Path], None]:
     """Return a function from the input file to the output file; its model is loaded and has run once."""
-    if name == "submillion":
+    if name in OURS:
+        from submillion.model.inference import open_for_answers
         from submillion.model.trained import open_run_classifier
         from submillion.rundir import RunDir
         from submillion.ship.predict import predict_file
 
-        opened = open_run_classifier(RunDir.open(run))
+        opened_run = RunDir.open(run)
+        is_int8 = OURS[name] == "int8"
+        opened = open_for_answers(opened_run, "int8") if is_int8 else open_run_classifier(opened_run)
         opened.probabilities(["warm up"], 64)
         patch("submillion.ship.predict.open_for_answers", lambda *_: opened).start()
 
@@ -134,8 +141,11 @@ def _exported(exports: Path | None, name: str) -> Callable[[Sequence[str]], Sequ
 
 
 def compare(run: Path, exports: Path | None, rows: int, rounds: int) -> list[dict[str, Any]]:
-    """Return one row per variant: its medians, and `ratio`, that of `submillion` to it, round by round."""
-    names = ["submillion", "pipeline", *(name for name in EXPORTED if exports and (exports / name).is_file())]
+    """Return one row per variant: its medians, and `ratio`, that of the first variant to it, round by round."""
+    from submillion.native import int8
+
+    ours = [name for name in OURS if name != "submillion_int8" or int8.load_best()[0] is not None]
+    names = [*ours, "pipeline", *(name for name in EXPORTED if exports and (exports / name).is_file())]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     errors: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +163,7 @@ def compare(run: Path, exports: Path | None, rows: int, rounds: int) -> list[dic
                 print(
                     f"round {number + 1} of {rounds}: {name} {rate:,.0f} rows/s", file=sys.stderr, flush=True
                 )
-    own = results["submillion"]
+    own = results[ours[0]]
     return [
         {"name": name, "error": errors[name]}
         if name in errors
@@ -186,7 +196,7 @@ def main() -> int:
             f"{row['name']}: {row['error']}"
             if "error" in row
             else f"{row['name']:48} {row['rows_per_s']:9,.0f} rows/s, {row['rows_per_cpu_s']:8,.0f} per CPU second, "
-            f"{row['peak_rss_mb']:6,.0f} MB, submillion is {row['ratio']:.2f} times as fast"
+            f"{row['peak_rss_mb']:6,.0f} MB, {row['ratio']:.2f}"
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
