@@ -25,6 +25,7 @@ from submillion.model import eva
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
 from submillion.model.execution.int8_prefix import lower_layers
+from submillion.model.execution.int8_training import set_step_precision
 from submillion.model.execution.windowed import Windowed
 from submillion.model.precision import choose_precision
 from submillion.model.protocol import LowerLayers
@@ -134,6 +135,7 @@ def prepare(
     check_memory(recipe, counted, tokens, precision, workers.device.type)
     classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
     execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
+    set_step_precision(recipe.train, execution)
     if truncation.windows == "all":
         execution = Windowed(execution)
     if recipe.lora.variant == "eva":  # also when resumed: its state may not have been saved yet

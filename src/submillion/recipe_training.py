@@ -106,6 +106,10 @@ class TrainRecipe(Section):
     """Number format of the cached lower layers. float: as precision; int8: 8-bit integer products, on
     processors with AMX, AVX-512 VNNI, or AVX2 without AVX-512. With int8, training and the choice of the best
     adapter use rounded states; saved predictions never do."""
+    frozen_precision: Literal["float", "int8"] = "float"
+    """Number format of a training step's products with frozen matrices. float: as precision; int8: 8-bit integer
+    products in both passes, on processors with AMX, AVX512_BF16, or AVX2 without AVX-512. Evaluations and
+    predictions never round. Not with lora.variant=dora."""
     log_every: Count = 10
     """Optimizer steps between two lines of the history."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -69,6 +69,9 @@ def exercise(name):
             packed = opened(classifier, name)
             packed_outcome(classifier, packed, tokens, seed=1)
             packed.states(tokens, np.arange(len(lengths)), 1)
+        if packed.library.has_int8 and not packed.has_dora:
+            packed.steps_in_int8 = True
+            packed_outcome(classifier, packed, texts_of(BATCHES[0], classifier), seed=1)
 
 def exercise_int8(name):
     # Odd numbers of blocks, groups of channels, matrices in float, both poolings, states in between.

@@ -34,6 +34,7 @@ from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.int8_training import set_step_precision
 from submillion.model.loading import quiet_libraries
 from submillion.model.precision import choose_precision
 from submillion.model.prefix import PrefixCache
@@ -195,6 +196,7 @@ class _Bench:
         with quiet_libraries():
             classifier = build(recipe.encoder.source, self._labels, recipe).to(self._workers.device)
         execution = choose_execution(classifier, self._precision, recipe.train.execution)
+        set_step_precision(recipe.train, execution)
         states = None
         if depth and supports_prefix(classifier.config):
             # As a prefix cache holds them; speed does not depend on their values.

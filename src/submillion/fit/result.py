@@ -52,6 +52,8 @@ class FitResult:
     """Whether the layers below the lowest adapter ran only once per text."""
     prefix_precision: str | None
     """The recipe's `train.prefix_precision`; None if these layers were not cached."""
+    frozen_precision: str
+    """The recipe's `train.frozen_precision`."""
     processes: int
     stopped_early: bool
     interrupted: bool
@@ -111,6 +113,7 @@ def result_of(loop: TrainingLoop) -> FitResult:
         execution=execution.name,
         prefix_cached=loop.stepper.train.prefix is not None,
         prefix_precision=None if loop.stepper.train.prefix is None else loop.recipe.prefix_precision,
+        frozen_precision=loop.recipe.frozen_precision,
         processes=workers.world,
         stopped_early=stopping.exhausted and state.step < loop.total,
         interrupted=loop.interrupted,

@@ -28,6 +28,7 @@ RUNS_HERE = sys.platform == "linux"
 """Whether the operating system is one that the kernels are built for."""
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma", "f16c", "bmi2"})
+_AVX512_BF16 = _AVX512 | {"avx512_bf16", "avx512_vnni"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Build:
 BUILDS = {
     build.name: build
     for build in (
-        Build("amx", "bfloat16", _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"}),
-        Build("avx512_bf16", "bfloat16", _AVX512 | {"avx512_bf16"}),
+        Build("amx", "bfloat16", _AVX512_BF16 | {"amx_tile", "amx_bf16", "amx_int8"}),
+        Build("avx512_bf16", "bfloat16", _AVX512_BF16),
         Build("avx512", "float32", _AVX512),
         Build("avx2", "float32", frozenset({"avx2", "fma", "bmi2"})),
         Build("neon_bf16", "bfloat16", frozenset({"asimd", "bf16"})),
@@ -111,6 +112,11 @@ class Library:
     def set_attention(self, handle: ctypes.c_void_p, layer: int, attention: RotaryAttention) -> None:
         """Set the rotary positions and the window of a pre-norm layer."""
         self._lib.sm_set_attention(handle, layer, ctypes.byref(attention))
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether training steps can multiply frozen matrices in int8."""
+        return bool(self._lib.sm_has_int8())
 
     def struct_size(self, structure: type[ctypes.Structure]) -> int:
         """Return the size in bytes that the kernels expect of one of `STRUCTURES`."""

@@ -34,12 +34,20 @@ const char* sm_create(const SmEncoderConfig* config, void** to) {
     *to = e;
   });
 }
+// Whether this build can train with frozen matrices in int8.
+int64_t sm_has_int8() {
+#ifdef SM_INT8_PRODUCTS
+  return 1;
+#else
+  return 0;
+#endif
+}
 void sm_destroy(void* encoder) { delete (Encoder*)encoder; }
-// Packs a layer's weights; `backward`: also for the backward pass.
-const char* sm_load_layer(void* encoder, int64_t layer, const SmLayerWeights* weights, int64_t backward,
+// Packs what is not packed yet of a layer's weights; layout: SmLayout values, SM_FORWARD among them.
+const char* sm_load_layer(void* encoder, int64_t layer, const SmLayerWeights* weights, int64_t layout,
                           int64_t threads) {
   return catch_errors(
-      [&] { ((Encoder*)encoder)->load_layer((int)layer, *weights, backward != 0, (int)threads); });
+      [&] { ((Encoder*)encoder)->load_layer((int)layer, *weights, (int)layout, (int)threads); });
 }
 const char* sm_set_embeddings(void* encoder, const SmEmbeddings* embeddings, int64_t threads) {
   return catch_errors([&] { ((Encoder*)encoder)->set_embeddings(*embeddings, (int)threads); });

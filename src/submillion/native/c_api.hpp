@@ -17,6 +17,9 @@ struct SmLayerWeights {
   const float *q, *q_bias, *k, *k_bias, *v, *v_bias, *out, *out_bias, *norm1_gamma, *norm1_beta, *up,
       *up_bias, *gate, *gate_bias, *down, *down_bias, *norm2_gamma, *norm2_beta;
 };
+// Which operands of a layer's frozen matrices are packed; values to add up. SM_STEP_INT8: those of a training
+// step in int8, see frozen.hpp.
+enum SmLayout { SM_FORWARD = 1, SM_BACKWARD = 2, SM_STEP_INT8 = 4 };
 // The attention of a pre-norm layer. cos and sin: float32 [positions][half of a head's channels], which must
 // outlive the encoder; window: how far from a query its keys may be, or -1.
 struct SmRotaryAttention {

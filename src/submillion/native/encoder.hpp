@@ -36,16 +36,21 @@ struct Encoder {
   std::vector<PositionRows> positions;         // [layers]; empty without relative positions
   std::vector<PositionRows> frozen_positions;  // [layers]: those that no batch changes, once projected
   long position_blocks = 0;                    // of each layer's rows
+  bool has_int8 = false;                       // a layer's frozen matrices are in int8
   int lowest_adapted = 0;  // the lowest layer with an adapter, where the backward pass ends
 
   // encoder_weights.hpp
   float* copy_vector(const float* from, long count);
   // Packs matrices [rows][columns], stacked on top of each other, or with alternating panels.
   static PackedMatrix pack(Arena& arena, std::vector<const float*> matrices, long rows, long columns,
-                           float scale, int threads, bool backward = true, bool alternating = false);
+                           float scale, int threads, bool forward = true, bool backward = true,
+                           bool alternating = false);
   // The tables must outlive the encoder; the projection is copied.
   void set_embeddings(const SmEmbeddings& tables, int threads);
-  void load_layer(int index, const SmLayerWeights& l, bool backward, int threads);
+  // Packs what is not packed yet of a layer; layout: SmLayout values.
+  void load_layer(int index, const SmLayerWeights& l, int layout, int threads);
+  void pack_frozen(FrozenMatrix& m, std::vector<const float*> matrices, long rows, long columns, int layout,
+                   int threads, bool alternating = false);
   // Returns the biases of two matrices whose panels alternate.
   float* alternate(const float* first, const float* second);
   void pack_adapters();
@@ -87,7 +92,7 @@ struct Encoder {
     const int D = config.hidden_blocks;
     if (!batch.input_states) {
       const bool runs_layers = batch.first_layer < batch.end_layer;
-      const PackedMatrix& next = runs_layers ? weights[batch.first_layer].qkv : embeddings.projection;
+      const PackedMatrix& next = runs_layers ? weights[batch.first_layer].qkv.floats : embeddings.projection;
       return embeddings.forward(g, batch, config, next.forward, s, x);
     }
     for (size_t t = 0; t < g.texts.size(); t++)
@@ -117,7 +122,7 @@ struct Encoder {
     float* means = is_averaged(index) ? batch.features : nullptr;
     const PositionRows* rows = positions.empty() ? nullptr : &positions[index];
     return {config,     weights[index],  lora,  index, batch.training != 0,
-            batch.seed, cls_only(index), means, rows};
+            batch.seed, cls_only(index), means, rows,  batch.save_activations != 0};
   }
 
   PreNormLayer pre_norm_layer(int index) const {

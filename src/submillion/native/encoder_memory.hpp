@@ -99,6 +99,19 @@ inline void Encoder::allocate_scratch() {
     s.lora_acc = f32_blocks(rank_blocks), s.lora_dx = f32_blocks(6);
     s.row_keys = scratch_arena.allocate<uint64_t>(3 * m_blocks * BLOCK_SIDE);
     s.row_keys2 = scratch_arena.allocate<uint64_t>(m_blocks * BLOCK_SIDE);
+#ifdef SM_INT8_PRODUCTS
+    // The widest product: the FFN's, if it is not cut, or a part of those to queries, keys and values.
+    const bool cuts = !unchunked_ffn && !config.pre_norm;
+    const long widest_cut = has_int8 ? std::max<long>({D, cuts ? +FFN_CHUNK : F, 2 * SECTION_BLOCKS}) : 0;
+    for (RoundedRows& r : s.rounded) {
+      const long rows = has_int8 ? m_blocks * BLOCK_SIDE : 0, sections = widest_cut / FFN_CHUNK + 4;
+      r.rows.capacity = rows;
+      r.rows.data = scratch_arena.allocate<activation_t>((widest_cut / 2 + 4) * rows * LINE);
+      r.rows.scales = scratch_arena.allocate<float>(sections * rows);
+      r.rows.zeros = scratch_arena.allocate<float>(sections * rows);
+      r.row = scratch_arena.allocate<float>(SECTION_BLOCKS * BLOCK_SIDE);
+    }
+#endif
     AttentionScratch& a = s.attention;
     for (elem_t** each : {&a.q, &a.k, &a.v, &a.dcontext, &a.k_panels, &a.v_panels, &a.panels})
       *each = blocks(head_blocks);

@@ -12,11 +12,11 @@ inline float* Encoder::copy_vector(const float* from, long count) {
 }
 
 inline PackedMatrix Encoder::pack(Arena& arena, std::vector<const float*> matrices, long rows, long columns,
-                                  float scale, int threads, bool backward, bool alternating) {
+                                  float scale, int threads, bool forward, bool backward, bool alternating) {
   PackedMatrix p;
   long blocks_each = (rows + BLOCK_SIDE - 1) / BLOCK_SIDE;
   p.n_blocks = blocks_each * (long)matrices.size(), p.k_blocks = (columns + BLOCK_SIDE - 1) / BLOCK_SIDE;
-  p.forward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
+  if (forward) p.forward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
   if (backward) p.backward = arena.allocate<elem_t>(p.n_blocks * p.k_blocks * BLOCK_ELEMS);
   parallel_for((int)p.n_blocks, threads, [&](int n) {
     alignas(64) elem_t block[BLOCK_ELEMS];
@@ -24,7 +24,7 @@ inline PackedMatrix Encoder::pack(Arena& arena, std::vector<const float*> matric
                panel = alternating ? n / count : n % blocks_each;
     for (long k = 0; k < p.k_blocks; k++) {
       block_from_matrix(matrices[matrix], rows, columns, panel * BLOCK_SIDE, k * BLOCK_SIDE, scale, block);
-      pack_b_from_nk(block, p.forward + (n * p.k_blocks + k) * BLOCK_ELEMS);
+      if (p.forward) pack_b_from_nk(block, p.forward + (n * p.k_blocks + k) * BLOCK_ELEMS);
       if (p.backward) pack_b_from_kn(block, p.backward + (k * p.n_blocks + n) * BLOCK_ELEMS);
     }
   });
@@ -35,19 +35,57 @@ inline void Encoder::set_embeddings(const SmEmbeddings& tables, int threads) {
   const long hidden = config.hidden_blocks * BLOCK_SIDE;
   embeddings = {tables, {}, nullptr};
   if (!tables.projection) return;
-  embeddings.projection = pack(weight_arena, {tables.projection}, hidden, tables.channels, 1, threads, false);
+  embeddings.projection =
+      pack(weight_arena, {tables.projection}, hidden, tables.channels, 1, threads, true, false);
   embeddings.projection_bias = copy_vector(tables.projection_bias, hidden);
 }
 
-inline void Encoder::load_layer(int index, const SmLayerWeights& l, bool backward, int threads) {
+inline void Encoder::pack_frozen(FrozenMatrix& m, std::vector<const float*> matrices, long rows, long columns,
+                                 int layout, int threads, bool alternating) {
+#ifdef SM_INT8_PRODUCTS
+  const long count = (long)matrices.size();
+  auto value = [&](long output, long input) {
+    const long panel = output / BLOCK_SIDE, each = rows / BLOCK_SIDE;
+    const float* matrix = matrices[alternating ? panel % count : panel / each];
+    const long row = (alternating ? panel / count : panel % each) * BLOCK_SIDE + output % BLOCK_SIDE;
+    return matrix[row * columns + input];
+  };
+  // Sections begin where the layers cut a product: after each matrix of a stack, and, in BERT's layout, after
+  // each FFN_CHUNK.
+  auto most = [&](long channels) {
+    return channels > config.hidden_blocks * BLOCK_SIDE && !config.pre_norm ? +FFN_CHUNK : +SECTION_BLOCKS;
+  };
+  if (layout & SM_STEP_INT8 && !m.int8_forward.panels)
+    m.int8_forward = pack_int8_operand(weight_arena, count * rows, columns, 1, most(columns), threads, value);
+  if (layout & SM_STEP_INT8 && layout & SM_BACKWARD && !m.int8_backward.panels)
+    m.int8_backward =
+        pack_int8_operand(weight_arena, columns, count * rows, alternating ? 1 : (int)count, most(rows),
+                          threads, [&](long output, long input) { return value(input, output); });
+#endif
+  const bool forward = !m.floats.forward,
+             backward = layout & SM_BACKWARD && !m.int8_backward.panels && !m.floats.backward;
+  if (!forward && !backward) return;
+  PackedMatrix packed =
+      pack(weight_arena, matrices, rows, columns, 1, threads, forward, backward, alternating);
+  if (!forward) packed.forward = m.floats.forward;
+  if (!backward) packed.backward = m.floats.backward;
+  m.floats = packed;
+}
+
+inline void Encoder::load_layer(int index, const SmLayerWeights& l, int layout, int threads) {
   const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
   LayerWeights& w = weights[index];
   if (!frozen_positions.empty()) frozen_positions[index] = PositionRows();
-  w.qkv = pack(weight_arena, {l.q, l.k, l.v}, hidden, hidden, 1, threads, backward);
-  w.out = pack(weight_arena, {l.out}, hidden, hidden, 1, threads, backward);
-  w.up = config.pre_norm ? pack(weight_arena, {l.up, l.gate}, ffn, hidden, 1, threads, backward, true)
-                         : pack(weight_arena, {l.up}, ffn, hidden, 1, threads, backward);
-  w.down = pack(weight_arena, {l.down}, hidden, ffn, 1, threads, backward);
+  pack_frozen(w.qkv, {l.q, l.k, l.v}, hidden, hidden, layout, threads);
+  pack_frozen(w.out, {l.out}, hidden, hidden, layout, threads);
+  if (config.pre_norm) {
+    pack_frozen(w.up, {l.up, l.gate}, ffn, hidden, layout, threads, true);
+  } else {
+    pack_frozen(w.up, {l.up}, ffn, hidden, layout, threads);
+  }
+  pack_frozen(w.down, {l.down}, hidden, ffn, layout, threads);
+  has_int8 |= w.out.int8_forward.panels > 0;
+  if (w.qkv_bias) return;
   w.qkv_bias = weight_arena.allocate<float>(3 * hidden);
   memcpy(w.qkv_bias, l.q_bias, hidden * 4), memcpy(w.qkv_bias + hidden, l.k_bias, hidden * 4);
   memcpy(w.qkv_bias + 2 * hidden, l.v_bias, hidden * 4);
@@ -87,7 +125,7 @@ inline void Encoder::pack_adapters() {
       const bool alternating = config.pre_norm && t == FFN_UP;
       const long half = lora.outputs / 2;
       lora.b = alternating ? pack(adapter_arena, {a.b, a.b + half * a.r}, half, a.r, lora.scale,
-                                  (int)batch.threads, true, true)
+                                  (int)batch.threads, true, true, true)
                            : pack(adapter_arena, {a.b}, lora.outputs, a.r, lora.scale, (int)batch.threads);
       if (a.magnitude) prepare_dora(lora, l, t);
     }
@@ -99,7 +137,8 @@ inline void Encoder::prepare_dora(LoraAdapter& lora, int layer, int target) {
   lora.gain = adapter_arena.allocate<float>(lora.outputs);
   lora.norm_rows = adapter_arena.allocate<elem_t>(lora.rank_blocks() * lora.inputs * BLOCK_SIDE);
   const LayerWeights& w = weights[layer];
-  const PackedMatrix* matrices[NUM_TARGETS] = {&w.qkv, &w.qkv, &w.qkv, &w.out, &w.up, &w.down};
+  const PackedMatrix* matrices[NUM_TARGETS] = {&w.qkv.floats, &w.qkv.floats, &w.qkv.floats,
+                                               &w.out.floats, &w.up.floats,  &w.down.floats};
   const PackedMatrix& matrix = *matrices[target];
   lora.base_forward = matrix.forward_operand(), lora.base_backward = matrix.backward_operand();
   if (target > VALUE || config.pre_norm) return;

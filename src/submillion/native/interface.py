@@ -17,6 +17,10 @@ POSITION_ROW = 1 << 63
 """The row id of relative embedding i is POSITION_ROW + i."""
 
 
+FORWARD, BACKWARD, INT8 = 1, 2, 4
+"""SmLayout: which operands of the weights of a layer are packed; values to add up. INT8: those of a training step."""
+
+
 class EncoderConfig(ctypes.Structure):
     """SmEncoderConfig: sizes in channels."""
 
@@ -125,6 +129,7 @@ POINTER, INT = ctypes.c_void_p, ctypes.c_int64
 FUNCTIONS: dict[str, tuple[list[type], type | None]] = {
     "sm_init": ([], ctypes.c_char_p),
     "sm_create": ([POINTER, POINTER], ctypes.c_char_p),
+    "sm_has_int8": ([], INT),
     "sm_destroy": ([POINTER], None),
     "sm_load_layer": ([POINTER, INT, POINTER, INT, INT], ctypes.c_char_p),
     "sm_set_embeddings": ([POINTER, POINTER, INT], ctypes.c_char_p),

@@ -19,7 +19,8 @@ struct Layer {
   uint64_t seed;
   bool cls_only;  // the last layer: only the cls rows of its output are needed
   float* means;   // the last layer: [texts][channels] for the mean of each text's output, or null
-  const PositionRows* positions = nullptr;  // of disentangled attention
+  const PositionRows* positions;  // of disentangled attention, or null
+  bool int8;                      // the forward pass uses the int8 matrices that there are
 
   Dropout dropout(double p, int site) const {
     return training && p > 0 ? Dropout(p, seed, index, site) : Dropout();
@@ -100,7 +101,8 @@ struct Layer {
                      LayerScratch& s, Attend&& attend) const;
   template <class LoraU>
   void project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_begin, int n_end,
-                   ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s) const;
+                   ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s,
+                   bool rounded = false) const;
   void forward(const TextGroup& g, const elem_t* x, elem_t* y, float* features, SavedActivations* saved,
                LayerScratch& s) const;
   template <class LoraU>

@@ -36,9 +36,10 @@ inline void Layer::backward(const TextGroup& g, float* cls_gradient, SavedActiva
   // dx: back through the three projections, their adapters, and the residual.
   auto project_back = [&](const elem_t* from, long col_blocks, int count, bool half_last, int n_begin,
                           int n_end, const elem_t* residual, const uint64_t* ids, float* dx) {
-    OperandB b{weights.qkv.backward + (long)n_begin * BLOCK_ELEMS, weights.qkv.n_blocks * BLOCK_ELEMS};
     // A long k dimension is split, with all panels for each part: that part of A stays in L2.
-    const int k_blocks = n_end - n_begin, part = k_blocks > 2 * KC_BLOCKS ? +KC_BLOCKS : k_blocks;
+    const int k_blocks = n_end - n_begin, part = weights.qkv.int8_backward.panels ? D
+                                                 : k_blocks > 2 * KC_BLOCKS       ? +KC_BLOCKS
+                                                                                  : k_blocks;
     const uint64_t* keys[3];
     auto lora_dx = [&](int t, int m, int n) {
       return s.lora_dx + (2l * t + (n * count + m) % 2) * BLOCK_ELEMS;
@@ -48,10 +49,11 @@ inline void Layer::backward(const TextGroup& g, float* cls_gradient, SavedActiva
         keys[t] = row_keys(adapters[t].dropout, ids, count, s.row_keys + (long)t * g.rows());
     for (int k = 0; k < k_blocks; k += part) {
       int part_blocks = k_blocks - k < part ? k_blocks - k : part;
-      const elem_t* next_b = b.data + (long)(k + part_blocks < k_blocks ? k + part_blocks : 0) * BLOCK_ELEMS;
-      gemm(
-          {from + (long)k * BLOCK_ELEMS, col_blocks * BLOCK_ELEMS, half_last},
-          {b.data + (long)k * BLOCK_ELEMS, b.n_stride}, {count, 0, D, part_blocks, next_b},
+      const int next_k = n_begin + (k + part_blocks < k_blocks ? k + part_blocks : 0);
+      frozen_gemm(
+          {{from + (long)k * BLOCK_ELEMS, col_blocks * BLOCK_ELEMS, half_last}, s.rounded[0]},
+          weights.qkv.backward_operand(n_begin + k),
+          {count, 0, D, part_blocks, weights.qkv.backward_block(next_k)},
           {dx, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, k == 0, k + part_blocks == k_blocks}, NoLowRankTerm(),
           [&](int m, int n, float* acc, int row_begin, int row_end) {
             const elem_t* residual_block = residual ? residual + ((long)m * D + n) * BLOCK_ELEMS : nullptr;
@@ -143,10 +145,10 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
   };
   for (int c = 0; c < F; c += chunk) {
     int chunk_blocks = F - c < chunk ? F - c : chunk;
-    gemm(
-        {s.dbranch, (long)D * BLOCK_ELEMS, half_last}, weights.down.backward_operand(),
-        {m_blocks, c, c + chunk_blocks, D, weights.up.backward + (long)c * BLOCK_ELEMS},
-        {s.acc_column, BLOCK_ELEMS, 0}, NoLowRankTerm(),
+    frozen_gemm(
+        {{s.dbranch, (long)D * BLOCK_ELEMS, half_last}, s.rounded[0], c > 0}, weights.down.backward_operand(),
+        {m_blocks, c, c + chunk_blocks, D, weights.up.backward_block(c)}, {s.acc_column, BLOCK_ELEMS, 0},
+        NoLowRankTerm(),
         [&](int m, int n, const float* acc, int row_begin, int row_end) {
           const elem_t* derivative = gelu_derivative(m, n);
           elem_t* block = dact + ((long)m * act_blocks + n - c) * BLOCK_ELEMS;
@@ -165,19 +167,18 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
     if (unchunked)
       adapter_backward(FFN_UP, saved.ffn_input, {dact, (long)F * BLOCK_ELEMS}, m_blocks, row_ids, saved,
                        s.lora_u[FFN_UP], s);
-    OperandB up{weights.up.backward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
-    gemm({dact, (long)act_blocks * BLOCK_ELEMS, half_last}, up,
-         {m_blocks, 0, D, chunk_blocks, weights.down.backward},
-         {gradient, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F}, NoLowRankTerm(),
-         [&](int m, int n, float* acc, int row_begin, int row_end) {
-           const elem_t* residual = dz + ((long)m * D + n) * BLOCK_ELEMS;
-           for (int i = row_begin; i < row_end; i++) {
-             f32x16 r0, r1;
-             load_row(residual + i * BLOCK_SIDE, r0, r1);
-             store_row(acc + i * BLOCK_SIDE, load(acc + i * BLOCK_SIDE) + r0,
-                       load(acc + i * BLOCK_SIDE + 16) + r1);
-           }
-         });
+    frozen_gemm({{dact, (long)act_blocks * BLOCK_ELEMS, half_last}, s.rounded[1]},
+                weights.up.backward_operand(c), {m_blocks, 0, D, chunk_blocks, weights.down.backward_block()},
+                {gradient, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F},
+                NoLowRankTerm(), [&](int m, int n, float* acc, int row_begin, int row_end) {
+                  const elem_t* residual = dz + ((long)m * D + n) * BLOCK_ELEMS;
+                  for (int i = row_begin; i < row_end; i++) {
+                    f32x16 r0, r1;
+                    load_row(residual + i * BLOCK_SIDE, r0, r1);
+                    store_row(acc + i * BLOCK_SIDE, load(acc + i * BLOCK_SIDE) + r0,
+                              load(acc + i * BLOCK_SIDE + 16) + r1);
+                  }
+                });
   }
   if (unchunked) {
     const uint64_t* up_keys = row_keys(adapters[FFN_UP].dropout, row_ids, m_blocks, s.row_keys);
@@ -199,9 +200,9 @@ inline void Layer::backward_to_context(int m_blocks, bool half_last, const uint6
     adapter_backward(ATTENTION_OUT, saved.context, {s.dbranch, (long)D * BLOCK_ELEMS}, m_blocks, row_ids,
                      saved, s.lora_u[ATTENTION_OUT], s);
   const uint64_t* out_keys = out.enabled() ? row_keys(out.dropout, row_ids, m_blocks, s.row_keys) : nullptr;
-  gemm(
-      {s.dbranch, (long)D * BLOCK_ELEMS, half_last}, weights.out.backward_operand(),
-      {m_blocks, 0, D, D, weights.qkv.backward}, {s.acc_column, BLOCK_ELEMS, 0}, NoLowRankTerm(),
+  frozen_gemm(
+      {{s.dbranch, (long)D * BLOCK_ELEMS, half_last}, s.rounded[0]}, weights.out.backward_operand(),
+      {m_blocks, 0, D, D, weights.qkv.backward_block()}, {s.acc_column, BLOCK_ELEMS, 0}, NoLowRankTerm(),
       [&](int m, int n, const float* acc, int row_begin, int row_end) {
         elem_t* block = dcontext + ((long)m * D + n) * BLOCK_ELEMS;
         for (int i = row_begin; i < row_end; i++) {

@@ -10,10 +10,11 @@ namespace submillion {
 // Computes panels [n_begin, n_end) of the projections to queries, keys and values, which lie side by side.
 template <class LoraU>
 void Layer::project_qkv(const elem_t* x, int m_blocks, bool half_last, int n_begin, int n_end,
-                        ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s) const {
+                        ProjectionOutput out, const elem_t* next_b, LoraU&& lora_u, LayerScratch& s,
+                        bool rounded) const {
   const int D = config.hidden_blocks;
-  gemm(
-      {x, (long)D * BLOCK_ELEMS, half_last}, weights.qkv.forward_operand(),
+  frozen_gemm(
+      {{x, (long)D * BLOCK_ELEMS, half_last}, s.rounded[0], rounded}, weights.qkv.forward_operand(int8),
       {m_blocks, n_begin, n_end, D, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
       [&](int n) { return low_rank_term(qkv_target(n), lora_u(qkv_target(n)), qkv_panel(n)); },
       [&](int m, int n, float* acc, int row_begin, int row_end) {
@@ -44,11 +45,11 @@ void Layer::project_heads(const elem_t* x, int m_blocks, bool half_last, LoraU&&
     for (int t = QUERY; t <= VALUE; t++) {
       const int n_begin = t * D + head * head_blocks, n_end = n_begin + chunk_blocks,
                 next_n = t < VALUE ? n_begin + D : head * head_blocks + chunk_blocks;
-      const elem_t* next_b =
-          n_end < 3 * D ? weights.qkv.forward + (long)next_n * D * BLOCK_ELEMS : weights.out.forward;
+      const elem_t* next_b = n_end < 3 * D ? weights.qkv.floats.forward + (long)next_n * D * BLOCK_ELEMS
+                                           : weights.out.floats.forward;
       project_qkv(x, m_blocks, half_last, n_begin, n_end,
                   {s.qkv, 3 * chunk_blocks, n_begin - t * chunk_blocks, saved ? saved->qkv : nullptr}, next_b,
-                  lora_u, s);
+                  lora_u, s, head || t != QUERY);
     }
     attend(head, heads, chunk_blocks);
   }
@@ -81,9 +82,9 @@ inline void Layer::forward(const TextGroup& g, const elem_t* x, elem_t* y, float
   if (cls_only) {
     elem_t *q = saved ? saved->cls_q : s.cls_q, *qkv = saved ? saved->qkv : s.qkv;
     project_qkv(query_x, m_blocks, half_last, 0, D, {q, D, 0, nullptr},
-                weights.qkv.forward + (long)D * D * BLOCK_ELEMS, lora_u, s);
-    project_qkv(x, g.m_blocks, g.half_last, D, 3 * D, {qkv, 3 * D, 0, nullptr}, weights.out.forward, lora_u,
-                s);
+                weights.qkv.floats.forward + (long)D * D * BLOCK_ELEMS, lora_u, s);
+    project_qkv(x, g.m_blocks, g.half_last, D, 3 * D, {qkv, 3 * D, 0, nullptr}, weights.out.floats.forward,
+                lora_u, s);
     attend_cls(g, q, qkv, context, saved ? saved->log_sum_exp : nullptr, s);
     clear_cls_padding(g, context, D);
   } else {
@@ -133,9 +134,9 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
   adapter_down(ATTENTION_OUT, context, m_blocks, row_ids, lora_u(ATTENTION_OUT), saved, s);
   Dropout branch_dropout = dropout(config.attention_output_dropout, ATTENTION_OUTPUT);
   const uint64_t* attention_keys = row_keys(branch_dropout, row_ids, m_blocks, s.row_keys);
-  gemm(
-      {context, (long)D * BLOCK_ELEMS, half_last}, weights.out.forward_operand(),
-      {m_blocks, 0, D, D, weights.up.forward}, {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS},
+  frozen_gemm(
+      {{context, (long)D * BLOCK_ELEMS, half_last}, s.rounded[0]}, weights.out.forward_operand(int8),
+      {m_blocks, 0, D, D, weights.up.floats.forward}, {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS},
       [&](int n) { return low_rank_term(ATTENTION_OUT, lora_u(ATTENTION_OUT), n); },
       [&](int m, int n, float* acc, int row_begin, int row_end) {
         s.dora[ATTENTION_OUT].apply(m, n, n, acc, row_begin, row_end);
@@ -160,9 +161,10 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
   const int act_blocks = unchunked ? F : (F < FFN_CHUNK ? F : +FFN_CHUNK);
   for (int c = 0; c < F; c += chunk) {
     int chunk_blocks = F - c < chunk ? F - c : chunk;
-    gemm(
-        {ffn_input, (long)D * BLOCK_ELEMS, half_last}, weights.up.forward_operand(),
-        {m_blocks, c, c + chunk_blocks, D, weights.down.forward + (long)c * BLOCK_ELEMS},
+    frozen_gemm(
+        {{ffn_input, (long)D * BLOCK_ELEMS, half_last}, s.rounded[0], c > 0},
+        weights.up.forward_operand(int8),
+        {m_blocks, c, c + chunk_blocks, D, weights.down.floats.forward + (long)c * BLOCK_ELEMS},
         {s.acc_column, BLOCK_ELEMS, 0}, [&](int n) { return low_rank_term(FFN_UP, lora_u(FFN_UP), n); },
         [&](int m, int n, float* acc, int row_begin, int row_end) {
           f32x16 b0 = load(weights.up_bias + n * BLOCK_SIDE),
@@ -181,10 +183,9 @@ void Layer::forward_after_attention(int m_blocks, bool half_last, const uint64_t
         },
         [&](int m, int n) { s.dora[FFN_UP].after_block(m, n, n); });
     if (c == 0) adapter_down(FFN_DOWN, act, m_blocks, row_ids, lora_u(FFN_DOWN), saved, s);
-    OperandB down{weights.down.forward + (long)c * BLOCK_ELEMS, (long)F * BLOCK_ELEMS};
-    gemm(
-        {act, (long)act_blocks * BLOCK_ELEMS, half_last}, down,
-        {m_blocks, 0, D, chunk_blocks, weights.up.forward},
+    frozen_gemm(
+        {{act, (long)act_blocks * BLOCK_ELEMS, half_last}, s.rounded[1]},
+        weights.down.forward_operand(int8, c), {m_blocks, 0, D, chunk_blocks, weights.up.floats.forward},
         {s.acc_f32, (long)D * BLOCK_ELEMS, BLOCK_ELEMS, c == 0, c + chunk_blocks == F},
         [&](int n) { return low_rank_term(FFN_DOWN, lora_u(FFN_DOWN), n); },
         [&](int m, int n, float* acc, int row_begin, int row_end) {

@@ -106,7 +106,7 @@ inline void Layer::project_positions(bool save, LayerScratch& s) const {
                  save ? &own : nullptr, s);
   project_qkv(
       positions->x, positions->blocks, false, 0, 2 * D, {positions->projected, 2 * D, 0, nullptr},
-      weights.qkv.forward, [&](int target) { return positions->lora_u[target]; }, s);
+      weights.qkv.floats.forward, [&](int target) { return positions->lora_u[target]; }, s);
 }
 
 }  // namespace submillion

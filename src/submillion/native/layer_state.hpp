@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "dora.hpp"
+#include "frozen.hpp"
 
 namespace submillion {
 
@@ -51,8 +52,9 @@ constexpr uint64_t POSITION_ROW = 1ull << 63;  // with the row of a relative emb
 
 // The frozen weights of a layer; biases and layer norms in float32. norm1 may be null in a pre-norm layer.
 struct LayerWeights {
-  PackedMatrix qkv, out, up, down;
-  float *qkv_bias, *out_bias, *up_bias, *down_bias, *norm1_gamma, *norm1_beta, *norm2_gamma, *norm2_beta;
+  FrozenMatrix qkv, out, up, down;
+  float *qkv_bias = nullptr, *out_bias, *up_bias, *down_bias, *norm1_gamma, *norm1_beta, *norm2_gamma,
+        *norm2_beta;
 };
 
 // Whole texts laid end to end and padded to blocks. Groups share nothing but the weights, so each runs on one
@@ -119,6 +121,7 @@ struct LayerScratch {
   long dora_stride;   // elements between the rows of query, key and value
   DoraProduct dora[NUM_TARGETS];
   uint64_t *row_keys, *row_keys2;  // dropout keys
+  RoundedRows rounded[2];          // of a layer's input to a product, and of the FFN activations
   AttentionScratch attention;
   PositionScratch positions;
 };

@@ -51,7 +51,7 @@ inline void PreNormLayer::backward(const TextGroup& g, float* cls_gradient, Save
   float* dnormed = s.acc_f32;
   project_back(
       QUERY, s.ffn_input, dqkv, weights.qkv, all, {dnormed, (long)D * BLOCK_ELEMS, BLOCK_ELEMS},
-      weights.down.backward, saved,
+      weights.down.backward_block(), saved,
       [&](int m, int n, int i, f32x16 low, f32x16 high) {
         store_row(dnormed + ((long)m * D + n) * BLOCK_ELEMS + i * BLOCK_SIDE, low, high);
       },
@@ -81,7 +81,7 @@ inline void PreNormLayer::ffn_backward(Rows rows, float* gradient, SavedActivati
   elem_t* dglu = s.ffn_act;  // [m_blocks][2 ffn_blocks], in the order of the panels of `up`
   project_back(
       FFN_DOWN, saved.gelu_output, {s.dbranch, (long)D * BLOCK_ELEMS}, weights.down, rows,
-      {s.acc_column, BLOCK_ELEMS, 0}, weights.up.backward, saved,
+      {s.acc_column, BLOCK_ELEMS, 0}, weights.up.backward_block(), saved,
       [&](int m, int n, int i, f32x16 low, f32x16 high) {
         if (act_dropout.enabled()) {
           const uint32_t mask = act_dropout.mask(keys[m * BLOCK_SIDE + i], (uint32_t)n);
@@ -102,7 +102,7 @@ inline void PreNormLayer::ffn_backward(Rows rows, float* gradient, SavedActivati
   float* dnormed = s.acc_f32;
   project_back(
       FFN_UP, s.ffn_input, {dglu, 2l * F * BLOCK_ELEMS}, weights.up, rows,
-      {dnormed, (long)D * BLOCK_ELEMS, BLOCK_ELEMS}, weights.out.backward, saved,
+      {dnormed, (long)D * BLOCK_ELEMS, BLOCK_ELEMS}, weights.out.backward_block(), saved,
       [&](int m, int n, int i, f32x16 low, f32x16 high) {
         store_row(dnormed + ((long)m * D + n) * BLOCK_ELEMS + i * BLOCK_SIDE, low, high);
       },
@@ -124,7 +124,7 @@ inline void PreNormLayer::context_backward(Rows rows, const float* gradient, Sav
   elem_t* dcontext = s.context;
   project_back(
       ATTENTION_OUT, saved.context, {s.dbranch, (long)D * BLOCK_ELEMS}, weights.out, rows,
-      {s.acc_column, BLOCK_ELEMS, 0}, weights.qkv.backward, saved,
+      {s.acc_column, BLOCK_ELEMS, 0}, weights.qkv.backward_block(), saved,
       [&](int m, int n, int i, f32x16 low, f32x16 high) {
         store_row(dcontext + ((long)m * D + n) * BLOCK_ELEMS + i * BLOCK_SIDE, low, high);
       },
@@ -155,7 +155,7 @@ inline void PreNormLayer::attention_heads_backward(const TextGroup& g, Rows rows
 // Computes dy W and the share of the adapter of `target`, and calls `store(m, n, i, low, high)` with each
 // row. x: the input of the matrix; needed if it has an adapter, whose gradients go to `saved`.
 template <class Store>
-void PreNormLayer::project_back(int target, const elem_t* x, OperandA dy, const PackedMatrix& matrix,
+void PreNormLayer::project_back(int target, const elem_t* x, OperandA dy, const FrozenMatrix& matrix,
                                 Rows rows, Accumulator acc, const elem_t* next_b, SavedActivations& saved,
                                 Store&& store, LayerScratch& s) const {
   const LoraAdapter& lora = adapters[target];
@@ -166,17 +166,18 @@ void PreNormLayer::project_back(int target, const elem_t* x, OperandA dy, const 
   // Blocks complete in the order n, m, and two results of lora_dx_block are needed at a time.
   auto lora_dx = [&](int m, int n) { return s.lora_dx + (long)((n * rows.m_blocks + m) % 2) * BLOCK_ELEMS; };
   // A long k dimension is split, with all panels for each part: that part of A stays in L2.
-  const bool splits = acc.n_stride && matrix.n_blocks > 2 * KC_BLOCKS;
-  const int k_blocks = (int)matrix.n_blocks, part = splits ? +KC_BLOCKS : k_blocks;
+  const int k_blocks = config.output_blocks(target),
+            most = matrix.int8_backward.panels ? +SECTION_BLOCKS : +KC_BLOCKS,
+            part = acc.n_stride && k_blocks > 2 * KC_BLOCKS ? most : k_blocks;
   for (int k = 0; k < k_blocks; k += part) {
     const int part_blocks = k_blocks - k < part ? k_blocks - k : part;
     const bool last = k + part_blocks == k_blocks;
-    const OperandB b{matrix.backward + (long)k * BLOCK_ELEMS, matrix.n_blocks * BLOCK_ELEMS};
     acc.zero_init = k == 0, acc.complete = last;
-    gemm(
-        {dy.data + (long)k * BLOCK_ELEMS, dy.m_stride, rows.half_last}, b,
-        {rows.m_blocks, 0, (int)matrix.k_blocks, part_blocks,
-         last ? next_b : b.data + (long)part_blocks * BLOCK_ELEMS},
+    frozen_gemm(
+        {{dy.data + (long)k * BLOCK_ELEMS, dy.m_stride, rows.half_last}, s.rounded[0]},
+        matrix.backward_operand(k),
+        {rows.m_blocks, 0, config.input_blocks(target), part_blocks,
+         last ? next_b : matrix.backward_block(k + part_blocks)},
         acc, NoLowRankTerm(),
         [&](int m, int n, const float* block, int row_begin, int row_end) {
           for (int i = row_begin; i < row_end; i++) {

@@ -23,14 +23,14 @@ inline void PreNormLayer::forward(const TextGroup& g, float* states, float* feat
   const Rows rows = rows_after_attention(g);
   if (cls_only) gather_cls_states(g, states, D, s.acc_f32), states = s.acc_f32;
   add_projection(ATTENTION_OUT, context, weights.out, weights.out_bias,
-                 dropout(config.attention_output_dropout, ATTENTION_OUTPUT), rows, weights.up.forward, states,
-                 saved, s);
+                 dropout(config.attention_output_dropout, ATTENTION_OUTPUT), rows, weights.up.floats.forward,
+                 states, saved, s);
   normalize(rows.m_blocks, states, weights.norm2_gamma, weights.norm2_beta, saved ? saved->x_hat2 : nullptr,
             saved ? saved->rstd2 : nullptr, s.ffn_input);
   elem_t* act = saved && saved->gelu_output ? saved->gelu_output : s.ffn_act;
   gated_ffn(rows, s.ffn_input, act, saved, s);
-  add_projection(FFN_DOWN, act, weights.down, weights.down_bias, Dropout(), rows, weights.qkv.forward, states,
-                 saved, s);
+  add_projection(FFN_DOWN, act, weights.down, weights.down_bias, Dropout(), rows, weights.qkv.floats.forward,
+                 states, saved, s);
   if (means) return average(rows, states, features, saved);
   for (long row = 0; features && row < rows.m_blocks * BLOCK_SIDE; row++)
     for (int c = 0; c < D; c++)
@@ -87,11 +87,12 @@ inline void PreNormLayer::attention_branch(const TextGroup& g, const elem_t* x, 
 // Computes panels [0, n_blocks) of x W^T and its adapter, and calls `store(m, n, i, low, high)` with each
 // row.
 template <class Store>
-void PreNormLayer::project(int target, const elem_t* x, const PackedMatrix& matrix, Rows rows, int n_blocks,
+void PreNormLayer::project(int target, const elem_t* x, const FrozenMatrix& matrix, Rows rows, int n_blocks,
                            const elem_t* next_b, const elem_t* u, Store&& store, LayerScratch& s) const {
-  gemm(
-      {x, matrix.k_blocks * BLOCK_ELEMS, rows.half_last}, matrix.forward_operand(),
-      {rows.m_blocks, 0, n_blocks, (int)matrix.k_blocks, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
+  const int k_blocks = config.input_blocks(target);
+  frozen_gemm(
+      {{x, (long)k_blocks * BLOCK_ELEMS, rows.half_last}, s.rounded[0]}, matrix.forward_operand(int8),
+      {rows.m_blocks, 0, n_blocks, k_blocks, next_b}, {s.acc_column, BLOCK_ELEMS, 0},
       [&](int n) { return low_rank_term(target, u, n); },
       [&](int m, int n, float* acc, int row_begin, int row_end) {
         s.dora[target].apply(m, n, n, acc, row_begin, row_end);
@@ -102,7 +103,7 @@ void PreNormLayer::project(int target, const elem_t* x, const PackedMatrix& matr
 }
 
 // states += dropout(x W^T + bias), with the adapter of `target`.
-inline void PreNormLayer::add_projection(int target, const elem_t* x, const PackedMatrix& matrix,
+inline void PreNormLayer::add_projection(int target, const elem_t* x, const FrozenMatrix& matrix,
                                          const float* bias, const Dropout& dropout, Rows rows,
                                          const elem_t* next_b, float* states, SavedActivations* saved,
                                          LayerScratch& s) const {
@@ -134,7 +135,7 @@ inline void PreNormLayer::gated_ffn(Rows rows, const elem_t* x, elem_t* act, Sav
   const Dropout act_dropout = dropout(config.ffn_output_dropout, FFN_OUTPUT);
   const uint64_t* keys = row_keys(act_dropout, rows.ids, rows.m_blocks, s.row_keys2);
   project(
-      FFN_UP, x, weights.up, rows, 2 * F, weights.down.forward, u,
+      FFN_UP, x, weights.up, rows, 2 * F, weights.down.floats.forward, u,
       [&](int m, int n, int i, f32x16 low, f32x16 high) {
         low += load(weights.up_bias + n * BLOCK_SIDE), high += load(weights.up_bias + n * BLOCK_SIDE + 16);
         const long in_block = i * BLOCK_SIDE, column = n / 2;

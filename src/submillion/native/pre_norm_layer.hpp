@@ -43,9 +43,9 @@ struct PreNormLayer : Layer {
   void attention_branch(const TextGroup& g, const elem_t* x, elem_t* context, SavedActivations* saved,
                         LayerScratch& s) const;
   template <class Store>
-  void project(int target, const elem_t* x, const PackedMatrix& matrix, Rows rows, int n_blocks,
+  void project(int target, const elem_t* x, const FrozenMatrix& matrix, Rows rows, int n_blocks,
                const elem_t* next_b, const elem_t* u, Store&& store, LayerScratch& s) const;
-  void add_projection(int target, const elem_t* x, const PackedMatrix& matrix, const float* bias,
+  void add_projection(int target, const elem_t* x, const FrozenMatrix& matrix, const float* bias,
                       const Dropout& dropout, Rows rows, const elem_t* next_b, float* states,
                       SavedActivations* saved, LayerScratch& s) const;
   void gated_ffn(Rows rows, const elem_t* x, elem_t* act, SavedActivations* saved, LayerScratch& s) const;
@@ -56,7 +56,7 @@ struct PreNormLayer : Layer {
   void attention_heads_backward(const TextGroup& g, Rows rows, const SavedActivations& saved,
                                 LayerScratch& s) const;
   template <class Store>
-  void project_back(int target, const elem_t* x, OperandA dy, const PackedMatrix& matrix, Rows rows,
+  void project_back(int target, const elem_t* x, OperandA dy, const FrozenMatrix& matrix, Rows rows,
                     Accumulator acc, const elem_t* next_b, SavedActivations& saved, Store&& store,
                     LayerScratch& s) const;
   void norm_output(int m_blocks, const elem_t* x_hat, const float* gamma, const float* beta, elem_t* y) const;

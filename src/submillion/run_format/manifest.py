@@ -69,6 +69,7 @@ class TrainingEntry(TypedDict, total=False):
     execution: str
     prefix_cached: bool
     prefix_precision: Literal["float", "int8"] | None
+    frozen_precision: Literal["float", "int8"]
     processes: Count
     stopped_early: bool
     interrupted: bool

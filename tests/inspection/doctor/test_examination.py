@@ -68,7 +68,7 @@ def test_each_build_has_the_reason_against_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(native, "load_best_build", lambda *_: (None, native.NOT_BUILT))
     monkeypatch.setattr(native.Build, "file", property(lambda _: Path("/no/such/file")))
     section = processor.examine_kernels()
-    assert "lacks amx_bf16, amx_tile, avx512_bf16" in section.facts["amx"]
+    assert "lacks amx_bf16, amx_int8, amx_tile, avx512_bf16" in section.facts["amx"]
     assert section.facts["avx2"].startswith("not built")
     assert "the kernels are missing" in section.troubles[0].text
 

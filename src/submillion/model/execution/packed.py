@@ -104,7 +104,9 @@ class Packed:
         self.classifier, self.precision, self.library = classifier, precision, library
         self._config = classifier.module.get_base_model().config
         self._layers = list(classifier.stack.layers)
-        self._packed_layers: dict[int, bool] = {}  # by layer: whether its weights are packed for backward too
+        self._packed_layers: dict[int, int] = {}  # by layer: the layouts that there are of its weights
+        self.steps_in_int8 = False
+        """Whether training steps multiply the frozen matrices in int8; see `int8_training`."""
         self.batches_run = 0
         self.dtype = torch.bfloat16 if library.build.dtype_name == "bfloat16" else torch.float32
         self._open()
@@ -168,6 +170,15 @@ class Packed:
     def name(self) -> str:
         """Its name in the manifest, e.g. `packed-amx`."""
         return f"packed-{self.library.build.name}"
+
+    @property
+    def has_dora(self) -> bool:
+        """Whether an adapter is DoRA's, with a trained magnitude."""
+        return any(
+            adapter is not None and adapter.weight_squares is not None
+            for layer in self._adapters
+            for adapter in layer
+        )
 
     @property
     def step_tokens(self) -> int:
@@ -301,15 +312,20 @@ class Packed:
     def _run(self, call: interface.Batch, first: int, last: int) -> None:
         for index in range(first, last):
             # Only layers with a gradient need the layout for the backward pass; inference needs none.
-            backward = bool(call.save_activations) and index >= self.classifier.prefix_depth
-            if index not in self._packed_layers or (backward and not self._packed_layers[index]):
-                self._pack(index, backward)
+            layout = interface.FORWARD
+            if call.save_activations and index >= self.classifier.prefix_depth:
+                layout |= interface.BACKWARD
+            if call.save_activations and self.steps_in_int8:
+                layout |= interface.INT8
+            packed = self._packed_layers.get(index, 0)
+            if layout & ~packed:
+                self._pack(index, layout | packed)
         self.library.call("sm_forward", self._handle, ctypes.byref(call))
 
     # -- packing the frozen weights -----------------------------------------------------------------------
 
-    def _pack(self, index: int, backward: bool) -> None:
-        """Copy a layer's weights into the kernels' layout."""
+    def _pack(self, index: int, layout: int) -> None:
+        """Copy a layer's weights into the kernels' layouts; those that there are stay."""
         layer, family = self._layers[index], self.classifier.family
         values = layer_values(layer, family, self._merged)
         weights = interface.LayerWeights(**{name: value.data_ptr() for name, value in values.items()})
@@ -318,10 +334,10 @@ class Packed:
             self._handle,
             index,
             ctypes.byref(weights),
-            int(backward),
+            layout,
             torch.get_num_threads(),
         )
-        self._packed_layers[index] = backward
+        self._packed_layers[index] = layout
         release_layer(layer, family)
 
 

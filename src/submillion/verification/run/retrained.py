@@ -138,11 +138,12 @@ def _history(case: Case, again: Retrained) -> list[Check]:
 def _bounds(case: Case) -> Bounds:
     """Return the bounds of the number format of the training; those of bfloat16 for an unknown one.
 
-    States in int8 have those of bfloat16 too: a last bit before a product may change how a value is rounded. So has a
+    Products in int8 have those of bfloat16 too: a last bit before a product may change how a value is rounded. So has a
     training a part of which was in bfloat16.
     """
     training = case.manifest["training"]
-    if training.get("prefix_precision") == INT8 or "bfloat16" in "".join(continued_elsewhere(case.manifest)):
+    in_int8 = INT8 in (training.get("prefix_precision"), training.get("frozen_precision"))
+    if in_int8 or "bfloat16" in "".join(continued_elsewhere(case.manifest)):
         return BOUNDS["bfloat16"]
     return BOUNDS.get(training["precision"], BOUNDS["bfloat16"])
 

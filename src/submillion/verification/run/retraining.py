@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from submillion import environment, notices, pipeline
+from submillion import environment, native, notices, pipeline
 from submillion.model.execution.int8_prefix import INT8
+from submillion.model.precision import choose_precision
 from submillion.native import int8
 from submillion.recipe import Recipe
 from submillion.run_inputs import CONTINUED_ELSEWHERE
@@ -50,13 +51,19 @@ def not_repeatable(manifest: Mapping[str, Any], recipe: Recipe) -> str | None:
 
 
 def no_int8(recipe: Recipe) -> str | None:
-    """Return why lower layers cannot run in int8 here as in the training; None if they can, or did not."""
-    library, reason = int8.load_best() if recipe.train.prefix_precision == INT8 else (None, "")
-    return (
-        f"its lower layers ran in int8, which cannot run here: {reason}"
-        if library is None and reason
-        else None
-    )
+    """Return why what ran in int8 in the training cannot run here; None if it can, or nothing did."""
+    if recipe.train.prefix_precision == INT8:
+        library, reason = int8.load_best()
+        if library is None:
+            return f"its lower layers ran in int8, which cannot run here: {reason}"
+    if recipe.train.frozen_precision == INT8:
+        with notices.suppressed():
+            wanted = choose_precision(recipe.train.precision).dtype_name
+        kernels, reason = native.load_best_build(wanted)
+        if kernels is None or not kernels.has_int8:
+            why = reason if kernels is None else f"the {kernels.build.name} kernels do not have it"
+            return f"its training steps were in int8, which cannot run here: {why}"
+    return None
 
 
 def train_again(

@@ -45,6 +45,8 @@ def history(case: Case) -> list[Check]:
     }
     if "prefix_precision" in training:
         actual["prefix_precision"] = train.prefix_precision if training["prefix_cached"] else None
+    if "frozen_precision" in training:
+        actual["frozen_precision"] = train.frozen_precision
     claimed = {name: training[name] for name in actual}
     if case.manifest["status"] == "complete":
         claimed["steps"], actual["steps"] = training["steps"], steps

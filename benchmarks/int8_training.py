@@ -1,11 +1,13 @@
-"""Compares trainings whose lower layers are cached in float and in int8, on rows held out of the training rows.
+"""Compares trainings in float with those whose training steps, or cached lower layers, are in int8, on held-out rows.
 
-    python -m benchmarks.prefix_int8 --data agnews-train.csv --encoder minilm
+    python -m benchmarks.int8_training frozen --data agnews-train.csv --encoder minilm --layers all
+    python -m benchmarks.int8_training prefix --data agnews-train.csv --encoder minilm --layers top-3
 
-A seed draws the held-out rows, the adapters' first values and the order of texts; float and int8 share them. Both are
-scored by the whole encoder in float, as a run is evaluated. The prefix pass is timed in an empty cache folder, with the
-calibration and the packing of the weights. Cells are appended to benchmarks/prefix_int8.csv with processor and commit,
-and one that the file has is not computed again. No test row is read.
+`frozen` compares the values of `train.frozen_precision`, `prefix` those of `train.prefix_precision`. A seed draws the
+held-out rows, the adapters' first values and the order of texts; float and int8 share them. Both are scored by the
+whole encoder in float, as a run is evaluated. The prefix pass is timed in an empty cache folder, with the calibration
+and the packing of the weights. Cells are appended to benchmarks/int8_training.csv with processor and commit, and one
+that the file has is not computed again. No test row is read.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from submillion.fit.workers import Workers
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
 from submillion.model.execution.int8_prefix import lower_layers
+from submillion.model.execution.int8_training import set_step_precision
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose_precision
 from submillion.model.prefix import PrefixCache
@@ -44,13 +47,16 @@ from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from submillion.sources.fetch import fetch_encoder
 
-FILE = Path(__file__).with_name("prefix_int8.csv")
+FILE = Path(__file__).with_name("int8_training.csv")
 PRECISIONS = ("float", "int8")
+PARTS = ("frozen", "prefix")
+"""What is in int8: the field of the recipe's section `train` is `{part}_precision`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compute the missing cells, and print the table."""
-    parser = argparse.ArgumentParser(description="Compare lower layers in float and in int8.")
+    parser = argparse.ArgumentParser(description="Compare trainings in float and in int8.")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="what is in int8")
     parser.add_argument("--data", help="file of labelled texts, all of them training rows")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--layers", default="top-3", help="lora.layers")
@@ -63,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args(arguments)
     if not options.table:
-        if options.data is None:
-            parser.error("--data: expected a file")
+        if options.data is None or options.part is None:
+            parser.error("expected what is in int8, and --data FILE")
         measure(options)
     for line in table(read_cells(FILE)):
         print(line)
@@ -74,17 +80,17 @@ def measure(options: argparse.Namespace) -> None:
     """Compute the cells of one data set and encoder."""
     facts = machine_facts()
     for seed in range(options.seeds):
-        key = {"data": Path(options.data).stem, "encoder": Path(options.encoder).name, "layers": options.layers,
-               "epochs": options.epochs, "limit": options.limit, "fields": " ".join(options.set),
-               "seed": seed}  # fmt: skip
-        keys = {precision: key | {"prefix": precision} for precision in PRECISIONS}
+        key = {"part": options.part, "data": Path(options.data).stem, "encoder": Path(options.encoder).name,
+               "layers": options.layers, "epochs": options.epochs, "limit": options.limit,
+               "fields": " ".join(options.set), "seed": seed}  # fmt: skip
+        keys = {precision: key | {"precision": precision} for precision in PRECISIONS}
         if all(known(FILE, each) for each in keys.values()):
             continue
         recipe = recipe_of(options, seed)
         with notices.suppressed():
             corpus = load_corpus(recipe.data, recipe.seed)
             for precision, each in keys.items():
-                cell = train(recipe, precision, corpus)
+                cell = train(recipe, {f"{options.part}_precision": precision}, corpus)
                 print(*each.values(), *cell.values(), flush=True)
                 append_cell(FILE, each | cell | facts)
 
@@ -104,12 +110,12 @@ def recipe_of(options: argparse.Namespace, seed: int) -> Recipe:
     return Recipe.load("r8", [*(f"{name}={value}" for name, value in fields.items()), *options.set])
 
 
-def train(recipe: Recipe, precision: str, corpus: Corpus) -> dict[str, Any]:
-    """Train with lower layers in one precision, and return scores of the held-out rows and seconds.
+def train(recipe: Recipe, fields: dict[str, Any], corpus: Corpus) -> dict[str, Any]:
+    """Train with fields of the section `train`, and return scores of the held-out rows and seconds.
 
     Args:
         recipe: how to train; without a choice of the best evaluation, because the held-out rows score.
-        precision: of the lower layers.
+        fields: what is in int8.
         corpus: its validation rows are the held-out ones.
     """
     encoder = fetch_encoder(recipe.encoder.source, recipe.encoder.revision)
@@ -119,15 +125,18 @@ def train(recipe: Recipe, precision: str, corpus: Corpus) -> dict[str, Any]:
     )
     classifier = build(encoder, corpus.label_names, recipe)
     execution = choose_execution(classifier, choose_precision(recipe.train.precision), recipe.train.execution)
-    section = recipe.train.model_copy(update={"prefix_precision": precision})
+    section = recipe.train.model_copy(update=fields)
+    set_step_precision(section, execution)
     with TemporaryDirectory(prefix="prefix-") as folder, mock.patch.dict(os.environ, SUBMILLION_CACHE=folder):
         started_at = time.perf_counter()
         lower = lower_layers(section, execution, tokens)
         calibrated_at = time.perf_counter()
-        prefix = PrefixCache.build(execution, tokens, section.eval_batch_size, lower=lower)
+        prefix = None
+        if classifier.prefix_depth:
+            prefix = PrefixCache.build(execution, tokens, section.eval_batch_size, lower=lower)
+            if prefix is None:
+                raise SystemExit("the states of these texts do not fit in memory")
         cached_at = time.perf_counter()
-        if prefix is None:
-            raise SystemExit("the states of these texts do not fit in memory")
         run = RunDir(Path(folder) / "run")
         run.path.mkdir()
         fit(
@@ -154,17 +163,17 @@ def train(recipe: Recipe, precision: str, corpus: Corpus) -> dict[str, Any]:
 
 
 def table(cells: list[dict[str, str]]) -> Iterator[str]:
-    """Yield a table in Markdown: scores, their differences within a seed in points, and seconds of the prefix pass."""
+    """Yield a table in Markdown: scores, their differences within a seed in points, and seconds."""
     yield (
-        "| data, encoder, layers, training rows, epochs | accuracy, float | int8 minus float (seeds) | macro F1, float "
-        "| int8 minus float (seeds) | prefix pass, float | int8 | training |"
+        "| in int8, data, encoder, layers, training rows, epochs | accuracy, float | int8 minus float (seeds) "
+        "| macro F1, float | int8 minus float (seeds) | prefix pass, float | int8 | training, float | int8 |"
     )
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
-    names = ("data", "encoder", "layers", "rows", "epochs", "fields")
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    names = ("part", "data", "encoder", "layers", "rows", "epochs", "fields")
     for key in dict.fromkeys(tuple(cell[name] for name in names) for cell in cells):
         here = [cell for cell in cells if tuple(cell[name] for name in names) == key]
         of = {
-            precision: {cell["seed"]: cell for cell in here if cell["prefix"] == precision}
+            precision: {cell["seed"]: cell for cell in here if cell["precision"] == precision}
             for precision in PRECISIONS
         }
         seeds = [seed for seed in of["float"] if seed in of["int8"]]
@@ -177,7 +186,8 @@ def table(cells: list[dict[str, str]]) -> Iterator[str]:
             columns.append(paired([b - a for a, b in zip(exact, rounded, strict=True)], digits=2))
         seconds = [
             statistics.median(float(of[each][seed][name]) for seed in seeds)
-            for each, name in (("float", "prefix_s"), ("int8", "prefix_s"), ("float", "training_s"))
+            for name in ("prefix_s", "training_s")
+            for each in PRECISIONS
         ]
         yield "| " + " | ".join([*columns, *(f"{value:.1f} s" for value in seconds)]) + " |"
 
