@@ -199,12 +199,13 @@ def test_layers_below_the_adapters_round_too_unless_they_are_cached(tmp_path: Pa
 
 
 def test_what_cannot_take_steps_in_int8_is_refused(tmp_path: Path) -> None:
-    tiny_encoder(tmp_path, "bert", layers=1)
-    execution = Reference(made(tmp_path), Precision("float32", False, "test"))
-    set_step_precision(TrainRecipe(), execution)
-    for refused in (execution, Windowed(execution)):
-        with pytest.raises(BadInput, match="int8, but the execution is reference"):
-            set_step_precision(IN_INT8, refused)
+    for hidden, reason in ((96, "the execution is reference"), (40, "are not all multiples of 32")):
+        tiny_encoder(tmp_path, "bert", layers=1, hidden=hidden, heads=hidden // 32)
+        execution = Reference(made(tmp_path), Precision("float32", False, "test"))
+        set_step_precision(TrainRecipe(), execution)
+        for refused in (execution, Windowed(execution)):
+            with pytest.raises(BadInput, match=f"int8, but .*{reason}"):
+                set_step_precision(IN_INT8, refused)
 
 
 @pytest.mark.parametrize("path", ABLE)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import submillion
+from submillion import native
 from submillion.errors import BadInput
+from submillion.model.precision import choose_precision
 from submillion.recipe import Recipe
 from submillion.run_inputs import CONTINUED_ELSEWHERE
 from submillion.rundir import RunDir
 from submillion.verification.run import checks, retrained
 from submillion.verification.run.checks import verify
-from submillion.verification.run.retraining import differing_arithmetic, not_repeatable
+from submillion.verification.run.retraining import differing_arithmetic, no_int8, not_repeatable
 from submillion.verification.verdict import Check
 from support.forgeries import FORGERIES
 from support.tampering import change_json
+from support.tiny import tiny_encoder
+from support.trained import recipe_in, two_classes
 
 DONE: dict[str, Any] = {"status": "complete", "training": {"processes": 1}}
 
@@ -75,6 +81,32 @@ def test_an_adapter_trained_on_the_test_rows_is_found_on_another_machine(elsewhe
     FORGERIES["adapter trained on test rows"].apply(elsewhere)
     check = found_in(elsewhere)["adapter/adapter_model.safetensors"]
     assert check.holds is False and "allowed 5.0%" in check.found
+
+
+def able_to_step_in_int8() -> bool:
+    library, _ = native.load_best_build(choose_precision("auto").dtype_name)
+    return library is not None and library.has_int8
+
+
+@pytest.mark.skipif(not able_to_step_in_int8(), reason="no kernels here train in int8")
+def test_steps_in_int8_are_recorded_and_repeated_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, labels = two_classes()
+    recipe = recipe_in(
+        tmp_path,
+        **{"encoder.source": tiny_encoder(tmp_path / "encoder", layers=2, hidden=64, heads=2)},
+        **{"train.frozen_precision": "int8"},
+    )
+    run = RunDir.open(submillion.train(recipe, tmp_path / "run", texts=texts, labels=labels, quiet=True).path)
+    assert run.read_manifest()["training"]["frozen_precision"] == "int8"
+    verdict = verify(run.path, retrain=True)
+    assert verdict.holds, verdict.render()
+    assert "equal bit for bit" in verdict.render()
+    change_json(run.manifest, lambda manifest: manifest["training"].update(frozen_precision="float"))
+    assert "history" in {check.name for check in verify(run.path).failing}
+    monkeypatch.setattr(native.Library, "has_int8", False)
+    assert "its training steps were in int8, which cannot run here" in str(no_int8(recipe))
 
 
 def test_a_run_that_another_process_is_writing_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from submillion.errors import BadInput, Problem
+from submillion.model.execution.kernel_support import unsupported
 from submillion.model.execution.packed import Packed
 from submillion.model.execution.windowed import unwindowed
 
@@ -43,7 +44,7 @@ def set_step_precision(train: TrainRecipe, execution: Execution) -> None:
 def unsupported_steps(execution: Execution) -> str | None:
     """Return why an execution cannot take training steps in int8, or None if it can."""
     if not isinstance(execution, Packed):
-        return f"the execution is {execution.name}"
+        return unsupported(execution.classifier) or f"the execution is {execution.name}"
     if not execution.library.has_int8:
         return f"the {execution.library.build.name} kernels do not have it"
     if execution.has_dora:
