@@ -25,6 +25,7 @@ from submillion.fit.step import Stepper
 from submillion.fit.workers import Workers
 from submillion.model.build import build
 from submillion.model.execution.choose import choose_execution
+from submillion.model.execution.int8_training import set_step_precision
 from submillion.model.execution.packed_int8 import open_int8
 from submillion.model.infer import predict_logits
 from submillion.model.precision import choose_precision
@@ -60,7 +61,12 @@ class OneBatch(BatchSchedule):
 
 
 def open_training(
-    setting: Setting, execution: str, all_linear: bool = False, layers: str = "all", rank: int | None = None
+    setting: Setting,
+    execution: str,
+    all_linear: bool = False,
+    layers: str = "all",
+    rank: int | None = None,
+    frozen: str = "float",
 ) -> Opened:
     """Train as `submillion train` does.
 
@@ -70,8 +76,11 @@ def open_training(
         all_linear: adapters on every linear layer, and only the output layer of the head is trained.
         layers: which layers are adapted; the output of the layers below is cached beforehand.
         rank: see `recipe_of`.
+        frozen: `train.frozen_precision`.
     """
-    return _training(setting, read_texts(setting), recipe_of(setting, execution, all_linear, layers, rank))
+    recipe = recipe_of(setting, execution, all_linear, layers, rank)
+    train = recipe.train.model_copy(update={"frozen_precision": frozen})
+    return _training(setting, read_texts(setting), recipe.model_copy(update={"train": train}))
 
 
 def open_growth(
@@ -114,6 +123,7 @@ def _training(
     classifier = build(setting.encoder, LABELS, recipe)
     tokens = from_rows(texts.ids)
     execution = choose_execution(classifier, precision, recipe.train.execution)
+    set_step_precision(recipe.train, execution)
     train = LabelledTokens.of(tokens, texts.labels)
     stepper = Stepper(execution, train, recipe.train, recipe.seed, workers)
     batches = OneBatch(tokens.lengths, recipe.train, recipe.seed)

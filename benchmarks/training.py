@@ -10,6 +10,8 @@ and are compared with the usual script on the same encoder:
     python -m benchmarks.training --data FOLDER --encoder FOLDER \\
         --only usual_minilm,packed_minilm,usual_mpnet,packed_mpnet
 
+Names with `_int8` train with `train.frozen_precision=int8`; `packed_int8` is `packed_12` with it.
+
 `modernbert` has the shape of ModernBERT-base with random weights; its tokenizer is that of the encoder's folder. Every
 linear layer gets an adapter of rank 4, the largest that leaves the output layer within a million parameters (847,876):
 
@@ -43,12 +45,17 @@ VARIANTS = {
     "usual_all_linear": Variant(USUAL, {"all_linear": True}, base="usual_all_linear"),
     "packed_all_linear": Variant(OURS, {"execution": "packed", "all_linear": True}, base="usual_all_linear"),
 }
+INT8 = {"execution": "packed", "frozen": "int8"}
 # Other encoders, from the catalog.
 ENCODERS = {
     "usual_minilm": Variant(USUAL, base="usual_minilm", encoder="minilm"),
     "packed_minilm": Variant(OURS, {"execution": "packed"}, base="usual_minilm", encoder="minilm"),
     "usual_mpnet": Variant(USUAL, base="usual_mpnet", encoder="mpnet-base"),
     "packed_mpnet": Variant(OURS, {"execution": "packed"}, base="usual_mpnet", encoder="mpnet-base"),
+    "packed_int8": Variant(OURS, INT8),
+    "packed_all_linear_int8": Variant(OURS, {**INT8, "all_linear": True}, base="usual_all_linear"),
+    "packed_minilm_int8": Variant(OURS, INT8, base="usual_minilm", encoder="minilm"),
+    "packed_mpnet_int8": Variant(OURS, INT8, base="usual_mpnet", encoder="mpnet-base"),
 }
 # The shape of ModernBERT-base.
 _FULL: dict[str, Any] = {"all_linear": True, "rank": 4}
@@ -58,6 +65,7 @@ MODERNBERT = {
     "best_modernbert": Variant(BEST, _FULL, **_SHAPE),
     "reference_modernbert": Variant(OURS, {"execution": "reference", **_FULL}, **_SHAPE),
     "packed_modernbert": Variant(OURS, {"execution": "packed", **_FULL}, **_SHAPE),
+    "packed_modernbert_int8": Variant(OURS, {**INT8, **_FULL}, **_SHAPE),
 }
 # The shape of deberta-v3-small.
 _DEBERTA_FULL: dict[str, Any] = {"all_linear": True, "rank": 12}
