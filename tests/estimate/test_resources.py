@@ -114,6 +114,17 @@ def test_the_mean_over_all_tokens_saves_a_whole_last_layer(
     assert (total["mean"] - total["first"]) / 1e6 == pytest.approx(measured_mb, rel=0.15)
 
 
+def test_steps_in_int8_hold_two_bytes_for_a_trained_layers_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_kernels", lambda *_: "float32")
+    lengths = {"train": np.full(500, 128)}
+    total = {}
+    for precision in ("float", "int8"):
+        recipe, config, counted = settings(**{"lora.layers": "top-2", "train.frozen_precision": precision})
+        total[precision] = memory_of(recipe, config, counted, lengths, FLOAT32).total
+    # Of each layer: 12 x 384 x 384 weights, 9 x 384 biases, and 4 x 384 of its norms; otherwise four bytes each.
+    assert total["float"] - total["int8"] == 2 * 2 * (12 * 384**2 + 13 * 384)
+
+
 def test_shorter_batches_fewer_layers_and_token_limits_take_less_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -186,7 +186,9 @@ def memory_of(
     else:
         size = 2 if build == "bfloat16" else FLOAT
         layers = sum(layer.total for layer in inventory.layers)
-        weights = size * (layers + trained) + FLOAT * inventory.outside.total
+        # For the backward pass too; in int8, for both passes of a step beside those that evaluate.
+        of_step = 2 if train.frozen_precision == "int8" else size
+        weights = size * layers + of_step * trained + FLOAT * inventory.outside.total
         step = min(MAX_STEP_TOKENS, STEP_VALUES // (max(depth, 1) * hidden))
         values = _values_of_kernels(recipe, config, depth)
         saved = int(min(batch, max(step, scored)) * hidden * size * values)
