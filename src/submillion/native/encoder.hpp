@@ -49,8 +49,8 @@ struct Encoder {
   void set_embeddings(const SmEmbeddings& tables, int threads);
   // Packs what is not packed yet of a layer; layout: SmLayout values.
   void load_layer(int index, const SmLayerWeights& l, int layout, int threads);
-  void pack_frozen(FrozenMatrix& m, std::vector<const float*> matrices, long rows, long columns, int layout,
-                   int threads, bool alternating = false);
+  void pack_frozen(FrozenMatrix& m, std::vector<const float*> matrices, long rows, long columns,
+                   SectionSizes sections, int layout, int threads, bool alternating = false);
   // Returns the biases of two matrices whose panels alternate.
   float* alternate(const float* first, const float* second);
   void pack_adapters();

@@ -41,7 +41,7 @@ inline void Encoder::set_embeddings(const SmEmbeddings& tables, int threads) {
 }
 
 inline void Encoder::pack_frozen(FrozenMatrix& m, std::vector<const float*> matrices, long rows, long columns,
-                                 int layout, int threads, bool alternating) {
+                                 SectionSizes sections, int layout, int threads, bool alternating) {
 #ifdef SM_INT8_PRODUCTS
   const long count = (long)matrices.size();
   auto value = [&](long output, long input) {
@@ -50,16 +50,12 @@ inline void Encoder::pack_frozen(FrozenMatrix& m, std::vector<const float*> matr
     const long row = (alternating ? panel / count : panel % each) * BLOCK_SIDE + output % BLOCK_SIDE;
     return matrix[row * columns + input];
   };
-  // Sections begin where the layers cut a product: after each matrix of a stack, and, in BERT's layout, after
-  // each FFN_CHUNK.
-  auto most = [&](long channels) {
-    return channels > config.hidden_blocks * BLOCK_SIDE && !config.pre_norm ? +FFN_CHUNK : +SECTION_BLOCKS;
-  };
   if (layout & SM_STEP_INT8 && !m.int8_forward.panels)
-    m.int8_forward = pack_int8_operand(weight_arena, count * rows, columns, 1, most(columns), threads, value);
+    m.int8_forward =
+        pack_int8_operand(weight_arena, count * rows, columns, 1, sections.inputs, threads, value);
   if (layout & SM_STEP_INT8 && layout & SM_BACKWARD && !m.int8_backward.panels)
     m.int8_backward =
-        pack_int8_operand(weight_arena, columns, count * rows, alternating ? 1 : (int)count, most(rows),
+        pack_int8_operand(weight_arena, columns, count * rows, alternating ? 1 : (int)count, sections.outputs,
                           threads, [&](long output, long input) { return value(input, output); });
 #endif
   const bool forward = !m.floats.forward,
@@ -76,14 +72,15 @@ inline void Encoder::load_layer(int index, const SmLayerWeights& l, int layout, 
   const long hidden = config.hidden_blocks * BLOCK_SIDE, ffn = config.ffn_blocks * BLOCK_SIDE;
   LayerWeights& w = weights[index];
   if (!frozen_positions.empty()) frozen_positions[index] = PositionRows();
-  pack_frozen(w.qkv, {l.q, l.k, l.v}, hidden, hidden, layout, threads);
-  pack_frozen(w.out, {l.out}, hidden, hidden, layout, threads);
+  const int cut = config.pre_norm ? +SECTION_BLOCKS : +FFN_CHUNK;
+  pack_frozen(w.qkv, {l.q, l.k, l.v}, hidden, hidden, {}, layout, threads);
+  pack_frozen(w.out, {l.out}, hidden, hidden, {}, layout, threads);
   if (config.pre_norm) {
-    pack_frozen(w.up, {l.up, l.gate}, ffn, hidden, layout, threads, true);
+    pack_frozen(w.up, {l.up, l.gate}, ffn, hidden, {}, layout, threads, true);
   } else {
-    pack_frozen(w.up, {l.up}, ffn, hidden, layout, threads);
+    pack_frozen(w.up, {l.up}, ffn, hidden, {SECTION_BLOCKS, cut}, layout, threads);
   }
-  pack_frozen(w.down, {l.down}, hidden, ffn, layout, threads);
+  pack_frozen(w.down, {l.down}, hidden, ffn, {cut, SECTION_BLOCKS}, layout, threads);
   has_int8 |= w.out.int8_forward.panels > 0;
   if (w.qkv_bias) return;
   w.qkv_bias = weight_arena.allocate<float>(3 * hidden);

@@ -15,7 +15,13 @@
 
 namespace submillion {
 
-enum { SECTION_BLOCKS = 24 };  // of channels, at most
+enum { SECTION_BLOCKS = 24 };
+
+// The most channel blocks of a section of a matrix's inputs, and of its outputs, over which dy W sums.
+// Sections begin where a layer cuts a product.
+struct SectionSizes {
+  int inputs = SECTION_BLOCKS, outputs = SECTION_BLOCKS;
+};
 
 #ifdef SM_INT8_PRODUCTS
 // An int8 matrix [panels * 32 outputs][blocks * 32 inputs] in panels of 32 outputs, [panel][section]

@@ -81,12 +81,12 @@ class RoundedProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, hidden: int) -> torch.Tensor:
         ctx.weight, ctx.hidden = weight, hidden
-        most = FFN_SECTION if weight.shape[1] > hidden else MOST
+        most = FFN_SECTION if weight.shape[1] != hidden else MOST
         return rounded_rows(x, most) @ rounded_weights(weight, most).T
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:  # type: ignore[override]
-        most = FFN_SECTION if ctx.weight.shape[0] > ctx.hidden else MOST
+        most = FFN_SECTION if ctx.weight.shape[0] != ctx.hidden else MOST
         return rounded_rows(dy, most) @ rounded_weights(ctx.weight.T, most).T, None, None
 
 
@@ -116,14 +116,16 @@ def emulated(classifier: Classifier, tokens: Tokens) -> Any:
             del linear.forward
 
 
-# One layer: over several, rounding differences of a last bit grow. Sizes: one section of each product; several ones.
+# One layer: over several, rounding differences of a last bit grow. Sizes: one section of each product; several ones; an
+# FFN narrower than the states.
 @pytest.mark.parametrize("path", ABLE_FLOAT)
-@pytest.mark.parametrize(("hidden", "heads"), [(96, 3), (800, 25)])
+@pytest.mark.parametrize(("hidden", "heads", "ffn"), [(96, 3, 192), (800, 25, 1600), (800, 25, 416)])
 @pytest.mark.parametrize("lora", [EVERY, {"targets": ["query", "value"]}])
 def test_a_step_rounds_both_operands_of_the_frozen_products(
-    tmp_path: Path, path: str, hidden: int, heads: int, lora: dict[str, Any]
+    tmp_path: Path, path: str, hidden: int, heads: int, ffn: int, lora: dict[str, Any]
 ) -> None:
-    tiny_encoder(tmp_path, "roberta", layers=1, hidden=hidden, heads=heads, dropout=0.0)
+    sizes = {"hidden": hidden, "heads": heads, "intermediate_size": ffn}
+    tiny_encoder(tmp_path, "roberta", layers=1, dropout=0.0, **sizes)
     classifier = made(tmp_path, lora, pooling="mean")
     tokens = texts_of(LENGTHS, classifier)
     logits, gradients = packed_outcome(classifier, in_int8(classifier, path), tokens)
