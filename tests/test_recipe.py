@@ -188,6 +188,11 @@ def test_overrides_of_another_type_are_one_problem(overrides: Any) -> None:
             ["lora.variant=bitfit", "train.lora_plus_ratio=2"],
             "and no matrix B is trained with lora.variant=bitfit.",
         ),
+        (
+            ["lora.variant=dora", "train.frozen_precision=int8"],
+            "train.frozen_precision: expected float with lora.variant=dora, found int8. DoRA reads the frozen "
+            "matrices in float: leave `train.frozen_precision` at float.",
+        ),
         (["train.lora_plus_ratio=0"], "train.lora_plus_ratio: expected greater than 0, found 0"),
     ],
 )

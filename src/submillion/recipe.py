@@ -80,6 +80,9 @@ class Recipe(Section):
             remedy = "An average would undo the pruning of ranks."
             found = f"{self.train.average_from:g}"
             raise BadInput(Problem("train.average_from", "none with lora.variant=adalora", found, remedy))
+        if self.lora.variant == "dora" and self.train.frozen_precision == "int8":
+            remedy = "DoRA reads the frozen matrices in float: leave @{train.frozen_precision} at float."
+            raise BadInput(Problem("train.frozen_precision", "float with lora.variant=dora", "int8", remedy))
         if self.contrastive.steps and self.lora.variant == "adalora":
             raise BadInput(
                 Problem("contrastive.steps", "0 with lora.variant=adalora", f"{self.contrastive.steps}")
