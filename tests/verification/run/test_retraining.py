@@ -100,6 +100,10 @@ def test_steps_in_int8_are_recorded_and_repeated_bit_for_bit(
     )
     run = RunDir.open(submillion.train(recipe, tmp_path / "run", texts=texts, labels=labels, quiet=True).path)
     assert run.read_manifest()["training"]["frozen_precision"] == "int8"
+    for page in (run.card, run.report):
+        assert "packed-" in page.read_text(encoding="utf-8") and "; training steps in int8" in page.read_text(
+            "utf-8"
+        )
     verdict = verify(run.path, retrain=True)
     assert verdict.holds, verdict.render()
     assert "equal bit for bit" in verdict.render()
