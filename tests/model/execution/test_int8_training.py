@@ -166,6 +166,10 @@ def test_passes_without_gradients_stay_in_float(tmp_path: Path, path: str) -> No
         assert torch.equal(packed.logits(tokens, rows), before)
         assert torch.equal(packed.states(tokens, rows, 1), plain.states(tokens, rows, 1))
         assert not torch.equal(step.detach(), before)
+    packed.end_training()
+    assert torch.equal(
+        packed.logits(tokens, rows).detach(), before
+    )  # with gradients: rounding ends with the training
 
 
 @pytest.mark.parametrize("path", ABLE)

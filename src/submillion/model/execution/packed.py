@@ -149,6 +149,7 @@ class Packed:
         """
         self._finalizer()
         self._in_flight, self._gradients = None, []
+        self.steps_in_int8 = False
         self._open()
 
     def use_weights_of(self, other: Packed) -> bool:
