@@ -78,9 +78,8 @@ def open_training(
         rank: see `recipe_of`.
         frozen: `train.frozen_precision`.
     """
-    recipe = recipe_of(setting, execution, all_linear, layers, rank)
-    train = recipe.train.model_copy(update={"frozen_precision": frozen})
-    return _training(setting, read_texts(setting), recipe.model_copy(update={"train": train}))
+    recipe = recipe_of(setting, execution, all_linear, layers, rank, frozen)
+    return _training(setting, read_texts(setting), recipe)
 
 
 def open_growth(
@@ -224,7 +223,12 @@ def _predicting(setting: Setting, opened: Execution) -> Opened:
 
 
 def recipe_of(
-    setting: Setting, execution: str, all_linear: bool = False, layers: str = "all", rank: int | None = None
+    setting: Setting,
+    execution: str,
+    all_linear: bool = False,
+    layers: str = "all",
+    rank: int | None = None,
+    frozen: str = "float",
 ) -> Recipe:
     """Return the recipe of a variant; `rank` None uses the usual rank of its targets."""
     ranked = {} if rank is None else {"r": rank, "alpha": 2 * rank}
@@ -235,7 +239,8 @@ def recipe_of(
             "encoder": {"source": str(setting.encoder)},
             "data": {"train": str(setting.data), "max_length": setting.max_length},
             # Enough epochs to keep the learning rate above zero until the last round.
-            "train": {"batch_size": setting.batch_size, "epochs": 1000, "execution": execution},
+            "train": {"batch_size": setting.batch_size, "epochs": 1000, "execution": execution}
+            | {"frozen_precision": frozen},
             "lora": {**shape["lora"], **ranked, "layers": layers},
             "head": shape["head"],
         }

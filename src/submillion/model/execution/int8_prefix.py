@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from submillion.terminal.progress import ProgressOption
 
 INT8 = "int8"
-"""The value of `train.prefix_precision`."""
+"""The value of `train.prefix_precision` and `train.frozen_precision`."""
 ROWS = 32
 """Training texts that measure the matrices, on one thread: an outlier shows in the tokens of any text."""
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from submillion import environment, native, notices, pipeline
 from submillion.model.execution.int8_prefix import INT8
+from submillion.model.execution.int8_training import unsupported_kernels
 from submillion.model.precision import choose_precision
 from submillion.native import int8
 from submillion.recipe import Recipe
@@ -60,8 +61,8 @@ def no_int8(recipe: Recipe) -> str | None:
         with notices.suppressed():
             wanted = choose_precision(recipe.train.precision).dtype_name
         kernels, reason = native.load_best_build(wanted)
-        if kernels is None or not kernels.has_int8:
-            why = reason if kernels is None else f"the {kernels.build.name} kernels do not have it"
+        why = reason if kernels is None else unsupported_kernels(kernels)
+        if why is not None:
             return f"its training steps were in int8, which cannot run here: {why}"
     return None
 
