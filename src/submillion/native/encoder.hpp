@@ -36,7 +36,6 @@ struct Encoder {
   std::vector<PositionRows> positions;         // [layers]; empty without relative positions
   std::vector<PositionRows> frozen_positions;  // [layers]: those that no batch changes, once projected
   long position_blocks = 0;                    // of each layer's rows
-  bool has_int8 = false;                       // a layer's frozen matrices are in int8
   int lowest_adapted = 0;  // the lowest layer with an adapter, where the backward pass ends
 
   // encoder_weights.hpp

@@ -100,6 +100,8 @@ inline void Encoder::allocate_scratch() {
     s.row_keys = scratch_arena.allocate<uint64_t>(3 * m_blocks * BLOCK_SIDE);
     s.row_keys2 = scratch_arena.allocate<uint64_t>(m_blocks * BLOCK_SIDE);
 #ifdef SM_INT8_PRODUCTS
+    bool has_int8 = false;
+    for (const LayerWeights& w : weights) has_int8 |= w.out.int8_forward.panels > 0;
     // The widest product: the FFN's, if it is not cut, or a part of those to queries, keys and values.
     const bool cuts = !unchunked_ffn && !config.pre_norm;
     const long widest_cut = has_int8 ? std::max<long>({D, cuts ? +FFN_CHUNK : F, 2 * SECTION_BLOCKS}) : 0;

@@ -81,7 +81,6 @@ inline void Encoder::load_layer(int index, const SmLayerWeights& l, int layout, 
     pack_frozen(w.up, {l.up}, ffn, hidden, {SECTION_BLOCKS, cut}, layout, threads);
   }
   pack_frozen(w.down, {l.down}, hidden, ffn, {cut, SECTION_BLOCKS}, layout, threads);
-  has_int8 |= w.out.int8_forward.panels > 0;
   if (w.qkv_bias) return;
   w.qkv_bias = weight_arena.allocate<float>(3 * hidden);
   memcpy(w.qkv_bias, l.q_bias, hidden * 4), memcpy(w.qkv_bias + hidden, l.k_bias, hidden * 4);

@@ -130,8 +130,8 @@ FORCE_INLINE void multiply_section(const QuantizedRows& a, long row, int rows, c
       const long of_row = (at - begin) * a.capacity + row + first + i;
       const float zero = a.zeros[of_row], scale = a.scales[of_row];
       float* to = block + (first + i) * BLOCK_SIDE;
-      f32x16 low = (load_as_floats(sums + i * BLOCK_SIDE) - sum0 * zero) * (scale0 * scale),
-             high = (load_as_floats(sums + i * BLOCK_SIDE + 16) - sum1 * zero) * (scale1 * scale);
+      f32x16 low = dequantized(sums + i * BLOCK_SIDE, sum0, scale0, zero, scale),
+             high = dequantized(sums + i * BLOCK_SIDE + 16, sum1, scale1, zero, scale);
       if (!overwrite) low += load(to), high += load(to + 16);
       store(to, low), store(to + 16, high);
     }

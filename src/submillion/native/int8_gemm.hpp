@@ -122,13 +122,11 @@ FORCE_INLINE void multiply(const Int8Matrix& m, const ProductInput& input, int r
         next += (long)lines * prefetch_lines * 64;
         for (int i = 0; i < height; i++) {
           const float zero = a.zeros[g * a.capacity + row + i], scale = a.scales[g * a.capacity + row + i];
-          auto dequantized = [&](int half, f32x16 sum, f32x16 factor) {
-            const f32x16 integers = load_as_floats(sums + i * BLOCK_SIDE + 16 * half);
-            return (integers - sum * zero) * (factor * scale);
-          };
+          const int32_t* integers = sums + i * BLOCK_SIDE;
           float* carried = partial + (row + i) * BLOCK_SIDE;
-          f32x16 low = dequantized(0, sum0, scale0) + (first ? bias0 : load(carried)),
-                 high = dequantized(1, sum1, scale1) + (first ? bias1 : load(carried + 16));
+          f32x16 low = dequantized(integers, sum0, scale0, zero, scale) + (first ? bias0 : load(carried)),
+                 high = dequantized(integers + 16, sum1, scale1, zero, scale) +
+                        (first ? bias1 : load(carried + 16));
           if (last) {
             epilogue(row + i, n, low, high);
           } else {

@@ -137,4 +137,11 @@ FORCE_INLINE void multiply_tile(const activation_t* a, long line_stride, const i
 }
 #endif
 
+// Returns 16 outputs of a row and a group of channels: s_x s_w (sum of u q - zero sum of q). sums: the
+// integers of the product; of_outputs, scales: sum of q and s_w; zero, scale: of the row.
+FORCE_INLINE f32x16 dequantized(const int32_t* sums, f32x16 of_outputs, f32x16 scales, float zero,
+                                float scale) {
+  return (load_as_floats(sums) - of_outputs * zero) * (scales * scale);
+}
+
 }  // namespace submillion
