@@ -18,7 +18,7 @@ from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem
 from submillion.families.families import family_of
 from submillion.files.atomic import nearest_folder
-from submillion.model.execution.packed import MAX_STEP_TOKENS, PASS_TOKENS, STEP_VALUES
+from submillion.model.execution.packed import PASS_TOKENS, step_tokens
 from submillion.model.precision import Precision
 from submillion.recipe import Recipe
 from submillion.sources.fetch import download_bytes, encoder_config
@@ -186,10 +186,11 @@ def memory_of(
     else:
         size = 2 if build == "bfloat16" else FLOAT
         layers = sum(layer.total for layer in inventory.layers)
-        # For the backward pass too; in int8, for both passes of a step beside those that evaluate.
-        of_step = 2 if train.frozen_precision == "int8" else size
+        # Beside the weights that evaluate: in int8, those of both passes of a step; in bfloat16, those of the
+        # backward pass, which in float32 reads the same ones.
+        of_step = 2 if train.frozen_precision == "int8" or build == "bfloat16" else 0
         weights = size * layers + of_step * trained + FLOAT * inventory.outside.total
-        step = min(MAX_STEP_TOKENS, STEP_VALUES // (max(depth, 1) * hidden))
+        step = step_tokens(depth, hidden, size)
         values = _values_of_kernels(recipe, config, depth)
         saved = int(min(batch, max(step, scored)) * hidden * size * values)
         passed = max(PASS_TOKENS, scored) * hidden * FLOAT * PASSED_KERNELS

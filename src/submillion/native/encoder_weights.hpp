@@ -40,8 +40,18 @@ inline void Encoder::set_embeddings(const SmEmbeddings& tables, int threads) {
   embeddings.projection_bias = copy_vector(tables.projection_bias, hidden);
 }
 
+// Whether frozen matrices are packed for dy W too. Blocks of float32 are transposed each time a product reads
+// them, which halves the memory of the weights and takes no time that could be measured on AVX2: a product
+// reads a block for hundreds of token rows. Products in bfloat16 are too fast for that.
+#ifdef SM_BF16
+constexpr bool PACKS_BACKWARD = true;
+#else
+constexpr bool PACKS_BACKWARD = false;
+#endif
+
 inline void Encoder::pack_frozen(FrozenMatrix& m, std::vector<const float*> matrices, long rows, long columns,
-                                 SectionSizes sections, int layout, int threads, bool alternating) {
+                                 [[maybe_unused]] SectionSizes sections, int layout, int threads,
+                                 bool alternating) {
 #ifdef SM_INT8_PRODUCTS
   const long count = (long)matrices.size();
   auto value = [&](long output, long input) {
@@ -58,8 +68,8 @@ inline void Encoder::pack_frozen(FrozenMatrix& m, std::vector<const float*> matr
         pack_int8_operand(weight_arena, columns, count * rows, alternating ? 1 : (int)count, sections.outputs,
                           threads, [&](long output, long input) { return value(input, output); });
 #endif
-  const bool forward = !m.floats.forward,
-             backward = layout & SM_BACKWARD && !m.int8_backward.panels && !m.floats.backward;
+  const bool forward = !m.floats.forward, backward = PACKS_BACKWARD && layout & SM_BACKWARD &&
+                                                     !m.int8_backward.panels && !m.floats.backward;
   if (!forward && !backward) return;
   PackedMatrix packed =
       pack(weight_arena, matrices, rows, columns, 1, threads, forward, backward, alternating);
@@ -140,7 +150,7 @@ inline void Encoder::prepare_dora(LoraAdapter& lora, int layer, int target) {
   if (target > VALUE || config.pre_norm) return;
   const long first_panel = (long)target * config.hidden_blocks;  // of the three stacked matrices
   lora.base_forward.data += first_panel * lora.base_forward.n_stride;
-  if (matrix.backward) lora.base_backward.data += first_panel * BLOCK_ELEMS;
+  lora.base_backward.data += first_panel * lora.base_backward.k_stride;
 }
 
 inline void Encoder::compute_gains() {

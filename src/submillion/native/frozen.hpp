@@ -218,8 +218,8 @@ FORCE_INLINE void frozen_gemm(FrozenInput input, FrozenOperand b, GemmShape shap
     return gemm_int8(input.a, *b.int8, b.k, shape, acc, input.room, input.rounded, low_rank_term, epilogue,
                      after_block);
 #endif
-  gemm(input.a, {b.floats.data + (long)b.k * BLOCK_ELEMS, b.floats.n_stride}, shape, acc, low_rank_term,
-       epilogue, after_block, epilogue_input);
+  b.floats.data += b.k * b.floats.k_stride;
+  gemm(input.a, b.floats, shape, acc, low_rank_term, epilogue, after_block, epilogue_input);
 }
 
 }  // namespace submillion

@@ -212,10 +212,26 @@ struct OperandA {
   long m_stride;
   bool half_last = false;  // rows 16 to 31 of the last block are padding
 };
-// A packed matrix: block k of panel n (32 columns) is at `data` + n * n_stride + k * BLOCK_ELEMS.
+// A packed matrix: block k of panel n (32 columns) is at `data` + n * n_stride + k * k_stride. transposed:
+// the blocks are those of the transposed matrix, and k_stride may differ from BLOCK_ELEMS; only in float32.
 struct OperandB {
   const elem_t* data;
-  long n_stride;
+  long n_stride, k_stride = BLOCK_ELEMS;
+  bool transposed = false;
+
+  // Returns blocks [k, k + count) of panel n, one after the other; `room`: [KC_BLOCKS], for those of a
+  // transposed matrix.
+  const elem_t* blocks(int n, int k, int count, elem_t* room) const {
+    const elem_t* from = data + n * n_stride + k * k_stride;
+#ifndef SM_BF16
+    if (!transposed) return from;
+    for (int i = 0; i < count; i++) transpose_block(from + i * k_stride, room + i * BLOCK_ELEMS);
+    return room;
+#else
+    (void)count, (void)room;
+    return from;
+#endif
+  }
 };
 // Panels [n_begin, n_end) for `m_blocks` token blocks. next_b: the B blocks of the next gemm, to prefetch at
 // the end.
@@ -256,6 +272,7 @@ NOINLINE void gemm_loop(OperandA a, int m_blocks, OperandB b, int n_begin, int n
                         AfterBlock&& after_block, EpilogueInput&& epilogue_input) {
   int pending_m = -1, pending_n = 0;
   float* pending = nullptr;  // the complete block whose epilogue has not run yet
+  alignas(64) elem_t transposed_b[KC_BLOCKS * BLOCK_ELEMS];
   const bool double_buffer = acc_n_stride == 0 && zero_init && complete && k_blocks <= KC_BLOCKS;
   int buffer = 0;
   for (int n = n_begin; n < n_end; n++) {
@@ -272,6 +289,7 @@ NOINLINE void gemm_loop(OperandA a, int m_blocks, OperandB b, int n_begin, int n
                                               : n + 1 < n_end ? b_panel + b.n_stride
                                                               : next_b);
       const long lines = next_kc * (long)(BLOCK_ELEMS * sizeof(elem_t) / 64);
+      const elem_t* b_blocks = b.blocks(n, k, kc, transposed_b);
       for (int m = 0; m < m_blocks; m++) {
         float* block =
             double_buffer ? acc + (buffer ^= 1) * BLOCK_ELEMS : acc + m * acc_m_stride + n * acc_n_stride;
@@ -293,11 +311,9 @@ NOINLINE void gemm_loop(OperandA a, int m_blocks, OperandB b, int n_begin, int n
                    low_rank.k_blocks, low_rank.last_k};
         auto multiply = [&](auto&& overlap) {
           if (a.half_last && m + 1 == m_blocks)
-            brgemm<true, true>(a_blocks, b_panel + (long)k * BLOCK_ELEMS, kc, block, zero_block, extra,
-                               prefetch, overlap);
+            brgemm<true, true>(a_blocks, b_blocks, kc, block, zero_block, extra, prefetch, overlap);
           else
-            brgemm<true>(a_blocks, b_panel + (long)k * BLOCK_ELEMS, kc, block, zero_block, extra, prefetch,
-                         overlap);
+            brgemm<true>(a_blocks, b_blocks, kc, block, zero_block, extra, prefetch, overlap);
         };
         if (pending) {
           multiply([&](int step) {

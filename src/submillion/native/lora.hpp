@@ -6,12 +6,15 @@
 namespace submillion {
 
 // A matrix W [n][k] packed as the B operand of x W^T (`forward`, panels over n) and of dy W (`backward`,
-// panels over k).
+// panels over k). Without `backward`, the blocks of `forward` are transposed as they are used.
 struct PackedMatrix {
   elem_t *forward = nullptr, *backward = nullptr;
   long n_blocks = 0, k_blocks = 0;
   OperandB forward_operand() const { return {forward, k_blocks * BLOCK_ELEMS}; }
-  OperandB backward_operand() const { return {backward, n_blocks * BLOCK_ELEMS}; }
+  OperandB backward_operand() const {
+    if (!backward) return {forward, BLOCK_ELEMS, k_blocks * BLOCK_ELEMS, true};
+    return {backward, n_blocks * BLOCK_ELEMS};
+  }
 };
 
 // The adapter of one matrix (Hu et al. 2021, arXiv:2106.09685, eq. 3). The rank is zero-padded to whole
@@ -92,8 +95,12 @@ FORCE_INLINE void lora_dx_block(const LoraAdapter& lora, const elem_t* du, const
          rank_blocks, dx_block, true, {BLOCK_SIDE, BLOCK_SIDE, lora.ranks_in_last()});
   if (!dropped_dy) return;
   const int out_blocks = (int)(lora.outputs / BLOCK_SIDE);
-  brgemm(dropped_dy + (long)m * out_blocks * BLOCK_ELEMS,
-         lora.base_backward.data + n * lora.base_backward.n_stride, out_blocks, dx_block, false);
+  alignas(64) elem_t transposed[KC_BLOCKS * BLOCK_ELEMS];
+  for (int k = 0; k < out_blocks; k += KC_BLOCKS) {
+    const int count = out_blocks - k < KC_BLOCKS ? out_blocks - k : +KC_BLOCKS;
+    brgemm(dropped_dy + ((long)m * out_blocks + k) * BLOCK_ELEMS,
+           lora.base_backward.blocks(n, k, count, transposed), count, dx_block, false);
+  }
 }
 
 // Adds dropout(dx_block) in row i of block (m, n) to the two halves of a row.

@@ -294,12 +294,15 @@ def test_merged_adapters_give_the_same_logits_and_cannot_be_trained(
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
 
 
-@pytest.mark.parametrize("path", PATHS[:1])
-def test_a_step_takes_more_tokens_if_fewer_layers_are_trained(encoders: Any, path: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_a_step_takes_more_tokens_if_fewer_layers_are_trained_or_values_are_shorter(
+    encoders: Any, path: str
+) -> None:
+    most = {"float32": 300, "bfloat16": 600}[native.BUILDS[path].dtype_name]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("submillion.model.execution.packed.STEP_VALUES", 3 * 64 * 100)
+        patch.setattr("submillion.model.execution.packed.STEP_BYTES", 64 * 4 * 300)
         for layers, kept in (("all", 3), ("top-1", 1)):
-            assert opened(made(encoders("roberta"), {"layers": layers}), path).step_tokens == 3 * 100 // kept
+            assert opened(made(encoders("roberta"), {"layers": layers}), path).step_tokens == most // kept
 
 
 @pytest.mark.parametrize(

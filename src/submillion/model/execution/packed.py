@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 # Upper bound on token rows per group, times channels. Larger groups reuse each weight more often; beyond this,
 # activations no longer fit in L2.
 GROUP_CHANNELS = 640 * 768
-# Tokens x layers x channels of a forward and backward pass: 1,792 tokens of all layers of roberta-base. The values
-# saved for the backward pass grow with them (some 14 kB per token and layer there, in bfloat16). A pass of 4,096
-# tokens is as fast as any.
-STEP_VALUES = 1792 * 12 * 768
+# Bytes of the states that enter the trained layers, for all tokens of a forward and backward pass: 1,792 tokens of all
+# layers of roberta-base in bfloat16, 896 in float32. The values saved for the backward pass take some nine times as
+# much. A pass of 4,096 tokens is as fast as any.
+STEP_BYTES = 1792 * 12 * 768 * 2
 MAX_STEP_TOKENS = 4096
 # Token limit of an inference pass. Larger passes are no faster, and Ctrl-C is only checked between passes.
 PASS_TOKENS = 8192
@@ -45,6 +45,17 @@ PASS_TOKENS = 8192
 def group_rows(hidden: int) -> int:
     """Return the token rows of a group, for an encoder of hidden size `hidden`."""
     return max(128, GROUP_CHANNELS // hidden)
+
+
+def step_tokens(layers: int, hidden: int, value_bytes: int) -> int:
+    """Return the most tokens of a forward and backward pass.
+
+    Args:
+        layers: the trained ones, from the lowest adapter up.
+        hidden: hidden size of the encoder.
+        value_bytes: 2 in bfloat16, 4 in float32.
+    """
+    return min(MAX_STEP_TOKENS, STEP_BYTES // (max(layers, 1) * hidden * value_bytes))
 
 
 def try_packed(
@@ -185,7 +196,7 @@ class Packed:
     def step_tokens(self) -> int:
         """See `Execution.step_tokens`."""
         trained = len(self._layers) - self.classifier.prefix_depth
-        return min(MAX_STEP_TOKENS, STEP_VALUES // (max(trained, 1) * self.classifier.hidden_size))
+        return step_tokens(trained, self.classifier.hidden_size, self.dtype.itemsize)
 
     @property
     def pass_tokens(self) -> int:
