@@ -1,13 +1,13 @@
 # Everything runs inside $(VENV), which these targets create and keep up to date.
 #   make quickstart PYTHON=/path/to/python3.12     another Python
 #   make test ARGS="-k budget -x"                  arguments for pytest
-#   make test JOBS=0                               in one process
+#   make test JOBS=0                               in one process; many tests wait, so 4 keep 2 cores busy
 
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/quickstart
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 4
 
 NATIVE = CMakeLists.txt $(wildcard src/submillion/native/*.?pp)
 CPP = $(wildcard src/submillion/native/*.?pp benchmarks/native/*.?pp tests/native/*.?pp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -31,6 +32,17 @@ settings.load_profile("untimed")
 
 DRAWN = ("report", "fuzz", "study/test_table.py", "test_training.py")
 """Tests whose figures are drawn; the others get small files in their place."""
+
+
+def pytest_collection() -> None:
+    """Keep the garbage collector from walking through ever more imported modules and collected tests."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let it ignore them while the tests run."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
