@@ -1,7 +1,7 @@
 # Everything runs inside $(VENV), which these targets create and keep up to date.
 #   make quickstart PYTHON=/path/to/python3.12     another Python
 #   make test ARGS="-k budget -x"                  arguments for pytest
-#   make test JOBS=0                               in one process; many tests wait, so 4 keep 2 cores busy
+#   make test JOBS=0                               in one process; four keep two cores busy, as many tests wait
 
 PYTHON ?= python3
 VENV ?= .venv

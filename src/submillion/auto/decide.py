@@ -45,7 +45,7 @@ def decide(
     Args:
         data: file, folder or data set of the catalog; None takes `rows`, or `data.train` of the overrides.
         overrides: recipe fields that are not decided, such as `["lora.r=8"]`.
-        minutes: the run is to end, report included, within this time; downloads are not part of it.
+        minutes: the run is to end within this time, downloads and report included.
         rows: labelled texts from memory.
         progress: show downloads on standard error.
         started_at: when the run was started, of `time.perf_counter`: the minutes count from then; None means now.
