@@ -71,6 +71,7 @@ def check(library: EmulatedLibrary, classifier: Classifier, lengths: list[int]) 
         ("roberta", "first"),
         ("bert", "mean"),
         ("mpnet", "first"),
+        ("distilbert", "first"),
         ("electra", "first"),
         ("deberta-v2", "first"),
         ("modernbert", "mean"),

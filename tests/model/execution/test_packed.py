@@ -223,7 +223,14 @@ def test_masks_are_the_same_on_every_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "pooling"), [("roberta", "first"), ("roberta", "mean"), ("electra", "first")]
+    ("family", "pooling"),
+    [
+        ("roberta", "first"),
+        ("roberta", "mean"),
+        ("electra", "first"),
+        ("mpnet", "mean"),
+        ("distilbert", "first"),
+    ],
 )
 @pytest.mark.parametrize("path", PATHS)
 def test_bits_do_not_depend_on_threads_or_earlier_batches(
