@@ -25,7 +25,7 @@ import psutil
 
 from benchmarks.predict_scale import write_texts
 
-POLL_S = 0.05
+POLL_S = 0.2
 COMPARED = 1_000
 
 

@@ -20,7 +20,7 @@ from submillion import BatchPredictor, notices, pipeline, ray_cluster
 from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
-from submillion.ship import predict_rows
+from submillion.ship import predict, predict_engines, predict_parts, predict_rows
 from submillion.ship.predict import predict_file
 from submillion.ship.predict_options import PredictOptions
 from submillion.study.engines import ray as ray_engine
@@ -297,6 +297,74 @@ def test_a_prediction_on_the_cluster_writes_what_one_of_this_process_writes(
     assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
     assert "precision" in {notice["code"] for notice in said["local"]}
     assert said["local"] == said["ray"] == said["ray again"]
+
+
+def test_a_prediction_on_the_cluster_is_continued_after_its_last_part(
+    cluster: Any, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "PARTS_FROM", 20)
+    monkeypatch.setattr(predict_parts, "PART_ROWS", 20)
+    monkeypatch.setattr(predict_rows, "READ_ROWS", 10)
+    (tmp_path / "in.txt").write_text("\n".join(tiny_texts(45, seed=7)[0]) + "\n", encoding="utf-8")
+    out, classified = tmp_path / "out.csv", list[int]()
+    scored = predict_engines.RayEngine.scored
+
+    def until(stop: int) -> Callable[..., Iterator[Any]]:
+        def counted(engine: predict_engines.RayEngine, chunks: Iterator[Any]) -> Iterator[Any]:
+            for one in scored(engine, chunks):
+                if len(classified) == stop:
+                    raise KeyboardInterrupt
+                classified.append(len(one[0][1]))
+                yield one
+
+        return counted
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(predict_engines.RayEngine, "scored", until(3))
+        predict_file(run.path, tmp_path / "in.txt", out, options=PredictOptions(engine="ray", chunk_rows=10))
+    assert not out.exists()
+    classified.clear()
+    monkeypatch.setattr(predict_engines.RayEngine, "scored", until(-1))
+    resumed = PredictOptions(engine="ray", chunk_rows=10, resume=True)
+    assert predict_file(run.path, tmp_path / "in.txt", out, options=resumed) == 45
+    assert sum(classified) == 45 - 20, "the complete part is not classified again"
+    predict_file(run.path, tmp_path / "in.txt", tmp_path / "local.csv")
+    assert out.read_text() == (tmp_path / "local.csv").read_text()
+
+
+def test_the_chunk_of_a_lost_node_is_classified_by_another(
+    cluster: Any, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signs = tmp_path / "signs"
+    signs.mkdir()
+
+    def wait_for_loss(*arguments: Any) -> Any:
+        """Keep a node busy until it is lost, so that it has work to lose."""
+        from submillion.ship.predict_engines import _scored
+
+        (signs / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while not (signs / "lost").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return _scored(*arguments)
+
+    monkeypatch.setattr(predict_rows, "READ_ROWS", 10)
+    (tmp_path / "in.txt").write_text("\n".join(tiny_texts(45, seed=8)[0]) + "\n", encoding="utf-8")
+    predict_file(run.path, tmp_path / "in.txt", tmp_path / "local.csv")
+    monkeypatch.setattr(predict_engines, "_scored", wait_for_loss)
+    options = PredictOptions(engine="ray", chunk_rows=10)
+    with ThreadPoolExecutor(1) as thread:  # a node is only added from the main thread
+        ended = thread.submit(
+            predict_file, run.path, tmp_path / "in.txt", tmp_path / "ray.csv", options=options
+        )
+        while not (busy := list(signs.iterdir())):
+            assert not ended.done(), ended.result()
+            time.sleep(0.05)
+        lose_node(cluster, psutil.Process(int(busy[0].name)))
+        (signs / "lost").touch()
+        assert ended.result() == 45
+    assert len(list(signs.iterdir())) > 1
+    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "local.csv").read_text()
 
 
 def test_an_error_of_a_task_is_that_of_the_prediction(cluster: Any, run: RunDir, tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ def test_a_file_that_loses_too_much_is_removed_and_the_others_stay(
     from submillion.cli import main
 
     form = forms.FORMS["merged"]
-    other = forms.ExportFile("bad/model.bin", "bad", "transformers", lambda _, file: file.touch(), Wrong)
+    other = forms.ExportFile(
+        "bad/model.bin", "bad", "transformers", lambda _, file: file.touch(), lambda: Wrong
+    )
     bad = forms.Form("bad", (other,))
     monkeypatch.setattr(export_module, "chosen_forms", lambda _, **_known: [form, bad])
     monkeypatch.setitem(forms.FILES, "bad/model.bin", (bad, other))

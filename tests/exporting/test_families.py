@@ -48,7 +48,7 @@ def exported(
     (file,) = FORMS[form].files
     (home / file.path).parent.mkdir(exist_ok=True)
     file.write(source, home / file.path)
-    return torch.cat(rows).numpy(), file.open(home).logits(texts)
+    return torch.cat(rows).numpy(), file.opener()(home).logits(texts)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

@@ -50,6 +50,12 @@ def test_a_pickled_predictor_is_small_and_works_from_any_folder(
     assert label in NAMES
 
 
+def test_an_opened_run_is_taken_by_its_path(run: RunDir) -> None:
+    predictor = BatchPredictor(Run(run.path))
+    assert pickle.dumps(predictor) == pickle.dumps(BatchPredictor(run.path))
+    assert predictor({"text": TEXTS})["predicted_label"].tolist() == Run(run.path).predict(TEXTS)
+
+
 def test_a_process_opens_a_run_once_and_again_after_it_has_changed(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:

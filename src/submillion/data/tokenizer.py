@@ -102,7 +102,7 @@ def _check_libraries(folder: Path) -> None:
                 str(folder),
                 f"tokenizer.json, or the packages that convert {present[0]} (sentencepiece and protobuf)",
                 f"no tokenizer.json and no package {listed(missing)}",
-                'Install them with: pip install "submillion[sentencepiece]"',
+                f"Install them with: pip install {' '.join(SENTENCEPIECE_NEEDS)}",
             )
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from submillion.model.precisions import check_precision
 from submillion.rundir import RunDir
 
 LABEL, CONFIDENCE = "predicted_label", "confidence"
+
+
+class HasPath(Protocol):
+    """A run that is opened already, such as `submillion.Run`."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        ...
 
 
 class BatchPredictor:
@@ -31,7 +40,7 @@ class BatchPredictor:
 
     def __init__(
         self,
-        run: str | Path,
+        run: str | Path | HasPath,
         *,
         text: str = "text",
         probabilities: bool = False,
@@ -41,7 +50,7 @@ class BatchPredictor:
         """Describe a predictor; loads nothing.
 
         Args:
-            run: finished run directory.
+            run: finished run directory, or an opened `Run`, of which only the path is used.
             text: column of a batch that holds the texts.
             probabilities: add the column `p_<class>` for every class.
             batch_size: texts per forward pass.
@@ -51,14 +60,15 @@ class BatchPredictor:
         Raises:
             BadInput: there is no run, the precision is unknown, `text` is not a name, or `batch_size` is below 1.
         """
-        check_path(run, "run")
+        place: Any = getattr(run, "path", run)
+        check_path(place, "run")
         check_text(precision, "precision", optional=False)
         check_flags(probabilities=probabilities)
         check_precision(precision)
         check_count(batch_size, "batch_size")
         if not isinstance(text, str):
             raise BadInput(Problem("@{text}", "the name of one column", repr(text)))
-        opened = RunDir.open(run)
+        opened = RunDir.open(place)
         manifest = opened.read_manifest()
         self._path = str(opened.path.resolve())
         self._classes = np.array(manifest.get("label_values") or manifest["labels"])

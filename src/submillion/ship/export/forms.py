@@ -36,8 +36,8 @@ class ExportFile:
     """The package that reads it, whose version is recorded."""
     write: Callable[[ExportSource, Path], None]
     """Writes it, and its `parts`; the path is absolute, its folder exists."""
-    open: Callable[[Path], Session]
-    """Opens it, from the folder of the export."""
+    opener: Callable[[], Callable[[Path], Session]]
+    """Imports its runtime, and returns what opens it from the folder of the export."""
     parts: tuple[str, ...] = ()
     """Further files that belong to it, if they are written."""
     twin: ExportFile | None = None
@@ -92,10 +92,10 @@ def _write_openvino_int8(source: ExportSource, file: Path) -> None:
     write_openvino_int8(source, file)
 
 
-def _open_merged(folder: Path) -> Session:
+def _merged_opener() -> Callable[[Path], Session]:
     from submillion.ship.export.sessions import TransformersSession  # noqa: PLC0415 - loads transformers
 
-    return TransformersSession(folder)
+    return TransformersSession
 
 
 def _write_web(source: ExportSource, file: Path) -> None:
@@ -104,29 +104,31 @@ def _write_web(source: ExportSource, file: Path) -> None:
     write_web(source, file)
 
 
-def _open_web(folder: Path) -> Session:
+def _web_opener() -> Callable[[Path], Session]:
     from submillion.ship.export.web.node import NodeSession  # noqa: PLC0415 - loads transformers
 
-    return NodeSession(folder)
+    return NodeSession
 
 
 def _onnx_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
-    def opened(folder: Path) -> Session:
-        from submillion.ship.export.sessions import OnnxSession  # noqa: PLC0415 - loads transformers
+    def opener() -> Callable[[Path], Session]:
+        from submillion.ship.export import sessions  # noqa: PLC0415 - loads transformers
 
-        return OnnxSession(folder, path)
+        sessions.import_onnxruntime()
+        return partial(sessions.OnnxSession, file=path)
 
-    return ExportFile(path, title, "onnxruntime", write, opened)
+    return ExportFile(path, title, "onnxruntime", write, opener)
 
 
 def _openvino_file(path: str, title: str, write: Callable[[ExportSource, Path], None]) -> ExportFile:
-    def opened(folder: Path) -> Session:
-        from submillion.ship.export.sessions import OpenvinoSession  # noqa: PLC0415 - loads transformers
+    def opener() -> Callable[[Path], Session]:
+        from submillion.ship.export import sessions  # noqa: PLC0415 - loads transformers
 
-        return OpenvinoSession(folder, path)
+        sessions.import_openvino()
+        return partial(sessions.OpenvinoSession, file=path)
 
     parts = (path.removesuffix(".xml") + ".bin",)
-    return ExportFile(path, title, "openvino", write, opened, parts)
+    return ExportFile(path, title, "openvino", write, opener, parts)
 
 
 _GRAPH = ("onnx", "onnxscript")
@@ -143,7 +145,7 @@ FORMS: dict[str, Form] = {
                     "merged, transformers",
                     "transformers",
                     _write_merged,
-                    _open_merged,
+                    _merged_opener,
                     (HEAD,),
                 ),
             ),
@@ -189,7 +191,7 @@ FORMS: dict[str, Form] = {
                     "browser, ONNX int8",
                     web.RUNTIME.name,
                     _write_web,
-                    _open_web,
+                    _web_opener,
                     web.parts(),
                     twin=_onnx_file(f"{web.FOLDER}/{web.GRAPH}", "ONNX int8", _write_web),
                     runtime_version=web.RUNTIME.version,

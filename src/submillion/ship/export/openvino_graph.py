@@ -12,7 +12,7 @@ import numpy as np
 
 from submillion.errors import SubmillionError
 from submillion.ship.export.onnx_graph import graph_of
-from submillion.ship.export.sessions import no_telemetry
+from submillion.ship.export.sessions import import_openvino
 
 if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
@@ -27,9 +27,7 @@ def write_openvino(source: ExportSource, file: Path) -> None:
         source: the run.
         file: to write, its name ends in .xml.
     """
-    with no_telemetry():
-        import openvino  # noqa: PLC0415 - an optional extra
-
+    openvino = import_openvino()
     model = openvino.Core().read_model(str(graph_of(source)))
     openvino.save_model(model, str(file), compress_to_fp16=False)
 

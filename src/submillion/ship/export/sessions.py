@@ -94,8 +94,7 @@ class OnnxSession:
 
     def __init__(self, folder: Path, file: str) -> None:
         """Load `file` of the export `folder`."""
-        import onnxruntime  # noqa: PLC0415 - an optional extra
-
+        onnxruntime = import_onnxruntime()
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
@@ -118,9 +117,7 @@ class OpenvinoSession:
 
     def __init__(self, folder: Path, file: str) -> None:
         """Load `file` of the export `folder`."""
-        with no_telemetry():
-            import openvino  # noqa: PLC0415 - an optional extra
-
+        openvino = import_openvino()
         self._batches = Batches(folder)
         with preserved_signal_stack():
             self._model = openvino.Core().compile_model(str(folder / file), "CPU")
@@ -133,8 +130,23 @@ class OpenvinoSession:
         return np.array(self._model(fed)["logits"])
 
 
+def import_onnxruntime() -> Any:
+    """Return the module onnxruntime."""
+    import onnxruntime  # noqa: PLC0415 - an optional extra
+
+    return onnxruntime
+
+
+def import_openvino() -> Any:
+    """Return the module openvino, imported without its telemetry."""
+    with _no_telemetry():
+        import openvino  # noqa: PLC0415 - an optional extra
+
+    return openvino
+
+
 @contextmanager
-def no_telemetry() -> Iterator[None]:
+def _no_telemetry() -> Iterator[None]:
     """Let OpenVINO's Python package find no telemetry library while it is imported inside the block.
 
     With the library it would write to the home directory and send an event to Google Analytics when it is imported.
