@@ -35,6 +35,10 @@ from benchmarks.cells import machine_facts
 from benchmarks.pages import insert
 from submillion import notices
 from submillion.assess.run_context import RunContext
+from submillion.data.tokenizer import load_tokenizer
+from submillion.data.tokens import encode
+from submillion.data.truncation import Truncation
+from submillion.rundir import RunDir
 
 HOST = "127.0.0.1"
 PART = "load report"
@@ -162,7 +166,8 @@ def wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
 def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure offline, under load, and offline again."""
     with notices.collecting(quiet=True):
-        texts = list(RunContext.open(arguments.run).texts("validation"))
+        context = RunContext.open(arguments.run)
+        texts = list(context.texts("validation"))
         run = submillion.load(arguments.run)
         before = offline(run, texts)
         port = free_port()
@@ -176,7 +181,19 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
                 server.terminate()
                 status = server.wait(30)
         after = offline(run, texts)
-    return summary(load, seconds, (before, after), arguments) | {"server_exit_status": status}
+    facts = subject(context.run, texts)
+    return facts | summary(load, seconds, (before, after), arguments) | {"server_exit_status": status}
+
+
+def subject(run: RunDir, texts: Sequence[str]) -> dict[str, Any]:
+    """Return what was measured: the run, its encoder, and the mean number of tokens that the run reads of a text."""
+    source = run.located(run.read_manifest()["encoder"]["source"])
+    tokens = encode(load_tokenizer(run.tokenizer), texts, Truncation.of(run.read_recipe().data))
+    return {
+        "run": run.path.resolve().name,
+        "encoder": Path(source).name if Path(source).is_dir() else source,
+        "tokens_per_text": round(float(tokens.lengths.mean()), 1),
+    }
 
 
 def summary(
@@ -214,6 +231,11 @@ def summary(
 def markdown(report: dict[str, Any]) -> str:
     """Return the report as a paragraph and a table."""
     first, largest, last = report["memory_mb"]
+    of_run = (
+        f"Run `{report['run']}` on {report['encoder']}, {report['tokens_per_text']:.0f} tokens per text; "
+        if "run" in report  # older reports do not name it
+        else ""
+    )
     offline_mean = statistics.fmean(report["offline_texts_per_s"])
     rows = [
         ("requests", f"{report['requests']:,} of {report['texts_per_request']} text each", ""),
@@ -233,7 +255,7 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"{report['clients']} clients for {report['seconds']:,.0f} seconds, {report['workers']} "
+            f"{of_run}{report['clients']} clients for {report['seconds']:,.0f} seconds, {report['workers']} "
             f"{'process' if report['workers'] == 1 else 'processes'}; {report['processor']}, {report['cores']} cores "
             f"(shared with the clients), commit {(report['commit'] or 'unknown')[:7]}:",
             "",

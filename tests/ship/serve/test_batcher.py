@@ -103,8 +103,8 @@ def test_a_failing_text_fails_its_own_request_only(
         texts = [["a"], ["word " * 50], ["b"]]
         return await asyncio.gather(*(batcher.scores(0, one) for one in texts), return_exceptions=True)
 
-    monkeypatch.setattr(batcher_module, "predict_logits", failing)
     with started(served) as state:
+        monkeypatch.setattr(batcher_module, "predict_logits", failing)
         first, second, third = asyncio.run(ask(state.batcher))
         assert state.batcher.waiting == 0
     assert isinstance(second, Failed) and "secret" not in second.message

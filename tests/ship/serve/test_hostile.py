@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from submillion.model.infer import predict_logits
-from submillion.ship.serve import batcher
+from submillion.ship.serve import batcher, service
 from submillion.ship.serve.app import create_app
 from submillion.ship.serve.limits import Bodies
 from submillion.ship.serve.models import ServedRun
@@ -51,17 +51,20 @@ BODIES = {
 
 @pytest.mark.parametrize("path", ["/predict", "/", "/classify", "/v2/models/first/infer"])
 @pytest.mark.parametrize("case", BODIES)
-def test_a_bad_body_gets_one_clear_error(http: httpx.Client, path: str, case: str) -> None:
+def test_a_bad_body_gets_one_clear_error(url: str, http: httpx.Client, path: str, case: str) -> None:
     body, message = BODIES[case]
-    answer = http.post(path, content=body)
+    with others_are_served(url):
+        answer = http.post(path, content=body)
     assert answer.status_code == 422
     assert set(answer.json()) == ({"error"} if path.startswith("/v2") else {"error", "error_type"})
     if path == "/predict":
         assert message in answer.json()["error"]
 
 
-def test_escaped_control_characters_are_part_of_a_text(http: httpx.Client) -> None:
-    assert http.post("/predict", content=rb'{"inputs": "a\u0000\u001b[2J\tb"}').status_code == 200
+def test_escaped_control_characters_are_part_of_a_text(url: str, http: httpx.Client) -> None:
+    with others_are_served(url):
+        answer = http.post("/predict", content=rb'{"inputs": "a\u0000\u001b[2J\tb"}')
+    assert answer.status_code == 200
 
 
 def test_too_many_texts_and_too_long_ones_are_refused(http: httpx.Client) -> None:
@@ -85,8 +88,9 @@ def test_a_full_queue_is_answered_with_429_and_empties_again(
         assert go_on.wait(20)
         return predict_logits(*arguments)
 
+    app = create_app(served, options)
     monkeypatch.setattr(batcher, "predict_logits", slow)
-    with running_in_thread(create_app(served, options), options) as address, ThreadPoolExecutor() as pool:
+    with running_in_thread(app, options) as address, ThreadPoolExecutor() as pool:
         accepted = pool.submit(httpx.post, f"{address}/predict", json={"inputs": [["a"]] * 4}, timeout=30)
         try:
             assert started.wait(20)
@@ -104,6 +108,32 @@ def test_a_full_queue_is_answered_with_429_and_empties_again(
         }
         assert len(accepted.result().json()) == 4
         assert httpx.post(address + "/predict", json={"inputs": "a text"}).status_code == 200
+
+
+def test_what_is_not_finished_in_time_is_refused_by_name(
+    served: list[ServedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that an idle server has accepted may take longer than the time to finish after SIGTERM."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def endless(*arguments: Any) -> np.ndarray:
+        started.set()
+        assert go_on.wait(20)
+        return predict_logits(*arguments)
+
+    app = create_app(served, LIMITS)
+    monkeypatch.setattr(batcher, "predict_logits", endless)
+    monkeypatch.setattr(service, "DRAIN_SECONDS", 0.2)
+    with ThreadPoolExecutor() as pool:
+        with running_in_thread(app, LIMITS) as address:
+            asked = pool.submit(httpx.post, f"{address}/predict", json={"inputs": "a text"}, timeout=30)
+            assert started.wait(20)
+            # The server itself waits for its classifier longer, until the answer is here.
+            monkeypatch.setattr(service, "DRAIN_SECONDS", 20)
+            asked.add_done_callback(lambda _: go_on.set())
+        answer = asked.result()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json()["error"] == "The server has stopped before it could finish this request."
 
 
 @contextmanager
@@ -157,7 +187,7 @@ def test_a_body_is_counted_while_it_arrives(url: str) -> None:
 
 
 def test_a_declared_size_beyond_the_limit_is_refused_at_once(url: str) -> None:
-    with connection(url) as sock:
+    with others_are_served(url), connection(url) as sock:
         sock.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n")
         answer = b"".join(iter(lambda: sock.recv(4000), b""))
     assert b" 413 " in answer

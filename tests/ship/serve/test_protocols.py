@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -15,8 +13,8 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
 from submillion import Run
-from submillion.model.class_thresholds import ClassThresholds
-from submillion.ship.serve.attribution import pieces_of
+from submillion.ship.serve import batcher
+from submillion.ship.serve.app import create_app
 from submillion.ship.serve.models import ServedRun
 from submillion.ship.serve.options import ServeOptions
 from support.server import running_in_thread
@@ -111,6 +109,29 @@ def test_predict_truncates_as_in_training_or_refuses(http: httpx.Client) -> None
     direction = http.post("/predict", json={"inputs": long, "truncation_direction": "Left"})
     assert direction.status_code == 422
     assert "cuts long texts on the right" in direction.json()["error"]
+
+
+def test_predict_says_that_the_classifier_failed(
+    served: list[ServedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error has the shape and status of the protocol, and quotes no text; the next request is answered."""
+    predict, failing = batcher.predict_logits, True
+
+    def predict_or_fail(*arguments: Any) -> np.ndarray:
+        if failing:
+            raise RuntimeError("secretword")
+        return predict(*arguments)
+
+    options = ServeOptions(port=0)
+    app = create_app(served, options)
+    monkeypatch.setattr(batcher, "predict_logits", predict_or_fail)
+    with running_in_thread(app, options) as address:
+        failed = httpx.post(address + "/predict", json={"inputs": "secretword"}, timeout=20)
+        failing = False
+        answered = httpx.post(address + "/predict", json={"inputs": "secretword"}, timeout=20)
+    assert failed.status_code == 424
+    assert failed.json() == {"error": "The classifier failed.", "error_type": "Backend"}
+    assert answered.status_code == 200
 
 
 def test_info_describes_the_runs(http: httpx.Client, runs: tuple[Run, Run]) -> None:
@@ -228,66 +249,6 @@ def test_classify_without_a_temperature_has_no_calibrated_score(http: httpx.Clie
     refused = http.post("/classify", json={"texts": ["a"], "class_thresholds": True})
     assert refused.status_code == 422
     assert "no thresholds are chosen" in refused.json()["error"]
-
-
-def test_attribution_is_the_fall_of_the_log_odds_without_a_word(
-    http: httpx.Client, runs: Any, texts: list[str]
-) -> None:
-    text = texts[0]
-    result = http.post("/classify", json={"texts": [text], "attribution": True}).json()["results"][0]
-    assert [word["text"] for word in result["words"]] == text.split()
-    answer = labels_of(runs[0]).index(result["label"])
-
-    def log_odds(words: str) -> float:
-        probability = float(runs[0].predict_proba([words])[0, answer])
-        return float(np.log(probability / (1 - probability)))
-
-    for word in result["words"][:3]:
-        assert text[word["start"] : word["end"]] == word["text"]
-        altered = text[: word["start"]] + text[word["end"] :]
-        assert word["weight"] == pytest.approx(log_odds(text) - log_odds(altered), abs=1e-3)
-
-
-def test_attribution_explains_the_class_that_the_thresholds_answer(
-    served: list[ServedRun], runs: Any, texts: list[str]
-) -> None:
-    from submillion.ship.serve.app import create_app
-
-    probabilities = runs[0].predict_proba(texts[:1])[0]
-    other = int(probabilities.argmin())
-    values = np.ones(2)
-    values[other] = 1e-6  # so low that the less probable class is the answer
-    run = replace(served[0], class_thresholds=ClassThresholds("macro_f1", values))
-    body, options = {"texts": texts[:1], "attribution": True}, ServeOptions(port=0)
-    with running_in_thread(create_app([run], options), options) as address:
-        plain, chosen = (
-            httpx.post(f"{address}/classify", json=body | more, timeout=20).json()["results"][0]
-            for more in ({}, {"class_thresholds": True})
-        )
-    assert [plain["label"], chosen["label"]] == [run.labels[1 - other], run.labels[other]]
-    # Of two classes, what speaks for one speaks as much against the other.
-    weights = [word["weight"] for word in plain["words"]]
-    assert max(map(abs, weights)) > 1e-3
-    assert [word["weight"] for word in chosen["words"]] == pytest.approx([-w for w in weights], abs=1e-4)
-
-
-def test_attribution_of_many_texts_is_refused(http: httpx.Client) -> None:
-    answer = http.post("/classify", json={"texts": ["a"] * 9, "attribution": True})
-    assert answer.status_code == 413
-    assert (
-        http.post("/classify", json={"texts": ["  "], "attribution": True}).json()["results"][0]["words"]
-        == []
-    )
-
-
-@pytest.mark.parametrize("text", ["one two", "  a\n", "w " * 500, "字" * 300, "", "a" * 41])
-def test_pieces_are_ordered_words_and_few(text: str) -> None:
-    pieces = pieces_of(text)
-    assert len(pieces) <= 64
-    assert all(start < end for start, end in pieces)
-    assert all(one[1] <= two[0] for one, two in pairwise(pieces))
-    outside = set(range(len(text))) - {place for start, end in pieces for place in range(start, end)}
-    assert all(text[place].isspace() for place in outside)
 
 
 def test_page_report_and_card_are_served_under_a_strict_policy(http: httpx.Client, runs: Any) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from time import monotonic, perf_counter
 
 import numpy as np
 
-from submillion.data.tokens import Tokens, Windows, encode, from_rows
+from submillion.data.tokens import encode
 from submillion.errors import SubmillionError
 from submillion.model.infer import predict_logits
 from submillion.model.trained import OpenedRun
+from submillion.ship.serve.jobs import Job, Piece, Scored, deliver, joined
+from submillion.ship.serve.pace import Pace, token_estimate
 from submillion.ship.serve.refusals import Failed, Overloaded, Refusal, Stopping, TooLarge, Untokenizable
 
 WAIT = 0.005
@@ -25,47 +26,11 @@ BATCH_TEXTS = 256
 PASS_TEXTS = 64  # texts per forward pass of an execution that pads; the kernels join passes
 TOKENIZED = 512  # texts that are tokenized in one go: the first batch does not wait for a long queue's tokens
 DRAIN = 8.0
-"""Seconds of work that may wait: a server that stops finishes what it accepted within ten."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The classifier's output for the N texts of one request."""
-
-    logits: np.ndarray
-    """float32 [N, C]."""
-    truncated: np.ndarray
-    """Which texts were too long, bool [N]."""
-
-
-@dataclass(eq=False)
-class Job:
-    """The texts of one request."""
-
-    run: int
-    texts: Sequence[str]
-    truncate: bool
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Scored]
-    logits: list[np.ndarray | None] = field(default_factory=list)
-    truncated: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    missing: int = 0
-    failed: bool = False
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One text of a job, tokenized."""
-
-    job: Job
-    place: int
-    tokens: Tokens
-    row: int
-
-    @property
-    def size(self) -> int:
-        """Its tokens."""
-        return int(self.tokens.offsets[self.row + 1] - self.tokens.offsets[self.row])
+"""Seconds of work that may wait: a server that stops has ten seconds to finish what it accepted."""
+SAMPLE = "The parcel arrived two days late, the box was torn, and nobody answered my messages. " * 3
+"""A text of usual length, from which the speed of a classifier is measured before the first request."""
+SAMPLE_TEXTS = 16
+SAMPLE_SECONDS = 0.5  # a batch of this time is slow because of its tokens, not because of the cost of a pass
 
 
 class Batcher:
@@ -77,25 +42,28 @@ class Batcher:
         max_queue: int,
         observe: Callable[[int, int, float], None],
         failed: Callable[[BaseException], None],
+        sharing: int = 1,
     ) -> None:
-        """Prepare; `start` starts the thread.
+        """Prepare, and measure how fast the classifier is; `start` starts the thread.
 
         Args:
             runs: the runs, which share an encoder or are one.
             max_queue: texts that may wait.
             observe: receives the texts, tokens and seconds of each batch, in the thread.
             failed: receives an error of the classifier, in the thread.
+            sharing: threads of classifiers that share the cores, this one included.
         """
         self._runs, self._max_queue, self._observe, self._failed = runs, max_queue, observe, failed
         self._changed = threading.Condition()
         self._incoming: deque[Job] = deque()
         self._ready: deque[Piece] = deque()
         self._waiting = 0  # texts that are accepted and not yet answered
+        self._queued = 0  # their estimated tokens
         self._arrived = 0  # of these, texts in `_incoming`
         self._enough = 1  # texts in `_incoming` for which the thread does not wait any longer
         self._idle = False
         self._closing = False
-        self._rate = 0.0  # texts per second of the classifier, smoothed; 0 before the first batch
+        self._pace = self._measured(sharing)
         self._thread = threading.Thread(target=self._work, name="submillion-classifier", daemon=True)
 
     @property
@@ -136,7 +104,9 @@ class Batcher:
             Stopping: the server is stopping.
         """
         loop = asyncio.get_running_loop()
-        job = Job(run, texts, truncate, loop, loop.create_future())
+        truncation = self._runs[run].truncation
+        estimates = [token_estimate(text, truncation) for text in texts]
+        job = Job(run, texts, truncate, loop, loop.create_future(), estimates)
         job.logits, job.missing = [None] * len(texts), len(texts)
         job.truncated = np.zeros(len(texts), dtype=bool)
         self._accept(job)
@@ -147,17 +117,34 @@ class Batcher:
         with self._changed:
             if self._closing:
                 raise Stopping("The server is stopping.")
-            room = self._max_queue
-            if self._rate:
-                room = min(room, max(2 * BATCH_TEXTS, int(self._rate * DRAIN)))
-            if self._waiting and self._waiting + count > room:
-                seconds = self._waiting / self._rate if self._rate else 1.0
-                raise Overloaded("Too many texts are waiting. Try again later.", max(1, round(seconds / 2)))
+            seconds = self._pace.seconds(self._queued + job.work)
+            # One request is accepted whenever nothing waits; otherwise a large one would never be.
+            if self._waiting and (self._waiting + count > self._max_queue or seconds > DRAIN):
+                half = self._pace.seconds(self._queued) / 2
+                raise Overloaded("Too many texts are waiting. Try again later.", max(1, round(half)))
+            self._queued += job.work
             self._waiting += count
             self._arrived += count
             self._incoming.append(job)
             if self._idle or self._arrived >= self._enough:
                 self._changed.notify()
+
+    def _measured(self, sharing: int) -> Pace:
+        """Classify more and more copies of a text until a batch shows the speed of full ones; return that speed."""
+        opened = self._runs[0]
+        count = 1
+        self._seconds_of(count)  # the first pass also allocates
+        while (seconds := self._seconds_of(count)) < SAMPLE_SECONDS and count < SAMPLE_TEXTS:
+            count *= 2
+        return Pace(count * token_estimate(SAMPLE, opened.truncation), sharing * seconds)
+
+    def _seconds_of(self, count: int) -> float:
+        """Return the seconds in which the first run classifies copies of the sample."""
+        opened = self._runs[0]
+        tokens = encode(opened.tokenizer, [SAMPLE] * count, opened.truncation)
+        began = perf_counter()
+        predict_logits(opened.execution, tokens, PASS_TEXTS)
+        return perf_counter() - began
 
     # -- the thread ---------------------------------------------------------------------------------------
 
@@ -178,9 +165,9 @@ class Batcher:
 
     def _linger(self) -> None:
         """Wait for more texts, if the last batch had those of several requests and no batch is ready."""
-        end = time.monotonic() + WAIT
+        end = monotonic() + WAIT
         while not self._ready and self._arrived < self._enough and not self._closing:
-            left = end - time.monotonic()
+            left = end - monotonic()
             if left <= 0 or not self._changed.wait(left):
                 return
 
@@ -249,8 +236,8 @@ class Batcher:
 
     def _classify(self, batch: list[Piece]) -> None:
         opened = self._runs[batch[0].job.run]
-        tokens = _joined(batch)
-        began = time.perf_counter()
+        tokens = joined(batch)
+        began = perf_counter()
         try:
             logits = predict_logits(opened.execution, tokens, PASS_TEXTS)
         except Exception as error:  # noqa: BLE001  # as in `_tokenize_together`
@@ -267,10 +254,9 @@ class Batcher:
             jobs[0].failed = True
             self._finish([(jobs[0], Failed(message))])
             return
-        seconds = time.perf_counter() - began
+        seconds = perf_counter() - began
         self._observe(len(batch), int(tokens.offsets[-1]), seconds)
-        rate = len(batch) / max(seconds, 1e-6)
-        self._rate = rate if not self._rate else 0.9 * self._rate + 0.1 * rate
+        self._pace.learn(sum(piece.estimate for piece in batch), seconds)
         finished: list[tuple[Job, Refusal | None]] = []
         for piece, row in zip(batch, logits, strict=True):
             job = piece.job
@@ -286,30 +272,6 @@ class Batcher:
         """Answer requests; each event loop is woken once."""
         with self._changed:
             self._waiting -= sum(len(job.texts) for job, _ in jobs)
+            self._queued -= sum(job.work for job, _ in jobs)
         for loop in dict.fromkeys(job.loop for job, _ in jobs):
-            loop.call_soon_threadsafe(_deliver, [item for item in jobs if item[0].loop is loop])
-
-
-def _deliver(jobs: list[tuple[Job, Refusal | None]]) -> None:
-    for job, refusal in jobs:
-        if job.future.done():
-            continue
-        if refusal is not None:
-            job.future.set_exception(refusal)
-        else:
-            job.future.set_result(
-                Scored(np.stack([row for row in job.logits if row is not None]), job.truncated)
-            )
-
-
-def _joined(batch: list[Piece]) -> Tokens:
-    """Return the tokens of a batch's texts, in its order."""
-    rows = [piece.tokens[piece.row] for piece in batch]
-    full = [piece.tokens.full_lengths[piece.row] for piece in batch]
-    tokens = from_rows(rows, full)
-    windows = [piece.tokens.windows.take(np.array([piece.row])) for piece in batch if piece.tokens.windows]
-    if not windows:
-        return tokens
-    lengths = np.concatenate([one.lengths for one in windows])
-    counts = np.concatenate([one.counts for one in windows])
-    return Tokens(tokens.ids, tokens.offsets, tokens.full_lengths, Windows(lengths, counts))
+            loop.call_soon_threadsafe(deliver, [item for item in jobs if item[0].loop is loop])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,12 +50,7 @@ def add_to(app: FastAPI, service: Service) -> None:
         results = _results(body, run, scored.logits, scored.truncated)
         if body.attribution:
             named = [run.labels.index(result["label"]) for result in results]
-            explained = await asyncio.gather(
-                *(
-                    _words(service, run, text, logits, answer)
-                    for text, logits, answer in zip(texts, scored.logits, named, strict=True)
-                )
-            )
+            explained = await _words(service, run, texts, scored.logits, named)
             for result, words in zip(results, explained, strict=True):
                 result["words"] = words
         return json_response({"model": run.name, "results": results})
@@ -113,11 +107,19 @@ def _results(
 
 
 async def _words(
-    service: Service, run: ServedRun, text: str, logits: np.ndarray, answer: int
-) -> list[dict[str, Any]]:
-    """Explain one answer; the altered texts are classified in the same batches as everybody's texts."""
-    pieces = pieces_of(text)
-    if not pieces:
-        return []
-    altered = await service.scores(run, without(text, pieces))
-    return weighed(text, pieces, logits, altered.logits, answer)
+    service: Service, run: ServedRun, texts: Sequence[str], logits: np.ndarray, named: Sequence[int]
+) -> list[list[dict[str, Any]]]:
+    """Explain the answers to N texts; the altered texts are classified in the same batches as everybody's texts.
+
+    They wait as one request: in parts, an idle server could accept the first of them and refuse the rest.
+    """
+    pieces = [pieces_of(text) for text in texts]
+    altered = [one for text, places in zip(texts, pieces, strict=True) for one in without(text, places)]
+    if not altered:
+        return [[] for _ in texts]
+    scored = await service.scores(run, altered)
+    parts = np.split(scored.logits, np.cumsum([len(places) for places in pieces])[:-1])
+    return [
+        weighed(text, places, whole, part, answer)
+        for text, places, whole, part, answer in zip(texts, pieces, logits, parts, named, strict=True)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from fastapi import Response
 
 from submillion.ship.serve import logs
 from submillion.ship.serve.options import LOOPBACK_NAMES, ServeOptions
-from submillion.ship.serve.refusals import Failed, Refusal, Unauthorized
+from submillion.ship.serve.refusals import Failed, Refusal, Stopping, Unauthorized
 from submillion.ship.serve.service import Service, json_response
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class Guard:
             await self._app(scope, receive, send_on)
         except Refusal as refusal:
             await answer(refusal, scope["path"])(scope, receive, send_on)
+        except asyncio.CancelledError:
+            # The time to finish after SIGTERM is over; without an answer here, uvicorn would send a 500.
+            if started:
+                raise
+            unfinished = Stopping("The server has stopped before it could finish this request.")
+            await answer(unfinished, scope["path"])(scope, receive, send_on)
         except Exception as error:
             logs.failure("request_failed", error)
             if started:

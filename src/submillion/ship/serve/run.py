@@ -35,7 +35,7 @@ ANNOUNCED = "announced"
 def serve(
     runs: Sequence[str | Path], options: ServeOptions | None = None, token_file: str | Path | None = None
 ) -> None:
-    """Serve runs over HTTP until SIGTERM or Ctrl-C; accepted requests are finished within ten seconds.
+    """Serve runs over HTTP until SIGTERM or Ctrl-C; accepted requests then have ten seconds to finish.
 
     Args:
         runs: at least one finished run directory; the first answers requests that name none.

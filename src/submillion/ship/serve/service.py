@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Response
 
 from submillion.ship.serve import logs
-from submillion.ship.serve.batcher import Batcher, Scored
+from submillion.ship.serve.batcher import Batcher
+from submillion.ship.serve.jobs import Scored
 from submillion.ship.serve.metrics import Metrics
 from submillion.ship.serve.models import ServedRun
 from submillion.ship.serve.options import ServeOptions
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from submillion.ship.serve.limits import Bodies
 
 DRAIN_SECONDS = 10
-"""Seconds after SIGTERM within which accepted requests are finished."""
+"""Seconds after SIGTERM that accepted requests have to finish."""
 
 
 class Service:
     """What every endpoint needs."""
 
     def __init__(self, runs: Sequence[ServedRun], options: ServeOptions, bodies: Bodies) -> None:
-        """Prepare; `start` starts the threads.
+        """Prepare, and measure how fast the classifiers are; `start` starts the threads.
 
         Args:
             runs: at least one; the first is the default.
@@ -48,6 +49,7 @@ class Service:
                 options.max_queue,
                 self.metrics.batch,
                 partial(logs.failure, "classifier_failed"),
+                len(groups),
             )
             for number, group in groups.items()
         }

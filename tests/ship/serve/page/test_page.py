@@ -1,90 +1,19 @@
-"""Tests of the server's page in a browser: one text, a csv of 10,000 rows, themes, a phone's width, the keyboard."""
+"""Tests of the server's page in a browser: one text, two runs, a token, themes, a phone's width, the keyboard."""
 
 from __future__ import annotations
 
-import csv
 import re
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from submillion.ship.serve.models import open_runs
-from submillion.ship.serve.options import ServeOptions
-from support.browser import TIMEOUT, chromium, violations
-from support.trained import trained_in, two_classes
+from support.browser import TIMEOUT, violations
 
-ROWS = 10_000
 TOKEN = "a-token-of-the-tests"
-NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-
-
-class Served:
-    """The app in a thread of this process."""
-
-    def __init__(self, run: Path, **options: Any) -> None:
-        uvicorn = pytest.importorskip("uvicorn")
-        from submillion.ship.serve.app import create_app
-
-        app = create_app(open_runs([run]), ServeOptions(**options))
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-            time.sleep(0.01)
-
-    @property
-    def url(self) -> str:
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}/"
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def run(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(trained_in(tmp_path_factory.mktemp("page")).path)
-
-
-@pytest.fixture(scope="module")
-def url(run: Path) -> Iterator[str]:
-    served = Served(run)
-    yield served.url
-    served.stop()
-
-
-@pytest.fixture(scope="module")
-def texts() -> list[str]:
-    return two_classes(40, seed=7)[0]
-
-
-@pytest.fixture
-def opened(browser: Any, url: str) -> Iterator[Any]:
-    page = browser.new_page(viewport=WIDE, accept_downloads=True)
-    page.set_default_timeout(TIMEOUT)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda message: problems.append(message.text) if "Content Security" in message.text else None,
-    )
-    page.goto(url)
-    page.wait_for_selector("#work:not([hidden])")
-    yield page
-    page.close()
-    assert problems == []
+NARROW = {"width": 390, "height": 844}
 
 
 def classify(page: Any, text: str) -> None:
@@ -92,15 +21,6 @@ def classify(page: Any, text: str) -> None:
     page.click("#classify")
     page.wait_for_selector("#result:not([hidden])")
     page.wait_for_selector("#answer[aria-busy=false]")
-
-
-def write_csv(file: Path, texts: list[str], rows: int, separator: str = ";") -> None:
-    with file.open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.writer(stream, delimiter=separator)
-        writer.writerow(["id", "text", "note"])
-        writer.writerows(
-            [row, f'{texts[row % len(texts)]} "{row}"{separator}\nend', "=1+1"] for row in range(rows)
-        )
 
 
 def test_a_pasted_text_gets_a_class_confidence_by_class_and_marked_words(
@@ -132,58 +52,38 @@ def test_a_text_less_certain_than_the_slider_gets_no_answer(opened: Any, texts: 
     assert "below 100.0%" in opened.inner_text("#certainty")
 
 
-def test_a_csv_of_ten_thousand_rows_is_classified_and_downloaded(
-    opened: Any, texts: list[str], tmp_path: Path
+def test_a_list_chooses_the_run_and_confidence_is_calibrated_if_it_has_a_temperature(
+    opened: Any, url: str, texts: list[str]
 ) -> None:
-    source = tmp_path / "reviews.csv"
-    write_csv(source, texts, ROWS)
-    opened.set_input_files("#file", source)
-    opened.wait_for_selector("#table:not([hidden])")
-    assert opened.inner_text("#facts") == "reviews.csv: 10,000 rows, 3 columns."
-    assert opened.locator("#column option:checked").inner_text() == "text"
-    assert opened.locator("#separator option:checked").inner_text() == "semicolon"
-    opened.click("#start")
-    opened.wait_for_selector("#outcome:not([hidden])")
-    assert opened.inner_text("#file-status") == "Done: 10,000 rows classified."
-    with opened.expect_download() as download:
-        opened.click("#download")
-    assert download.value.suggested_filename == "reviews-classified.csv"
-    with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as stream:
-        header, *rows = csv.reader(stream, delimiter=";")
-    assert header == ["id", "text", "note", "predicted_label", "confidence", "abstained"]
-    assert [row[0] for row in rows] == [str(number) for number in range(ROWS)]
-    assert {row[2] for row in rows} == {"'=1+1"}
-    assert {row[3] for row in rows} == {"0", "1"}
-    assert all(0.5 <= float(row[4]) <= 1 and row[5] == "false" for row in rows)
-    assert rows[7][1] == f'{texts[7]} "7";\nend'
+    assert opened.locator("#model option").all_inner_texts() == ["run", "calibrated"]
+    scores = []
+    for name, key, kind in [
+        ("run", "score", "Confidence"),
+        ("calibrated", "calibrated_score", "Calibrated confidence"),
+    ]:
+        opened.select_option("#model", name)
+        assert opened.is_hidden("#result")  # the answer of the other run
+        assert opened.inner_text("#name") == name
+        classify(opened, texts[0])
+        body = {"model": name, "texts": texts[:1]}
+        scores.append(httpx.post(url + "classify", json=body, timeout=20).json()["results"][0][key])
+        shown = re.fullmatch(rf"{kind} ([\d.]+)%\.", opened.inner_text("#certainty"))
+        assert shown is not None
+        assert float(shown[1]) == pytest.approx(100 * scores[-1], abs=0.06)
+        assert opened.locator("#bars .value").first.inner_text() == f"{shown[1]}%"
+    assert scores[1] < scores[0] - 0.01
 
 
-def test_a_cancelled_file_keeps_what_is_done_and_continues(
-    opened: Any, texts: list[str], tmp_path: Path
-) -> None:
-    source = tmp_path / "rows.csv"
-    write_csv(source, texts, 640, ",")
-    held: list[Any] = []
-
-    def first_alone(route: Any) -> None:
-        if len(held) < 2:
-            route.continue_()
-        held.append(route)
-
-    opened.set_input_files("#file", source)
-    opened.route("**/classify", first_alone)
-    opened.click("#start")
-    opened.locator("#rate", has_text="of 640 rows").wait_for()
-    opened.locator("#rate", has_text=re.compile("^(64|128) of")).wait_for()
-    opened.click("#cancel")
-    opened.locator("#file-status", has_text="Stopped: ").wait_for()
-    opened.unroute("**/classify")
-    done = int(opened.inner_text("#outcome-caption").split()[0])
-    assert done in (64, 128)
-    assert opened.inner_text("#download") == f"Download the {done} rows as csv"
-    assert opened.inner_text("#start") == f"Continue with {640 - done} rows"
-    opened.click("#start")
-    opened.locator("#file-status", has_text="Done: 640 rows classified.").wait_for()
+def test_report_and_card_of_the_chosen_run_open(opened: Any, url: str) -> None:
+    opened.select_option("#model", "calibrated")
+    opened.click("#report")
+    opened.wait_for_url(url + "report?model=calibrated")
+    assert opened.locator("h1").count() == 1
+    opened.goto(url)
+    opened.wait_for_selector("#work:not([hidden])")
+    opened.click("#card")
+    opened.wait_for_url(url + "card?model=run")
+    assert opened.inner_text("body").startswith("---")
 
 
 def test_a_busy_server_is_asked_again_after_the_time_it_names(opened: Any, texts: list[str]) -> None:
@@ -204,33 +104,13 @@ def test_a_busy_server_is_asked_again_after_the_time_it_names(opened: Any, texts
     assert opened.is_hidden("#problem")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "the file is empty"),
-        (b"text\n", "Expected at least one row"),
-        (b'text,label\n"never closed,1\n', "Record 2: a quote is never closed"),
-        (b'text,label\n"a"b,1\n', "Record 2: text after a closing quote"),
-        (b"text,label\na,1\nb\n", "Record 3 has 1 field, the first record has 2"),
-    ],
-)
-def test_a_file_that_is_no_csv_is_refused_with_its_record(
-    opened: Any, content: bytes, message: str, tmp_path: Path
-) -> None:
-    (tmp_path / "bad.csv").write_bytes(content)
-    opened.set_input_files("#file", tmp_path / "bad.csv")
-    opened.locator("#file-status", has_text=message).wait_for()
-    assert opened.is_hidden("#table")
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_has_no_serious_objection_to_either_theme_or_the_switch(
-    opened: Any, texts: list[str], tmp_path: Path, scheme: str
+    opened: Any, texts: list[str], csv_file: Callable[..., Path], scheme: str
 ) -> None:
     opened.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    write_csv(tmp_path / "rows.csv", texts, 20)
     classify(opened, texts[0])
-    opened.set_input_files("#file", tmp_path / "rows.csv")
+    opened.set_input_files("#file", csv_file("rows.csv", 20))
     opened.click("#start")
     opened.wait_for_selector("#outcome:not([hidden])")
     grounds = []
@@ -242,11 +122,13 @@ def test_axe_has_no_serious_objection_to_either_theme_or_the_switch(
     assert grounds == ([light, dark] if scheme == "light" else [dark, light])
 
 
-def test_nothing_is_wider_than_a_phone(opened: Any, texts: list[str], tmp_path: Path) -> None:
+def test_nothing_is_wider_than_a_phone_and_axe_has_no_serious_objection(
+    opened: Any, texts: list[str], csv_file: Callable[..., Path]
+) -> None:
     opened.set_viewport_size(NARROW)
-    write_csv(tmp_path / f"{'long' * 30}.csv", [*texts, "word" * 100], 50)
+    source = csv_file(f"{'long' * 30}.csv", 50, cells=[*texts, "word" * 100])
     classify(opened, "word" * 200)
-    opened.set_input_files("#file", tmp_path / f"{'long' * 30}.csv")
+    opened.set_input_files("#file", source)
     opened.click("#start")
     opened.wait_for_selector("#outcome:not([hidden])")
     wide = opened.evaluate(
@@ -255,6 +137,9 @@ def test_nothing_is_wider_than_a_phone(opened: Any, texts: list[str], tmp_path: 
     )
     assert wide == []
     assert opened.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    for scheme in ("light", "dark"):
+        opened.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert violations(opened) == []
 
 
 def test_the_keyboard_alone_classifies_and_reaches_every_control(opened: Any, texts: list[str]) -> None:
@@ -276,9 +161,11 @@ def test_the_keyboard_alone_classifies_and_reaches_every_control(opened: Any, te
     assert opened.inner_text("#result-kind").startswith("No answer")
 
 
-def test_a_server_with_a_token_asks_for_it(browser: Any, run: Path, texts: list[str]) -> None:
-    served = Served(run, token=TOKEN)
-    page = browser.new_page(viewport=WIDE)
+def test_a_server_with_a_token_asks_for_it(
+    browser: Any, serve: Callable[..., Any], run: Path, texts: list[str]
+) -> None:
+    served = serve(run, token=TOKEN)
+    page = browser.new_page()
     page.set_default_timeout(TIMEOUT)
     page.goto(served.url)
     page.fill("#token", "another-token-than-this")
@@ -288,5 +175,13 @@ def test_a_server_with_a_token_asks_for_it(browser: Any, run: Path, texts: list[
     page.click("#token-form button")
     classify(page, texts[0])
     assert page.is_hidden("#token-form")
+    for link, name, file in [
+        ("#report", "run-report.html", "report.html"),
+        ("#card", "run-card.md", "README.md"),
+    ]:
+        with page.expect_download() as download:  # a link sends no token
+            page.click(link)
+        assert download.value.suggested_filename == name
+        assert Path(download.value.path()).read_bytes() == (run / file).read_bytes()
     page.close()
     served.stop()

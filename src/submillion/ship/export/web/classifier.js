@@ -119,7 +119,6 @@ function answer(logits) {
     label: settings.labels[first],
     confidence: shares[first],
     calibrated: settings.temperature !== null,
-    abstained: false,
     scores: scores.sort((one, other) => other.score - one.score),
     words: null,
   };

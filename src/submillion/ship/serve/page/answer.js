@@ -47,9 +47,7 @@ export function showAnswer(text, result, threshold) {
 function certainty(result, threshold, none) {
   const kind = result.calibrated ? "Calibrated confidence" : "Confidence";
   const value = `${kind} ${percent(result.confidence)}`;
-  if (!none) return `${value}.`;
-  if (result.confidence < threshold) return `${value}, below ${percent(threshold)}.`;
-  return `${value}, below the threshold of this class.`;
+  return none ? `${value}, below ${percent(threshold)}.` : `${value}.`;
 }
 
 function bar({ label, score }, own) {

@@ -50,7 +50,7 @@ const address = (page, name) => `${page}?${new URLSearchParams({ model: name })}
  * @param {string} model
  * @param {string[]} texts
  * @param {{attribution?: boolean, signal?: AbortSignal, busy?: (seconds: number) => void}} options
- * @returns {Promise<Result[]>} of each text: label, confidence, calibrated, abstained, scores by class, words or null
+ * @returns {Promise<Result[]>} of each text: label, confidence, calibrated, scores by class, words or null
  */
 export async function classify(model, texts, { attribution = false, signal, busy = () => {} } = {}) {
   const body = JSON.stringify({ model, texts, attribution });
@@ -75,7 +75,6 @@ function read(result) {
     label: result.label,
     confidence: calibrated ? result.calibrated_score : result.score,
     calibrated,
-    abstained: result.abstained,
     scores: result.scores.map((entry) => ({
       label: entry.label,
       score: calibrated ? (entry.calibrated_score ?? entry.score) : entry.score,

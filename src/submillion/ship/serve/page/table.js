@@ -62,8 +62,8 @@ function batches(texts, results, most) {
 /** Whether a cell has no text to classify. */
 export const isBlank = (text) => text.trim() === "";
 
-/** Whether a result is no answer: its confidence is below the threshold, or the model itself gives none. */
-export const abstains = (result, threshold) => result.abstained || result.confidence < threshold;
+/** Whether a result is no answer, because its confidence is below the threshold. */
+export const abstains = (result, threshold) => result.confidence < threshold;
 
 /**
  * Return the records of the result: the columns of the file, then label, confidence and abstained.
