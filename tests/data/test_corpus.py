@@ -278,6 +278,16 @@ def test_one_row_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path / "train.csv", some(1)))
 
 
+@pytest.mark.parametrize(("rows", "said"), [(490, ["49 validation rows: one is 2.0 points"]), (500, [])])
+def test_too_few_validation_rows_to_choose_by_are_announced(
+    tmp_path: Path, rows: int, said: list[str]
+) -> None:
+    made = load(write(tmp_path / "train.csv", some(rows)), validation_size=0.1)
+    found = notice_texts("few_validation_rows")
+    assert len(made.validation) == rows // 10
+    assert [text[: len(start)] for text, start in zip(found, said, strict=True)] == said
+
+
 def test_too_few_rows_for_a_validation_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BadInput, match="2 rows after checks, 2 to train on and 0 for validation. Add rows, two or"

@@ -20,6 +20,8 @@ from submillion.sources.fetch import FetchedData
 from submillion.wording import plural
 
 ORDER = "sha256 of seed and text"
+FEW_VALIDATION_ROWS = 50
+"""With fewer, one row is more than two points of accuracy, and chance may choose the best evaluation."""
 
 
 def clean(data: DataRecipe, splits: dict[str, LabelledRows], names: Sequence[str]) -> dict[str, Any]:
@@ -161,7 +163,20 @@ def hold_out_validation(
                 "Add rows, two or more of each class, or name a file with @{data.validation}.",
             )
         )
+    _notice_few(len(splits["validation"]))
     return facts, _rare(rows, names) if facts["from"] == "train" else []
+
+
+def _notice_few(validation_rows: int) -> None:
+    """Say so if there are too few validation rows to choose an evaluation by."""
+    if validation_rows < FEW_VALIDATION_ROWS:
+        notices.emit(
+            "few_validation_rows",
+            f"{plural(validation_rows, 'validation row')}: one is {100 / validation_rows:.1f} points of accuracy, so "
+            "chance may choose the best evaluation. `submillion train FILE`, without a recipe, trains on all rows and "
+            "cross-validates.",
+            rows=validation_rows,
+        )
 
 
 def cross_validation(

@@ -42,6 +42,7 @@ PUBLISHED_NOTICES = frozenset(
         "custom_code",
         "duplicates",
         "execution",
+        "few_validation_rows",
         "fewer_folds",
         "foreign_head",
         "limit",
