@@ -133,6 +133,10 @@ def test_the_collector_spares_the_libraries_until_a_training_ends(monkeypatch: p
         during.append((gc.isenabled(), gc.get_freeze_count()))
 
     monkeypatch.setattr("submillion.pipeline.train", record)
-    train(tiny_recipe(shared_encoder()))
-    assert during[0][0] and during[0][1] > 1000
-    assert gc.get_freeze_count() == 0
+    gc.unfreeze()  # what the session of tests has frozen
+    try:
+        train(tiny_recipe(shared_encoder()))
+        assert during[0][0] and during[0][1] > 1000
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()

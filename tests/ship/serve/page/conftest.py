@@ -56,20 +56,21 @@ class Served:
         self._thread.join()
 
 
-@pytest.fixture(scope="package")
+# Of a module, because the browser's event loop runs in this thread, where other tests start their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium() as opened:
         yield opened
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def run(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = Path(trained_in(tmp_path_factory.mktemp("page")).path)
     (path / "analysis" / "confidence.json").unlink(missing_ok=True)
     return path
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def calibrated(run: Path) -> Path:
     """The same run with a temperature."""
     copy = run.with_name("calibrated")
@@ -79,14 +80,14 @@ def calibrated(run: Path) -> Path:
     return copy
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def url(run: Path, calibrated: Path) -> Iterator[str]:
     served = Served(run, calibrated)
     yield served.url
     served.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def texts() -> list[str]:
     return two_classes(40, seed=7)[0]
 
@@ -108,7 +109,7 @@ def opened(browser: Any, url: str) -> Iterator[Any]:
     assert problems == []
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def serve() -> Callable[..., Served]:
     """Start a server of its own; the test stops it."""
     return Served
