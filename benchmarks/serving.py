@@ -233,8 +233,6 @@ def markdown(report: dict[str, Any]) -> str:
     first, largest, last = report["memory_mb"]
     of_run = (
         f"Run `{report['run']}` on {report['encoder']}, {report['tokens_per_text']:.0f} tokens per text; "
-        if "run" in report  # older reports do not name it
-        else ""
     )
     offline_mean = statistics.fmean(report["offline_texts_per_s"])
     rows = [

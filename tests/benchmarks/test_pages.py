@@ -15,6 +15,9 @@ from submillion.wording import points, points_range
 from support import ROOT
 
 REPORT: dict[str, Any] = {
+    "run": "reviews",
+    "encoder": "minilm",
+    "tokens_per_text": 41.6,
     "clients": 64,
     "texts_per_request": 1,
     "workers": 1,
