@@ -60,26 +60,9 @@ class OneBatch(BatchSchedule):
         return [np.asarray(self.rows, dtype=np.int64)]
 
 
-def open_training(
-    setting: Setting,
-    execution: str,
-    all_linear: bool = False,
-    layers: str = "all",
-    rank: int | None = None,
-    frozen: str = "float",
-) -> Opened:
-    """Train as `submillion train` does.
-
-    Args:
-        setting: what all variants share.
-        execution: `packed` or `reference`.
-        all_linear: adapters on every linear layer, and only the output layer of the head is trained.
-        layers: which layers are adapted; the output of the layers below is cached beforehand.
-        rank: see `recipe_of`.
-        frozen: `train.frozen_precision`.
-    """
-    recipe = recipe_of(setting, execution, all_linear, layers, rank, frozen)
-    return _training(setting, read_texts(setting), recipe)
+def open_training(setting: Setting, execution: str, **choices: Any) -> Opened:
+    """Train as `submillion train` does; `execution` and `choices` are those of `recipe_of`."""
+    return _training(setting, read_texts(setting), recipe_of(setting, execution, **choices))
 
 
 def open_growth(
@@ -230,7 +213,16 @@ def recipe_of(
     rank: int | None = None,
     frozen: str = "float",
 ) -> Recipe:
-    """Return the recipe of a variant; `rank` None uses the usual rank of its targets."""
+    """Return the recipe of a variant.
+
+    Args:
+        setting: what all variants share.
+        execution: `packed`, `reference` or `auto`.
+        all_linear: adapters on every linear layer, and only the output layer of the head is trained.
+        layers: which layers are adapted; the output of the layers below is cached beforehand.
+        rank: of the adapters; None uses the usual rank of the targets.
+        frozen: `train.frozen_precision`.
+    """
     ranked = {} if rank is None else {"r": rank, "alpha": 2 * rank}
     shape = ALL_LINEAR if all_linear else QUERY_VALUE
     return Recipe.model_validate(
@@ -239,8 +231,12 @@ def recipe_of(
             "encoder": {"source": str(setting.encoder)},
             "data": {"train": str(setting.data), "max_length": setting.max_length},
             # Enough epochs to keep the learning rate above zero until the last round.
-            "train": {"batch_size": setting.batch_size, "epochs": 1000, "execution": execution}
-            | {"frozen_precision": frozen},
+            "train": {
+                "batch_size": setting.batch_size,
+                "epochs": 1000,
+                "execution": execution,
+                "frozen_precision": frozen,
+            },
             "lora": {**shape["lora"], **ranked, "layers": layers},
             "head": shape["head"],
         }

@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from benchmarks.predict_scale import write_texts
+from submillion.ship.predict_parts import CURSOR
 
 POLL_S = 0.2
 COMPARED = 1_000
@@ -63,7 +64,7 @@ def predict(run: Path, file: Path, out: Path, *options: str, until_rows: int | N
 
 def rows_in_parts(out: Path) -> int:
     """Return how many rows are in the complete parts of an unfinished output."""
-    cursor = out.with_name(out.name + ".parts") / "_cursor.json"
+    cursor = out.with_name(out.name + ".parts") / CURSOR
     try:
         return sum(part["counts"]["rows"] for part in json.loads(cursor.read_text(encoding="utf-8"))["parts"])
     except FileNotFoundError:

@@ -96,8 +96,9 @@ FORCE_INLINE void lora_dx_block(const LoraAdapter& lora, const elem_t* du, const
   if (!dropped_dy) return;
   const int out_blocks = (int)(lora.outputs / BLOCK_SIDE);
   alignas(64) elem_t transposed[KC_BLOCKS * BLOCK_ELEMS];
-  for (int k = 0; k < out_blocks; k += KC_BLOCKS) {
-    const int count = out_blocks - k < KC_BLOCKS ? out_blocks - k : +KC_BLOCKS;
+  const int most = lora.base_backward.transposed ? +KC_BLOCKS : out_blocks;
+  for (int k = 0; k < out_blocks; k += most) {
+    const int count = out_blocks - k < most ? out_blocks - k : most;
     brgemm(dropped_dy + ((long)m * out_blocks + k) * BLOCK_ELEMS,
            lora.base_backward.blocks(n, k, count, transposed), count, dx_block, false);
   }

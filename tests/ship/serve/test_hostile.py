@@ -67,6 +67,18 @@ def test_escaped_control_characters_are_part_of_a_text(url: str, http: httpx.Cli
     assert answer.status_code == 200
 
 
+class HeldClassifier:
+    """A classifier that says when it is first asked, and answers when it may go on."""
+
+    def __init__(self) -> None:
+        self.started, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any) -> np.ndarray:
+        self.started.set()
+        assert self.go_on.wait(20)
+        return predict_logits(*arguments)
+
+
 def test_too_many_texts_and_too_long_ones_are_refused(http: httpx.Client) -> None:
     many = http.post("/predict", json={"inputs": [["a"]] * 41})
     assert (many.status_code, many.json()["error_type"]) == (413, "Validation")
@@ -80,26 +92,19 @@ def test_a_full_queue_is_answered_with_429_and_empties_again(
     served: list[ServedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts beyond the queue are refused with the time to wait, and those that were accepted get their answers."""
-    options = replace(LIMITS, max_texts=4, max_queue=4)
-    started, go_on = threading.Event(), threading.Event()
-
-    def slow(*arguments: Any) -> np.ndarray:
-        started.set()
-        assert go_on.wait(20)
-        return predict_logits(*arguments)
-
+    options, held = replace(LIMITS, max_texts=4, max_queue=4), HeldClassifier()
     app = create_app(served, options)
-    monkeypatch.setattr(batcher, "predict_logits", slow)
+    monkeypatch.setattr(batcher, "predict_logits", held)
     with running_in_thread(app, options) as address, ThreadPoolExecutor() as pool:
         accepted = pool.submit(httpx.post, f"{address}/predict", json={"inputs": [["a"]] * 4}, timeout=30)
         try:
-            assert started.wait(20)
+            assert held.started.wait(20)
             refused = [
                 httpx.post(address + "/predict", json={"inputs": "a text"}),
                 httpx.post(address + "/v2/models/first/infer", json=V2_BODY),
             ]
         finally:
-            go_on.set()
+            held.go_on.set()
         assert [answer.status_code for answer in refused] == [429, 429]
         assert [int(answer.headers["Retry-After"]) for answer in refused] == [1, 1]
         assert refused[0].json() == {
@@ -114,23 +119,17 @@ def test_what_is_not_finished_in_time_is_refused_by_name(
     served: list[ServedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that an idle server has accepted may take longer than the time to finish after SIGTERM."""
-    started, go_on = threading.Event(), threading.Event()
-
-    def endless(*arguments: Any) -> np.ndarray:
-        started.set()
-        assert go_on.wait(20)
-        return predict_logits(*arguments)
-
+    held = HeldClassifier()
     app = create_app(served, LIMITS)
-    monkeypatch.setattr(batcher, "predict_logits", endless)
+    monkeypatch.setattr(batcher, "predict_logits", held)
     monkeypatch.setattr(service, "DRAIN_SECONDS", 0.2)
     with ThreadPoolExecutor() as pool:
         with running_in_thread(app, LIMITS) as address:
             asked = pool.submit(httpx.post, f"{address}/predict", json={"inputs": "a text"}, timeout=30)
-            assert started.wait(20)
+            assert held.started.wait(20)
             # The server itself waits for its classifier longer, until the answer is here.
             monkeypatch.setattr(service, "DRAIN_SECONDS", 20)
-            asked.add_done_callback(lambda _: go_on.set())
+            asked.add_done_callback(lambda _: held.go_on.set())
         answer = asked.result()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.json()["error"] == "The server has stopped before it could finish this request."

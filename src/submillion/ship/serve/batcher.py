@@ -113,16 +113,16 @@ class Batcher:
         return await job.future
 
     def _accept(self, job: Job) -> None:
-        count = len(job.texts)
+        count, work = len(job.texts), job.work
         with self._changed:
             if self._closing:
                 raise Stopping("The server is stopping.")
-            seconds = self._pace.seconds(self._queued + job.work)
+            seconds = self._pace.seconds(self._queued + work)
             # One request is accepted whenever nothing waits; otherwise a large one would never be.
             if self._waiting and (self._waiting + count > self._max_queue or seconds > DRAIN):
                 half = self._pace.seconds(self._queued) / 2
                 raise Overloaded("Too many texts are waiting. Try again later.", max(1, round(half)))
-            self._queued += job.work
+            self._queued += work
             self._waiting += count
             self._arrived += count
             self._incoming.append(job)
