@@ -93,9 +93,12 @@ def planned(folder: Path, *words: object) -> dict[str, Any]:
 
 def test_plan_decides_for_the_encoder_and_the_budget_of_its_flags(reviews: Path) -> None:
     encoder = str(shared_encoder())
-    result = planned(reviews.parent, reviews, "--encoder", encoder, "--budget", 3_000)
+    reviews.write_text(reviews.read_text(encoding="utf-8").replace("text", "review", 1), encoding="utf-8")
+    ended = submillion("plan", reviews, "--encoder", encoder, "--budget", 3_000, "--json", cwd=reviews.parent)
+    result = json.loads(ended.stdout)
     assert (result["encoder"], result["budget"], result["labels"]) == (encoder, 3_000, len(LABELS))
     assert result["trainable"] <= 3_000
+    assert "note: reviews.csv: texts are read from column 'review'." in ended.stderr
 
 
 def test_plan_counts_a_recipe_with_another_encoder_budget_and_number_of_classes(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def test_a_problem_names_arguments_as_its_reader_does() -> None:
     )
 
 
+def test_a_field_is_named_with_a_value_to_set() -> None:
+    problem = Problem("a.csv", "one head", "two", "Use @{head.kind=linear} or @{train.patience=0}.")
+    assert str(problem).endswith("Use `head.kind=linear` or `train.patience=0`.")
+    assert problem.render(lambda field: f"--set {field}").endswith(
+        "Use --set head.kind=linear or --set train.patience=0."
+    )
+
+
 def found_in(source: str) -> Iterator[str]:
     """Yield what the problems of a module quote as found."""
     for node in ast.walk(ast.parse(source)):

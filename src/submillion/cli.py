@@ -94,6 +94,8 @@ def _decided(options: PlanOptions) -> Decision:
 
     data = None if options.recipe == AUTO else options.recipe
     decision = decide(data, overrides=options.overrides)
+    if decision.checked is not None:
+        decision.checked.announce()
     if not options.as_json:
         say(decision.render())
     return decision
@@ -224,17 +226,25 @@ def main() -> None:
 
 
 def _flag_of(argument: str) -> str:
-    """Return how the present command takes an argument or a recipe field: `--overwrite`, `--set data.text=VALUE`."""
+    """Return how the present command takes an argument or a recipe field: `--overwrite`, `--set data.text=VALUE`.
+
+    Args:
+        argument: its name, or name and value, such as `head.kind=linear`.
+    """
+    argument, _, value = argument.partition("=")
     command = _command(sys.argv[1:])
     flags = {parameter.name: parameter for parameter in command.params} if command else {}
     name = argument.rpartition(".")[2]
     for candidate in (name, name.removesuffix("s")):
         if candidate in flags:
             parameter = flags[candidate]
-            return (
-                max(parameter.opts, key=len) if parameter.param_type_name == "option" else candidate.upper()
-            )
-    return f"--set {argument}=VALUE" if "." in argument and "sets" in flags else argument
+            if parameter.param_type_name != "option":
+                return candidate.upper()
+            return " ".join(filter(None, (max(parameter.opts, key=len), value)))
+    assigned = f"{argument}={value or 'VALUE'}"
+    if "." in argument and "sets" in flags:
+        return f"--set {assigned}"
+    return assigned if value else argument
 
 
 def _command(arguments: list[str]) -> Any:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from submillion.wording import printable
 
-_ARGUMENT = re.compile(r"@\{([\w.]+)\}")
+_ARGUMENT = re.compile(r"@\{([\w.]+(?:=[^{}]*)?)\}")
 LONGEST_PART = 2000
 """Maximum characters of a message's part, which may quote a file's value of many megabytes."""
 
 
 def as_in_python(argument: str) -> str:
-    """Name an argument of a public function, or a recipe field, as in Python code."""
+    """Name an argument of a public function, or a recipe field, alone or with a value, as in Python code."""
     return f"`{argument}`"
 
 
@@ -23,8 +23,8 @@ def as_in_python(argument: str) -> str:
 class Problem:
     """One problem in the user's input.
 
-    `where`, `expected` and `remedy` may name an argument as `@{overwrite}` or a recipe field as `@{data.label}`. Python
-    shows these names; the command line shows its own flags instead.
+    `where`, `expected` and `remedy` may name an argument as `@{overwrite}` or a recipe field as `@{data.label}`, or a
+    field with a value as `@{head.kind=linear}`. Python shows these names; the command line shows its own flags instead.
     """
 
     where: str
@@ -36,7 +36,7 @@ class Problem:
         """Return the message as one line, safe to print whatever it quotes.
 
         Args:
-            name_of: how the caller names an argument or a recipe field.
+            name_of: how the caller names an argument or a recipe field, `head.kind` or `head.kind=linear`.
         """
         where, expected, remedy = (
             # Not `found`, which may quote the user's input.

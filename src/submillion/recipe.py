@@ -92,7 +92,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _head_agrees(self) -> Recipe:
         if self.train.steps == 0 and self.head.start != "probe":
-            remedy = "Nothing would be trained: set @{head.start} to probe, or more steps."
+            remedy = "Nothing would be trained: use @{head.start=probe}, or more steps."
             raise BadInput(Problem("train.steps", "at least 1 without head.start=probe", "0", remedy))
         if self.head.start == "probe" and self.head.kind != "linear":
             raise BadInput(
@@ -100,7 +100,7 @@ class Recipe(Section):
                     "head.start",
                     "random with head.kind=" + self.head.kind,
                     "probe",
-                    "Set @{head.kind} to linear.",
+                    "Use @{head.kind=linear}.",
                 )
             )
         if self.head.finish == "probe" and (
@@ -110,10 +110,10 @@ class Recipe(Section):
             expected = "trained without head.kind=linear and data.validation=cross-validation"
             raise BadInput(Problem("head.finish", expected, "probe"))
         if self.head.label_names and "probe" not in (self.head.start, self.head.finish):
-            remedy = "The names of the labels are part of a probe: set @{head.start} to probe."
+            remedy = "The names of the labels are part of a probe: use @{head.start=probe}."
             raise BadInput(Problem("head.label_names", "false without head.start=probe", "true", remedy))
         if self.contrastive.steps and self.head.start != "probe":
-            remedy = "The stage trains no head: set @{head.start} to probe."
+            remedy = "The stage trains no head: use @{head.start=probe}."
             raise BadInput(
                 Problem(
                     "contrastive.steps", "0 without head.start=probe", f"{self.contrastive.steps}", remedy
@@ -142,7 +142,7 @@ class Recipe(Section):
                     "train.patience",
                     "0 with data.validation=cross-validation",
                     f"{self.train.patience}",
-                    "No row is left to stop early by: set @{train.patience} to 0.",
+                    "No row is left to stop early by: use @{train.patience=0}.",
                 )
             )
         return self

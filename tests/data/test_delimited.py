@@ -39,6 +39,21 @@ def test_the_sep_line_of_excel_names_the_delimiter(tmp_path: Path, encoding: str
     assert "line 1 names the delimiter, ';'; the header is line 2" in texts_of_notices()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_a_table_that_excel_saves_as_text_is_read(tmp_path: Path, encoding: str) -> None:
+    content = '"Review"\tstars\tSentiment\r\ngut, schön\t4\tpos\r\nübel\t1\tneg\r\n'
+    path = write(tmp_path / "rows.txt", content, encoding)
+    assert pairs(path) == [("gut, schön", "pos"), ("übel", "neg")]
+    assert "rows.txt: a table whose columns are separated by '\\t'." in texts_of_notices()
+
+
+def test_lines_with_tabs_are_texts_unless_the_first_names_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.txt", "good\tday\nbad\tnight\n")
+    assert [texts for _, texts in iter_texts(path)] == [["good\tday", "bad\tnight"]]
+    with pytest.raises(BadInput, match=r"If tabs separate columns in it, rename it to \.tsv\.$"):
+        read_rows([path])
+
+
 def test_empty_rows_at_the_end_are_left_out_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text;label\r\na;x\r\nb;y\r\n;\r\n;\r\n ; \r\n")
     assert pairs(path) == [("a", "x"), ("b", "y")]

@@ -146,7 +146,8 @@ def test_all_problems_with_rows_are_reported_with_their_places(tmp_path: Path) -
     assert str(caught.value).splitlines() == [
         f"{path}, lines 2, 3, 4, 5, 6 and 2 more: expected rows like the others, found no 'label'.",
         f"{path}, line 9: expected a text, found ['x'].",
-        f"{path}, line 10: expected a label in column 'label', found nothing.",
+        f"{path}, line 10: expected a label in column 'label', found nothing. Label these rows, or leave them out "
+        "with `data.skip_unlabelled=true`.",
         f"{path}, line 11: expected text in unicode, found half a surrogate pair (\\ud83d).",
         f"{path}, line 12: expected rows like the others, found list instead of an object.",
     ]

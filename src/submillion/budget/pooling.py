@@ -26,7 +26,7 @@ def with_pooling(recipe: Recipe) -> Recipe:
                 "head.kind",
                 "linear, since head.pooling=auto is the mean for this sentence encoder",
                 head.kind,
-                "Set @{head.kind} to linear, or @{head.pooling} to first.",
+                "Use @{head.kind=linear} or @{head.pooling=first}.",
             )
         )
     return recipe.model_copy(

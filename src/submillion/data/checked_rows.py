@@ -13,6 +13,7 @@ from submillion.data.corrections import Corrections, correct, read_corrections
 from submillion.data.division import clean, hold_out_test, overlaps
 from submillion.data.evaluated_rows import labelled_only
 from submillion.data.labels import Classes, class_indices, class_names, one_spelling
+from submillion.data.missing_labels import without_marks
 from submillion.data.rows import ClassValue, LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe
@@ -100,6 +101,7 @@ class CheckedRows:
         """Check rows that have been read; arguments and errors as in `corpus.corpus_from`."""
         splits = dict(rows)
         named = data.labels or source_names(data, sources, splits["train"])
+        splits["train"] = without_marks(splits["train"], named, data.skip_unlabelled)
         splits["train"] = one_spelling(splits["train"], named)
         of_classes = check_classes(splits["train"], named)
         names = class_names(named, splits["train"])

@@ -40,6 +40,7 @@ LABEL_NAMES = (
     "intent",
 )
 ID_NAME = "id"
+RENAME = "Each line of a .txt file is one text. If tabs separate columns in it, rename it to .tsv."
 LISTED = 20  # columns listed in one message
 COMPARED = 1000  # columns whose names are compared with a misspelt one
 
@@ -103,6 +104,11 @@ def choose_columns(
     return Columns(texts, labels, None if row_id in texts and not own_id else row_id)
 
 
+def is_usual_name(column: str) -> bool:
+    """Return whether a column of this name is found without being asked for."""
+    return column.lower() in (*TEXT_NAMES, *LABEL_NAMES)
+
+
 def check_columns(table: Table, names: Sequence[str], field: str) -> None:
     """Check that a file has some columns.
 
@@ -138,7 +144,7 @@ def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[s
         str(table.path),
         f"a {kind} column ({', '.join(names)})",
         _listed(table),
-        f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
+        RENAME if table.is_lines else f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
     )
 
 

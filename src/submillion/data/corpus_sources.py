@@ -182,7 +182,8 @@ def read_split(data: DataRecipe, split: str, source: FetchedData) -> LabelledRow
             )
         )
     text, label = data.text or source.text, data.label or source.label
-    return read_rows(files, text, label, data.slice_columns, data.encoding, skip_unlabelled=split != "train")
+    skip = split != "train" or data.skip_unlabelled
+    return read_rows(files, text, label, data.slice_columns, data.encoding, skip_unlabelled=skip)
 
 
 def _file_names(source: FetchedData, split: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.data.columns import is_usual_name
 from submillion.data.quotes import QuoteCheck
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
@@ -38,8 +39,20 @@ class _Header:
     """Fields of the header, empty ones at the end included."""
 
 
-def text_lines(path: Path, encoding: str | None = None) -> Table:
-    """Open a plain text file: each line is a text, an empty line an empty text."""
+def text_file(path: Path, encoding: str | None = None) -> Table:
+    """Open a plain text file: a table if its first line is a header whose names tabs separate, else lines.
+
+    Excel saves "Text (Tab delimited)" and "Unicode Text" with the suffix .txt.
+    """
+    header = next(decoded_lines(path, encoding), "").split("\t")
+    if len(header) > 1 and any(is_usual_name(name.strip().strip('"')) for name in header):
+        notices.emit("delimiter", f"{path.name}: a table whose columns are separated by '\\t'.")
+        return tab_separated(path, encoding)
+    return _text_lines(path, encoding)
+
+
+def _text_lines(path: Path, encoding: str | None) -> Table:
+    """Return a table of lines: each is a text, an empty one an empty text."""
 
     def rows(wanted: Sequence[str]) -> RowStream:
         for number, line in enumerate(decoded_lines(path, encoding), start=1):

@@ -9,14 +9,12 @@ from pathlib import Path
 from submillion import notices
 from submillion.data.label_cell import TO_PREDICT
 from submillion.data.labels import Classes
+from submillion.data.missing_labels import AMBIGUOUS, MARKS
 from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
 from submillion.errors import Problem
 from submillion.sources.convert import AGNEWS_CLASSES, converted
 from submillion.wording import plural
-
-NO_LABEL = {"-1", "-1.0", "none", "null", "nan", "na", "n/a", "?", "unlabeled", "unlabelled"}
-"""Labels in lower case that stand for none, unless a class has such a name."""
 
 
 def labelled_only(splits: Mapping[str, LabelledRows], classes: Classes) -> dict[str, LabelledRows]:
@@ -32,7 +30,9 @@ def labelled_only(splits: Mapping[str, LabelledRows], classes: Classes) -> dict[
     labelled = {}
     for name, rows in splits.items():
         marks = {
-            label for label in set(rows.labels) if label.lower() in NO_LABEL and classes.find(label) is None
+            label
+            for label in set(rows.labels)
+            if label.lower() in MARKS | AMBIGUOUS and classes.find(label) is None
         }
         if name == "train" or not marks:
             labelled[name] = rows

@@ -20,7 +20,7 @@ TEXT_READERS: dict[str, Callable[[Path, str | None], Table]] = {
     "tsv": delimited.tab_separated,
     "jsonl": json_form.json_file,
     "json": json_form.json_file,
-    "text": delimited.text_lines,
+    "text": delimited.text_file,
 }
 READERS: dict[str, Callable[[Path], Table]] = {"parquet": arrow_form.parquet, "arrow": arrow_form.arrow}
 ARCHIVE_MAGIC = (GZIP, ZIP)

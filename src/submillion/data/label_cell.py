@@ -29,6 +29,7 @@ BRACKETS = {"[": "]", "{": "}", "(": ")"}
 
 
 TO_PREDICT = "A file without labels can be predicted, but not trained on or scored."
+TO_SKIP = "Label these rows, or leave them out with @{data.skip_unlabelled=true}."
 
 
 class LabelCells:
@@ -67,13 +68,13 @@ class LabelCells:
             )
         label = label_text(found, self._names)
         if label is None:
-            if found is None or found != found or found in ("", -1):
-                self.missing += 1
-                if self._skip:
-                    self.leave_out(UNLABELLED)
-                    return None, None
+            missing = found is None or found != found or found in ("", -1)
+            self.missing += missing
+            if missing and self._skip:
+                self.leave_out(UNLABELLED)
+                return None, None
             wanted = f"a label among 0 to {len(self._names) - 1}" if self._names else "a label"
-            return None, (f"{wanted} in column '{self._column}'", shown(value))
+            return None, (f"{wanted} in column '{self._column}'", shown(value), TO_SKIP if missing else "")
         if flaw := flaw_of_text(label):
             return None, flaw
         if found is not value:

@@ -204,7 +204,7 @@ def _as_bad_input(error: Diverged, loop: TrainingLoop) -> BadInput:
     peak, dtype = loop.recipe.learning_rate, loop.execution.precision.dtype_name
     remedy = f"Lower @{{train.learning_rate}} (its peak is {peak:g}; at this step it was {rate:.2g})"
     if dtype != "float32":
-        remedy += f", or set @{{train.precision}} to float32 (it was {dtype})"
+        remedy += f", or use @{{train.precision=float32}} (it was {dtype})"
     best_step = loop.state.stopping.best_step
     if best_step is not None:
         remedy += f". The best adapter, of step {best_step}, is in {checkpoint.best(loop.run)}"

@@ -215,7 +215,7 @@ def _load_forced(name: str, dtype_name: str, features: set[str]) -> Library:
         expected = f"a processor with {', '.join(missing)}"
         raise BadInput(Problem(VARIABLE, expected, "one without", "Choose another build."))
     if build.dtype_name != dtype_name:
-        remedy = f"Choose another build, or set @{{train.precision}} to {build.dtype_name}."
+        remedy = f"Choose another build, or use @{{train.precision={build.dtype_name}}}."
         raise BadInput(
             Problem(VARIABLE, f"kernels in {dtype_name}", f"{name}, in {build.dtype_name}", remedy)
         )

@@ -103,7 +103,7 @@ def trained_with_mean(repo: Repo) -> bool:
                 "head.pooling",
                 f"first or mean, since neither the hub nor its cache tells how {repo.requested} was trained",
                 "auto",
-                "Set @{head.pooling} to mean for a sentence encoder that was trained with it, else to first.",
+                "Use @{head.pooling=mean} for a sentence encoder that was trained with it, else @{head.pooling=first}.",
             )
         ) from None
     except BadInput as error:

@@ -187,7 +187,7 @@ def test_a_failure_to_compile_is_a_clear_error() -> None:
     classifier, _ = made()
     before = classifier.stack.layers
     with pytest.raises(
-        BadInput, match=r"train\.compile.*no C\+\+ compiler was found.*Set `train\.compile` to false"
+        BadInput, match=r"train\.compile.*no C\+\+ compiler was found.*Use `train\.compile=false`"
     ):
         compiled(classifier, broken)
     assert classifier.stack.layers is before and classifier.training
@@ -204,6 +204,6 @@ def test_a_missing_compiler_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tm
     without = config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True})
     with (
         without,
-        pytest.raises(BadInput, match=r"train\.compile.*C\+\+ compiler.*Set `train\.compile` to false"),
+        pytest.raises(BadInput, match=r"train\.compile.*C\+\+ compiler.*Use `train\.compile=false`"),
     ):
         compiled(made(targets="query")[0], "inductor")

@@ -148,6 +148,6 @@ def _cannot_compile(error: Exception) -> BadInput:
             "train.compile",
             "layers that torch.compile can compile on this machine",
             cause,
-            "Set @{train.compile} to false.",
+            "Use @{train.compile=false}.",
         )
     )
