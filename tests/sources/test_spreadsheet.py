@@ -80,6 +80,16 @@ def test_the_first_sheet_with_values_is_read(tmp_path: Path, own_cache: Path) ->
     assert len(list((own_cache / "sheets").glob("*-data"))) == 1  # read once by the library
 
 
+def test_a_sheet_without_a_header_is_read_from_its_first_row(tmp_path: Path) -> None:
+    texts = ["See you at five", "Win money now", "Ok", "On my way"]
+    cells: dict[str, str | float | bool] = {}
+    for row, (text, label) in enumerate(zip(texts, ["ham", "spam", "ham", "ham"], strict=True), start=1):
+        cells |= {f"A{row}": label, f"B{row}": text}
+    rows = read_rows([write_xlsx(tmp_path / "data.xlsx", Sheet=cells)])
+    assert (list(rows.texts), rows.labels) == (texts, ["ham", "spam", "ham", "ham"])
+    assert rows.where(0) == "data.xlsx, row 1"
+
+
 def test_a_spreadsheet_is_known_by_its_content(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "data.csv", Sheet={"A1": "text", "B1": "label", "A2": "x", "B2": True})
     assert read_rows([path]).labels == ["true"]

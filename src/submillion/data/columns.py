@@ -40,7 +40,7 @@ LABEL_NAMES = (
     "intent",
 )
 ID_NAME = "id"
-RENAME = "Each line of a .txt file is one text. If tabs separate columns in it, rename it to .tsv."
+RENAME = "Each line of such a file is one text. If it has columns, rename it to .csv or .tsv."
 LISTED = 20  # columns listed in one message
 COMPARED = 1000  # columns whose names are compared with a misspelt one
 

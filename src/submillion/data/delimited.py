@@ -7,6 +7,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from submillion import notices
+from submillion.data import fasttext_form
 from submillion.data.columns import is_usual_name
+from submillion.data.headerless import LABEL, SAMPLE, TEXT, names_without_header
 from submillion.data.quotes import QuoteCheck
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
@@ -40,12 +43,16 @@ class _Header:
 
 
 def text_file(path: Path, encoding: str | None = None) -> Table:
-    """Open a plain text file: a table if its first line is a header whose names tabs separate, else lines.
+    """Open a plain text file: lines of fastText's form, a table of tab-separated columns, or else lines of text.
 
     Excel saves "Text (Tab delimited)" and "Unicode Text" with the suffix .txt.
     """
-    header = next(decoded_lines(path, encoding), "").split("\t")
-    if len(header) > 1 and any(is_usual_name(name.strip().strip('"')) for name in header):
+    first = next(decoded_lines(path, encoding), "")
+    if first.startswith(fasttext_form.PREFIX):
+        notices.emit("fasttext_form", f"{path.name}: read as fastText's form, `__label__CLASS text`.")
+        return fasttext_form.fasttext(path, encoding)
+    header = [name.strip().strip('"') for name in first.split("\t")]
+    if len(header) > 1 and (any(map(is_usual_name, header)) or _names(_tab_records(path, encoding))):
         notices.emit("delimiter", f"{path.name}: a table whose columns are separated by '\\t'.")
         return tab_separated(path, encoding)
     return _text_lines(path, encoding)
@@ -77,8 +84,11 @@ def comma_separated(path: Path, encoding: str | None = None) -> Table:
 
 def tab_separated(path: Path, encoding: str | None = None) -> Table:
     """Open a tab-separated file with a header; quotes quote only if every row has the same columns that way."""
-    quoting = _tab_quoting(path, encoding)
-    return _delimited(path, partial(csv_records, path, "\t", quoting, encoding), "\t")
+    return _delimited(path, _tab_records(path, encoding), "\t")
+
+
+def _tab_records(path: Path, encoding: str | None) -> Callable[[], Iterator[Record]]:
+    return partial(csv_records, path, "\t", _tab_quoting(path, encoding), encoding)
 
 
 def _delimited(
@@ -97,7 +107,7 @@ def record_table(
     unit: str = "line",
     first: int = 1,
 ) -> Table:
-    """Return records, of which the first is the header, as a table.
+    """Return records, of which the first is the header, as a table; texts and labels may lack a header.
 
     Rows without any value at the end, and columns without a name or value at the end, are left out with a notice.
 
@@ -108,13 +118,31 @@ def record_table(
         unit: of the records' places.
         first: place of the header.
     """
-    header = _header(path, records(), f"{unit} {first}")
+    names = _names(records)
+    if names:
+        header = _Header(names, len(names))
+        notices.emit(
+            "no_header",
+            f"{path.name}: no header; column {names.index(TEXT) + 1} is read as the text, column "
+            f"{names.index(LABEL) + 1} as the label.",
+        )
+    else:
+        header = _header(path, records(), f"{unit} {first}")
 
     def rows(wanted: Sequence[str]) -> RowStream:
         checked = check(header.width) if check else None
-        return _rows(path, islice(records(), 1, None), header, checked, wanted)
+        return _rows(path, islice(records(), 0 if names else 1, None), header, checked, wanted)
 
     return Table(path, header.columns, rows, unit=unit)
+
+
+def _names(records: Callable[[], Iterator[Record]]) -> list[str] | None:
+    """Return the names of the columns if the records have no header."""
+    sample = []
+    with suppress(BadInput):  # the records before the broken one decide; reading the file reports it
+        for _, record in islice(records(), SAMPLE):
+            sample.append(record)
+    return names_without_header(sample)
 
 
 def _rows(

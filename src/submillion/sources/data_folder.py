@@ -45,7 +45,7 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
         file
         for pattern in ("*", "*/*")
         for file in folder.glob(pattern)
-        if file.is_file() and _is_data(file)
+        if file.is_file() and is_data(file)
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
     files = [file for file in files if file.suffix.lower() not in PLAIN] or files
@@ -63,7 +63,7 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
     if not named:
         by_split = {"train": unnamed}
     elif unnamed:
-        names = _some([file.name for file in unnamed])
+        names = some_of([file.name for file in unnamed])
         notices.emit(
             "files_left_out",
             f"{folder}: files without a split in their name are not used: {names}.",
@@ -75,7 +75,8 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
     return by_split
 
 
-def _is_data(file: Path) -> bool:
+def is_data(file: Path) -> bool:
+    """Return whether a file's name is one of a data file."""
     return file.suffix.lower() in DATA_SUFFIXES and file.name not in NOT_DATA
 
 
@@ -93,7 +94,7 @@ def _notice_folders(folder: Path, by_split: Mapping[str, Sequence[Path]]) -> Non
             notices.emit(
                 "several_folders",
                 f"{folder}: the files of split {split} are in {len(places)} folders and are used together: "
-                f"{_some(places)}. If they are configurations of the data, name the folder of one.",
+                f"{some_of(places)}. If they are configurations of the data, name the folder of one.",
                 folders=len(places),
             )
 
@@ -112,19 +113,19 @@ def _notice_deeper(folder: Path, named: bool) -> None:
         deeper += [
             file
             for file in files
-            if len(file.relative_to(folder).parts) > DEPTH and _is_data(file)
+            if len(file.relative_to(folder).parts) > DEPTH and is_data(file)
             if file.suffix.lower() not in PLAIN and (not named or _split_within(folder, file))
         ]
     if deeper:
-        some = _some([file.relative_to(folder).as_posix() for file in deeper])
+        named_files = some_of([file.relative_to(folder).as_posix() for file in deeper])
         notices.emit(
             "files_too_deep",
-            f"{folder}: files more than {DEPTH} levels deep are not used: {some}.",
+            f"{folder}: files more than {DEPTH} levels deep are not used: {named_files}.",
             files=len(deeper),
         )
 
 
-def _some(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str]) -> str:
     """Return the first names of a list, and the number of the others."""
     more = [f"and {len(names) - LISTED_FILES:,} more"] if len(names) > LISTED_FILES else []
     return ", ".join([*names[:LISTED_FILES], *more])

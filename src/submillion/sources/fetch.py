@@ -11,6 +11,7 @@ from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources import store, wheel
 from submillion.sources.catalog import DATASETS, ENCODERS, DataEntry, EncoderEntry, WheelSource, find
+from submillion.sources.class_folders import ClassFolders
 from submillion.sources.convert import AGNEWS_CLASSES, converted
 from submillion.sources.data_folder import data_files
 from submillion.sources.folder import POOLING, encoder_files, pools_by_mean, read_config
@@ -46,7 +47,7 @@ class FetchedData:
     files: dict[str, list[Path]]
     """By split: train, validation, test, those that exist."""
     sha256: dict[str, str]
-    """By path within the source, before any conversion."""
+    """By path within the source, before any conversion; by split for texts in a folder per class."""
     origin: str
     """Hub id, wheel, or absolute path."""
     licence: str | None = None
@@ -218,6 +219,11 @@ def fetch_data(source: str, progress: bool = True, encoding: str | None = None) 
 
 def _local_data(source: str, path: Path, encoding: str | None) -> FetchedData:
     """Return a file or a folder as data; hashes are those of the files before any conversion."""
+    if path.is_dir() and (texts := ClassFolders.found(path)):
+        texts.announce()
+        written, digests = texts.copies(encoding)
+        split_files = {split: [file] for split, file in written.items()}
+        return FetchedData(source, split_files, digests, str(path), text="text", label="label")
     originals = data_files(path) if path.is_dir() else {"train": [path]}
     base = path if path.is_dir() else path.parent
     sha256 = {
