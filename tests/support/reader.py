@@ -36,7 +36,7 @@ from support.server import running_in_thread
 from support.shell import Shell
 from support.tiny import LABELS
 
-SERVED = "http://127.0.0.1:8000"
+SERVED = "127.0.0.1:8000"
 CLAIMS_FAIL = 1
 """The exit code of `verify`, whose page has published claims that fail."""
 OVER_BUDGET = 3
@@ -88,7 +88,7 @@ class Reader:
         if block.language == PYTHON:
             for place in _written(block.content):
                 shutil.rmtree(self.folder / place, ignore_errors=True)
-            code = block.content.replace(SERVED, self.url or SERVED)
+            code = block.content.replace(SERVED, self.url.removeprefix("http://") or SERVED)
             exec(compile("\n" * block.line + code, block.page, "exec"), self.names)
             return
         for line in block.commands:
@@ -200,8 +200,8 @@ class Reader:
     def _curl(self, arguments: Sequence[str], _: bytes) -> bytes:
         """Send what curl would; its own process would take as long as the rest of the page."""
         address, flag, body = arguments
-        assert flag == "-d" and address.startswith(SERVED) and self.url
-        answer = httpx.post(address.replace(SERVED, self.url), content=body, timeout=30)
+        assert flag == "-d" and address.startswith(f"http://{SERVED}") and self.url
+        answer = httpx.post(address.replace(f"http://{SERVED}", self.url), content=body, timeout=30)
         answer.raise_for_status()
         return answer.content
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,8 @@ TEMPERATURE = {
     "rows": 100,
     "test": None,
 }
+NO_TLS = False
+"""Clients of a server without TLS do not load the list of authorities, which takes longer than a request."""
 TOKEN = "a-token-of-the-tests"
 
 
@@ -74,8 +78,31 @@ def guarded_url(served: list[ServedRun]) -> Iterator[str]:
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=20) as client:
+    with httpx.Client(base_url=url, timeout=20, verify=NO_TLS) as client:
         yield client
+
+
+@pytest.fixture
+def others_are_served(url: str) -> Iterator[None]:
+    """Another client asks the server during the test; check that it gets all its answers."""
+    ended, times, statuses = threading.Event(), [], set()
+
+    def ask() -> None:
+        with httpx.Client(base_url=url, timeout=10, verify=NO_TLS) as client:
+            while not ended.is_set() or not times:
+                began = time.monotonic()
+                statuses.add(client.post("/predict", json={"inputs": "a text"}).status_code)
+                times.append(time.monotonic() - began)
+
+    other = threading.Thread(target=ask)
+    other.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        other.join()
+    assert statuses == {200}
+    assert max(times) < 5  # the others' limits are ten seconds and more
 
 
 @pytest.fixture

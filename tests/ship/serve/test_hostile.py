@@ -28,6 +28,12 @@ from support.server import running_in_thread
 
 LIMITS = ServeOptions(port=0)
 V2_BODY = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a text"]}]}
+BINARY_TEXT = {"name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}}
+JSON_OF_BINARY = json.dumps({"inputs": [BINARY_TEXT]}).encode()
+V2_BINARY: Any = {
+    "content": JSON_OF_BINARY + b"\x01\0\0\0a",
+    "headers": {"Inference-Header-Content-Length": str(len(JSON_OF_BINARY))},
+}
 NOT_JSON = b'{"inputs": "a'
 BODIES = {
     "broken": (NOT_JSON, "not JSON"),
@@ -49,21 +55,21 @@ BODIES = {
 }
 
 
+@pytest.mark.usefixtures("others_are_served")
 @pytest.mark.parametrize("path", ["/predict", "/", "/classify", "/v2/models/first/infer"])
 @pytest.mark.parametrize("case", BODIES)
-def test_a_bad_body_gets_one_clear_error(url: str, http: httpx.Client, path: str, case: str) -> None:
+def test_a_bad_body_gets_one_clear_error(http: httpx.Client, path: str, case: str) -> None:
     body, message = BODIES[case]
-    with others_are_served(url):
-        answer = http.post(path, content=body)
+    answer = http.post(path, content=body)
     assert answer.status_code == 422
     assert set(answer.json()) == ({"error"} if path.startswith("/v2") else {"error", "error_type"})
     if path == "/predict":
         assert message in answer.json()["error"]
 
 
-def test_escaped_control_characters_are_part_of_a_text(url: str, http: httpx.Client) -> None:
-    with others_are_served(url):
-        answer = http.post("/predict", content=rb'{"inputs": "a\u0000\u001b[2J\tb"}')
+@pytest.mark.usefixtures("others_are_served")
+def test_escaped_control_characters_are_part_of_a_text(http: httpx.Client) -> None:
+    answer = http.post("/predict", content=rb'{"inputs": "a\u0000\u001b[2J\tb"}')
     assert answer.status_code == 200
 
 
@@ -102,11 +108,12 @@ def test_a_full_queue_is_answered_with_429_and_empties_again(
             refused = [
                 httpx.post(address + "/predict", json={"inputs": "a text"}),
                 httpx.post(address + "/v2/models/first/infer", json=V2_BODY),
+                httpx.post(address + "/v2/models/first/infer", **V2_BINARY),
             ]
         finally:
             held.go_on.set()
-        assert [answer.status_code for answer in refused] == [429, 429]
-        assert [int(answer.headers["Retry-After"]) for answer in refused] == [1, 1]
+        assert [answer.status_code for answer in refused] == [429, 429, 429]
+        assert [int(answer.headers["Retry-After"]) for answer in refused] == [1, 1, 1]
         assert refused[0].json() == {
             "error": "Too many texts are waiting. Try again later.",
             "error_type": "Overloaded",
@@ -142,34 +149,12 @@ def connection(url: str) -> Iterator[socket.socket]:
         yield sock
 
 
-@contextmanager
-def others_are_served(url: str) -> Iterator[None]:
-    """Check that another client gets all its answers while the block runs."""
-    ended, times, statuses = threading.Event(), [], set()
-
-    def ask() -> None:
-        with httpx.Client(base_url=url, timeout=10) as client:
-            while not ended.is_set() or not times:
-                began = time.monotonic()
-                statuses.add(client.post("/predict", json={"inputs": "a text"}).status_code)
-                times.append(time.monotonic() - began)
-
-    other = threading.Thread(target=ask)
-    other.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        other.join()
-    assert statuses == {200}
-    assert max(times) < 5  # the others' limits are ten seconds and more
-
-
+@pytest.mark.usefixtures("others_are_served")
 def test_a_body_is_counted_while_it_arrives(url: str) -> None:
     """A hundred megabytes without Content-Length: the server answers after its limit and stops reading."""
     part = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     sent, answer = 0, b""
-    with others_are_served(url), connection(url) as sock:
+    with connection(url) as sock:
         sock.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:
             while sent < 100 * 2**20:
@@ -185,28 +170,29 @@ def test_a_body_is_counted_while_it_arrives(url: str) -> None:
     assert answer == b"closed" or answer == b"" or b" 413 " in answer
 
 
+@pytest.mark.usefixtures("others_are_served")
 def test_a_declared_size_beyond_the_limit_is_refused_at_once(url: str) -> None:
-    with others_are_served(url), connection(url) as sock:
+    with connection(url) as sock:
         sock.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n")
         answer = b"".join(iter(lambda: sock.recv(4000), b""))
     assert b" 413 " in answer
     assert b"at most 20,000 bytes" in answer
 
 
+@pytest.mark.usefixtures("others_are_served")
 def test_dripping_and_half_open_connections_harm_nobody(url: str) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n"
     starts = [head + b"{", b"", b"POST /pre", head[:-2]] * 10
     parts = urlsplit(url)
     sockets = []
-    with others_are_served(url):
-        for start in starts:
-            sock = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5)
-            sock.sendall(start)
-            sockets.append(sock)
-        for _ in range(5):
-            for sock in sockets[::4]:
-                sock.sendall(b" ")
-            time.sleep(0.05)
+    for start in starts:
+        sock = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5)
+        sock.sendall(start)
+        sockets.append(sock)
+    for _ in range(5):
+        for sock in sockets[::4]:
+            sock.sendall(b" ")
+        time.sleep(0.05)
     for sock in sockets:
         sock.close()
 

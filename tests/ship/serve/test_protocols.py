@@ -1,4 +1,4 @@
-"""Every protocol: unmodified clients get what they expect, and the answers are those of the run."""
+"""Every protocol: requests as its clients send them get what they expect, and the answers are those of the run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-import huggingface_hub
 import numpy as np
 import pytest
-from huggingface_hub import InferenceClient
-from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
 from submillion import Run
 from submillion.ship.serve import batcher
@@ -23,50 +20,12 @@ NEAR = 2e-5
 """Between a batch and a text alone: float32 sums in another order."""
 
 
-@pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """huggingface_hub refuses every request while the tests are offline; those here stay on this machine."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-
-
 def by_label(row: list[Mapping[str, Any]]) -> dict[str, float]:
     return {item["label"]: item["score"] for item in row}
 
 
 def labels_of(run: Run) -> list[str]:
     return [str(label) for label in run.classes_]
-
-
-def test_the_hub_client_gets_the_runs_probabilities(
-    url: str, runs: tuple[Run, Run], texts: list[str]
-) -> None:
-    client = InferenceClient(model=url)
-    for text, expected in zip(texts[:3], runs[0].predict_proba(texts[:3]), strict=True):
-        got = {item.label: item.score for item in client.text_classification(text)}
-        assert got == pytest.approx(dict(zip(labels_of(runs[0]), expected.tolist(), strict=True)), abs=NEAR)
-
-
-def test_the_hub_client_chooses_a_model_and_the_number_of_classes(
-    url: str, runs: tuple[Run, Run], texts: list[str]
-) -> None:
-    client = InferenceClient(model=f"{url}/models/second")
-    (best,) = client.text_classification(texts[0], top_k=1)
-    expected = runs[1].predict_proba(texts[:1])[0]
-    assert best.score == pytest.approx(expected.max(), abs=NEAR)
-    assert best.label == labels_of(runs[1])[int(expected.argmax())]
-    logits = client.text_classification(texts[0], function_to_apply="none")
-    assert sum(item.score for item in logits) != pytest.approx(1.0, abs=1e-3)
-
-
-def test_the_hub_client_raises_for_a_model_that_is_not_served(url: str) -> None:
-    with pytest.raises(HfHubHTTPError, match="404"):
-        InferenceClient(model=f"{url}/models/third").text_classification("a")
-
-
-def test_the_hub_client_sends_its_token(guarded_url: str) -> None:
-    with pytest.raises((HfHubHTTPError, BadRequestError), match="401"):
-        InferenceClient(model=guarded_url, token="a-wrong-token-123").text_classification("a")
-    assert InferenceClient(model=guarded_url, token="a-token-of-the-tests").text_classification("a")
 
 
 def test_predict_answers_one_text_flat_and_several_nested(
@@ -109,6 +68,14 @@ def test_predict_truncates_as_in_training_or_refuses(http: httpx.Client) -> None
     direction = http.post("/predict", json={"inputs": long, "truncation_direction": "Left"})
     assert direction.status_code == 422
     assert "cuts long texts on the right" in direction.json()["error"]
+
+
+def test_predict_takes_every_field_of_its_protocol(http: httpx.Client, texts: list[str]) -> None:
+    """Clients generated from the description of text-embeddings-inference send its defaults."""
+    given = {"raw_scores": False, "truncate": False, "truncation_direction": "Right"}
+    short = {"inputs": [["a text"], ["another"]]}
+    assert http.post("/predict", json=short | given).json() == http.post("/predict", json=short).json()
+    assert http.post("/predict", json=short | {"truncate": None}).status_code == 200
 
 
 def test_predict_says_that_the_classifier_failed(
@@ -174,7 +141,8 @@ def test_inference_protocol_answers_as_the_run(http: httpx.Client, runs: Any, te
 
 
 def test_inference_protocol_describes_server_and_models(http: httpx.Client) -> None:
-    assert http.get("/v2").json()["name"] == "submillion"
+    server = http.get("/v2").json()
+    assert (server["name"], server["extensions"]) == ("submillion", ["binary_tensor_data", "classification"])
     assert http.get("/v2/health/live").json() == {"live": True}
     assert http.get("/v2/health/ready").json() == {"ready": True}
     assert http.get("/v2/models/first").json()["inputs"][0]["datatype"] == "BYTES"
@@ -188,23 +156,35 @@ def test_inference_protocol_describes_server_and_models(http: httpx.Client) -> N
         (v2(["a"], datatype="FP32"), 422, "expected BYTES"),
         (v2([1]), 422, "expected a list of strings"),
         (v2(["a"], name="words"), 422, "named 'text'"),
-        (v2(["a"], parameters={"binary_data_size": 5}), 422, "binary data is not supported"),
+        (v2(["a"]) | {"model_name": "second"}, 422, "`model_name`: expected 'first', as in the path."),
         (v2(["a"]) | {"outputs": [{"name": "logits"}]}, 422, "label, score, probabilities"),
+        (v2([["a"], ["b"]]), 422, "expected a list of strings"),
+        (v2([["a"], ["b"]], shape=[1, 2]), 422, "`inputs.0.data`: expected lists in the shape"),
+        (v2([["a"], "b"], shape=[2, 1]), 422, "expected a list of strings"),
         (
-            v2(["a"]) | {"parameters": {"binary_data_output": True}},
+            v2(["a"]) | {"parameters": {"binary_data_output": "yes"}},
             422,
-            "`parameters.binary_data_output`: binary data is not supported. Take the outputs as JSON.",
+            "`parameters.binary_data_output`: expected true or false.",
         ),
         (
-            v2(["a"])
-            | {"outputs": [{"name": "score"}, {"name": "label", "parameters": {"binary_data": True}}]},
+            v2(["a"]) | {"outputs": [{"name": "score"}, {"name": "label", "parameters": {"binary_data": 1}}]},
             422,
-            "`outputs.1.parameters.binary_data`: binary data is not supported. Take the outputs as JSON.",
+            "`outputs.1.parameters.binary_data`: expected true or false.",
         ),
         (
             v2(["a"]) | {"outputs": [{"name": "label", "parameters": {"classification": 1}}]},
             422,
-            "`outputs.0.parameters.classification`: the classification extension is not supported.",
+            "`outputs.0.parameters.classification`: expected at the output 'probabilities' alone.",
+        ),
+        (
+            v2(["a"]) | {"outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
+            422,
+            "`outputs.0.parameters.classification`: expected a number of classes.",
+        ),
+        (
+            v2(["a"]) | {"outputs": [{"name": "label", "parameters": {"shared_memory_region": "mine"}}]},
+            422,
+            "`outputs.0.parameters`: shared memory is not supported. Take the outputs from the body.",
         ),
     ],
 )
@@ -222,6 +202,20 @@ def test_inference_protocol_takes_parameters_that_change_nothing(http: httpx.Cli
     output = {"name": "label", "parameters": {"binary_data": False}}
     body = v2(["a"]) | {"parameters": {"binary_data_output": False, "priority": 1}, "outputs": [output]}
     assert http.post("/v2/models/first/infer", json=body).status_code == 200
+
+
+def test_inference_protocol_takes_the_forms_of_other_clients(http: httpx.Client, texts: list[str]) -> None:
+    """KServe's client repeats the name of the model, MLServer's names a content type, and data may be nested."""
+    path = "/v2/models/second/infer"
+    expected = http.post(path, json=v2(texts)).json()
+    column = [len(texts), 1]
+    for body in (
+        v2(texts) | {"model_name": "second"},
+        v2(texts, shape=column, parameters={"content_type": "str"}),
+        v2([[text] for text in texts], shape=column),
+        v2([texts], shape=column[::-1]),
+    ):
+        assert http.post(path, json=body).json() == expected
 
 
 def test_classify_gives_calibrated_scores_and_abstains(

@@ -31,9 +31,13 @@ def ranked(scores: np.ndarray, labels: Sequence[str], top_k: int | None = None) 
         labels: C class names.
         top_k: classes per row; None returns all.
     """
-    orders = np.argsort(-scores, axis=1, kind="stable")[:, :top_k].tolist()
-    values = scores.tolist()
     return [
         [{"label": labels[place], "score": row[place]} for place in order]
-        for order, row in zip(orders, values, strict=True)
+        for order, row in zip(ranked_places(scores, top_k), scores.tolist(), strict=True)
     ]
+
+
+def ranked_places(scores: np.ndarray, top_k: int | None = None) -> list[list[int]]:
+    """Return the indices of the classes of each row, in the order of `ranked`."""
+    places: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :top_k].tolist()
+    return places

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from submillion.ship.serve.content_encoding import decompressed
 from submillion.ship.serve.refusals import Overloaded, Refusal, Stopping, TooLarge
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class Bodies:
             timeout.reschedule(0)
 
     async def read(self, request: Request) -> bytes:
-        """Return a request's body; its bytes are counted as they arrive, whatever Content-Length says.
+        """Return a request's body, decompressed; its bytes are counted as they arrive, whatever Content-Length says.
 
         Raises:
-            TooLarge: it has more bytes than allowed. The rest is not read.
+            TooLarge: it has more bytes than allowed, as it arrives or decompressed. The rest is not read.
             Overloaded: all bodies together take too much memory.
             Stopping: the server is stopping.
-            Refusal: it did not arrive in time (408), or the client has gone.
+            Refusal: it did not arrive in time (408), the client has gone, or it cannot be decompressed.
         """
         declared = request.headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > self._max_bytes:
@@ -53,7 +54,7 @@ class Bodies:
             async with asyncio.timeout(self._seconds) as timeout:
                 self._arriving.add(timeout)
                 try:
-                    return await self._read(request)
+                    body = await self._read(request)
                 finally:
                     self._arriving.discard(timeout)
         except TimeoutError:
@@ -62,6 +63,7 @@ class Bodies:
             raise _closing(
                 Refusal(f"The body did not arrive within {self._seconds:g} seconds.", 408)
             ) from None
+        return decompressed(body, request.headers.get("content-encoding", ""), self._max_bytes)
 
     async def _read(self, request: Request) -> bytes:
         body = bytearray()

@@ -42,10 +42,11 @@ def add_to(app: FastAPI, service: Service) -> None:
         rows = ranked(scores_of(scored.logits, "none" if body.raw_scores else "softmax"), run.labels)
         return json_response(rows[0] if single else rows)
 
-    async def info(_: Request) -> Response:
-        return json_response(_info(service))
+    async def info(request: Request) -> Response:
+        return json_response(_info(service, service.run(request.path_params.get("name"))))
 
-    async def health(_: Request) -> Response:
+    async def health(request: Request) -> Response:
+        service.run(request.path_params.get("name"))
         if not service.ready:
             raise Refusal("A classifier does not run.", 503)
         return Response(status_code=200)
@@ -54,8 +55,10 @@ def add_to(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
     app.add_route("/predict", predict, ["POST"])
-    app.add_route("/info", info, ["GET"])
-    app.add_route("/health", health, ["GET"])
+    # huggingface_hub's client adds these to the URL of a model. The paths without a model are the ones in the log.
+    for prefix in ("/models/{name}", ""):
+        app.add_route(f"{prefix}/info", info, ["GET"])
+        app.add_route(f"{prefix}/health", health, ["GET"])
     app.add_route("/metrics", metrics, ["GET"])
 
 
@@ -92,9 +95,8 @@ def _check_direction(direction: str | None, run: ServedRun) -> None:
         raise Refusal(f"`truncation_direction`: this model cuts long texts {kept}, as in training.")
 
 
-def _info(service: Service) -> dict[str, Any]:
-    run, options = service.default, service.options
-    labels = run.labels
+def _info(service: Service, run: ServedRun) -> dict[str, Any]:
+    options, labels = service.options, run.labels
     return {
         "model_id": run.name,
         "model_sha": run.sha256,
