@@ -83,7 +83,12 @@ def predict(flags: PredictFlags) -> None:
 
 def suggest(
     run: Run,
-    file: Annotated[Path, typer.Argument(help="Unlabelled texts: csv, tsv, jsonl, parquet or plain lines.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Unlabelled texts: csv, tsv, jsonl, parquet, plain lines, or a folder of text files."
+        ),
+    ],
     rows: Annotated[int, typer.Option(min=1, help="Number of texts to choose.")] = 100,
     out: Annotated[str, typer.Option(help="CSV file to write; - for standard output.")] = "-",
     text: Annotated[list[str] | None, typer.Option("--text-column", help="Text column. Repeatable.")] = None,

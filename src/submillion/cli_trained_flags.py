@@ -27,7 +27,8 @@ class PredictFlags:
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="Unlabelled texts: csv, tsv, jsonl, parquet or plain lines; - for standard input.",
+            help="Unlabelled texts: csv, tsv, jsonl, parquet, plain lines, or a folder of text files; - for standard "
+            "input.",
             show_default=False,
         ),
     ] = None

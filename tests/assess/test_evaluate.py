@@ -17,6 +17,8 @@ from submillion import notices
 from submillion.assess.evaluate import _label_column, evaluate
 from submillion.errors import BadInput
 from submillion.rundir import RunDir
+from submillion.sources.class_folders import content_sha256
+from submillion.verification.run.case import Case, Options
 from support.tiny import LABELS, tiny_encoder, tiny_recipe, tiny_texts
 
 
@@ -63,6 +65,25 @@ def test_a_file_called_test_does_not_replace_the_test_split(run: RunDir) -> None
     kept = run.prediction_file("test").read_bytes()
     assert evaluate(run.path, run.path.parent / "test.csv")["split"] == "test-new"
     assert run.prediction_file("test").read_bytes() == kept
+
+
+def test_a_folder_of_texts_scores_as_the_file_did(run: RunDir) -> None:
+    folder = run.path.parent / "texts"
+    with (run.path.parent / "test.csv").open(encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if "/" not in row["label"]]  # Sci/Tech names no folder
+    for number, row in enumerate(rows):
+        file = folder / row["label"] / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(row["text"], encoding="utf-8")
+    scores = evaluate(run.path, folder, name="texts")
+    expected = run.read_json(run.metrics)["test"]["confusion"]
+    expected[run.read_manifest()["labels"].index("Sci/Tech")] = [0] * len(LABELS)
+    assert scores["confusion"] == expected
+    entry = run.read_manifest()["evaluations"]["texts"]
+    assert (entry["file"], entry["sha256"]) == ("../texts", content_sha256(folder))
+    assert len(Case(run, run.path, Options()).evaluated["texts"]) == len(rows) < 30
+    file.write_text("another text", encoding="utf-8")
+    assert "texts" not in Case(run, run.path, Options()).evaluated
 
 
 def test_a_file_of_one_class_is_scored_and_its_origin_recorded(run: RunDir) -> None:

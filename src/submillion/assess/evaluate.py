@@ -9,7 +9,6 @@ from pathlib import Path
 from submillion import notices, run_paths
 from submillion.assess.confidence_summary import check_thresholds
 from submillion.assess.score import score_split
-from submillion.cache import sha256_of
 from submillion.data.corpus import Split, labelled_split, read_labelled
 from submillion.data.formats import open_table
 from submillion.data.labels import Classes
@@ -23,6 +22,7 @@ from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SPLITS
 from submillion.rundir import RunDir
+from submillion.sources.class_folders import content_sha256
 from submillion.wording import printable
 
 LONGEST_NAME = 200
@@ -101,7 +101,7 @@ def evaluation_entry(
     """Return where the rows of a file came from, for the manifest."""
     return {
         "file": run_paths.relative_file(file, run.path),
-        "sha256": sha256_of(file),
+        "sha256": content_sha256(file),
         "text": text if text is None or isinstance(text, str) else list(text),
         "label": label,
         "rows": rows,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from submillion import notices
-from submillion.cache import sha256_of
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
 from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem
@@ -21,6 +20,7 @@ from submillion.run_format.manifest import Manifest
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS, split_title
 from submillion.rundir import RunDir
+from submillion.sources.class_folders import content_sha256
 
 if TYPE_CHECKING:
     from submillion.model.class_thresholds import ThresholdRequest
@@ -206,8 +206,8 @@ class RunContext:
         if entry is None or entry["file"] is None:
             return []
         file = Path(self.run.located(entry["file"]))
-        if not file.is_file() or sha256_of(file) != entry["sha256"]:
-            found = "another file" if file.is_file() else "no such file"
+        if content_sha256(file) != entry["sha256"]:
+            found = "other content" if file.exists() else "no such file"
             raise BadInput(
                 Problem(str(file), "the rows that the run was evaluated on", found, "Restore the original.")
             )

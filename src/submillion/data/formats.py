@@ -8,6 +8,7 @@ from pathlib import Path
 from submillion.data import arrow_form, delimited, json_form
 from submillion.data.sheet_form import spreadsheet
 from submillion.data.table import Table
+from submillion.data.text_folder import text_folder
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.sources.archive import GZIP, ZIP
 from submillion.sources.convert import converted
@@ -36,7 +37,7 @@ def open_table(path: str | Path, encoding: str | None = None, likely: str | None
 
     Args:
         path: csv, tsv, jsonl, json, parquet, arrow, a spreadsheet or plain text lines, also in a gzip or zip archive;
-            AG News' and Orange's forms are converted.
+            AG News' and Orange's forms are converted. Or a folder of text files.
         encoding: of a text file; None finds it.
         likely: encoding that is used instead of detecting one, if the file is not utf-8 and has no byte order mark.
 
@@ -44,6 +45,8 @@ def open_table(path: str | Path, encoding: str | None = None, likely: str | None
         BadInput: no such file, an empty one, a pickle, or an unknown format.
     """
     path = Path(path)
+    if path.is_dir():
+        return text_folder(path, encoding, likely)
     beginning = _beginning(path)
     _refuse_foreign(path, beginning)
     if has_sheets(path, beginning):
@@ -100,10 +103,8 @@ def _beginning(path: Path) -> bytes:
         found = "no such file" if folder.is_dir() else f"no such folder as '{folder}'"
         raise BadInput(Problem(str(path), "a file of texts", found, did_you_mean(path.name, names)))
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "a pipe or a device, which cannot be read twice"
-        raise BadInput(
-            Problem(str(path), "a file of texts", found, "" if path.is_dir() else "Save it as a file.")
-        )
+        found = "a pipe or a device, which cannot be read twice"
+        raise BadInput(Problem(str(path), "a file of texts", found, "Save it as a file."))
     try:
         with path.open("rb") as file:
             beginning = file.read(8)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from submillion import notices
-from submillion.cache import cache_root
+from submillion.cache import cache_root, sha256_of
 from submillion.files.csv_rows import csv_writer
 from submillion.sources import store
 from submillion.sources.data_folder import is_data, some_of, split_of
@@ -67,7 +67,7 @@ class ClassFolders:
             BadInput: a file cannot be decoded.
             SubmillionError: the cache cannot be written.
         """
-        digests = {split: self._digest(classes) for split, classes in self.splits.items()}
+        digests = {split: _digest(self.folder, _files(classes)) for split, classes in self.splits.items()}
         copies = {}
         for split, digest in digests.items():
             target = cache_root() / "converted" / f"{digest[:32]}-{encoding or 'found'}-{REVISION}-{split}"
@@ -106,13 +106,6 @@ class ClassFolders:
                 "files_left_out", f"{self.folder}: folders of texts without a class are not used: {places}."
             )
 
-    def _digest(self, classes: Mapping[str, Sequence[Path]]) -> str:
-        digest = hashlib.sha256()
-        for file in _files(classes):
-            digest.update(_in_unicode(file.relative_to(self.folder).as_posix()).encode() + NUL)
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        return digest.hexdigest()
-
     def _write(
         self, split: str, encoding: str | None, write: Callable[[Sequence[str]], object]
     ) -> dict[str, int]:
@@ -121,16 +114,43 @@ class ClassFolders:
         write(COLUMNS)
         for label, files in self.splits[split].items():
             for file in files:
-                text, found = _text(file, encoding)
+                text, found = read_text(file, encoding)
                 if found:
                     detected[found] += 1
-                write((_in_unicode(file.relative_to(self.folder).as_posix()), text, _in_unicode(label)))
+                write((in_unicode(file.relative_to(self.folder).as_posix()), text, in_unicode(label)))
         return dict(detected)
 
 
 def _files(classes: Mapping[str, Sequence[Path]]) -> Iterator[Path]:
     for files in classes.values():
         yield from files
+
+
+def text_files(folder: Path) -> list[Path]:
+    """Return the text files in a folder and in the folders below it, in the order of their paths."""
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and _is_text(file)
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    return sorted(files)
+
+
+def content_sha256(path: Path) -> str | None:
+    """Return the sha256 of a file, or of paths and bytes of the text files in a folder; None if there is neither."""
+    if path.is_dir():
+        return _digest(path, text_files(path))
+    return sha256_of(path) if path.is_file() else None
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(in_unicode(file.relative_to(folder).as_posix()).encode() + NUL)
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -162,12 +182,12 @@ def _are_splits(classes: Mapping[str, Sequence[Path]]) -> bool:
     return all(split_of(file.stem) for file in _files(classes))
 
 
-def _in_unicode(name: str) -> str:
+def in_unicode(name: str) -> str:
     """Return a name whose bytes may not be utf-8 with escapes for those that are not."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _text(file: Path, encoding: str | None) -> tuple[str, str | None]:
+def read_text(file: Path, encoding: str | None) -> tuple[str, str | None]:
     """Return the text of a file, and its encoding if that was detected."""
     data = file.read_bytes()
     if encoding is None and NUL not in data:

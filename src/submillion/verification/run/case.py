@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from submillion import environment, notices
 from submillion.assess.run_context import RunContext
-from submillion.cache import sha256_of
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
 from submillion.data.labels import Classes
 from submillion.data.token_report import token_report
@@ -22,6 +21,7 @@ from submillion.families.family import Family
 from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
+from submillion.sources.class_folders import content_sha256
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
 from submillion.verification.run.retraining import Retrained, differing_arithmetic, train_again
 
@@ -139,7 +139,7 @@ class Case:
         found = {}
         for name, entry in self.manifest.get("evaluations", {}).items():
             file = Path(self.run.located(entry["file"])) if entry.get("file") else None
-            if file is not None and file.is_file() and sha256_of(file) == entry["sha256"]:
+            if file is not None and file.exists() and content_sha256(file) == entry["sha256"]:
                 with notices.suppressed():
                     found[name] = read_labelled(
                         file,

@@ -1,0 +1,42 @@
+"""A folder of text files as a table: each file is a text, and the folder that it lies in may be its class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from submillion.data.table import RowStream, Table
+from submillion.errors import BadInput, Problem
+from submillion.sources.class_folders import in_unicode, read_text, text_files
+from submillion.sources.encoding import further_encoding
+
+ID, TEXT, LABEL = "id", "text", "label"
+
+
+def text_folder(folder: Path, encoding: str | None = None, likely: str | None = None) -> Table:
+    """Open a folder of text files, with the columns `id` (path below the folder), `text` and `label`.
+
+    Args:
+        folder: an existing folder; the files may lie in folders below it.
+        encoding: of the files; None finds that of each.
+        likely: encoding that is used instead of detecting one, for a file that is not utf-8.
+
+    Raises:
+        BadInput: it has no text files.
+    """
+    files = text_files(folder)
+    if not files:
+        remedy = "Name a file, or a folder of texts."
+        raise BadInput(Problem(str(folder), "files of one text each (.txt)", "a folder without any", remedy))
+
+    def rows(wanted: Sequence[str]) -> RowStream:
+        for number, file in enumerate(files, start=1):
+            values = {
+                ID: in_unicode(file.relative_to(folder).as_posix()),
+                LABEL: in_unicode(file.parent.name),
+            }
+            if TEXT in wanted:
+                values[TEXT] = read_text(file, encoding or further_encoding(file, likely))[0]
+            yield number, [values[name] for name in wanted]
+
+    return Table(folder, [ID, TEXT, LABEL], rows, unit="file", text=TEXT, label=LABEL)
