@@ -52,6 +52,10 @@ def test_a_column_may_have_several_roles(tmp_path: Path) -> None:
         ("title,content,class", ["title", "content"], "class"),
         ("title,text,labels", ["text"], "labels"),
         ("headline,topic,date", ["headline"], "topic"),
+        ("Review Text,user_id,Sentiment?", ["Review Text"], "Sentiment?"),
+        ("OriginalTweet,airline_sentiment,airline_sentiment_gold", ["OriginalTweet"], "airline_sentiment"),
+        ("text_id,Text (en),label,kind_of_label", ["Text (en)"], "label"),
+        ("comment_text,toxicity_label", ["comment_text"], "toxicity_label"),
     ],
 )
 def test_usual_columns_are_found_and_reported(
@@ -65,6 +69,14 @@ def test_usual_columns_are_found_and_reported(
     assert rows.columns[0].text == texts and rows.columns[0].label == label
     texts_of_notices = " ".join(notice["text"] for notice in notices.collected())
     assert all(f"'{name}'" in texts_of_notices for name in texts)
+
+
+def test_of_several_columns_whose_names_end_alike_none_is_chosen(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "reviewText,reply_text,label\na,b,c\n")
+    with pytest.raises(
+        BadInput, match=r"found the columns 'reviewText', 'reply_text', 'label'\. Name it with"
+    ):
+        read_rows([path])
 
 
 def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,9 @@ LABEL_NAMES = (
 )
 ID_NAME = "id"
 RENAME = "Each line of such a file is one text. If it has columns, rename it to .csv or .tsv."
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+BRACKETS = re.compile(r"\(.*\)|\[.*\]")
+MOST_WORDS = 4  # of a column's name; more are probably a text
 LISTED = 20  # columns listed in one message
 COMPARED = 1000  # columns whose names are compared with a misspelt one
 
@@ -82,7 +86,7 @@ def choose_columns(
     labels = (label or table.label or _usual(table, LABEL_NAMES)) if labelled else None
     if labelled and texts and _lacks(table, labels) and all(name in table.columns for name in texts):
         raise NoLabels(_no_column(table, label, "label", LABEL_NAMES))
-    row_id = own_id or _usual(table, (ID_NAME,))
+    row_id = own_id or _by_usual_name(table).get(ID_NAME)
     wrong = [
         _wrong(table, name, kind)
         for kind, names in (("text", texts), ("label", [labels]), ("id", [row_id]))
@@ -159,8 +163,19 @@ def _usual_text(table: Table) -> list[str]:
 
 
 def _usual(table: Table, usual: Sequence[str]) -> str | None:
+    """Return the column with a usual name, else the only one whose last word is a usual name: `Review Text`."""
     names = _by_usual_name(table)
-    return next((names[name] for name in usual if name in names), None)
+    found = next((names[name] for name in usual if name in names), None)
+    if found is None:
+        ending = [name for name in table.columns if _last_word(name) in usual]
+        found = ending[0] if len(ending) == 1 else None
+    return found
+
+
+def _last_word(column: str) -> str:
+    """Return the last word of a column's name in lower case: text for `reviewText`, `comment_text` or `Text (en)`."""
+    words = WORD.findall(BRACKETS.sub("", column))
+    return words[-1].lower() if 1 <= len(words) <= MOST_WORDS else ""
 
 
 def _by_usual_name(table: Table) -> dict[str, str]:

@@ -19,6 +19,7 @@ from submillion.files.atomic import atomic_file
 FILE = "train.parquet"
 """Name of the file with the in-memory rows of a run, also in messages about these rows."""
 TEXT, LABEL = "text", "label"
+MISSING = "a missing value"
 POSITIONS = 10  # positions listed in one message
 ROWS_PER_GROUP = 65_536
 LABEL_TYPES: dict[type, str] = {bool: "booleans", int: "integers", float: "floats", str: "strings"}
@@ -165,7 +166,7 @@ def _not_a_column(column: Any) -> str | None:
 def _problems_of_texts(texts: Sequence[Any]) -> list[Problem]:
     flaws: dict[tuple[str, str], list[int]] = {}
     for position, text in enumerate(texts):
-        flaw = ("a text", "a missing value") if _is_missing(text) else flaw_of_text(text)
+        flaw = ("a text", MISSING) if _is_missing(text) else flaw_of_text(text)
         if flaw:
             expected, found = flaw
             wrong_type = not isinstance(text, str) and not _is_missing(text)
@@ -187,7 +188,7 @@ def _class_names(labels: Sequence[Any]) -> tuple[list[str], dict[str, ClassValue
         kind = next((kind for kind in LABEL_TYPES if isinstance(value, kind)), None)
         name = label_text(value) if kind else None
         if _is_missing(value) or value == "":
-            flaws.setdefault("a missing value", []).append(position)
+            flaws.setdefault(MISSING, []).append(position)
         elif kind is None or name is None or flaw_of_text(name):
             flaws.setdefault(shown(value) if kind else type(value).__name__, []).append(position)
         else:
@@ -197,7 +198,12 @@ def _class_names(labels: Sequence[Any]) -> tuple[list[str], dict[str, ClassValue
             if kind is str and values[name] != value:
                 flaws.setdefault(f"{value!r} beside {values[name]!r}", []).append(position)
     problems = [
-        Problem(f"@{{labels}}, {_positions(positions)}", "a class: a string, an integer or a boolean", found)
+        Problem(
+            f"@{{labels}}, {_positions(positions)}",
+            "a class: a string, an integer or a boolean",
+            found,
+            "Leave out the texts without a label." if found == MISSING else "",
+        )
         for found, positions in flaws.items()
     ]
     if len(by_type) > 1:
