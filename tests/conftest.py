@@ -32,11 +32,33 @@ settings.load_profile("untimed")
 
 DRAWN = ("report", "fuzz", "study/test_table.py", "test_training.py")
 """Tests whose figures are drawn; the others get small files in their place."""
+LONGEST = (
+    "test_kills.py",
+    "native/test_native.py",
+    "test_ray_cluster.py",
+    "ship/export/web/test_web.py",
+    "test_docs_blocks.py",
+    "exporting/test_families.py",
+    "test_pipeline.py",
+    "test_estimator.py",
+    "study/test_run.py",
+    "model/execution/test_compiled.py",
+    "report/test_figures.py",
+    "report/test_accessibility.py",
+    "model/test_plain_peft.py",
+)
+"""Files that take longest, the longest first."""
 
 
 def pytest_collection() -> None:
     """Keep the garbage collector from walking through ever more imported modules and collected tests."""
     gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first: at the end no process is left alone with one of them."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish() -> None:

@@ -80,9 +80,12 @@ with lean_imports():
     from torch.distributed.tensor import DTensor
 print("done")
 """
-# A training with adapters of peft, its report, and a prediction by the saved run.
+# A training with adapters of peft, its report without figures, whose drawing loads no torch, and a prediction.
 COMMANDS = """
 from submillion.cli import main
+from submillion.report import figures
+
+figures.drawings = lambda run: []
 
 def run(*arguments):
     sys.argv = ["submillion", *arguments]

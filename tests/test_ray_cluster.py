@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from support.tiny import tiny_texts
 from support.tiny_project import RATES, shared_project
 from support.tiny_run import tiny_run
 
-ray = pytest.importorskip("ray", reason="ray is not installed")
+# Not importorskip: every process of the tests would import it.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
 MEMORY = 80 << 20  # bytes; the least that Ray takes for its objects is 75 MB
 NODE = {"num_cpus": 1, "object_store_memory": MEMORY}
@@ -57,6 +59,7 @@ LONG_AT_FIRST = WITH_PARENT + (
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without cores, and two nodes of one core each."""
+    import ray
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "_system_config": QUICK}

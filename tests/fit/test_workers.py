@@ -20,6 +20,7 @@ from submillion.fit.workers import Workers
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
 from support import SRC, TESTS
+from support.command import WITHOUT_FIGURES
 from support.fit_launch import recorded_gradients
 from support.fit_stub import StubClassifier, fit_stub, train_recipe, without_timings
 from support.tiny_project import shared_project
@@ -113,7 +114,8 @@ def test_two_nodes_produce_the_run_of_one_process(tmp_path: Path) -> None:
         place.mkdir()
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
         command += ["--node-rank", str(number), "--rdzv-endpoint", endpoint]
-        command += ["-m", "submillion.cli", "train", str(project / "tiny.yaml"), "--out", "run", "--quiet"]
+        command += ["--no-python", sys.executable, "-c", WITHOUT_FIGURES]
+        command += ["train", str(project / "tiny.yaml"), "--out", "run", "--quiet"]
         for item in (*sets, "train.batch_size=4"):
             command += ["--set", item]
         with (place / "log.txt").open("wb") as log:

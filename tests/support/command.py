@@ -12,6 +12,12 @@ import pytest
 
 from submillion import cli
 
+WITHOUT_FIGURES = (
+    "from submillion.report import figures; figures.drawings = lambda run: []; "
+    "from submillion import cli; cli.main()"
+)
+"""For `python -c`, where a test needs the command line in a process of its own: drawing figures takes seconds."""
+
 
 @dataclass(frozen=True)
 class Ended:

@@ -19,6 +19,7 @@ import transformers
 import yaml
 
 import submillion as package
+from submillion.assess.baselines import linear_probe, term_model
 from submillion.assess.data_quality import confident_learning
 from submillion.assess.run_context import RunContext
 from submillion.budget.plan_result import plan
@@ -173,6 +174,13 @@ def stand_ins(home: Path, trains: bool = True) -> Iterator[pytest.MonkeyPatch]:
             patch.setattr("submillion.pipeline._train", not_trained)
         patch.setattr(figures, "drawings", lambda run: [])
         patch.setattr(confident_learning, "RESAMPLES", 5)
+        # A choice between two strengths runs the same code as one between five.
+        for model, name in (
+            (linear_probe, "STRENGTHS"),
+            (linear_probe, "STRENGTHS_OF_LENGTH_1"),
+            (term_model, "STRENGTHS"),
+        ):
+            patch.setattr(model, name, getattr(model, name)[:2])
         # Converters take seconds, and two steps teach nothing that int8 could keep.
         patch.setattr(
             "submillion.exporting.export.chosen_forms",

@@ -143,15 +143,19 @@ def _import_everything() -> None:
 
 
 def _make_reports_cheap() -> None:
-    """Compile the templates once, and draw no figure."""
+    """Compile the templates and the types of all files once, and draw no figure."""
     from submillion.report import card, page
+    from submillion.report.write import write_report
     from support.plain_figures import use_plain_figures
+    from support.run import made_run
 
     for engine, ending in ((card.card_engine(), ".md.jinja"), (page.page_engine(), ".html.jinja")):
         for template in engine.list_templates():
             if template.endswith(ending):
                 engine.get_template(template)
     use_plain_figures()
+    with tempfile.TemporaryDirectory() as home:
+        write_report(made_run(Path(home) / "run").path)
 
 
 def _load_a_model() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from support.examined import again, examined, spread
 from support.tiny import tiny_texts
 from support.tiny_run import NAMES
 
-pytest.importorskip("captum")
+# Not importorskip: every process of the tests would import it.
+pytestmark = pytest.mark.skipif(find_spec("captum") is None, reason="captum is not installed")
 
 ROWS = 40
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from submillion.run_format.manifest import FORMAT
 from support.tiny import FAMILY_NAMES, shared_encoder, tiny_recipe
 from support.tiny_run import NAMES, encoder_entry, tiny_run
 
-pytest.importorskip("captum")
+# Not importorskip: every process of the tests would import it.
+pytestmark = pytest.mark.skipif(find_spec("captum") is None, reason="captum is not installed")
 
 IDS = [0, 5, 9, 44, 47, 12, 2]
 SPECIAL = [True, False, False, False, False, False, True]

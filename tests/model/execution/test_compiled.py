@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounterWithBackend
 
 from submillion import notices
 from submillion.errors import BadInput
@@ -95,6 +94,8 @@ def test_gradients_of_compiled_code_are_those_of_the_reference() -> None:
 
 
 def test_batches_of_other_sizes_compile_nothing_new() -> None:
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     classifier, tokens = made()
     counted = CompileCounterWithBackend("eager")
     execution = compiled(classifier, counted)

@@ -25,7 +25,6 @@ from submillion.model.infer import probabilities_of
 from submillion.report.export_card import write_export_report
 from submillion.ship.export.web.files import FOLDER, GRAPH, SETTINGS, parts
 from submillion.ship.export.web.node import NodeSession, node
-from submillion.ship.export.web.tokenizer_settings import tokenizer_settings
 from support.browser import TIMEOUT, chromium, violations
 from support.npm_packages import LOCKED, lend_packages, transformers_js
 from support.tiny import tiny_encoder
@@ -313,10 +312,9 @@ def test_without_node_the_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         node()
 
 
-def test_the_settings_name_what_the_tokenizer_deletes_and_takes_for_letters(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(bert_encoder(tmp_path / "bert"))
-    tokenizer.model_max_length = 16
-    settings = tokenizer_settings(tokenizer)
+def test_the_settings_name_what_the_tokenizer_deletes_and_takes_for_letters(exported: Path) -> None:
+    tokenizer = load_tokenizer(exported / FOLDER / "model")
+    settings = json.loads((exported / FOLDER / SETTINGS).read_text(encoding="utf-8"))["tokenizer"]
     assert (settings["before"], settings["after"]) == ([tokenizer.cls_token_id], [tokenizer.sep_token_id])
 
     def within(name: str, point: int) -> bool:
