@@ -15,6 +15,7 @@ import pytest
 
 from submillion import notices
 from submillion.assess.evaluate import _label_column, evaluate
+from submillion.data.formats import open_table
 from submillion.errors import BadInput
 from submillion.rundir import RunDir
 from submillion.sources.class_folders import content_sha256
@@ -110,9 +111,9 @@ def test_labels_are_read_from_the_column_of_the_training(run: RunDir, tmp_path: 
     both.write_text(f"text,label,queue\nsome words,other,{LABELS[0]}\n", encoding="utf-8")
     other.write_text(f"text,label\nsome words,{LABELS[0]}\n", encoding="utf-8")
     data = run.read_recipe().with_data(label="queue").data
-    assert _label_column(both, data) == "queue"
-    assert _label_column(other, data) is None
-    assert _label_column(both, run.read_recipe().data) is None
+    assert _label_column(open_table(both), data) == "queue"
+    assert _label_column(open_table(other), data) is None
+    assert _label_column(open_table(both), run.read_recipe().data) is None
 
 
 def test_numbers_are_no_positions_of_classes_that_have_no_numbers(run: RunDir, tmp_path: Path) -> None:

@@ -167,6 +167,16 @@ def test_the_text_columns_of_the_run_are_the_default(tmp_path: Path) -> None:
 # -- size --------------------------------------------------------------------------------------------------
 
 
+def test_a_folder_of_texts_is_predicted_whatever_the_columns_of_the_run(tmp_path: Path) -> None:
+    own, _ = tiny_run(tmp_path / "run", text="body")
+    for name in ("b/2.txt", "a/1.txt"):
+        (tmp_path / "new" / name).parent.mkdir(parents=True)
+        (tmp_path / "new" / name).write_text("goal match", encoding="utf-8")
+    assert predict_file(own.path, tmp_path / "new", tmp_path / "out.csv") == 2
+    rows = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["ID", "a/1.txt", "b/2.txt"]
+
+
 def test_plain_lines_are_texts_whatever_the_columns_of_the_run(tmp_path: Path) -> None:
     own, _ = tiny_run(tmp_path, text="body")
     file = write(tmp_path / "new.txt", ["goal", "market"])

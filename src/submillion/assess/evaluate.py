@@ -13,6 +13,7 @@ from submillion.data.corpus import Split, labelled_split, read_labelled
 from submillion.data.formats import open_table
 from submillion.data.labels import Classes
 from submillion.data.rows import LabelledRows
+from submillion.data.table import Table
 from submillion.data.token_report import unknown_tokens
 from submillion.data.tokens import tokenize
 from submillion.errors import BadInput, Problem
@@ -71,8 +72,10 @@ def evaluate(
     if isinstance(data, LabelledRows):
         split, origin = _from_memory(data, classes, split_name)
     else:
-        label = label or _label_column(Path(data), recipe.data)
-        columns = text or text_columns(run)
+        with notices.suppressed():  # reading the rows gives them
+            table = open_table(data, likely=recipe.data.encoding)
+        label = label or _label_column(table, recipe.data)
+        columns = text or (None if table.is_plain else text_columns(run))
         split = read_labelled(Path(data), classes, split_name, columns, label, recipe.data.encoding)
         origin = evaluation_entry(run, Path(data), columns, label, len(split))
     opened = open_run_classifier(run)
@@ -108,9 +111,9 @@ def evaluation_entry(
     }
 
 
-def _label_column(file: Path, data: DataRecipe) -> str | None:
+def _label_column(table: Table, data: DataRecipe) -> str | None:
     """Return the label column that a run's recipe names, after a notice; None if it names none that the file has."""
-    if data.label is None or data.label not in open_table(file, likely=data.encoding).columns:
+    if data.label is None or data.label not in table.columns:
         return None
     notices.emit("label_column", f"labels are read from {data.label}, as in training.")
     return data.label

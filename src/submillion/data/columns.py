@@ -148,7 +148,7 @@ def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[s
         str(table.path),
         f"a {kind} column ({', '.join(names)})",
         _listed(table),
-        RENAME if table.is_lines else f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
+        RENAME if table.is_plain else f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
     )
 
 

@@ -65,7 +65,7 @@ def _text_lines(path: Path, encoding: str | None) -> Table:
         for number, line in enumerate(decoded_lines(path, encoding), start=1):
             yield number, [line.rstrip("\r\n")] * len(wanted)
 
-    return Table(path, ["text"], rows, is_lines=True)
+    return Table(path, ["text"], rows, is_plain=True)
 
 
 def comma_separated(path: Path, encoding: str | None = None) -> Table:

@@ -30,7 +30,7 @@ def fasttext(path: Path, encoding: str | None = None) -> Table:
                 label = labels[0] if len(labels) == 1 else labels or None
                 yield number, [{TEXT: text, LABEL: label}[name] for name in wanted]
 
-    return Table(path, [TEXT, LABEL], rows, text=TEXT, label=LABEL)
+    return Table(path, [TEXT, LABEL], rows, text=TEXT, label=LABEL, is_plain=True)
 
 
 def parsed(line: str) -> tuple[list[str], str]:

@@ -105,7 +105,7 @@ def iter_rows(
         likely_encoding: as in `iter_texts`.
         own_id: column of the ids; None takes `id`, if there is such a column.
         extra: columns whose values are wanted as text.
-        usual_text: gives the text columns where `text` is None; not asked for plain lines, which have no columns.
+        usual_text: gives the text columns where `text` is None; not asked for lines and folders of texts.
 
     Returns:
         Steps of (ids, texts, values of the extra columns by row as `copied_text` writes them).
@@ -115,7 +115,7 @@ def iter_rows(
     """
     table = open_table(path, likely=likely_encoding)
     check_columns(table, extra, "kept")
-    if text is None and usual_text and not table.is_lines:
+    if text is None and usual_text and not table.is_plain:
         text = usual_text()
     return _stream(table, choose_columns(table, text, labelled=False, own_id=own_id), batch, extra)
 

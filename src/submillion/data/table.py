@@ -43,5 +43,5 @@ class Table:
     """Text column, if the form of the file says which it is."""
     label: str | None = None
     """Label column, if the form of the file says which it is."""
-    is_lines: bool = False
-    """Whether it has no columns: each line is a text."""
+    is_plain: bool = False
+    """Whether it has no columns whose names somebody chose: lines, or a folder of texts."""

@@ -39,4 +39,4 @@ def text_folder(folder: Path, encoding: str | None = None, likely: str | None = 
                 values[TEXT] = read_text(file, encoding or further_encoding(file, likely))[0]
             yield number, [values[name] for name in wanted]
 
-    return Table(folder, [ID, TEXT, LABEL], rows, unit="file", text=TEXT, label=LABEL)
+    return Table(folder, [ID, TEXT, LABEL], rows, unit="file", text=TEXT, label=LABEL, is_plain=True)
