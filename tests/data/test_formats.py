@@ -88,7 +88,7 @@ def test_lines_of_quoted_line_breaks_are_counted(tmp_path: Path) -> None:
 def test_a_row_with_other_fields_is_malformed_not_shifted(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text,label\na, b,c\nd\ne,f\n")
     assert rows_of(path) == [
-        Malformed("3 fields instead of 2"),
+        Malformed("3 fields instead of 2", "A text with ',' in it needs double quotes around it."),
         Malformed("1 field instead of 2"),
         ["e", "f"],
     ]

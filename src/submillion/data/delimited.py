@@ -169,7 +169,9 @@ def _rows(
         if columns <= len(record) <= header.width:
             yield line, [record[place] for place in places]
         elif record:
-            yield line, Malformed(f"{plural(len(record), 'field')} instead of {columns}")
+            delimiter = check.delimiter if check and len(record) > columns else ""
+            remedy = f"A text with {delimiter!r} in it needs double quotes around it." if delimiter else ""
+            yield line, Malformed(f"{plural(len(record), 'field')} instead of {columns}", remedy)
     _announce_empty(path, len(empty), cut)
 
 

@@ -36,7 +36,7 @@ class QuoteCheck:
             columns: how many fields a row has.
             records: of the file, without its header.
         """
-        self._path, self._delimiter, self._columns = path, delimiter, columns
+        self._path, self.delimiter, self._columns = path, delimiter, columns
         self._classes: dict[int, set[str]] = {}
         if 1 < columns <= MOST_COLUMNS:
             self._learn(islice(records, LEARNT))
@@ -86,7 +86,7 @@ class QuoteCheck:
             before: fields of the record that precede the quoted one on this line.
             after: fields of the record that follow it on this line.
         """
-        fields = [field.strip('"') for field in text.split(self._delimiter)]
+        fields = [field.strip('"') for field in text.split(self.delimiter)]
         if len(fields) != self._columns - before - after:
             return False
         # Next to the record's other fields, field `index` is a part of the text itself.
@@ -96,7 +96,7 @@ class QuoteCheck:
         telling = {place: self._classes[place] for place in ours if place in self._classes}
         if not telling:
             # Texts seldom contain tabs, so that their number alone tells.
-            return self._delimiter == "\t" and len(fields) > 1
+            return self.delimiter == "\t" and len(fields) > 1
         values = [fields[place - before] for place in telling]
         return any(values) and all(
             value in known for value, known in zip(values, telling.values(), strict=True)

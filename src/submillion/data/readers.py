@@ -204,9 +204,14 @@ def _picked(
         if isinstance(values, Malformed):
             if problems is None:
                 raise BadInput(
-                    Problem(f"{table.path}, {table.unit} {place}", "a row like the others", values.found)
+                    Problem(
+                        f"{table.path}, {table.unit} {place}",
+                        "a row like the others",
+                        values.found,
+                        values.remedy,
+                    )
                 )
-            problems.add(place, "rows like the others", values.found)
+            problems.add(place, "rows like the others", values.found, values.remedy)
             continue
         joined = _joined([values[index] for index in texts])
         allowed -= len(joined) if isinstance(joined, str | bytes) else 0

@@ -13,6 +13,7 @@ class Malformed:
     """A row without the columns of the others."""
 
     found: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
