@@ -177,7 +177,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "wrong column": (
         b"txet,label\n" + b"some words,a\nother words,b\n" * 10,
         ": expected a text column (text, sentence, content, document, review, comment, message, tweet, question, "
-        "body, headline, title, description), found the columns 'txet', 'label'. Name it with --set data.text=VALUE. "
+        "body, headline, title, description), found the columns 'txet', 'label'. Name it with --set data.text=txet. "
         "(Is the first line a header?)",
     ),
     "pickle": (

@@ -79,6 +79,22 @@ def test_of_several_columns_whose_names_end_alike_none_is_chosen(tmp_path: Path)
         read_rows([path])
 
 
+@pytest.mark.parametrize(
+    ("header", "remedy"),
+    [
+        ("text,emotion", "data.label=emotion"),
+        ("id,Text,emotion", "data.label=emotion"),
+        ("words,label", "data.text=words"),
+        ("text,emotion,date", "data.label"),
+        ("text,my emotion", "data.label"),
+    ],
+)
+def test_the_only_column_that_may_be_meant_is_in_the_remedy(tmp_path: Path, header: str, remedy: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_rows([write(tmp_path / "rows.csv", f"{header}\n")])
+    assert f" Name it with `{remedy}`. (" in str(caught.value)
+
+
 def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
     assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]

@@ -148,8 +148,15 @@ def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[s
         str(table.path),
         f"a {kind} column ({', '.join(names)})",
         _listed(table),
-        RENAME if table.is_plain else f"Name it with @{{data.{kind}}}. (Is the first line a header?)",
+        RENAME if table.is_plain else f"Name it with {_field(table, kind)}. (Is the first line a header?)",
     )
+
+
+def _field(table: Table, kind: str) -> str:
+    """Return how to name a column: with its name, if it is the only one that may be meant."""
+    others = [name for name in table.columns if not is_usual_name(name) and name.lower() != ID_NAME]
+    alone = len(others) == 1 and re.fullmatch(r"\w+", others[0])
+    return f"@{{data.{kind}={others[0]}}}" if alone else f"@{{data.{kind}}}"
 
 
 def _usual_text(table: Table) -> list[str]:
