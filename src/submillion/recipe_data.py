@@ -47,7 +47,7 @@ class DataRecipe(Section):
     labels: Annotated[list[str], Field(min_length=2)] | None = None
     """Label names in the order of their numbers. Default: the labels in the data."""
     skip_unlabelled: bool = False
-    """Leave training rows without a label out, and count them. Default: they are refused."""
+    """Leave out rows of the training files that have no label, and count them. Default: they are refused."""
     corrections: Source | None = None
     """File of corrected training labels: the output of `report --with noise --out FILE`, filled in by a
     person. Default: no corrections."""
