@@ -18,7 +18,7 @@ from submillion.assess.evaluate import _label_column, evaluate
 from submillion.data.formats import open_table
 from submillion.errors import BadInput
 from submillion.rundir import RunDir
-from submillion.sources.class_folders import content_sha256
+from submillion.sources.text_files import content_sha256
 from submillion.verification.run.case import Case, Options
 from support.tiny import LABELS, tiny_encoder, tiny_recipe, tiny_texts
 

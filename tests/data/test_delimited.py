@@ -48,8 +48,9 @@ def test_a_table_that_excel_saves_as_text_is_read(tmp_path: Path, encoding: str)
 
 
 def test_lines_with_tabs_are_texts_unless_the_first_names_columns(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.txt", "good\tday\nbad\tnight\n")
-    assert [texts for _, texts in iter_texts(path)] == [["good\tday", "bad\tnight"]]
+    path = write(tmp_path / "rows.txt", 'good\tday\nbad\t"night\n')
+    assert [texts for _, texts in iter_texts(path)] == [["good\tday", 'bad\t"night']]
+    assert "quotes" not in texts_of_notices()
     with pytest.raises(BadInput, match=r"If it has columns, rename it to \.csv or \.tsv\.$"):
         read_rows([path])
 

@@ -48,7 +48,7 @@ def test_training_rows_without_a_label_are_left_out_on_request(tmp_path: Path) -
     assert texts_of(corpus) == {f"text {row}" for row in range(1, 21)}
     assert notice("rows_left_out") == [
         "train.csv: 2 rows left out: 2 without a label.",
-        "train: 1 row without a label left out: '?' (1 row).",
+        "train: 1 row without a label ('?') left out.",
     ]
 
 

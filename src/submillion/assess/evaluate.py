@@ -23,7 +23,7 @@ from submillion.run_format.metrics import SplitMetrics
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SPLITS
 from submillion.rundir import RunDir
-from submillion.sources.class_folders import content_sha256
+from submillion.sources.text_files import content_sha256
 from submillion.wording import printable
 
 LONGEST_NAME = 200
@@ -72,10 +72,12 @@ def evaluate(
     if isinstance(data, LabelledRows):
         split, origin = _from_memory(data, classes, split_name)
     else:
-        with notices.suppressed():  # reading the rows gives them
-            table = open_table(data, likely=recipe.data.encoding)
-        label = label or _label_column(table, recipe.data)
-        columns = text or (None if table.is_plain else text_columns(run))
+        columns = text
+        if recipe.data.text or recipe.data.label:
+            with notices.suppressed():  # reading the rows gives them
+                table = open_table(data, likely=recipe.data.encoding)
+            label = label or _label_column(table, recipe.data)
+            columns = text or (None if table.is_plain else text_columns(run))
         split = read_labelled(Path(data), classes, split_name, columns, label, recipe.data.encoding)
         origin = evaluation_entry(run, Path(data), columns, label, len(split))
     opened = open_run_classifier(run)

@@ -20,7 +20,7 @@ from submillion.run_format.manifest import Manifest
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS, split_title
 from submillion.rundir import RunDir
-from submillion.sources.class_folders import content_sha256
+from submillion.sources.text_files import content_sha256
 
 if TYPE_CHECKING:
     from submillion.model.class_thresholds import ThresholdRequest

@@ -84,11 +84,14 @@ def comma_separated(path: Path, encoding: str | None = None) -> Table:
 
 def tab_separated(path: Path, encoding: str | None = None) -> Table:
     """Open a tab-separated file with a header; quotes quote only if every row has the same columns that way."""
-    return _delimited(path, _tab_records(path, encoding), "\t")
+    quoting = _tab_quoting(path, encoding)
+    if quoting == csv.QUOTE_NONE:
+        notices.emit("quotes", f"{path.name}: quotes are read as characters of the text.")
+    return _delimited(path, partial(csv_records, path, "\t", quoting, encoding), "\t")
 
 
-def _tab_records(path: Path, encoding: str | None) -> Callable[[], Iterator[Record]]:
-    return partial(csv_records, path, "\t", _tab_quoting(path, encoding), encoding)
+def _tab_records(path: Path, encoding: str | None) -> Iterator[Record]:
+    return csv_records(path, "\t", _tab_quoting(path, encoding), encoding)
 
 
 def _delimited(
@@ -118,7 +121,7 @@ def record_table(
         unit: of the records' places.
         first: place of the header.
     """
-    names = _names(records)
+    names = _names(records())
     if names:
         header = _Header(names, len(names))
         notices.emit(
@@ -136,13 +139,18 @@ def record_table(
     return Table(path, header.columns, rows, unit=unit)
 
 
-def _names(records: Callable[[], Iterator[Record]]) -> list[str] | None:
+def _names(records: Iterator[Record]) -> list[str] | None:
     """Return the names of the columns if the records have no header."""
-    sample = []
-    with suppress(BadInput):  # the records before the broken one decide; reading the file reports it
-        for _, record in islice(records(), SAMPLE):
-            sample.append(record)
-    return names_without_header(sample)
+    return names_without_header(_first(records, SAMPLE))
+
+
+def _first(records: Iterator[Record], count: int) -> list[list[str]]:
+    """Return the first records, up to a broken one: reading the file reports it."""
+    found = []
+    with suppress(BadInput):
+        for _, record in islice(records, count):
+            found.append(record)
+    return found
 
 
 def _rows(
@@ -232,14 +240,8 @@ def _delimiter(path: Path, encoding: str | None) -> str:
 
 def _widths(path: Path, delimiter: str, encoding: str | None) -> list[int]:
     """Return how many fields the first records have, empty lines left out."""
-    widths = []
-    try:
-        for _, record in islice(csv_records(path, delimiter, csv.QUOTE_MINIMAL, encoding), COMPARED):
-            if record:
-                widths.append(len(record))
-    except BadInput:
-        pass  # the records before the broken one decide; reading the file reports it
-    return widths
+    records = _first(csv_records(path, delimiter, csv.QUOTE_MINIMAL, encoding), COMPARED)
+    return [len(record) for record in records if record]
 
 
 def _tab_quoting(path: Path, encoding: str | None) -> Any:
@@ -253,6 +255,5 @@ def _tab_quoting(path: Path, encoding: str | None) -> Any:
     quoted = {len(record) for _, record in records if record}
     merged = plain != {0} and any("\n" in field for _, record in records for field in record)
     if len(plain) == 1 and (len(quoted) != 1 or merged):
-        notices.emit("quotes", f"{path.name}: quotes are read as characters of the text.")
         return csv.QUOTE_NONE
     return csv.QUOTE_MINIMAL

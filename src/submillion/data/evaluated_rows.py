@@ -9,12 +9,11 @@ from pathlib import Path
 from submillion import notices
 from submillion.data.label_cell import TO_PREDICT
 from submillion.data.labels import Classes
-from submillion.data.missing_labels import AMBIGUOUS, MARKS
+from submillion.data.missing_labels import AMBIGUOUS, MARKS, leave_out
 from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
 from submillion.errors import Problem
 from submillion.sources.convert import AGNEWS_CLASSES, converted
-from submillion.wording import plural
 
 
 def labelled_only(splits: Mapping[str, LabelledRows], classes: Classes) -> dict[str, LabelledRows]:
@@ -37,16 +36,8 @@ def labelled_only(splits: Mapping[str, LabelledRows], classes: Classes) -> dict[
         if name == "train" or not marks:
             labelled[name] = rows
             continue
-        kept = [row for row, label in enumerate(rows.labels) if label not in marks]
-        if kept:
-            missing = len(rows) - len(kept)
-            listed = ", ".join(repr(mark) for mark in sorted(marks))
-            notices.emit(
-                "rows_left_out",
-                f"{name}: {plural(missing, 'row')} without a label ({listed}) left out.",
-                rows=missing,
-            )
-            labelled[name] = rows.take(kept)
+        if not marks.issuperset(rows.labels):
+            labelled[name] = leave_out(name, rows, marks)
         elif name == "test":
             announce_unlabelled(rows.files[0][0].name)
         else:

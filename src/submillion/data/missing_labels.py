@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from submillion import notices
 from submillion.data.rows import LabelledRows
@@ -27,17 +27,32 @@ def without_marks(train: LabelledRows, named: Sequence[str] | None, skip: bool) 
     counts = Counter(label for label in train.labels if label not in classes and label.lower() in MARKS)
     if not counts:
         return train
-    marks = listed(f"'{mark}' ({plural(counts[mark], 'row')})" for mark in sorted(counts))
-    rows = counts.total()
     if not skip:
+        marks = listed(f"'{mark}' ({plural(counts[mark], 'row')})" for mark in sorted(counts))
         notices.emit(
             "unlabelled_classes",
             f"trained as a class, although such a name usually marks a missing label: {marks}. To leave these rows "
             "out, set data.skip_unlabelled to true.",
-            rows=rows,
+            rows=counts.total(),
         )
         return train
+    return leave_out("train", train, counts.keys())
+
+
+def leave_out(split: str, rows: LabelledRows, marks: Set[str]) -> LabelledRows:
+    """Return rows without those that have some labels, which are counted in a notice.
+
+    Args:
+        split: of the rows, for the notice.
+        rows: labelled rows.
+        marks: labels that stand for none.
+    """
+    kept = [row for row, label in enumerate(rows.labels) if label not in marks]
+    missing = len(rows) - len(kept)
+    listed_marks = ", ".join(repr(mark) for mark in sorted(marks))
     notices.emit(
-        "rows_left_out", f"train: {plural(rows, 'row')} without a label left out: {marks}.", rows=rows
+        "rows_left_out",
+        f"{split}: {plural(missing, 'row')} without a label ({listed_marks}) left out.",
+        rows=missing,
     )
-    return train.take([row for row, label in enumerate(train.labels) if label not in counts])
+    return rows.take(kept)

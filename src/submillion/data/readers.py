@@ -199,6 +199,7 @@ def _picked(
     wanted = list(dict.fromkeys(named))
     texts, further = ([wanted.index(name) for name in names] for names in (chosen.text, extra))
     own_id, label = (wanted.index(name) if name else None for name in (chosen.id, chosen.label))
+    # Of a folder, every text is a file: nothing is compressed.
     allowed = max(LEAST, EXPANSION * table.path.stat().st_size) if table.path.is_file() else sys.maxsize
     for place, values in table.rows(wanted):
         if isinstance(values, Malformed):

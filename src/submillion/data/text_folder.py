@@ -7,8 +7,8 @@ from pathlib import Path
 
 from submillion.data.table import RowStream, Table
 from submillion.errors import BadInput, Problem
-from submillion.sources.class_folders import in_unicode, read_text, text_files
 from submillion.sources.encoding import further_encoding
+from submillion.sources.text_files import in_unicode, read_text, text_files
 
 ID, TEXT, LABEL = "id", "text", "label"
 

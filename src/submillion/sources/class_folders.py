@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from submillion import notices
-from submillion.cache import cache_root, sha256_of
+from submillion.cache import cache_root
 from submillion.files.csv_rows import csv_writer
 from submillion.sources import store
 from submillion.sources.data_folder import is_data, some_of, split_of
-from submillion.sources.encoding import text_form
 from submillion.sources.suffixes import PLAIN
+from submillion.sources.text_files import digest_of, in_unicode, is_text, read_text
 from submillion.wording import listed, plural
 
 COLUMNS = ("id", "text", "label")
 UNLABELLED = {"unsup", "unlabeled", "unlabelled"}
 """Folders of texts without a class, as in the movie reviews of Maas et al. 2011."""
 REVISION = 1  # of the copies: those of an earlier one are not used any more
-NUL = b"\0"
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class ClassFolders:
             BadInput: a file cannot be decoded.
             SubmillionError: the cache cannot be written.
         """
-        digests = {split: _digest(self.folder, _files(classes)) for split, classes in self.splits.items()}
+        digests = {split: digest_of(self.folder, _files(classes)) for split, classes in self.splits.items()}
         copies = {}
         for split, digest in digests.items():
             target = cache_root() / "converted" / f"{digest[:32]}-{encoding or 'found'}-{REVISION}-{split}"
@@ -126,33 +123,6 @@ def _files(classes: Mapping[str, Sequence[Path]]) -> Iterator[Path]:
         yield from files
 
 
-def text_files(folder: Path) -> list[Path]:
-    """Return the text files in a folder and in the folders below it, in the order of their paths."""
-    files = [
-        file
-        for file in folder.rglob("*")
-        if file.is_file()
-        and _is_text(file)
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
-    return sorted(files)
-
-
-def content_sha256(path: Path) -> str | None:
-    """Return the sha256 of a file, or of paths and bytes of the text files in a folder; None if there is neither."""
-    if path.is_dir():
-        return _digest(path, text_files(path))
-    return sha256_of(path) if path.is_file() else None
-
-
-def _digest(folder: Path, files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(in_unicode(file.relative_to(folder).as_posix()).encode() + NUL)
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
-
-
 def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
@@ -164,34 +134,13 @@ def _is_labelled(file: Path) -> bool:
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the text files in each folder of a folder, by the folder's name."""
     texts = {
-        entry.name: [file for file in _visible(entry) if file.is_file() and _is_text(file)]
+        entry.name: [file for file in _visible(entry) if file.is_file() and is_text(file)]
         for entry in _visible(folder)
         if entry.is_dir() and entry.name.lower() not in UNLABELLED
     }
     return {name: files for name, files in texts.items() if files}
 
 
-def _is_text(file: Path) -> bool:
-    """Return whether a file may be one text: its suffix is that of a text or a number, or it has none."""
-    suffix = file.suffix.lower()
-    return suffix in PLAIN or not suffix or suffix[1:].isdecimal()
-
-
 def _are_splits(classes: Mapping[str, Sequence[Path]]) -> bool:
     """Return whether the files are named as splits, such as en/train.txt: each has many texts then."""
     return all(split_of(file.stem) for file in _files(classes))
-
-
-def in_unicode(name: str) -> str:
-    """Return a name whose bytes may not be utf-8 with escapes for those that are not."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def read_text(file: Path, encoding: str | None) -> tuple[str, str | None]:
-    """Return the text of a file, and its encoding if that was detected."""
-    data = file.read_bytes()
-    if encoding is None and NUL not in data:
-        with suppress(UnicodeDecodeError):  # its encoding is detected then
-            return data.decode("utf-8-sig").strip("\r\n"), None
-    form = text_form(file, encoding)
-    return data.decode(form.encoding).strip("\r\n"), form.encoding if form.detected else None

@@ -96,7 +96,7 @@ def test_the_asynchronous_hub_client_gets_the_same_answers(url: str, texts: list
 
 @pytest.mark.parametrize(("path", "model"), [("", "first"), ("/models/second", "second")])
 def test_the_hub_client_asks_for_health_and_information(url: str, path: str, model: str) -> None:
-    """It asks a server only if it is told that this is one of Hugging Face's kind."""
+    """The client asks a server for its health only with `provider="hf-inference"`."""
     client = InferenceClient(provider="hf-inference", model=url + path)
     assert client.health_check() is True
     assert client.get_endpoint_info()["model_id"] == model

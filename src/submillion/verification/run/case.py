@@ -21,8 +21,8 @@ from submillion.families.family import Family
 from submillion.model.trained import OpenedRun, open_run_classifier
 from submillion.recipe import Recipe
 from submillion.rundir import RunDir
-from submillion.sources.class_folders import content_sha256
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder
+from submillion.sources.text_files import content_sha256
 from submillion.verification.run.retraining import Retrained, differing_arithmetic, train_again
 
 if TYPE_CHECKING:
