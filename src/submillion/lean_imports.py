@@ -24,20 +24,33 @@ DISABLE = "disable"
 """Its decorator for a function that is not to be compiled."""
 ALONE = f"{COMPILER}._trace_wrapped_higher_order_op"
 """The module of it that transformers imports, and that needs nothing else of it."""
-SWITCHED: Mapping[str, Mapping[str, Any]] = {
+
+Function = Callable[..., Any]
+
+
+def _no(_: Function) -> Function:
+    return lambda: False
+
+
+def _remembering(scan: Any) -> Function:
+    """Return a function that forgets none of its results, for one whose cache holds fewer than it needs."""
+    return functools.cache(scan.__wrapped__)
+
+
+SWITCHED: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
     "transformers.utils.import_utils": {
-        "is_torch_distributed_available": lambda: False,
-        "is_scipy_available": lambda: False,
+        "is_torch_distributed_available": _no,
+        "is_scipy_available": _no,
+        "create_import_structure_from_path": _remembering,
     },
-    "peft.tuners.tuners_utils": {"_torch_supports_distributed": False},
+    "peft.tuners.tuners_utils": {"_torch_supports_distributed": lambda _: False},
 }
-"""Values of modules, by name. Without them, transformers loads all of SHARDING, and scipy.optimize for the losses of
-object detection, and peft looks for the tensors of SHARDING."""
+"""What makes a value of a module another one, by name. Without it, transformers loads all of SHARDING, and
+scipy.optimize for the losses of object detection, and scans the files of all its models twice; and peft looks for the
+tensors of SHARDING."""
 
 TESTED = "5.23."
 """Beginning of the versions of transformers that SWITCHED was tested with; other ones load what they ask for."""
-
-Function = Callable[..., Any]
 
 
 @contextmanager
@@ -162,9 +175,9 @@ class _SwitchingLoader(Loader):
 
         if not metadata.version("transformers").startswith(TESTED):
             return
-        for name, value in SWITCHED[module.__name__].items():
+        for name, other in SWITCHED[module.__name__].items():
             if hasattr(module, name):
-                setattr(module, name, value)
+                setattr(module, name, other(getattr(module, name)))
         if "torch.distributed" in sys.modules:
             # transformers would have made it an attribute of torch.distributed, where other libraries expect it.
             import_module(SHARDING)

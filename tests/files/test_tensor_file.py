@@ -17,7 +17,7 @@ from submillion import notices
 from submillion.errors import SubmillionError
 from submillion.files import tensor_file
 from submillion.files.tensor_file import Layout, TensorFile
-from submillion.model.prefix_file import PrefixFile
+from submillion.model.prefix_file import PrefixFile, Put
 
 
 def fill(handle: BinaryIO) -> Layout:
@@ -33,15 +33,14 @@ def file_of(folder: Path, key: str = "k" * 64) -> TensorFile:
     return TensorFile(folder / "x.safetensors", key, "things", "things_cache")
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_tensors_are_read_as_they_were_written(tmp_path: Path, in_memory: bool) -> None:
+def test_tensors_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert file_of(tmp_path).read(accept) is None
     assert file_of(tmp_path).write(fill) is None
-    tensors = file_of(tmp_path).read(accept, in_memory)
+    tensors = file_of(tmp_path).read(accept)
     assert tensors is not None and list(tensors) == ["values", "bytes", "none"]
     assert tensors["values"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert tensors["bytes"].tobytes() == b"abc" and tensors["none"].shape == (0,)
-    assert tensors["values"].flags.writeable == in_memory
+    assert tensors["values"].flags.writeable is False
     standard = load_file(file_of(tmp_path).path)
     assert standard["values"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert standard[tensor_file.CHECKSUMS].shape == (1, 16)
@@ -93,12 +92,16 @@ def test_an_error_of_the_content_is_raised_and_one_of_the_disk_returned(tmp_path
 def test_states_keep_their_format(own_cache: Path, dtype: torch.dtype) -> None:
     states = torch.arange(12).view(4, 3).to(dtype)
     file = PrefixFile("0" * 64, (4, 3), dtype)
-    file.write(states)
-    for in_memory in (True, False):
-        again = file.read(in_memory)
-        assert again is not None and again.dtype == dtype and torch.equal(again, states)
+
+    def compute(put: Put) -> None:
+        put(np.array([3, 0]), np.array([1, 3]), states[[3, 0, 1, 2]])
+
+    assert not isinstance(file.make(compute), str)
+    again = file.open()
+    assert again is not None and again.nbytes == 12 * dtype.itemsize
+    assert torch.equal(again.read(np.array([0, 2]), np.array([4, 1])), states[[0, 1, 2, 3, 2]])
     assert torch.equal(load_file(file.path)["states"], states)
-    assert PrefixFile("0" * 64, (3, 4), dtype).read(True) is None  # another shape
+    assert PrefixFile("0" * 64, (3, 4), dtype).open() is None  # another shape
 
 
 def test_checking_a_mapped_file_takes_no_memory(tmp_path: Path) -> None:

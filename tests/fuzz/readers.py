@@ -312,7 +312,7 @@ def _cache(folder: Path) -> Read:
     def read(file: Path) -> None:
         copy = folder / "cached.safetensors"  # a damaged file of a cache is deleted
         copy.write_bytes(file.read_bytes())
-        TensorFile(copy, "key", "states", "prefix_cache").read(lambda tensors: None, in_memory=True)
+        TensorFile(copy, "key", "states", "prefix_cache").read(lambda tensors: None)
 
     return read
 

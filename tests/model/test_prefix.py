@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +236,12 @@ def test_states_of_another_batch_are_rejected() -> None:
         classifier(batch, torch.zeros(2, batch["input_ids"].shape[1] + 1, 32))
 
 
-def test_flat_states_are_the_states_without_padding() -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_flat_states_are_the_states_without_padding(stored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, tokens = made("roberta")
     rows = np.array([4, 4, 12, 0])
+    if stored:
+        monkeypatch.setattr(prefix, "MIN_FILE_BYTES", 1)
     for precision, dtype in ((FLOAT32, torch.float32), (BFLOAT16, torch.bfloat16)):
         cache = PrefixCache.build(Reference(classifier, precision), tokens, 5)
         assert cache is not None
@@ -298,37 +302,38 @@ def all_states(cache: PrefixCache | None, count: int = 13) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
-@pytest.mark.parametrize("first", [PLENTY, NOTHING])
-@pytest.mark.parametrize("second", [PLENTY, NOTHING])
+@pytest.mark.parametrize("available", [PLENTY, NOTHING])
 def test_the_second_build_runs_nothing(
-    worth: None, runs: list[int], own_cache: Path, precision: Precision, first: int, second: int
+    worth: None, runs: list[int], own_cache: Path, precision: Precision, available: int
 ) -> None:
     classifier, tokens = made("roberta")
-    one = PrefixCache.build(Reference(classifier, precision), tokens, 4, available=first)
+    one = PrefixCache.build(Reference(classifier, precision), tokens, 4, available=available)
     assert sum(runs) == 13
     (file,) = files(own_cache)
     os.utime(file, (1, 1))
-    two = PrefixCache.build(*reference(*made("roberta"), precision), 4, available=second)
+    two = PrefixCache.build(*reference(*made("roberta"), precision), 4, available=available)
     assert sum(runs) == 13
     assert time.time() - file.stat().st_mtime < 60
     assert torch.equal(all_states(one), all_states(two))
     assert one is not None and two is not None
     assert one.nbytes == two.nbytes == tokens.offsets[-1] * 32 * (4 if precision is FLOAT32 else 2)
-    place = "in memory" if second else "on disk"
     assert notices.collected()[-1]["text"] == (
-        f"caching the output of the 2 frozen lower layers (of 4) {place}; dropout is off in them"
+        "caching the output of the 2 frozen lower layers (of 4) on disk; dropout is off in them"
     )
 
 
 def test_few_states_are_not_written_to_a_file(own_cache: Path) -> None:
     assert PrefixCache.build(*reference(*made("roberta"), FLOAT32), 4) is not None
     assert files(own_cache) == []
+    assert notices.collected()[-1]["text"] == (
+        "caching the output of the 2 frozen lower layers (of 4) in memory; dropout is off in them"
+    )
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_mapped_states_give_the_logits_of_the_whole_model(worth: None, family: str) -> None:
+def test_stored_states_give_the_logits_of_the_whole_model(worth: None, family: str) -> None:
     classifier, tokens = made(family)
-    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=NOTHING)
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
     np.testing.assert_allclose(
         predict_logits(Reference(classifier, FLOAT32), tokens, 3, prefix=cache),
         predict_logits(Reference(classifier, FLOAT32), tokens, 3),
@@ -336,13 +341,12 @@ def test_mapped_states_give_the_logits_of_the_whole_model(worth: None, family: s
     )
 
 
-@pytest.mark.parametrize("available", [PLENTY, NOTHING])
 @pytest.mark.parametrize("damage", ["first", "head", "middle", "last", "shorter", "longer", "empty"])
 def test_a_damaged_file_is_reported_and_rewritten(
-    worth: None, runs: list[int], own_cache: Path, available: int, damage: str
+    worth: None, runs: list[int], own_cache: Path, damage: str
 ) -> None:
     classifier, tokens = made("roberta")
-    whole = all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)).clone()
+    whole = all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4))
     (file,) = files(own_cache)
     content = bytearray(file.read_bytes())
     places = {"first": 0, "head": 4000, "middle": len(content) // 2, "last": len(content) - 1}
@@ -352,9 +356,7 @@ def test_a_damaged_file_is_reported_and_rewritten(
         content = {"shorter": content[:-1], "longer": content + b"x", "empty": bytearray()}[damage]
     file.write_bytes(content)
     notices.restore([])
-    assert torch.equal(
-        all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4, available=available)), whole
-    )
+    assert torch.equal(all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)), whole)
     assert sum(runs) == 26
     assert "are damaged (" in notices.collected()[0]["text"]
     assert torch.equal(all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)), whole)
@@ -398,8 +400,7 @@ def test_the_key_covers_everything_that_decides_the_states(worth: None, own_cach
             assert (count() == before + 1) == changes, name
 
 
-@pytest.mark.parametrize("available", [PLENTY, NOTHING])
-def test_another_execution_may_compute_the_states(worth: None, runs: list[int], available: int) -> None:
+def test_another_execution_may_compute_the_states(worth: None, runs: list[int]) -> None:
     classifier, tokens = made("roberta")
     plain = all_states(PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4))
     runs.clear()
@@ -410,15 +411,14 @@ def test_another_execution_may_compute_the_states(worth: None, runs: list[int], 
         return plain.index_select(0, _row_indices(starts, tokens.lengths[rows])).double() * 2
 
     for _ in range(2):
-        cache = PrefixCache.build(Elsewhere(classifier, "twice", compute), tokens, 4, available=available)
+        cache = PrefixCache.build(Elsewhere(classifier, "twice", compute), tokens, 4)
         assert torch.equal(all_states(cache), 2 * plain)
     assert runs == []
 
 
-@pytest.mark.parametrize("available", [PLENTY, NOTHING])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SubmillionError])
 def test_an_interrupted_build_leaves_no_file(
-    worth: None, own_cache: Path, available: int, error: type[BaseException]
+    worth: None, own_cache: Path, error: type[BaseException]
 ) -> None:
     classifier, tokens = made("roberta")
     done = []
@@ -430,8 +430,43 @@ def test_an_interrupted_build_leaves_no_file(
         return torch.zeros(int(tokens.lengths[rows].sum()), 32)
 
     with pytest.raises(error, match="stop"):
-        PrefixCache.build(Elsewhere(classifier, "elsewhere", compute), tokens, 4, available=available)
+        PrefixCache.build(Elsewhere(classifier, "elsewhere", compute), tokens, 4)
     assert files(own_cache) == []
+
+
+def test_states_outlive_the_name_of_their_file(worth: None, own_cache: Path) -> None:
+    """Another process may make room in the cache folder during a training."""
+    classifier, tokens = made("roberta")
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
+    before = all_states(cache)
+    (file,) = files(own_cache)
+    file.unlink()
+    assert torch.equal(all_states(cache), before)
+
+
+def test_a_file_that_becomes_shorter_is_an_error_with_a_way_on(worth: None, own_cache: Path) -> None:
+    """A mapping of it would kill the process."""
+    classifier, tokens = made("roberta")
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
+    assert cache is not None
+    (file,) = files(own_cache)
+    os.truncate(file, tensor_file.PAGE + 32 * 4 * int(tokens.offsets[1]) - 1)
+    with pytest.raises(SubmillionError, match="can no longer be read .it ends too early.") as error:
+        cache.flat_states(np.array([0]))
+    assert str(file) in str(error.value) and "Resume or start again" in str(error.value)
+
+
+def test_threads_read_the_states_of_their_own_texts(worth: None) -> None:
+    classifier, tokens = made("roberta")
+    cache = PrefixCache.build(Reference(classifier, FLOAT32), tokens, 4)
+    assert cache is not None
+    expected = [cache.flat_states(np.array([row])) for row in range(13)]
+
+    def alike(row: int) -> bool:
+        return all(torch.equal(cache.flat_states(np.array([row])), expected[row]) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(alike, range(13)))
 
 
 @pytest.mark.parametrize("available", [PLENTY, NOTHING])

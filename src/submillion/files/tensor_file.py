@@ -48,14 +48,11 @@ class TensorFile:
     code: str
     """Of the notice about a damaged file."""
 
-    def read(
-        self, check: Callable[[Mapping[str, np.ndarray]], None], in_memory: bool = False
-    ) -> dict[str, np.ndarray] | None:
-        """Return the tensors, mapped from the file or as copies in memory, not to be written to.
+    def read(self, check: Callable[[Mapping[str, np.ndarray]], None]) -> dict[str, np.ndarray] | None:
+        """Return the tensors, mapped from the file, not to be written to.
 
         Args:
             check: raises ValueError for tensors that cannot be those of this key.
-            in_memory: copy.
 
         Returns:
             None if there is no file or, after a notice, a damaged one, which is deleted.
@@ -64,7 +61,7 @@ class TensorFile:
         if not os.path.isfile(self.path):  # noqa: PTH113
             return None
         try:
-            tensors = self._read_checked(in_memory)
+            tensors = self._read_checked()
             check(tensors)
         except (*BROKEN, OSError) as error:
             notices.emit(
@@ -78,8 +75,8 @@ class TensorFile:
             os.utime(self.path)  # the time of last use, by which `cache.prune` chooses
         return tensors
 
-    def _read_checked(self, in_memory: bool) -> dict[str, np.ndarray]:
-        """Return the tensors, checked, mapped or as copies in memory.
+    def _read_checked(self) -> dict[str, np.ndarray]:
+        """Return the tensors, checked and mapped.
 
         Raises:
             ValueError: header, size or checksums are not those it was written with.
@@ -87,17 +84,9 @@ class TensorFile:
         """
         tensors = self.load()
         stored = tensors.pop(CHECKSUMS)
-        size = sum(values.nbytes for values in tensors.values())
-        copy = np.empty(size, np.uint8) if in_memory else None
-        if stored.tobytes() != _checksums(self.path, size, copy):
+        if stored.tobytes() != _checksums(self.path, sum(values.nbytes for values in tensors.values())):
             raise ValueError("its checksums are not those it was written with")
-        if copy is None:
-            return tensors
-        ends = np.cumsum([values.nbytes for values in tensors.values()])
-        return {
-            name: copy[end - values.nbytes : end].view(values.dtype).reshape(values.shape)
-            for (name, values), end in zip(tensors.items(), ends, strict=True)
-        }
+        return tensors
 
     def load(self) -> dict[str, np.ndarray]:
         """Return all tensors, CHECKSUMS among them, of a file that this process has just written: mapped, unchecked.
@@ -195,26 +184,20 @@ def _values(path: Path, dtype: str, shape: tuple[int, ...], start: int, in_memor
     return np.asarray(np.memmap(path, kind, "r", start, shape))
 
 
-def _checksums(path: Path, size: int, copy: np.ndarray | None = None) -> bytes:
+def _checksums(path: Path, size: int) -> bytes:
     """Return a checksum for each chunk of the `size` bytes after the header, end to end.
 
     The file is read, not mapped: mapped pages would count as the memory of this process. Reading and hashing let other
     threads run, so several chunks are read at a time.
-
-    Args:
-        path: the file.
-        size: bytes.
-        copy: uint8 [size], takes the bytes, each block while the cache still holds it for the hash.
     """
 
     def checksum(start: int) -> bytes:
         digest, end = xxhash.xxh3_128(), min(start + CHECKSUM_SPAN, size)
-        spare = np.empty(BLOCK, np.uint8)
+        block = np.empty(BLOCK, np.uint8)
         with path.open("rb", buffering=0) as handle:
             handle.seek(PAGE + start)
             while start < end:
-                block = (spare if copy is None else copy[start:])[: min(BLOCK, end - start)]
-                count = handle.readinto(block.data)
+                count = handle.readinto(block[: end - start].data)
                 if not count:  # the file is shorter: the checksum will not be the right one
                     break
                 digest.update(block[:count].data)

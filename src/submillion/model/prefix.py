@@ -18,7 +18,7 @@ from submillion.data.batches import sequential
 from submillion.files import tensor_file
 from submillion.limits import memory
 from submillion.model.page_release import release_pages
-from submillion.model.prefix_file import PrefixFile, Put, bytes_of
+from submillion.model.prefix_file import PrefixFile, Put, StoredStates, bytes_of
 from submillion.model.stack import supports_prefix
 from submillion.model.transfer import to_device
 from submillion.terminal.progress import ProgressOption, progress_bar
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
     from submillion.model.protocol import Execution, LowerLayers, States
 
-MEMORY_SHARE = 0.5  # share of the available memory that the cache may take; the rest is for training
+MEMORY_SHARE = 0.5  # share of the available memory that states may take; the rest is for training
 MIN_FILE_BYTES = 10**6  # fewer bytes of states are computed faster than a file is read and checked
 
 
 class PrefixCache:
     """The hidden states of N texts at one depth, end to end without padding: [total tokens, D].
 
-    They are in memory if they fit, else in a mapped file. A file in the cache folder shares them between runs.
+    They are in a file of the cache folder, which runs share; in memory if they are few or the disk has no room.
     """
 
-    def __init__(self, flat: torch.Tensor, offsets: np.ndarray) -> None:
+    def __init__(self, stored: torch.Tensor | StoredStates, offsets: np.ndarray) -> None:
         """Take states that are already computed.
 
         Args:
-            flat: [total tokens, D].
-            offsets: int64 [N + 1]: text i has the rows offsets[i] to offsets[i + 1] of `flat`.
+            stored: [total tokens, D].
+            offsets: int64 [N + 1]: text i has the rows offsets[i] to offsets[i + 1] of `stored`.
         """
-        self._flat = flat
+        self._stored = stored
         self._offsets = offsets
 
     @classmethod
@@ -72,8 +72,8 @@ class PrefixCache:
 
         Returns:
             The cache, or None if the lowest layer has something to train. Also None, after a notice, if the encoder
-            cannot start at a layer of its own, or if the states fit neither in half of the free memory nor on the
-            disk.
+            cannot start at a layer of its own, or if the states fit neither on the disk nor in half of the free
+            memory.
         """
         classifier = execution.classifier
         depth = classifier.prefix_depth
@@ -88,8 +88,7 @@ class PrefixCache:
             return None
         forward = _Forward(execution, tokens, batch_size, progress, lower)
         free = memory().available if available is None else available
-        in_memory = forward.nbytes <= MEMORY_SHARE * free
-        states = forward.states(in_memory)
+        states = forward.states(fit_memory=forward.nbytes <= MEMORY_SHARE * free)
         if isinstance(states, str):
             reason = states and f", and not on disk: {states}"
             notices.emit(
@@ -103,7 +102,7 @@ class PrefixCache:
         notices.emit(
             "prefix_cache",
             f"caching the output of the {depth} frozen lower layers (of {classifier.n_layers}) "
-            f"{'in memory' if in_memory else 'on disk'}; dropout is off in them"
+            f"{'on disk' if isinstance(states, StoredStates) else 'in memory'}; dropout is off in them"
             + ("" if lower is None else f"; they run on {lower.execution.name}"),
             depth=depth,
         )
@@ -112,12 +111,15 @@ class PrefixCache:
     @property
     def nbytes(self) -> int:
         """Size of the states in bytes, in memory or on disk."""
-        return self._flat.nbytes
+        return self._stored.nbytes
 
     def flat_states(self, rows: np.ndarray) -> torch.Tensor:
         """Return the states of `rows` end to end without padding, [tokens of the rows, D] in the cache's format."""
         starts = self._offsets[rows]
-        return self._flat.index_select(0, _row_indices(starts, self._offsets[rows + 1] - starts))
+        lengths = self._offsets[rows + 1] - starts
+        if isinstance(self._stored, StoredStates):
+            return self._stored.read(starts, lengths)
+        return self._stored.index_select(0, _row_indices(starts, lengths))
 
     def states(
         self, rows: np.ndarray, width: int | None = None, device: torch.device | None = None
@@ -133,11 +135,11 @@ class PrefixCache:
         device = device or torch.device("cpu")
         lengths = self._offsets[rows + 1] - self._offsets[rows]
         size = int(lengths.max(initial=0)) if width is None else width
-        hidden = self._flat.shape[1]
-        padded = torch.zeros(len(rows) * size, hidden, device=device)
+        flat = self.flat_states(rows)
+        padded = torch.zeros(len(rows) * size, flat.shape[1], device=device)
         indices = to_device(_row_indices(np.arange(len(rows), dtype=np.int64) * size, lengths), device)
-        padded.index_copy_(0, indices, to_device(self.flat_states(rows), device).float())
-        return padded.view(len(rows), size, hidden)
+        padded.index_copy_(0, indices, to_device(flat, device).float())
+        return padded.view(len(rows), size, flat.shape[1])
 
 
 @dataclass(frozen=True)
@@ -189,24 +191,24 @@ class _Forward:
         """Size of the states in bytes."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
-    def states(self, in_memory: bool) -> torch.Tensor | str:
-        """Return the states, or the reason why no file can hold them ("" if they are too few for a file)."""
+    def states(self, *, fit_memory: bool) -> torch.Tensor | StoredStates | str:
+        """Return the states, or the reason why no file can hold them ("" if they are too few for a file).
+
+        Args:
+            fit_memory: whether they may be in memory if there is no file.
+        """
         if self.nbytes < MIN_FILE_BYTES:
-            return self._computed() if in_memory else ""
+            return self._computed() if fit_memory else ""
         file = PrefixFile(_key(self), self.shape, self.dtype)
-        states = file.read(in_memory)
-        if states is not None:
-            return states
-        with file.alone():
-            # Another process may have computed them while this one waited for the lock.
-            states = file.read(in_memory)
-            if states is not None:
-                return states
-            if not in_memory:
-                return file.make(self.run)
-            states = self._computed()
-            file.write(states)
-            return states
+        states: StoredStates | str | None = file.open()
+        if states is None:
+            with file.alone():
+                # Another process may have computed them while this one waited for the lock.
+                states = file.open() or file.make(self.run)
+        if isinstance(states, str) and fit_memory:
+            notices.emit("prefix_cache", f"the frozen layers' output is not kept for the next run: {states}")
+            return self._computed()
+        return states
 
     def run(self, put: Put) -> None:
         """Compute the states of all texts and pass them to `put`, batch by batch."""

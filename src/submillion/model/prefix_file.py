@@ -1,9 +1,10 @@
-"""The cache file that shares the states of a frozen prefix between runs, and the room it may take."""
+"""The cache file with the states of a frozen prefix, which runs share, and the room it may take."""
 
 from __future__ import annotations
 
 import shutil
-import warnings
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,14 +14,13 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from submillion import notices
 from submillion.cache import cache_root, lock_of, locked, prune
+from submillion.errors import SubmillionError
 from submillion.files import tensor_file
 from submillion.files.atomic import nearest_folder
 from submillion.files.tensor_file import Layout, TensorFile
 
 DISK_SHARE = 0.5  # of the free disk that one file may take; the rest is for runs
-BLOCK = 64 << 20  # bytes written at a time
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 Put = Callable[[np.ndarray, np.ndarray, torch.Tensor], None]
@@ -47,8 +47,8 @@ class PrefixFile:
         """Bytes of the file without its checksums."""
         return tensor_file.PAGE + self.shape[0] * self.shape[1] * self.dtype.itemsize
 
-    def read(self, in_memory: bool) -> torch.Tensor | None:
-        """Return the states [tokens, D], as a copy in memory or mapped from the file, not to be written to.
+    def open(self) -> StoredStates | None:
+        """Return the states of a file whose checksums are right.
 
         Returns:
             None if there is no file or, after a notice, a damaged one, which is deleted.
@@ -58,26 +58,17 @@ class PrefixFile:
             if tensors["states"].shape != self.shape or tensors["states"].itemsize != self.dtype.itemsize:
                 raise ValueError("its states are those of other texts")
 
-        tensors = self._file.read(check, in_memory)
-        return None if tensors is None else self._as_states(tensors)
+        if self._file.read(check) is None:
+            return None
+        with suppress(FileNotFoundError):  # another process has made room since
+            return StoredStates(self)
+        return None
 
-    def write(self, states: torch.Tensor) -> None:
-        """Write states [tokens, D] that are in memory; if there is no room, a notice gives the reason."""
-
-        def fill(handle: BinaryIO) -> None:
-            data = bytes_of(states)
-            for start in range(0, len(data), BLOCK):
-                handle.write(data[start : start + BLOCK].data)
-
-        reason = self._save(fill)
-        if reason is not None:
-            notices.emit("prefix_cache", f"the frozen layers' output is not kept for the next run: {reason}")
-
-    def make(self, compute: Callable[[Put], None]) -> torch.Tensor | str:
-        """Write the states that `compute` puts, text by text; return them mapped, or the reason why not."""
+    def make(self, compute: Callable[[Put], None]) -> StoredStates | str:
+        """Write the states that `compute` puts, text by text; return them, or the reason why there is no file."""
         width = self.shape[1] * self.dtype.itemsize
 
-        def fill(handle: BinaryIO) -> None:
+        def fill(handle: BinaryIO) -> Layout:
             # Not through a mapping: there a full disk kills the process, here it is an error.
             first = handle.tell()
             handle.truncate(self.size)
@@ -90,8 +81,10 @@ class PrefixFile:
                     handle.write(data[int(end - length) * width : int(end) * width].data)
 
             compute(put)
+            handle.seek(self.size)
+            return {"states": (DTYPES[self.dtype], self.shape)}
 
-        return self._save(fill) or self._as_states(self._file.load())
+        return self.room() or self._file.write(fill) or StoredStates(self)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -117,19 +110,63 @@ class PrefixFile:
     def _file(self) -> TensorFile:
         return TensorFile(self.path, self.key, "states", "prefix_cache")
 
-    def _as_states(self, tensors: Mapping[str, np.ndarray]) -> torch.Tensor:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            return torch.from_numpy(tensors["states"]).view(self.dtype)
 
-    def _save(self, fill: Callable[[BinaryIO], None]) -> str | None:
-        """Write the file whole or not at all; return the reason if there is no room or the disk refused it."""
+class StoredStates:
+    """The states of a file that stays open, read text by text when they are needed.
 
-        def filled(handle: BinaryIO) -> Layout:
-            fill(handle)
-            return {"states": (DTYPES[self.dtype], self.shape)}
+    They take no memory of this process: the operating system keeps what it has room for. They are not mapped, because
+    a file on a shared disk that another machine deletes would kill the process.
+    """
 
-        return self.room() or self._file.write(filled)
+    def __init__(self, file: PrefixFile) -> None:
+        """Open a file that is whole.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self._file, self._lock = file, threading.Lock()
+        self._handle = file.path.open("rb", buffering=0)
+        weakref.finalize(self, self._handle.close)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the states in bytes."""
+        return self._file.size - tensor_file.PAGE
+
+    def read(self, starts: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        """Return some texts' states end to end, [sum of the lengths, D].
+
+        Args:
+            starts: first token of each text, int64 [B].
+            lengths: its tokens, int64 [B].
+
+        Raises:
+            SubmillionError: the file has become shorter, or its disk has failed.
+        """
+        hidden = self._file.shape[1]
+        width = hidden * self._file.dtype.itemsize
+        states = torch.empty(int(lengths.sum()), hidden, dtype=self._file.dtype)
+        data, end = bytes_of(states).data, 0
+        try:
+            for start, length in zip((starts * width).tolist(), (lengths * width).tolist(), strict=True):
+                self._read_into(data[end : end + length], tensor_file.PAGE + start)
+                end += length
+        except OSError as error:
+            raise SubmillionError(
+                f"{self._file.path}: the cached states can no longer be read ({error}). "
+                "Resume or start again: states that are missing are computed again."
+            ) from error
+        return states
+
+    def _read_into(self, data: memoryview, place: int) -> None:
+        """Fill `data` from a place in the file, in bytes."""
+        with self._lock:
+            self._handle.seek(place)
+            while data:
+                count = self._handle.readinto(data)
+                if not count:
+                    raise OSError("it ends too early")
+                data = data[count:]
 
 
 def bytes_of(values: torch.Tensor) -> np.ndarray:
