@@ -48,9 +48,13 @@ SETTINGS = {
     "half of the steps": ["train.steps={0.5}"],
     "twice the steps": ["train.steps={2}"],
     "four times the steps": ["train.steps={4}"],
+    "twice the rate": ["train.learning_rate=2e-3"],
     "half of the rate": ["train.learning_rate=5e-4"],
     "a third of the rate": ["train.learning_rate=3e-4"],
     "query and value": ["lora.targets=query,value"],
+    "averaged over the last half": ["train.average_from=0.5"],
+    "smoothing 0.1": ["train.label_smoothing=0.1"],
+    "R-Drop, dropout 0.1": ["train.r_drop=1", "lora.dropout=0.1", "encoder.dropout=0.1"],
 }
 """Overrides by name; `{N}` becomes N times the steps that auto decides."""
 

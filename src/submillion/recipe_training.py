@@ -101,7 +101,8 @@ class TrainRecipe(Section):
     group_by_length: bool = True
     """Batch texts of similar length together; the first epoch begins with the longest batch."""
     prefix_cache: bool = True
-    """Run the layers below the lowest adapter once per text and cache their output, in memory or on disk."""
+    """Run the layers below the lowest adapter once per text and cache their output in a file, or in memory if the disk
+    has no room."""
     prefix_precision: Literal["float", "int8"] = "float"
     """Number format of the cached lower layers. float: as precision; int8: 8-bit integer products, on
     processors with AMX, AVX-512 VNNI, or AVX2 without AVX-512. With int8, training and the choice of the best
