@@ -26,9 +26,11 @@ from submillion.report.drawn_names import notice_numbered
 from submillion.report.write import write_report
 from submillion.run_format.metrics import SplitMetrics
 from submillion.rundir import RunDir
+from submillion.terminal.progress import named_work
 from submillion.wording import plural
 
 EVERY = "all"
+DRAWING = "drawing figures and page"
 
 
 def after_training(context: RunContext, further: Sequence[str] = ()) -> None:
@@ -48,7 +50,8 @@ def after_training(context: RunContext, further: Sequence[str] = ()) -> None:
     notice_numbered(context.labels)
     context.run.update_manifest(notices=notices.collected())
     context.run.seal()
-    write_report(context.run.path)
+    with named_work(context.progress, DRAWING):
+        write_report(context.run.path)
 
 
 def remake(
@@ -104,7 +107,8 @@ def remake(
         finally:  # also after a part that failed: those before it are sealed and drawn
             if wanted:
                 run.seal(run.analysis)
-            write_report(run.path)
+            with named_work(progress, DRAWING):
+                write_report(run.path)
             run.end()
     return run.report
 
@@ -128,7 +132,8 @@ def evaluate(
         run.check_trained()
         metrics = evaluate_split(path, data, name, text, label, thresholds, progress)
         run.seal(run.predictions)
-        write_report(run.path)
+        with named_work(progress, DRAWING):
+            write_report(run.path)
         run.end()
     return metrics
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from submillion.terminal import progress
-from submillion.terminal.progress import progress_bar
+from submillion.terminal.progress import ProgressOption, named_work, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -122,3 +124,35 @@ def test_rich_is_imported_only_for_a_bar() -> None:
         "with progress_bar(True, 3, 'x') as advance: advance(3)\nassert 'rich' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE).returncode == 0
+
+
+def test_long_work_that_is_not_counted_is_named_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.01)
+    with named_work(True, "fitting simpler models"):
+        while not (shown := capsys.readouterr().err):
+            time.sleep(0.001)
+        time.sleep(0.03)
+    assert shown + capsys.readouterr().err == "fitting simpler models\n"
+
+
+@pytest.mark.parametrize("option", [False, lambda rows: None])
+def test_work_is_named_only_for_who_wants_progress(
+    option: ProgressOption, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.001)
+    with named_work(option, "fitting simpler models"):
+        time.sleep(0.03)
+    assert capsys.readouterr().err == ""
+
+
+def test_short_work_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
+    threads = threading.active_count()
+    with pytest.raises(ZeroDivisionError), named_work(True, "dividing"):
+        _ = 1 / 0
+    deadline = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert threading.active_count() == threads
+    assert capsys.readouterr().err == ""

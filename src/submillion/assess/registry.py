@@ -11,6 +11,7 @@ from typing import Any
 
 from submillion.assess.run_context import RunContext
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.terminal.progress import named_work
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Part:
 
     name: str
     module: str
+    title: str
+    """What computing it does, for the terminal."""
     slow: bool = False
     """Computed on request only."""
     of_folds: bool = False
@@ -41,26 +44,39 @@ PARTS = {
     part.name: part
     for part in (
         # Are the probabilities calibrated, and when should the run abstain?
-        Part("confidence", "confidence.analysis"),
-        Part("thresholds", "confidence.thresholds", slow=True, by_name=True),
+        Part("confidence", "confidence.analysis", "calibrating the probabilities"),
+        Part("thresholds", "confidence.thresholds", "choosing thresholds per class", slow=True, by_name=True),
         # How certain are the scores?
-        Part("intervals", "statistics.intervals"),
-        Part("cross_validation", "cross_validation", of_folds=True, of_training=True),
+        Part("intervals", "statistics.intervals", "computing intervals of the scores"),
+        Part(
+            "cross_validation",
+            "cross_validation",
+            "scoring the cross-validation",
+            of_folds=True,
+            of_training=True,
+        ),
         # Where does the run fail?
-        Part("errors", "errors.analysis"),
+        Part("errors", "errors.analysis", "sorting the errors"),
         # What do simpler models achieve?
-        Part("baseline", "baselines.analysis", of_training=True),
+        Part("baseline", "baselines.analysis", "fitting simpler models", of_training=True),
         # Can the data be trusted?
-        Part("duplicates", "data_quality.near_duplicates", of_training=True),
-        Part("noise", "data_quality.label_noise", slow=True, of_training=True),
+        Part("duplicates", "data_quality.near_duplicates", "looking for near duplicates", of_training=True),
+        Part("noise", "data_quality.label_noise", "looking for wrong labels", slow=True, of_training=True),
         # Which words drive the answers?
-        Part("attribution", "attribution.analysis", slow=True),
+        Part("attribution", "attribution.analysis", "explaining answers", slow=True),
         # Whom may the run harm, and how does it answer outside its domain?
-        Part("audit", "audit.analysis", slow=True),
+        Part("audit", "audit.analysis", "altering texts", slow=True),
         # May it answer in int8?
-        Part("int8", "int8_proof", slow=True, of_training=True, by_name=True),
+        Part("int8", "int8_proof", "proving int8", slow=True, of_training=True, by_name=True),
         # Did caching the lower layers in int8 change answers?
-        Part("prefix_int8", "prefix_int8", slow=True, of_training=True, by_name=True),
+        Part(
+            "prefix_int8",
+            "prefix_int8",
+            "comparing with lower layers in float",
+            slow=True,
+            of_training=True,
+            by_name=True,
+        ),
     )
 }
 COST = "cost"
@@ -105,7 +121,8 @@ def compute_parts(context: RunContext, names: Sequence[str]) -> None:
     check_names(names)
     for name in names:
         started_at, cpu_started_at = time.perf_counter(), time.process_time()
-        result = PARTS[name].load().analyse(context)
+        with named_work(context.progress, PARTS[name].title):
+            result = PARTS[name].load().analyse(context)
         cost = {
             "seconds": time.perf_counter() - started_at,
             "cpu_seconds": time.process_time() - cpu_started_at,

@@ -1,8 +1,9 @@
-"""Progress on standard error: a bar on a terminal, a plain line once a minute elsewhere."""
+"""Progress on standard error: a bar on a terminal, a plain line once a minute elsewhere, a name for uncounted work."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 PATIENCE_S = 2.0
-"""Shorter work gets no bar."""
+"""Shorter work gets neither bar nor name."""
 LINE_S = 60.0
 """Seconds between two lines where standard error is no terminal."""
 
@@ -46,6 +47,24 @@ def progress_bar(
             yield bar.advance
     else:
         yield _Lines(total, title, done, unit).advance
+
+
+@contextmanager
+def named_work(progress: ProgressOption, title: str) -> Iterator[None]:
+    """Print the name of the work in the block once it has taken PATIENCE_S, if what is done of it is not counted.
+
+    Args:
+        progress: True prints on standard error; anything else nothing.
+        title: what is being done, for example `fitting simpler models`.
+    """
+    timer = threading.Timer(PATIENCE_S, lambda: print(title, file=sys.stderr, flush=True))
+    timer.daemon = True
+    if progress is True:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def live_bar(facts: Sequence[str] = (), counts_only: bool = False, rate: bool = False) -> RichProgress:
