@@ -284,3 +284,32 @@ def test_ids_that_the_first_row_lacks_are_not_overlooked(tmp_path: Path) -> None
     file = write(tmp_path / "rows.jsonl", {"text": "a", "label": "x"}, {"text": "b", "label": "y", "id": 55})
     with pytest.raises(BadInput, match=r"rows\.jsonl, line 1: expected rows like the others, found no 'id'"):
         read_rows([file])
+
+
+NESTED = [{"item": {"text": text, "length": 3}, "gold": {"label": label}} for text, label in ROWS]
+
+
+def test_values_of_objects_inside_a_row_are_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", *NESTED)
+    assert pairs(path) == ROWS
+    assert pairs(path, text="item.length", label="gold.label")[0] == ("3", "a")
+    assert "texts are read from column 'item.text'" in texts_of_notices()
+    assert "labels are read from column 'gold.label'" in texts_of_notices()
+
+
+def test_columns_of_the_row_itself_come_before_those_inside_an_object(tmp_path: Path) -> None:
+    rows = [
+        {"meta": {"text": "no", "label": "no"}, "item.text": "no", "review_text": text, "label": label}
+        for text, label in ROWS
+    ]
+    path = write(
+        tmp_path / "rows.jsonl", *({name: row[name] for name in row if name != "item.text"} for row in rows)
+    )
+    assert pairs(path) == ROWS
+    assert pairs(write(tmp_path / "dotted.jsonl", *rows), text="item.text")[0] == ("no", "a")
+
+
+def test_a_row_without_the_value_inside_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", *NESTED, {"item": {"other": 1}, "gold": {"label": "a"}})
+    with pytest.raises(BadInput, match=r"line 4.*no 'item.text'"):
+        pairs(path)

@@ -32,8 +32,8 @@ def _same(value: Any) -> Any:
 class Export:
     """How the entries of a JSON file become flat rows."""
 
-    tool: str = ""
-    """Name of the tool; empty for a file that needs no conversion."""
+    form: str = ""
+    """What the file is, for a notice; empty for a file that needs no conversion."""
     flat: Callable[[Any], Any] = _same
     """Converts an entry."""
     text: str | None = None
@@ -43,12 +43,10 @@ class Export:
 
     def table(self, table: Table) -> Table:
         """Return a table with the columns that this form is certain of."""
-        if not self.tool:
+        if not self.form:
             return table
         names = ", ".join(repr(name) for name in table.columns[:10])
-        notices.emit(
-            "export", f"{table.path.name}: read as an export of {self.tool}, with the columns {names}."
-        )
+        notices.emit("export", f"{table.path.name}: read as {self.form}, with the columns {names}.")
         return replace(table, text=self.text, label=self.label)
 
 
@@ -60,7 +58,7 @@ def export_of(entries: Sequence[Any]) -> Export:
     """
     first = entries[0] if entries else None
     if isinstance(first, list) and is_pair(first):
-        return Export("spaCy", _from_pair, "text", "cats" if "cats" in first[1] else None)
+        return Export("an export of spaCy", _from_pair, "text", "cats" if "cats" in first[1] else None)
     if not isinstance(first, dict):
         return Export()
     if is_task(first):
@@ -68,14 +66,17 @@ def export_of(entries: Sequence[Any]) -> Export:
     if isinstance(first.get("fields"), dict) and ("responses" in first or "suggestions" in first):
         fields, responses = first["fields"], first.get("responses")
         return Export(
-            "Argilla", _from_argilla, _only(fields), _only(responses) if isinstance(responses, dict) else None
+            "an export of Argilla",
+            _from_argilla,
+            _only(fields),
+            _only(responses) if isinstance(responses, dict) else None,
         )
     if "inputs" in first and "annotation" in first:
-        return Export("Argilla", _from_old_argilla, "text", "annotation")
+        return Export("an export of Argilla", _from_old_argilla, "text", "annotation")
     if isinstance(first.get("accept"), list) and first.get("answer") in MARKS["answer"][0]:
-        return Export("Prodigy", label="accept")
+        return Export("an export of Prodigy", label="accept")
     if isinstance(first.get("cats"), dict) and "label" not in first:
-        return Export("spaCy", label="cats")
+        return Export("an export of spaCy", label="cats")
     return Export()
 
 
@@ -161,7 +162,7 @@ def _label_studio(entries: Sequence[Any]) -> Export:
         return {"id": entry.get("id")} | entry["data"] | classes
 
     label = names[0] if len(names) == 1 else None if names else "choices"
-    return Export("Label Studio", flat, texts[0] if len(texts) == 1 else None, label)
+    return Export("an export of Label Studio", flat, texts[0] if len(texts) == 1 else None, label)
 
 
 def _choices(task: Any) -> Iterator[tuple[Any, dict[str, Any]]]:

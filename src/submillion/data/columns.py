@@ -170,11 +170,15 @@ def _usual_text(table: Table) -> list[str]:
 
 
 def _usual(table: Table, usual: Sequence[str]) -> str | None:
-    """Return the column with a usual name, else the only one whose last word is a usual name: `Review Text`."""
+    """Return the column with a usual name, else the only one whose last word is a usual name: `Review Text`.
+
+    Those of objects inside a row, `item.text`, count only if no other column has such a name.
+    """
     names = _by_usual_name(table)
     found = next((names[name] for name in usual if name in names), None)
     if found is None:
         ending = [name for name in table.columns if _last_word(name) in usual]
+        ending = [name for name in ending if name not in table.nested] or ending
         found = ending[0] if len(ending) == 1 else None
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from submillion.data import annotation
+from submillion.data.chat_form import chat_of, is_chat
 from submillion.data.columns import ID_NAME
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
@@ -18,6 +19,7 @@ from submillion.sources.records import decoded_lines
 
 FORMS = 'objects such as {"text": ..., "label": ...}: one per line, or in one list'
 SHOWN = 100  # entries that show the form of a file
+MOST_NESTED = 50  # values of an object inside a row that are offered as columns
 SCALARS = (str, int, float, bool, type(None))
 # Of a label that is there twice, no one knows which is right.
 _DECODER = json.JSONDecoder(object_pairs_hook=unique)
@@ -50,17 +52,21 @@ def json_file(path: Path, encoding: str | None = None) -> Table:
 
 def _table(path: Path, objects: Any, unit: str) -> Table:
     beginning = [value for _, value in islice(objects(), SHOWN)]
-    export = annotation.export_of(beginning)
+    export = chat_of(beginning) or annotation.export_of(beginning)
     flat = [export.flat(value) for value in beginning]
-    columns = _columns(path, flat[0]) if flat else []
+    readable = [value for value in flat if not isinstance(value, Malformed)]
+    columns = (
+        _columns(path, readable[0]) if readable else [name for name in (export.text, export.label) if name]
+    )
     if ID_NAME not in columns and any(isinstance(value, dict) and ID_NAME in value for value in flat):
         columns.append(ID_NAME)  # a row that lacks its id is refused, the first one too
+    nested = _nested(readable[0]) if readable else []
 
     def rows(wanted: Sequence[str]) -> RowStream:
         for number, value in objects():
             yield number, _picked(export.flat(value), wanted)
 
-    return export.table(Table(path, columns, rows, unit=unit))
+    return export.table(Table(path, [*columns, *nested], rows, unit=unit, nested=frozenset(nested)))
 
 
 def _is_lines(lines: Sequence[str]) -> bool:
@@ -111,7 +117,7 @@ def _entries(document: Any) -> Sequence[Any] | None:
     """Return the rows of a document, None if it has none of the known forms."""
     if isinstance(document, list):
         return document
-    if not isinstance(document, dict) or not document:
+    if not isinstance(document, dict) or not document or is_chat(document):
         return None
     values = list(document.values())
     columns, data = document.get("columns"), document.get("data")
@@ -164,10 +170,38 @@ def _described(document: Any) -> str:
 
 
 def _picked(value: Any, wanted: Sequence[str]) -> list[Any] | Malformed:
+    if isinstance(value, Malformed):
+        return value
     if not isinstance(value, dict):
         return Malformed(f"{type(value).__name__} instead of an object")
     missing = [name for name in wanted if name not in value and name not in annotation.MARKS]
-    return Malformed(f"no '{missing[0]}'") if missing else [value.get(name) for name in wanted]
+    if not missing:
+        return [value.get(name) for name in wanted]
+    found = {name: part[inner] for name, part, inner in _parts(value, missing) if inner in part}
+    lacking = [name for name in missing if name not in found]
+    return (
+        Malformed(f"no '{lacking[0]}'") if lacking else [found.get(name, value.get(name)) for name in wanted]
+    )
+
+
+def _parts(value: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield names such as `item.text` with the object that the row has under `item`, and `text`."""
+    for name in names:
+        outer, _, inner = name.partition(".")
+        if isinstance(part := value.get(outer), dict):
+            yield name, part, inner
+
+
+def _nested(first: Any) -> list[str]:
+    """Return columns such as `item.text` for the values of objects inside a row."""
+    cells = first.items() if isinstance(first, dict) else ()
+    return [
+        f"{name}.{inner}"
+        for name, cell in cells
+        if isinstance(cell, dict) and len(cell) <= MOST_NESTED and "." not in name
+        for inner, value in cell.items()
+        if isinstance(value, SCALARS) and f"{name}.{inner}" not in first
+    ]
 
 
 def _columns(path: Path, first: Any) -> list[str]:

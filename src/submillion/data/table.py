@@ -40,6 +40,8 @@ class Table:
     """Unit of the places, which count from 1: lines of a text file, or rows."""
     class_names: dict[str, list[str]] = field(default_factory=dict)
     """Class names of a column's numbers, from 0, if the file has them."""
+    nested: frozenset[str] = frozenset()
+    """Columns of objects inside a row, such as `item.text`."""
     text: str | None = None
     """Text column, if the form of the file says which it is."""
     label: str | None = None
