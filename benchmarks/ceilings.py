@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from submillion.families.families import family_of
-from submillion.model.execution.packed import group_rows
+from submillion.model.execution.pass_sizes import group_rows
 from submillion.native.interface import TARGETS
 from submillion.sources.folder import read_config
 

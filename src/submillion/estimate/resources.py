@@ -18,7 +18,7 @@ from submillion.data.tokens import Tokens
 from submillion.errors import BadInput, Problem
 from submillion.families.families import family_of
 from submillion.files.atomic import nearest_folder
-from submillion.model.execution.packed import PASS_TOKENS, step_tokens
+from submillion.model.execution.pass_sizes import PASS_TOKENS, step_tokens
 from submillion.model.precision import Precision
 from submillion.recipe import Recipe
 from submillion.sources.fetch import download_bytes, encoder_config

@@ -307,7 +307,7 @@ def test_a_step_takes_more_tokens_if_fewer_layers_are_trained_or_values_are_shor
 ) -> None:
     most = {"float32": 300, "bfloat16": 600}[native.BUILDS[path].dtype_name]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("submillion.model.execution.packed.STEP_BYTES", 64 * 4 * 300)
+        patch.setattr("submillion.model.execution.pass_sizes.STEP_BYTES", 64 * 4 * 300)
         for layers, kept in (("all", 3), ("top-1", 1)):
             assert opened(made(encoders("roberta"), {"layers": layers}), path).step_tokens == most // kept
 

@@ -23,6 +23,7 @@ from submillion.model.execution.kernel_weights import (
     release_layer,
 )
 from submillion.model.execution.packed_texts import PackedTexts
+from submillion.model.execution.pass_sizes import PASS_TOKENS
 from submillion.model.precision import Precision
 from submillion.native import int8, interface
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 # Upper bound on the bytes of a group's rows in integers. Larger groups reuse each weight more often; beyond this,
 # activations no longer fit in L2.
 GROUP_BYTES = 128 * 768
-# Token limit of a pass. Larger passes are no faster, and Ctrl-C is only checked between passes.
-PASS_TOKENS = 8192
 
 
 def unsupported_int8(classifier: Classifier, layers: int | None = None) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from submillion.model.execution.pass_sizes import PASS_TOKENS
 from submillion.model.prefix import PrefixCache
 from submillion.model.transfer import to_device
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from submillion.model.classifier import Classifier
     from submillion.model.precision import Precision
     from submillion.model.protocol import Execution, PrefixForward, States
-
-PASS_TOKENS = 8192
-"""Tokens of a pass without gradient: a text of any length takes no more memory than this, or than one window."""
 
 
 class Windowed:
@@ -112,7 +110,10 @@ def _windows(tokens: Tokens, rows: np.ndarray) -> tuple[np.ndarray, Tokens]:
 
 
 def _parts(windows: Tokens, *, whole: bool) -> Iterator[tuple[int, Tokens]]:
-    """Give consecutive windows of at most PASS_TOKENS tokens, with the number of the first; all at once if `whole`."""
+    """Give consecutive windows of at most PASS_TOKENS tokens, with the number of the first; all at once if `whole`.
+
+    A text of any length then takes no more memory than a pass, or than one window.
+    """
     ends, start = np.cumsum(windows.lengths), 0
     while start < len(windows):
         done = int(windows.offsets[start])
