@@ -244,3 +244,15 @@ def test_a_time_limit_takes_less_work_and_guards_the_training(
         assert "more than the 0.00 s that are left of 0.1 minutes" in notice["text"]
     assert short.recipe.train.steps < full.recipe.train.steps
     assert short.recipe.data.folds == 2
+
+
+def test_columns_that_only_their_values_tell_are_in_the_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "bewertungen.csv"
+    labels = [f"{LABELS[number][:2]}" for number in NUMBERS]
+    lines = [f'"{text}";{label}' for text, label in zip(TEXTS, labels, strict=True)]
+    file.write_text("\n".join(["Bewertung;Note", *lines]) + "\n", encoding="utf-8")
+    with notices.collecting(quiet=True):
+        recipe = decide(file, overrides=overrides(), progress=False).recipe
+        said = [notice["text"] for notice in notices.collected() if notice["code"] == "columns_by_content"]
+    assert (recipe.data.text, recipe.data.label) == ("Bewertung", "Note")
+    assert len(said) == 1 and "column 'Bewertung' has the texts and column 'Note' the labels" in said[0]

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from submillion import recipe_file
+from submillion import notices, recipe_file
 from submillion.auto.rules import AT_THE_END, NO_FOLDS, SMALL_ENCODER
 from submillion.auto.subject import AUTO, run_name
+from submillion.data.columns_by_content import columns_by_content
 from submillion.data.corpus_sources import MEMORY, with_rows_from_memory
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
@@ -59,6 +60,23 @@ def asked_recipe(
     values["data"]["train"] = MEMORY if data is None else str(data)
     asked = Recipe.model_validate(values).with_overrides(overrides)
     return (asked if rows is None else with_rows_from_memory(asked, overrides)), fixed
+
+
+def with_columns(asked: Recipe) -> Recipe:
+    """Return the recipe with the columns of its training file, after a notice, if only their values tell them."""
+    data, file = asked.data, Path(asked.with_absolute_paths().data.train)
+    found = (
+        columns_by_content(file, data.text, data.label, data.encoding) if recipe_file.is_file(file) else None
+    )
+    if found is None:
+        return asked
+    text, label = found
+    notices.emit(
+        "columns_by_content",
+        f"{file.name}: by their values, column '{text}' has the texts and column '{label}' the labels. "
+        "If that is wrong, name them with data.text and data.label.",
+    )
+    return asked.model_copy(update={"data": data.model_copy(update={"text": text, "label": label})})
 
 
 def _given(overrides: Sequence[str]) -> dict[str, Any]:

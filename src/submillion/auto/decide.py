@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from submillion import notices
-from submillion.auto.asked import asked_recipe
+from submillion.auto.asked import asked_recipe, with_columns
 from submillion.auto.decision import Choice, Decision
 from submillion.auto.durations import MeasuredSpeed, NominalSpeed, Speed, durations, total
 from submillion.auto.efforts import Effort, full_effort, lesser_effort, merits
@@ -56,6 +56,7 @@ def decide(
     """
     limit = None if minutes is None else TimeLimit.of(minutes, started_at)
     asked, fixed = asked_recipe(data, overrides, rows)
+    asked = with_columns(asked)
     texts, sample, checked = text_facts(asked, rows, progress)
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
     plan = case.unhurried() if limit is None else case.within(limit)

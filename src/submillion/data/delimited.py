@@ -20,6 +20,7 @@ from submillion.data.columns import is_usual_name
 from submillion.data.headerless import LABEL, SAMPLE, TEXT, names_without_header
 from submillion.data.quotes import QuoteCheck
 from submillion.data.table import Malformed, RowStream, Table
+from submillion.data.title_lines import lines_above_header
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import Record, csv_records, decoded_lines
 from submillion.wording import plural
@@ -97,8 +98,8 @@ def _tab_records(path: Path, encoding: str | None) -> Iterator[Record]:
 def _delimited(
     path: Path, records: Callable[[], Iterator[Record]], delimiter: str, skipped: int = 0
 ) -> Table:
-    def check(width: int) -> QuoteCheck:
-        return QuoteCheck(path, delimiter, width, islice(records(), 1, None))
+    def check(width: int, before: int) -> QuoteCheck:
+        return QuoteCheck(path, delimiter, width, islice(records(), before, None))
 
     return record_table(path, records, check, first=skipped + 1)
 
@@ -106,22 +107,22 @@ def _delimited(
 def record_table(
     path: Path,
     records: Callable[[], Iterator[Record]],
-    check: Callable[[int], QuoteCheck] | None = None,
+    check: Callable[[int, int], QuoteCheck] | None = None,
     unit: str = "line",
     first: int = 1,
 ) -> Table:
-    """Return records, of which the first is the header, as a table; texts and labels may lack a header.
+    """Return records as a table: lines of a title, the header, and rows; texts and labels may lack a header.
 
     Rows without any value at the end, and columns without a name or value at the end, are left out with a notice.
 
     Args:
         path: the file, for messages.
         records: yields all records, from the header on.
-        check: returns the check of the records, for the number of columns.
+        check: returns the check of the rows, for the number of columns and of the records before the first row.
         unit: of the records' places.
         first: place of the header.
     """
-    names = _names(records())
+    names, before = _names(records()), 0
     if names:
         header = _Header(names, len(names))
         notices.emit(
@@ -130,11 +131,19 @@ def record_table(
             f"{names.index(LABEL) + 1} as the label.",
         )
     else:
-        header = _header(path, records(), f"{unit} {first}")
+        above = lines_above_header(_first(records(), COMPARED))
+        if above:
+            notices.emit(
+                "title_lines",
+                f"{path.name}: {plural(above, unit)} above the header {'is' if above == 1 else 'are'} ignored.",
+                lines=above,
+            )
+        header = _header(path, islice(records(), above, None), f"{unit} {first}")
+        before = above + 1
 
     def rows(wanted: Sequence[str]) -> RowStream:
-        checked = check(header.width) if check else None
-        return _rows(path, islice(records(), 0 if names else 1, None), header, checked, wanted)
+        checked = check(header.width, before) if check else None
+        return _rows(path, islice(records(), before, None), header, checked, wanted)
 
     return Table(path, header.columns, rows, unit=unit)
 
@@ -239,9 +248,9 @@ def _delimiter(path: Path, encoding: str | None) -> str:
 
 
 def _widths(path: Path, delimiter: str, encoding: str | None) -> list[int]:
-    """Return how many fields the first records have, empty lines left out."""
+    """Return how many fields the first records have, from the header on, empty lines left out."""
     records = _first(csv_records(path, delimiter, csv.QUOTE_MINIMAL, encoding), COMPARED)
-    return [len(record) for record in records if record]
+    return [len(record) for record in records[lines_above_header(records) :] if record]
 
 
 def _tab_quoting(path: Path, encoding: str | None) -> Any:

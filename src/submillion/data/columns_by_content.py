@@ -1,0 +1,70 @@
+"""Tells the text column from the label column of a file of two columns by their values, if names do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from submillion import notices
+from submillion.data.columns import ID_NAME, choose_columns
+from submillion.data.formats import open_table
+from submillion.data.table import Malformed, Table
+from submillion.errors import BadInput
+
+SAMPLE = 1000  # rows that are looked at
+FEWEST = 4  # rows that can show it
+NUMBERING = ("", ID_NAME, "index", "unnamed: 0")
+"""Names of columns that number the rows, in lower case; pandas writes the last one."""
+
+
+def columns_by_content(
+    file: Path, text: str | Sequence[str] | None, label: str | None, encoding: str | None
+) -> tuple[str, str] | None:
+    """Return the text and the label column of a file whose columns have other names than the usual ones.
+
+    Besides columns that number the rows, the file has two. The values of one occur again, at least twice each on
+    average; most values of the other are longer than all of these and differ.
+
+    Args:
+        file: in the formats that `formats.open_table` reads.
+        text: text column, or several, if the caller has named any.
+        label: label column, if the caller has named it.
+        encoding: of the file; None finds it.
+
+    Returns:
+        None if names tell them, if the values do not, or if the file cannot be read, which reading it reports.
+    """
+    with notices.suppressed():  # reading the file gives them
+        try:
+            table = open_table(file, encoding)
+        except BadInput:
+            return None
+        if _names_tell(table, text, label):
+            return None
+    pair = [name for name in table.columns if name.lower() not in NUMBERING]
+    if len(set(pair)) != 2 or len(pair) != 2:
+        return None
+    rows = [values for _, values in islice(table.rows(pair), SAMPLE) if not isinstance(values, Malformed)]
+    columns = [[str(row[place]).strip() for row in rows if row[place] not in (None, "")] for place in (0, 1)]
+    for own, other in ((0, 1), (1, 0)):
+        named = text in (None, pair[own], [pair[own]]) and label in (None, pair[other])
+        if named and _are_texts_and_labels(columns[own], columns[other]):
+            return pair[own], pair[other]
+    return None
+
+
+def _names_tell(table: Table, text: str | Sequence[str] | None, label: str | None) -> bool:
+    try:
+        choose_columns(table, text, label)
+    except BadInput:
+        return False
+    return True
+
+
+def _are_texts_and_labels(texts: Sequence[str], labels: Sequence[str]) -> bool:
+    classes = set(labels)
+    if len(labels) < FEWEST or not 2 <= len(classes) <= len(labels) / 2:
+        return False
+    longest = max(map(len, classes))
+    return sum(len(text) > longest for text in texts) > len(texts) / 2 and len(set(texts)) > len(texts) / 2
