@@ -95,6 +95,25 @@ def test_the_only_column_that_may_be_meant_is_in_the_remedy(tmp_path: Path, head
     assert f" Name it with `{remedy}`. (" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "remedy"),
+    [
+        ("queue,date,text", "data.label=queue"),
+        ("queue,date,date", "data.label"),
+        ("queue,land,text", "data.label"),
+    ],
+)
+def test_of_several_columns_the_only_one_with_classes_is_in_the_remedy(
+    tmp_path: Path, header: str, remedy: str
+) -> None:
+    rows = "".join(f"{'ab'[n % 2]},{'xy'[n % 2] if 'land' in header else n},text {n}\n" for n in range(8))
+    with pytest.raises(BadInput) as caught:
+        read_rows(
+            [write(tmp_path / "rows.csv", f"{header}\n{rows}")], text=None if "text" in header else "queue"
+        )
+    assert f" Name it with `{remedy}`. (" in str(caught.value)
+
+
 def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
     assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]

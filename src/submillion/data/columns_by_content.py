@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 from submillion import notices
+from submillion.data.column_values import look_like_labels, look_like_texts, sampled_values
 from submillion.data.columns import ID_NAME, choose_columns
 from submillion.data.formats import open_table
-from submillion.data.table import Malformed, Table
+from submillion.data.table import Table
 from submillion.errors import BadInput
 
-SAMPLE = 1000  # rows that are looked at
-FEWEST = 4  # rows that can show it
 NUMBERING = ("", ID_NAME, "index", "unnamed: 0")
 """Names of columns that number the rows, in lower case; pandas writes the last one."""
 
@@ -45,11 +43,10 @@ def columns_by_content(
     pair = [name for name in table.columns if name.lower() not in NUMBERING]
     if len(set(pair)) != 2 or len(pair) != 2:
         return None
-    rows = [values for _, values in islice(table.rows(pair), SAMPLE) if not isinstance(values, Malformed)]
-    columns = [[str(row[place]).strip() for row in rows if row[place] not in (None, "")] for place in (0, 1)]
+    columns = sampled_values(table, pair)
     for own, other in ((0, 1), (1, 0)):
         named = text in (None, pair[own], [pair[own]]) and label in (None, pair[other])
-        if named and _are_texts_and_labels(columns[own], columns[other]):
+        if named and look_like_labels(columns[other]) and look_like_texts(columns[own], columns[other]):
             return pair[own], pair[other]
     return None
 
@@ -60,11 +57,3 @@ def _names_tell(table: Table, text: str | Sequence[str] | None, label: str | Non
     except BadInput:
         return False
     return True
-
-
-def _are_texts_and_labels(texts: Sequence[str], labels: Sequence[str]) -> bool:
-    classes = set(labels)
-    if len(labels) < FEWEST or not 2 <= len(classes) <= len(labels) / 2:
-        return False
-    longest = max(map(len, classes))
-    return sum(len(text) > longest for text in texts) > len(texts) / 2 and len(set(texts)) > len(texts) / 2
