@@ -12,17 +12,23 @@ SAMPLE = 1000  # rows that are looked at
 FEWEST = 4  # rows that can show it
 
 
-def sampled_values(table: Table, names: Sequence[str]) -> list[list[str]]:
-    """Return the first values of some columns, without empty ones; none of a file that is broken there."""
+def sampled_values(table: Table, names: Sequence[str], *, empty: bool = False) -> list[list[str]]:
+    """Return the first values of some columns; none of a file that is broken there.
+
+    Args:
+        table: the opened file.
+        names: its columns.
+        empty: with empty ones, as empty strings.
+    """
     try:
         records = [values for _, values in islice(table.rows(names), SAMPLE)]
     except BadInput:
         records = []
     rows = [values for values in records if not isinstance(values, Malformed)]
-    return [
-        [str(row[place]).strip() for row in rows if row[place] not in (None, "")]
-        for place in range(len(names))
+    columns = [
+        ["" if row[place] is None else str(row[place]).strip() for row in rows] for place in range(len(names))
     ]
+    return columns if empty else [[value for value in column if value] for column in columns]
 
 
 def look_like_labels(values: Sequence[str]) -> bool:

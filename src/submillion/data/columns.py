@@ -109,6 +109,11 @@ def choose_columns(
     return Columns(texts, labels, None if row_id in texts and not own_id else row_id)
 
 
+def names_label(table: Table) -> bool:
+    """Return whether a file's form, or the usual name of one of its columns, says which column has the labels."""
+    return bool(table.label or _usual(table, LABEL_NAMES))
+
+
 def is_usual_name(column: str) -> bool:
     """Return whether a column of this name is found without being asked for."""
     return column.lower() in (*TEXT_NAMES, *LABEL_NAMES)

@@ -9,10 +9,11 @@ from typing import Any
 
 from submillion import notices
 from submillion.data.annotation import is_rejected, mark_of
-from submillion.data.columns import Columns, check_columns, choose_columns
+from submillion.data.columns import Columns, check_columns, choose_columns, names_label
 from submillion.data.copied_values import copied_text, id_text
 from submillion.data.formats import open_table
 from submillion.data.label_cell import TO_PREDICT, LabelCells
+from submillion.data.one_hot_form import with_label_column
 from submillion.data.review_marks import announce_marked
 from submillion.data.row_problems import NoLabels, RowProblems
 from submillion.data.rows import LabelledRows, flaw_of_text, label_text
@@ -55,6 +56,8 @@ def read_rows(
         table = open_table(file, encoding, likely_encoding)
         check_columns(table, extra, "data.slice_columns")
         before = len(rows)
+        if label is None and not names_label(table):
+            table = with_label_column(table)
         chosen = choose_columns(table, text, label)
         _read_into(rows, table, chosen, skip_unlabelled)
         if len(rows) == before:
