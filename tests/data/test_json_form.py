@@ -33,6 +33,7 @@ def texts_of_notices() -> str:
 LAYOUTS: dict[str, Any] = {
     "list": OBJECTS,
     "wrapped": {"data": OBJECTS},
+    "answer of a server": {"status": "ok", "data": {"total": 3, "items": OBJECTS}},
     "table": {"schema": {"fields": [{"name": "text"}]}, "data": OBJECTS},
     "lists of columns": {"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]},
     "columns": {
@@ -295,6 +296,11 @@ def test_values_of_objects_inside_a_row_are_columns(tmp_path: Path) -> None:
     assert pairs(path, text="item.length", label="gold.label")[0] == ("3", "a")
     assert "texts are read from column 'item.text'" in texts_of_notices()
     assert "labels are read from column 'gold.label'" in texts_of_notices()
+
+
+def test_one_row_with_a_list_inside_is_a_row(tmp_path: Path) -> None:
+    row = {"label": "a", "item": {"text": "one", "tags": [{"name": "x"}]}}
+    assert pairs(write(tmp_path / "rows.jsonl", row)) == [("one", "a")]
 
 
 def test_columns_of_the_row_itself_come_before_those_inside_an_object(tmp_path: Path) -> None:

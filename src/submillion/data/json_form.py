@@ -11,7 +11,7 @@ from typing import Any
 
 from submillion.data import annotation
 from submillion.data.chat_form import chat_of, is_chat
-from submillion.data.columns import ID_NAME
+from submillion.data.columns import ID_NAME, is_usual_name
 from submillion.data.table import Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.files.strict_json import Refused, unique
@@ -133,7 +133,17 @@ def _entries(document: Any) -> Sequence[Any] | None:
             return lists[0]
     if all(isinstance(value, dict) and _is_flat(value.values()) for value in values):
         return _by_index(document)
-    return None
+    return _of_a_server(document)
+
+
+def _of_a_server(document: dict[str, Any]) -> Sequence[Any] | None:
+    """Return the rows of a server's answer: `{"status": "ok", "data": {"total": 2, "items": [...]}}`."""
+    wrapped = [value for value in document.values() if isinstance(value, dict)]
+    others = [value for value in document.values() if not isinstance(value, dict)]
+    if len(wrapped) != 1 or not _is_flat(others) or any(map(is_usual_name, document)):
+        return None
+    lists = [value for value in wrapped[0].values() if isinstance(value, list)]
+    return lists[0] if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict) else None
 
 
 def _is_flat(cells: Iterable[Any]) -> bool:
