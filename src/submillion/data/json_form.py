@@ -60,7 +60,7 @@ def _table(path: Path, objects: Any, unit: str) -> Table:
     )
     if ID_NAME not in columns and any(isinstance(value, dict) and ID_NAME in value for value in flat):
         columns.append(ID_NAME)  # a row that lacks its id is refused, the first one too
-    nested = _nested(readable[0]) if readable else []
+    nested = _nested(readable[0], export.label) if readable else []
 
     def rows(wanted: Sequence[str]) -> RowStream:
         for number, value in objects():
@@ -202,13 +202,13 @@ def _parts(value: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, d
             yield name, part, inner
 
 
-def _nested(first: Any) -> list[str]:
-    """Return columns such as `item.text` for the values of objects inside a row."""
+def _nested(first: Any, label: str | None) -> list[str]:
+    """Return columns such as `item.text` for the values of objects inside a row, except the scores of its classes."""
     cells = first.items() if isinstance(first, dict) else ()
     return [
         f"{name}.{inner}"
         for name, cell in cells
-        if isinstance(cell, dict) and len(cell) <= MOST_NESTED and "." not in name
+        if isinstance(cell, dict) and len(cell) <= MOST_NESTED and "." not in name and name != label
         for inner, value in cell.items()
         if isinstance(value, SCALARS) and f"{name}.{inner}" not in first
     ]
