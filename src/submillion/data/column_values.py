@@ -13,7 +13,7 @@ FEWEST = 4  # rows that can show it
 
 
 def sampled_values(table: Table, names: Sequence[str], *, empty: bool = False) -> list[list[str]]:
-    """Return the first values of some columns; none of a file that is broken there.
+    """Return the first values of some columns as text; none of a file that is broken there.
 
     Args:
         table: the opened file.
