@@ -114,6 +114,18 @@ def test_of_several_columns_the_only_one_with_classes_is_in_the_remedy(
     assert f" Name it with `{remedy}`. (" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("wer schrieb es", "data.text"), ("Max", "data.text=bewertung")]
+)
+def test_of_several_columns_the_only_one_with_several_words_is_in_the_remedy(
+    tmp_path: Path, name: str, remedy: str
+) -> None:
+    rows = "".join(f"{name},kam leider kaputt an {place},{place % 2}\n" for place in range(8))
+    with pytest.raises(BadInput) as caught:
+        read_rows([write(tmp_path / "rows.csv", f"kunde,bewertung,note\n{rows}")], label="note")
+    assert f" Name it with `{remedy}`. (" in str(caught.value)
+
+
 def test_requested_columns_are_joined_in_that_order(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b,text,y\none,two,no,p\n,two,no,q\n")
     assert pairs(read_rows([path], text=["b", "a"], label="y")) == [("two one", "p"), ("two", "q")]

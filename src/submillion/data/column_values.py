@@ -43,6 +43,16 @@ def look_like_labels(values: Sequence[str]) -> bool:
     return len(values) >= FEWEST and 2 <= len(set(values)) <= len(values) / 2
 
 
+def have_several_words(values: Sequence[str]) -> bool:
+    """Return whether most values have three words or more.
+
+    Example:
+        >>> have_several_words(["it arrived broken", "works well enough", "no"])
+        True
+    """
+    return 2 * sum(len(value.split()) > 2 for value in values) > len(values)
+
+
 def look_like_texts(values: Sequence[str], labels: Sequence[str]) -> bool:
     """Return whether most values differ, and most are longer than every label.
 

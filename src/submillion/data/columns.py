@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from submillion import notices
-from submillion.data.column_values import look_like_labels, sampled_values
+from submillion.data.column_values import have_several_words, look_like_labels, sampled_values
 from submillion.data.row_problems import NoLabels
 from submillion.data.table import Table
 from submillion.errors import BadInput, Problem, did_you_mean
@@ -161,9 +161,10 @@ def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[s
 def _field(table: Table, kind: str) -> str:
     """Return how to name a column: with its name, if it is the only one that may be meant, if need be by its values."""
     others = [name for name in table.columns if not is_usual_name(name) and name.lower() != ID_NAME]
-    if kind == "label" and 1 < len(others) <= LISTED and len(set(table.columns)) == len(table.columns):
+    if 1 < len(others) <= LISTED and len(set(table.columns)) == len(table.columns):
         values = sampled_values(table, others)
-        others = [name for name, column in zip(others, values, strict=True) if look_like_labels(column)]
+        alike = look_like_labels if kind == "label" else have_several_words
+        others = [name for name, column in zip(others, values, strict=True) if alike(column)]
     alone = len(others) == 1 and re.fullmatch(r"\w+", others[0])
     return f"@{{data.{kind}={others[0]}}}" if alone else f"@{{data.{kind}}}"
 
