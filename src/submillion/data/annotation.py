@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from submillion import notices
-from submillion.data.table import Malformed, Table, Unlabelled
+from submillion.data.table import LABEL, TEXT, Malformed, Table, Unlabelled
 
 # Columns in which a tool marks rows that must not train: the words it uses, and those of rows to leave out.
 MARKS: dict[str, tuple[set[Any], set[Any]]] = {
@@ -58,7 +58,7 @@ def export_of(entries: Sequence[Any]) -> Export:
     """
     first = entries[0] if entries else None
     if isinstance(first, list) and is_pair(first):
-        return Export("an export of spaCy", _from_pair, "text", "cats" if "cats" in first[1] else None)
+        return Export("an export of spaCy", _from_pair, TEXT, "cats" if "cats" in first[1] else None)
     if not isinstance(first, dict):
         return Export()
     if is_task(first):
@@ -72,10 +72,10 @@ def export_of(entries: Sequence[Any]) -> Export:
             _only(responses) if isinstance(responses, dict) else None,
         )
     if "inputs" in first and "annotation" in first:
-        return Export("an export of Argilla", _from_old_argilla, "text", "annotation")
+        return Export("an export of Argilla", _from_old_argilla, TEXT, "annotation")
     if isinstance(first.get("accept"), list) and first.get("answer") in MARKS["answer"][0]:
         return Export("an export of Prodigy", label="accept")
-    if isinstance(first.get("cats"), dict) and "label" not in first:
+    if isinstance(first.get("cats"), dict) and LABEL not in first:
         return Export("an export of spaCy", label="cats")
     return Export()
 
@@ -127,7 +127,7 @@ def _only(names: Mapping[str, Any]) -> str | None:
 def _from_pair(entry: Any) -> Any:
     """Convert an example of spaCy 2: (text, {"cats": {...}})."""
     if is_pair(entry):
-        return entry[1] | {"text": entry[0]}
+        return entry[1] | {TEXT: entry[0]}
     return entry
 
 
@@ -146,7 +146,7 @@ def _from_old_argilla(entry: Any) -> Any:
         return entry
     label = entry.get("annotation")
     flat = {name: value for name, value in entry.items() if name != "inputs"}
-    flat |= inputs if isinstance(inputs, dict) else {"text": inputs}
+    flat |= inputs if isinstance(inputs, dict) else {TEXT: inputs}
     return flat | {"annotation": Unlabelled("without an annotation") if label is None else label}
 
 

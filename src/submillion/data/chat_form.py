@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from submillion.data.annotation import Export
-from submillion.data.table import Malformed, Unlabelled
+from submillion.data.table import LABEL, TEXT, Malformed, Unlabelled
 
 MESSAGES = ("messages", "conversations")
 """Keys of a record's list of messages: OpenAI's and TRL's, and ShareGPT's."""
@@ -33,9 +33,9 @@ def chat_of(entries: Sequence[Any]) -> Export | None:
     """
     first = entries[0] if entries else None
     if is_chat(first):
-        return Export(FORM, _from_chat, "text", "label")
-    if isinstance(first, dict) and first.keys() >= set(PAIR) and "text" not in first:
-        return Export("prompts and completions", _from_pair, "text", "label")
+        return Export(FORM, _from_chat, TEXT, LABEL)
+    if isinstance(first, dict) and first.keys() >= set(PAIR) and TEXT not in first:
+        return Export("prompts and completions", _from_pair, TEXT, LABEL)
     return None
 
 
@@ -76,7 +76,7 @@ def _from_pair(entry: Any) -> Any:
     if not isinstance(entry, dict) or not entry.keys() >= set(PAIR):
         return entry
     text, label = (_stripped(entry[name]) for name in PAIR)
-    return {"text": text, "label": label} | {name: entry[name] for name in entry if name not in PAIR}
+    return {TEXT: text, LABEL: label} | {name: entry[name] for name in entry if name not in PAIR}
 
 
 def _row(messages: Sequence[dict[str, Any]], others: dict[str, Any]) -> dict[str, Any] | Malformed:
@@ -95,7 +95,7 @@ def _row(messages: Sequence[dict[str, Any]], others: dict[str, Any]) -> dict[str
     if by_role:
         return Malformed(f"a message of '{next(iter(by_role))}'", ONE_QUESTION)
     label = answers[0] if answers else Unlabelled("without an answer of the assistant")
-    return {"text": questions[0], "label": label, "system": system} | others
+    return {TEXT: questions[0], LABEL: label, "system": system} | others
 
 
 def _content(value: Any) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from submillion import notices
 from submillion.data.column_values import have_several_words, look_like_labels, sampled_values
 from submillion.data.row_problems import NoLabels
-from submillion.data.table import Table
+from submillion.data.table import ID, Table
 from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.wording import listed
 
@@ -41,7 +41,6 @@ LABEL_NAMES = (
     "sentiment",
     "intent",
 )
-ID_NAME = "id"
 RENAME = "Each line of such a file is one text. If it has columns, rename it to .csv or .tsv."
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 BRACKETS = re.compile(r"\(.*\)|\[.*\]")
@@ -87,7 +86,7 @@ def choose_columns(
     labels = (label or table.label or _usual(table, LABEL_NAMES)) if labelled else None
     if labelled and texts and _lacks(table, labels) and all(name in table.columns for name in texts):
         raise NoLabels(_no_column(table, label, "label", LABEL_NAMES))
-    row_id = own_id or _by_usual_name(table).get(ID_NAME)
+    row_id = own_id or _by_usual_name(table).get(ID)
     wrong = [
         _wrong(table, name, kind)
         for kind, names in (("text", texts), ("label", [labels]), ("id", [row_id]))
@@ -160,7 +159,7 @@ def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[s
 
 def _field(table: Table, kind: str) -> str:
     """Return how to name a column: with its name, if it is the only one that may be meant, if need be by its values."""
-    others = [name for name in table.columns if not is_usual_name(name) and name.lower() != ID_NAME]
+    others = [name for name in table.columns if not is_usual_name(name) and name.lower() != ID]
     if 1 < len(others) <= LISTED and len(set(table.columns)) == len(table.columns):
         values = sampled_values(table, others)
         alike = look_like_labels if kind == "label" else have_several_words

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from submillion import notices
 from submillion.data.column_values import look_like_labels, look_like_texts, sampled_values
-from submillion.data.columns import ID_NAME, choose_columns
+from submillion.data.columns import choose_columns
 from submillion.data.formats import open_table
-from submillion.data.table import Table
+from submillion.data.table import ID, Table
 from submillion.errors import BadInput
 
-NUMBERING = ("", ID_NAME, "index", "unnamed: 0")
+NUMBERING = ("", ID, "index", "unnamed: 0")
 """Names of columns that number the rows, in lower case; pandas writes the last one."""
 
 

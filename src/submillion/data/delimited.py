@@ -17,9 +17,9 @@ from typing import Any
 from submillion import notices
 from submillion.data import fasttext_form
 from submillion.data.columns import is_usual_name
-from submillion.data.headerless import LABEL, SAMPLE, TEXT, names_without_header
+from submillion.data.headerless import SAMPLE, names_without_header
 from submillion.data.quotes import QuoteCheck
-from submillion.data.table import Malformed, RowStream, Table
+from submillion.data.table import LABEL, TEXT, Malformed, RowStream, Table
 from submillion.data.title_lines import lines_above_header
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import Record, csv_records, decoded_lines
@@ -66,7 +66,7 @@ def _text_lines(path: Path, encoding: str | None) -> Table:
         for number, line in enumerate(decoded_lines(path, encoding), start=1):
             yield number, [line.rstrip("\r\n")] * len(wanted)
 
-    return Table(path, ["text"], rows, is_plain=True)
+    return Table(path, [TEXT], rows, is_plain=True)
 
 
 def comma_separated(path: Path, encoding: str | None = None) -> Table:

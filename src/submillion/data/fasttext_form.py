@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from submillion.data.table import RowStream, Table
+from submillion.data.table import LABEL, TEXT, RowStream, Table
 from submillion.sources.records import decoded_lines
 
 PREFIX = "__label__"
-TEXT, LABEL = "text", "label"
 
 
 def fasttext(path: Path, encoding: str | None = None) -> Table:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from submillion.data.arrow_form import write_strings
-from submillion.data.columns import ID_NAME, Columns
+from submillion.data.columns import Columns
 from submillion.data.rows import ClassValue, LabelledRows, flaw_of_text, label_text, shown
+from submillion.data.table import ID, LABEL, TEXT
 from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_file
 
 FILE = "train.parquet"
 """Name of the file with the in-memory rows of a run, also in messages about these rows."""
-TEXT, LABEL = "text", "label"
 MISSING = "a missing value"
 POSITIONS = 10  # positions listed in one message
 ROWS_PER_GROUP = 65_536
@@ -116,8 +116,8 @@ def stored_columns(text: str | Sequence[str] | None, label: str | None) -> Colum
     names = [*texts, label or LABEL]
     # A usual name is found whatever its capitals are.
     spelled = names if text and label else [name.lower() for name in names]
-    if len(set(spelled)) < len(names) or names[-1].lower() == ID_NAME:
-        expected = f"columns of different names to store the texts in, and no labels in `{ID_NAME}`"
+    if len(set(spelled)) < len(names) or names[-1].lower() == ID:
+        expected = f"columns of different names to store the texts in, and no labels in `{ID}`"
         found = f"{', '.join(texts)} for the texts and {names[-1]} for the labels"
         raise BadInput(Problem("@{data.text} and @{data.label}", expected, found, "Leave them out."))
     return columns

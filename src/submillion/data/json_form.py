@@ -11,8 +11,8 @@ from typing import Any
 
 from submillion.data import annotation
 from submillion.data.chat_form import chat_of, is_chat
-from submillion.data.columns import ID_NAME, is_usual_name
-from submillion.data.table import Malformed, RowStream, Table
+from submillion.data.columns import is_usual_name
+from submillion.data.table import ID, Malformed, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.files.strict_json import Refused, unique
 from submillion.sources.records import decoded_lines
@@ -58,8 +58,8 @@ def _table(path: Path, objects: Any, unit: str) -> Table:
     columns = (
         _columns(path, readable[0]) if readable else [name for name in (export.text, export.label) if name]
     )
-    if ID_NAME not in columns and any(isinstance(value, dict) and ID_NAME in value for value in flat):
-        columns.append(ID_NAME)  # a row that lacks its id is refused, the first one too
+    if ID not in columns and any(isinstance(value, dict) and ID in value for value in flat):
+        columns.append(ID)  # a row that lacks its id is refused, the first one too
     nested = _nested(readable[0], export.label) if readable else []
 
     def rows(wanted: Sequence[str]) -> RowStream:

@@ -8,10 +8,9 @@ from typing import Any
 
 from submillion import notices
 from submillion.data.column_values import FEWEST, sampled_values
-from submillion.data.table import Malformed, RowStream, Table, Unlabelled
+from submillion.data.table import LABEL, Malformed, RowStream, Table, Unlabelled
 from submillion.wording import listed
 
-LABEL = "label"
 MARKED, BLANK = {"1", "1.0", "true", "x"}, {"0", "0.0", "false", ""}
 """Lower-case values of a class that a row has, and of the others."""
 MOST = 1000  # columns of a table that are looked at

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+ID, TEXT, LABEL = "id", "text", "label"
+"""Columns of files that have none of their own, such as folders, chats and tables without a header."""
+
 
 @dataclass(frozen=True)
 class Malformed:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from submillion.data.table import RowStream, Table
+from submillion.data.table import ID, LABEL, TEXT, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.sources.encoding import further_encoding
 from submillion.sources.text_files import in_unicode, read_text, text_files
-
-ID, TEXT, LABEL = "id", "text", "label"
 
 
 def text_folder(folder: Path, encoding: str | None = None, likely: str | None = None) -> Table:
