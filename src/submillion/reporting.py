@@ -30,7 +30,6 @@ from submillion.terminal.progress import named_work
 from submillion.wording import plural
 
 EVERY = "all"
-DRAWING = "drawing figures and page"
 
 
 def after_training(context: RunContext, further: Sequence[str] = ()) -> None:
@@ -50,8 +49,7 @@ def after_training(context: RunContext, further: Sequence[str] = ()) -> None:
     notice_numbered(context.labels)
     context.run.update_manifest(notices=notices.collected())
     context.run.seal()
-    with named_work(context.progress, DRAWING):
-        write_report(context.run.path)
+    _draw(context.run, context.progress)
 
 
 def remake(
@@ -107,8 +105,7 @@ def remake(
         finally:  # also after a part that failed: those before it are sealed and drawn
             if wanted:
                 run.seal(run.analysis)
-            with named_work(progress, DRAWING):
-                write_report(run.path)
+            _draw(run, progress)
             run.end()
     return run.report
 
@@ -132,10 +129,15 @@ def evaluate(
         run.check_trained()
         metrics = evaluate_split(path, data, name, text, label, thresholds, progress)
         run.seal(run.predictions)
-        with named_work(progress, DRAWING):
-            write_report(run.path)
+        _draw(run, progress)
         run.end()
     return metrics
+
+
+def _draw(run: RunDir, progress: bool) -> None:
+    """Write figures, card and page, named on standard error if that takes long."""
+    with named_work(progress, "drawing figures and page"):
+        write_report(run.path)
 
 
 def complete(run: RunDir) -> None:

@@ -1,4 +1,4 @@
-"""Two columns of unusual names are told apart by their values, and only if these leave no doubt."""
+"""Tests that text and label columns with unfamiliar names are identified by their values, or not at all if unclear."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from submillion import notices
 from submillion.data import fasttext_form
+from submillion.data.column_values import SAMPLE
 from submillion.data.columns import is_usual_name
-from submillion.data.headerless import SAMPLE, names_without_header
+from submillion.data.headerless import names_without_header
 from submillion.data.quotes import QuoteCheck
 from submillion.data.table import LABEL, TEXT, Malformed, RowStream, Table
 from submillion.data.title_lines import lines_above_header

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from submillion.data.column_values import FEWEST
 from submillion.data.columns import is_usual_name
 from submillion.data.table import LABEL, TEXT
-
-SAMPLE = 1000  # records that are looked at
-FEWEST = 4  # records that can show it
 
 
 def names_without_header(records: Sequence[Sequence[str]]) -> list[str] | None:
