@@ -187,3 +187,15 @@ def test_the_errors_of_the_reader_are_shown(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sheet_process, "__file__", str(script))
     with pytest.raises(BadInput, match="expected a readable spreadsheet, found password protected"):
         read_rows([write_xlsx(tmp_path / "data.xlsx", Sheet={"A1": "text", "A2": "x"})])
+
+
+def test_rows_above_the_header_are_left_out(tmp_path: Path) -> None:
+    cells: dict[str, str | float | bool] = {"A1": "Reviews of May", "A3": "text", "B3": "label"}
+    cells |= {f"A{row}": f"text {row}" for row in (4, 5)} | {"B4": "good", "B5": "bad"}
+    rows = read_rows([write_xlsx(tmp_path / "reviews.xlsx", Sheet=cells)])
+    assert (list(rows.texts), rows.labels, list(rows.places)) == (
+        ["text 4", "text 5"],
+        ["good", "bad"],
+        [4, 5],
+    )
+    assert "reviews.xlsx: 2 rows above the header are ignored." in [n["text"] for n in notices.collected()]
