@@ -45,7 +45,7 @@ class PredictFlags:
         str | None,
         typer.Option(
             help="Output file: .csv, .jsonl or .parquet; no extension: a folder of parquet files; -: "
-            "csv on standard output. Default: submission.csv; standard output for --text and "
+            "csv on standard output. Default: predictions.csv; standard output for --text and "
             "standard input.",
             show_default=False,
         ),

@@ -133,6 +133,13 @@ def test_the_files_own_ids_are_kept(run: RunDir, tmp_path: Path) -> None:
     assert [line[0] for line in read(tmp_path / "out.csv")[1:]] == ["b-7", "a-1", "b-7"]
 
 
+def test_an_output_that_is_not_named(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "in.csv", TEXTS)
+    monkeypatch.chdir(tmp_path)
+    predict_file(run.path, file)
+    assert len(read(tmp_path / "predictions.csv")) == 1 + len(TEXTS)
+
+
 def test_standard_output(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict_file(run.path, write(tmp_path / "new.csv", TEXTS[:2]), "-") == 2
     out = capsys.readouterr().out.splitlines()

@@ -59,7 +59,7 @@ class OutputFile:
         except OSError as error:
             raise _unwritable(path, error.strerror or str(error), where) from error
         if stat.S_ISDIR(mode):
-            remedy = f"For example {path / 'submission.csv'}."
+            remedy = f"For example {path / 'predictions.csv'}."
             raise BadInput(Problem(where, "a file to write", f"'{path}', a directory", remedy))
         if not stat.S_ISREG(mode):
             return cls._special(path, mode, where)

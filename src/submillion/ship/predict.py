@@ -59,7 +59,7 @@ def predict_file(
         file: csv, tsv, jsonl, parquet, arrow or plain text lines, labels not needed; `-` for standard input.
         out: file to write, in the format that its ending names (csv, jsonl, parquet), which takes its name only when it
             is complete; a name without an ending for a folder of parquet files; `-` for csv on standard output. Links
-            are followed, and a pipe or a device is written into. None takes submission.csv, or standard output for
+            are followed, and a pipe or a device is written into. None takes predictions.csv, or standard output for
             standard input.
         text: text column, or several, joined as in training; None takes the run's own, except for plain lines.
         options: None takes the defaults.

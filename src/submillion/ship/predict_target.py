@@ -12,7 +12,7 @@ from submillion.ship.predict_options import PredictOptions
 from submillion.ship.predict_parts import check_folder
 from submillion.ship.predict_rows import STDIN
 
-DEFAULT_OUT = "submission.csv"
+DEFAULT_OUT = "predictions.csv"
 
 
 def resolved_out(file: str | Path | None, out: str | Path | None) -> str | Path:
