@@ -75,7 +75,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
     (dev,), pool = development(data, options.dev_rows, 1)
     for seed, size, setting in product(range(options.seeds), options.per_class, options.settings):
         cell = {"set": name, "encoder": options.encoder, "labels_per_class": size, "setting": setting,
-                "seed": seed}  # fmt: skip
+                "seed": seed, "rows": len(dev.texts)}  # fmt: skip
         if known(FILE, cell):
             continue
         train = pool.at(drawn(np.array(pool.labels), size, seed).tolist())
@@ -118,7 +118,6 @@ def score(data: LabelledSet, train: Rows, dev: Rows, overrides: Sequence[str]) -
     return {
         "accuracy": f"{(predicted == truth).mean():.4f}",
         "macro_f1": f"{f1_score(truth, predicted, average='macro'):.4f}",
-        "rows": len(truth),
         "seconds": f"{seconds:.1f}",
     }
 
@@ -139,7 +138,8 @@ def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
     """Yield the line of auto, and one of the differences to it for each other setting; seconds are the processor's."""
     found: dict[str, dict[tuple[str, ...], dict[str, str]]] = {}
     for cell in cells:
-        pair = tuple(cell[column] for column in ("set", "encoder", "labels_per_class", "seed"))
+        # Other held-out rows leave other training rows: such cells are no pair.
+        pair = tuple(cell[column] for column in ("set", "encoder", "labels_per_class", "seed", "rows"))
         found.setdefault(cell["setting"], {})[pair] = cell
     own = found.get(AUTO, {})
     if own:
