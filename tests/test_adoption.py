@@ -144,6 +144,12 @@ def test_the_run_predicts_with_class_names_and_is_listed(run: sm.Run) -> None:
     assert "unknown" in listed.output
 
 
+def test_the_run_is_a_fitted_estimator(run: sm.Run) -> None:
+    texts = tiny_texts(4, seed=1)[0]
+    one = sm.SubmillionClassifier.load(run.path)
+    assert one.predict(texts).tolist() == run.predict(texts)
+
+
 def test_what_is_not_known_is_called_unknown(run: sm.Run) -> None:
     card, page = (run.path / "README.md").read_text(), (run.path / "report.html").read_text()
     for text in (card, page):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import shutil
 import signal
 import threading
@@ -229,6 +230,21 @@ def test_a_run_shows_its_score_its_budget_and_its_place(run: sm.Run) -> None:
     assert accuracy in html
     assert "1,000,000" in html
     assert "<script" not in html
+
+
+def test_a_pickled_run_is_opened_again(run: sm.Run) -> None:
+    again = pickle.loads(pickle.dumps(sm.Run(run.path, precision="float32")))
+    assert (again.path, again.predict(["a text"])) == (run.path, run.predict(["a text"]))
+    assert len(pickle.dumps(run)) < 1_000
+
+
+def test_a_run_that_is_gone_says_so(run: sm.Run, tmp_path: Path) -> None:
+    gone = sm.load(shutil.copytree(run.path, tmp_path / "gone"))
+    shutil.rmtree(gone.path)
+    with pytest.raises(sm.BadInput, match="expected a run directory, found no such directory"):
+        gone.metrics  # noqa: B018
+    assert "no such directory" in repr(gone)
+    assert gone._repr_html_() is None
 
 
 def test_two_threads_get_the_answers_of_one(run: sm.Run) -> None:

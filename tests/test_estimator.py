@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
 import os
@@ -17,6 +18,7 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -245,6 +247,36 @@ def test_the_same_seed_gives_the_same_probabilities_and_another_gives_others(
     assert not np.array_equal(other.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
 
 
+def test_classes_are_in_the_order_on_which_scorers_count(home: Path) -> None:
+    """A run has class 2 before class 10; scikit-learn sorts strings."""
+    names = ["10" if label == LABELS[0] else "2" for label in LABELS]
+    one = classifier(home).fit(TEXTS, names)
+    assert one.classes_.tolist() == ["10", "2"]
+    assert one.run_.classes_.tolist() == ["2", "10"]
+    probabilities = one.predict_proba(TEXTS)
+    assert (one.classes_[probabilities.argmax(axis=1)] == one.predict(TEXTS)).all()
+    assert one.predict(TEXTS).tolist() == one.run_.predict(TEXTS)
+    assert one.score(TEXTS, names) == np.mean(one.predict(TEXTS) == names)
+    by_name = one.run_.predict_proba(TEXTS)[:, ::-1]
+    assert get_scorer("neg_log_loss")(one, TEXTS, names) == pytest.approx(
+        -log_loss(names, by_name, labels=["10", "2"])
+    )
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0] * len(TEXTS), ["a"] * len(TEXTS), [-1.0] * len(TEXTS)])
+def test_weights_that_are_none_are_refused(fitted: SubmillionClassifier, weights: list[Any]) -> None:
+    with pytest.raises(BadInput, match="`sample_weight`: expected 60 numbers of at least 0"):
+        fitted.score(TEXTS, LABELS, weights)
+
+
+def test_fields_of_another_type_are_refused_by_fit_and_shown_before() -> None:
+    one = SubmillionClassifier(fields=["lora.r=3"])  # type: ignore[arg-type]
+    assert "fields=['lora.r=3']" in repr(one)
+    for use in (lambda: one.fit(TEXTS, LABELS), lambda: one.set_params(lora__r=3)):
+        with pytest.raises(BadInput, match="expected recipe fields by name"):
+            use()
+
+
 def test_a_random_state_object_is_drawn_from(home: Path) -> None:
     one = classifier(home, random_state=np.random.RandomState(3)).fit(TEXTS, LABELS)
     two = classifier(home, random_state=np.random.RandomState(3)).fit(TEXTS, LABELS)
@@ -418,6 +450,25 @@ def test_a_run_without_a_place_goes_with_its_classifier(home: Path) -> None:
     place = one.run_.path
     assert place.is_dir()
     del one
+    gc.collect()
+    assert not place.exists()
+
+
+def test_a_run_stays_as_long_as_it_is_held(home: Path) -> None:
+    run = classifier(home).fit(TEXTS, LABELS).run_
+    gc.collect()
+    assert len(run.predict(TEXTS[:2])) == 2
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_shares_the_run_and_the_last_one_deletes_it(home: Path, copied: Any) -> None:
+    one = classifier(home).fit(TEXTS, LABELS)
+    place, other = one.run_.path, copied(one)
+    assert np.array_equal(other.predict(TEXTS), one.predict(TEXTS))
+    del one
+    gc.collect()
+    assert place.is_dir()
+    del other
     gc.collect()
     assert not place.exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -54,12 +55,12 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         fields: recipe fields by dotted name, such as `{"lora.r": 8}`; with recipe auto, a field set to auto is chosen.
         random_state: seed of the validation split, the initial adapters, the text order and dropout, instead of the
             recipe's: an int, a numpy RandomState, or None for another seed at every fit.
-        out: run directory to create, replaced at every fit; None creates one in the cache, which is deleted with the
-            estimator unless you have pickled it; `save` makes a copy.
+        out: run directory to create, replaced at every fit; None creates one in the cache, which is deleted with
+            `run_` unless you have pickled the estimator; `save` makes a copy.
         quiet: no notices or progress on standard error.
 
     Attributes:
-        classes_: the C classes, sorted, in the type of the labels passed to `fit`.
+        classes_: the C classes, sorted as by `numpy.unique`, in the type of the labels passed to `fit`.
         run_: the `Run` of the last fit.
 
     Example:
@@ -69,7 +70,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     """
 
     _deletion: weakref.finalize[..., Any] | None
-    """Deletes the run with the estimator, if `fit` chose its directory."""
+    """Deletes the run directory with `run_`, if `fit` chose it; copies of the estimator share both."""
 
     def __init__(
         self,
@@ -126,21 +127,19 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             if self.out is None:
                 shutil.rmtree(out, ignore_errors=True)
             raise KeyboardInterrupt
-        deletion = weakref.finalize(self, _delete, out, os.getpid()) if self.out is None else None
+        deletion = weakref.finalize(run, _delete, out, os.getpid()) if self.out is None else None
         self._use(run, deletion)
         return self
 
     def predict_proba(self, X: Iterable[str]) -> np.ndarray:
         """Return class probabilities, float32 [N, C], columns in the order of `classes_`."""
-        check_is_fitted(self)
-        check_flags(quiet=self.quiet)
-        with notices.collecting(self.quiet or None):
-            return self.run_.predict_proba(X)
+        probabilities: np.ndarray = self._probabilities(X)[:, self._order]
+        return probabilities
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
         """Return the most probable class of each text, [N], in the type of the labels passed to `fit`."""
-        probabilities = self.predict_proba(X)
-        classes: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
+        answers = self._probabilities(X).argmax(axis=1)
+        classes: np.ndarray = self.run_.classes_[answers]
         return classes
 
     def score(
@@ -157,17 +156,17 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             sample_weight: N weights; None: all equal.
 
         Raises:
-            BadInput: texts or labels cannot be used, or differ in number.
+            BadInput: texts, labels or weights cannot be used, or differ in number.
         """
         check_is_fitted(self)
         check_flags(quiet=self.quiet)
         rows = labelled_rows(X, y)
+        weights = None if sample_weight is None else _checked_weights(sample_weight, len(rows.texts))
         classes = Classes.of_run(RunDir(self.run_.path).read_manifest())
         with notices.collecting(self.quiet or None):
             index = classes.of("score", rows.labels)
-        probabilities = self.predict_proba(list(rows.texts))
+        probabilities = self._probabilities(list(rows.texts))
         truth = np.array([index.get(label, -1) for label in rows.labels])
-        weights = None if sample_weight is None else np.asarray(sample_weight)
         return float(np.average(probabilities.argmax(axis=1) == truth, weights=weights))
 
     def save(self, path: str | Path) -> Path:
@@ -195,11 +194,16 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     def load(cls, path: str | Path) -> SubmillionClassifier:
         """Return a fitted classifier from a run directory made by `save`, `submillion.train` or the command line.
 
+        The recipe of an adopted run is unknown: fitting again takes the one that auto chooses.
+
         Raises:
             BadInput: there is no run, or it has another format.
         """
         run = Run(path)
-        classifier = cls(recipe=run.path / "recipe.yaml", random_state=run.recipe.seed)
+        if RunDir(run.path).is_adopted:
+            classifier = cls()
+        else:
+            classifier = cls(recipe=run.path / "recipe.yaml", random_state=run.recipe.seed)
         classifier._use(run, None)
         return classifier
 
@@ -208,7 +212,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         params: dict[str, Any] = super().get_params(deep=False)
         if deep:
             given = {} if self.encoder is None else {"encoder.source": self.encoder}
-            given |= self.fields or {}
+            given |= self.fields if isinstance(self.fields, Mapping) else {}  # `fit` refuses another type
             recipe = self._own_recipe()
             if recipe is not None:
                 given = values_of(recipe) | without_own_data(given, recipe)
@@ -229,7 +233,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
                 hint = did_you_mean(unknown[0], valid)
                 raise ValueError(f"Invalid parameter {unknown[0]!r} for {type(self).__name__}. {hint}")
             changed = {name.replace(SEPARATOR, "."): value for name, value in nested.items()}
-            self.fields = dict(self.fields or {}) | changed
+            self.fields = dict(self._checked_fields()) | changed
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -242,6 +246,19 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "run_")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a classifier that shares the run, which nobody changes."""
+        shared = ("run_", "_deletion")
+        copied = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            vars(copied)[name] = value if name in shared else copy.deepcopy(value, memo)
+        return copied
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         """Return parameters, run directory and hash; the weights stay in the run.
@@ -272,11 +289,9 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         self.__dict__.update(state)
         if place is not None:
             path, expected = place
-            run = Run(path)
-            if _hash_of(run) != expected:
+            self._use(Run(path), None)
+            if self._sha256 != expected:
                 raise BadInput(Problem(path, "the run that was pickled", "another run", "Fit again."))
-            self.run_ = run
-            self._sha256, self._deletion = expected, None
 
     def _own_recipe(self) -> Recipe | None:
         """Return the recipe before any field is changed; None if `auto` decides it."""
@@ -286,11 +301,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     def _overrides(self) -> list[str]:
         """Return the recipe fields that the arguments set."""
-        fields = {} if self.fields is None else self.fields
-        if not isinstance(fields, Mapping):
-            expected = 'recipe fields by name, such as {"lora.r": 8}'
-            raise BadInput(Problem("@{fields}", expected, f"one {type(fields).__name__}"))
-        recipe = self._own_recipe()
+        fields, recipe = self._checked_fields(), self._own_recipe()
         if recipe is None:
             fields = {name: value for name, value in fields.items() if not _is_auto(value)}
         seed = self.random_state
@@ -301,19 +312,45 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         given = {"encoder.source": self.encoder, "budget": self.budget, "seed": seed}
         return overrides_of(without_own_data(merged(fields, given), recipe))
 
+    def _checked_fields(self) -> Mapping[str, Any]:
+        """Return the argument `fields`; raises BadInput if it is no mapping."""
+        fields = {} if self.fields is None else self.fields
+        if not isinstance(fields, Mapping):
+            expected = 'recipe fields by name, such as {"lora.r": 8}'
+            raise BadInput(Problem("@{fields}", expected, f"one {type(fields).__name__}"))
+        return fields
+
     def _use(self, run: Run, deletion: weakref.finalize[..., Any] | None) -> None:
-        previous = getattr(self, "_deletion", None)
-        if previous is not None:
-            previous()
         self.run_ = run
         self._sha256, self._deletion = _hash_of(run), deletion
-        self.classes_ = run.classes_
+        # A run sorts "2" before "10", scikit-learn after it, and its scorers count on that.
+        self.classes_, self._order = np.unique(run.classes_, return_index=True)
+
+    def _probabilities(self, X: Iterable[str]) -> np.ndarray:
+        """Return class probabilities, float32 [N, C], columns in the order of the run's classes."""
+        check_is_fitted(self)
+        check_flags(quiet=self.quiet)
+        with notices.collecting(self.quiet or None):
+            return self.run_.predict_proba(X)
 
 
 def _check_targets(class_values: Mapping[str, Any], labels: Sequence[Any]) -> None:
     """Refuse the target of a regression as scikit-learn does; labels of other types than floats are classes."""
     if any(isinstance(value, float) for value in class_values.values()):
         check_classification_targets(np.asarray(labels))
+
+
+def _checked_weights(sample_weight: Iterable[float], rows: int) -> np.ndarray:
+    """Return N weights as an array; raises BadInput if they are not N numbers of which one is above 0."""
+    listed = list(sample_weight)
+    try:
+        weights = np.asarray(listed, dtype=float)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        expected = f"{rows:,} numbers of at least 0, not all of them 0"
+        raise BadInput(Problem("@{sample_weight}", expected, f"{len(listed):,} values"))
+    return weights
 
 
 def _delete(place: Path, owner: int) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from submillion.recipe_data import CROSS_VALIDATION
 from submillion.run_format.analysis import Verdict
-from submillion.run_format.interval import value_of
 from submillion.run_format.metrics import Metrics
+from submillion.run_format.reported import reported_scores
 from submillion.rundir import RunDir
 from submillion.wording import percent, percent_interval, printable
 
@@ -44,14 +43,11 @@ class Outcome:
         lines = []
         folds = self.run.read_analysis("cross_validation")
         for split, scores in self.metrics.items():
-            title, accuracy, macro_f1 = split, scores["accuracy"], scores["macro_f1"]
-            interval = scores["accuracy_interval"]
-            if folds and split == "validation":
-                title, interval = CROSS_VALIDATION, folds["accuracy"]
-                accuracy, macro_f1 = value_of(interval), value_of(folds["macro_f1"])
+            stated = reported_scores(split, scores, folds)
+            interval = percent_interval(stated.accuracy_interval, 2)
             lines.append(
-                f"{title} accuracy {percent(accuracy, 2)} (95% interval {percent_interval(interval, 2)}), "
-                f"macro F1 {macro_f1:.4f}, {scores['rows']:,} rows"
+                f"{stated.title} accuracy {percent(stated.accuracy, 2)} (95% interval {interval}), "
+                f"macro F1 {stated.macro_f1:.4f}, {scores['rows']:,} rows"
             )
         if verdict := self.verdict:
             lines.append(verdict["sentence"])

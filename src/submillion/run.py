@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from submillion import arguments, notices
-from submillion.errors import BadInput, Problem
+from submillion.errors import BadInput, Problem, SubmillionError
 from submillion.model.precisions import check_precision
 from submillion.recipe import Recipe
 from submillion.run_format.metrics import Metrics, SplitMetrics
@@ -32,7 +33,8 @@ IDENTITY = ("created", "labels", "label_values")
 class Run:
     """A trained classifier and its results, backed by a run directory.
 
-    Several threads may predict at once; they give the same answers as one thread.
+    Several threads may predict at once; they give the same answers as one thread. A pickle, and so what another process
+    gets, holds the path and no weights.
     """
 
     def __init__(self, path: str | Path, *, precision: str = "auto") -> None:
@@ -81,7 +83,11 @@ class Run:
 
     @property
     def metrics(self) -> Metrics:
-        """The scores of every split, as in metrics.json; empty until the run is scored."""
+        """The scores of every split, as in metrics.json; empty until the run is scored.
+
+        Raises:
+            BadInput: the run is gone.
+        """
         return self._dir.read_metrics()
 
     @property
@@ -344,15 +350,24 @@ class Run:
         """Return the sha256 of the files that determine predictions: recipe, adapter and tokenizer."""
         return self._dir.hashes(self._dir.recipe, self._dir.adapter, self._dir.tokenizer)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Run, precision=self._precision), (str(self.path),)
+
     def __repr__(self) -> str:
         from submillion.report.run_summary import summary_text
 
-        return f"{summary_text(self._dir)}\n  {self.path}"
+        try:
+            return f"{summary_text(self._dir)}\n  {self.path}"
+        except SubmillionError as error:  # a debugger or a log that shows the object must not fail
+            return f"a run that cannot be read\n  {error}"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         from submillion.report.run_summary import summary_html
 
-        return summary_html(self._dir)
+        try:
+            return summary_html(self._dir)
+        except SubmillionError:
+            return None  # a notebook then shows the text
 
     def _open(self) -> OpenedRun:
         """Return the classifier, loaded once."""

@@ -106,7 +106,7 @@ class RunDir(RunLayout):
         Raises:
             BadInput: it cannot be read, or the run has another format than this version writes.
         """
-        manifest = self.read_json(self.manifest)
+        manifest = RunDir.open(self.path).read_json(self.manifest)
         if (version := manifest.get("format", 1)) != FORMAT:
             raise BadInput(
                 Problem(
@@ -185,7 +185,10 @@ class RunDir(RunLayout):
 
     def read_metrics(self) -> Metrics:
         """Return the metrics of every scored split; none before the run is scored."""
-        return cast(Metrics, self.read_json(self.metrics)) if self.metrics.is_file() else {}
+        if self.metrics.is_file():
+            return cast(Metrics, self.read_json(self.metrics))
+        RunDir.open(self.path)
+        return {}
 
     def update_manifest(self, **facts: Any) -> None:
         """Set top-level facts of the manifest, keeping the others."""

@@ -48,6 +48,14 @@ def test_runs_are_listed_best_first_with_the_split_of_their_score(tmp_path: Path
     assert found.to_json()["runs"][1]["low"] == pytest.approx(0.5)
 
 
+def test_a_cross_validation_is_listed_with_the_interval_of_its_folds(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "crossed", 0.9, "validation")
+    folds = {"accuracy": interval(0.9, 0.7, 1.0), "macro_f1": interval(0.89, 0.6, 1.0)}
+    (run / "analysis").mkdir()
+    (run / "analysis" / "cross_validation.json").write_text(json.dumps(folds))
+    assert "90.00%  70.00 to 100.00%  cross-validation" in list_runs(tmp_path).render()
+
+
 def test_a_running_run_is_training_while_its_lock_is_held_and_killed_otherwise(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", status="running")
     make_run(tmp_path / "other", 0.5, unfinished={"task": "report"})

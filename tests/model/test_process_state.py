@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,23 @@ def test_training_settings_are_restored_after_an_error() -> None:
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.default_generator.get_state(), state)
     assert not process_state.denormals_are_flushed()
+
+
+def test_a_second_training_of_the_process_waits_for_the_first() -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        order.append("asks")
+        with process_state.training_settings():
+            order.append("trains")
+
+    thread = threading.Thread(target=second)
+    with process_state.training_settings():
+        thread.start()
+        thread.join(0.3)
+        order.append("the first has ended")
+    thread.join()
+    assert order == ["asks", "the first has ended", "trains"]
 
 
 def test_denormals_are_flushed_on_all_threads_inside_and_on_none_after() -> None:

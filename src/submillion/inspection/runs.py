@@ -15,6 +15,7 @@ from submillion.adopted_recipe import UNKNOWN
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.run_format.interval import Interval
+from submillion.run_format.reported import reported_scores
 from submillion.run_format.manifest import FORMAT
 from submillion.run_format.quantities import Count, Share
 from submillion.run_format.splits import REPORTED_SPLITS
@@ -68,6 +69,21 @@ class _Scores(TypedDict):
     macro_f1: NotRequired[Share]
 
 
+class _Estimate(TypedDict):
+    """The keys of an interval that the list shows."""
+
+    value: Share
+    low: Share | None
+    high: Share | None
+
+
+class _Folds(TypedDict):
+    """The keys of a cross-validation that the list shows."""
+
+    accuracy: _Estimate
+    macro_f1: _Estimate
+
+
 @dataclass(frozen=True)
 class ListedRun:
     """One run of the list."""
@@ -79,7 +95,7 @@ class ListedRun:
     """`complete`, `interrupted`, `training`, `killed` (its process has ended), or `unfinished` (an `evaluate` or
     `report` was killed); `resume` continues the last four unless a process works on them."""
     split: str | None
-    """The scored split: test if there is one, else validation; None before the run is scored."""
+    """The scored split: test if there is one, else validation or cross-validation; None before the run is scored."""
     rows: int | None
     accuracy: float | None
     low: float | None
@@ -133,6 +149,8 @@ class RunList:
         return "\n".join(lines)
 
 
+STATED = {"accuracy", "accuracy_interval", "macro_f1"}
+"""The scores of a split that has labels."""
 COLUMNS = ("run", "accuracy", "95% interval", "split", "trainable", "data", "date", "status")
 
 
@@ -184,19 +202,18 @@ def _read(path: Path) -> ListedRun:
     file = path / "metrics.json"
     metrics: dict[str, _Scores] = strict_json.read(file, "the metrics of a run") if file.exists() else {}
     check(metrics, dict[str, _Scores], str(file))
-    split = next((name for name in REPORTED_SPLITS if "accuracy" in metrics.get(name, {})), None)
-    scores: Any = metrics[split] if split else {}
-    limits: Any = scores.get("accuracy_interval", {})
+    split = next((name for name in REPORTED_SPLITS if STATED <= metrics.get(name, {}).keys()), None)
+    stated = reported_scores(split, metrics[split], _folds(path)) if split else None
     return ListedRun(
         path=str(path),
         name=manifest["name"],
         status=_status(path, manifest),
-        split=split,
-        rows=scores.get("rows"),
-        accuracy=scores.get("accuracy"),
-        low=limits.get("low"),
-        high=limits.get("high"),
-        macro_f1=scores.get("macro_f1"),
+        split=stated.title if stated else None,
+        rows=metrics[split]["rows"] if split else None,
+        accuracy=stated.accuracy if stated else None,
+        low=stated.accuracy_interval["low"] if stated else None,
+        high=stated.accuracy_interval["high"] if stated else None,
+        macro_f1=stated.macro_f1 if stated else None,
         trainable=manifest["budget"]["trainable"],
         budget=manifest["budget"]["budget"],
         data=manifest["data"]["name"] if "data" in manifest else UNKNOWN,
@@ -204,6 +221,16 @@ def _read(path: Path) -> ListedRun:
         seed=manifest.get("seed"),
         created=manifest["created"],
     )
+
+
+def _folds(path: Path) -> _Folds | None:
+    """Return mean and interval of the scores of a run's cross-validation; None if it has none."""
+    file = path / "analysis" / "cross_validation.json"
+    if not file.exists():
+        return None
+    folds: _Folds = strict_json.read(file, "the cross-validation of a run")
+    check(folds, _Folds, str(file))
+    return folds
 
 
 def _status(path: Path, manifest: _Manifest) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
+TRAINING = threading.RLock()
+"""Held by the thread that trains: generators, number of threads and garbage collector belong to the whole process."""
 OMP_PAUSE_HARD = 2  # OpenMP 5.0, section 3.2.43: free all that the runtime can free, its threads included
 
 
@@ -109,11 +112,15 @@ def preserved_signal_stack() -> Iterator[None]:
 def training_settings(threads: int | None = None, device_type: str = "cpu") -> Iterator[None]:
     """Set the process up for training inside the block, and restore every setting afterwards.
 
+    Another thread waits until it ends: two trainings at once would draw from one generator, and neither could be
+    repeated.
+
     Args:
         threads: CPU threads of torch's operations; None does not change the number.
         device_type: the training device, whose generator draws dropout: `cpu`, `cuda` or `mps`.
     """
     with ExitStack() as settings:
+        settings.enter_context(TRAINING)
         settings.enter_context(preserved_generators(device_type))
         settings.enter_context(flushed_denormals())
         settings.enter_context(thread_count(threads))

@@ -7,6 +7,7 @@ from typing import Any
 
 from submillion.report.budget_bar import BudgetBar, budget_bar
 from submillion.report.filters import engine
+from submillion.run_format.reported import reported_scores
 from submillion.rundir import RunDir
 from submillion.wording import percent, percent_interval, printable
 
@@ -33,7 +34,7 @@ class RunSummary:
     name: str
     status: str
     split: str | None
-    """The scored split: test if there is one, else validation; None before the run is scored."""
+    """The scored split: test if there is one, else validation or cross-validation; None before the run is scored."""
     accuracy: str | None
     accuracy_interval: str | None
     macro_f1: str | None
@@ -82,17 +83,17 @@ def _summary(run: RunDir) -> RunSummary:
     manifest: dict[str, Any] = dict(run.read_manifest())
     metrics = run.read_metrics()
     split = next((name for name in ("test", "validation") if "accuracy" in metrics.get(name, {})), None)
-    accuracy = interval = macro_f1 = None
+    title = accuracy = interval = macro_f1 = None
     if split is not None:
-        scores = metrics[split]
-        accuracy = percent(scores["accuracy"], 2)
-        interval = percent_interval(scores["accuracy_interval"], 2)
-        macro_f1 = f"{scores['macro_f1']:.4f}"
+        stated = reported_scores(split, metrics[split], run.read_analysis("cross_validation"))
+        title, accuracy = stated.title, percent(stated.accuracy, 2)
+        interval = percent_interval(stated.accuracy_interval, 2)
+        macro_f1 = f"{stated.macro_f1:.4f}"
     verdict, leads = _verdict(run)
     return RunSummary(
         name=str(manifest.get("name") or run.path.name),
         status=str(manifest.get("status", "unknown")),
-        split=split,
+        split=title,
         accuracy=accuracy,
         accuracy_interval=interval,
         macro_f1=macro_f1,
