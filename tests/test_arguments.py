@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> sm.Run:
     return trained_in(tmp_path_factory.mktemp("home"))
 
 
-@pytest.mark.parametrize("value", [5, None, b"runs/a", ["runs/a"], 1.5, True, ""])
+@pytest.mark.parametrize("value", [5, None, b"runs/a", ["runs/a"], 1.5, True, "", np.array([1, 2])])
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -125,6 +125,8 @@ def test_suggest_refuses_arguments_of_wrong_types(
         ({"text": 5}, "`text`: expected the name of a column"),
         ({"thresholds": 0.5}, r"`thresholds`: expected a list of shares, found 0\.5"),
         ({"thresholds": "0.5"}, r"`thresholds`: expected a list of shares, found '0\.5'"),
+        ({"thresholds": ["a"]}, "`thresholds`: expected a share from 0 to below 1, found 'a'"),
+        ({"thresholds": [None]}, "`thresholds`: expected a share from 0 to below 1, found None"),
     ],
 )
 def test_evaluate_refuses_arguments_of_wrong_types(

@@ -49,6 +49,16 @@ def test_a_new_run_needs_a_new_or_empty_directory(place: Path) -> None:
         run_place.check(place / "manifest.json", overwrite=True)
 
 
+def test_files_of_a_desktop_are_no_contents(place: Path) -> None:
+    (place.parent / "new").mkdir()
+    for folder in (place, place.parent / "new"):
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+            (folder / name).touch()
+        with run_place.new_run(folder, overwrite=folder == place):
+            write_run(folder, seed=2)
+        assert contents(folder)["adapter/weights"] == "2"
+
+
 @pytest.mark.parametrize("name", ["file/run", "x" * 300, "/proc/self/run"])
 def test_a_place_that_cannot_be_made_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()

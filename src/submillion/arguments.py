@@ -25,7 +25,7 @@ def check_path(value: Any, name: str) -> None:
         BadInput: it is neither a string nor a path, or it is empty.
     """
     is_path = isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)
-    if not value or not (is_path or isinstance(value, str)):
+    if not (is_path or isinstance(value, str)) or not value:
         raise _wrong(name, "a path: a string or a Path", value)
 
 

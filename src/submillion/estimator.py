@@ -252,12 +252,12 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         shared = ("run_", "_deletion")
         copied = type(self).__new__(type(self))
         for name, value in vars(self).items():
-            vars(copied)[name] = value if name in shared else copy.deepcopy(value, memo)
+            copied.__dict__[name] = value if name in shared else copy.deepcopy(value, memo)
         return copied
 
     def __copy__(self) -> Self:
         copied = type(self).__new__(type(self))
-        vars(copied).update(vars(self))
+        copied.__dict__.update(vars(self))
         return copied
 
     def __getstate__(self) -> dict[str, Any]:

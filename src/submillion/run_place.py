@@ -13,6 +13,7 @@ from pathlib import Path
 from submillion.cache import locked
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import disk_errors, is_temporary, restore_swapped
+from submillion.files.desktop import DESKTOP_FILES
 from submillion.run_layout import CONTENTS, MANIFEST
 
 STATE = Path("checkpoint", "latest", "state.safetensors")
@@ -185,11 +186,11 @@ def is_replacing(place: Path) -> bool:
 
 
 def _entries(place: Path) -> list[str]:
-    """Return what is in a directory, apart from our own marks and temporary files; none if it does not exist."""
+    """Return what is in a directory, apart from our own marks, temporary files and those of a desktop."""
     if not place.is_dir():
         return []
-    names = sorted(entry.name for entry in place.iterdir())
-    return [name for name in names if name not in (LOCK, BEGUN) and not is_temporary(name)]
+    names = sorted({entry.name for entry in place.iterdir()} - DESKTOP_FILES - {LOCK, BEGUN})
+    return [name for name in names if not is_temporary(name)]
 
 
 def _contents(place: Path) -> list[str]:

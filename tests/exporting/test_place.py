@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from submillion import BadInput, Run
+from submillion import BadInput, Run, verify
 from submillion.exporting import export as export_module
 from support.tiny import tiny_encoder
 from support.trained import trained_in
@@ -33,6 +33,19 @@ def test_a_replaced_export_takes_no_file_of_a_person_with_it(run: Run, tmp_path:
     (out / "link").symlink_to(tmp_path)
     with pytest.raises(BadInput, match="also holds link"):
         run.export("merged", out, overwrite=True, quiet=True)
+
+
+def test_files_of_a_desktop_are_nobodys(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".DS_Store").touch()
+    run.export("merged", out, quiet=True)
+    (out / "onnx").mkdir()
+    for name in (".DS_Store", "onnx/.DS_Store", "Thumbs.db", "desktop.ini"):
+        (out / name).touch()
+    assert verify(out).holds
+    run.export("merged", out, overwrite=True, quiet=True)
+    assert not {"Thumbs.db", "onnx"} & {path.name for path in out.iterdir()}
 
 
 @pytest.mark.parametrize("record", ['{"users": []}', "[]", "3", "no JSON", '{"submillion": 1}'])

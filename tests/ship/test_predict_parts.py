@@ -266,6 +266,8 @@ def test_a_complete_folder_is_not_repeated_and_replaced_only_on_request(run: Run
     check_complete(out)
     other = file.with_name("other")
     other.mkdir()
+    (other / ".DS_Store").touch()
+    assert predict_parts.check_folder(other, resume=False, overwrite=False) is None
     (other / "mine.txt").write_text("mine")
     for options in (OPTIONS, RESUMED):
         with pytest.raises(BadInput, match="which has other files"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 
 import numpy as np
 
+from submillion.arguments import SHOWN
 from submillion.errors import BadInput, Problem
 from submillion.run_format.metrics import ConfidenceSummary
+from submillion.wording import excerpt
 
 ALWAYS_ABOVE = 0.9
 """Every run has the share of confidences above this threshold."""
@@ -43,12 +46,15 @@ def check_thresholds(thresholds: Iterable[float]) -> list[float]:
     """Return the thresholds and 0.9, ascending, each once; raises BadInput for one outside [0, 1), and for no list."""
     if isinstance(thresholds, str | bytes) or not isinstance(thresholds, Iterable):
         raise BadInput(Problem("@{thresholds}", "a list of shares", repr(thresholds), "For example [0.8]."))
-    wanted = sorted({float(threshold) for threshold in thresholds} | {ALWAYS_ABOVE})
+    given = list(thresholds)
+    if foreign := [one for one in given if isinstance(one, bool) or not isinstance(one, Real)]:
+        raise _no_shares(excerpt(repr(one), SHOWN) for one in foreign)
+    wanted = sorted({float(threshold) for threshold in given} | {ALWAYS_ABOVE})
     if outside := [threshold for threshold in wanted if not 0 <= threshold < 1]:
-        raise BadInput(
-            [
-                Problem("@{thresholds}", "a share from 0 to below 1", f"{threshold:g}", "90% is written 0.9.")
-                for threshold in outside
-            ]
-        )
+        raise _no_shares(f"{threshold:g}" for threshold in outside)
     return wanted
+
+
+def _no_shares(found: Iterable[str]) -> BadInput:
+    expected, remedy = "a share from 0 to below 1", "90% is written 0.9."
+    return BadInput([Problem("@{thresholds}", expected, one, remedy) for one in found])

@@ -7,6 +7,7 @@ from pathlib import Path
 from submillion.errors import BadInput, Problem
 from submillion.exporting.folder import files_of
 from submillion.files.atomic import why_not_created
+from submillion.files.desktop import DESKTOP_FILES
 from submillion.run_format.export import EXPORT
 from submillion.run_layout import CONTENTS
 
@@ -29,9 +30,10 @@ def check_place(out: str | Path, overwrite: bool, run: Path) -> Path:
         raise BadInput(Problem("@{out}", "the path of a folder", repr(out)))
     try:
         target = Path(out).expanduser().resolve()
-        contents = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
+        present = {entry.name for entry in target.iterdir()} if target.exists() else set()
     except (OSError, RuntimeError, ValueError) as error:  # a file, a circle of links, a name that is too long
         raise _refused(f"'{out}': {error}") from error
+    contents = sorted(present - DESKTOP_FILES)
     for name in CONTENTS:
         if target.is_relative_to(run.resolve() / name):
             raise _refused(f"'{out}', among the run's own files")
@@ -58,8 +60,8 @@ def _check_replaceable(target: Path) -> None:
         found = f"'{target / EXPORT}', which `export` did not write"
         raise BadInput(Problem("@{out}", "an export to replace", found, UNCHANGED))
     files = [path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()]
-    present = [file.relative_to(target).as_posix() for file in files]
-    if foreign := sorted(set(present) - own):
+    present = {file.relative_to(target).as_posix() for file in files if file.name not in DESKTOP_FILES}
+    if foreign := sorted(present - own):
         found = f"'{target}', which also holds {', '.join(foreign[:4])}"
         raise BadInput(Problem("@{out}", "an export with no other files in it, to replace", found, UNCHANGED))
 

@@ -15,9 +15,9 @@ from submillion.adopted_recipe import UNKNOWN
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.run_format.interval import Interval
-from submillion.run_format.reported import reported_scores
 from submillion.run_format.manifest import FORMAT
 from submillion.run_format.quantities import Count, Share
+from submillion.run_format.reported import reported_scores
 from submillion.run_format.splits import REPORTED_SPLITS
 from submillion.run_format.typed import check
 from submillion.run_layout import MANIFEST, RECIPE
@@ -202,7 +202,7 @@ def _read(path: Path) -> ListedRun:
     file = path / "metrics.json"
     metrics: dict[str, _Scores] = strict_json.read(file, "the metrics of a run") if file.exists() else {}
     check(metrics, dict[str, _Scores], str(file))
-    split = next((name for name in REPORTED_SPLITS if STATED <= metrics.get(name, {}).keys()), None)
+    split = next((name for name in REPORTED_SPLITS if metrics.get(name, {}).keys() >= STATED), None)
     stated = reported_scores(split, metrics[split], _folds(path)) if split else None
     return ListedRun(
         path=str(path),

@@ -1,4 +1,4 @@
-"""The scores of a split as every summary of a run states them; those of a cross-validation have the interval of its folds."""
+"""The scores of a split as every summary of a run states them: a cross-validation has the interval of its folds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ class ReportedScores:
     macro_f1: float
 
 
-def reported_scores(
-    split: str, scores: Mapping[str, Any], folds: Mapping[str, Any] | None
-) -> ReportedScores:
+def reported_scores(split: str, scores: Mapping[str, Any], folds: Mapping[str, Any] | None) -> ReportedScores:
     """Return the scores of a split as they are to be stated.
 
     The saved predictions of a cross-validation are those of its first repeat, and the interval over their rows knows

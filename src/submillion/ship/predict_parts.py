@@ -17,6 +17,7 @@ from submillion.cache import locked, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.files.atomic import atomic_file, disk_errors, is_temporary, write_json
+from submillion.files.desktop import DESKTOP_FILES
 from submillion.ship.predict_forms import Columns, Rows
 from submillion.ship.predict_options import PredictOptions
 from submillion.ship.predict_rows import Chunk, RowHash
@@ -62,7 +63,7 @@ def check_folder(folder: Path, resume: bool, overwrite: bool) -> dict[str, Any] 
         BadInput: it has other files, or parts that may be neither; or the cursor is damaged.
     """
     entries = folder.iterdir() if folder.is_dir() else ()
-    names = {entry.name for entry in entries if not is_temporary(entry.name)}
+    names = {entry.name for entry in entries if not is_temporary(entry.name)} - DESKTOP_FILES
     cursor = folder / CURSOR
     if CURSOR not in names:
         if names - {LOCK}:

@@ -30,6 +30,31 @@ def test_missing_changed_and_foreign_figures_are_detected(run: RunDir, tmp_path:
     }
 
 
+@pytest.mark.usefixtures("copied_report")
+def test_files_of_a_desktop_are_no_figures(run: RunDir, tmp_path: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._confusion.png"):
+        (run.path / "figures" / name).touch()
+    (check,) = report_pages.pages(Case(run, tmp_path / "scratch", Options()))
+    assert check.holds
+
+
+@pytest.mark.usefixtures("copied_report")
+def test_a_run_without_a_report_claims_none(run: RunDir, tmp_path: Path) -> None:
+    figures = tmp_path / "figures"
+    shutil.move(run.figures, figures)
+    run.report.unlink()
+    card = run.card.rename(tmp_path / "card")
+    case = Case(run, tmp_path / "removed", Options())
+    assert {check.holds for check in report_pages.pages(case)} == {False}  # a report was made
+
+    run.update_manifest(test_held_back=True)
+    (check,) = report_pages.pages(Case(run, tmp_path / "none", Options()))
+    assert (check.strength, check.found) == ("not checked", "no report was made")
+    shutil.copy(card, run.card)
+    found = [check.where for check in report_pages.pages(Case(run, tmp_path / "card alone", Options()))]
+    assert found[0] == "report.html" and len(found) == 1 + len(list(figures.iterdir()))
+
+
 @pytest.fixture
 def copied_report(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a report that is written again be the one that training wrote."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from submillion.ship.serve import classify, hub_client, inference_protocol, pages, tei
 from submillion.ship.serve.guard import Guard, answer
@@ -60,4 +61,13 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     message = _MESSAGES.get(error.status_code, "The request cannot be served.")
-    return answer(Refusal(message, error.status_code), request.url.path)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return answer(Refusal(message, error.status_code), request.url.path, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of a path, of all its routes: starlette's own header names those of the first one."""
+    matching = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in route.methods})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
+from starlette.routing import Match
 
 from submillion.ship.serve import logs
 from submillion.ship.serve.options import LOOPBACK_NAMES, ServeOptions
@@ -84,8 +86,10 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
         if self._local_only:
-            host = _host_name(headers.get(b"host", b"").decode("latin-1"))
-            if host not in self._hosts:
+            host = headers.get(b"host")
+            # HTTP/1.0 needs no Host, and simple health checks send none; a browser always sends it.
+            unnamed = host is None and scope["http_version"] == "1.0"
+            if not unnamed and _host_name((host or b"").decode("latin-1")) not in self._hosts:
                 raise Refusal("The Host header names another host. Set a token to use other names.", 421)
         path = scope["path"]
         is_page = scope["method"] in ("GET", "HEAD") and (path == "/" or path.startswith("/page/"))
@@ -96,7 +100,7 @@ class Guard:
             raise Unauthorized("Expected the header `Authorization: Bearer TOKEN` with the server's token.")
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        path = self._routes(scope).get(scope.get("endpoint"), "none")
+        path = _route(scope)
         self._service.metrics.request(path, status, seconds)
         facts: dict[str, Any] = scope.get("state", {}).get("facts", {})
         logs.event(
@@ -108,22 +112,28 @@ class Guard:
             **facts,
         )
 
-    @staticmethod
-    def _routes(scope: Scope) -> dict[Any, str]:
-        """Return the paths of the endpoints, without the names in them that a client chose."""
-        state = scope["app"].state
-        if not hasattr(state, "paths"):
-            state.paths = {route.endpoint: route.path for route in scope["app"].routes}
-        paths: dict[Any, str] = state.paths
-        return paths
+
+def _route(scope: Scope) -> str:
+    """Return the path of the route that a request has taken, without the names in it that a client chose."""
+    if (endpoint := scope.get("endpoint")) is None:
+        return "none"
+    # Several routes may have one endpoint, so the endpoint alone does not tell.
+    own = [route for route in scope["app"].routes if route.endpoint is endpoint]
+    return next((str(route.path) for route in own if route.matches(scope)[0] is not Match.NONE), "none")
 
 
-def answer(refusal: Refusal, path: str) -> Response:
-    """Return the response for a refusal, in the shape of the protocol that the path belongs to."""
+def answer(refusal: Refusal, path: str, further: Mapping[str, str] | None = None) -> Response:
+    """Return the response for a refusal, in the shape of the protocol that the path belongs to.
+
+    Args:
+        refusal: what is refused.
+        path: of the request.
+        further: headers beside those that every refusal of its kind has.
+    """
     body: dict[str, Any] = {"error": refusal.message}
     if not path.startswith("/v2"):
         body["error_type"] = refusal.kind
-    headers = {}
+    headers = dict(further or {})
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status == 401:

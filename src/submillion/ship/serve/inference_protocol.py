@@ -58,8 +58,7 @@ def add_to(app: FastAPI, service: Service) -> None:
     app.add_route("/v2", server, ["GET"])
     app.add_route("/v2/health/live", live, ["GET"])
     app.add_route("/v2/health/ready", ready, ["GET"])
-    # The path without a version comes last: it is the one in the log.
-    for path in ("/v2/models/{name}/versions/{version}", "/v2/models/{name}"):
+    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         app.add_route(path, model, ["GET"])
         app.add_route(f"{path}/ready", model_ready, ["GET"])
         app.add_route(f"{path}/infer", infer, ["POST"])

@@ -55,8 +55,7 @@ def add_to(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
     app.add_route("/predict", predict, ["POST"])
-    # huggingface_hub's client adds these to the URL of a model. The paths without a model are the ones in the log.
-    for prefix in ("/models/{name}", ""):
+    for prefix in ("", "/models/{name}"):  # huggingface_hub's client adds these to the URL of a model
         app.add_route(f"{prefix}/info", info, ["GET"])
         app.add_route(f"{prefix}/health", health, ["GET"])
     app.add_route("/metrics", metrics, ["GET"])

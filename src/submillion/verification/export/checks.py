@@ -8,6 +8,7 @@ from pathlib import Path
 from submillion.cache import sha256_of
 from submillion.exporting.export import lost_too_much
 from submillion.exporting.folder import REPORT, read_record, recorded_hashes
+from submillion.files.desktop import DESKTOP_FILES
 from submillion.report.export_card import write_export_report
 from submillion.run_format.export import EXPORT, ExportRecord
 from submillion.rundir import RunDir
@@ -82,7 +83,9 @@ def _hashes(folder: Path, record: ExportRecord) -> list[Check]:
     present = {
         file.relative_to(folder).as_posix()
         for file in folder.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.is_file()
+        and file.name not in DESKTOP_FILES
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     }
     for name, sha256 in recorded.items():
         if name not in present:

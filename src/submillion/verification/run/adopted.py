@@ -65,7 +65,7 @@ def adapter(case: Case) -> list[Check]:
     foreign = read_foreign(place, case.family)
     with notices.suppressed():
         adopt(foreign, case.encoder.path, case.manifest["labels"], case.encoder.origin, folder)
-    claimed = {case.run.in_run(file): sha256_of(file) for file in sorted(case.run.adapter.iterdir())}
+    claimed = case.run.hashes(case.run.adapter)
     actual = {f"adapter/{file.name}": sha256_of(file) for file in sorted(folder.iterdir())}
     return compared("adapter", "adapter/", claimed, actual, summary="{leaves} files, adopted again")
 
