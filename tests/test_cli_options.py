@@ -144,3 +144,13 @@ def test_plan_checks_its_flags_before_it_decides(reviews: Path, flags: tuple[str
     ended = submillion("plan", reviews, "--encoder", shared_encoder(), *flags, cwd=reviews.parent)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert flags[0] in ended.stderr
+
+
+def test_a_remedy_of_plan_names_the_classes_by_their_field(tmp_path: Path) -> None:
+    """Its option `--labels` is their number."""
+    rows = "".join(f"some text {row},{row / 10}\n" for row in range(1, 40))
+    (tmp_path / "stars.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    done = submillion("plan", "stars.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--set data.labels=" in done.stderr
+    assert "--labels" not in done.stderr

@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_a_new_run_needs_a_new_or_empty_directory(place: Path) -> None:
-    with pytest.raises(BadInput, match=r"holds adapter, manifest\.json.*replace it with `overwrite`"):
+    with pytest.raises(BadInput, match=r"holds adapter, manifest\.json.*replace this run with `overwrite`"):
         run_place.check(place, overwrite=False)
     run_place.check(place, overwrite=True)
     (place / "thesis.docx").write_text("years of work")

@@ -225,6 +225,10 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
+OTHER_MEANING = {("plan", "data.labels")}
+"""Options that are called like a recipe field and are not it: that of `plan` is the number of classes."""
+
+
 def _flag_of(argument: str) -> str:
     """Return how the present command takes an argument or a recipe field: `--overwrite`, `--set data.text=VALUE`.
 
@@ -236,7 +240,7 @@ def _flag_of(argument: str) -> str:
     flags = {parameter.name: parameter for parameter in command.params} if command else {}
     name = argument.rpartition(".")[2]
     for candidate in (name, name.removesuffix("s")):
-        if candidate in flags:
+        if candidate in flags and (command.name, argument) not in OTHER_MEANING:
             parameter = flags[candidate]
             if parameter.param_type_name != "option":
                 return candidate.upper()

@@ -53,8 +53,8 @@ def check(place: Path, overwrite: bool) -> None:
                 str(place),
                 "a new or empty directory",
                 f"one that holds {', '.join(present[:4])}",
-                "Choose another directory with @{out}, continue this run with `resume`, "
-                "or replace it with @{overwrite}.",
+                "Choose another directory with @{out}, replace this run with @{overwrite}, or, if it was "
+                "interrupted, continue it with `resume`.",
             )
         )
     if foreign := [name for name in present if name not in (*CONTENTS, REPLACED, MOVING)]:

@@ -13,6 +13,7 @@ from submillion.data import corpus_sources
 from submillion.data.checked_rows import CheckedRows
 from submillion.data.corpus import load_corpus
 from submillion.data.in_memory import labelled_rows
+from submillion.errors import BadInput
 from submillion.recipe import DataRecipe
 from support.tiny import LABELS, shared_encoder, tiny_texts
 
@@ -55,6 +56,16 @@ def test_the_training_after_a_decision_reads_no_file_again(file: Path, reads: li
     assert len(reads) == 2
     assert handed.report == again.report
     assert [split.fingerprint for split in handed.splits] == [split.fingerprint for split in again.splits]
+
+
+def test_notices_that_may_explain_a_refusal_are_given_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text("Reviews of May\n\ntext,label\nbroken,\n", encoding="utf-8")
+    with notices.collecting(), pytest.raises(BadInput, match="label"):
+        CheckedRows.unannounced(DataRecipe(train=str(file)), 1, progress=False)
+    assert "note: lines.csv" in capsys.readouterr().err
 
 
 def test_rows_that_were_read_for_other_fields_are_read_again(file: Path, reads: list[Any]) -> None:

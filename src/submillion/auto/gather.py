@@ -16,6 +16,7 @@ from submillion.data.token_report import unknown_tokens
 from submillion.data.tokenizer import load_tokenizer
 from submillion.data.tokens import encode
 from submillion.data.truncation import Truncation
+from submillion.errors import BadInput
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.sources.fetch import encoder_config, fetch_encoder, trained_with_mean
@@ -48,8 +49,12 @@ def text_facts(
     if not own:
         data = data.model_copy(update={"validation": CROSS_VALIDATION})  # holds no row out
     checked = CheckedRows.unannounced(data, asked.seed, progress, rows)
-    with notices.suppressed():  # the training gives them
-        corpus = divided(checked, data, asked.seed)
+    try:
+        with notices.suppressed():  # the training gives them
+            corpus = divided(checked, data, asked.seed)
+    except BadInput:
+        checked.announce()  # they may explain it
+        raise
     texts = corpus.train.texts
     order = np.argsort(text_keys(f"auto {asked.seed}", texts), kind="stable")[:SAMPLE]
     sample = [texts[row] for row in order]

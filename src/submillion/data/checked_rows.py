@@ -62,10 +62,22 @@ class CheckedRows:
     def unannounced(
         cls, data: DataRecipe, seed: int, progress: bool, train_rows: LabelledRows | None = None
     ) -> Self:
-        """Read and check the rows of a recipe, and hold back the notices until `announce`; arguments as in `read`."""
-        with notices.collecting(quiet=True):
-            rows = cls.read(data, seed, progress, train_rows)
-            return replace(rows, notices=tuple(notices.collected()))
+        """Read and check the rows of a recipe, and hold back the notices until `announce`; arguments as in `read`.
+
+        Raises:
+            BadInput: as in `read`; the notices are given first, as they may explain it (another sheet is not read).
+        """
+        held: list[dict[str, Any]] = []
+        try:
+            with notices.collecting(quiet=True):
+                try:
+                    rows = cls.read(data, seed, progress, train_rows)
+                finally:
+                    held += notices.collected()
+        except BadInput:
+            notices.repeat(held)
+            raise
+        return replace(rows, notices=tuple(held))
 
     @classmethod
     def read(

@@ -333,7 +333,7 @@ class Manifest(TypedDict):
     training: NotRequired[TrainingEntry]
     """Steps, seconds, best evaluation; recorded when the training ends."""
     test_held_back: NotRequired[bool]
-    """The run belongs to a study that has not looked at its test rows yet."""
+    """Test rows and report are still to come: a run of a study, or one trained with `report=False`."""
     adopted: NotRequired[AdoptionEntry]
     """Present if another program trained the adapter; such a run has no recipe, data, seed and history."""
     decision: NotRequired[DecisionEntry]
