@@ -38,6 +38,10 @@ def notice(code: str) -> str:
             "90 different numbers with decimals in 90 rows (0.0111, 0.0222, 0.0333)",
         ),
         ([f"{row % 40 / 40}" for row in range(400)], "40 different numbers with decimals in 400 rows"),
+        (
+            [f"{row % 25 // 10},{row % 25 % 10}" for row in range(250)],
+            "25 different numbers with decimals in 250 rows (0,1; 0,2; 0,3): the target of a regression",
+        ),
         ([f"{row / 10}" for row in range(12)], "12 different numbers with decimals in 12 rows"),
         (
             [f"u{row:04}" for row in range(60)],
@@ -150,3 +154,23 @@ def test_of_a_thousand_absent_classes_ten_are_named(tmp_path: Path) -> None:
     load(tmp_path, ["a", "b"] * 20, names=names)
     assert notice("absent_classes").startswith("train: no row of 'class 0', 'class 1'")
     assert "and 990 more" in notice("absent_classes") and len(notice("absent_classes")) < 500
+
+
+def test_lists_of_two_numbers_are_no_decimals(tmp_path: Path) -> None:
+    lists = [f"{first},{second}" for first in range(1, 9) for second in range(1, 9) if first != second]
+    assert len(load(tmp_path, lists * 3).label_names) == 56
+
+
+@pytest.mark.parametrize("below", ["", "delivery/"])
+def test_texts_that_are_names_of_files_are_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "delivery").mkdir()
+    names = [f"{below}{row}.txt" for row in range(20)]
+    for row in range(20):
+        (tmp_path / "delivery" / f"{row}.txt").touch()
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, ["a", "b"] * 10, names)
+    assert f"train.csv, column 'text': expected texts, found the names of files: '{names[0]}'" in str(
+        caught.value
+    )
+    assert f"move train.csv out of {tmp_path} and name that folder" in str(caught.value)
+    assert load(tmp_path, ["a", "b"] * 10, [*names[:19], "It arrived late."]).label_names == ["a", "b"]

@@ -78,3 +78,12 @@ def test_three_columns_and_files_that_cannot_be_read_tell_nothing(tmp_path: Path
     assert columns_by_content(path, None, None, None) is None
     path.write_bytes(b"")
     assert columns_by_content(path, None, None, None) is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", ("Bewertung", "Note")), ("schlecht", None)])
+def test_a_column_with_values_but_without_a_name_leaves_doubt(
+    tmp_path: Path, value: str, expected: tuple[str, str] | None
+) -> None:
+    texts = [f"{text}, mit allem Zubehör;{value}" for text in TEXTS]
+    path = write(tmp_path / "a.csv", texts, LABELS, "Bewertung;;Note")
+    assert columns_by_content(path, None, None, None) == expected

@@ -73,7 +73,7 @@ def test_empty_columns_at_the_end_are_left_out_and_counted(tmp_path: Path) -> No
     assert pairs(path) == [("a", "x"), ("b", "y"), ("c", "z")]
     assert "2 columns without a name at the end are ignored" in texts_of_notices()
     assert "empty fields after the last column are ignored in 1 row." in texts_of_notices()
-    with pytest.raises(BadInput, match=r"line 3: expected rows like the others, found 3 fields instead of 2"):
+    with pytest.raises(BadInput, match=r"line 3: expected 2 fields, as in the header, found 3"):
         read_rows([write(tmp_path / "more.csv", "text,label\na,x\nb,y,z\n")])
 
 
@@ -177,3 +177,76 @@ def test_a_million_columns_are_refused_in_a_moment(tmp_path: Path) -> None:
         BadInput, match="expected a text column 'c7x', found the columns 'c0', .* and 199980 more"
     ):
         read_rows([path], text="c7x", label="c1")
+
+
+@pytest.mark.parametrize("again", ["text,label", "\ufefftext,label", '\ufeff"text","label"'])
+def test_a_header_that_joined_files_repeat_is_left_out_and_counted(tmp_path: Path, again: str) -> None:
+    path = write(tmp_path / "rows.csv", f"text,label\na,x\n{again}\nb,y\n")
+    assert pairs(path) == [("a", "x"), ("b", "y")]
+    assert "rows.csv: line 3 repeats the header and is left out." in texts_of_notices()
+    assert [texts for _, texts in iter_texts(path)] == [["a", "b"]]
+    more = write(tmp_path / "more.csv", f"text,label\na,x\n{again}\nb,y\n{again}\n")
+    assert len(pairs(more)) == 2
+    assert "2 lines repeat the header and are left out; line 3 is the first." in texts_of_notices()
+
+
+def test_rows_that_look_like_the_header_by_chance_are_rows(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.csv", "text\na\ntext\n\ufefftext\nb\n")
+    assert [texts for _, texts in iter_texts(one)] == [
+        ["a", "text", "b"]
+    ]  # with a byte order mark, it is no text
+    numbers = write(tmp_path / "frame.csv", "0,1\n0,1\n1,0\n")
+    assert pairs(numbers, label="0", text="1") == [("1", "0"), ("0", "1")]
+
+
+@pytest.mark.parametrize("sep", ["", "sep=,\n"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'text, label\n"broken, indeed", "delivery"\nlate, "billing"\n',
+        'label, text\ndelivery, "broken, indeed"\n"billing", "late"\n',
+    ],
+)
+def test_quotes_after_blanks_quote(tmp_path: Path, sep: str, rows: str) -> None:
+    path = write(tmp_path / "rows.csv", sep + rows)
+    assert pairs(path) == [("broken, indeed", "delivery"), ("late", "billing")]
+    assert "rows.csv: blanks after ',' are ignored: quotes follow them." in texts_of_notices()
+
+
+def test_quotes_after_blanks_that_belong_to_a_text_are_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", 'label,text\nx, "Nice" she said\ny,b\n')
+    assert pairs(path) == [(' "Nice" she said', "x"), ("b", "y")]
+    late = write(tmp_path / "late.csv", "label,text\n" + "x,a\n" * 150 + 'y, "b, c"\n')
+    remedy = r"found 3\. Remove the blanks between ',' and the double quotes after it\."
+    with pytest.raises(BadInput, match=rf"line 152: expected 2 fields, as in the header, {remedy}"):
+        read_rows([late])
+
+
+@pytest.mark.parametrize(
+    "content", ["'text','label'\n'a, b','x'\n", "'text'\n'a'\n", "text,label\n" + "'a b', 'x'\n" * 4]
+)
+def test_single_quotes_around_fields_are_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(BadInput, match="found single quotes around them. Replace them with double quotes"):
+        read_rows([write(tmp_path / "rows.csv", content)])
+    kept = write(tmp_path / "kept.csv", "text,label\n'tis fine,x\nrock 'n' roll,y\n")
+    assert pairs(kept) == [("'tis fine", "x"), ("rock 'n' roll", "y")]
+
+
+def test_a_backslash_before_a_quote_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", 'text,label\na,x\n"He said \\"yes\\" now",y\n')
+    with pytest.raises(BadInput, match=r'line 3: .*, found \\" inside a quoted field\. Double each quote'):
+        read_rows([path])
+
+
+def test_the_first_line_of_a_single_column_that_may_be_a_text_is_no_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "Thanks for the message\nMy parcel is lost\nCharged twice\n")
+    with pytest.raises(
+        BadInput, match=r"If the first line is a text, add a line 'text' above it; if it is a header"
+    ):
+        iter_texts(path)
+    assert [texts for _, texts in iter_texts(path, text="Thanks for the message")] == [
+        ["My parcel is lost", "Charged twice"]
+    ]
+    for name in ("customer message", "Review text (in English)", "customerReviewText"):
+        named = write(tmp_path / "named.csv", f"{name}\na\n")
+        assert [texts for _, texts in iter_texts(named)] == [["a"]]

@@ -88,8 +88,8 @@ def test_lines_of_quoted_line_breaks_are_counted(tmp_path: Path) -> None:
 def test_a_row_with_other_fields_is_malformed_not_shifted(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text,label\na, b,c\nd\ne,f\n")
     assert rows_of(path) == [
-        Malformed("3 fields instead of 2", "A text with ',' in it needs double quotes around it."),
-        Malformed("1 field instead of 2"),
+        Malformed("3", "A text with ',' in it needs double quotes around it.", "2 fields, as in the header"),
+        Malformed("1", expected="2 fields, as in the header"),
         ["e", "f"],
     ]
 
@@ -124,12 +124,12 @@ def test_a_megabyte_in_one_field_is_one_text(tmp_path: Path) -> None:
         (
             "open.csv",
             b'text,label\nfine,a\n"never closed,b\nmore,c\n',
-            "line 3: expected a row whose quoted fields end, with quotes inside them doubled, found",
+            "line 3: expected a quoted field that ends, found one that never ends.",
         ),
         (
             "wild.csv",
             b'text,label\n"He said "yes" loudly",b\n',
-            "wild.csv, line 2: expected a row whose quoted fields end",
+            "wild.csv, line 2: expected a quoted field whose inner quotes are doubled, found",
         ),
         (
             "blank.csv",
@@ -236,3 +236,40 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
     ):
         open_table(path)
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        (
+            "rows.xls",
+            b"\n<html><table></table>",
+            "html or xml named .xls. Open it in a spreadsheet program, and",
+        ),
+        ("rows.xls", b"text\tlabel\nx\ta\n", "text separated by tabs, named .xls. Rename it to .tsv."),
+        (
+            "rows.XLS",
+            "text\tlabel\nx\ta\n".encode("utf-16"),
+            "text separated by tabs, named .XLS. Rename it to",
+        ),
+        ("rows.xlsx", b"\xef\xbb\xbftext,label\nx,a\n", "plain text named .xlsx. Rename it to .csv."),
+        ("rows.ods", b"\x01\x00\x02", "something else named .ods. Save it again as .xlsx or .csv."),
+    ],
+)
+def test_a_file_named_like_a_spreadsheet_is_called_what_it_is(
+    tmp_path: Path, name: str, content: bytes, found: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        rows_of(write(tmp_path / name, content))
+    assert f"{name}: expected a spreadsheet, found {found}" in str(caught.value)
+
+
+def test_parquet_columns_of_bytes_in_utf8_are_texts(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {name: pa.array([row[place].encode() for row in ROWS]) for place, name in enumerate(COLUMNS)}
+    columns["blob"] = pa.array([b"\xff\x00"] * len(ROWS))
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    assert rows_of(tmp_path / "rows.parquet", *COLUMNS) == [list(row) for row in ROWS]
+    assert rows_of(tmp_path / "rows.parquet", "blob")[0] == [b"\xff\x00"]

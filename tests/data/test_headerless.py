@@ -66,7 +66,11 @@ def test_a_row_of_other_columns_is_named_by_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", ROWS * 300, ",")
     with path.open("a", encoding="utf-8") as file:
         file.write("one, two, three\n")
-    with pytest.raises(
-        BadInput, match=r"line 1501: expected rows like the others, found 3 fields instead of 2"
-    ):
+    with pytest.raises(BadInput, match=r"line 1501: expected 2 fields, as in the first row, found 3"):
         read_rows([path])
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_that_joined_files_repeat_is_no_row(mark: str) -> None:
+    header = ("The message", "kind")
+    assert names_without_header([header, *ROWS, (mark + header[0], header[1]), *ROWS]) is None

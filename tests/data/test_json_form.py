@@ -319,3 +319,38 @@ def test_a_row_without_the_value_inside_is_refused_with_its_line(tmp_path: Path)
     path = write(tmp_path / "rows.jsonl", *NESTED, {"item": {"other": 1}, "gold": {"label": "a"}})
     with pytest.raises(BadInput, match=r"line 4.*no 'item.text'"):
         pairs(path)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+def test_a_row_that_lacks_the_label_has_none(tmp_path: Path, name: str) -> None:
+    values: list[Any] = [{"text": "open"}, *OBJECTS, {"text": "later"}]
+    path = write(tmp_path / name, *(values if name == "rows.jsonl" else [values]))
+    assert pairs(path, skip_unlabelled=True) == ROWS
+    assert f"{name}: 2 rows left out: 2 without a label." in texts_of_notices()
+    with pytest.raises(
+        BadInput, match=r"1, 5: expected a label in column 'label', found nothing\. Label these"
+    ):
+        pairs(path)
+    gold = [{"item": row["item"]} for row in NESTED[:1]] + NESTED[1:]
+    assert pairs(write(tmp_path / "nested.jsonl", *gold), skip_unlabelled=True) == ROWS[1:]
+    with pytest.raises(BadInput, match=r"line 2: expected rows like the others, found no 'text'"):
+        pairs(write(tmp_path / "no_text.jsonl", OBJECTS[0], {"label": "a"}))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": 1, "data": OBJECTS, "errors": []},
+        {"data": OBJECTS, "errors": []},
+        {"status": "ok", "data": {"items": OBJECTS, "errors": []}},
+    ],
+)
+def test_an_empty_list_beside_the_rows_does_not_count(tmp_path: Path, document: dict[str, Any]) -> None:
+    assert pairs(write(tmp_path / "rows.json", document)) == ROWS
+    row = {"text": "one", "label": "a", "spans": [{"start": 1}], "tags": []}
+    assert pairs(write(tmp_path / "row.jsonl", row)) == [("one", "a")]
+
+
+def test_no_header_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"Name it with `data\.text=txet`\.$"):
+        pairs(write(tmp_path / "rows.jsonl", *({"txet": text, "label": label} for text, label in ROWS)))

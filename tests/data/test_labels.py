@@ -10,7 +10,7 @@ import pytest
 
 from submillion import notices
 from submillion.data.labels import Classes, class_indices, class_names, one_spelling
-from submillion.data.rows import LabelledRows
+from submillion.data.rows import LabelledRows, label_text
 from submillion.data.text_column import TextColumn
 from submillion.errors import BadInput
 
@@ -204,3 +204,14 @@ def test_a_thousand_classes_are_not_listed() -> None:
     with pytest.raises(BadInput) as caught:
         indices([f"class {number}" for number in range(1000)], "x" * 50)
     assert "(1,000 in all)" in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_marks_of_direction_and_of_a_symbols_form_make_no_class() -> None:
+    marked = ["\u200espam", "spam\u200f", "\u2068spam\u2069", "\u202aspam\u202c", "sp\u061cam"]
+    assert {label_text(label) for label in marked} == {"spam"}
+    hearts = ["\u2764\ufe0f", "\u2764", "\u2764\ufe0f"]
+    assert one_spelling(rows(*hearts), None).labels == ["\u2764\ufe0f"] * 3
+    assert one_spelling(rows(*hearts), list(set(hearts))).labels == hearts
+    assert Classes(["spam", "\u2764\ufe0f"]).find("\u2764") == 1
+    family = ["\U0001f468\u200d\U0001f469", "\U0001f468\U0001f469"]
+    assert one_spelling(rows(*map(str, map(label_text, family))), None).labels == family

@@ -57,7 +57,7 @@ def test_a_file_without_any_label_is_refused_whatever_the_request(tmp_path: Path
         load(tmp_path, [""] * 20, skip_unlabelled=True)
 
 
-@pytest.mark.parametrize("mark", ["?", "NaN", "n/a", "null", "Unlabeled"])
+@pytest.mark.parametrize("mark", ["?", "NaN", "n/a", "null", "Unlabeled", "#N/A", "<NA>", r"\N"])
 def test_a_class_named_like_a_missing_label_is_announced(tmp_path: Path, mark: str) -> None:
     assert load(tmp_path, [*LABELS, *[mark] * 4]).label_names == sorted(["a", "b", mark])
     assert notice("unlabelled_classes") == [

@@ -203,10 +203,9 @@ def test_all_problems_with_rows_are_reported_with_their_places(tmp_path: Path) -
     with pytest.raises(BadInput) as caught:
         read_rows([path])
     assert str(caught.value).splitlines() == [
-        f"{path}, lines 2, 3, 4, 5, 6 and 2 more: expected rows like the others, found no 'label'.",
+        f"{path}, lines 2, 3, 4, 5, 6 and 3 more: expected a label in column 'label', found nothing. Label these rows, "
+        "or leave them out with `data.skip_unlabelled=true`.",
         f"{path}, line 9: expected a text, found ['x'].",
-        f"{path}, line 10: expected a label in column 'label', found nothing. Label these rows, or leave them out "
-        "with `data.skip_unlabelled=true`.",
         f"{path}, line 11: expected text in unicode, found half a surrogate pair (\\ud83d).",
         f"{path}, line 12: expected rows like the others, found list instead of an object.",
     ]
@@ -311,7 +310,7 @@ def test_a_malformed_row_ends_the_stream_and_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "text,date\nfine,1\nbad\n")
     steps = iter_texts(path, batch=1)
     assert next(steps) == (["0"], ["fine"])
-    with pytest.raises(BadInput, match=r"rows\.csv, line 3: expected a row like the others, found 1 field"):
+    with pytest.raises(BadInput, match=r"rows\.csv, line 3: expected 2 fields, as in the header, found 1"):
         next(steps)
     with pytest.raises(BadInput, match=r"found no such file"):
         iter_texts(tmp_path / "rows.tsv")  # raised immediately, before the first step

@@ -23,7 +23,7 @@ TABLE = [["text", "label"], *map(list, ROWS)]
         ([["Reviews of May"], [], ["exported 2025-06-01", ""]], 3),
         ([[""], ["Reviews of May", ""]], 0),  # an empty line where the header should be is refused
         ([["text"]], 0),  # the header of a file of one column
-        ([["Reviews", "May"]], 0),
+        ([["Reviews", "May"]], 1),  # names of groups of columns
         ([["title", ""]], 0),
         ([["Reviews of May"]] * 21, 0),
     ],
@@ -54,5 +54,47 @@ def test_a_title_is_left_out_with_a_notice(tmp_path: Path, delimiter: str, paddi
 def test_places_are_lines_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_text('Reviews\n\ntext,label\n"two\nlines",good\nshort,bad\na,b,c\n', encoding="utf-8")
-    with pytest.raises(BadInput, match="line 7: .* 3 fields instead of 2"):
+    with pytest.raises(BadInput, match="line 7: expected 2 fields, as in the header, found 3"):
         read_rows([path])
+
+
+GROUPED = [["text", "label", "stars"], *([f"text {row}", "ab"[row % 2], str(row % 3)] for row in range(6))]
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "count"),
+    [
+        ([["Customer", "", "Meta"]], GROUPED, 1),
+        ([["Customer", "Customer", "Meta"]], GROUPED, 1),
+        ([["Reviews of May"], [], ["Customer", "", "Meta"]], GROUPED, 3),
+        (
+            [["", "Customer", "", "Meta"]],
+            [[str(n), *row] if n else ["", *row] for n, row in enumerate(GROUPED)],
+            1,
+        ),
+        ([["Review", "", "Meta"]], GROUPED, 0),  # has a usual name itself
+        (
+            [["Customer", "", "Meta"]],
+            [["the question", "label", "1"], *GROUPED[1:]],
+            0,
+        ),  # a number is no name
+        (
+            [["Satz", "", "Art"]],
+            [["so", "x", "question"], ["ja", "y", "question"], ["nein", "z", "answer"]],
+            0,
+        ),
+        ([["Satz", "Sprache", "Art"]], [["so", "x", "question"], ["ja", "y", "answer"]], 0),
+    ],
+)
+def test_a_row_that_names_groups_of_columns_is_above_the_header(
+    above: list[list[str]], below: list[list[str]], count: int
+) -> None:
+    assert lines_above_header(above + below) == count
+
+
+def test_the_columns_below_their_groups_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text("Customer,,Meta\n" + "".join(",".join(row) + "\n" for row in GROUPED), encoding="utf-8")
+    rows = read_rows([path])
+    assert list(rows.texts) == [f"text {row}" for row in range(6)] and rows.labels == [*"ababab"]
+    assert "reviews.csv: 1 line above the header is ignored." in [n["text"] for n in notices.collected()]

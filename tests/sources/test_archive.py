@@ -87,3 +87,24 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
     with pytest.raises(BadInput, match="content of at most 50 times the size of the archive"):
         read_rows([bomb])
     assert list((own_cache / "unpacked").rglob("*.csv")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("train.tar.gz", r"found an archive of tar\. Unpack it"),
+        ("train.tgz", r"found an archive of tar\. Unpack it"),
+        (
+            "train.gz",
+            r"found 'train\.gz'\. Rename it after its format: train\.csv\.gz, \.jsonl\.gz or \.txt\.gz",
+        ),
+    ],
+)
+def test_a_compressed_file_without_a_known_suffix_is_refused_by_its_own_name(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(ROWS))
+    for read in (lambda path: read_rows([path]), lambda path: fetch_data(str(path))):
+        with pytest.raises(BadInput, match=message) as caught:
+            read(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)

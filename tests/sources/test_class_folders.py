@@ -102,3 +102,20 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 )
 def test_other_folders_are_not_read_as_classes(tmp_path: Path, files: dict[str, str | bytes]) -> None:
     assert ClassFolders.found(write(tmp_path, files)) is None
+
+
+def test_files_of_other_types_are_counted(tmp_path: Path) -> None:
+    write(
+        reviews(tmp_path),
+        {"pos/1.pdf": "x", "neg/2.pdf": "x", "neg/a.md": "x", "neg/~$a.docx": "x", "x/1.pdf": "x"},
+    )
+    fetch_data(str(tmp_path))
+    assert "files of other types than .txt are not read: 3 .pdf and 1 .md." in texts_of_notices()
+
+
+def test_a_link_to_a_text_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    (reviews(tmp_path) / "pos" / "7.txt").symlink_to("gone.txt")
+    with pytest.raises(
+        BadInput, match=r"7\.txt: expected a file, found a link to gone\.txt, which does not exist"
+    ):
+        fetch_data(str(tmp_path))

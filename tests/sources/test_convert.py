@@ -122,3 +122,30 @@ def test_a_lone_carriage_return_ends_no_row_of_the_copy(
 
     rows = list(iter_rows(converted(write(tmp_path / name, content), columns=columns).file))
     assert sum(len(ids) for ids, *_ in rows) == 2
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [
+            f"{row % 4 + 1},It arrived broken again {row},{'delivery' if row % 2 else 'billing'}"
+            for row in range(9)
+        ],
+        ["1,It arrived broken,delivery", "2,I was charged twice,billing"],  # fewer rows
+        [f"{row},title {row},some text {row}" for row in range(1, 31)],  # ids
+    ],
+)
+def test_numbers_beside_texts_and_labels_are_no_agnews_form(tmp_path: Path, rows: list[str]) -> None:
+    file = write(tmp_path / "train.csv", "\n".join(rows) + "\n")
+    assert converted(file) == Converted(file)
+
+
+def test_a_header_that_joined_files_repeat_is_left_out_each_time(tmp_path: Path) -> None:
+    part = "Class Index,Title,Description\n3,Wall St.,Bears\n"
+    file = write(tmp_path / "joined.csv", f"{part}\ufeff{part}")
+    for _ in range(2):  # converted, and found in the cache
+        with notices.collecting():
+            assert converted(file).file.read_text().count("Wall St. Bears") == 2
+            assert "joined.csv: line 3 repeats the header and is left out." in [
+                notice["text"] for notice in notices.collected()
+            ]

@@ -107,3 +107,24 @@ def test_the_same_split_in_two_formats_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"expected data files \(.csv, .tsv"):
         data_files(made(tmp_path, "picture.png"))
+
+
+def test_folders_of_other_files_are_told_what_a_text_ends_in(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"none, but 2 \.md and 1 \.eml in its folders\. .* class, save each text as a"
+    ):
+        data_files(made(tmp_path, "pos/1.md", "pos/2.md", "neg/1.eml"))
+
+
+def test_locks_of_spreadsheet_programs_are_no_data(tmp_path: Path) -> None:
+    made(tmp_path, "train.xlsx", "~$train.xlsx", ".~lock.train.xlsx#")
+    (tmp_path / ".#train.xlsx").symlink_to("user@host.1")  # of Emacs
+    assert names_by_split(tmp_path) == {"train": ["train.xlsx"]}
+
+
+def test_a_link_to_data_that_do_not_exist_is_refused(tmp_path: Path) -> None:
+    (made(tmp_path, "train.csv") / "test.csv").symlink_to("gone.csv")
+    with pytest.raises(
+        BadInput, match=r"test\.csv: expected a file, found a link to gone\.csv, which does not"
+    ):
+        data_files(tmp_path)

@@ -199,3 +199,18 @@ def test_rows_above_the_header_are_left_out(tmp_path: Path) -> None:
         [4, 5],
     )
     assert "reviews.xlsx: 2 rows above the header are ignored." in [n["text"] for n in notices.collected()]
+
+
+def test_a_row_of_merged_cells_above_the_header_is_left_out(tmp_path: Path) -> None:
+    cells: dict[str, str | float | bool] = {
+        "A1": "Customer",
+        "C1": "Meta",
+        "A2": "text",
+        "B2": "label",
+        "C2": "stars",
+    }
+    for row in range(3, 9):
+        cells |= {f"A{row}": f"text {row}", f"B{row}": "ab"[row % 2], f"C{row}": row}
+    rows = read_rows([write_xlsx(tmp_path / "reviews.xlsx", Sheet=cells)])
+    assert list(rows.texts) == [f"text {row}" for row in range(3, 9)] and rows.labels == [*"bababa"]
+    assert "reviews.xlsx: 1 row above the header is ignored." in [n["text"] for n in notices.collected()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from submillion.data.table import RowStream, Table
+from submillion.data.table import ID, RowStream, Table
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.files.guarded_arrow import (
@@ -79,6 +80,11 @@ def _values(path: Path, name: str, column: Any) -> list[Any]:
         # One object per entry of the dictionary, which may be long, and not one per row.
         entries = _values(path, name, column.dictionary)
         return [None if index is None else entries[index] for index in column.indices.to_pylist()]
+    if name.lower() != ID and (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        # Spark and BigQuery write texts as bytes. Other bytes stay what they are, and so do those of ids, of which some
+        # would be text by chance.
+        with contextlib.suppress(pa.ArrowInvalid):
+            column = column.cast(pa.large_string())
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
     try:

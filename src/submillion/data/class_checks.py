@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from submillion import notices
+from submillion.data.file_names import names_of_files
 from submillion.data.label_cell import one_class
 from submillion.data.label_values import folded, is_whole, number_of
 from submillion.data.rows import LabelledRows
@@ -25,6 +26,8 @@ SHOWN = 3  # names or groups quoted in a message
 QUOTED = 40  # characters of a quoted name
 SAMPLE = 1000  # rows that show whether the texts repeat
 SEPARATORS = (";", "|", ",", "/", "+")
+# `1,2` may list two classes, but no list names a class twice, begins a number with 0 or counts to thousands.
+_COMMA_DECIMAL = re.compile(r"[+-]?(\d+),(\1|0\d+|\d{3,})", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}", re.ASCII)
 
 
@@ -39,11 +42,11 @@ def check_classes(train: LabelledRows, named: Sequence[str] | None) -> dict[str,
         The findings, for the manifest: `classes`, `spellings` (names that differ only in case or blanks).
 
     Raises:
-        BadInput: the rows have one class, or labels that are no classes: numbers with decimals, ids, texts, lists,
-            names with control characters.
+        BadInput: the texts are names of files, the rows have one class, or labels that are no classes: numbers with
+            decimals, ids, texts, lists, names with control characters.
     """
     counts = Counter(train.labels)
-    problem = _one_class_only(train, counts) or _unprintable(train, counts)
+    problem = names_of_files(train) or _one_class_only(train, counts) or _unprintable(train, counts)
     if not problem and not named:
         problem = _containers(train, counts) or _continuous(train, counts) or _single(train, counts)
     if problem:
@@ -104,7 +107,9 @@ def _containers(train: LabelledRows, counts: Counter[str]) -> Problem | None:
 
 
 def _continuous(train: LabelledRows, counts: Counter[str]) -> Problem | None:
-    numbers = {name: number for name in counts if (number := number_of(name)) is not None}
+    comma = any(map(_COMMA_DECIMAL.fullmatch, counts))
+    written = {name: name.replace(",", ".", 1) if comma else name for name in counts}
+    numbers = {name: number for name in counts if (number := number_of(written[name])) is not None}
     decimals = [name for name, number in numbers.items() if not is_whole(number)]
     if not decimals or len(numbers) < len(counts):
         return None
@@ -115,7 +120,7 @@ def _continuous(train: LabelledRows, counts: Counter[str]) -> Problem | None:
         _where(train),
         "classes",
         f"{len(counts):,} different numbers with decimals in {plural(len(train), 'row')} "
-        f"({', '.join(decimals[:SHOWN])}): the target of a regression",
+        f"({('; ' if comma else ', ').join(decimals[:SHOWN])}): the target of a regression",
         "Make classes of them in another column, such as low and high, and name it with @{data.label}; or list the "
         "numbers in @{data.labels} to train them as classes.",
     )

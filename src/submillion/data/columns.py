@@ -45,6 +45,7 @@ RENAME = "Each line of such a file is one text. If it has columns, rename it to 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 BRACKETS = re.compile(r"\(.*\)|\[.*\]")
 MOST_WORDS = 4  # of a column's name; more are probably a text
+MOST_WORDS_ALONE = 2  # of the name of a file's only column: its first line may as well be a text
 LISTED = 20  # columns listed in one message
 COMPARED = 1000  # columns whose names are compared with a misspelt one
 
@@ -149,11 +150,20 @@ def _lacks(table: Table, name: str | None) -> bool:
 def _no_column(table: Table, requested: str | None, kind: str, names: Sequence[str]) -> Problem:
     if requested:
         return _wrong(table, requested, kind)
+    remedy = f"Name it with {_field(table, kind)}."
+    if _may_lack_header(table):
+        unit = table.unit
+        remedy = (
+            f"If the first {unit} is a text, add a {unit} '{names[0]}' above it; if it is a header, name the column "
+            f"with {_field(table, kind)}."
+        )
+    elif table.has_header:
+        remedy += f" (Is the first {table.unit} a header?)"
     return Problem(
         str(table.path),
         f"a {kind} column ({', '.join(names)})",
         _listed(table),
-        RENAME if table.is_plain else f"Name it with {_field(table, kind)}. (Is the first line a header?)",
+        RENAME if table.is_plain else remedy,
     )
 
 
@@ -185,11 +195,20 @@ def _usual(table: Table, usual: Sequence[str]) -> str | None:
     """
     names = _by_usual_name(table)
     found = next((names[name] for name in usual if name in names), None)
-    if found is None:
+    if found is None and not _may_lack_header(table):
         ending = [name for name in table.columns if _last_word(name) in usual]
         ending = [name for name in ending if name not in table.nested] or ending
         found = ending[0] if len(ending) == 1 else None
     return found
+
+
+def _may_lack_header(table: Table) -> bool:
+    """Return whether the first line of a file of one column, taken as its header, has the words of a text."""
+    return (
+        table.has_header
+        and len(table.columns) == 1
+        and len(BRACKETS.sub("", table.columns[0]).split()) > MOST_WORDS_ALONE
+    )
 
 
 def _last_word(column: str) -> str:

@@ -13,7 +13,7 @@ from submillion.data.table import ID, Table
 from submillion.errors import BadInput
 
 NUMBERING = ("", ID, "index", "unnamed: 0")
-"""Names of columns that number the rows, in lower case; pandas writes the last one."""
+"""Names of columns that number the rows, in lower case; pandas writes the last one, and the first one too."""
 
 
 def columns_by_content(
@@ -41,7 +41,7 @@ def columns_by_content(
         if _names_tell(table, text, label):
             return None
     pair = [name for name in table.columns if name.lower() not in NUMBERING]
-    if len(set(pair)) != 2 or len(pair) != 2:
+    if len(set(pair)) != 2 or len(pair) != 2 or not _unnamed_is_numbering(table):
         return None
     columns = sampled_values(table, pair)
     for own, other in ((0, 1), (1, 0)):
@@ -49,6 +49,14 @@ def columns_by_content(
         if named and look_like_labels(columns[other]) and look_like_texts(columns[own], columns[other]):
             return pair[own], pair[other]
     return None
+
+
+def _unnamed_is_numbering(table: Table) -> bool:
+    """Return whether a file has no column without a name, or one, whose values are whole numbers or none."""
+    unnamed = table.columns.count("")
+    if unnamed != 1:
+        return unnamed == 0
+    return all(value.isdecimal() for value in sampled_values(table, [""])[0])
 
 
 def _names_tell(table: Table, text: str | Sequence[str] | None, label: str | None) -> bool:

@@ -63,7 +63,7 @@ def read_corrections(source: str | Path) -> Corrections:
     for place, values in table.rows(names):
         where = f"{path.name}, {table.unit} {place}"
         if isinstance(values, Malformed):
-            raise BadInput(Problem(where, "a row like the others", values.found))
+            raise BadInput(Problem(where, values.expected or "a row like the others", values.found))
         cells = [cell_value(_text(value)) for value in values]
         lines.append(Correction(where, cells[0], cells[3].lower(), cells[1], cells[2]))
     if not any(line.corrected for line in lines):

@@ -7,7 +7,6 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,15 +18,22 @@ from submillion.data import fasttext_form
 from submillion.data.column_values import SAMPLE
 from submillion.data.columns import is_usual_name
 from submillion.data.headerless import names_without_header
-from submillion.data.quotes import QuoteCheck
+from submillion.data.quotes import OPENS_AFTER_BLANK, QuoteCheck, has_single_quotes
 from submillion.data.table import LABEL, TEXT, Malformed, RowStream, Table
 from submillion.data.title_lines import lines_above_header
 from submillion.errors import BadInput, Problem
-from submillion.sources.records import Record, csv_records, decoded_lines
+from submillion.sources.records import (
+    COMPARED,
+    HeaderRepeats,
+    Record,
+    announce_repeats,
+    csv_records,
+    decoded_lines,
+    first_records,
+)
 from submillion.wording import plural
 
 SNIFFED = 1000  # records that decide whether quotes in a tab-separated file quote
-COMPARED = 100  # records that decide about the delimiter of a csv file
 MOST_COLUMNS = 1_000_000
 DELIMITERS = (",", ";", "\t", "|")
 # The first line that Excel reads, and writes, to name the delimiter.
@@ -42,6 +48,8 @@ class _Header:
     """Names of the columns, without empty ones at the end."""
     width: int
     """Fields of the header, empty ones at the end included."""
+    fields: Sequence[str] = ()
+    """The header as it is in the file; nothing if it has none."""
 
 
 def text_file(path: Path, encoding: str | None = None) -> Table:
@@ -77,11 +85,32 @@ def comma_separated(path: Path, encoding: str | None = None) -> Table:
         notices.emit(
             "sep_line", f"{path.name}: line 1 names the delimiter, {sep[1]!r}; the header is line 2."
         )
-        return _delimited(path, partial(csv_records, path, sep[1], csv.QUOTE_MINIMAL, encoding, 1), sep[1], 1)
+        return _delimited(path, _quoted_records(path, sep[1], encoding, 1), sep[1], 1)
     delimiter = _delimiter(path, encoding)
     if delimiter != ",":
         notices.emit("delimiter", f"{path.name}: the columns are separated by {delimiter!r}, not by commas.")
-    return _delimited(path, partial(csv_records, path, delimiter, csv.QUOTE_MINIMAL, encoding), delimiter)
+    return _delimited(path, _quoted_records(path, delimiter, encoding), delimiter)
+
+
+def _quoted_records(
+    path: Path, delimiter: str, encoding: str | None, skipped: int = 0
+) -> Callable[[], Iterator[Record]]:
+    """Return what reads the records of a csv file; where quotes follow blanks, the blanks are no part of the fields."""
+    plain = partial(csv_records, path, delimiter, csv.QUOTE_MINIMAL, encoding, skipped)
+    records = first_records(plain())
+    if not any(OPENS_AFTER_BLANK.match(field) for record in records for field in record):
+        return plain
+    without = partial(plain, skip_blanks=True)
+    try:
+        others = [record for _, record in islice(without(), COMPARED)]
+    except BadInput:  # such a quote belongs to a text
+        return plain
+    if _fit(others) < _fit(records):
+        return plain
+    notices.emit(
+        "blank_before_quote", f"{path.name}: blanks after {delimiter!r} are ignored: quotes follow them."
+    )
+    return without
 
 
 def tab_separated(path: Path, encoding: str | None = None) -> Table:
@@ -102,6 +131,12 @@ def _delimited(
     def check(width: int, before: int) -> QuoteCheck:
         return QuoteCheck(path, delimiter, width, islice(records(), before, None))
 
+    if has_single_quotes(first_records(records())):
+        found, remedy = (
+            "single quotes around them",
+            "Replace them with double quotes, and double those in a text.",
+        )
+        raise BadInput(Problem(str(path), "fields in double quotes, or without quotes", found, remedy))
     return record_table(path, records, check, first=skipped + 1)
 
 
@@ -132,7 +167,7 @@ def record_table(
             f"{names.index(LABEL) + 1} as the label.",
         )
     else:
-        above = lines_above_header(_first(records(), COMPARED))
+        above = lines_above_header(first_records(records()))
         if above:
             notices.emit(
                 "title_lines",
@@ -144,23 +179,17 @@ def record_table(
 
     def rows(wanted: Sequence[str]) -> RowStream:
         checked = check(header.width, before) if check else None
-        return _rows(path, islice(records(), before, None), header, checked, wanted)
+        repeats = HeaderRepeats(header.fields)
+        kept = (record for record in islice(records(), before, None) if not repeats.has(*record))
+        yield from _rows(path, kept, header, checked, wanted)
+        announce_repeats(path, *repeats.found, unit)
 
-    return Table(path, header.columns, rows, unit=unit)
+    return Table(path, header.columns, rows, unit=unit, has_header=not names)
 
 
 def _names(records: Iterator[Record]) -> list[str] | None:
     """Return the names of the columns if the records have no header."""
-    return names_without_header(_first(records, SAMPLE))
-
-
-def _first(records: Iterator[Record], count: int) -> list[list[str]]:
-    """Return the first records, up to a broken one: reading the file reports it."""
-    found = []
-    with suppress(BadInput):
-        for _, record in islice(records, count):
-            found.append(record)
-    return found
+    return names_without_header(first_records(records, SAMPLE))
 
 
 def _rows(
@@ -188,9 +217,20 @@ def _rows(
             yield line, [record[place] for place in places]
         elif record:
             delimiter = check.delimiter if check and len(record) > columns else ""
-            remedy = f"A text with {delimiter!r} in it needs double quotes around it." if delimiter else ""
-            yield line, Malformed(f"{plural(len(record), 'field')} instead of {columns}", remedy)
+            yield line, _malformed(record, header, delimiter)
     _announce_empty(path, len(empty), cut)
+
+
+def _malformed(record: Sequence[str], header: _Header, delimiter: str) -> Malformed:
+    """Return the problem with a record of more or fewer fields; the delimiter is empty if a text can have none."""
+    remedy = ""
+    if delimiter and any(map(OPENS_AFTER_BLANK.match, record)):
+        remedy = f"Remove the blanks between {delimiter!r} and the double quotes after it."
+    elif delimiter:
+        remedy = f"A text with {delimiter!r} in it needs double quotes around it."
+    like = "the header" if header.fields else "the first row"
+    expected = f"{plural(len(header.columns), 'field')}, as in {like}"
+    return Malformed(str(len(record)), remedy, expected)
 
 
 def _announce_empty(path: Path, rows: int, cut: int) -> None:
@@ -232,26 +272,25 @@ def _header(path: Path, records: Iterator[Record], place: str) -> _Header:
             f"{'is' if unnamed == 1 else 'are'} ignored.",
             columns=unnamed,
         )
-    return _Header([name.strip() for name in columns], len(header))
+    return _Header([name.strip() for name in columns], len(header), header)
 
 
 def _delimiter(path: Path, encoding: str | None) -> str:
     """Return the delimiter of a csv file: the one that splits the most rows into as many fields as the header."""
 
-    def fit(delimiter: str) -> tuple[float, int]:
-        widths = _widths(path, delimiter, encoding)
-        if not widths or widths[0] == 1:
-            return 0.0, 0
-        return Counter(widths)[widths[0]] / len(widths), widths[0]
-
-    fits = {delimiter: fit(delimiter) for delimiter in DELIMITERS}
+    fits = {
+        delimiter: _fit(first_records(csv_records(path, delimiter, csv.QUOTE_MINIMAL, encoding)))
+        for delimiter in DELIMITERS
+    }
     return max(DELIMITERS, key=lambda delimiter: fits[delimiter])
 
 
-def _widths(path: Path, delimiter: str, encoding: str | None) -> list[int]:
-    """Return how many fields the first records have, from the header on, empty lines left out."""
-    records = _first(csv_records(path, delimiter, csv.QUOTE_MINIMAL, encoding), COMPARED)
-    return [len(record) for record in records[lines_above_header(records) :] if record]
+def _fit(records: Sequence[Sequence[str]]) -> tuple[float, int]:
+    """Return the share of rows that are as wide as the header, and its width; zeros for a single column."""
+    widths = [len(record) for record in records[lines_above_header(records) :] if record]
+    if not widths or widths[0] == 1:
+        return 0.0, 0
+    return Counter(widths)[widths[0]] / len(widths), widths[0]
 
 
 def _tab_quoting(path: Path, encoding: str | None) -> Any:

@@ -24,6 +24,7 @@ TEXT_READERS: dict[str, Callable[[Path, str | None], Table]] = {
     "text": delimited.text_file,
 }
 READERS: dict[str, Callable[[Path], Table]] = {"parquet": arrow_form.parquet, "arrow": arrow_form.arrow}
+SNIFFED = 4096  # bytes that show what a file is that has the name of a spreadsheet
 ARCHIVE_MAGIC = (GZIP, ZIP)
 FOREIGN = {
     b"BZh": ("a bzip2 archive", "Unpack it: bunzip2 FILE."),
@@ -71,6 +72,8 @@ def _by_form(path: Path, beginning: bytes, encoding: str | None) -> Table:
     if beginning.startswith(b"ARROW1"):
         return arrow_form.arrow(path)
     form = FORMATS.get(path.suffix.lower(), "" if path.suffix else "text")
+    if path.suffix.lower() in SPREADSHEETS:
+        raise BadInput(_no_spreadsheet(path))
     if not form:
         suffixes = ", ".join((*FORMATS, *SPREADSHEETS, *ARCHIVES))
         raise BadInput(Problem(str(path), f"a file whose name ends in {suffixes}", f"'{path.suffix}'"))
@@ -78,6 +81,27 @@ def _by_form(path: Path, beginning: bytes, encoding: str | None) -> Table:
         return READERS[form](path)
     announce(path, text_form(path, encoding))
     return TEXT_READERS[form](path, encoding)
+
+
+def _no_spreadsheet(path: Path) -> Problem:
+    """Return the problem with a file that is named like a spreadsheet: what many websites export is html or text."""
+    with path.open("rb") as file:
+        beginning = file.read(SNIFFED)
+    suffix = path.suffix
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        beginning = beginning.decode("utf-16", "replace").encode()
+    beginning = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    first = beginning.split(b"\n", 1)[0]
+    if beginning.startswith(b"<"):
+        found = f"html or xml named {suffix}"
+        remedy = "Open it in a spreadsheet program, and save it as .xlsx or .csv."
+    elif b"\0" in beginning:
+        found, remedy = f"something else named {suffix}", "Save it again as .xlsx or .csv."
+    elif b"\t" in first:
+        found, remedy = f"text separated by tabs, named {suffix}", "Rename it to .tsv."
+    else:
+        found, remedy = f"plain text named {suffix}", "Rename it to .csv."
+    return Problem(str(path), "a spreadsheet", found, remedy)
 
 
 def _refuse_foreign(path: Path, beginning: bytes) -> None:

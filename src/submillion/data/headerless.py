@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from submillion.data.column_values import FEWEST
 from submillion.data.columns import is_usual_name
 from submillion.data.table import LABEL, TEXT
+from submillion.sources.records import BOM
 
 
 def names_without_header(records: Sequence[Sequence[str]]) -> list[str] | None:
     """Return the names of the columns of records without a header: text and label, in their order.
 
-    In such a file the first label occurs again further down, which the name of a column hardly does, and the first
-    text has several words.
+    In such a file the first label occurs again further down beside another text, which the name of a column hardly
+    does, and the first text has several words.
 
     Args:
         records: the first ones of a file.
@@ -36,6 +37,8 @@ def names_without_header(records: Sequence[Sequence[str]]) -> list[str] | None:
         return None
     label = 0 if distinct[0] < distinct[1] else 1
     labels, texts = columns[label], columns[1 - label]
-    if labels[0] not in labels[1:] or 2 * distinct[label] > len(records) or len(texts[0].split()) < 2:
+    others = zip(labels[1:], texts[1:], strict=True)
+    again = any(name == labels[0] and text.removeprefix(BOM) != texts[0] for name, text in others)
+    if not again or 2 * distinct[label] > len(records) or len(texts[0].split()) < 2:
         return None
     return [LABEL, TEXT] if label == 0 else [TEXT, LABEL]

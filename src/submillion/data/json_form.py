@@ -19,7 +19,7 @@ from submillion.sources.records import decoded_lines
 
 FORMS = 'objects such as {"text": ..., "label": ...}: one per line, or in one list'
 SHOWN = 100  # entries that show the form of a file
-MOST_NESTED = 50  # values of an object inside a row that are offered as columns
+MOST_NESTED = 50  # values of an object inside rows that are offered as columns; of more, none is
 SCALARS = (str, int, float, bool, type(None))
 # Of a label that is there twice, no one knows which is right.
 _DECODER = json.JSONDecoder(object_pairs_hook=unique)
@@ -55,12 +55,8 @@ def _table(path: Path, objects: Any, unit: str) -> Table:
     export = chat_of(beginning) or annotation.export_of(beginning)
     flat = [export.flat(value) for value in beginning]
     readable = [value for value in flat if not isinstance(value, Malformed)]
-    columns = (
-        _columns(path, readable[0]) if readable else [name for name in (export.text, export.label) if name]
-    )
-    if ID not in columns and any(isinstance(value, dict) and ID in value for value in flat):
-        columns.append(ID)  # a row that lacks its id is refused, the first one too
-    nested = _nested(readable[0], export.label) if readable else []
+    columns = _columns(path, readable) if readable else [name for name in (export.text, export.label) if name]
+    nested = _nested(readable, columns, export.label)
 
     def rows(wanted: Sequence[str]) -> RowStream:
         for number, value in objects():
@@ -123,17 +119,26 @@ def _entries(document: Any) -> Sequence[Any] | None:
     columns, data = document.get("columns"), document.get("data")
     if isinstance(columns, list) and isinstance(data, list):  # pandas, orient="split"
         return [_row(columns, row) for row in data]
+    if (wrapped := _wrapped(document)) is not None:
+        return wrapped
     if all(isinstance(value, list) for value in values) and (len(values) > 1 or _is_flat(values[0])):
         return _by_columns(document)
-    lists = [value for value in values if isinstance(value, list)]
-    # {"data": [...]}, {"version": 1, "data": [...]}, and pandas, orient="table"; a row may have one list as well.
-    if len(lists) == 1 and not annotation.is_task(document):
-        first = lists[0][0] if lists[0] else {}
-        if isinstance(first, dict) or annotation.is_pair(first):
-            return lists[0]
     if all(isinstance(value, dict) and _is_flat(value.values()) for value in values):
         return _by_index(document)
     return _of_a_server(document)
+
+
+def _wrapped(document: dict[str, Any]) -> list[Any] | None:
+    """Return the rows of `{"data": [...]}`, also beside other values and empty lists, and of pandas' orient="table"."""
+    lists = [value for value in document.values() if isinstance(value, list)]
+    filled = [value for value in lists if value] or lists[:1]
+    # A row may have one list as well; with several it is more probably a row than an answer.
+    if len(filled) != 1 or annotation.is_task(document):
+        return None
+    if len(lists) > 1 and any(map(is_usual_name, document)):
+        return None
+    first = filled[0][0] if filled[0] else {}
+    return filled[0] if isinstance(first, dict) or annotation.is_pair(first) else None
 
 
 def _of_a_server(document: dict[str, Any]) -> Sequence[Any] | None:
@@ -142,8 +147,8 @@ def _of_a_server(document: dict[str, Any]) -> Sequence[Any] | None:
     others = [value for value in document.values() if not isinstance(value, dict)]
     if len(wrapped) != 1 or not _is_flat(others) or any(map(is_usual_name, document)):
         return None
-    lists = [value for value in wrapped[0].values() if isinstance(value, list)]
-    return lists[0] if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict) else None
+    lists = [value for value in wrapped[0].values() if isinstance(value, list) and value]
+    return lists[0] if len(lists) == 1 and isinstance(lists[0][0], dict) else None
 
 
 def _is_flat(cells: Iterable[Any]) -> bool:
@@ -180,6 +185,7 @@ def _described(document: Any) -> str:
 
 
 def _picked(value: Any, wanted: Sequence[str]) -> list[Any] | Malformed:
+    """Return a row's values; a key that it lacks counts as null, except the first wanted one (the text) and the id."""
     if isinstance(value, Malformed):
         return value
     if not isinstance(value, dict):
@@ -188,7 +194,7 @@ def _picked(value: Any, wanted: Sequence[str]) -> list[Any] | Malformed:
     if not missing:
         return [value.get(name) for name in wanted]
     found = {name: part[inner] for name, part, inner in _parts(value, missing) if inner in part}
-    lacking = [name for name in missing if name not in found]
+    lacking = [name for name in missing if name not in found and name in (wanted[0], ID)]
     return (
         Malformed(f"no '{lacking[0]}'") if lacking else [found.get(name, value.get(name)) for name in wanted]
     )
@@ -202,19 +208,25 @@ def _parts(value: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, d
             yield name, part, inner
 
 
-def _nested(first: Any, label: str | None) -> list[str]:
-    """Return columns such as `item.text` for the values of objects inside a row, except the scores of its classes."""
-    cells = first.items() if isinstance(first, dict) else ()
+def _nested(entries: Sequence[Any], columns: Sequence[str], label: str | None) -> list[str]:
+    """Return columns such as `item.text` for the values of objects inside rows, except the scores of their classes."""
+    names: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for name, cell in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(cell, dict) and "." not in name and name != label:
+                inner = names.setdefault(name, {})
+                inner |= dict.fromkeys(key for key, value in cell.items() if isinstance(value, SCALARS))
     return [
         f"{name}.{inner}"
-        for name, cell in cells
-        if isinstance(cell, dict) and len(cell) <= MOST_NESTED and "." not in name and name != label
-        for inner, value in cell.items()
-        if isinstance(value, SCALARS) and f"{name}.{inner}" not in first
+        for name, found in names.items()
+        if len(found) <= MOST_NESTED
+        for inner in found
+        if f"{name}.{inner}" not in columns
     ]
 
 
-def _columns(path: Path, first: Any) -> list[str]:
-    if not isinstance(first, dict):
-        raise BadInput(Problem(str(path), FORMS, f"{type(first).__name__} as the first entry"))
-    return list(first)
+def _columns(path: Path, entries: Sequence[Any]) -> list[str]:
+    """Return the keys of all entries, in the order in which they occur."""
+    if not isinstance(entries[0], dict):
+        raise BadInput(Problem(str(path), FORMS, f"{type(entries[0]).__name__} as the first entry"))
+    return list(dict.fromkeys(name for entry in entries if isinstance(entry, dict) for name in entry))

@@ -11,6 +11,10 @@ import numpy as np
 
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 """Characters without a width; inside a word some scripts need them, at its ends none does."""
+DIRECTIONS = dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+"""Marks of the direction of writing, which word processors and chats add; a label needs none."""
+VARIANTS = {0xFE0E: None, 0xFE0F: None}
+"""Selectors of a symbol's form, plain or coloured: the same emoji is written with and without one."""
 BOOLEANS = {"false": Decimal(0), "true": Decimal(1)}
 LARGEST_WHOLE = 10**15
 """Larger floats are not exact."""
@@ -23,17 +27,22 @@ def tidy(label: str) -> str:
     """Return a label without differences that nobody can see.
 
     Letters with accents are composed (Unicode form NFC), every run of white space, no-break spaces included, is one
-    space, and there is neither white space nor a character without width at the ends.
+    space, and there is neither white space nor a character without width at the ends. Marks of direction are removed.
     """
     if not label.isascii():
-        label = unicodedata.normalize("NFC", label).strip(INVISIBLE)
+        label = unicodedata.normalize("NFC", label.translate(DIRECTIONS)).strip(INVISIBLE)
     tidied = " ".join(label.split())
     return tidied if tidied.isascii() else tidied.strip(INVISIBLE)
 
 
+def plain_symbols(label: str) -> str:
+    """Return a label without the selectors of a symbol's form."""
+    return label if label.isascii() else label.translate(VARIANTS)
+
+
 def folded(label: str) -> str:
     """Return a label without its differences of case, blanks and compatibility forms (Unicode form NFKC)."""
-    plain = unicodedata.normalize("NFKC", label).casefold()
+    plain = unicodedata.normalize("NFKC", plain_symbols(label).translate(DIRECTIONS)).casefold()
     return " ".join("".join(character for character in plain if character not in INVISIBLE).split())
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from submillion import notices
-from submillion.data.label_values import folded, is_whole, number_of, sort_key, truth_of
+from submillion.data.label_values import folded, is_whole, number_of, plain_symbols, sort_key, truth_of
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem, nearest
 from submillion.run_format.splits import SPLITS
@@ -177,10 +177,11 @@ def class_indices(split: str, rows: LabelledRows, classes: Classes) -> list[int]
 
 
 def one_spelling(rows: LabelledRows, names: Sequence[str] | None) -> LabelledRows:
-    """Return training rows in which a whole number or a truth value has one spelling, the most frequent.
+    """Return training rows in which a whole number, a truth value or an emoji has one spelling, the most frequent.
 
-    `1`, `1.0` and `1e0` are one class, and so are `true` and `True`. Spellings that the recipe names stay different,
-    and so do those in a column that also has numbers with decimals: 1.1 and 1.10 may be versions.
+    `1`, `1.0` and `1e0` are one class, so are `true` and `True`, and an emoji with and without the selector of its
+    form. Spellings that the recipe names stay different, and so do those of numbers in a column that also has numbers
+    with decimals: 1.1 and 1.10 may be versions.
 
     Args:
         rows: the training rows.
@@ -188,7 +189,10 @@ def one_spelling(rows: LabelledRows, names: Sequence[str] | None) -> LabelledRow
     """
     counts = Counter(rows.labels)
     numbers = {label: number_of(label) for label in counts}
-    groups: dict[tuple[str, Decimal], list[str]] = {}
+    groups: dict[tuple[str, Decimal | str], list[str]] = {}
+    for label in counts:
+        if not label.isascii() and label not in (names or ()):
+            groups.setdefault(("symbols", plain_symbols(label)), []).append(label)
     if not any(number is not None and not is_whole(number) for number in numbers.values()):
         for label, number in numbers.items():
             if number is not None and label not in (names or ()):

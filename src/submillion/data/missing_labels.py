@@ -9,7 +9,11 @@ from submillion import notices
 from submillion.data.rows import LabelledRows
 from submillion.wording import listed, plural
 
-MARKS = {"null", "nan", "n/a", "?", "unlabeled", "unlabelled"}
+MARKS = {
+    *("null", "nan", "n/a", "?", "unlabeled", "unlabelled"),
+    *("#n/a", "#n/a n/a", "#na", "#nv", "#n/d", "#n/b"),  # spreadsheets, also German, Spanish and Dutch ones
+    *("<na>", "\\n"),  # pandas, and `\N` of MySQL
+}
 """Labels in lower case that stand for none, unless a class has such a name."""
 AMBIGUOUS = {"-1", "-1.0", "none", "na"}
 """Labels that stand for none among rows of known classes, but are often classes: of -1, 0 and 1, or of countries."""

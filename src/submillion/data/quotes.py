@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from submillion.data.column_values import FEWEST
+from submillion.data.columns import is_usual_name
 from submillion.errors import BadInput, Problem
 from submillion.sources.records import Record
 
@@ -17,6 +19,27 @@ REPEATED = 3  # times that a class occurs on average, at least
 MOST_COLUMNS = 1000  # of a file that is checked
 BREAK = re.compile(r"\r\n|\r|\n")
 SHOWN = 60  # characters of a line in the message
+OPENS_AFTER_BLANK = re.compile(r'[ ]+"')
+"""Beginning of a field with a quote that does not quote, because a blank precedes it."""
+
+
+def has_single_quotes(records: Sequence[Sequence[str]]) -> bool:
+    """Return whether single quotes enclose the fields of records, which csv does not know as quotes.
+
+    Args:
+        records: the first ones of a file.
+
+    Example:
+        >>> has_single_quotes([["'text'", "'label'"], ["'arrived broken'", "'bad'"]])
+        True
+    """
+    rows = [[field.strip() for field in record] for record in records if record]
+    if not rows:
+        return False
+    if all(len(field) > 1 and field[0] == field[-1] == "'" for field in rows[0]):
+        return len(rows[0]) > 1 or is_usual_name(rows[0][0][1:-1])
+    below = [row[0][:1] == row[-1][-1:] == "'" and len(row) > 1 for row in rows[1:]]
+    return len(below) >= FEWEST and all(below)
 
 
 class QuoteCheck:

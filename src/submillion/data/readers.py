@@ -210,12 +210,12 @@ def _picked(
                 raise BadInput(
                     Problem(
                         f"{table.path}, {table.unit} {place}",
-                        "a row like the others",
+                        values.expected or "a row like the others",
                         values.found,
                         values.remedy,
                     )
                 )
-            problems.add(place, "rows like the others", values.found, values.remedy)
+            problems.add(place, values.expected or "rows like the others", values.found, values.remedy)
             continue
         joined = _joined([values[index] for index in texts])
         allowed -= len(joined) if isinstance(joined, str | bytes) else 0

@@ -17,6 +17,8 @@ class Malformed:
 
     found: str
     remedy: str = ""
+    expected: str = ""
+    """What the others have; empty if `found` says what this one lacks."""
 
 
 @dataclass(frozen=True)
@@ -49,5 +51,7 @@ class Table:
     """Text column, if the form of the file says which it is."""
     label: str | None = None
     """Label column, if the form of the file says which it is."""
+    has_header: bool = False
+    """Whether its columns are named by a line of the file, which may have been taken for one."""
     is_plain: bool = False
     """Whether it has no columns whose names somebody chose: lines, or a folder of texts."""

@@ -12,7 +12,7 @@ from typing import IO, Any
 from submillion.cache import cache_root, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.sources import store
-from submillion.sources.suffixes import FORMATS, SPREADSHEETS
+from submillion.sources.suffixes import FORMATS, PICKLES, SPREADSHEETS
 
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
@@ -91,7 +91,18 @@ def content_size(file: Path) -> int:
 
 
 def _name_in_gzip(file: Path) -> str:
-    return file.stem if file.suffix.lower() == ".gz" else f"{file.name}.txt" if not file.suffix else file.name
+    if not file.suffix:
+        return f"{file.name}.txt"
+    name = file.stem if file.suffix.lower() == ".gz" else file.name
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in (".tar", ".tgz"):
+        remedy = "Unpack it (tar -xzf FILE) and name the file or the folder."
+        raise BadInput(Problem(str(file), "a compressed data file", "an archive of tar", remedy))
+    if suffix not in (*FORMATS, *SPREADSHEETS, *PICKLES, ".gz"):
+        remedy = f"Rename it after its format: {PurePosixPath(name).stem}.csv.gz, .jsonl.gz or .txt.gz."
+        expected = "a compressed file whose name has the suffix of its format"
+        raise BadInput(Problem(str(file), expected, f"'{file.name}'", remedy))
+    return name
 
 
 def _member(file: Path) -> str:

@@ -12,7 +12,7 @@ from submillion import notices
 from submillion.cache import cache_root
 from submillion.files.csv_rows import csv_writer
 from submillion.sources import store
-from submillion.sources.data_folder import is_data, some_of, split_of
+from submillion.sources.data_folder import counted, is_data, is_hidden, is_there, some_of, split_of
 from submillion.sources.suffixes import PLAIN
 from submillion.sources.text_files import digest_of, in_unicode, is_text, read_text
 from submillion.wording import listed, plural
@@ -94,6 +94,12 @@ class ClassFolders:
             f"{some_of(names)}.",
             classes=len(names),
         )
+        if others := self._others():
+            notices.emit(
+                "files_left_out",
+                f"{self.folder}: files of other types than .txt are not read: {counted(others)}.",
+                files=others.total(),
+            )
         without = [
             entry for entry in self.folder.glob("**") if entry.is_dir() and entry.name.lower() in UNLABELLED
         ]
@@ -102,6 +108,18 @@ class ClassFolders:
             notices.emit(
                 "files_left_out", f"{self.folder}: folders of texts without a class are not used: {places}."
             )
+
+    def _others(self) -> Counter[str]:
+        """Return how many files in the folders of classes are no texts, by their suffixes."""
+        above = {files[0].parent.parent for classes in self.splits.values() for files in classes.values()}
+        return Counter(
+            file.suffix.lower()
+            for place in above
+            for entry in _visible(place)
+            if entry.is_dir() and entry.name.lower() not in UNLABELLED
+            for file in _visible(entry)
+            if file.is_file() and not is_text(file)
+        )
 
     def _write(
         self, split: str, encoding: str | None, write: Callable[[Sequence[str]], object]
@@ -124,17 +142,17 @@ def _files(classes: Mapping[str, Sequence[Path]]) -> Iterator[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
 
 
 def _is_labelled(file: Path) -> bool:
-    return file.is_file() and is_data(file) and file.suffix.lower() not in PLAIN
+    return is_data(file) and file.suffix.lower() not in PLAIN and is_there(file)
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the text files in each folder of a folder, by the folder's name."""
     texts = {
-        entry.name: [file for file in _visible(entry) if file.is_file() and is_text(file)]
+        entry.name: [file for file in _visible(entry) if is_text(file) and is_there(file)]
         for entry in _visible(folder)
         if entry.is_dir() and entry.name.lower() not in UNLABELLED
     }

@@ -18,14 +18,23 @@ from submillion.sources import store
 from submillion.sources.archive import unpacked
 from submillion.sources.catalog import DATASETS
 from submillion.sources.encoding import announce, text_form
-from submillion.sources.records import Record, csv_records, decoded_lines, places_of
+from submillion.sources.records import (
+    HeaderRepeats,
+    Record,
+    announce_repeats,
+    csv_records,
+    decoded_lines,
+    first_records,
+    places_of,
+)
 
 # Classes 1 to 4 of the published files (Zhang, Zhao, LeCun 2015, arXiv:1509.01626; their classes.txt).
 AGNEWS_CLASSES = DATASETS["ag_news"].labels
 AGNEWS_HEADER = ["class index", "title", "description"]  # in copies of the files that have a header
 ORANGE_TYPES = {"", "c", "continuous", "d", "discrete", "s", "string", "t", "time", "m", "meta"}
 NUMBERS_KEPT = len(AGNEWS_CLASSES) + 1
-REVISION = 3  # of the copies: those of an earlier one are not used any more
+MOST_CLASSES = 14  # of the data sets published in AG News' form: DBpedia's
+REVISION = 4  # of the copies: those of an earlier one are not used any more
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,10 @@ def converted(file: Path, encoding: str | None = None, columns: Sequence[str] = 
     """Return a data file in a form that the general readers know; archives are unpacked, some forms are converted.
 
     AG News' form is a csv file of class number, title and description, without a header or with the header
-    `Class Index,Title,Description`; its copy has the columns text (title and description, joined with a space),
-    label (the number), title and description. Orange's form is a .tab file with three header lines (names, types,
-    roles) and without quoting; its copy has the columns that the first line names, without rows of empty cells.
+    `Class Index,Title,Description`; other data sets have it too. Its copy has the columns text (title and description,
+    joined with a space), label (the number), title and description. Orange's form is a .tab file with three header
+    lines (names, types, roles) and without quoting; its copy has the columns that the first line names, without rows of
+    empty cells.
 
     Args:
         file: an existing file.
@@ -59,7 +69,7 @@ def converted(file: Path, encoding: str | None = None, columns: Sequence[str] = 
     file = unpacked(file)
     suffix = file.suffix.lower()
     try:
-        fill: Callable[[Path, str | None, Callable[[list[str]], object]], list[str]]
+        fill: Callable[[Path, str | None, Callable[[list[str]], object]], dict[str, Any]]
         if columns:
             fill = partial(_from_bare, columns)
         elif suffix == ".csv" and _is_agnews(file, encoding):
@@ -78,22 +88,40 @@ def converted(file: Path, encoding: str | None = None, columns: Sequence[str] = 
 
     def convert(folder: Path) -> dict[str, Any]:
         with (folder / copy).open("w", encoding="utf-8", newline="") as out:
-            return {"numbers": fill(file, encoding, csv_writer(out).writerow)}
+            return fill(file, encoding, csv_writer(out).writerow)
 
     facts = store.cached_folder(target, convert)["facts"]
-    if fill is _from_agnews:
-        notices.emit(
-            "agnews_form", f"{file.name}: read as class number, title and description (AG News' form)."
-        )
+    if fill is not _from_agnews:
+        return Converted(target / copy)
+    notices.emit("agnews_form", f"{file.name}: read as class number, title and description (AG News' form).")
+    announce_repeats(file, *facts["repeats"])
     known = {str(number) for number in range(1, len(AGNEWS_CLASSES) + 1)}
-    return Converted(target / copy, fill is _from_agnews and set(facts["numbers"]) <= known)
+    return Converted(target / copy, set(facts["numbers"]) <= known)
 
 
 def _is_agnews(file: Path, encoding: str | None) -> bool:
-    _, first = next(csv_records(file, ",", csv.QUOTE_MINIMAL, encoding), (1, []))
+    records = first_records(csv_records(file, ",", csv.QUOTE_MINIMAL, encoding))
+    first = records[0] if records else []
     if _is_agnews_header(first):
         return True
-    return len(first) == 3 and first[0].strip().isdecimal() and not first[1].strip().isdecimal()
+    if len(first) != 3 or first[1].strip().isdecimal():
+        return False
+    rows = [[field.strip() for field in record] for record in records if len(record) == 3]
+    return all(map(_is_class_number, (row[0] for row in rows))) and not _end_in_labels(rows)
+
+
+def _is_class_number(field: str) -> bool:
+    return field.isdecimal() and len(field) <= 2 and int(field) <= MOST_CLASSES
+
+
+def _end_in_labels(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the last column has classes: few values, or short ones beside texts of several words."""
+    last = [row[-1] for row in rows]
+    if len(last) > 3 and 2 <= len(set(last)) <= len(last) / 2:
+        return True
+    texts = sum(len(row[1].split()) > 2 for row in rows)
+    short = sum(len(field.split()) <= 2 for field in last)
+    return 2 * texts > len(rows) and 2 * short > len(rows)
 
 
 def _is_agnews_header(record: list[str]) -> bool:
@@ -105,38 +133,40 @@ def _is_orange(file: Path, encoding: str | None) -> bool:
     return bool(second) and set(second[0].split("\t")) <= ORANGE_TYPES
 
 
-def _from_agnews(file: Path, encoding: str | None, write: Callable[[list[str]], object]) -> list[str]:
-    """Write the rows; return the class numbers, of many only the first few."""
+def _from_agnews(file: Path, encoding: str | None, write: Callable[[list[str]], object]) -> dict[str, Any]:
+    """Write the rows; return the class numbers, of many only the first few, and how often the header is repeated."""
     numbers: set[str] = set()
     write(["text", "label", "title", "description"])
     records = csv_records(file, ",", csv.QUOTE_MINIMAL, encoding)
     first = next(records)
+    repeats = HeaderRepeats(first[1] if _is_agnews_header(first[1]) else [])
     if not _is_agnews_header(first[1]):
         records = chain([first], records)
+    records = (record for record in records if not repeats.has(*record))
     for number, title, description in _rows(file, records, 3):
         write([" ".join(part for part in (title, description) if part), number, title, description])
         if len(numbers) < NUMBERS_KEPT:
             numbers.add(number.strip())
-    return sorted(numbers)
+    return {"numbers": sorted(numbers), "repeats": repeats.found}
 
 
-def _from_orange(file: Path, encoding: str | None, write: Callable[[list[str]], object]) -> list[str]:
+def _from_orange(file: Path, encoding: str | None, write: Callable[[list[str]], object]) -> dict[str, Any]:
     records = csv_records(file, "\t", csv.QUOTE_NONE, encoding)
     _, header = next(records)
     write([name.strip() for name in header])
     for row in _rows(file, islice(records, 2, None), len(header)):
         if len(row) == 1 or any(row):
             write(row)
-    return []
+    return {}
 
 
 def _from_bare(
     columns: Sequence[str], file: Path, encoding: str | None, write: Callable[[list[str]], object]
-) -> list[str]:
+) -> dict[str, Any]:
     write(list(columns))
     for row in _rows(file, csv_records(file, "\t", csv.QUOTE_NONE, encoding), len(columns)):
         write(row)
-    return []
+    return {}
 
 
 def _rows(file: Path, records: Iterator[Record], count: int) -> Iterator[list[str]]:

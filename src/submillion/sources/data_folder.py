@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from submillion import notices
 from submillion.errors import BadInput, Problem
 from submillion.sources.suffixes import DATA_SUFFIXES, LABELLED, PLAIN
+from submillion.wording import listed
 
 # Files that `datasets` writes beside the data.
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
@@ -45,16 +47,13 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
         file
         for pattern in ("*", "*/*")
         for file in folder.glob(pattern)
-        if file.is_file() and is_data(file)
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if is_data(file) and (file.is_file() or file.is_symlink())
+        if not any(map(is_hidden, file.relative_to(folder).parts))
     )
     files = [file for file in files if file.suffix.lower() not in PLAIN] or files
+    files = [file for file in files if is_there(file)]
     if not files:
-        raise BadInput(
-            Problem(
-                str(folder), f"data files ({', '.join(LABELLED)})", "none", "Name the folder they are in."
-            )
-        )
+        raise BadInput(Problem(str(folder), f"data files ({', '.join(LABELLED)})", *_other_files(folder)))
     by_split: dict[str, list[Path]] = {}
     for file in files:
         by_split.setdefault(_split_within(folder, file) or "", []).append(file)
@@ -73,6 +72,49 @@ def data_files(folder: Path) -> dict[str, list[Path]]:
     _notice_folders(folder, by_split)
     _notice_deeper(folder, named)
     return by_split
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file's or a folder's name marks it as hidden, or as a lock of Excel (`~$train.xlsx`)."""
+    return name.startswith((".", "~$"))
+
+
+def is_there(file: Path) -> bool:
+    """Return whether a path is a file.
+
+    Raises:
+        BadInput: it is a link to something that does not exist: left out, its rows would be missing silently.
+    """
+    if file.is_symlink() and not file.exists():
+        found = f"a link to {file.readlink()}, which does not exist"
+        raise BadInput(Problem(str(file), "a file", found, "Remove the link, or restore what it names."))
+    return file.is_file()
+
+
+def _other_files(folder: Path) -> tuple[str, str]:
+    """Return (found, remedy) for a folder without data files: perhaps its classes are folders of other files."""
+    suffixes = Counter(
+        file.suffix.lower()
+        for pattern in ("*/*", "*/*/*")
+        for file in folder.glob(pattern)
+        if file.suffix and file.is_file() and not any(map(is_hidden, file.relative_to(folder).parts))
+    )
+    remedy = "Name the folder they are in."
+    if not suffixes:
+        return "none", remedy
+    others = counted(suffixes)
+    return (
+        f"none, but {others} in its folders",
+        f"{remedy} If each of its folders is a class, save each text as a .txt file.",
+    )
+
+
+def counted(suffixes: Counter[str]) -> str:
+    """Return such as `14 .pdf and 2 .md`, the most frequent suffixes first."""
+    first = suffixes.most_common(LISTED_FILES)
+    shown = [f"{count:,} {suffix}" for suffix, count in first]
+    more = suffixes.total() - sum(count for _, count in first)
+    return listed([*shown, f"{more:,} others"] if more else shown)
 
 
 def is_data(file: Path) -> bool:
@@ -108,8 +150,8 @@ def _notice_deeper(folder: Path, named: bool) -> None:
     """
     deeper = []
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        files = [Path(place, name) for name in sorted(names) if not is_hidden(name)]
         deeper += [
             file
             for file in files
