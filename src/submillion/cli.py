@@ -58,7 +58,7 @@ def plan(options: PlanOptions) -> None:
 
     counted = {name: getattr(options, name) for name in ("r", "targets", "layers", "head")}
     if not options.speed and (options.rows or options.tokens or options.epochs):
-        raise BadInput(Problem("plan", "--rows, --tokens and --epochs together with --speed", "no --speed"))
+        raise BadInput(Problem("plan", "--speed with --rows, --tokens or --epochs", "no --speed"))
     decision, recipe, labels = None, None, options.labels
     if options.recipe is not None:
         refuse_options(counted)

@@ -78,7 +78,7 @@ def test_few_texts_make_fewer_folds_and_a_single_one_is_named(capsys: pytest.Cap
 
 
 def test_classes_of_one_text_each_cannot_be_cross_validated() -> None:
-    with pytest.raises(BadInput, match="one with two different texts, for a cross-validation"):
+    with pytest.raises(BadInput, match="one of them with two different texts, for a cross-val"):
         corpus(["a", "b", "c"], TEXTS[:3])
 
 

@@ -56,6 +56,16 @@ def test_a_cross_validation_is_listed_with_the_interval_of_its_folds(tmp_path: P
     assert "90.00%  70.00 to 100.00%  cross-validation" in list_runs(tmp_path).render()
 
 
+def test_a_file_is_named_as_it_is_found_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "runs" / "mine", 0.9)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["data"]["name"] = "../../reviews.csv"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.chdir(tmp_path)
+    (found,) = list_runs(Path("runs")).runs
+    assert found.data == "reviews.csv"
+
+
 def test_a_running_run_is_training_while_its_lock_is_held_and_killed_otherwise(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", status="running")
     make_run(tmp_path / "other", 0.5, unfinished={"task": "report"})

@@ -136,8 +136,9 @@ class _Case:
         else:
             notices.emit(
                 "time_limit_short",
-                f"the shortest training of these texts takes about {duration(total(plan.parts))} here, "
-                f"more than the {duration(max(0.0, limit.left()))} that are left of {limit.minutes:g} minutes.",
+                f"even the shortest training of these texts takes about {duration(total(plan.parts))} here, more than "
+                f"the {duration(max(0.0, limit.left()))} that are left of {limit.minutes:g} minutes; it runs all the "
+                "same.",
                 seconds=total(plan.parts),
             )
         return self._guarded(plan, limit)

@@ -203,8 +203,9 @@ def cross_validation(
         raise BadInput(
             Problem(
                 source,
-                "two classes, and one with two different texts, for a cross-validation",
-                f"{plural(len(rows), 'row')} after checks",
+                "at least two classes, one of them with two different texts, for a cross-validation",
+                f"{plural(len(rows), 'row')} that have none (after the checks; texts with contradictory labels do not "
+                "count)",
                 "Add rows, two or more of each class, or name a file with @{data.validation}.",
             )
         )

@@ -10,7 +10,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from submillion import run_place
+from submillion import run_paths, run_place
 from submillion.adopted_recipe import UNKNOWN
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
@@ -216,11 +216,20 @@ def _read(path: Path) -> ListedRun:
         macro_f1=stated.macro_f1 if stated else None,
         trainable=manifest["budget"]["trainable"],
         budget=manifest["budget"]["budget"],
-        data=manifest["data"]["name"] if "data" in manifest else UNKNOWN,
+        data=_data(path, manifest),
         encoder=manifest["encoder"]["source"],
         seed=manifest.get("seed"),
         created=manifest["created"],
     )
+
+
+def _data(path: Path, manifest: _Manifest) -> str:
+    """Return the name of a run's data; that of a file as it is found from here, and not from the run."""
+    if "data" not in manifest:
+        return UNKNOWN
+    name = manifest["data"]["name"]
+    place = run_paths.located(name, path)
+    return name if place == name else os.path.relpath(place)
 
 
 def _folds(path: Path) -> _Folds | None:

@@ -182,7 +182,7 @@ def _notice(found: Thresholds) -> None:
             f"{change['a']:.4f} with them and {change['b']:.4f} without ({change['difference']:+.4f}{reach})."
         )
         if change["difference"] <= 0:
-            text += " They do not pay: predict without them."
+            text += " They bring no gain; predict without them."
         notices.emit("class_thresholds", text, objective=MACRO_F1, difference=change["difference"])
         return
     never = [name for name, entry in found["classes"].items() if entry["threshold"] is None]
