@@ -92,3 +92,17 @@ def test_a_file_without_a_correction_is_refused(tmp_path: Path) -> None:
     file = corrections_file(tmp_path, ("0", "text number 0", "good", ""))
     with pytest.raises(BadInput, match="a value in column 'corrected_label', found none"):
         read_corrections(file)
+
+
+def test_codes_from_which_a_spreadsheet_took_the_zeros(tmp_path: Path) -> None:
+    file = tmp_path / "codes.csv"
+    rows = "".join(f"text number {row},{('007', '012')[row % 2]}\n" for row in range(20))
+    file.write_text("text,label\n" + rows, encoding="utf-8")
+    unchanged, corrected = ("0", "text number 0", "7", ""), ("2", "text number 2", "7", "012")
+    recipe = DataRecipe(train=str(file), test="none")
+    of_file = str(corrections_file(tmp_path, unchanged, corrected))
+    corpus = load_corpus(recipe.model_copy(update={"corrections": of_file}), 0, progress=False)
+    assert corpus.report["corrections"]["changed"] == 1
+    of_file = str(corrections_file(tmp_path, ("1", "text number 1", "12", "7")))
+    with pytest.raises(BadInput, match="Did you mean '007'. Spreadsheets remove zeros"):
+        load_corpus(recipe.model_copy(update={"corrections": of_file}), 0, progress=False)

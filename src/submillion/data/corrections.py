@@ -103,7 +103,9 @@ def correct(
         found = _class_of(line, classes) if line.corrected else None
         if not line.corrected:
             if meant and line.label and {rows.classes[row] for row in meant} != {classes.find(line.label)}:
-                problems.append(_edited(line, classes.names[rows.classes[meant[0]]]))
+                own = classes.names[rows.classes[meant[0]]]
+                if _without_zeros(own) != line.label:
+                    problems.append(_edited(line, own))
         elif not meant:
             problems.append(_unmatched(line))
         elif isinstance(found, Problem):
@@ -134,10 +136,17 @@ def _class_of(line: Correction, classes: Classes) -> int | Problem | None:
     index = classes.find(line.corrected)
     if index is None and line.corrected.lower() != DROP:
         expected = f"a class in column '{CORRECTED}', or '{DROP}'"
-        return Problem(
-            line.where, expected, f"'{line.corrected}'", did_you_mean(line.corrected, classes.names)
-        )
+        meant = [name for name in classes.names if _without_zeros(name) == line.corrected]
+        hint = did_you_mean(line.corrected, classes.names)
+        if len(meant) == 1:
+            hint = f"Did you mean '{meant[0]}'? Spreadsheets remove zeros unless the cells are formatted as text."
+        return Problem(line.where, expected, f"'{line.corrected}'", hint)
     return index
+
+
+def _without_zeros(label: str) -> str:
+    """Return a label as a spreadsheet writes it that took it for a number: 7 for `007`."""
+    return label.lstrip("0") or "0" if label.isdecimal() else label
 
 
 def _changed(rows: LabelledRows, decided: Mapping[int, int | None], classes: Classes) -> LabelledRows:
