@@ -33,7 +33,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 def test_create_refuses_a_taken_place(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "status": "complete"})
-    with pytest.raises(BadInput, match="replace it with `overwrite`"):
+    with pytest.raises(BadInput, match="replace this run with `overwrite`"):
         RunDir.create(run.path)
 
 

@@ -24,6 +24,7 @@ def run(tmp_path: Path) -> RunDir:
         "metrics.json",
         "adapter/a.bin",
         "adapter/.hidden",
+        "adapter/Thumbs.db",
         "tokenizer/deep/t.json",
         "analysis/errors.json",
         "analysis/baselines/tfidf/test.parquet",

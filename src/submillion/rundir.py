@@ -13,6 +13,7 @@ from submillion.cache import sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
 from submillion.files.atomic import atomic_file, refused, write_json
+from submillion.files.desktop import DESKTOP_FILES
 from submillion.recipe import Recipe
 from submillion.run_format.history import HistoryRecord
 from submillion.run_format.kinds import KINDS, PARTIAL
@@ -271,15 +272,16 @@ class RunDir(RunLayout):
         """Return the sha256 of files by their path in the run, `/` between its parts, in order of the paths.
 
         Args:
-            places: files and folders of the run; a folder means all files below it except hidden ones.
-                Without places: everything that `seal` records.
+            places: files and folders of the run; a folder means all files below it except hidden ones and those that
+                a desktop writes. Without places: everything that `seal` records.
         """
         hashes: dict[str, str] = {}
         for place in places or self._sealed:
             below = place.rglob("*") if place.is_dir() else [place]
             for file in below:
                 name = self.in_run(file)
-                if file.is_file() and not any(part.startswith(".") for part in name.split("/")):
+                hidden = file.name in DESKTOP_FILES or any(part.startswith(".") for part in name.split("/"))
+                if file.is_file() and not hidden:
                     hashes[name] = sha256_of(file)
         return dict(sorted(hashes.items()))
 
