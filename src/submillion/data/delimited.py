@@ -180,7 +180,7 @@ def record_table(
     def rows(wanted: Sequence[str]) -> RowStream:
         checked = check(header.width, before) if check else None
         repeats = HeaderRepeats(header.fields)
-        kept = (record for record in islice(records(), before, None) if not repeats.has(*record))
+        kept = repeats.rest_of(islice(records(), before, None))
         yield from _rows(path, kept, header, checked, wanted)
         announce_repeats(path, *repeats.found, unit)
 

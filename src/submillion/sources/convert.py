@@ -142,8 +142,7 @@ def _from_agnews(file: Path, encoding: str | None, write: Callable[[list[str]], 
     repeats = HeaderRepeats(first[1] if _is_agnews_header(first[1]) else [])
     if not _is_agnews_header(first[1]):
         records = chain([first], records)
-    records = (record for record in records if not repeats.has(*record))
-    for number, title, description in _rows(file, records, 3):
+    for number, title, description in _rows(file, repeats.rest_of(records), 3):
         write([" ".join(part for part in (title, description) if part), number, title, description])
         if len(numbers) < NUMBERS_KEPT:
             numbers.add(number.strip())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -103,10 +103,21 @@ class HeaderRepeats:
         self._last = header[-1] if header else ""
         self._count = self._first = 0
 
-    def has(self, line: int, record: Sequence[str]) -> bool:
+    def rest_of(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records that do not repeat the header, and count the others."""
+        last, alone = self._last, self._needs_mark
+        if not self._found_at_all:
+            yield from records
+            return
+        for numbered in records:
+            record = numbered[1]
+            # One comparison decides about nearly every record: files have millions.
+            likely = bool(record) and (record[-1] == last or (alone and record[0][:1] == BOM))
+            if not likely or not self._has(*numbered):
+                yield numbered
+
+    def _has(self, line: int, record: Sequence[str]) -> bool:
         """Return whether a record repeats the header; one that does is counted."""
-        if not record or (record[-1] != self._last and not self._needs_mark) or not self._found_at_all:
-            return False
         marked = record[0].startswith(BOM)
         if self._needs_mark and not marked:
             return False
