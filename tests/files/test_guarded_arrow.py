@@ -155,7 +155,11 @@ def test_metadata_of_datasets_without_classes_is_no_hindrance(tmp_path: Path) ->
             pa.array([["a", "b"], ["b"], ["a"]]),
             "row 1: expected one class in column 'label', found several classes",
         ),
-        (pa.array([b"a", b"b", b"a"]), "rows 1, 3: expected a label in column 'label', found b'a'"),
+        (pa.array([b"a", b"b", b"a"]), ["a", "b", "a"]),
+        (
+            pa.array([b"\xff", b"b", b"\xff"]),
+            r"rows 1, 3: expected a label in column 'label', found b'\\xff'",
+        ),
         (pa.array([{"x": 1}] * 3), "rows 1, 2, 3: expected a label in column 'label'|expected one class|'1'"),
         (pa.array([None] * 3, pa.string()), "expected labels in column 'label', found none in any row"),
     ],
