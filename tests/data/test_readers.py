@@ -291,6 +291,14 @@ def test_a_copied_value_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
                 list(iter_rows(path, **wanted))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("row_id", ["\ud800", ["\ud800"], {"a": "\ud800"}])
+def test_an_id_that_is_no_unicode_is_refused(tmp_path: Path, row_id: object) -> None:
+    rows = [{"id": 1, "text": "a", "label": "x"}, {"id": row_id, "text": "b", "label": "y"}]
+    path = write(tmp_path / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadInput, match="line 2: expected text in unicode, found half a surrogate"):
+        read_rows([path])
+
+
 def test_streams_of_every_format_need_no_labels(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -188,7 +188,7 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelle
 
 
 def _flaw_of_id(row_id: Any) -> tuple[str, str] | None:
-    return flaw_of_text(row_id) if isinstance(row_id, str) else None
+    return flaw_of_text(id_text(row_id)) if isinstance(row_id, str | list | dict) else None
 
 
 def _picked(
