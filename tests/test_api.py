@@ -25,7 +25,6 @@ import submillion as sm
 from submillion import notices
 from submillion.errors import BadInput
 from submillion.model.process_state import denormals_are_flushed
-from submillion.pipeline import resume
 from support.analysis import thresholds_of
 from support.trained import recipe_in, trained_in, two_classes
 
@@ -42,8 +41,8 @@ def run(home: Path) -> sm.Run:
     return trained_in(home)
 
 
-def test_the_package_has_fourteen_public_names_and_each_is_there() -> None:
-    assert len(sm.__all__) == 14
+def test_the_package_has_fifteen_public_names_and_each_is_there() -> None:
+    assert len(sm.__all__) == 15
     assert all(getattr(sm, name) is not None for name in sm.__all__)
     assert set(sm.__all__) <= set(dir(sm))
     with pytest.raises(AttributeError, match="no attribute 'classify'"):
@@ -179,10 +178,13 @@ def test_a_run_from_memory_is_resumed_from_its_own_rows(tmp_path: Path) -> None:
     before = run.predict_proba(TEXTS)
     manifest = json.loads((run.path / "manifest.json").read_text())
     (run.path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
-    outcome = resume(run.path, quiet=True)
-    assert not outcome.interrupted
+    resumed = sm.resume(run.path, report=False, quiet=True)
+    assert resumed.status == "complete"
+    assert "test" not in resumed.metrics
     assert np.array_equal(sm.load(run.path).predict_proba(TEXTS), before)
     assert sm.verify(run).holds
+    with pytest.raises(BadInput, match="expected an interrupted run, found a complete one"):
+        sm.resume(run.path)
 
 
 def test_a_run_that_another_has_replaced_does_not_answer(tmp_path: Path) -> None:

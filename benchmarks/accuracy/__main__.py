@@ -34,6 +34,9 @@ def main() -> int:
     runs.add_argument("--agnews", type=Path, help="folder with train.csv and test_public.csv of AG News")
     runs.add_argument("--only", nargs="+", metavar="PATTERN", help="such as 'agnews/8/*/words'")
     runs.add_argument("--budget-minutes", type=float, metavar="N", help="skip cells that would end later")
+    runs.add_argument(
+        "--unfinished", type=Path, metavar="FOLDER", help="keep a killed run of auto here, and continue it"
+    )
     tables = commands.add_parser("table", help="print the tables as markdown")
     tables.add_argument(
         "--into", type=Path, metavar="FILE", help="replace the part between the markers of FILE"
@@ -47,7 +50,9 @@ def main() -> int:
             parser.error(f"--only: no cell is named {' or '.join(options.only)}")
         if options.agnews is not None and not (options.agnews / "train.csv").is_file():
             parser.error(f"--agnews: no train.csv in {options.agnews}")
-        computed, failures = run(cells, options.results, options.agnews, options.budget_minutes)
+        computed, failures = run(
+            cells, options.results, options.agnews, options.budget_minutes, options.unfinished
+        )
         print(f"{computed:,} cells computed, {len(failures):,} failed", file=sys.stderr)
         return int(bool(failures))
     known = read(options.results)

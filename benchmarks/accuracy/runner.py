@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import time
@@ -29,7 +30,11 @@ WITH_ENCODER: dict[str, Callable[[Task, str], Answer]] = {
 
 
 def run(
-    cells: Iterable[Cell], file: Path, agnews: Path | None, budget_minutes: float | None
+    cells: Iterable[Cell],
+    file: Path,
+    agnews: Path | None,
+    budget_minutes: float | None,
+    unfinished: Path | None = None,
 ) -> tuple[int, list[str]]:
     """Compute cells and append them to the results.
 
@@ -38,6 +43,7 @@ def run(
         file: the results.
         agnews: folder of AG News; without it, its cells are skipped.
         budget_minutes: a cell that would end later by the time of its other seeds, or by the estimate, is skipped.
+        unfinished: folder of the runs of `auto` that are not complete, so that their cells go on after a kill.
 
     Returns:
         The number of computed cells, and one line a cell that failed.
@@ -56,7 +62,7 @@ def run(
         if cell.set not in loaded:
             loaded = {cell.set: load(cell.set, agnews)}
         try:
-            result = compute(cell, loaded[cell.set], file)
+            result = compute(cell, loaded[cell.set], file, unfinished)
         except MethodFailed as error:
             failures.append(f"{cell.name}: {error}")
             print(failures[-1], file=sys.stderr, flush=True)
@@ -80,19 +86,21 @@ def expected_minutes(cell: Cell, known: Mapping[Cell, results.Result]) -> float:
     return statistics.median(others) if others else estimated_minutes(cell.set, cell.size, cell.method)
 
 
-def compute(cell: Cell, data: LabelledSet, file: Path) -> results.Result:
+def compute(cell: Cell, data: LabelledSet, file: Path, unfinished: Path | None = None) -> results.Result:
     """Train the method of a cell, score its answer and append the result.
 
     Raises:
         MethodFailed: the method could not run.
     """
     train, test = data.train_places(cell.size, cell.seed), data.test_places(cell.size)
+    scratch = unfinished / cell.name.replace("/", "-") if unfinished else None
     rows, scored_rows = data.train.at(train), data.test.at(test)
     # The test labels are not part of the task: they score the answer, nothing else.
     task = Task(
         set=cell.set,
         size=cell.size,
         seed=cell.seed,
+        scratch=scratch,
         texts=rows.texts,
         labels=rows.labels,
         classes=data.classes,
@@ -104,4 +112,6 @@ def compute(cell: Cell, data: LabelledSet, file: Path) -> results.Result:
     answer = WITH_ENCODER[kind_of(cell.method)](task, encoder) if encoder else PLAIN[cell.method](task)
     result, hits = results.scored(cell, answer, len(train), scored_rows.labels)
     results.append(result, hits, file)
+    if scratch and scratch.is_dir():
+        shutil.rmtree(scratch)
     return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from submillion.version import __version__
 
 if TYPE_CHECKING:
-    from submillion.api import adopt, decide, load, train, verify
+    from submillion.api import adopt, decide, load, resume, train, verify
     from submillion.budget.plan_result import plan
     from submillion.errors import BadInput, OverBudget, SubmillionError
     from submillion.estimator import SubmillionClassifier
@@ -20,6 +20,7 @@ __all__ = [
     "plan",
     "decide",
     "train",
+    "resume",
     "load",
     "adopt",
     "verify",
@@ -37,6 +38,7 @@ _MODULES = {
     "plan": "budget.plan_result",
     "decide": "api",
     "train": "api",
+    "resume": "api",
     "load": "api",
     "adopt": "api",
     "verify": "api",

@@ -1,4 +1,4 @@
-"""The functions of the Python API: choose a recipe, train, load and verify runs."""
+"""The functions of the Python API: choose a recipe, train, resume, load and verify runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def train(
         quiet: no notices or progress on standard error.
 
     Returns:
-        The complete run, or an interrupted one after Ctrl-C.
+        The complete run; after Ctrl-C an interrupted one, which `resume` continues.
 
     Raises:
         OverBudget: the recipe trains more parameters than its budget; nothing is loaded or written.
@@ -80,6 +80,33 @@ def train(
         quiet=quiet,
     )
     return Run(outcome.run.path)
+
+
+def resume(path: str | Path, *, report: bool = True, quiet: bool = False) -> Run:
+    """Continue an interrupted run from its last checkpoint; it ends as it would have without the interruption.
+
+    Args:
+        path: run directory, of a process that was killed, stopped with Ctrl-C or cut off by a power failure.
+        report: score the test rows and write the report; False leaves both to `Run.report`.
+        quiet: no notices or progress on standard error.
+
+    Returns:
+        The complete run, or again an interrupted one after Ctrl-C.
+
+    Raises:
+        BadInput: there is no run, it is complete, another process is working on it, or its data or encoder have
+            changed.
+
+    Example:
+        >>> run = sm.resume("runs/reviews")  # doctest: +SKIP
+        >>> run.status  # doctest: +SKIP
+        'complete'
+    """
+    from submillion import pipeline
+
+    arguments.check_flags(report=report, quiet=quiet)
+    arguments.check_path(path, "path")
+    return Run(pipeline.resume(path, quiet=quiet, hold_back_test=not report).run.path)
 
 
 def decide(

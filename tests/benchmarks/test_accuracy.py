@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy import features, linear, peer, results, runner, sets, table
+import submillion as sm
+from benchmarks.accuracy import automatic, features, linear, peer, results, runner, sets, table
 from benchmarks.accuracy.cells import METHODS, Cell, estimated_minutes, left_out, planned
 from benchmarks.accuracy.differences import difference, mean_of
 from benchmarks.accuracy.peer import MethodFailed
@@ -21,6 +24,7 @@ from benchmarks.accuracy.results import Result
 from benchmarks.accuracy.sets import LabelledSet, Rows, seeds_of, shares
 from benchmarks.accuracy.task import Answer, Task
 from benchmarks.pages import part_of
+from support.trained import trained_in, two_classes
 
 WORDS = ("goal match team", "shares bank profit", "star planet orbit")
 CLASSES = ("sport", "money", "space")
@@ -153,6 +157,44 @@ def test_a_cell_is_computed_once_and_scored_on_labels_that_the_method_never_sees
     assert (result.accuracy, result.rows, result.test_rows, result.parameters) == (0.5, 21, 60, 7)
     assert result.macro_f1 == pytest.approx((2 / 3) / 3, abs=1e-6)
     assert results.read_hits(file)[cells[1]].tolist() == [True] * 30 + [False] * 30
+
+
+def test_the_scratch_folder_of_a_cell_is_deleted_when_its_result_is_kept(
+    one_set: LabelledSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed_once(task: Task) -> Answer:
+        assert task.scratch == tmp_path / "unfinished" / "r8-8-0-words"
+        if not task.scratch.is_dir():
+            task.scratch.mkdir(parents=True)
+            raise MethodFailed("killed")
+        return answer_of([0] * len(task.test_texts))
+
+    monkeypatch.setitem(runner.PLAIN, "words", killed_once)
+    run = partial(
+        runner.run,
+        [Cell("r8", "8", 0, "words")],
+        tmp_path / "results.csv",
+        None,
+        None,
+        tmp_path / "unfinished",
+    )
+    assert run() == (0, ["r8/8/0/words: killed"])
+    assert run() == (1, [])
+    assert list((tmp_path / "unfinished").iterdir()) == []
+
+
+def test_a_killed_training_of_auto_is_continued_and_its_seconds_are_added(tmp_path: Path) -> None:
+    texts, labels = two_classes()
+    run = trained_in(tmp_path, report=False, labels=[str(label) for label in labels])
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    (run.path / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    (tmp_path / "seconds.json").write_text('{"wall": 1000.0, "cpu": 2000.0}')
+    task = Task("tiny", texts, labels, ("0", "1"), texts[:3], [], [], 0, "8", tmp_path)
+    answer = Answer(**automatic._train(task, "another encoder"))
+    assert len(answer.predicted) == 3
+    assert 1000 < answer.train_s < 1100
+    assert 2000 < answer.train_cpu_s < 2100
+    assert sm.load(run.path).status == "complete"
 
 
 def test_a_failed_cell_is_named_and_the_others_are_computed(
