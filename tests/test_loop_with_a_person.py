@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import submillion
 from submillion import Run
+from submillion.cli import app
+from submillion.data.corpus import load_corpus
 from submillion.data.readers import read_rows
 from submillion.errors import BadInput
 from submillion.ship.suggest import choose
@@ -144,6 +147,17 @@ def test_suggestions_train_together_with_the_first_file(
     )
     read_again = read_rows([data / "train-1.csv", data / "train-2.csv"], text, label)
     assert list(read_again.texts) == [row[0] for row in texts(60, 0)] + chosen
+    further = recipe.with_overrides([f"data.more={data / 'train-2.csv'}"])
+    corpus = load_corpus(further.data, recipe.seed)
+    assert sorted([*corpus.train.texts, *corpus.validation.texts]) == sorted(read_again.texts)
+
+
+def test_the_command_says_what_to_do_with_its_suggestions(run: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "more.csv", [["review"], *([row[0]] for row in texts(9, 1))])
+    out = tmp_path / "to label.csv"
+    done = CliRunner().invoke(app, ["suggest", str(run.path), str(file), "--rows", "4", "--out", str(out)])
+    assert done.exit_code == 0
+    assert f"4 rows -> {out}\nfill in the labels, then train again with --more '{out}'\n" in done.stderr
 
 
 def test_the_chosen_texts_differ_from_each_other() -> None:

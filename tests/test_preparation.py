@@ -127,7 +127,9 @@ def stopped(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name in ("encoder", "train.csv", "test.csv", "tiny.yaml"):
         (shutil.copytree if (project / name).is_dir() else shutil.copyfile)(project / name, home / name)
     monkeypatch.chdir(home)
+    write_rows(home / "more.csv", 4, 7)
     overrides = ["encoder.source=encoder", "data.train=train.csv", "data.test=test.csv", "train.epochs=2"]
+    overrides += ["data.more=more.csv"]
     with monkeypatch.context() as patch, pytest.raises(Stop):
         patch.setattr(loop.TrainingLoop, "_log", _stop_in_the_second_epoch)
         pipeline.train(recipe_of(home, *overrides), "runs/mine", quiet=True)
@@ -154,6 +156,11 @@ def test_resume_on_changed_rows_is_refused_and_names_the_file(stopped: Path) -> 
     (stopped / "train.csv").write_text(text + "a new row,class 0\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"home/train\.csv: expected unchanged"):
         pipeline.resume(stopped / "runs" / "mine", quiet=True)
+    (stopped / "train.csv").write_text(text, encoding="utf-8")
+    write_rows(stopped / "more.csv", 4, 8)
+    with pytest.raises(BadInput, match=r"home/more\.csv: expected unchanged"):
+        pipeline.resume(stopped / "runs" / "mine", quiet=True)
+    write_rows(stopped / "more.csv", 4, 7)
     # The same rows in other bytes are the same data.
     (stopped / "train.csv").write_bytes(text.replace("\n", "\r\n").encode())
     assert set(state_of(stopped)) == set(before)

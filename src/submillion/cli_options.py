@@ -166,6 +166,13 @@ class TrainFlags:
     test: Annotated[
         str | None, typer.Option(help="Labelled test texts, scored once, at the end.", show_default=False)
     ] = None
+    more: Annotated[
+        str | None,
+        typer.Option(
+            help="Further labelled training texts: a file or a folder, such as the output of `suggest`.",
+            show_default=False,
+        ),
+    ] = None
     encoder: Annotated[
         str | None, typer.Option(help="Catalog name, hub id or folder.", show_default=False)
     ] = None
@@ -202,6 +209,7 @@ class TrainFlags:
     def overrides(self) -> list[str]:
         """The recipe fields that the flags set."""
         flags = (
+            ("--more", "data.more", self.more),
             ("--test", "data.test", self.test),
             ("--encoder", "encoder.source", self.encoder),
             ("--corrections", "data.corrections", self.corrections),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,6 +102,7 @@ def suggest(
     count = suggest_file(run, file, out, rows, text, progress=not quiet, overwrite=overwrite)
     if not quiet and out != "-":
         say(f"{count:,} rows -> {out}", err=True)
+        say(f"fill in the labels, then train again with --more {shlex.quote(out)}", err=True)
 
 
 def report(

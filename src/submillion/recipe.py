@@ -28,7 +28,7 @@ from submillion.run_layout import MANIFEST, RECIPE
 from submillion.run_paths import located
 
 RECIPES = Path(__file__).parent / "recipes"
-SOURCES = {"encoder": ("source",), "data": ("train", "validation", "test", "corrections")}
+SOURCES = {"encoder": ("source",), "data": ("train", "more", "validation", "test", "corrections")}
 """The fields that may name a path, by section."""
 NO_SOURCES = (None, NO_TEST, CROSS_VALIDATION)
 """Values of these fields that name no source."""

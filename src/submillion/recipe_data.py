@@ -21,6 +21,9 @@ class DataRecipe(Section):
 
     train: Source
     """Training texts: catalog name (ag_news, reuters-r8), hub id, file or folder."""
+    more: Source | None = None
+    """Further training texts: a file or a folder of files, such as those that `suggest` chose and a person has
+    labelled. They are read with the columns of train where they have them. Default: none."""
     test: Source | None = None
     """Location of the test texts, or none to train without a test split. Default: the test split that comes
     with train, if any."""

@@ -14,6 +14,7 @@ from submillion.budget.count import Count, count
 from submillion.budget.gate import gate
 from submillion.budget.pooling import with_pooling
 from submillion.data.corpus import Corpus, store_rows
+from submillion.data.corpus_sources import MORE
 from submillion.data.rows import LabelledRows
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_dir, atomic_file
@@ -211,11 +212,16 @@ def announce_other_arithmetic(manifest: Manifest) -> None:
 def _changed_files(split: str, before: DataEntry, inputs: Inputs) -> list[str]:
     """Return the files of a split that have changed; validation rows may be taken from those of the training."""
     sources = inputs.corpus.report["sources"]
-    source = split if split in sources else "train"
-    hashes = [entry["sources"].get(source, {}).get("sha256", {}) for entry in (before, inputs.corpus.report)]
-    place = Path(sources[source]["name"])
-    return [
-        str(place / name if place.is_dir() else place)
-        for name in sorted(hashes[0].keys() | hashes[1].keys())
-        if hashes[0].get(name) != hashes[1].get(name)
-    ]
+    named = split if split in sources else "train"
+    changed = []
+    for source in [named, *([MORE] if named == "train" and MORE in sources else [])]:
+        hashes = [
+            entry["sources"].get(source, {}).get("sha256", {}) for entry in (before, inputs.corpus.report)
+        ]
+        place = Path(sources[source]["name"])
+        changed += [
+            str(place / name if place.is_dir() else place)
+            for name in sorted(hashes[0].keys() | hashes[1].keys())
+            if hashes[0].get(name) != hashes[1].get(name)
+        ]
+    return changed

@@ -13,6 +13,7 @@ import pytest
 
 from submillion import notices
 from submillion.data.corpus import Corpus, Split, load_corpus, read_labelled
+from submillion.data.in_memory import labelled_rows
 from submillion.data.labels import Classes
 from submillion.errors import BadInput
 from submillion.recipe import DataRecipe
@@ -52,6 +53,43 @@ def test_a_file_becomes_training_and_validation(tmp_path: Path) -> None:
     both = [*corpus.train.texts, *corpus.validation.texts]
     assert sorted(both) == sorted(text for text, _ in some(100))
     assert corpus.train.ids[:3] == [text.split()[1] for text in corpus.train.texts[:3]]
+
+
+def test_a_further_file_of_any_format_joins_the_training_rows(tmp_path: Path) -> None:
+    """It is read with the columns of the training file where it has them, else with its own."""
+    train = write(tmp_path / "train.csv", some(40), ("Bewertung", "Note"))
+    folder = tmp_path / "labelled"
+    folder.mkdir()
+    first, second = some(2, "first"), some(3, "second")
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"Bewertung": text, "Note": label, "label": "x"}) + "\n" for text, label in first)
+    )
+    (folder / "b.jsonl").write_text(
+        "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in second)
+    )
+    corpus = load(train, text="Bewertung", label="Note", more=folder, test_size=0.2, slice_columns=[])
+    rows = [row for split in corpus.splits for row in zip(split.texts, split.labels, strict=True)]
+    expected = [(text, ["no", "yes"].index(label)) for text, label in [*some(40), *first, *second]]
+    assert sorted(rows) == sorted(expected)
+    sources = corpus.report["sources"]
+    assert (sources["train"]["files"], sources["more"]["files"]) == (["train.csv"], ["a.jsonl", "b.jsonl"])
+    assert sources["train"]["columns"] == [{"text": ["Bewertung"], "label": "Note"}]
+    assert sources["more"]["columns"][1] == {"text": ["text"], "label": "label"}
+    assert set(sources["more"]["sha256"]) == {"a.jsonl", "b.jsonl"}
+
+
+def test_further_rows_lack_no_label_and_come_from_one_split(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", some(40))
+    more = write(tmp_path / "more.csv", [*some(2, "new"), ("unlabelled", "")])
+    with pytest.raises(BadInput, match=r"more\.csv, line 4: expected a label in column 'label'"):
+        load(train, more=more)
+    assert len(load(train, more=more, skip_unlabelled=True).report["sources"]["more"]["sha256"]) == 1
+    for name in ("dev", "test"):
+        write(tmp_path / "splits" / f"{name}.csv", some(2))
+    with pytest.raises(BadInput, match=r"data\.more.* expected a source with a split 'train'"):
+        load(train, more=tmp_path / "splits")
+    with pytest.raises(BadInput, match="expected none, found more.csv, and texts from memory"):
+        load_corpus(DataRecipe(train="memory", more="more.csv"), 0, train_rows=labelled_rows(["a"], ["b"]))
 
 
 def test_the_report_is_json_with_counts_sources_and_findings(tmp_path: Path) -> None:

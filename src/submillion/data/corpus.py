@@ -12,7 +12,7 @@ from typing import Any
 from submillion import notices
 from submillion.data import checks
 from submillion.data.checked_rows import CheckedRows
-from submillion.data.corpus_sources import announce_splits, origin, source_report
+from submillion.data.corpus_sources import announce_splits, origin, source_report, source_reports
 from submillion.data.corrections import Corrections
 from submillion.data.division import cross_validation, hold_out_validation
 from submillion.data.evaluated_rows import agnews_names, labelled_only
@@ -171,7 +171,7 @@ def divided(checked: CheckedRows, data: DataRecipe, seed: int) -> Corpus:
             for name in SPLITS
             if name in made
         },
-        "sources": {name: source_report(sources[name], splits[name]) for name in sources if name in splits},
+        "sources": source_reports(sources, splits),
         "checks": checked.findings,
         "validation": validation,
         "test": checked.test,

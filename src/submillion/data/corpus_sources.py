@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from submillion.sources.fetch import FetchedData, fetch_data
 
 VALIDATION_ONLY = "this run is scored on its validation rows only"
 FOLDS_ONLY = "this run is scored by its cross-validation only"
+MORE = "more"
+"""The source of further training rows, `data.more`; its rows are in the split `train`."""
 MEMORY = "memory"
 """Stands in `data.train` for training rows that the caller passes."""
 
@@ -46,8 +49,19 @@ def with_rows_from_memory(recipe: Recipe, overrides: Collection[str]) -> Recipe:
 
 
 def fetch_sources(data: DataRecipe, progress: bool, from_memory: bool) -> dict[str, FetchedData]:
-    """Return the source of each split: its own, or the training source if that has a split of this name."""
+    """Return the source of each split: its own, or the training source if that has a split of this name.
+
+    Raises:
+        BadInput: a source cannot be found, reached or read, or there are further rows for rows from memory.
+    """
     sources = {"train": FetchedData(MEMORY, {}, {}, MEMORY) if from_memory else _train_source(data, progress)}
+    if data.more is not None:
+        if from_memory:
+            found = f"{data.more}, and texts from memory"
+            raise BadInput(
+                Problem("@{data.more}", "none", found, "Pass its texts and labels with the others.")
+            )
+        sources[MORE] = fetch_data(data.more, progress, data.encoding)
     if data.validation == CROSS_VALIDATION:
         pass
     elif data.validation is not None:
@@ -145,11 +159,13 @@ def read_splits(
     """
     splits = {}
     for name, source in sources.items():
+        if name == MORE:
+            continue
         if name == "train" and train_rows is not None:
             splits[name] = train_rows
             continue
         try:
-            splits[name] = read_split(data, name, source)
+            splits[name] = read_split(data, name, source, sources.get(MORE) if name == "train" else None)
         except NoLabels:
             if name != "test":
                 raise
@@ -157,33 +173,43 @@ def read_splits(
     return splits
 
 
-def read_split(data: DataRecipe, split: str, source: FetchedData) -> LabelledRows:
+def read_split(
+    data: DataRecipe, split: str, source: FetchedData, more: FetchedData | None = None
+) -> LabelledRows:
     """Read the labelled rows of one split.
 
     Args:
         data: the recipe's section.
         split: train, validation or test.
         source: of this split; a source with a single file is read whatever the file's split is.
+        more: of further rows of this split.
 
     Raises:
         BadInput: the source has several splits but not this one, or its files cannot be read.
     """
-    if split in source.files:
-        files = source.files[split]
-    elif len(source.files) == 1:
-        files = next(iter(source.files.values()))
-    else:
-        raise BadInput(
-            Problem(
-                f"@{{data.{split}}}",
-                f"a source with a split '{split}'",
-                f"{source.name}, which has {', '.join(sorted(source.files)) or 'none'}",
-                f"Name the file with @{{data.{split}}}.",
-            )
-        )
+    files = _files_of(source, split, split)
+    further = _files_of(more, split, MORE) if more else []
     text, label = data.text or source.text, data.label or source.label
     skip = split != "train" or data.skip_unlabelled
-    return read_rows(files, text, label, data.slice_columns, data.encoding, skip_unlabelled=skip)
+    return read_rows(
+        files, text, label, data.slice_columns, data.encoding, skip_unlabelled=skip, more=further
+    )
+
+
+def _files_of(source: FetchedData, split: str, field: str) -> list[Path]:
+    """Return the files of a split, or of the only one; `field` is that of the section which names the source."""
+    if split in source.files:
+        return source.files[split]
+    if len(source.files) == 1:
+        return next(iter(source.files.values()))
+    raise BadInput(
+        Problem(
+            f"@{{data.{field}}}",
+            f"a source with a split '{split}'",
+            f"{source.name}, which has {', '.join(sorted(source.files)) or 'none'}",
+            f"Name the file with @{{data.{field}}}.",
+        )
+    )
 
 
 def _file_names(source: FetchedData, split: str) -> str:
@@ -201,8 +227,23 @@ def origin(source: FetchedData) -> dict[str, Any]:
     }
 
 
+def source_reports(
+    sources: Mapping[str, FetchedData], splits: Mapping[str, LabelledRows]
+) -> dict[str, dict[str, Any]]:
+    """Return the entries of the report about the sources, by split, and about the further training rows."""
+    reports = {}
+    for name, source in sources.items():
+        rows = splits.get("train" if name == MORE else name)
+        if rows is not None:
+            first = len(rows.files) - rows.more
+            files = slice(first, None) if name == MORE else slice(first)
+            part = replace(rows, files=rows.files[files], columns=rows.columns[files])
+            reports[name] = source_report(source, part)
+    return reports
+
+
 def source_report(source: FetchedData, rows: LabelledRows) -> dict[str, Any]:
-    """Return the entry of the report about the source of one split."""
+    """Return the entry of the report about one source and the rows of its files."""
     return {
         "name": source.name,
         "origin": source.origin,

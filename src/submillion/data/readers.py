@@ -32,6 +32,7 @@ def read_rows(
     encoding: str | None = None,
     likely_encoding: str | None = None,
     skip_unlabelled: bool = False,
+    more: Sequence[str | Path] = (),
 ) -> LabelledRows:
     """Read labelled texts from one file or several, in order.
 
@@ -45,17 +46,22 @@ def read_rows(
         encoding: of the files; None finds it.
         likely_encoding: of files that are not utf-8, if `encoding` is None.
         skip_unlabelled: leave rows without a label out, with their number in a notice; otherwise they are refused.
+        more: further files, read with the columns of the first file where they have them.
 
     Raises:
         NoLabels: a file has no label column, or no row with a label.
         BadInput: a file cannot be read, lacks a column, or has rows without a valid text or label; all problems of a
             file at once, each with the places of the first few rows.
     """
-    rows = LabelledRows(extra={name: [] for name in extra})
-    for file in files:
+    rows = LabelledRows(extra={name: [] for name in extra}, more=len(more))
+    for place, file in enumerate([*files, *more]):
         table = open_table(file, encoding, likely_encoding)
         check_columns(table, extra, "data.slice_columns")
         before = len(rows)
+        if place >= len(files):
+            first = rows.columns[0]
+            text = [name for name in first.text if name in table.columns] or None
+            label = first.label if first.label in table.columns else None
         if label is None and not names_label(table):
             table = with_label_column(table)
         chosen = choose_columns(table, text, label)

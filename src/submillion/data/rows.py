@@ -40,6 +40,8 @@ class LabelledRows:
     """(file, unit of its places: line or row)."""
     columns: list[Columns] = field(default_factory=list)
     """Chosen columns, file by file."""
+    more: int = 0
+    """How many of `files`, the last ones, are those of `data.more`."""
     extra: dict[str, list[str]] = field(default_factory=dict)
     """Values of further columns per row, by column; "" for an empty cell."""
     class_values: dict[str, ClassValue] = field(default_factory=dict)
