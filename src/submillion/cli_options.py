@@ -159,8 +159,8 @@ class TrainFlags:
         str,
         typer.Argument(
             metavar="DATA|RECIPE",
-            help="Labelled texts (csv, tsv, jsonl, json, parquet, arrow, xlsx, ods, a folder): the "
-            "recipe is chosen from them. Or the name or YAML file of a recipe.",
+            help="Labelled texts (csv, tsv, jsonl, json, parquet, arrow, xlsx, ods, a folder, a hub id): "
+            "the recipe is chosen from them. Or the name or YAML file of a recipe.",
         ),
     ]
     test: Annotated[

@@ -6,6 +6,8 @@ from pathlib import Path
 
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
 """Names of the files that make a directory a run."""
+FINISH = "Finish the run with `resume`."
+"""The remedy for a file that an interrupted run lacks."""
 
 CONTENTS = (
     RECIPE,

@@ -22,9 +22,7 @@ from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS
 from submillion.run_format.typed import check
-from submillion.run_layout import RunLayout
-
-_UNFINISHED = "Finish the run with `resume`."
+from submillion.run_layout import FINISH, RunLayout
 
 
 class RunDir(RunLayout):
@@ -211,7 +209,7 @@ class RunDir(RunLayout):
         Raises:
             BadInput: it is missing or broken, or its values are not of the types that such a file has.
         """
-        name, remedy = self.in_run(file), _UNFINISHED
+        name, remedy = self.in_run(file), FINISH
         if file.parent == self.analysis:
             remedy = (
                 f"Delete the file, then make it again: `submillion report {self.path} --with {file.stem}`."

@@ -51,6 +51,18 @@ def test_a_shipped_recipe_a_data_set_and_a_folder(tmp_path: Path) -> None:
     assert names_data(tmp_path)
 
 
+def test_an_id_of_the_hub_is_data_unless_its_folder_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    assert names_data("dair-ai/emotion:split@main")
+    assert run_name("dair-ai/emotion:split@main") == "emotion"
+    for path in ("data/emotion", "somebody/emotion.csv", "a/b/emotion"):
+        with pytest.raises(BadInput, match="none of them"):
+            names_data(path)
+
+
 def test_a_file_wins_over_a_recipe_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quickstart").write_text(ROWS, encoding="utf-8")
@@ -71,6 +83,7 @@ def test_a_run_is_refused_with_the_recipe_to_name(tmp_path: Path) -> None:
         ("reviws.csv", "reviews.csv"),
         ("x" * 300, "file or folder"),
         ("no/such.csv", ""),
+        ("https://example.org/reviews.csv", "Download it"),
     ],
 )
 def test_a_word_that_names_nothing_gets_one_message(

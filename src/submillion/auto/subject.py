@@ -10,7 +10,9 @@ from submillion.errors import BadInput, Problem, did_you_mean
 from submillion.files import strict_yaml
 from submillion.recipe import Recipe, recipe_names
 from submillion.run_layout import MANIFEST, RECIPE
+from submillion.sources.addresses import remedy_for
 from submillion.sources.catalog import DATASETS
+from submillion.sources.locate import is_hub_id
 from submillion.sources.suffixes import ARCHIVES, DATA_SUFFIXES, PLAIN
 from submillion.wording import excerpt
 
@@ -23,7 +25,9 @@ LONGEST_NAME = 100
 
 
 def names_data(word: str | Path) -> bool:
-    """Return whether a word names labelled texts: a file, a folder or a data set of the catalog; False for a recipe.
+    """Return whether a word names labelled texts: a file, a folder, or a data set of the catalog or the hub.
+
+    It is False for a recipe. Whether a hub has the data set is found out when it is read.
 
     Raises:
         BadInput: it names neither, or a run.
@@ -36,7 +40,7 @@ def names_data(word: str | Path) -> bool:
     if recipe_file.exists(path) and path.is_dir():
         check_no_run(path)
         return True
-    if name in DATASETS:
+    if name in DATASETS or is_hub_id(name):
         return True
     raise BadInput(_neither(name))
 
@@ -58,7 +62,7 @@ def run_name(word: str | Path) -> str:
 
     Letters of other scripts, blanks and whatever else cannot be in the name of a recipe become `-`.
     """
-    path = Path(word)
+    path = Path(str(word).partition("@")[0].partition(":")[0] if is_hub_id(str(word)) else word)
     stem = path.resolve().name if path.is_dir() else path.name
     if Path(stem).suffix.lower() in ARCHIVES:
         stem = Path(stem).stem
@@ -90,9 +94,9 @@ def _neither(name: str) -> Problem:
     names = [AUTO, *recipe_names()]
     expected = (
         f"a file or folder of labelled texts, a recipe ({', '.join(names)}), a recipe's YAML file, or a data set "
-        f"({', '.join(DATASETS)})"
+        f"({', '.join(DATASETS)}, or organisation/name on the hub)"
     )
     there = recipe_file.exists(path.parent) and path.parent.is_dir()
     beside = [entry.name for entry in path.parent.iterdir()] if there else []
-    remedy = did_you_mean(name, [*names, *DATASETS]) or did_you_mean(path.name, beside)
+    remedy = remedy_for(name) or did_you_mean(name, [*names, *DATASETS]) or did_you_mean(path.name, beside)
     return Problem("@{recipe}", expected, f"'{excerpt(name, 160)}', which is none of them", remedy)

@@ -228,7 +228,10 @@ def _by_usual_name(table: Table) -> dict[str, str]:
 def _wrong(table: Table, name: str, kind: str) -> Problem:
     if name in table.columns:
         return Problem(
-            str(table.path), f"one {kind} column '{name}'", f"{table.columns.count(name)} of that name"
+            str(table.path),
+            f"one {kind} column '{name}'",
+            f"{table.columns.count(name)} of that name",
+            "Rename or remove the others.",
         )
     return Problem(
         str(table.path),

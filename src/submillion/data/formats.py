@@ -10,6 +10,7 @@ from submillion.data.sheet_form import spreadsheet
 from submillion.data.table import Table
 from submillion.data.text_folder import text_folder
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.sources.addresses import remedy_for
 from submillion.sources.archive import GZIP, ZIP
 from submillion.sources.convert import converted
 from submillion.sources.encoding import announce, further_encoding, text_form
@@ -125,7 +126,8 @@ def _beginning(path: Path) -> bytes:
         folder = path.parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         found = "no such file" if folder.is_dir() else f"no such folder as '{folder}'"
-        raise BadInput(Problem(str(path), "a file of texts", found, did_you_mean(path.name, names)))
+        remedy = remedy_for(str(path), hub=False) or did_you_mean(path.name, names)
+        raise BadInput(Problem(str(path), "a file of texts", found, remedy))
     if not path.is_file():
         found = "a pipe or a device, which cannot be read twice"
         raise BadInput(Problem(str(path), "a file of texts", found, "Save it as a file."))

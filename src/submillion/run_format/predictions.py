@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from submillion.errors import BadInput, Problem
 from submillion.files.atomic import atomic_file
 from submillion.files.guarded_arrow import parquet_batches, parquet_schema
+from submillion.run_layout import FINISH
 from submillion.wording import excerpt
 
 PREFIX = "p_"
@@ -97,7 +98,7 @@ class Predictions:
         """
         if not file.is_file():
             expected = f"saved predictions of '{file.stem}'"
-            raise BadInput(Problem(str(file), expected, "no such file", "Finish the run with `resume`."))
+            raise BadInput(Problem(str(file), expected, "no such file", FINISH))
         names = _columns_of(file)
         batches = list(parquet_batches(file, [*COLUMNS, *names]))
         table = pa.Table.from_batches(batches, parquet_schema(file) if not batches else None)

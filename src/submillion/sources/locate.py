@@ -11,6 +11,7 @@ from typing import Any
 
 from submillion import notices
 from submillion.errors import BadInput, Problem, did_you_mean
+from submillion.sources.addresses import remedy_for
 from submillion.sources.catalog import Entry, find
 from submillion.sources.suffixes import DATA_SUFFIXES
 
@@ -69,9 +70,17 @@ def locate(source: str, catalog: Mapping[str, Entry], kind: str) -> Path | Entry
             f"{kind} '{source}'",
             f"a path, a hub id ({form}) or one of {', '.join(catalog)}",
             "none of them",
-            did_you_mean(source, names),
+            remedy_for(source) or did_you_mean(source, names),
         )
     )
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source that does not exist as a path can be the id of a repository, such as `organisation/name`."""
+    match = HUB_ID.fullmatch(source)
+    if match is None or "/" not in match["id"] or looks_like_a_path(source):
+        return False
+    return not Path(source).parent.is_dir()
 
 
 def _checked(path: Path, source: str, kind: str) -> Path:
@@ -95,8 +104,9 @@ def looks_like_a_path(source: str) -> bool:
 
 def _missing(path: Path, source: str, kind: str) -> BadInput:
     """Return the error for a missing path: the file, or already its folder."""
-    parent = path.parent
+    parent, remedy = path.parent, remedy_for(source)
     if not parent.is_dir():
-        return BadInput(Problem(source, f"{kind} at this path", f"no folder {parent}"))
+        return BadInput(Problem(source, f"{kind} at this path", f"no folder {parent}", remedy))
     names = [item.name for item in parent.iterdir()]
-    return BadInput(Problem(source, f"{kind} at this path", "nothing there", did_you_mean(path.name, names)))
+    remedy = remedy or did_you_mean(path.name, names)
+    return BadInput(Problem(source, f"{kind} at this path", "nothing there", remedy))

@@ -13,6 +13,7 @@ from submillion.data.labels import Classes
 from submillion.errors import BadInput, Problem
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS
+from submillion.run_layout import FINISH
 from submillion.rundir import RunDir
 
 LISTED = 4
@@ -95,7 +96,7 @@ def _check_scored(runs: Sequence[RunDir], split: str) -> None:
             continue
         remedy = "Score all runs on one file with `evaluate`."
         if split in SCORED_SPLITS and run.read_manifest().get("status") != "complete":
-            remedy = "Finish the run with `resume`."
+            remedy = FINISH
         elif saved:
             remedy = f"{remedy[:-1]}, or name a split of all runs with @{{split}}."
         found = f"those of {', '.join(saved)}" if saved else "none"
