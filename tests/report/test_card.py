@@ -173,6 +173,14 @@ def test_data_files_are_named_by_their_hash(tmp_path: Path) -> None:
     assert f"| test | test.csv | {'ef' * 32} |" in card
 
 
+def test_further_training_rows_are_named_by_their_file(tmp_path: Path) -> None:
+    data = made_manifest(NEWS)["data"]
+    data["sources"] = {"more": {"name": "/home/somebody/labelled.csv", "sha256": {"labelled.csv": "ef" * 32}}}
+    _, card = carded(tmp_path / "run", data=data)
+    assert "; further training rows of labelled.csv.\n" in card
+    assert f"| more | labelled.csv | {'ef' * 32} |" in card
+
+
 def test_figures_are_linked_where_they_exist(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", TOPICS, [5] * 8)
     assess_run(run)
