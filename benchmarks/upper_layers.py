@@ -1,4 +1,4 @@
-"""Trains adapters of peft in the upper layers of a BERT encoder from cached states, for studies of a few labels."""
+"""Trains adapters of peft in the upper layers of BERT and MPNet from cached states, for studies of a few labels."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ from submillion.recipe_training import TrainRecipe
 
 BATCH = 32
 WARMUP = 0.1
-MATRICES = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
+FEED_FORWARD = ("intermediate.dense", "output.dense")
+MATRICES = {
+    "bert": (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        *FEED_FORWARD,
+    ),
+    "mpnet": ("attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o", *FEED_FORWARD),
+}
+"""Matrices of a layer by the encoder's type."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class UpperLayers:
         """Load an encoder of the catalog.
 
         Args:
-            encoder: its name; a BERT encoder.
+            encoder: its name; a BERT or MPNet encoder.
             layers: adapted layers, from the top.
             max_tokens: tokens at which texts are cut.
         """
@@ -106,7 +110,8 @@ class UpperLayers:
 
     def names(self) -> list[str]:
         """Return the names of the adapted matrices."""
-        return [f"encoder.layer.{number}.{name}" for number in self.numbers for name in MATRICES]
+        matrices = MATRICES[self._model.config.model_type]
+        return [f"encoder.layer.{number}.{name}" for number in self.numbers for name in matrices]
 
     def copy(self) -> torch.nn.Module:
         """Return a copy of the encoder that adapters can be put into."""
@@ -150,9 +155,18 @@ class UpperLayers:
 
 
 def through(model: Any, numbers: range, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Run some layers of a BERT encoder."""
-    for number in numbers:
-        hidden = model.encoder.layer[number](hidden, mask)
+    """Run some layers of an encoder."""
+    layers = [model.encoder.layer[number] for number in numbers]
+    if model.config.model_type != "mpnet":
+        for layer in layers:
+            hidden = layer(hidden, mask)
+        return hidden
+    # MPNet adds positions and mask to the scores.
+    bias = model.encoder.compute_position_bias(hidden)
+    if mask is not None:
+        bias = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
+    for layer in layers:
+        hidden = layer(hidden, None, bias)[0]
     return hidden
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.wise_ft --sets agnews r8 newsgroups20 --agnews FOLDER --per-class 8 32
 
-A classifier of a few labels begins as a probe of the frozen encoder, and is trained: upper layers of MiniLM, LoRA of
-rank 16 on every matrix, mean of the last states, names of the labels below 32 a class, as `auto` has it. It answers the
-held-out rows as the probe, as what was trained, and with shares of the change. Cells are appended to
+A classifier of a few labels begins as a probe of the frozen encoder, and is trained: upper layers of MiniLM or MPNet,
+LoRA of rank 16 on every matrix, mean of the last states, names of the labels below 32 a class, as `auto` has it. It
+answers the held-out rows as the probe, as what was trained, and with shares of the change. Cells are appended to
 benchmarks/wise_ft.csv with processor and commit, and one that the file has is not computed again. No test row is read.
 """
 
@@ -21,7 +21,7 @@ from sklearn.metrics import f1_score
 from benchmarks.accuracy.sets import AGNEWS, SETS
 from benchmarks.cells import append_cell, known, machine_facts, paired
 from benchmarks.label_names import RANK, RATE, agreeing, read
-from benchmarks.study import Sample, run_study, samples, study_parser
+from benchmarks.study import Sample, run_study, samples, size_text, study_parser
 from benchmarks.upper_layers import Training, train_adapters
 from submillion.auto.rules import NAMED, steps_for
 
@@ -75,12 +75,17 @@ def score(sample: Sample) -> dict[str, object]:
 def table(cells: list[dict[str, str]]) -> Iterator[str]:
     """Yield a table in Markdown: accuracy of probe and training, and what the shares change within a seed."""
     others = ["probe", *(f"share {share}" for share in SHARES)]
-    yield "| set, labels a class | trained | " + " | ".join(f"{other} | macro F1" for other in others) + " |"
+    yield (
+        "| set, labels a class, encoder | trained | "
+        + " | ".join(f"{other} | macro F1" for other in others)
+        + " |"
+    )
     yield "|---|---:|" + "---:|---:|" * len(others)
-    places = dict.fromkeys((cell["set"], cell["size"]) for cell in cells)
-    for name, size in places:
-        here = [cell for cell in cells if (cell["set"], cell["size"]) == (name, size)]
-        yield "| " + " | ".join([f"{SETS[name][0]}, {size}", *_figures(here, others)]) + " |"
+    places = dict.fromkeys((cell["set"], cell["size"], cell["encoder"]) for cell in cells)
+    for place in places:
+        here = [cell for cell in cells if (cell["set"], cell["size"], cell["encoder"]) == place]
+        name = f"{SETS[place[0]][0]}, {size_text(place[1])}, {place[2]}"
+        yield "| " + " | ".join([name, *_figures(here, others)]) + " |"
     if len(places) > 1:
         yield "| " + " | ".join(["all of them", *_figures(cells, others)]) + " |"
 

@@ -22,7 +22,10 @@ def upper() -> UpperLayers:
     return UpperLayers(str(shared_encoder("bert", layers=3)), layers=2, max_tokens=10)
 
 
-def test_states_continue_to_the_features_of_the_whole_encoder(upper: UpperLayers) -> None:
+@pytest.mark.parametrize("kind", ["bert", "mpnet"])
+def test_states_continue_to_the_features_of_the_whole_encoder(kind: str) -> None:
+    upper = UpperLayers(str(shared_encoder(kind, layers=3)), layers=2, max_tokens=10)
+    assert all(isinstance(upper.copy().get_submodule(name), torch.nn.Linear) for name in upper.names())
     texts, labels = tiny_texts(5)
     part = upper.states(Rows(texts, labels))
     inputs = upper._tokenizer(texts, truncation=True, max_length=10, padding=True, return_tensors="pt")
@@ -91,12 +94,13 @@ def test_a_study_of_shares_scores_probe_training_and_shares(upper: UpperLayers) 
     assert list(found) == ["rows", *(f"{name}{figure}" for name in settings for figure in ("", ", macro F1"))]
     assert len(sample.train.states) == 16
     cells = [
-        {"set": "r8", "size": size} | {name: str(value) for name, value in found.items()} for size in "48"
+        {"set": "r8", "encoder": "minilm", "size": size} | {name: str(value) for name, value in found.items()}
+        for size in "48"
     ]
     for cell in cells:
         cell |= {"trained": "0.9", "probe": "0.8", "trained, macro F1": "0.5", "probe, macro F1": "0.6"}
     lines = list(wise_ft.table(cells))
-    assert lines[2].startswith("| R8, 4 | 90.0 | -10.0 (1) | +10.0 (1) |")
+    assert lines[2].startswith("| R8, 4, minilm | 90.0 | -10.0 (1) | +10.0 (1) |")
     assert lines[-1].startswith("| all of them | 90.0 | -10.0")
 
 
