@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from submillion.verification.run.predictions import Again, _flips, _shift
 from submillion.verification.verdict import Verdict
 from support.forgeries import seal
 from support.tampering import change_columns, change_json
+from support.trained import trained_in
 
 LABELS = np.array([0] * 50)
 
@@ -74,6 +76,14 @@ def test_rounding_of_another_machine_is_allowed_and_said(run: RunDir) -> None:
     change_json(run.manifest, lambda manifest: manifest["machine"].update(processor="Another Processor"))
     strength, found = by_split(verify(run.path))["predictions/test.parquet"]
     assert strength == "predicted again" and "allowed 0.0001" in found and "Another Processor" in found
+
+
+def test_the_rounding_of_a_saved_pissa_adapter_is_allowed_and_said(tmp_path: Path) -> None:
+    run = trained_in(tmp_path, overrides=["lora.variant=pissa", "head.kind=linear"], report=False)
+    verdict = verify(run.path)
+    assert not verdict.failing
+    strength, found = by_split(verdict)["predictions/validation.parquet"]
+    assert strength == "predicted again" and "allowed 0.0001 (a PiSSA adapter is saved" in found
 
 
 def test_a_file_that_evaluate_scored_is_predicted_again_while_it_is_there(

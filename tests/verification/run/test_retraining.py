@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from submillion.run_inputs import CONTINUED_ELSEWHERE
 from submillion.rundir import RunDir
 from submillion.verification.run import checks, retrained
 from submillion.verification.run.checks import verify
+from submillion.verification.run.records import missing_notices
 from submillion.verification.run.retraining import differing_arithmetic, no_int8, not_repeatable
 from submillion.verification.verdict import Check
 from support.forgeries import FORGERIES
@@ -50,6 +52,18 @@ def test_processor_versions_and_execution_decide_whether_the_arithmetic_is_the_s
     resumed = {"code": CONTINUED_ELSEWHERE, "text": "...", "differing": "machine.threads 2, now 8"}
     found = differing_arithmetic(recorded | {"notices": [resumed]}, recorded)
     assert found == ["when resumed: machine.threads 2, now 8"]
+
+
+def test_a_time_in_a_notice_is_not_compared() -> None:
+    def compiled(took: int) -> dict[str, Any]:
+        return {"code": "execution", "text": f"execution: compiled; compiling took {took} s", "seconds": took}
+
+    run = SimpleNamespace(training_rows=Path("none"), relative=lambda value: value)
+    case: Any = SimpleNamespace(run=run, manifest={"submillion": submillion.__version__})
+    assert missing_notices(case, [compiled(9)], [compiled(10)]) == []
+    assert missing_notices(case, [compiled(9)], []) == ["'execution: compiled; compiling took 9 s'"]
+    other = {"code": "execution", "text": "execution: packed"}
+    assert missing_notices(case, [other], [compiled(10)]) == ["'execution: packed'"]
 
 
 @pytest.fixture

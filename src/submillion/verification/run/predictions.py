@@ -180,6 +180,8 @@ def _allowed(case: Case, again: Again, tolerance: float) -> tuple[float, str]:
     )
     everything = len(again.rows) == len(again.saved)
     elsewhere = case.other_arithmetic
+    if case.recipe.lora.variant == "pissa" and not elsewhere:
+        return tolerance, "a PiSSA adapter is saved for the unchanged encoder, whose sums round differently"
     if not elsewhere and (packed or everything):
         return 0.0, "machine, versions and execution are those of the training"
     # In the kernels, a row does not depend on the others, so rounding changes nearly all rows or none.
