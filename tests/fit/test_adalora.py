@@ -64,6 +64,21 @@ def test_allocation_prunes_like_peft() -> None:
     assert theirs.peft_config["default"].rank_pattern is not None
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_trainings_prune_by_the_gradients_that_they_have(steps: int) -> None:
+    module = adapted()
+    allocation = RankAllocation.of(module, steps)
+    assert allocation
+    optimizer = torch.optim.SGD([value for value in module.parameters() if value.requires_grad], lr=0.05)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss_of(module, step).backward()
+        optimizer.step()
+        allocation.after(step + 1)
+    kept = [mask for name, mask in allocation.state().items() if name.startswith("kept.")]
+    assert sum(int(mask.sum()) for mask in kept) == 4
+
+
 @pytest.mark.parametrize("at", [4, 10, 15])
 def test_restored_allocation_continues_identically(at: int) -> None:
     whole = adapted()

@@ -68,6 +68,9 @@ class RankAllocation:
         if steps < self._pruning_end:
             self._allocator.update_and_allocate(self._model, steps)
         elif steps == self._pruning_end:
+            # With one or two steps in all, no earlier step has told importances.
+            if not self._allocator.exp_avg_ipt:
+                self._allocator.update_ipt(self._model)
             _, masks = self._allocator.update_and_allocate(self._model, steps, force_mask=True)
             self._masks = {name: torch.tensor(mask) for name, mask in masks.items()}
         else:
