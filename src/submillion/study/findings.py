@@ -171,7 +171,7 @@ def _difference(seeds: Sequence[int], scores: Scores, pairs: Sequence[tuple[Cell
             "seeds": 0,
             "seeds_needed": None,
         }
-    over_seeds = spread(by_seed)
+    over_seeds = spread(by_seed, lowest=-1.0)
     mean, deviation = over_seeds["mean"], over_seeds["deviation"]
     testable = bool(deviation) and len(by_seed) > 1
     return {

@@ -20,6 +20,11 @@ def test_spread_by_hand() -> None:
     assert limits(found["mean_interval"]) == pytest.approx([0.96 - reach, 0.96 + reach])
 
 
+def test_a_mean_of_scores_is_at_least_0_and_at_most_1() -> None:
+    assert limits(spread([0.1, 0.3])["mean_interval"]) == (0, 1)
+    assert limits(spread([0.1, 0.3], lowest=-1)["mean_interval"]) == (-1, 1)
+
+
 def test_one_run_has_a_mean_and_no_spread() -> None:
     assert spread([0.9]) == {"runs": 1, "mean": 0.9, "deviation": None, "mean_interval": interval(0.9)}
     assert difference_of_means([0.9], [0.8, 0.81]) is None

@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import t
 
 from submillion.assess.statistics.power import seeds_needed
-from submillion.run_format.interval import CONFIDENCE, Interval, interval
+from submillion.run_format.interval import CONFIDENCE, Interval, interval, limits_of
 
 
 def mean_interval(values: Sequence[float], confidence_level: float = CONFIDENCE) -> Interval:
@@ -26,11 +26,16 @@ def mean_interval(values: Sequence[float], confidence_level: float = CONFIDENCE)
     return interval(mean, mean - reach, mean + reach, confidence_level)
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
+def spread(values: Sequence[float], lowest: float = 0.0) -> dict[str, Any]:
     """Describe a score over runs that differ only in their seed.
 
     The interval is of the mean over all seeds, for this training set and these test rows. Seeds vary as much as
     many changes of method do: Bouthillier et al. 2021, arXiv:2103.03098.
+
+    Args:
+        values: of the runs.
+        lowest: the least possible value, for a difference of scores -1; the greatest is 1. Student's interval of few
+            values may pass them, a mean cannot.
 
     Returns:
         `runs`, `mean`, `deviation` (with n - 1) and `mean_interval`; the deviation and the limits are None for a
@@ -40,7 +45,11 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     deviation = None
     if n > 1:
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return {"runs": n, "mean": mean, "deviation": deviation, "mean_interval": mean_interval(values)}
+    found = mean_interval(values)
+    if n > 1:
+        low, high = limits_of(found)
+        found = interval(mean, max(low, lowest), min(high, 1.0), found["confidence_level"])
+    return {"runs": n, "mean": mean, "deviation": deviation, "mean_interval": found}
 
 
 def difference_of_means(
