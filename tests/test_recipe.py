@@ -303,6 +303,33 @@ def test_a_hostile_override_is_refused_in_a_short_line(override: str, message: s
     assert len(str(error.value)) < 800
 
 
+def test_a_list_may_be_written_with_commas() -> None:
+    recipe = Recipe.load(
+        "r8", ["track=wandb, tensorboard", "lora.targets=query,value", "data.slice_columns=a,b"]
+    )
+    assert recipe.track == ["wandb", "tensorboard"]
+    assert recipe.lora.targets == ["query", "value"]
+    assert recipe.data.slice_columns == ["a", "b"]
+    with pytest.raises(BadInput, match="'wandb', 'tensorboard', 'mlflow' or 'trackio', found 'wandbb'"):
+        Recipe.load("r8", ["track=wandbb"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("lora.layers=3", "'all' or top-N or a valid list, found 3"),
+        ("train.eval_every=200%", "'epoch' or a valid integer or 1% to 100%, found '200%'"),
+        ("train.learning_rate=1e-3x", "a valid number, found '1e-3x'"),
+        ("train.epochs=2.5", "a valid integer, found 2.5"),
+        ("lora.rslora=maybe", "a valid boolean, found 'maybe'"),
+        ("lora.targets=[]", r"at least 1 item, found \[\]"),
+    ],
+)
+def test_what_was_expected_is_said_without_the_words_of_the_parser(override: str, expected: str) -> None:
+    with pytest.raises(BadInput, match=f"expected {expected}"):
+        Recipe.load("r8", [override])
+
+
 def test_a_name_that_no_file_can_have_is_no_recipe() -> None:
     with pytest.raises(BadInput, match="neither a name nor a file"):
         Recipe.load("r" * 300)

@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from submillion import recipe_file
 from submillion.errors import BadInput, Problem
@@ -59,6 +59,11 @@ class Recipe(Section):
     head: HeadRecipe = HeadRecipe()
     contrastive: ContrastiveRecipe = ContrastiveRecipe()
     train: TrainRecipe = TrainRecipe()
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _list_of_trackers(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _variant_allows_training(self) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,13 @@ TARGET_ALIASES = {
 """Common short names of the same matrices."""
 ALL_LINEAR = "all-linear"
 BITFIT = "bitfit"
+
+
+def _top(layers: str) -> str:
+    """Return layers that are counted from the top; refuses other text."""
+    if not re.fullmatch("top-[1-9][0-9]{0,3}", layers):
+        raise ValueError("top-N")
+    return layers
 
 
 class EncoderRecipe(Section):
@@ -57,7 +65,7 @@ class LoraRecipe(Section):
     targets: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: ["query", "value"])
     """Adapted matrices: query, key, value, attention_output, ffn_up, ffn_down (ModernBERT: qkv for the fused
     first three), or all-linear for all of them."""
-    layers: Literal["all"] | Annotated[str, Field(pattern=r"^top-[1-9][0-9]{0,3}$")] | list[int] = "all"
+    layers: Literal["all"] | Annotated[str, AfterValidator(_top)] | list[int] = "all"
     """Adapted layers: all, top-N, or a list of indices from 0. The layers below the lowest one run once per
     text, and their output is cached."""
     bias: Literal["none", "all", "lora_only"] = "none"

@@ -35,11 +35,18 @@ def _path_length(source: str) -> str:
     return source
 
 
+def _percent(share: str) -> str:
+    """Return a whole percentage; refuses other text."""
+    if not re.fullmatch("([1-9][0-9]?|100)%", share):
+        raise ValueError("1% to 100%")
+    return share
+
+
 Name = Annotated[str, Field(max_length=100), AfterValidator(_directory_name)]
 """The name of a recipe or study, which also names its directory."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Percent = Annotated[str, Field(pattern=r"^([1-9][0-9]?|100)%$")]
+Percent = Annotated[str, AfterValidator(_percent)]
 Source = Annotated[str, Field(min_length=1), AfterValidator(printable), AfterValidator(_path_length)]
 """A catalog name, hub id, file or folder."""
 

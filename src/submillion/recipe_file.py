@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 
 _YAML_TEXT = re.compile(r"""\s*(["'\[].*|~|null|Null|NULL|)""", re.DOTALL)
-_PREFIX = re.compile("Value error, |Input should be |(String|List|Dictionary) should have ")
-"""What pydantic puts before what it expects."""
+_AROUND = re.compile(
+    "Value error, |Input should be |(String|List|Dictionary) should have "
+    "|, (unable to|got a number) .*| after validation, not [0-9]+"
+)
+"""What pydantic puts around what it expects."""
 _LONGEST = 160
 """Characters of a value in a message."""
 
@@ -214,7 +217,7 @@ def _problem_of(model: type[BaseModel], where: str, errors: list[ErrorDetails], 
 
 def message_of(details: ErrorDetails) -> str:
     """Return what pydantic expected; the recipe's own validators state it as "expected|found"."""
-    return _PREFIX.sub("", str(details["msg"]))
+    return _AROUND.sub("", str(details["msg"]))
 
 
 def _shown(value: Any) -> str:
