@@ -155,3 +155,12 @@ def test_further_keys_are_accepted(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.write_json(run.manifest, {"format": 2, "from_a_later_version": [1, {"a": None}]})
     assert run.read_manifest()["format"] == 2
+
+
+def test_a_damaged_file_is_restored_and_a_missing_one_finished(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.manifest.write_text('{"format": 2, "status": "complete", "machine": null}')
+    with pytest.raises(BadInput, match=r"machine: .*Restore it from a copy of the run, or train again\."):
+        run.read_manifest()
+    with pytest.raises(BadInput, match="Finish the run with `resume`"):
+        run.read_json(run.metrics)

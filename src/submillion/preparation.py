@@ -19,6 +19,7 @@ from submillion.fit import tracking
 from submillion.fit.cross_validation import CrossValidation, trained_values
 from submillion.fit.fit import check_processes
 from submillion.fit.labelled_tokens import LabelledTokens
+from submillion.fit.loss import check_r_drop
 from submillion.fit.plan import TrainingPlan
 from submillion.fit.workers import Workers
 from submillion.model import eva
@@ -134,6 +135,7 @@ def prepare(
     check_known(report, recipe.data.max_unknown_tokens, recipe.encoder.source)
     check_memory(recipe, counted, tokens, precision, workers.device.type)
     classifier = build(encoder, corpus.label_names, recipe).to(workers.device)
+    check_r_drop(recipe.train, classifier)
     execution = choose_execution(classifier, precision, recipe.train.execution, recipe.train.compile)
     set_step_precision(recipe.train, execution)
     if truncation.windows == "all":

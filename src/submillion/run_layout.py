@@ -8,6 +8,8 @@ RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
 """Names of the files that make a directory a run."""
 FINISH = "Finish the run with `resume`."
 """The remedy for a file that an interrupted run lacks."""
+DAMAGED = "Restore it from a copy of the run, or train again."
+"""The remedy for a file that submillion has not written as it is."""
 
 CONTENTS = (
     RECIPE,

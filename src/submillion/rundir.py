@@ -22,7 +22,7 @@ from submillion.run_format.metrics import Metrics
 from submillion.run_format.predictions import Predictions
 from submillion.run_format.splits import SCORED_SPLITS
 from submillion.run_format.typed import check
-from submillion.run_layout import FINISH, RunLayout
+from submillion.run_layout import DAMAGED, FINISH, RunLayout
 
 
 class RunDir(RunLayout):
@@ -209,7 +209,7 @@ class RunDir(RunLayout):
         Raises:
             BadInput: it is missing or broken, or its values are not of the types that such a file has.
         """
-        name, remedy = self.in_run(file), FINISH
+        name, remedy = self.in_run(file), DAMAGED if file.exists() else FINISH
         if file.parent == self.analysis:
             remedy = (
                 f"Delete the file, then make it again: `submillion report {self.path} --with {file.stem}`."

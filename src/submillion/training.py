@@ -13,6 +13,7 @@ from submillion import notices
 from submillion.auto.asked import check_one_source
 from submillion.auto.decision import Decision
 from submillion.auto.subject import AUTO, names_data, run_name
+from submillion.auto.without_effect import announce_fields_without_effect
 from submillion.data.corpus_sources import with_rows_from_memory
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
@@ -67,7 +68,7 @@ def train(
         if overrides or rows is not None:
             remedy = "Pass @{overrides}, @{texts} and @{labels} to `decide`."
             raise BadInput(Problem("train", "a decision alone", "a decision and changes of it", remedy))
-    recipe = decision.recipe if decision else _resolved(named, overrides, from_memory=rows is not None)
+    recipe = decision.recipe if decision else _resolved(named, overrides, rows is not None, quiet)
     gate_early(recipe)  # before torch is imported, so that a refusal takes a second
     with _collector_paused():
         # Loads torch and transformers.
@@ -117,9 +118,11 @@ def _frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _resolved(named: Any, overrides: Sequence[str], from_memory: bool) -> Recipe:
+def _resolved(named: Any, overrides: Sequence[str], from_memory: bool, quiet: bool) -> Recipe:
     """Return a recipe, or the one of a name or a file, with fields changed."""
     recipe = named.with_overrides(overrides) if isinstance(named, Recipe) else Recipe.load(named, overrides)
+    with notices.collecting(quiet or None):
+        announce_fields_without_effect(recipe, {item.partition("=")[0] for item in overrides})
     return with_rows_from_memory(recipe, overrides) if from_memory else recipe
 
 

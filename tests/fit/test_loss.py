@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from submillion.fit.loss import TrainingLoss, symmetric_divergence
+from submillion.errors import BadInput
+from submillion.fit.loss import TrainingLoss, check_r_drop, symmetric_divergence
+from submillion.recipe import TrainRecipe
 from support.fit_stub import train_recipe
 
 CLASSES = 4
@@ -72,3 +74,10 @@ def test_r_drop_adds_the_symmetric_divergence_of_two_passes(weights: str) -> Non
 def test_divergence_of_equal_or_extreme_predictions_is_finite() -> None:
     assert symmetric_divergence(logits(), logits()).abs().max() == 0
     assert torch.isfinite(symmetric_divergence(1e4 * logits(), -1e4 * logits())).all()
+
+
+def test_r_drop_needs_something_that_is_dropped() -> None:
+    with pytest.raises(BadInput, match="expected a dropout above 0 beside it, found none"):
+        check_r_drop(TrainRecipe(r_drop=1.0), torch.nn.Sequential(torch.nn.Dropout(0.0)))
+    check_r_drop(TrainRecipe(r_drop=1.0), torch.nn.Sequential(torch.nn.Dropout(0.0), torch.nn.Dropout(0.1)))
+    check_r_drop(TrainRecipe(), torch.nn.Sequential())

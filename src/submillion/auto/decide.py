@@ -60,7 +60,7 @@ def decide(
     texts, sample, checked = text_facts(asked, rows, progress)
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
     plan = case.unhurried() if limit is None else case.within(limit)
-    announce_fields_without_effect(plan.recipe, fixed, plan.choices)
+    announce_fields_without_effect(plan.recipe, fixed, {choice.field for choice in plan.choices})
     facts = plan.facts.to_json()
     expected = {"seconds": round(total(plan.parts)), "parts": plan.parts, "speed": plan.speed.to_json()}
     if limit is not None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from submillion import notices
-from submillion.auto.decision import Choice
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
 from submillion.wording import listed
@@ -14,13 +13,15 @@ HELPS = {"train.class_weights", "train.logit_adjustment"}
 """Fields that are chosen by `train.objective`."""
 
 
-def announce_fields_without_effect(recipe: Recipe, fixed: Collection[str], choices: Sequence[Choice]) -> None:
+def announce_fields_without_effect(
+    recipe: Recipe, fixed: Collection[str], chosen: Collection[str] = ()
+) -> None:
     """Name the caller's fields that change nothing, in one notice.
 
     Args:
-        recipe: the decided recipe.
-        fixed: dotted names of the caller's fields.
-        choices: those of the recipe.
+        recipe: with the caller's fields.
+        fixed: their dotted names.
+        chosen: those of the fields that `auto` has chosen.
     """
     validation = f"data.validation={recipe.data.validation}"
     crossed = recipe.data.validation == CROSS_VALIDATION
@@ -29,7 +30,7 @@ def announce_fields_without_effect(recipe: Recipe, fixed: Collection[str], choic
         unused.append(("data.validation_size", validation))
     if crossed:
         unused.append(("train.eval_every", validation))
-        if not HELPS & {choice.field for choice in choices}:
+        if HELPS.isdisjoint(chosen):
             unused.append(("train.objective", validation))
     else:
         held_out = validation if recipe.data.validation else "rows that are held out"

@@ -6,7 +6,21 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from submillion.errors import BadInput, Problem
 from submillion.recipe import TrainRecipe
+
+
+def check_r_drop(recipe: TrainRecipe, module: torch.nn.Module) -> None:
+    """Refuse R-Drop where nothing is dropped: the two passes would be equal, and a step would take twice as long.
+
+    Raises:
+        BadInput: the recipe has R-Drop, and every dropout of the classifier is 0.
+    """
+    dropouts = (part.p for part in module.modules() if isinstance(part, torch.nn.Dropout))
+    if recipe.r_drop and not any(dropouts):
+        found = "none, so that it would change nothing"
+        remedy = "Set @{lora.dropout} or @{encoder.dropout}, such as 0.1."
+        raise BadInput(Problem("@{train.r_drop}", "a dropout above 0 beside it", found, remedy))
 
 
 class TrainingLoss:
