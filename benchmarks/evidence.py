@@ -43,6 +43,8 @@ SETTINGS = {
     "all of the change": ["train.wise_ft=null"],
     "all layers": ["lora.layers=all"],
     "eight layers": ["lora.layers=top-8"],
+    "three layers": ["lora.layers=top-3"],
+    "three layers, twice the steps": ["lora.layers=top-3", "train.steps={2}"],
     "two layers": ["lora.layers=top-2"],
     "one layer": ["lora.layers=top-1"],
     "half of the steps": ["train.steps={0.5}"],
@@ -147,7 +149,7 @@ def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
             100 * np.mean([float(cell[figure]) for cell in own.values()])
             for figure in ("accuracy", "macro_f1")
         ]
-        seconds = np.mean([float(cell["seconds"]) for cell in own.values()])
+        seconds = np.mean([float(cell["seconds"]) for cell in own.values() if cell["seconds"]])
         yield f"| {name} | {AUTO} | {means[0]:.1f} ({len(own)}) | {means[1]:.1f} | {seconds:.0f} |"
     for setting, others in found.items():
         pairs = [(own[pair], cell) for pair, cell in others.items() if pair in own and setting != AUTO]
@@ -160,8 +162,15 @@ def _lines(name: str, cells: list[dict[str, str]]) -> Iterator[str]:
 
 
 def _slower(pairs: Sequence[tuple[dict[str, str], dict[str, str]]]) -> str:
-    """Return how many times the seconds of auto a setting takes; empty if no pair ran on one kind of processor."""
-    alike = [(own, other) for own, other in pairs if own["processor"] == other["processor"]]
+    """Return how many times the seconds of auto a setting takes; empty if no pair ran on one kind of processor.
+
+    A cell whose training was killed and continued has no seconds.
+    """
+    alike = [
+        (own, other)
+        for own, other in pairs
+        if own["processor"] == other["processor"] and own["seconds"] and other["seconds"]
+    ]
     if not alike:
         return ""
     of_auto, of_setting = (sum(float(cell["seconds"]) for cell in side) for side in zip(*alike, strict=True))

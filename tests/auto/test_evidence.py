@@ -64,5 +64,7 @@ def test_differences_are_taken_within_a_seed() -> None:
     elsewhere = row("random head", "1", "0.5", "5", processor="another")
     lines = list(evidence.table([*rows[:2], elsewhere]))
     assert lines[3] == "| R8, 8, minilm | random head | -10.0 (1) | -10.0 (1) |  |"
+    continued = row("random head", "1", "0.5", "")
+    assert list(evidence.table([*rows[:2], continued]))[3] == lines[3]
     on_other_rows = row("random head", "1", "0.5", "5", held_out="2000")
     assert len(list(evidence.table([*rows[:2], on_other_rows]))) == 3
