@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import submillion as sm
+from submillion import adoption_subject
 from submillion.assess import registry
 from submillion.cli import app
-from submillion.errors import BadInput, OverBudget
+from submillion.errors import BadInput, OverBudget, Problem
 from submillion.notices import collected, collecting
 from submillion.rundir import RunDir
 from submillion.ship.export.forms import chosen_forms
@@ -267,6 +269,38 @@ def test_another_encoder_is_noticed(home: Path, tmp_path: Path) -> None:
     assert "other_encoder" in {notice["code"] for notice in notices}
 
 
+def test_an_encoder_that_is_named_anew_causes_no_warning_of_peft(
+    home: Path, encoder: Path, tmp_path: Path
+) -> None:
+    folder = changed_settings(copied(home, tmp_path / "adapter"), base_model_name_or_path="/elsewhere/bert")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sm.adopt(folder, tmp_path / "run", encoder=encoder, labels=LABELS, quiet=True)
+    assert not [str(one.message) for one in caught if "base_model_name_or_path" in str(one.message)]
+
+
+def test_an_encoder_that_is_not_found_is_asked_for_by_the_option(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = changed_settings(copied(home, tmp_path / "adapter"), base_model_name_or_path="/elsewhere/bert")
+    for revision in (None, "abc"):
+        changed_settings(folder, revision=revision)
+        with pytest.raises(
+            BadInput, match="adapter names this encoder; name another place of it with `encoder`"
+        ):
+            sm.adopt(folder, tmp_path / "run", labels=LABELS, quiet=True)
+
+    def unreachable(source: str, _: str | None) -> None:
+        raise BadInput(Problem(source, "a model", "no answer", "Name a folder with @{encoder.source}."))
+
+    monkeypatch.setattr(adoption_subject, "encoder_config", unreachable)
+    changed_settings(folder, base_model_name_or_path="sentence-transformers/all-MiniLM-L6-v2", revision=None)
+    for named in (None, "sentence-transformers/all-MiniLM-L6-v2"):
+        remedy = "Name a folder with `encoder`. Or take the copy in the catalog: `encoder=minilm`.$"
+        with pytest.raises(BadInput, match=remedy):
+            sm.adopt(folder, tmp_path / "run", encoder=named, labels=LABELS, quiet=True)
+
+
 def test_a_revision_of_an_encoder_that_has_none_is_noticed(home: Path, encoder: Path, tmp_path: Path) -> None:
     folder = copied(home, tmp_path / "adapter")
     changed_settings(folder, base_model_name_or_path=str(encoder), revision="abc")
@@ -296,8 +330,10 @@ def test_an_adopted_run_is_exported_with_unknown_data_and_verified(run: sm.Run, 
         encoding="utf-8"
     )
     assert sm.verify(tmp_path / "exported", against=run).holds
-    with pytest.raises(BadInput, match="a run whose training rows are known"):
-        run.export("openvino-int8", tmp_path / "calibrated", quiet=True)
+    with pytest.raises(
+        BadInput, match="a run whose training rows are known, to calibrate openvino-int8.* Name other forms"
+    ):
+        run.export(["merged", "openvino-int8"], tmp_path / "calibrated", quiet=True)
 
 
 def test_all_forms_of_an_adopted_run_are_those_without_calibration() -> None:
@@ -332,6 +368,8 @@ def test_what_needs_predictions_names_the_data_that_an_adopted_run_lacks(
         BadInput, match="an adopted one that was not evaluated.*`submillion adopt .* --data FILE`"
     ):
         bare.report(["attribution"], quiet=True)
+    with pytest.raises(BadInput, match="none: no file .* proven. .*`submillion adopt .* --data FILE`"):
+        bare.export("merged", tmp_path / "exported", quiet=True)
     with pytest.raises(
         BadInput, match="saved predictions of 'validation', found none. Score all runs on one"
     ):

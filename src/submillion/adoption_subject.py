@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from submillion.families.families import family_of
 from submillion.files import strict_json
 from submillion.sources import adapter_files
 from submillion.sources.adapters import FetchedAdapter, class_names, fetch_adapter
+from submillion.sources.catalog import ENCODERS
 from submillion.sources.fetch import FetchedEncoder, encoder_config, fetch_encoder, is_on_hub
 from submillion.sources.folder import CONFIG
 from submillion.wording import excerpt, printable
@@ -82,7 +84,8 @@ def subject_of(adapter: str, options: Options, progress: bool) -> Subject:
     from submillion.model.foreign import read_foreign  # noqa: PLC0415
 
     source, revision = _encoder(fetched, options.encoder)
-    config = encoder_config(source, revision)
+    with _encoder_option(source, options.encoder):
+        config = encoder_config(source, revision)
     family = family_of(config)
     foreign = read_foreign(fetched.path, family)
     classes = foreign.classes(family)
@@ -100,7 +103,8 @@ def subject_of(adapter: str, options: Options, progress: bool) -> Subject:
     if not 4 <= max_length <= longest:
         expected = f"from 4 to the {longest:,} tokens that the encoder has positions for"
         raise BadInput(Problem("@{max_length}", expected, f"{max_length:,}"))
-    encoder = fetch_encoder(source, revision, progress)
+    with _encoder_option(source, options.encoder):
+        encoder = fetch_encoder(source, revision, progress)
     _notice_base(foreign, encoder)
     _check_encoder_labels(encoder, labels)
     return Subject(fetched, foreign, encoder, config, labels, counted, max_length)
@@ -120,7 +124,9 @@ def _encoder(fetched: FetchedAdapter, wanted: str | None) -> tuple[str, str | No
         )
     if source != name or not isinstance(revision, str) or not revision:
         return source, None
-    if is_on_hub(source):
+    with _encoder_option(source, wanted):
+        on_hub = is_on_hub(source)
+    if on_hub:
         return source, revision
     notices.emit(
         "encoder_revision",
@@ -128,6 +134,30 @@ def _encoder(fetched: FetchedAdapter, wanted: str | None) -> tuple[str, str | No
         revision=excerpt(revision, 60),
     )
     return source, None
+
+
+@contextmanager
+def _encoder_option(source: str, wanted: str | None) -> Iterator[None]:
+    """Let an encoder that is refused in the block name the option of `adopt`, which has no field of a recipe.
+
+    Args:
+        source: the encoder.
+        wanted: as the user named it; None if the adapter names it.
+    """
+    try:
+        yield
+    except BadInput as error:
+        # Without a hub, its copy in a wheel may still be reached.
+        copy = next((entry.name for entry in ENCODERS.values() if entry.wheels and entry.hub == source), None)
+        problems = []
+        for one in error.problems:
+            remedy = one.remedy.replace("@{encoder.source}", "@{encoder}")
+            if copy is not None:
+                remedy += f" Or take the copy in the catalog: @{{encoder={copy}}}."
+            elif wanted is None and "@{encoder}" not in remedy:
+                remedy += " The adapter names this encoder; name another place of it with @{encoder}."
+            problems.append(replace(one, remedy=remedy.strip()))
+        raise BadInput(problems or str(error)) from error
 
 
 def _labels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import shutil
 import sys
 import warnings
@@ -252,6 +253,9 @@ def test_bad_arguments_are_refused_before_any_work(
 ) -> None:
     with pytest.raises(BadInput, match="Did you mean 'onnx'?"):
         run.export("onx", tmp_path / "out")
+    for joined in ("merged,onnx", "merged onnx"):
+        with pytest.raises(BadInput, match=rf"found {joined}\. Name each form by itself\."):
+            run.export(joined, tmp_path / "out")
     with pytest.raises(BadInput, match="points of accuracy from 0 to 100"):
         run.export("merged", tmp_path / "out", max_loss=-1)
     wrong: Any
@@ -277,6 +281,14 @@ def test_forms_of_an_iterator_and_a_limit_of_numpy_are_read(run: Run, tmp_path: 
     exported = run.export(names, str(tmp_path / "out"), max_loss=np.float32(50), quiet=True)  # type: ignore[arg-type]
     assert list(exported.record["files"]) == ["model.safetensors"]
     assert json.loads((exported.path / "export.json").read_text())["max_loss"] == 50
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_every_file_has_the_permissions_of_any_new_file(run: Run, tmp_path: Path) -> None:
+    run.export("merged", tmp_path / "out", quiet=True)
+    (tmp_path / "new").touch()
+    modes = {file.name: oct(file.stat().st_mode) for file in (tmp_path / "out").iterdir()}
+    assert modes == dict.fromkeys(modes, oct((tmp_path / "new").stat().st_mode))
 
 
 def test_a_tokenizer_that_pads_on_the_left_pads_as_the_run_does(tmp_path: Path) -> None:

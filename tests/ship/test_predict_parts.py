@@ -356,6 +356,18 @@ def test_standard_input_is_read_and_answered_on_standard_output(
     assert capsys.readouterr().out == f"ID,Label\n0,{NAMES[1]}\n"
 
 
+def test_problems_of_standard_input_name_it_and_not_its_copy(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, problem in (
+        ("", "^standard input: expected a file"),
+        ("text\na\nb,c\n", "^standard input, line 3:"),
+    ):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(given.encode())))
+        with pytest.raises(BadInput, match=problem):
+            predict_file(run.path, "-")
+
+
 def test_wrong_forms_are_refused_by_name(run: RunDir, file: Path) -> None:
     with pytest.raises(BadInput, match="`stdin_form`: expected standard input as the file"):
         predict_file(run.path, file, stdin_form="csv")

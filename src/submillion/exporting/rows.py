@@ -78,8 +78,11 @@ def rows_of(context: RunContext) -> dict[str, Rows]:
             rows[split] = Rows(texts, labels, saved.probabilities, SAVED)
     if not rows:
         found = "none: no file of an export could be proven"
+        remedy = ""
+        if context.adopted:
+            remedy = "Adopt it again with labelled texts: `submillion adopt ADAPTER --out RUN --data FILE`."
         raise BadInput(
-            Problem(str(context.run.path), "a run with predictions of validation or test rows", found)
+            Problem(str(context.run.path), "a run with predictions of validation or test rows", found, remedy)
         )
     return rows
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,15 @@ def readable(file: str | Path, stdin_form: str | None) -> Iterator[Path]:
         with copied.open("rb") as stream:
             beginning = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         form = stdin_form or ("jsonl" if beginning in (b"{", b"[") else "csv")
-        yield copied.rename(copied.with_suffix(f".{form}"))
+        path = copied.rename(copied.with_suffix(f".{form}"))
+        try:
+            yield path
+        except BadInput as error:
+            # The copy is deleted by the time that its name is read.
+            raise BadInput(
+                [replace(one, where=one.where.replace(str(path), "standard input")) for one in error.problems]
+                or str(error)
+            ) from error
 
 
 def count_rows(reads: Iterable[Chunk]) -> int:

@@ -84,6 +84,7 @@ def test_impossible_options_are_refused(
     ended = submillion("serve", runs[0].path, *arguments, cwd=tmp_path)
     assert ended.returncode == 2
     assert message in ended.stderr
+    assert "no token is set" not in ended.stderr
 
 
 def test_a_missing_extra_is_named(

@@ -220,13 +220,15 @@ def chosen_forms(to: str | Sequence[str], training_texts: bool = True) -> list[F
             them, with a notice.
 
     Raises:
-        BadInput: no name or an unknown one, or packages are missing; the error lists all of them.
+        BadInput: no name or an unknown one, or packages are missing; the error lists all of them. Or a form that needs
+            the training texts of a run for which they are unknown.
     """
     wanted = [to] if isinstance(to, str) or not isinstance(to, Iterable) else list(to)
     unknown = [str(name) for name in wanted if not isinstance(name, str) or name not in (*FORMS, ALL)]
     if unknown or not wanted:
         expected = f"some of {', '.join(FORMS)}, or {ALL}"
-        remedy = did_you_mean(unknown[0], (*FORMS, ALL)) if unknown else ""
+        joined = any(set(name.replace(",", " ").split()) <= {*FORMS, ALL} for name in unknown)
+        remedy = "Name each form by itself." if joined else did_you_mean("".join(unknown[:1]), (*FORMS, ALL))
         raise BadInput(Problem("@{to}", expected, ", ".join(unknown) or "none", remedy))
     of_all = [form for form in FORMS.values() if form.in_all] if ALL in wanted else []
     left_out = [form for form in of_all if form.calibrated and form.name not in wanted and not training_texts]
@@ -241,6 +243,9 @@ def chosen_forms(to: str | Sequence[str], training_texts: bool = True) -> list[F
     forms = [
         form for form in FORMS.values() if form.name in wanted or (form in of_all and form not in left_out)
     ]
+    if not training_texts and (calibrated := [form.name for form in forms if form.calibrated]):
+        expected = f"a run whose training rows are known, to calibrate {listed(calibrated)}"
+        raise BadInput(Problem("@{to}", expected, "an adopted one", "Name other forms."))
     _check_extras(forms)
     return forms
 

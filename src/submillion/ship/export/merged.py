@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from submillion.model import head_file
 from submillion.model.loading import quiet_libraries
+from submillion.sources.folder import CONFIG
 
 if TYPE_CHECKING:
     from submillion.ship.export.source import ExportSource
@@ -32,5 +33,7 @@ def write_merged(source: ExportSource, file: Path) -> None:
     """
     with quiet_libraries():
         source.model.save_pretrained(file.parent)
+    # safetensors makes a file that only its owner may read; config.json has the permissions of any new file.
+    file.chmod((file.parent / CONFIG).stat().st_mode)
     if source.head is not None:
         head_file.write(file.parent, source.head, source.labels)

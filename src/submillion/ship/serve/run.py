@@ -55,14 +55,15 @@ def serve(
     from submillion.ship.serve.models import named
 
     named(runs)
-    if not options.is_loopback and options.token is None:
-        notices.emit(
-            "open_server",
-            f"everybody who can reach {options.host} can use this server and read the runs' reports: no token is set.",
-            host=options.host,
-        )
     with ExitStack() as stack:
         sock = stack.enter_context(listening(options))
+        if not options.is_loopback and options.token is None:
+            notices.emit(
+                "open_server",
+                f"everybody who can reach {options.host} can use this server and read the runs' reports: no token is "
+                "set.",
+                host=options.host,
+            )
         host, port = sock.getsockname()[:2]
         at = f"[{host}]" if ":" in host else host
         if options.workers == 1:
