@@ -58,6 +58,11 @@ def test_open_says_what_is_missing(tmp_path: Path) -> None:
         RunDir.open(tmp_path / "nowhere")
     with pytest.raises(BadInput, match=r"without manifest\.json"):
         RunDir.open(tmp_path)
+    (tmp_path / "export.json").touch()
+    with pytest.raises(BadInput, match="found an export. Name the run that it was made from"):
+        RunDir.open(tmp_path)
+    with pytest.raises(BadInput, match="found a file. Name the directory"):
+        RunDir.open(tmp_path / "export.json")
 
 
 def test_predictions_survive_the_file(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -92,14 +91,11 @@ def _write(run: RunDir, subject: Subject, options: Options) -> None:
     compared: list[tuple[int, float]] = []
 
     def write(folder: Path) -> None:
-        with warnings.catch_warnings():
-            # Of peft, if the adapter names another encoder or none; `_notice_base` says what matters of that.
-            warnings.filterwarnings("ignore", ".*base_model_name_or_path.*", UserWarning)
-            compared.append(
-                adopt_adapter(
-                    subject.foreign, subject.encoder.path, subject.labels, subject.encoder.origin, folder
-                )
+        compared.append(
+            adopt_adapter(
+                subject.foreign, subject.encoder.path, subject.labels, subject.encoder.origin, folder
             )
+        )
 
     atomic_dir(run.adapter, write)
     own_tokenizer = any(

@@ -15,6 +15,7 @@ from submillion.files import strict_json
 from submillion.files.atomic import atomic_file, refused, write_json
 from submillion.files.desktop import DESKTOP_FILES
 from submillion.recipe import Recipe
+from submillion.run_format.export import EXPORT
 from submillion.run_format.history import HistoryRecord
 from submillion.run_format.kinds import KINDS, PARTIAL
 from submillion.run_format.manifest import FORMAT, Manifest
@@ -50,8 +51,12 @@ class RunDir(RunLayout):
         run = cls(path)
         if not run.manifest.is_file():
             what, remedy = "a directory without manifest.json", "Make one with `train`."
-            if not run.path.is_dir():
+            if run.path.is_file():
+                what, remedy = "a file", "Name the directory that `train` has made."
+            elif not run.path.is_dir():
                 what = "no such directory"
+            elif (run.path / EXPORT).is_file():
+                what, remedy = "an export", "Name the run that it was made from."
             elif run_place.is_replacing(run.path):
                 what, remedy = "a run that was about to be replaced", "Bring it back with `resume`."
             raise BadInput(Problem(str(path), "a run directory", what, remedy))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from submillion import notices
 from submillion.data.formats import open_table
 from submillion.data.readers import iter_texts, read_rows
 from submillion.errors import BadInput
@@ -37,6 +38,19 @@ def test_the_folder_of_a_file_is_its_label(folder: Path) -> None:
     rows = read_rows([folder])
     assert rows.labels == ["neg", "deeper", "pos"]
     assert rows.where(2) == f"{folder.name}, file 3"
+
+
+def test_tables_among_the_texts_are_named_or_refused(folder: Path) -> None:
+    for name in ("a.csv", "neg/b.jsonl"):
+        (folder / name).write_text("text\nx\n", encoding="utf-8")
+    with notices.collecting(quiet=True):
+        open_table(folder)
+        texts = [notice["text"] for notice in notices.collected()]
+    assert texts == [f"{folder}: tables are not read: a.csv, neg/b.jsonl."]
+    (folder / "c.parquet").touch()
+    found = "found 3 such files beside 3 tables: a.csv, c.parquet, neg/b.jsonl. Name one of the tables"
+    with pytest.raises(BadInput, match=found):
+        open_table(folder)
 
 
 def test_a_folder_without_texts_is_refused(folder: Path) -> None:

@@ -235,7 +235,7 @@ def _wrong(table: Table, name: str, kind: str) -> Problem:
         )
     return Problem(
         str(table.path),
-        f"a {kind} column '{name}'",
+        f"{'an' if kind == 'id' else 'a'} {kind} column '{name}'",
         _listed(table),
         did_you_mean(name, table.columns[:COMPARED]),
     )

@@ -209,7 +209,8 @@ def _dropout_before_output(model: PreTrainedModel, family: Family) -> Any:
 def quiet_libraries() -> Iterator[None]:
     """Suppress transformers' loading report and progress bar inside the block.
 
-    A notice lists the tensors that matter. Also suppresses the warning about an old attribute name that peft uses.
+    A notice lists the tensors that matter. Also suppresses warnings of peft about an attribute's old name, and about an
+    adapter that names another encoder or none, of which `adopt` says what matters.
     """
     logging: Any = transformers_logging  # its functions have no types
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -218,6 +219,7 @@ def quiet_libraries() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+            warnings.filterwarnings("ignore", ".*base_model_name_or_path.*", UserWarning)
             yield
     finally:
         logging.set_verbosity(verbosity)

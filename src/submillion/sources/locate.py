@@ -105,8 +105,9 @@ def looks_like_a_path(source: str) -> bool:
 def _missing(path: Path, source: str, kind: str) -> BadInput:
     """Return the error for a missing path: the file, or already its folder."""
     parent, remedy = path.parent, remedy_for(source)
+    expected = "an encoder at this path" if kind == "encoder" else f"{kind} at this path"
     if not parent.is_dir():
-        return BadInput(Problem(source, f"{kind} at this path", f"no folder {parent}", remedy))
+        return BadInput(Problem(source, expected, f"no folder {parent}", remedy))
     names = [item.name for item in parent.iterdir()]
     remedy = remedy or did_you_mean(path.name, names)
-    return BadInput(Problem(source, f"{kind} at this path", "nothing there", remedy))
+    return BadInput(Problem(source, expected, "nothing there", remedy))
