@@ -43,8 +43,6 @@ SETTINGS = {
     "all of the change": ["train.wise_ft=null"],
     "all layers": ["lora.layers=all"],
     "eight layers": ["lora.layers=top-8"],
-    "three layers": ["lora.layers=top-3"],
-    "three layers, twice the steps": ["lora.layers=top-3", "train.steps={2}"],
     "two layers": ["lora.layers=top-2"],
     "one layer": ["lora.layers=top-1"],
     "half of the steps": ["train.steps={0.5}"],

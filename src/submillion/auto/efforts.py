@@ -10,9 +10,6 @@ from submillion.families.families import family_of
 
 FEW_ROWS = 2_000
 """Below it, all rows are trained on, and the accuracy is estimated by cross-validation."""
-MANY_CLASSES = 32
-"""Classes from which a small encoder trains all of its layers, if there are many rows. With 4,000 rows, MiniLM gained
-accuracy and macro F1 in each of three pairs on R52, 52 classes, and nothing on AG News, 4; see benchmarks.evidence."""
 LONGEST = 512
 """Longest text in tokens that `auto` trains on."""
 LESSER: tuple[Mapping[str, float], ...] = (
@@ -49,13 +46,11 @@ def full_effort(facts: Facts) -> Effort:
     """Return the effort that takes all the time that the evidence asks for.
 
     Few rows train the upper layers, 4 of 12 or 3 of 6, on every machine; many rows train all layers if an accelerator
-    makes that quick, or if there are many classes and the upper layers are half of the encoder.
+    makes that quick.
     """
     n_layers = family_of(facts.config).n_layers(facts.config)
-    upper = upper_layers(n_layers)
-    gains = facts.texts.classes >= MANY_CLASSES and 2 * upper >= n_layers
-    every = facts.texts.rows >= FEW_ROWS and (facts.machine.accelerator or gains)
-    return Effort(n_layers if every else upper)
+    every = facts.machine.accelerator and facts.texts.rows >= FEW_ROWS
+    return Effort(n_layers if every else upper_layers(n_layers))
 
 
 def upper_layers(n_layers: int) -> int:

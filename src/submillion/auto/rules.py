@@ -205,12 +205,9 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     choices.add("lora.targets", [ALL_LINEAR], "every matrix, at a lower rank (arXiv:2305.14314)")
     depth = "all" if effort.layers >= n_layers else f"top-{effort.layers}"
     why = f"the lower {n_layers - effort.layers} of {n_layers} run once per text"
-    if depth == "all":
-        why = "many classes gain by the lower layers too"
-        if upper_layers(n_layers) == n_layers:
-            why = f"the encoder has {plural(n_layers, 'layer')}"
-        elif facts.machine.accelerator:
-            why = "the accelerator is fast"
+    if depth == "all":  # only a fast machine trains more than the upper layers
+        few_layers = upper_layers(n_layers) == n_layers
+        why = f"the encoder has {plural(n_layers, 'layer')}" if few_layers else "the accelerator is fast"
     choices.add("lora.layers", depth, effort.reason or why)
     recipe = choices.recipe()
     rank = largest_rank(facts.config, facts.texts.classes, recipe.lora, recipe.head, recipe.budget)
@@ -222,9 +219,9 @@ def _adapters(choices: _Choices, facts: Facts, effort: Effort) -> None:
     else:
         choices.add("lora.alpha", float(SCALE * r), f"alpha / r = {SCALE}")
     why = (
-        "the studies of these settings had none"
-        if depth == "all"
-        else "lower layers run once, without dropout"
+        "lower layers run once, without dropout"
+        if depth != "all"
+        else "the studies of these settings had none"
     )
     choices.add("lora.dropout", 0.0, why)
     for field in ("encoder.dropout", "encoder.attention_dropout"):
