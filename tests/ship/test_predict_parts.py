@@ -19,7 +19,7 @@ import pytest
 
 from submillion import notices
 from submillion.data.token_report import Unknown
-from submillion.errors import BadInput
+from submillion.errors import BadInput, SubmillionError
 from submillion.rundir import RunDir
 from submillion.ship import predict, predict_parts, predict_rows
 from submillion.ship.predict import predict_file
@@ -366,6 +366,35 @@ def test_problems_of_standard_input_name_it_and_not_its_copy(
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(given.encode())))
         with pytest.raises(BadInput, match=problem):
             predict_file(run.path, "-")
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(
+    run: RunDir, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in (file / "parts", file.with_name("x" * 300)):
+        with pytest.raises(BadInput, match="expected a place that can be written"):
+            predict_file(run.path, file, place)
+    (closed := file.with_name("closed")).mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != closed)
+    with pytest.raises(BadInput, match="expected a place that can be written, found .* not writable"):
+        predict_file(run.path, file, closed)
+    assert not any(closed.iterdir())
+    monkeypatch.setattr("os.access", lambda *_: True)
+
+    # Some systems, such as /proc for root, say yes to `access` and refuse all the same.
+    def refuse(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(SubmillionError, match="parts: could not be written .No such file"):
+        predict_file(run.path, file, file.with_name("parts"))
+
+
+def test_an_open_file_is_written_into_and_no_folder_is_made(
+    run: RunDir, file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    predict_file(run.path, file, "/dev/stdout")  # a regular file here
+    assert len(capfd.readouterr().out.splitlines()) == ROWS + 1
 
 
 def test_wrong_forms_are_refused_by_name(run: RunDir, file: Path) -> None:

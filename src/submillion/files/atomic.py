@@ -85,7 +85,8 @@ def why_not_created(path: Path) -> str | None:
     Args:
         path: what does not exist yet; the folders above it may not exist either.
     """
-    above = next((folder for folder in path.parents if folder.exists()), path.parent)
+    # Not Path.exists, which fails for a name that is too long and below a folder that this user may not enter.
+    above = next((folder for folder in path.parents if os.path.exists(folder)), path.parent)  # noqa: PTH110
     if not above.is_dir():
         return f"{above} is a file"
     if not os.access(above, os.W_OK | os.X_OK):

@@ -48,9 +48,9 @@ class OutputFile:
         Raises:
             BadInput: a directory, an existing file without `overwrite`, an input, or a place that cannot be written.
         """
-        if (number := _descriptor(name)) is not None:
+        if (number := descriptor_of(name)) is not None:
             return cls(Path(name), number, whole=False)
-        path = _followed(name, where)
+        path = followed(name, where)
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
@@ -139,7 +139,7 @@ def _standard_output() -> IO[str]:
     return cast("IO[str]", _Utf8Stream(buffer))
 
 
-def _descriptor(name: str | Path) -> int | None:
+def descriptor_of(name: str | Path) -> int | None:
     """Return the number of the open file of this process that a name means, None if it means none.
 
     `/dev/stdout` leads to whatever standard output is, a file too; that one is not replaced but written into.
@@ -152,8 +152,16 @@ def _descriptor(name: str | Path) -> int | None:
     return _NAMES[match["name"]] if match["name"] else int(match["dev"] or match["proc"])
 
 
-def _followed(name: str | Path, where: str) -> Path:
-    """Return the path that a chain of links ends at, which need not exist."""
+def followed(name: str | Path, where: str) -> Path:
+    """Return the path that a chain of links ends at, which need not exist.
+
+    Args:
+        name: path of a file or folder.
+        where: the argument that names it, for messages.
+
+    Raises:
+        BadInput: the links form a circle, no user has this name, or the name has a null character.
+    """
     try:
         return Path(name).expanduser().resolve()
     # A circle of links, an unknown user, a null character.

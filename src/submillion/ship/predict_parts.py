@@ -16,11 +16,12 @@ from submillion import notices
 from submillion.cache import locked, sha256_of
 from submillion.errors import BadInput, Problem
 from submillion.files import strict_json
-from submillion.files.atomic import atomic_file, disk_errors, is_temporary, write_json
+from submillion.files.atomic import atomic_file, disk_errors, is_temporary, refused, write_json
 from submillion.files.desktop import DESKTOP_FILES
 from submillion.ship.predict_forms import Columns, Rows
 from submillion.ship.predict_options import PredictOptions
 from submillion.ship.predict_rows import Chunk, RowHash
+from submillion.wording import plural
 
 PART_ROWS = 1 << 16
 PART_SECONDS = 60.0  # of a slow classifier; a kill costs the work of one part
@@ -79,7 +80,7 @@ def check_folder(folder: Path, resume: bool, overwrite: bool) -> dict[str, Any] 
     if saved["parts"] and not resume and not overwrite:
         rows = sum(part["counts"]["rows"] for part in saved["parts"])
         state = "a complete prediction" if saved["complete"] else "an unfinished prediction"
-        found = f"{state} of {rows:,} rows in '{folder}'"
+        found = f"{state} of {plural(rows, 'row')} in '{folder}'"
         raise BadInput(Problem("@{out}", "a new output", found, RESUME))
     checked: dict[str, Any] = saved
     return checked
@@ -126,7 +127,10 @@ class Parts:
         self._settings = settings
         check_folder(self.folder, self._options.resume, overwrite)
         with disk_errors(self.folder), ExitStack() as stack:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise refused(self.folder, error) from error
             try:
                 stack.enter_context(locked(self.folder / LOCK, wait=False))
             except BlockingIOError as error:

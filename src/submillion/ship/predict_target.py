@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from submillion.errors import BadInput, Problem
-from submillion.files.output_file import OutputFile
+from submillion.files.atomic import why_not_created
+from submillion.files.output_file import OutputFile, descriptor_of, followed
 from submillion.ship.predict_forms import CsvRows, ParquetRows, form_of
 from submillion.ship.predict_options import PredictOptions
 from submillion.ship.predict_parts import check_folder
@@ -42,11 +44,14 @@ class Output:
         """
         path = Path(out)
         if str(out) != STDIN and not path.suffix and not _is_stream(path):
-            if path.is_file():
+            if os.path.isfile(path):  # noqa: PTH113 (no errors)
                 raise BadInput(Problem("@{out}", "a new folder", f"'{out}', a file", "Name another one."))
             if options.spreadsheet:
                 raise BadInput(Problem("@{spreadsheet}", "an output whose name ends in .csv", f"'{out}'"))
-            folder = path.expanduser().resolve()
+            folder = followed(path, "@{out}")
+            if (reason := _why_not_written(folder)) is not None:
+                found = f"'{folder}': {reason}"
+                raise BadInput(Problem("@{out}", "a place that can be written", found, "Name another one."))
             check_folder(folder, options.resume, overwrite)
             return cls(ParquetRows, overwrite, None, folder)
         parts = path.with_name(f"{path.name}.parts")
@@ -63,4 +68,13 @@ class Output:
 
 
 def _is_stream(path: Path) -> bool:
-    return path.exists() and not path.is_dir() and not path.is_file()
+    if descriptor_of(path) is not None:
+        return True
+    return os.path.exists(path) and not path.is_dir() and not path.is_file()  # noqa: PTH110 (no errors)
+
+
+def _why_not_written(folder: Path) -> str | None:
+    """Return why no part can be written into a folder, which may be absent; None if nothing speaks against it."""
+    if not os.path.exists(folder):  # noqa: PTH110 (no errors)
+        return why_not_created(folder)
+    return None if os.access(folder, os.W_OK | os.X_OK) else "it is not writable for this user"
