@@ -309,6 +309,12 @@ def test_a_revision_of_an_encoder_that_has_none_is_noticed(home: Path, encoder: 
     assert "encoder_revision" in {notice["code"] for notice in notices}
 
 
+def test_a_run_is_not_replaced_by_one_of_its_own_adapter(home: Path, encoder: Path, tmp_path: Path) -> None:
+    sm.adopt(home / "adapter", tmp_path / "run", labels=LABELS, encoder=encoder, quiet=True)
+    with pytest.raises(BadInput, match="found one that holds adapter, which the new one is made of"):
+        sm.adopt(tmp_path / "run" / "adapter", tmp_path / "run", encoder=encoder, overwrite=True, quiet=True)
+
+
 def test_on_the_command_line(home: Path, encoder: Path, tmp_path: Path) -> None:
     arguments = ["adopt", str(home / "adapter"), "--out", str(tmp_path / "run"), "--encoder", str(encoder)]
     done = CliRunner().invoke(app, [*arguments, "--labels", ",".join(LABELS), "--quiet"])

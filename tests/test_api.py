@@ -307,6 +307,8 @@ def test_training_and_predicting_leave_the_process_as_it_was(tmp_path: Path) -> 
 def test_bad_input_names_arguments_as_python_does(home: Path, run: sm.Run) -> None:
     with pytest.raises(sm.BadInput, match="replace this run with `overwrite`"):
         sm.train(recipe_in(home), run.path, texts=TEXTS, labels=LABELS)
+    with pytest.raises(sm.BadInput, match=r"found one that holds data/train\.parquet, which the new one"):
+        sm.train(run.path / "recipe.yaml", run.path, overwrite=True)
     with pytest.raises(sm.BadInput, match="both `texts` and `labels`"):
         sm.train(recipe_in(home), home / "none", texts=TEXTS)
     with pytest.raises(sm.BadInput, match=r"`texts`, position 1: .* found a missing value"):

@@ -49,6 +49,13 @@ def test_a_new_run_needs_a_new_or_empty_directory(place: Path) -> None:
         run_place.check(place / "manifest.json", overwrite=True)
 
 
+def test_a_run_is_not_replaced_by_one_that_is_made_of_it(place: Path) -> None:
+    rows = place.resolve() / "data" / "train.parquet"
+    with pytest.raises(BadInput, match=r"one that holds data/train.parquet, which the new one is made of"):
+        run_place.check(place, overwrite=True, sources=["/elsewhere", str(rows)])
+    run_place.check(place, overwrite=True, sources=[str(place.resolve().with_name("mine-2"))])
+
+
 def test_files_of_a_desktop_are_no_contents(place: Path) -> None:
     (place.parent / "new").mkdir()
     for folder in (place, place.parent / "new"):

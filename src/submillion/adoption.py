@@ -67,6 +67,7 @@ def adopt(
     run = RunDir(out)
     run.check_new(overwrite)
     subject = subject_of(str(adapter), options, progress)
+    run.check_new(overwrite, [str(path.resolve()) for path in (subject.fetched.path, subject.encoder.path)])
     split = None
     if options.data is not None:
         classes = Classes(subject.labels, numbered=True)

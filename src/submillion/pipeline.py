@@ -59,7 +59,7 @@ def train(
         gate_early(recipe)
         run, workers, options = RunDir(out), Workers.start(), FitOptions.of(recipe, quiet)
         if workers.is_main:
-            run.check_new(overwrite)
+            run.check_new(overwrite, recipe.needed_sources())
         with training_settings(recipe.train.threads, workers.device.type):
             prepared = prepare(recipe, workers, quiet, run.path, rows, checked=checked)
             with run.new(overwrite, workers.is_main):

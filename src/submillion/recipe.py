@@ -233,6 +233,10 @@ class Recipe(Section):
         ]
         return [source for source in dict.fromkeys(found) if Path(source).is_absolute()]
 
+    def needed_sources(self) -> list[str]:
+        """Return the absolute paths that a run needs where they are; it has a copy of its corrections."""
+        return [source for source in self.absolute_sources() if source != self.data.corrections]
+
     def to_yaml(self) -> str:
         """Return the complete recipe, defaults included, as YAML."""
         return strict_yaml.dump(self.model_dump(mode="json"))

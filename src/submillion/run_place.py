@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,15 +28,16 @@ MOVING = ".replaced.moving"
 """Its name while files are moved into it or back; nothing of the new run exists at that time."""
 
 
-def check(place: Path, overwrite: bool) -> None:
+def check(place: Path, overwrite: bool, sources: Iterable[str] = ()) -> None:
     """Refuse a place where no run can be made; nothing is left there.
 
     Args:
         place: the directory of the run.
         overwrite: whether a run that is there may be replaced.
+        sources: absolute paths of what the new run is made of.
 
     Raises:
-        BadInput: it is a file, holds files, holds files that no run wrote, or cannot be written to.
+        BadInput: it is a file, holds files, holds files that no run wrote, holds a source, or cannot be written to.
     """
     try:
         place.stat()
@@ -64,6 +65,16 @@ def check(place: Path, overwrite: bool) -> None:
                 "a run directory to overwrite",
                 f"files that no run wrote: {', '.join(foreign[:4])}",
                 "Choose another directory with @{out}; these files are unchanged.",
+            )
+        )
+    whole = place.resolve()
+    if held := [source for source in sources if Path(source).is_relative_to(whole)]:
+        raise BadInput(
+            Problem(
+                str(place),
+                "a run that the new one does not need",
+                f"one that holds {Path(held[0]).relative_to(whole)}, which the new one is made of",
+                "Choose another directory with @{out}.",
             )
         )
     made: list[Path] = []

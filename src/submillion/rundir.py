@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -62,9 +63,9 @@ class RunDir(RunLayout):
             raise BadInput(Problem(str(path), "a run directory", what, remedy))
         return run
 
-    def check_new(self, overwrite: bool) -> None:
+    def check_new(self, overwrite: bool, sources: Iterable[str] = ()) -> None:
         """Refuse a place where no run can be made; see `run_place.check`."""
-        run_place.check(self.path, overwrite)
+        run_place.check(self.path, overwrite, sources)
 
     def new(self, overwrite: bool, here: bool = True) -> AbstractContextManager[None]:
         """Hold the empty directory of a new run for the block; see `run_place.new_run`.
