@@ -23,6 +23,7 @@ inline void Encoder::form_groups() {
     }
   }
   batch_arena.reset();
+  for (Arena* arena : {&weight_arena, &batch_arena, &scratch_arena}) arena->promote();
   const int D = config.hidden_blocks;
   for (size_t i = 0; i < groups.size(); i++) {
     TextGroup& g = groups[i];

@@ -76,6 +76,7 @@ struct Int8Encoder : Int8Layers {
       longest = std::max(longest, batch.offsets[i + 1] - batch.offsets[i]);
     const long widest = std::max<long>(hidden, embeddings.channels), head_channels = hidden / heads;
     scratch_arena.reset();
+    for (Arena* arena : {&weight_arena, &scratch_arena}) arena->promote();
     std::vector<Int8Scratch> all(threads);
     for (Int8Scratch& s : all) {
       auto floats = [&](long count) { return scratch_arena.allocate<float>(count); };
