@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,24 @@ def test_over_budget_is_refused_before_the_encoder_is_fetched(
     monkeypatch.setattr(module, "token_facts", None)
     with pytest.raises(OverBudget):
         decide(reviews, overrides=["encoder.source=roberta-base", "lora.r=300"], progress=False)
+
+
+@pytest.mark.parametrize("minutes", [None, 10.0])
+def test_many_classes_take_the_encoder_that_has_room_for_them(
+    minutes: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, token_facts = str(shared_encoder()), module.token_facts
+
+    def facts(asked: Recipe, encoder: str, *more: Any) -> Facts:
+        return replace(token_facts(asked, tiny, *more), encoder=encoder)
+
+    monkeypatch.setattr(module, "token_facts", facts)
+    monkeypatch.setattr(module, "download_bytes", lambda *_: 0)
+    monkeypatch.setattr(module._Case, "_measured", lambda case, _: NominalSpeed(case.machine))
+    texts = [f"{TEXTS[number % 60]} {number}" for number in range(3_000)]
+    rows = labelled_rows(texts, [f"topic {number % 1_500}" for number in range(3_000)])
+    decision = decide(rows=rows, minutes=minutes, progress=False)
+    assert decision.recipe.encoder.source == "minilm"  # mpnet-base has room for 1,200 classes
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])

@@ -212,6 +212,14 @@ def test_the_gate_says_when_nothing_fits() -> None:
         gate(count(ROBERTA, 4, lora, head, 3_500), ROBERTA, 4, lora, head)
 
 
+def test_the_gate_says_how_many_classes_fit() -> None:
+    lora, head = LoraRecipe(r=1, targets=["query"], layers=[0]), HeadRecipe(kind="linear")
+    with pytest.raises(OverBudget, match="This encoder has room for 1,298 classes.* of the 2,000, or take"):
+        gate(count(ROBERTA, 2_000, lora, head, 1_000_000), ROBERTA, 2_000, lora, head)
+    assert count(ROBERTA, 1_298, lora, head, 1_000_000).fits
+    assert not count(ROBERTA, 1_299, lora, head, 1_000_000).fits
+
+
 @pytest.mark.parametrize(
     ("lora", "head", "labels", "message"),
     [

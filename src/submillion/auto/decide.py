@@ -18,6 +18,7 @@ from submillion.auto.time_limit import TimeLimit
 from submillion.auto.without_effect import announce_fields_without_effect
 from submillion.budget.time_model import Workload
 from submillion.data.rows import LabelledRows
+from submillion.errors import OverBudget
 from submillion.estimate.benchmark import measure
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
@@ -112,6 +113,14 @@ class _Case:
         gated(plan.recipe, self.texts.classes)  # before anything is downloaded
         return plan
 
+    def _has_room(self, encoder: str) -> bool:
+        """Return whether an encoder fits the budget; its output layer grows with the number of classes."""
+        try:
+            self.rough(encoder)
+        except OverBudget:
+            return False
+        return True
+
     def facts(self, encoder: str) -> Facts:
         """Return the facts of one encoder, which is fetched if it is not on this machine."""
         return token_facts(self.asked, encoder, self.texts, self.sample, self.machine, self.progress)
@@ -120,6 +129,8 @@ class _Case:
         """Return the plan without a time limit; it depends on the class of the machine alone."""
         if "encoder.source" in self.fixed:
             name, reason = self.asked.encoder.source, ""
+        elif self.texts.other_scripts <= MOST_OTHER and not self._has_room(LARGE_ENCODER):
+            name, reason = SMALL_ENCODER, f"{LARGE_ENCODER} is over the budget"
         else:
             seconds = total(self.rough(LARGE_ENCODER).parts)
             name, reason = encoder_for(self.texts, seconds, EXPECTED_S, self.machine)
@@ -172,7 +183,7 @@ class _Case:
             names = [encoder_for(self.texts, 0, 1, self.machine)[0]]
         else:
             names = [LARGE_ENCODER, SMALL_ENCODER]
-            if download_bytes(LARGE_ENCODER, 1):
+            if download_bytes(LARGE_ENCODER, 1) or not self._has_room(LARGE_ENCODER):
                 names = [SMALL_ENCODER]
         known: dict[str, tuple[Facts, Speed]] = {}
         for place, number in merits(len(names)):

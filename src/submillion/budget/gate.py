@@ -9,6 +9,7 @@ from submillion.budget.count import Count
 from submillion.budget.planner import nearest_plans
 from submillion.budget.render import render_refusal
 from submillion.errors import OverBudget
+from submillion.families.families import family_of
 from submillion.recipe import HeadRecipe, LoraRecipe
 
 
@@ -31,7 +32,16 @@ def gate(
         return
     plans = nearest_plans(config, num_labels, lora, head, count.budget)
     excess = count.trainable - count.budget
-    raise OverBudget(
+    message = (
         f"over budget: {count.trainable:,} trainable parameters are {excess:,} more than the budget of "
         f"{count.budget:,}.\n{render_refusal(count, plans)}"
     )
+    hidden = family_of(config).inventory(config, num_labels).hidden
+    # A linear head of N classes, and the smallest adapter: rank 1 on one square matrix.
+    most = (count.budget - 2 * hidden) // (hidden + 1)
+    if not plans and num_labels > most > 1:
+        message += (
+            f"\nThis encoder has room for {most:,} classes. Merge or leave out some of the {num_labels:,}, or take an "
+            f"encoder with fewer than {hidden:,} hidden units."
+        )
+    raise OverBudget(message)
