@@ -73,7 +73,9 @@ def without_own_data(fields: Mapping[str, Any], recipe: Recipe | None) -> dict[s
         if data.validation not in (None, CROSS_VALIDATION):
             unused["data.validation"] = None
         unused |= {
-            f"data.{name}": None for name in ("more", "corrections") if getattr(data, name) is not None
+            f"data.{name}": None
+            for name in ("more", "corrections", "split")
+            if getattr(data, name) is not None
         }
         if data.slice_columns:
             unused["data.slice_columns"] = []

@@ -47,6 +47,9 @@ class DataRecipe(Section):
     """Text column, or a list of columns joined with a space. Default: the column with a usual name."""
     label: str | None = None
     """Label column. Default: the column with a usual name."""
+    split: str | None = None
+    """Column of the training file that says for each row whether it is for training, validation or testing
+    (train, validation or dev, test). Default: all rows are for training."""
     labels: Annotated[list[str], Field(min_length=2)] | None = None
     """Label names in the order of their numbers. Default: the labels in the data."""
     skip_unlabelled: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from submillion.auto.subject import AUTO, run_name
 from submillion.data.columns_by_content import columns_by_content
 from submillion.data.corpus_sources import MEMORY, with_rows_from_memory
 from submillion.data.rows import LabelledRows
+from submillion.data.split_column import split_column
 from submillion.errors import BadInput, Problem
 from submillion.recipe import Recipe
 from submillion.recipe_data import CROSS_VALIDATION
@@ -62,12 +63,20 @@ def asked_recipe(
     return (asked if rows is None else with_rows_from_memory(asked, overrides)), fixed
 
 
-def with_columns(asked: Recipe) -> Recipe:
-    """Return the recipe with the columns of its training file, after a notice, if only their values tell them."""
+def with_columns(asked: Recipe, fixed: Collection[str]) -> Recipe:
+    """Return the recipe with columns of its training file: that of the splits, and those that only their values tell.
+
+    Args:
+        asked: the recipe with the caller's fields.
+        fixed: their dotted names.
+    """
     data, file = asked.data, Path(asked.with_absolute_paths().data.train)
-    found = (
-        columns_by_content(file, data.text, data.label, data.encoding) if recipe_file.is_file(file) else None
-    )
+    if not recipe_file.is_file(file):
+        return asked
+    if "data.split" not in fixed and (split := split_column(file, data.encoding)) is not None:
+        asked = asked.with_data(split=split)
+        data = asked.data
+    found = columns_by_content(file, data.text, data.label, data.encoding, data.split)
     if found is None:
         return asked
     text, label = found

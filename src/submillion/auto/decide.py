@@ -57,7 +57,7 @@ def decide(
     """
     limit = None if minutes is None else TimeLimit.of(minutes, started_at)
     asked, fixed = asked_recipe(data, overrides, rows)
-    asked = with_columns(asked)
+    asked = with_columns(asked, fixed)
     texts, sample, checked = text_facts(asked, rows, progress)
     case = _Case(asked, fixed, texts, sample, Machine.here(), progress)
     plan = case.unhurried() if limit is None else case.within(limit)

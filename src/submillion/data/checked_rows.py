@@ -94,10 +94,12 @@ class CheckedRows:
         Raises:
             BadInput: a source or a file cannot be read, labels do not fit together, or there are too few rows.
         """
-        if train_rows is not None and data.slice_columns:
-            found = f"{', '.join(data.slice_columns)}, and texts from memory"
-            remedy = "Omit it, or train from a file that has these columns."
-            raise BadInput(Problem("@{data.slice_columns}", "columns of a file", found, remedy))
+        of_a_file = {"slice_columns": data.slice_columns, "split": [data.split] if data.split else []}
+        for field, columns in of_a_file.items():
+            if train_rows is not None and columns:
+                found = f"{', '.join(columns)}, and texts from memory"
+                remedy = "Omit it, or train from a file that has these columns."
+                raise BadInput(Problem(f"@{{data.{field}}}", "columns of a file", found, remedy))
         sources = fetch_sources(data, progress, train_rows is not None)
         rows = cls.of(read_splits(data, sources, train_rows), sources, data, seed)
         return replace(rows, memory=train_rows)

@@ -17,18 +17,23 @@ NUMBERING = ("", ID, "index", "unnamed: 0")
 
 
 def columns_by_content(
-    file: Path, text: str | Sequence[str] | None, label: str | None, encoding: str | None
+    file: Path,
+    text: str | Sequence[str] | None,
+    label: str | None,
+    encoding: str | None,
+    split: str | None = None,
 ) -> tuple[str, str] | None:
     """Return the text and the label column of a file whose columns have other names than the usual ones.
 
-    Besides columns that number the rows, the file has two. The values of one occur again, at least twice each on
-    average; most values of the other are longer than all of these and differ.
+    Besides columns that number the rows or name their splits, the file has two. The values of one occur again, at
+    least twice each on average; most values of the other are longer than all of these and differ.
 
     Args:
         file: in the formats that `formats.open_table` reads.
         text: text column, or several, if the caller has named any.
         label: label column, if the caller has named it.
         encoding: of the file; None finds it.
+        split: column that names the split of each row, if there is one.
 
     Returns:
         None if names tell them, if the values do not, or if the file cannot be read, which reading it reports.
@@ -40,7 +45,7 @@ def columns_by_content(
             return None
         if _names_tell(table, text, label):
             return None
-    pair = [name for name in table.columns if name.lower() not in NUMBERING]
+    pair = [name for name in table.columns if name.lower() not in NUMBERING and name != split]
     if len(set(pair)) != 2 or len(pair) != 2 or not _unnamed_is_numbering(table):
         return None
     columns = sampled_values(table, pair)

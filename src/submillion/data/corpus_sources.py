@@ -13,10 +13,12 @@ from submillion.data.in_memory import stored_columns
 from submillion.data.readers import read_rows
 from submillion.data.row_problems import NoLabels
 from submillion.data.rows import LabelledRows
+from submillion.data.split_column import announce, by_split
 from submillion.errors import BadInput, Problem
 from submillion.recipe import DataRecipe, Recipe
 from submillion.recipe_data import CROSS_VALIDATION, NO_TEST
 from submillion.sources.fetch import FetchedData, fetch_data
+from submillion.wording import listed
 
 VALIDATION_ONLY = "this run is scored on its validation rows only"
 FOLDS_ONLY = "this run is scored by its cross-validation only"
@@ -145,21 +147,21 @@ def source_names(
 
 
 def read_splits(
-    data: DataRecipe, sources: Mapping[str, FetchedData], train_rows: LabelledRows | None
+    data: DataRecipe, sources: dict[str, FetchedData], train_rows: LabelledRows | None
 ) -> dict[str, LabelledRows]:
     """Read the rows of every split; test rows without labels are left out, with a notice.
 
     Args:
         data: the recipe's section.
-        sources: by split.
+        sources: by split; `test` is added if the training file has such rows and no other source does.
         train_rows: training rows from memory; None reads them.
 
     Raises:
         BadInput: a source lacks a split, its files cannot be read, or training or validation rows have no labels.
     """
-    splits = {}
-    for name, source in sources.items():
-        if name == MORE:
+    splits: dict[str, LabelledRows] = {}
+    for name, source in list(sources.items()):
+        if name == MORE or name in splits:
             continue
         if name == "train" and train_rows is not None:
             splits[name] = train_rows
@@ -170,7 +172,33 @@ def read_splits(
             if name != "test":
                 raise
             announce_unlabelled(_file_names(source, name))
+        if name == "train" and data.split:
+            splits = _of_one_file(data, splits["train"], data.split, sources)
     return splits
+
+
+def _of_one_file(
+    data: DataRecipe, rows: LabelledRows, column: str, sources: dict[str, FetchedData]
+) -> dict[str, LabelledRows]:
+    """Return those splits of the training file that are used: train, and what no other source has.
+
+    Args:
+        data: the recipe's section.
+        rows: all of the file, and the further training rows.
+        column: names the split of each row.
+        sources: by split; `test` is added.
+    """
+    splits = by_split(rows, column, keep=column in data.slice_columns)
+    train = sources["train"]
+    if "test" in splits and "test" not in sources and data.test_size is None and not wants_no_test(data):
+        sources["test"] = train
+    used = [name for name, source in sources.items() if source.origin == train.origin]
+    for name in used:
+        if name not in splits:
+            found = f"{train.name}, whose column '{column}' names only {listed(list(splits))}"
+            raise BadInput(Problem(f"@{{data.{name}}}", f"a source with rows of the split {name}", found))
+    announce(rows, column, splits, used, data.train)
+    return {name: splits[name] for name in used}
 
 
 def read_split(
@@ -191,9 +219,10 @@ def read_split(
     further = _files_of(more, split, MORE) if more else []
     text, label = data.text or source.text, data.label or source.label
     skip = split != "train" or data.skip_unlabelled
-    return read_rows(
-        files, text, label, data.slice_columns, data.encoding, skip_unlabelled=skip, more=further
-    )
+    columns = dict.fromkeys(data.slice_columns, "data.slice_columns")
+    if data.split and split == "train":
+        columns.setdefault(data.split, "data.split")
+    return read_rows(files, text, label, columns, data.encoding, skip_unlabelled=skip, more=further)
 
 
 def _files_of(source: FetchedData, split: str, field: str) -> list[Path]:

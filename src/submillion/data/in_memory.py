@@ -144,7 +144,9 @@ def values_of_column(column: Any, name: str) -> list[Any]:
     found = _not_a_column(column)
     if found:
         expected = "a one-dimensional column: a list, an array or a Series"
-        raise BadInput(Problem(f"@{{{name}}}", expected, found))
+        remedy = "Pass a list, also of a single value." if isinstance(column, str) else ""
+        remedy = "Pass one of its columns." if hasattr(column, "columns") else remedy
+        raise BadInput(Problem(f"@{{{name}}}", expected, found, remedy))
     # pyarrow; pandas and polars; numpy and torch. None of them is imported to find out.
     for method in ("to_pylist", "to_list", "tolist"):
         if hasattr(column, method):
@@ -194,7 +196,8 @@ def _class_names(labels: Sequence[Any]) -> tuple[list[str], dict[str, ClassValue
         else:
             by_type.setdefault(kind, []).append(position)
             names.append(name)
-            values.setdefault(name, kind(value))
+            # A member of an enumeration is its text or number; `str()` of one may be its name.
+            values.setdefault(name, str.__str__(value) if isinstance(value, str) else kind(value))
             if kind is str and values[name] != value:
                 flaws.setdefault(f"{value!r} beside {values[name]!r}", []).append(position)
     problems = [

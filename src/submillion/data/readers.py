@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def read_rows(
     files: Sequence[str | Path],
     text: str | Sequence[str] | None = None,
     label: str | None = None,
-    extra: Sequence[str] = (),
+    extra: Sequence[str] | Mapping[str, str] = (),
     encoding: str | None = None,
     likely_encoding: str | None = None,
     skip_unlabelled: bool = False,
@@ -42,21 +42,25 @@ def read_rows(
         files: in the formats that `formats.open_table` reads.
         text: text column, or several, joined with a space; None finds it by its usual names.
         label: label column; None finds it by its usual names.
-        extra: further columns whose values are read as text.
+        extra: further columns whose values are read as text; a mapping has the recipe field that names each.
         encoding: of the files; None finds it.
         likely_encoding: of files that are not utf-8, if `encoding` is None.
         skip_unlabelled: leave rows without a label out, with their number in a notice; otherwise they are refused.
-        more: further files, read with the columns of the first file where they have them.
+        more: further files, read with the columns of the first file where they have them; where one lacks a column
+            of `extra`, its rows have "" there.
 
     Raises:
         NoLabels: a file has no label column, or no row with a label.
         BadInput: a file cannot be read, lacks a column, or has rows without a valid text or label; all problems of a
             file at once, each with the places of the first few rows.
     """
-    rows = LabelledRows(extra={name: [] for name in extra}, more=len(more))
+    named_by = extra if isinstance(extra, Mapping) else dict.fromkeys(extra, "data.slice_columns")
+    rows = LabelledRows(extra={name: [] for name in named_by}, more=len(more))
     for place, file in enumerate([*files, *more]):
         table = open_table(file, encoding, likely_encoding)
-        check_columns(table, extra, "data.slice_columns")
+        for name, field in named_by.items():
+            if place < len(files) or name in table.columns:
+                check_columns(table, [name], field)
         before = len(rows)
         if place >= len(files):
             first = rows.columns[0]
@@ -166,7 +170,8 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelle
     rows.files.append((table.path, table.unit))
     used = [name for name in (*chosen.text, chosen.label, chosen.id, *rows.extra) if name]
     mark = mark_of(table, used)
-    columns = [*rows.extra, *([mark] if mark else [])]
+    filled = {name: values for name, values in rows.extra.items() if name in table.columns}
+    columns = [*filled, *([mark] if mark else [])]
     for place, row_id, text, value, further in _picked(table, chosen, columns, problems):
         if mark and is_rejected(mark, further.pop()):
             cells.leave_out(f"marked as rejected in column '{mark}'")
@@ -182,8 +187,10 @@ def _read_into(rows: LabelledRows, table: Table, chosen: Columns, skip_unlabelle
         rows.labels.append(sys.intern(label))  # one string for all rows of a class
         rows.file_of.append(len(rows.files) - 1)
         rows.places.append(place)
-        for values, cell in zip(rows.extra.values(), further, strict=False):
+        for values, cell in zip(filled.values(), further, strict=False):
             values.append(sys.intern(_cell_text(cell)))
+    for values in rows.extra.values():
+        values += [""] * (len(rows) - len(values))
     if cells.count and cells.missing == cells.count:
         raise NoLabels(
             Problem(str(table.path), f"labels in column '{chosen.label}'", "none in any row", TO_PREDICT)
