@@ -152,7 +152,7 @@ def recipe_file(home: Path, folder: Path, more: str = "") -> Path:
     file = folder / "own.yaml"
     file.write_text(
         f"budget: 100000\nencoder: {{source: {encoder}}}\n"
-        "data: {train: rows.csv, test: rows.csv, validation: rows.csv, corrections: absent.csv, max_length: 24}\n"
+        "data: {train: rows.csv, test: rows.csv, validation: rows.csv, corrections: absent.csv, split: part, max_length: 24}\n"
         f"lora: {{r: 2}}\ntrain: {{epochs: 1, threads: 1}}\n{more}",
         encoding="utf-8",
     )
@@ -165,6 +165,7 @@ def test_the_rows_of_a_recipe_are_not_used(home: Path, tmp_path: Path) -> None:
     one = SubmillionClassifier(recipe=file).fit(TEXTS, LABELS)
     recipe = one.run_.recipe
     assert (recipe.data.test, recipe.data.validation, recipe.data.corrections) == ("none", None, None)
+    assert recipe.data.split is None
     assert (recipe.budget, recipe.seed, recipe.lora.r) == (100_000, 0, 2)
     named = SubmillionClassifier(
         recipe=file, fields={"data.test": Path(rows)}, budget=90_000, out=tmp_path / "run"
