@@ -24,8 +24,10 @@ import torch
 import submillion as sm
 from submillion import notices
 from submillion.errors import BadInput
+from submillion.fit.step import Stepper
 from submillion.model.process_state import denormals_are_flushed
 from support.analysis import thresholds_of
+from support.tiny import shared_encoder
 from support.trained import recipe_in, trained_in, two_classes
 
 TEXTS, LABELS = two_classes()
@@ -184,7 +186,7 @@ def test_a_run_from_memory_is_resumed_from_its_own_rows(tmp_path: Path) -> None:
     assert np.array_equal(sm.load(run.path).predict_proba(TEXTS), before)
     assert sm.verify(run).holds
     with pytest.raises(BadInput, match="expected an interrupted run, found a complete one"):
-        sm.resume(run.path)
+        sm.resume(run)
 
 
 def test_a_run_that_another_has_replaced_does_not_answer(tmp_path: Path) -> None:
@@ -208,8 +210,13 @@ def test_evaluate_takes_texts_in_memory_and_files(home: Path, run: sm.Run) -> No
     from_file = run.evaluate(file, quiet=True)
     assert from_file["confusion"] == in_memory["confusion"]
     assert {"fresh", "fresh-file"} <= set(run.metrics)
-    with pytest.raises(sm.BadInput, match="one label per text"):
+    with pytest.raises(
+        sm.BadInput, match="one label per text, found none. Pass texts and their labels, or a"
+    ):
         run.evaluate(texts)
+    # Not `train.parquet`, which holds the rows of the training.
+    with pytest.raises(sm.BadInput, match="found 'x' in 1 of 2 rows: memory, row 2"):
+        run.evaluate(texts[:2], [str(labels[0]), "x"], quiet=True)
     with pytest.raises(BadInput, match="`text`: expected a file, which has columns.*Omit `text` and `label`"):
         run.evaluate(texts, labels, text="nonsense", label="nothing")
 
@@ -267,6 +274,28 @@ def test_two_threads_get_the_answers_of_one(run: sm.Run) -> None:
     for number, results in answers.items():
         assert len(results) == 5
         assert all(np.array_equal(result, expected[number]) for result in results)
+
+
+def test_a_run_that_is_loaded_in_another_thread_does_not_change_a_training(
+    tmp_path: Path, run: sm.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading seeds the generator of the process; a training that went on meanwhile would not be repeatable."""
+    answers: list[np.ndarray] = []
+    other = threading.Thread(target=lambda: answers.append(sm.load(run.path).predict_proba(TEXTS)))
+    seed_dropout = Stepper.seed_dropout
+
+    def beside_a_loading(self: Stepper, value: int) -> None:
+        seed_dropout(self, value)
+        if not other.ident:
+            other.start()
+            other.join(2)  # longer than loading takes
+            assert not answers, "loaded during the training"
+
+    monkeypatch.setattr(Stepper, "seed_dropout", beside_a_loading)
+    beside = trained_in(tmp_path, report=False)
+    other.join()
+    assert np.array_equal(beside.predict_proba(TEXTS), run.predict_proba(TEXTS))
+    assert np.array_equal(answers[0], run.predict_proba(TEXTS))
 
 
 def state_of_the_process() -> dict[str, Any]:
@@ -372,3 +401,12 @@ def test_a_typo_in_a_runs_recipe_is_named_with_the_nearest_field(tmp_path: Path,
     (broken / "recipe.yaml").write_text(recipe.replace("learning_rate:", "learning_rat:"))
     with pytest.raises(sm.BadInput, match="Did you mean 'learning_rate'"):
         _ = sm.load(broken).recipe
+
+
+def test_results_show_as_their_text(run: sm.Run) -> None:
+    verdict = sm.verify(run)
+    assert repr(verdict) == verdict.render()
+    decision = sm.decide(
+        texts=TEXTS, labels=LABELS, overrides=[f"encoder.source={shared_encoder()}"], quiet=True
+    )
+    assert repr(decision) == decision.render()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -46,6 +47,37 @@ def test_outputs_and_data_of_training_are_paths(value: Any) -> None:
         sm.train("r8", value)
     with pytest.raises(sm.BadInput, match="`data`: expected a path"):
         sm.decide(value)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (pd.DataFrame({"text": TEXTS}), "one DataFrame"),
+        (TEXTS[:1], r"\['"),
+        (pa.table({"text": TEXTS}), "one Table"),
+    ],
+)
+def test_rows_in_place_of_a_recipe_or_a_file_are_told_their_arguments(data: Any, found: str) -> None:
+    with pytest.raises(sm.BadInput, match=rf'`recipe`: expected a path .* found {found}.*"auto", texts='):
+        sm.train(data)
+    with pytest.raises(sm.BadInput, match=rf"`data`: expected a path.* found {found}.*decide\(texts="):
+        sm.decide(data)
+    with pytest.raises(sm.BadInput, match=f"`recipe`: expected a path or a name, or a Recipe, found {found}"):
+        sm.SubmillionClassifier(recipe=data).fit(TEXTS, [0, 1, 0, 1])
+
+
+def test_a_run_in_place_of_its_path_is_named_by_its_type(run: sm.Run) -> None:
+    with pytest.raises(sm.BadInput, match=r"`path`: expected a path: a string or a Path, found one Run\."):
+        sm.load(run)  # type: ignore[arg-type]
+
+
+def test_a_column_that_is_not_found_is_named_with_the_argument_of_the_call(
+    run: sm.Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "columns.csv"
+    file.write_text("review,stars\ngood,1\nbad,0\n", encoding="utf-8")
+    with pytest.raises(sm.BadInput, match="Name it with `label=stars`"):
+        run.evaluate(file, text="review", quiet=True)
 
 
 def test_an_empty_recipe_is_no_folder() -> None:

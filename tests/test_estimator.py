@@ -152,7 +152,8 @@ def recipe_file(home: Path, folder: Path, more: str = "") -> Path:
     file = folder / "own.yaml"
     file.write_text(
         f"budget: 100000\nencoder: {{source: {encoder}}}\n"
-        "data: {train: rows.csv, test: rows.csv, validation: rows.csv, corrections: absent.csv, split: part, max_length: 24}\n"
+        "data: {train: rows.csv, test: rows.csv, validation: rows.csv, corrections: absent.csv, split: part,\n"
+        "  max_length: 24}\n"
         f"lora: {{r: 2}}\ntrain: {{epochs: 1, threads: 1}}\n{more}",
         encoding="utf-8",
     )
@@ -264,9 +265,28 @@ def test_classes_are_in_the_order_on_which_scorers_count(home: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("weights", [[1.0], [0.0] * len(TEXTS), ["a"] * len(TEXTS), [-1.0] * len(TEXTS)])
-def test_weights_that_are_none_are_refused(fitted: SubmillionClassifier, weights: list[Any]) -> None:
-    with pytest.raises(BadInput, match="`sample_weight`: expected 60 numbers of at least 0"):
+@pytest.mark.parametrize(
+    ("weights", "found"),
+    [
+        ([1.0], "1 values"),
+        ([0.0] * len(TEXTS), "zeros alone"),
+        (["a"] * len(TEXTS), "'a'"),
+        ([-1.0] * len(TEXTS), "-1.0"),
+        ([float("nan")] * len(TEXTS), "nan"),
+        ([None] * len(TEXTS), "None"),
+    ],
+)
+def test_weights_that_are_none_are_refused(
+    fitted: SubmillionClassifier, weights: list[Any], found: str
+) -> None:
+    message = f"`sample_weight`: expected 60 numbers of at least 0, not all of them 0, found {found}"
+    with pytest.raises(BadInput, match=message):
+        fitted.score(TEXTS, LABELS, weights)
+
+
+@pytest.mark.parametrize("weights", [1.0, np.ones((len(TEXTS), 1))])
+def test_weights_that_are_no_column_are_refused(fitted: SubmillionClassifier, weights: Any) -> None:
+    with pytest.raises(BadInput, match="`sample_weight`: expected a one-dimensional column"):
         fitted.score(TEXTS, LABELS, weights)
 
 

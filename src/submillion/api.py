@@ -62,12 +62,14 @@ def train(
         >>> run.predict(["arrived broken"])  # doctest: +SKIP
         ['complaint']
     """
+    from submillion.auto.decision import Decision
     from submillion.training import train as train_named
 
     arguments.check_flags(overwrite=overwrite, report=report, quiet=quiet)
     overrides = checked_overrides(overrides)
-    if isinstance(recipe, str):
-        arguments.check_path(recipe, "recipe")
+    if not isinstance(recipe, Recipe | Decision):
+        remedy = 'Pass texts and labels as `train("auto", texts=..., labels=...)`.'
+        arguments.check_path(recipe, "recipe", "a path or a name, or a Recipe or a Decision", remedy)
     if out is not None:
         arguments.check_path(out, "out")
     outcome = train_named(
@@ -82,11 +84,11 @@ def train(
     return Run(outcome.run.path)
 
 
-def resume(path: str | Path, *, report: bool = True, quiet: bool = False) -> Run:
+def resume(path: Run | str | Path, *, report: bool = True, quiet: bool = False) -> Run:
     """Continue an interrupted run from its last checkpoint; it ends as it would have without the interruption.
 
     Args:
-        path: run directory, of a process that was killed, stopped with Ctrl-C or cut off by a power failure.
+        path: a run or its directory, of a process that was killed, stopped with Ctrl-C or cut off by a power failure.
         report: score the test rows and write the report; False leaves both to `Run.report`.
         quiet: no notices or progress on standard error.
 
@@ -105,6 +107,7 @@ def resume(path: str | Path, *, report: bool = True, quiet: bool = False) -> Run
     from submillion import pipeline
 
     arguments.check_flags(report=report, quiet=quiet)
+    path = path.path if isinstance(path, Run) else path
     arguments.check_path(path, "path")
     return Run(pipeline.resume(path, quiet=quiet, hold_back_test=not report).run.path)
 
@@ -147,7 +150,8 @@ def decide(
     arguments.check_flags(quiet=quiet)
     overrides = checked_overrides(overrides)
     if data is not None:
-        arguments.check_path(data, "data")
+        remedy = "Pass texts and labels as `decide(texts=..., labels=...)`."
+        arguments.check_path(data, "data", remedy=remedy)
         check_no_run(data)
     if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, Real)):
         raise BadInput(Problem("@{minutes}", "a positive number of minutes", repr(minutes)))
@@ -244,7 +248,7 @@ def adopt(
         data,
         **{name: value for name, value in options.items() if value is not None},
     )
-    with notices.collecting(quiet or None):
+    with notices.collecting(quiet or None), arguments.columns_by_argument():
         return Run(adopt_adapter(adapter, out, about, overwrite=overwrite, progress=not quiet).path)
 
 

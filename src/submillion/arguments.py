@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,21 +15,25 @@ from submillion.wording import excerpt
 
 SHOWN = 60
 """Characters of a value in a message."""
+_COLUMN = re.compile(r"@\{data\.(text|label)(?=[=}])")
 
 
-def check_path(value: Any, name: str) -> None:
+def check_path(value: Any, name: str, expected: str = "a path: a string or a Path", remedy: str = "") -> None:
     """Refuse what is no path.
 
     Args:
         value: of the caller.
         name: the argument that has it.
+        expected: what may be passed, where that is more than a path.
+        remedy: what to pass instead.
 
     Raises:
         BadInput: it is neither a string nor a path, or it is empty.
     """
     is_path = isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)
-    if not (is_path or isinstance(value, str)) or not value:
-        raise _wrong(name, "a path: a string or a Path", value)
+    # A string first: a table or an array has no truth value.
+    if not (is_path or (isinstance(value, str) and value)):
+        raise BadInput(_problem(name, expected, value, remedy))
 
 
 def check_text(value: Any, name: str, optional: bool = True) -> None:
@@ -140,8 +147,26 @@ def check_flags(**values: Any) -> None:
                 raise _wrong(name, "True or False", value)
 
 
-def _problem(name: str, expected: str, value: Any) -> Problem:
-    return Problem(f"@{{{name}}}", expected, excerpt(repr(value), SHOWN))
+@contextmanager
+def columns_by_argument() -> Iterator[None]:
+    """Name columns in messages as the arguments `text` and `label`, for calls that take no recipe fields."""
+    try:
+        yield
+    except BadInput as error:
+        if not any(_COLUMN.search(text) for one in error.problems for text in (one.where, one.remedy)):
+            raise
+        problems = [
+            replace(one, where=_COLUMN.sub(r"@{\1", one.where), remedy=_COLUMN.sub(r"@{\1", one.remedy))
+            for one in error.problems
+        ]
+        raise BadInput(problems) from None
+
+
+def _problem(name: str, expected: str, value: Any, remedy: str = "") -> Problem:
+    found = repr(value)
+    if "\n" in found:  # of a table or a run, the first characters say nothing
+        found = f"one {type(value).__name__}"
+    return Problem(f"@{{{name}}}", expected, excerpt(found, SHOWN), remedy)
 
 
 def _wrong(name: str, expected: str, value: Any) -> BadInput:

@@ -10,6 +10,7 @@ import shutil
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -297,6 +298,7 @@ class SubmillionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return the recipe before any field is changed; None if `auto` decides it."""
         if isinstance(self.recipe, Recipe):
             return self.recipe
+        check_path(self.recipe, "recipe", "a path or a name, or a Recipe")
         return None if self.recipe == AUTO else Recipe.load(self.recipe)
 
     def _overrides(self) -> list[str]:
@@ -342,15 +344,15 @@ def _check_targets(class_values: Mapping[str, Any], labels: Sequence[Any]) -> No
 
 def _checked_weights(sample_weight: Iterable[float], rows: int) -> np.ndarray:
     """Return N weights as an array; raises BadInput if they are not N numbers of which one is above 0."""
-    listed = list(sample_weight)
-    try:
-        weights = np.asarray(listed, dtype=float)
-    except (TypeError, ValueError):
-        weights = np.empty(0)
-    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+    listed = values_of_column(sample_weight, "sample_weight")
+    wrong = [value for value in listed if not isinstance(value, Real) or not 0 <= float(value) < np.inf]
+    if len(listed) != rows or wrong or not any(listed):
+        found = (
+            f"{len(listed):,} values" if len(listed) != rows else repr(wrong[0]) if wrong else "zeros alone"
+        )
         expected = f"{rows:,} numbers of at least 0, not all of them 0"
-        raise BadInput(Problem("@{sample_weight}", expected, f"{len(listed):,} values"))
-    return weights
+        raise BadInput(Problem("@{sample_weight}", expected, found))
+    return np.array(listed, dtype=float)
 
 
 def _delete(place: Path, owner: int) -> None:

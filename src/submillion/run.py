@@ -33,7 +33,8 @@ IDENTITY = ("created", "labels", "label_values")
 class Run:
     """A trained classifier and its results, backed by a run directory.
 
-    Several threads may predict at once; they give the same answers as one thread. A pickle, and so what another process
+    Several threads may predict at once; they give the same answers as one thread. The first prediction waits for a
+    training in another thread, because loading draws from the same generator. A pickle, and so what another process
     gets, holds the path and no weights.
     """
 
@@ -157,6 +158,7 @@ class Run:
             BadInput: the data cannot be read or has labels unknown to the run, or the name is reserved.
         """
         from submillion import reporting
+        from submillion.data.corpus_sources import MEMORY
         from submillion.data.in_memory import labelled_rows
 
         arguments.check_flags(quiet=quiet)
@@ -165,15 +167,16 @@ class Run:
             if columns := [argument for argument, column in named.items() if column is not None]:
                 remedy = f"Omit {' and '.join(columns)}."
                 raise BadInput(Problem(columns[0], "a file, which has columns", "texts in memory", remedy))
-            source: str | Path | LabelledRows = labelled_rows(data, labels)  # type: ignore[arg-type]  # a path is refused
+            source: str | Path | LabelledRows = labelled_rows(data, labels, MEMORY)  # type: ignore[arg-type]  # a path is refused
         elif isinstance(data, str | Path):
             source = data
         else:
-            raise BadInput(Problem("@{labels}", "one label per text", "none"))
+            remedy = "Pass texts and their labels, or a file."
+            raise BadInput(Problem("@{labels}", "one label per text", "none", remedy))
         arguments.check_text(name, "name")
         arguments.check_columns(text, "text")
         arguments.check_text(label, "label")
-        with notices.collecting(quiet or None):
+        with notices.collecting(quiet or None), arguments.columns_by_argument():
             return reporting.evaluate(
                 self.path,
                 source,
@@ -218,7 +221,7 @@ class Run:
         arguments.check_path(data, "data")
         arguments.check_path(out, "out")
         arguments.check_columns(text, "text")
-        with notices.collecting(quiet or None):
+        with notices.collecting(quiet or None), arguments.columns_by_argument():
             return suggest_file(self.path, data, out, rows, text, progress=not quiet, overwrite=overwrite)
 
     def report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import subprocess
 import sys
@@ -23,6 +24,11 @@ from submillion.recipe import DataRecipe, Recipe
 
 TEXTS = ["good", "bad", "fine, really", "größer\nand longer"]
 LABELS = [1, 0, 1, 0]
+
+
+class Mark(str, enum.Enum):  # noqa: UP042 - the form before StrEnum, which `str()` names after the member
+    GOOD = "good"
+    BAD = "bad"
 
 
 class PolarsSeries:
@@ -76,6 +82,8 @@ def test_every_form_of_a_column_gives_the_same_rows(column: Any) -> None:
         (np.array(["b", "a"]), ["b", "a"], ["b", "a"]),
         ([np.int64(-1), np.int64(1)], ["-1", "1"], [-1, 1]),
         ([" a", "b"], ["a", "b"], [" a", "b"]),
+        ([Mark.GOOD, Mark.BAD], ["good", "bad"], ["good", "bad"]),
+        ([2**63 - 1, -(2**63)], [str(2**63 - 1), str(-(2**63))], [2**63 - 1, -(2**63)]),
     ],
 )
 def test_a_class_has_a_name_and_keeps_the_callers_value(
@@ -90,7 +98,7 @@ def test_a_class_has_a_name_and_keeps_the_callers_value(
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [
-        ("good", ["a"], "`texts`: expected a one-dimensional column: .* found one str"),
+        ("good", ["a"], "`texts`: expected a one-dimensional column: .* found one str. Pass a list, also"),
         (["good"], {"a": 1}, "`labels`: expected a one-dimensional column: .* found one dict"),
         ({"good", "bad"}, [0, 1], "`texts`: expected a one-dimensional column: .* found one set"),
         (7, [0, 1], "`texts`: expected a one-dimensional column: .* found one int"),
@@ -109,6 +117,11 @@ def test_a_class_has_a_name_and_keeps_the_callers_value(
         (["a", "b"], pa.array([None, "x"]), "`labels`, position 0: expected a class: .* a missing value"),
         (["a", "b"], ["x", "  "], "`labels`, position 1: expected a class: .* found '  '"),
         (["a", "b"], [float("inf"), 1.0], "`labels`, position 0: expected a class: .* found inf"),
+        (
+            ["a", "b"],
+            [2**63, 1],
+            "`labels`, position 0: .* an integer beyond the range of int64. Convert the",
+        ),
         (["a", "b"], [[0], [1]], "`labels`, positions 0, 1: expected a class: .* found list"),
         (["a", "b"], ["x", " x"], "`labels`, position 1: expected a class: .* found ' x' beside 'x'"),
         (

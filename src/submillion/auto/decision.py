@@ -34,7 +34,7 @@ class Choice:
         return f"{self.value:g}" if isinstance(self.value, float) else str(self.value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision:
     """The result of `submillion.decide`: `submillion.train` takes it instead of a recipe."""
 
@@ -55,6 +55,9 @@ class Decision:
             {"field": choice.field, "value": choice.value, "reason": choice.reason} for choice in self.choices
         ]
         return {"choices": choices, "facts": self.facts, "time": self.time}
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def render(self) -> str:
         """Return the table (setting, value, reason), and the time that the run takes about."""

@@ -20,12 +20,14 @@ from submillion.files.atomic import atomic_file
 FILE = "train.parquet"
 """Name of the file with the in-memory rows of a run, also in messages about these rows."""
 MISSING = "a missing value"
+TOO_LARGE = "an integer beyond the range of int64"
+INT64 = 2**63  # numpy makes floats of integers from here on beside negative or small ones
 POSITIONS = 10  # positions listed in one message
 ROWS_PER_GROUP = 65_536
 LABEL_TYPES: dict[type, str] = {bool: "booleans", int: "integers", float: "floats", str: "strings"}
 
 
-def labelled_rows(texts: Iterable[Any], labels: Iterable[Any]) -> LabelledRows:
+def labelled_rows(texts: Iterable[Any], labels: Iterable[Any], name: str = FILE) -> LabelledRows:
     """Return texts and labels of equal length as rows; ids are "0" to "N-1".
 
     Class names are the labels as text, as a file with these labels would have them: 1 -> "1", True -> "true",
@@ -35,6 +37,7 @@ def labelled_rows(texts: Iterable[Any], labels: Iterable[Any]) -> LabelledRows:
         texts: N strings in a list, a numpy array, a pandas or polars Series, a pyarrow (Chunked)Array or another
             iterable.
         labels: N strings, integers, booleans or whole floats, all of one type, in any of these forms.
+        name: what messages call the rows: the file that a run keeps them in, or another name for rows that none keeps.
 
     Raises:
         BadInput: a column is not one-dimensional, lengths differ, values are missing or of the wrong type; all
@@ -57,7 +60,7 @@ def labelled_rows(texts: Iterable[Any], labels: Iterable[Any]) -> LabelledRows:
         labels=names,
         file_of=array("i", bytes(array("i").itemsize * count)),
         places=array("q", range(1, count + 1)),
-        files=[(Path(FILE), "row")],
+        files=[(Path(name), "row")],
         columns=[Columns([TEXT], LABEL, None)],
         class_values=class_values,
     )
@@ -191,6 +194,8 @@ def _class_names(labels: Sequence[Any]) -> tuple[list[str], dict[str, ClassValue
         name = label_text(value) if kind else None
         if _is_missing(value) or value == "":
             flaws.setdefault(MISSING, []).append(position)
+        elif kind is int and not -INT64 <= value < INT64:
+            flaws.setdefault(TOO_LARGE, []).append(position)
         elif kind is None or name is None or flaw_of_text(name):
             flaws.setdefault(shown(value) if kind else type(value).__name__, []).append(position)
         else:
@@ -205,7 +210,10 @@ def _class_names(labels: Sequence[Any]) -> tuple[list[str], dict[str, ClassValue
             f"@{{labels}}, {_positions(positions)}",
             "a class: a string, an integer or a boolean",
             found,
-            "Leave out the texts without a label." if found == MISSING else "",
+            {
+                MISSING: "Leave out the texts without a label.",
+                TOO_LARGE: "Convert the labels to strings.",
+            }.get(found, ""),
         )
         for found, positions in flaws.items()
     ]

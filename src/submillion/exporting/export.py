@@ -31,7 +31,7 @@ ROUNDING = 1e-9
 """Points below which a loss is that of the division."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported:
     """A finished export."""
 
@@ -43,6 +43,9 @@ class Exported:
     def removed(self) -> list[str]:
         """The files that lost more accuracy than was accepted, and were removed."""
         return list(self.record["removed"])
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def render(self) -> str:
         """Return one line per file: its size and speed, and how far it agrees with the run."""

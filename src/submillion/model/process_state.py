@@ -18,9 +18,12 @@ OMP_PAUSE_HARD = 2  # OpenMP 5.0, section 3.2.43: free all that the runtime can 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from `seed` inside the block, on the CPU; the default generator is restored afterwards."""
+    """Draw from `seed` inside the block, on the CPU; the default generator is restored afterwards.
+
+    Waits for a training in another thread, which draws from the same generator.
+    """
     # Not torch.manual_seed: it would also seed the generators of accelerators, which are not restored here.
-    with preserved_generators():
+    with TRAINING, preserved_generators():
         torch.default_generator.manual_seed(seed)
         yield
 

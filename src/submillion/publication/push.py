@@ -28,7 +28,7 @@ OF_AN_EMPTY_ONE = (".gitattributes", ".gitignore", "readme.md", "license", "lice
 """Files, in lower case, that a repository without a model may hold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pushed:
     """What a push has sent, or would send."""
 
@@ -42,6 +42,9 @@ class Pushed:
     commit: str | None = None
     removed: list[str] = field(default_factory=list)
     """Files of an earlier push that the commit has removed."""
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def render(self) -> str:
         """Return the files with their sizes, and the address; of a dry run the card, too."""

@@ -65,7 +65,7 @@ class Check:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The checks of one run, or of one file of claims."""
 
@@ -100,6 +100,9 @@ class Verdict:
             "seed": self.seed,
             "checks": [check.to_json() for check in self.checks],
         }
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def render(self) -> str:
         """Return one line per check by strength, those that do not hold last, and a line that counts them."""

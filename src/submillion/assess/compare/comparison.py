@@ -13,7 +13,7 @@ from submillion.wording import p_equals, p_value, percent, percent_range, points
 MEASURES = ("accuracy", "macro_f1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The result of comparing runs."""
 
@@ -22,6 +22,9 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return what `compare_runs` documents."""
         return self.result
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def render(self) -> str:
         """Return tables of runs and pairs, and a sentence for each pair of runs and of recipes."""
