@@ -81,11 +81,11 @@ def test_other_texts_are_refused(text: str, folder: Path) -> None:
 
 
 def test_a_long_pattern_is_refused_at_once() -> None:
-    start = time.monotonic()
+    start = time.thread_time()  # of this thread alone: other programs may take the processor
     for pattern in ("a" * 19_000 + "!", "a|" * 9_000 + "!", "a.(0|" * 3_000, "(0|0)" * 3_000):
         with pytest.raises(BadInput):
             settings_of({"peft_type": "LORA", "target_modules": pattern}, "file")
-    assert time.monotonic() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def nan(tensor: torch.Tensor) -> torch.Tensor:
