@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import threading
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -61,7 +60,6 @@ def test_a_question_without_an_answer_does_not_hang(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(network, "DEADLINE_S", -0.9)  # a second is added for the thread itself
     asked = threading.Event()
     section = examine_network(offline=False, hub=lambda: str(asked.wait(300)), registry=lambda: "")
-    assert not asked.is_set()  # nobody waited for the answer
     asked.set()
     assert "no answer within" in section.facts["hub"]
     assert "answers in" in section.facts["package registry"]
